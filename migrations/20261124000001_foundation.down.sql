@@ -1,0 +1,2 @@
+-- Takes the service's schema away with all its data; the extension stays, others may use it.
+DROP SCHEMA analytics CASCADE;

@@ -1,0 +1,54 @@
+//! The command line: parse, read the settings, call. One command a file.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
+
+mod migrate;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::Settings, telemetry};
+
+const AFTER_HELP: &str = "Settings come from config.default.toml, the file given by --config, and variables such as \
+ANALYTICS__BROKER__URL; see docs/operations.md.";
+
+#[derive(Parser)]
+#[command(name = "analytics-service", version, about, after_help = AFTER_HELP)]
+struct Cli {
+    /// TOML file that overrides the defaults
+    #[arg(long, global = true, value_name = "FILE", env = "ANALYTICS_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Migrate(migrate::Args),
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("analytics-service: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(cli.config.as_deref())?;
+    telemetry::log::start(&settings.log)?;
+    match cli.command {
+        Command::Migrate(args) => block_on(migrate::run(args, settings)),
+    }
+}
+
+/// Runs a command that needs no actors.
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}

@@ -1,0 +1,111 @@
+//! Bounds of the settings. Every problem is reported, not only the first.
+
+use std::{fmt::Display, ops::RangeInclusive};
+
+use super::Settings;
+
+/// Shortest HS256 secret that is accepted: as many bytes as the hash has (RFC 7518, section 3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+impl Settings {
+    /// Each setting that is out of its bounds: its name, what it may be, and what it is where that is no secret.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut found = Problems(Vec::new());
+        found.range("broker.partitions", self.broker.partitions, 1..=256);
+        found.range("broker.prefetch", self.broker.prefetch, 100..=60_000);
+        found.range("broker.stream_max_bytes", self.broker.stream_max_bytes, 1_000_000..=i64::MAX);
+        found.range("broker.connect_timeout_ms", self.broker.connect_timeout_ms, 100..=600_000);
+        found.holds(
+            "broker.stream",
+            valid_stream(&self.broker.stream),
+            "have 1 to 200 letters, digits, dots, dashes, underscores",
+        );
+        found.holds(
+            "broker.stream_max_age",
+            valid_age(&self.broker.stream_max_age),
+            "be a number and a unit of Y, M, D, h, m, s",
+        );
+        found.holds(
+            "broker.url",
+            has_scheme(self.broker.url.expose(), &["amqp", "amqps"]),
+            "be an amqp:// or amqps:// URL",
+        );
+        found.range("batch.max_events", self.batch.max_events, 1..=50_000);
+        found.range("batch.max_bytes", self.batch.max_bytes, 65_536..=268_435_456);
+        found.range("batch.linger_ms", self.batch.linger_ms, 0..=1000);
+        found.range("batch.credits", self.batch.credits, 1..=16);
+        found.range("events.retention_days", self.events.retention_days, 1..=3650);
+        found.range("events.max_ahead_seconds", self.events.max_ahead_seconds, 0..=3600);
+        found.range("events.late_after_seconds", self.events.late_after_seconds, 60..=86_400);
+        found.range("dedupe.window_hours", self.dedupe.window_hours, 1..=768);
+        found.range("dedupe.memory_bytes", self.dedupe.memory_bytes, 1 << 20..=1 << 34);
+        found.range("database.connect_timeout_ms", self.database.connect_timeout_ms, 100..=600_000);
+        found.range("database.write_timeout_ms", self.database.write_timeout_ms, 1000..=3_600_000);
+        let postgres = ["postgres", "postgresql"];
+        found.holds("database.url", has_scheme(self.database.url.expose(), &postgres), "be a postgres:// URL");
+        let migration_url = self.database.migration_url.expose();
+        let migrates = migration_url.is_empty() || has_scheme(migration_url, &postgres);
+        found.holds("database.migration_url", migrates, "be a postgres:// URL or empty");
+        found.range("query.actors", self.query.actors, 1..=64);
+        found.range("query.connections", self.query.connections, 1..=64);
+        found.range("query.wait_ms", self.query.wait_ms, 1..=10_000);
+        found.range("query.statement_timeout_ms", self.query.statement_timeout_ms, 10..=600_000);
+        found.range("rollup.interval_ms", self.rollup.interval_ms, 10..=10_000);
+        found.range("rollup.max_batches", self.rollup.max_batches, 1..=1000);
+        let cache_url = self.cache.url.expose();
+        let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis", "rediss"]);
+        found.holds("cache.url", caches, "be a redis:// or rediss:// URL or empty");
+        found.range("cache.ttl_seconds", self.cache.ttl_seconds, 5..=86_400);
+        found.range("freshness.fresh_seconds", self.freshness.fresh_seconds, 1..=86_400);
+        found.range("freshness.stale_seconds", self.freshness.stale_seconds, self.freshness.fresh_seconds..=604_800);
+        found.range("freshness.interval_ms", self.freshness.interval_ms, 100..=60_000);
+        found.range("http.workers", self.http.workers, 1..=256);
+        found.range("http.max_body_bytes", self.http.max_body_bytes, 1024..=67_108_864);
+        let secret = self.auth.hs256_secret.expose();
+        found.holds(
+            "auth.hs256_secret",
+            secret.is_empty() || secret.len() >= MIN_SECRET_BYTES,
+            "have at least 32 bytes",
+        );
+        found.holds("auth.issuer", !self.auth.issuer.is_empty(), "not be empty");
+        found.holds("auth.audience", !self.auth.audience.is_empty(), "not be empty");
+        found.range("auth.leeway_seconds", self.auth.leeway_seconds, 0..=300);
+        found.range("supervision.backoff_initial_ms", self.supervision.backoff_initial_ms, 1..=60_000);
+        let initial = self.supervision.backoff_initial_ms;
+        found.range("supervision.backoff_max_ms", self.supervision.backoff_max_ms, initial..=3_600_000);
+        found.range("supervision.backoff_reset_ms", self.supervision.backoff_reset_ms, 1000..=86_400_000);
+        found.range("drain.step_timeout_ms", self.drain.step_timeout_ms, 100..=600_000);
+        let filter = self.log.filter.parse::<tracing_subscriber::EnvFilter>().is_ok();
+        found.holds("log.filter", filter, "be a tracing filter such as info or analytics_service=debug");
+        found.holds("log.format", ["text", "json"].contains(&self.log.format.as_str()), "be text or json");
+        found.0
+    }
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn range<T: PartialOrd + Display>(&mut self, name: &str, value: T, bounds: RangeInclusive<T>) {
+        if !bounds.contains(&value) {
+            self.0.push(format!("{name} must be from {} to {}, is {value}", bounds.start(), bounds.end()));
+        }
+    }
+
+    fn holds(&mut self, name: &str, holds: bool, rule: &str) {
+        if !holds {
+            self.0.push(format!("{name} must {rule}"));
+        }
+    }
+}
+
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
+}
+
+fn valid_stream(name: &str) -> bool {
+    (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+}
+
+fn valid_age(text: &str) -> bool {
+    text.strip_suffix(['Y', 'M', 'D', 'h', 'm', 's']).is_some_and(|n| n.parse::<u32>().is_ok_and(|n| n > 0))
+}

@@ -1,0 +1,114 @@
+//! Settings: one struct per concern, documented beside their defaults in `config.default.toml`.
+//!
+//! Defaults, then a file, then `ANALYTICS__SECTION__KEY` variables. A value out of its bounds stops the start with
+//! the setting's name and what it may be.
+
+mod check;
+mod sections;
+
+use std::path::Path;
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+
+pub use sections::*;
+
+const DEFAULTS: &str = include_str!("../../config.default.toml");
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub broker: Broker,
+    pub batch: Batch,
+    pub events: Events,
+    pub dedupe: Dedupe,
+    pub database: Database,
+    pub query: Query,
+    pub rollup: Rollup,
+    pub cache: Cache,
+    pub freshness: Freshness,
+    pub http: Http,
+    pub ops: Ops,
+    pub auth: Auth,
+    pub supervision: Supervision,
+    pub drain: Drain,
+    pub log: Log,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Names the setting where one is to blame.
+    #[error("configuration: {0}")]
+    Unreadable(#[from] config::ConfigError),
+    #[error("configuration: {}", .0.join("; "))]
+    OutOfBounds(Vec<String>),
+}
+
+impl Settings {
+    /// Reads the defaults, the file if there is one, and the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment =
+            Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__").try_parsing(true);
+        Self::from_sources(file, environment)
+    }
+
+    fn from_sources(file: Option<&Path>, environment: Environment) -> Result<Self, ConfigError> {
+        let mut sources = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(path) = file {
+            sources = sources.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let settings: Self = sources.add_source(environment).build()?.try_deserialize()?;
+        let problems = settings.problems();
+        if problems.is_empty() { Ok(settings) } else { Err(ConfigError::OutOfBounds(problems)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let source = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let environment =
+            Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__").try_parsing(true);
+        Settings::from_sources(None, environment.source(Some(source)))
+    }
+
+    #[test]
+    fn the_defaults_are_within_their_own_bounds() {
+        let settings = with(&[]).unwrap();
+        assert_eq!(settings.broker.stream, "analytics.usage.v1");
+    }
+
+    #[test]
+    fn a_variable_overrides_a_default() {
+        assert_eq!(with(&[("ANALYTICS__BROKER__PARTITIONS", "4")]).unwrap().broker.partitions, 4);
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_setting_and_what_it_may_be() {
+        let error = with(&[("ANALYTICS__BATCH__CREDITS", "0"), ("ANALYTICS__LOG__FORMAT", "xml")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "configuration: batch.credits must be from 1 to 16, is 0; log.format must be text or json"
+        );
+        for (key, value, setting) in [
+            ("ANALYTICS__BROKER__PARTITIONS", "many", "broker.partitions"),
+            ("ANALYTICS__BROKER__PARTITION", "4", "partition"),
+            ("ANALYTICS__HTTP__ADDRESS", "nowhere", "http.address"),
+        ] {
+            let error = with(&[(key, value)]).unwrap_err().to_string();
+            assert!(error.contains(setting), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_when_settings_are_printed() {
+        let settings = with(&[
+            ("ANALYTICS__AUTH__HS256_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("ANALYTICS__DATABASE__URL", "postgres://u:hunter22@h/d"),
+        ]);
+        let printed = format!("{:?}", settings.unwrap());
+        assert!(!printed.contains("0123456789abcdef") && !printed.contains("hunter22"), "{printed}");
+    }
+}

@@ -1,0 +1,216 @@
+//! One struct per concern. Meanings, units and bounds are documented in `config.default.toml`.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+/// A text that must not be printed: a secret, or a URL that holds one.
+#[derive(Clone, Default, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// For the one place that needs it, never for a log or an error.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(unset)" } else { "(hidden)" })
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    pub url: Secret,
+    pub stream: String,
+    pub partitions: u16,
+    pub prefetch: u16,
+    pub stream_max_age: String,
+    pub stream_max_bytes: i64,
+    pub connect_timeout_ms: u64,
+}
+
+impl Broker {
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    pub max_events: usize,
+    pub max_bytes: usize,
+    pub linger_ms: u64,
+    pub credits: usize,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    pub retention_days: i64,
+    pub max_ahead_seconds: i64,
+    pub late_after_seconds: i64,
+}
+
+impl Events {
+    pub fn retention(&self) -> TimeDelta {
+        TimeDelta::days(self.retention_days)
+    }
+
+    pub fn max_ahead(&self) -> TimeDelta {
+        TimeDelta::seconds(self.max_ahead_seconds)
+    }
+
+    pub fn late_after(&self) -> TimeDelta {
+        TimeDelta::seconds(self.late_after_seconds)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dedupe {
+    pub window_hours: i64,
+    pub memory_bytes: usize,
+}
+
+impl Dedupe {
+    pub fn window(&self) -> TimeDelta {
+        TimeDelta::hours(self.window_hours)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: Secret,
+    pub migration_url: Secret,
+    pub connect_timeout_ms: u64,
+    pub write_timeout_ms: u64,
+}
+
+impl Database {
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    pub actors: u32,
+    pub connections: u32,
+    pub wait_ms: u64,
+    pub statement_timeout_ms: u64,
+}
+
+impl Query {
+    pub fn wait(&self) -> Duration {
+        Duration::from_millis(self.wait_ms)
+    }
+
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.statement_timeout_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollup {
+    pub interval_ms: u64,
+    pub max_batches: i64,
+}
+
+impl Rollup {
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    pub url: Secret,
+    pub ttl_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freshness {
+    pub fresh_seconds: i64,
+    pub stale_seconds: i64,
+    pub interval_ms: u64,
+}
+
+impl Freshness {
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub address: SocketAddr,
+    pub workers: usize,
+    pub max_body_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ops {
+    pub address: SocketAddr,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub hs256_secret: Secret,
+    pub issuer: String,
+    pub audience: String,
+    pub leeway_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervision {
+    pub backoff_initial_ms: u64,
+    pub backoff_max_ms: u64,
+    pub backoff_reset_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    pub step_timeout_ms: u64,
+}
+
+impl Drain {
+    pub fn step_timeout(&self) -> Duration {
+        Duration::from_millis(self.step_timeout_ms)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    pub format: String,
+}

@@ -1,0 +1,186 @@
+//! From the bytes of a message to an event, or to every reason why not.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::error::Category;
+use uuid::Uuid;
+
+use super::{
+    Event, MAX_COST, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TEXT_CHARS, MAX_TOKENS, Reason,
+    Rejection, Rules, Status,
+    json::{FIELDS, Fields, string},
+};
+use crate::domain::money::{Cents, ParseCentsError};
+
+/// Reads one message.
+///
+/// # Errors
+/// Every rule of the contract that the message breaks, each with its field; `message` where the bytes as a whole
+/// are no readable JSON object.
+pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejection> {
+    let fields =
+        parse(body).map_err(|rule| Rejection { org_id: None, reasons: vec![Reason { field: "message", rule }] })?;
+    let mut reader = Reader { fields, reasons: Vec::new() };
+    match reader.event(rules) {
+        Some(event) if reader.reasons.is_empty() => Ok(event),
+        _ => Err(Rejection { org_id: reader.org_id(), reasons: reader.reasons }),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Fields<'_>, String> {
+    if body.len() > MAX_MESSAGE_BYTES {
+        return Err(format!("is {} bytes long, at most {MAX_MESSAGE_BYTES} are read", body.len()));
+    }
+    let text = std::str::from_utf8(body).map_err(|e| format!("is not UTF-8 after byte {}", e.valid_up_to()))?;
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => "must be a JSON object".to_owned(),
+        _ if error.to_string().starts_with("recursion limit") => "is nested deeper than 128 levels".to_owned(),
+        _ => format!("is not valid JSON at line {} column {}", error.line(), error.column()),
+    })
+}
+
+struct Reader<'a> {
+    fields: Fields<'a>,
+    reasons: Vec<Reason>,
+}
+
+impl<'a> Reader<'a> {
+    /// Judges every field, so that all reasons are found, before it gives up on any.
+    fn event(&mut self, rules: &Rules) -> Option<Event> {
+        let event_id = self.required("eventId", uuid);
+        let org_id = self.required("orgId", uuid);
+        let model_id = self.required("modelId", uuid);
+        let actor_id = self.optional("actorId", |raw| if raw == "null" { Ok(None) } else { uuid(raw).map(Some) });
+        let client_id = self.optional("clientId", |raw| text(raw).map(Some));
+        let occurred_at = self.required("occurredAt", |raw| occurred_at(raw, rules));
+        let status = self.required("status", status);
+        let error_code = self.optional("errorCode", |raw| if raw == "null" { Ok(None) } else { text(raw).map(Some) });
+        let latency_ms = self.required("latencyMs", |raw| integer(raw, MAX_LATENCY_MS));
+        let input_tokens = self.required("inputTokens", |raw| integer(raw, MAX_TOKENS));
+        let output_tokens = self.required("outputTokens", |raw| integer(raw, MAX_TOKENS));
+        let cost_estimate_cents = self.required("costEstimateCents", cost);
+        let metadata = self.optional("metadata", |raw| metadata(raw).map(Some));
+        Some(Event {
+            event_id: event_id?,
+            org_id: org_id?,
+            model_id: model_id?,
+            actor_id,
+            client_id,
+            occurred_at: occurred_at?,
+            status: status?,
+            error_code,
+            latency_ms: latency_ms?,
+            input_tokens: input_tokens?,
+            output_tokens: output_tokens?,
+            cost_estimate_cents: cost_estimate_cents?,
+            metadata,
+        })
+    }
+
+    fn required<T>(&mut self, field: &'static str, read: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
+        match self.take(field)? {
+            Some(raw) => self.keep(field, read(raw)),
+            None => self.keep(field, Err("is required".to_owned())),
+        }
+    }
+
+    fn optional<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&'a str) -> Result<Option<T>, String>,
+    ) -> Option<T> {
+        let raw = self.take(field)??;
+        self.keep(field, read(raw)).flatten()
+    }
+
+    /// The field's text; nothing at all where it is there twice.
+    fn take(&mut self, field: &'static str) -> Option<Option<&'a str>> {
+        let found = self.fields.0[FIELDS.iter().position(|name| *name == field)?];
+        if found.repeated {
+            return self.keep(field, Err("is there more than once".to_owned()));
+        }
+        Some(found.text)
+    }
+
+    fn keep<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|rule| self.reasons.push(Reason { field, rule })).ok()
+    }
+
+    fn org_id(&self) -> Option<Uuid> {
+        let field = self.fields.0[FIELDS.iter().position(|name| *name == "orgId")?];
+        if field.repeated { None } else { uuid(field.text?).ok() }
+    }
+}
+
+fn uuid(raw: &str) -> Result<Uuid, String> {
+    string(raw)
+        .filter(|text| text.len() == uuid::fmt::Hyphenated::LENGTH)
+        .and_then(|text| Uuid::try_parse(&text).ok())
+        .ok_or_else(|| "must be a UUID of the form 00000000-0000-0000-0000-000000000000".to_owned())
+}
+
+fn text(raw: &str) -> Result<String, String> {
+    let text = string(raw).ok_or_else(|| format!("must be a string of at most {MAX_TEXT_CHARS} characters"))?;
+    if text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS {
+        return Err(format!("must have at most {MAX_TEXT_CHARS} characters"));
+    }
+    without_nul(&text)?;
+    Ok(text.into_owned())
+}
+
+fn without_nul(text: &str) -> Result<(), String> {
+    if text.contains('\0') { Err("must not have a NUL character".to_owned()) } else { Ok(()) }
+}
+
+fn status(raw: &str) -> Result<Status, String> {
+    let text = string(raw);
+    let text = text.as_deref();
+    Status::ALL
+        .into_iter()
+        .find(|status| text == Some(status.as_str()))
+        .ok_or_else(|| "must be one of success, error, timeout, throttled".to_owned())
+}
+
+fn integer(raw: &str, max: u32) -> Result<u32, String> {
+    let value = raw.parse::<u32>().ok().filter(|value| *value <= max);
+    value.ok_or_else(|| format!("must be an integer from 0 to {max}"))
+}
+
+fn cost(raw: &str) -> Result<Cents, String> {
+    let bounds = || format!("must be a number from 0 to {MAX_COST}");
+    let value = Cents::from_json(raw).map_err(|error| match error {
+        ParseCentsError::NotANumber => bounds(),
+        ParseCentsError::TooPrecise => format!("{}, {error}", bounds()),
+    })?;
+    if (Cents::default()..=MAX_COST).contains(&value) { Ok(value) } else { Err(bounds()) }
+}
+
+fn occurred_at(raw: &str, rules: &Rules) -> Result<DateTime<Utc>, String> {
+    let at = string(raw)
+        .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+        .and_then(|at| DateTime::from_timestamp_micros(at.timestamp_micros()))
+        .ok_or_else(|| "must be an RFC 3339 timestamp".to_owned())?;
+    if at > rules.now + rules.max_ahead {
+        let seconds = rules.max_ahead.num_seconds();
+        return Err(format!("lies more than {seconds} seconds ahead of the database's clock"));
+    }
+    if at < rules.now - rules.retention {
+        let days = rules.retention.num_days();
+        return Err(format!("is older than the {days} days for which raw events are kept"));
+    }
+    Ok(at)
+}
+
+fn metadata(raw: &str) -> Result<BTreeMap<String, String>, String> {
+    if raw.len() > MAX_METADATA_BYTES {
+        return Err(format!("must have at most {MAX_METADATA_BYTES} bytes"));
+    }
+    let pairs: BTreeMap<String, String> =
+        serde_json::from_str(raw).map_err(|_| "must be an object whose values are strings".to_owned())?;
+    pairs.iter().flat_map(|(key, value)| [key, value]).try_for_each(|text| without_nul(text))?;
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! How fresh an org's numbers are, judged from its partition's watermark.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FreshnessStatus {
+    Fresh,
+    Stale,
+    Delayed,
+}
+
+impl FreshnessStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Delayed => "delayed",
+        }
+    }
+}
+
+/// Up to which lag numbers count as fresh, and as stale. Milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    pub fresh_ms: i64,
+    pub stale_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// None before the first event.
+    pub last_event_at: Option<DateTime<Utc>>,
+    /// When an event was last merged into the rollups.
+    pub last_rollup_at: Option<DateTime<Utc>>,
+    /// How far the partition's watermark is behind the database's clock, milliseconds. Grows when the pipeline
+    /// stands still, not when an org is quiet. None before the partition was first read.
+    pub lag_ms: Option<i64>,
+    pub status: FreshnessStatus,
+}
+
+impl Thresholds {
+    /// A partition that was never read is as delayed as can be.
+    pub fn judge(&self, lag_ms: Option<i64>) -> FreshnessStatus {
+        match lag_ms {
+            Some(lag) if lag <= self.fresh_ms => FreshnessStatus::Fresh,
+            Some(lag) if lag <= self.stale_ms => FreshnessStatus::Stale,
+            _ => FreshnessStatus::Delayed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_changes_just_past_each_threshold() {
+        let thresholds = Thresholds { fresh_ms: 300_000, stale_ms: 600_000 };
+        for (lag, status) in [
+            (Some(0), FreshnessStatus::Fresh),
+            (Some(300_000), FreshnessStatus::Fresh),
+            (Some(300_001), FreshnessStatus::Stale),
+            (Some(600_000), FreshnessStatus::Stale),
+            (Some(600_001), FreshnessStatus::Delayed),
+            (None, FreshnessStatus::Delayed),
+        ] {
+            assert_eq!(thresholds.judge(lag), status, "{lag:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The schema's version: applying migrations, and checking that the service and the schema fit.
+
+use sqlx::{Connection, PgConnection, migrate::Migrator};
+
+use super::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Applies what is missing and grants the service's role its rights. Returns the version.
+pub async fn up(conn: &mut PgConnection, service_role: &str) -> Result<i64, StoreError> {
+    // One migrator at a time: the migrations hold an advisory lock.
+    MIGRATIONS.run(&mut *conn).await.map_err(permanent)?;
+    sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(conn).await?;
+    Ok(newest())
+}
+
+/// Takes migrations back down to a version.
+pub async fn down(conn: &mut PgConnection, version: i64) -> Result<(), StoreError> {
+    MIGRATIONS.undo(&mut *conn, version).await.map_err(permanent)
+}
+
+/// The newest version that this build knows.
+pub fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub postgres: String,
+    pub timescaledb: String,
+    /// `timescale` is the Community edition, `apache` the other.
+    pub license: String,
+}
+
+/// Asks the server for its versions and the schema for its own.
+///
+/// # Errors
+/// `Permanent` where the schema is not the one that this build works on.
+pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
+    conn.ping().await?;
+    let migrated: bool =
+        sqlx::query_scalar("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
+    let found: Option<i64> = if migrated {
+        sqlx::query_scalar("SELECT max(version) FROM public._sqlx_migrations WHERE success")
+            .fetch_one(&mut *conn)
+            .await?
+    } else {
+        None
+    };
+    let ours = newest();
+    if found != Some(ours) {
+        let found = found.map_or("none".to_owned(), |version| version.to_string());
+        return Err(StoreError::Permanent(format!("the schema's version is {found}, not {ours}: run `migrate`")));
+    }
+    let (postgres, timescaledb, license) = sqlx::query_as(
+        "SELECT current_setting('server_version'),
+                (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+                current_setting('timescaledb.license')",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Server { postgres, timescaledb, license })
+}
+
+fn permanent(error: sqlx::migrate::MigrateError) -> StoreError {
+    StoreError::Permanent(format!("migration: {error}"))
+}
