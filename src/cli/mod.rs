@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
 mod migrate;
+mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -25,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Migrate(migrate::Args),
 }
 
@@ -44,6 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(cli.config.as_deref())?;
     telemetry::log::start(&settings.log)?;
     match cli.command {
+        Command::Serve(args) => serve::run(args, settings),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
     }
 }

@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use chrono::TimeDelta;
 use serde::Deserialize;
 
+use crate::domain::freshness::Thresholds;
+
 /// A text that must not be printed: a secret, or a URL that holds one.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
@@ -160,6 +162,13 @@ pub struct Freshness {
 }
 
 impl Freshness {
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            fresh_ms: self.fresh_seconds.saturating_mul(1000),
+            stale_ms: self.stale_seconds.saturating_mul(1000),
+        }
+    }
+
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
     }

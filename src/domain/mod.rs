@@ -1,7 +1,12 @@
 //! The rules of the service as plain functions and types: no actor, no clock, no database.
 
+pub mod batch;
 pub mod event;
 pub mod freshness;
+pub mod histogram;
+pub mod ledger;
 pub mod money;
 pub mod partition;
 pub mod query;
+pub mod rollup;
+pub mod window;

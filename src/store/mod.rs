@@ -1,12 +1,18 @@
 //! PostgreSQL with TimescaleDB: the schema, the batch transaction, the merging of rollups, and the reads.
 
+pub mod clock;
+pub mod commit;
+pub mod freshness;
+pub mod merge;
+pub mod partitions;
+mod rows;
 pub mod schema;
 
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 
-use crate::config::Secret;
+use crate::config::{Database, Secret};
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +30,13 @@ pub enum StoreError {
     Permanent(String),
 }
 
+impl StoreError {
+    /// Whether the same may go through later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_) | Self::Timeout(_))
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self::Transient(error)
@@ -33,6 +46,25 @@ impl From<sqlx::Error> for StoreError {
 /// Opens one connection. Errors do not hold the URL.
 pub async fn connect(url: &Secret, timeout: Duration) -> Result<PgConnection, StoreError> {
     let options = options(url)?;
+    match tokio::time::timeout(timeout, options.connect()).await {
+        Ok(conn) => Ok(conn?),
+        Err(_) => Err(StoreError::Timeout(timeout)),
+    }
+}
+
+/// Opens a connection for writing in bulk.
+pub async fn connect_writer(database: &Database) -> Result<PgConnection, StoreError> {
+    let timeout = database.connect_timeout();
+    let options = options(&database.url)?.options([
+        // Plans for the values at hand: the planner opens only the chunks that they lie in.
+        ("plan_cache_mode", "force_custom_plan"),
+        ("jit", "off"),
+        // What a writer looks up was written lately and is in memory.
+        ("random_page_cost", "1.1"),
+        // Longer than a commit can take, shorter than for ever, should this process vanish without a word.
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("tcp_user_timeout", "30s"),
+    ]);
     match tokio::time::timeout(timeout, options.connect()).await {
         Ok(conn) => Ok(conn?),
         Err(_) => Err(StoreError::Timeout(timeout)),

@@ -1,0 +1,245 @@
+//! Dedupe: decodes and judges a batch, and tells what is certainly new from what the database must decide.
+//! In: Split(RawBatch, credit) from the consumer; Incomplete from the writer. Out: Write(Batch, credit) to the writer.
+//! Failure: database away while the window loads → waits in place; until then more events are suspects.
+//! Bound: the batch's credit; the window has a memory cap.
+
+use actix::prelude::*;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+
+use crate::{
+    actors::{
+        Credit,
+        supervision::{
+            backoff::Backoff,
+            exit::{ExitGuard, Stop},
+        },
+        writer::Write,
+    },
+    config::{self, Settings},
+    domain::{
+        batch::{RawBatch, SplitRules, split},
+        event::{EventKey, Rules},
+        window::Window,
+    },
+    store::{self, StoreError, clock::DatabaseClock, partitions::Claim},
+};
+
+pub struct Dedupe {
+    settings: DedupeSettings,
+    claim: Claim,
+    clock: DatabaseClock,
+    writer: Recipient<Write>,
+    window: Window,
+    /// `foreign_writes` that the window was loaded after.
+    window_version: i64,
+    loading: Option<SpawnHandle>,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct DedupeParts {
+    pub settings: DedupeSettings,
+    pub claim: Claim,
+    pub clock: DatabaseClock,
+    pub writer: Recipient<Write>,
+    pub exit: ExitGuard,
+}
+
+#[derive(Clone)]
+pub struct DedupeSettings {
+    partitions: u16,
+    events: config::Events,
+    dedupe: config::Dedupe,
+    database: config::Database,
+}
+
+impl DedupeSettings {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            partitions: settings.broker.partitions,
+            events: settings.events,
+            dedupe: settings.dedupe,
+            database: settings.database.clone(),
+        }
+    }
+
+    fn cold_window(&self, now: DateTime<Utc>) -> Window {
+        // What is decoded from now on enters the window; nothing committed before lies beyond what was accepted.
+        Window::new(self.dedupe.memory_bytes, self.dedupe.window(), now + self.events.max_ahead())
+    }
+}
+
+impl Dedupe {
+    pub fn new(parts: DedupeParts) -> Self {
+        let window = parts.settings.cold_window(parts.clock.now());
+        Self {
+            window,
+            window_version: parts.claim.foreign_writes,
+            settings: parts.settings,
+            claim: parts.claim,
+            clock: parts.clock,
+            writer: parts.writer,
+            loading: None,
+            exit: parts.exit,
+        }
+    }
+
+    /// Loads the window in the background, newest first.
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        if let Some(loading) = self.loading.take() {
+            ctx.cancel_future(loading);
+        }
+        let now = self.clock.now();
+        let plan = LoadPlan {
+            database: self.settings.database.clone(),
+            partition: self.claim.partition,
+            partitions: self.settings.partitions,
+            newest: now + self.settings.events.max_ahead(),
+            // Events that come late by a window's length are still told from known ones.
+            oldest: now - self.settings.dedupe.window() * 2,
+        };
+        let loading = load_all(plan, ctx.address()).into_actor(self).map(|(), _, _| ());
+        self.loading = Some(ctx.spawn(loading));
+    }
+}
+
+impl Actor for Dedupe {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.load(ctx);
+    }
+}
+
+/// Judge this batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Split {
+    pub raw: RawBatch,
+    pub credit: Credit,
+}
+
+impl Handler<Split> for Dedupe {
+    type Result = ();
+
+    fn handle(&mut self, Split { raw, credit }: Split, _: &mut Self::Context) {
+        let events = &self.settings.events;
+        let rules = SplitRules {
+            event: Rules { now: self.clock.now(), max_ahead: events.max_ahead(), retention: events.retention() },
+            late_after: events.late_after(),
+            window: self.settings.dedupe.window(),
+            partition: self.claim.partition,
+            partitions: self.settings.partitions,
+        };
+        let batch = split(raw, &rules, &mut self.window, self.window_version);
+        self.writer.do_send(Write { batch, credit });
+    }
+}
+
+/// Another partition stored events of ours: the window misses them, so load it anew.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Incomplete {
+    pub foreign_writes: i64,
+}
+
+impl Handler<Incomplete> for Dedupe {
+    type Result = ();
+
+    fn handle(&mut self, incomplete: Incomplete, ctx: &mut Self::Context) {
+        if incomplete.foreign_writes == self.window_version {
+            return;
+        }
+        // Batches in flight are not in the database yet: what they hold is kept, but nothing counts as loaded.
+        self.window.uncover(self.clock.now() + self.settings.events.max_ahead());
+        self.window_version = incomplete.foreign_writes;
+        self.load(ctx);
+    }
+}
+
+/// Keys that were read: all of the partition with `occurred_at` from `from` on are here now; none: all there are.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct Load {
+    keys: Vec<(EventKey, DateTime<Utc>)>,
+    from: Option<DateTime<Utc>>,
+}
+
+impl Handler<Load> for Dedupe {
+    /// Whether older keys are of use.
+    type Result = bool;
+
+    fn handle(&mut self, Load { keys, from }: Load, _: &mut Self::Context) -> bool {
+        for (key, at) in keys {
+            self.window.load(key, at);
+        }
+        self.window.loaded(from);
+        self.window.wants_more()
+    }
+}
+
+/// Nothing more will be loaded.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Loaded;
+
+impl Handler<Loaded> for Dedupe {
+    type Result = ();
+
+    fn handle(&mut self, _: Loaded, _: &mut Self::Context) {
+        self.window.close();
+        tracing::info!(partition = self.claim.partition, keys = self.window.len(), "the dedupe window is loaded");
+    }
+}
+
+impl Handler<Stop> for Dedupe {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+struct LoadPlan {
+    database: config::Database,
+    partition: u16,
+    partitions: u16,
+    newest: DateTime<Utc>,
+    oldest: DateTime<Utc>,
+}
+
+async fn load_all(plan: LoadPlan, dedupe: Addr<Dedupe>) {
+    let mut attempt = 0;
+    while let Err(error) = try_load(&plan, &dedupe).await {
+        tracing::warn!(partition = plan.partition, %error, "the dedupe window cannot be loaded yet");
+        tokio::time::sleep(Backoff::DEPENDENCY.delay(attempt)).await;
+        attempt += 1;
+    }
+    dedupe.do_send(Loaded);
+}
+
+/// Hour by hour, newest first, each on top of what covers the later ones.
+async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreError> {
+    let hour = TimeDelta::hours(1);
+    let mut conn = store::connect(&plan.database.url, plan.database.connect_timeout()).await?;
+    let oldest_chunk = store::partitions::oldest_chunk(&mut conn).await?;
+    let mut to = plan.newest.duration_trunc(hour).unwrap_or(plan.newest) + hour;
+    loop {
+        // Nothing lies before the oldest chunk: then everything is covered.
+        let all = oldest_chunk.is_none_or(|oldest| to <= oldest);
+        if !all && to <= plan.oldest {
+            return Ok(());
+        }
+        let (keys, from) = if all {
+            (Vec::new(), None)
+        } else {
+            let keys = store::partitions::keys(&mut conn, plan.partition, plan.partitions, to - hour, to).await?;
+            (keys, Some(to - hour))
+        };
+        // A closed mailbox: the actor has ended, and this with it.
+        if !dedupe.send(Load { keys, from }).await.unwrap_or(false) {
+            return Ok(());
+        }
+        to -= hour;
+    }
+}

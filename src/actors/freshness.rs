@@ -1,0 +1,257 @@
+//! Freshness: turns merges into freshness markers, in PostgreSQL for the record and in Redis for dashboards.
+//! In: Merged from the rollups; Drain. Out: nothing.
+//! Failure: database or Redis away → markers wait and are recorded and published when it is back.
+//! Bound: one marker for an org and model, however many merges; one write at a time.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+
+use crate::{
+    actors::consumer::Drain,
+    cache::FreshnessCache,
+    config::{self, Settings},
+    domain::{freshness::Freshness as Judgement, partition::home_partition},
+    store::{
+        self, StoreError,
+        freshness::{Marker, MarkerKey, Watermarks},
+    },
+    telemetry::readiness::{CACHE, DATABASE, Readiness},
+};
+
+/// Markers are published again well before they expire.
+const REPUBLISH_PER_TTL: u64 = 3;
+
+pub struct Freshness {
+    desk: Option<Desk>,
+    settings: config::Freshness,
+    /// Merged but not recorded yet.
+    open: BTreeMap<MarkerKey, Marker>,
+    readiness: Readiness,
+    draining: bool,
+    #[expect(dead_code, reason = "closed when the actor has ended")]
+    alive: mpsc::Sender<()>,
+}
+
+pub struct FreshnessParts {
+    pub settings: Settings,
+    pub readiness: Readiness,
+    /// Never sent on: closed when the actor has ended.
+    pub alive: mpsc::Sender<()>,
+}
+
+impl Freshness {
+    pub fn new(parts: FreshnessParts) -> Self {
+        let republish = Duration::from_millis(parts.settings.cache.ttl_seconds * 1000 / REPUBLISH_PER_TTL);
+        Self {
+            settings: parts.settings.freshness,
+            open: BTreeMap::new(),
+            readiness: parts.readiness,
+            draining: false,
+            alive: parts.alive,
+            desk: Some(Desk {
+                settings: parts.settings,
+                republish,
+                conn: None,
+                recovered: false,
+                cache: None,
+                published_all: None,
+            }),
+        }
+    }
+
+    fn record(&mut self, ctx: &mut Context<Self>) {
+        // Absent while a write is under way.
+        let Some(mut desk) = self.desk.take() else { return };
+        let open = std::mem::take(&mut self.open);
+        let work = async move {
+            let outcome = desk.record(&open).await;
+            (desk, open, outcome)
+        };
+        ctx.spawn(work.into_actor(self).map(|(desk, open, outcome), actor, ctx| {
+            actor.desk = Some(desk);
+            actor.report(DATABASE, &outcome.database);
+            if let Some(cache) = &outcome.cache {
+                actor.report(CACHE, cache);
+            }
+            if outcome.database.is_err() {
+                // They wait, unless something newer came meanwhile.
+                for (key, marker) in open {
+                    actor.note(key, marker);
+                }
+            }
+            if actor.draining {
+                ctx.stop();
+            }
+        }));
+    }
+
+    fn report(&self, dependency: &str, outcome: &Result<(), String>) {
+        match outcome {
+            Ok(()) => self.readiness.up(dependency),
+            Err(cause) => self.readiness.down(dependency, cause),
+        }
+    }
+
+    fn note(&mut self, key: MarkerKey, marker: Marker) {
+        let open = self.open.entry(key).or_insert(marker);
+        open.last_event_at = open.last_event_at.max(marker.last_event_at);
+        open.last_rollup_at = open.last_rollup_at.max(marker.last_rollup_at);
+    }
+}
+
+impl Actor for Freshness {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.settings.interval(), |actor, ctx| actor.record(ctx));
+    }
+}
+
+/// A partition's rollups were merged: the newest event of each org and model among them, and when.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Merged {
+    pub at: DateTime<Utc>,
+    pub events: Vec<(MarkerKey, DateTime<Utc>)>,
+}
+
+impl Handler<Merged> for Freshness {
+    type Result = ();
+
+    fn handle(&mut self, Merged { at, events }: Merged, _: &mut Self::Context) {
+        for (key, last_event_at) in events {
+            self.note(key, Marker { last_event_at, last_rollup_at: at });
+        }
+    }
+}
+
+impl Handler<Drain> for Freshness {
+    type Result = ();
+
+    /// Records what is open, then ends.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = true;
+        self.record(ctx);
+    }
+}
+
+struct Outcome {
+    database: Result<(), String>,
+    /// None where no cache is configured or nothing was published.
+    cache: Option<Result<(), String>>,
+}
+
+/// The actor's connections, and what it takes to use them.
+struct Desk {
+    settings: Settings,
+    republish: Duration,
+    conn: Option<PgConnection>,
+    recovered: bool,
+    cache: Option<FreshnessCache>,
+    published_all: Option<Instant>,
+}
+
+impl Desk {
+    async fn record(&mut self, open: &BTreeMap<MarkerKey, Marker>) -> Outcome {
+        let timeout = self.settings.database.write_timeout();
+        let recorded = match tokio::time::timeout(timeout, self.record_in_database(open)).await {
+            Ok(recorded) => recorded,
+            Err(_) => Err(StoreError::Timeout(timeout)),
+        };
+        match recorded {
+            Ok(markers) => {
+                let cache = if markers.is_empty() { None } else { self.publish(&markers).await };
+                Outcome { database: Ok(()), cache }
+            }
+            Err(error) => {
+                self.conn = None;
+                tracing::warn!(%error, "freshness markers wait for the database");
+                Outcome { database: Err(error.to_string()), cache: None }
+            }
+        }
+    }
+
+    /// Returns the markers to publish: those that changed, or all when their time has come.
+    async fn record_in_database(
+        &mut self,
+        open: &BTreeMap<MarkerKey, Marker>,
+    ) -> Result<Vec<(MarkerKey, Judgement)>, StoreError> {
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            none => none.insert(store::connect_writer(&self.settings.database).await?),
+        };
+        if !self.recovered {
+            store::freshness::recover(conn).await?;
+            self.recovered = true;
+        }
+        let watermarks = store::freshness::watermarks(conn, &self.settings.broker.stream).await?;
+        let judge = Judge { settings: &self.settings, watermarks };
+        if !open.is_empty() {
+            let judged = open.iter().map(|(key, marker)| (*key, (*marker, judge.judge(*key, marker)))).collect();
+            store::freshness::record(conn, &judged).await?;
+        }
+        if self.settings.cache.url.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.published_all.is_none_or(|at| at.elapsed() >= self.republish) {
+            let all = store::freshness::all(conn).await?;
+            return Ok(judge.judge_all(&all));
+        }
+        Ok(judge.judge_all(open))
+    }
+
+    async fn publish(&mut self, markers: &[(MarkerKey, Judgement)]) -> Option<Result<(), String>> {
+        let all_due = self.published_all.is_none_or(|at| at.elapsed() >= self.republish);
+        let entries: Vec<_> = markers.iter().map(|((org, model), freshness)| (*org, *model, *freshness)).collect();
+        let published = async {
+            let cache = match &mut self.cache {
+                Some(cache) => cache,
+                none => none.insert(FreshnessCache::connect(&self.settings.cache).await?),
+            };
+            cache.publish(&entries).await
+        };
+        match published.await {
+            Ok(()) => {
+                if all_due {
+                    self.published_all = Some(Instant::now());
+                }
+                Some(Ok(()))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "freshness markers cannot be published");
+                self.published_all = None;
+                Some(Err(error.to_string()))
+            }
+        }
+    }
+}
+
+struct Judge<'a> {
+    settings: &'a Settings,
+    watermarks: Watermarks,
+}
+
+impl Judge<'_> {
+    fn judge(&self, (org_id, _): MarkerKey, marker: &Marker) -> Judgement {
+        let thresholds = self.settings.freshness.thresholds();
+        let watermark = self.watermarks.by_partition.get(&home_partition(org_id, self.settings.broker.partitions));
+        let lag_ms = watermark.map(|watermark| (self.watermarks.now - watermark).num_milliseconds().max(0));
+        Judgement {
+            last_event_at: Some(marker.last_event_at),
+            last_rollup_at: Some(marker.last_rollup_at),
+            lag_ms,
+            status: thresholds.judge(lag_ms),
+        }
+    }
+
+    fn judge_all(&self, markers: &BTreeMap<MarkerKey, Marker>) -> Vec<(MarkerKey, Judgement)> {
+        markers.iter().map(|(key, marker)| (*key, self.judge(*key, marker))).collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! Rollup: merges what committed batches add into the hourly and daily rollups, and moves the watermark.
+//! In: Stored from the writer (only wakes it); Drain. Out: Merged to freshness.
+//! Failure: database away → tries again in place; what is pending stays pending.
+//! Bound: one merge at a time, of a limited number of batches.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::{
+    actors::{
+        consumer::Drain,
+        freshness::Merged,
+        supervision::{
+            backoff::Backoff,
+            exit::{Cause, ExitGuard, Stop},
+            progress::Progress,
+        },
+        writer::Stored,
+    },
+    config,
+    store::{
+        self, StoreError,
+        merge::{self, PartitionName},
+        partitions::Claim,
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// How long nothing must have come for the partition to count as caught up.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often a caught-up partition's watermark is moved.
+const TICK: Duration = Duration::from_secs(1);
+
+pub struct Rollup {
+    merger: Option<Merger>,
+    settings: config::Rollup,
+    claim: Claim,
+    progress: Progress,
+    metrics: Metrics,
+    freshness: Recipient<Merged>,
+    /// Something was stored since the last merge began.
+    pending: bool,
+    /// A merge is under way or scheduled.
+    busy: bool,
+    failures: u32,
+    draining: bool,
+    exit: ExitGuard,
+}
+
+pub struct RollupParts {
+    pub database: config::Database,
+    pub settings: config::Rollup,
+    pub claim: Claim,
+    pub progress: Progress,
+    pub metrics: Metrics,
+    pub freshness: Recipient<Merged>,
+    pub exit: ExitGuard,
+}
+
+impl Rollup {
+    pub fn new(parts: RollupParts) -> Self {
+        let merger = Merger { conn: None, database: parts.database, claim: parts.claim.clone(), rules: parts.settings };
+        Self {
+            merger: Some(merger),
+            settings: parts.settings,
+            claim: parts.claim,
+            progress: parts.progress,
+            metrics: parts.metrics,
+            freshness: parts.freshness,
+            // What an earlier process left.
+            pending: true,
+            busy: false,
+            failures: 0,
+            draining: false,
+            exit: parts.exit,
+        }
+    }
+
+    /// Merges now, unless a merge is under way.
+    fn merge(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut merger) = self.merger.take() else { return };
+        self.busy = true;
+        self.pending = false;
+        let caught_up = self.progress.caught_up(QUIET);
+        let work = async move {
+            let result = merger.merge(caught_up).await;
+            (merger, result)
+        };
+        ctx.spawn(work.into_actor(self).map(|(merger, result), actor, ctx| {
+            actor.merger = Some(merger);
+            actor.merged(result, ctx);
+        }));
+    }
+
+    fn merged(&mut self, result: Result<merge::Merged, StoreError>, ctx: &mut Context<Self>) {
+        match result {
+            Ok(merged) => {
+                self.failures = 0;
+                self.pending |= merged.more;
+                self.publish(merged);
+                if self.draining && !self.pending {
+                    ctx.stop();
+                    return;
+                }
+                if self.pending {
+                    // Not at once: under load the next merge then folds more batches, and each key is written less often.
+                    ctx.run_later(self.settings.interval(), |actor, ctx| actor.merge(ctx));
+                } else {
+                    self.busy = false;
+                }
+            }
+            Err(error @ StoreError::Permanent(_)) => {
+                self.exit.note(Cause::Failed(error.to_string()));
+                ctx.stop();
+            }
+            Err(error) => {
+                let delay = Backoff::DEPENDENCY.delay(self.failures);
+                tracing::warn!(partition = self.claim.partition, %error, ?delay, "merging waits for the database");
+                self.failures += 1;
+                self.pending = true;
+                ctx.run_later(delay, |actor, ctx| actor.merge(ctx));
+            }
+        }
+    }
+
+    fn publish(&self, merged: merge::Merged) {
+        if merged.merge.batches == 0 {
+            return;
+        }
+        self.metrics.rollup_merged(merged.at.timestamp_micros() as f64 / 1e6);
+        if let Some(published_to) = merged.merge.published_to.and_then(DateTime::from_timestamp_micros)
+            && let Ok(took) = (merged.at - published_to).to_std()
+        {
+            self.metrics.end_to_end(took);
+        }
+        let events = merged.merge.daily.into_iter().filter_map(|(key, measures)| {
+            let last_event_at = DateTime::<Utc>::from_timestamp_micros(measures.last_event_at)?;
+            Some(((key.org_id, key.model_id), last_event_at))
+        });
+        self.freshness.do_send(Merged { at: merged.at, events: events.collect() });
+    }
+
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        self.pending = true;
+        if !self.busy {
+            self.merge(ctx);
+        }
+    }
+}
+
+impl Actor for Rollup {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.merge(ctx);
+        ctx.run_interval(TICK, |actor, ctx| {
+            if !actor.busy && actor.progress.caught_up(QUIET) {
+                actor.merge(ctx);
+            }
+        });
+    }
+}
+
+impl Handler<Stored> for Rollup {
+    type Result = ();
+
+    fn handle(&mut self, _: Stored, ctx: &mut Self::Context) {
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Drain> for Rollup {
+    type Result = ();
+
+    /// Merges all that is pending, then ends.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = true;
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Stop> for Rollup {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// The rollup's own connection, and what it takes to use it.
+struct Merger {
+    conn: Option<PgConnection>,
+    database: config::Database,
+    claim: Claim,
+    rules: config::Rollup,
+}
+
+impl Merger {
+    async fn merge(&mut self, caught_up: bool) -> Result<merge::Merged, StoreError> {
+        let timeout = self.database.write_timeout();
+        let result = match tokio::time::timeout(timeout, self.attempt(caught_up)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Timeout(timeout)),
+        };
+        if result.is_err() {
+            self.conn = None;
+        }
+        result
+    }
+
+    async fn attempt(&mut self, caught_up: bool) -> Result<merge::Merged, StoreError> {
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            none => none.insert(store::connect_writer(&self.database).await?),
+        };
+        let partition = PartitionName { stream: &self.claim.stream, partition: self.claim.partition };
+        let merged = merge::merge(conn, partition, self.rules.max_batches).await?;
+        if caught_up && merged.merge.batches == 0 {
+            merge::caught_up(conn, partition).await?;
+        }
+        Ok(merged)
+    }
+}

@@ -1,0 +1,244 @@
+//! Writer: makes a batch durable, exactly once.
+//! In: Write(Batch, credit) from dedupe. Out: Committed to the consumer, Stored to the rollup, Incomplete to dedupe.
+//! Failure: database away → the batch waits in place; an event that the database refuses → dead letter; more of them
+//!          than is plausible → fails, the partition restarts; another process holds the partition → fenced.
+//! Bound: the batch's credit, not the mailbox.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use sqlx::PgConnection;
+
+use crate::{
+    actors::{
+        Credit,
+        dedupe::Incomplete,
+        supervision::{
+            backoff::Backoff,
+            exit::{Cause, ExitGuard, Stop},
+            progress::Progress,
+        },
+    },
+    config,
+    domain::batch::Batch,
+    store::{
+        self, StoreError,
+        clock::DatabaseClock,
+        commit::{CommitRules, commit},
+        partitions::Claim,
+    },
+    telemetry::metrics::{Metrics, Outcome},
+};
+
+/// Events over which refusals are judged, and how many of them the database may refuse.
+const REFUSAL_WINDOW: usize = 1000;
+const MAX_REFUSED: usize = REFUSAL_WINDOW / 2;
+
+pub struct Writer {
+    sink: Option<Sink>,
+    claim: Claim,
+    clock: DatabaseClock,
+    progress: Progress,
+    metrics: Metrics,
+    outlets: Outlets,
+    exit: ExitGuard,
+}
+
+/// Where a commit is made known.
+pub struct Outlets {
+    pub consumer: Recipient<Committed>,
+    pub rollup: Recipient<Stored>,
+    pub dedupe: Recipient<Incomplete>,
+}
+
+pub struct WriterParts {
+    pub database: config::Database,
+    pub dedupe: config::Dedupe,
+    pub claim: Claim,
+    pub clock: DatabaseClock,
+    pub progress: Progress,
+    pub metrics: Metrics,
+    pub outlets: Outlets,
+    pub exit: ExitGuard,
+}
+
+impl Writer {
+    pub fn new(parts: WriterParts) -> Self {
+        let sink = Sink {
+            conn: None,
+            database: parts.database,
+            dedupe: parts.dedupe,
+            claim: parts.claim.clone(),
+            clock: parts.clock.clone(),
+            refusals: VecDeque::new(),
+        };
+        Self {
+            sink: Some(sink),
+            claim: parts.claim,
+            clock: parts.clock,
+            progress: parts.progress,
+            metrics: parts.metrics,
+            outlets: parts.outlets,
+            exit: parts.exit,
+        }
+    }
+
+    fn publish(&mut self, batch: &Batch, committed: &store::commit::Committed, took: Duration) {
+        self.clock.set(committed.completed_at);
+        self.progress.committed(committed.next_offset);
+        let (partition, counts) = (self.claim.partition, &committed.counts);
+        for (outcome, count) in [
+            (Outcome::Received, counts.received),
+            (Outcome::Stored, counts.stored),
+            (Outcome::Duplicate, counts.duplicates),
+            (Outcome::Rejected, counts.rejected),
+            (Outcome::Late, counts.late),
+        ] {
+            self.metrics.events(partition, outcome, count);
+        }
+        self.metrics.batch_committed(took, batch.raw.messages.len());
+        self.metrics.partition_next_offset(partition, committed.next_offset);
+        self.outlets.consumer.do_send(Committed { next_offset: committed.next_offset });
+        self.outlets.rollup.do_send(Stored);
+        if committed.foreign_writes != batch.window_version {
+            self.outlets.dedupe.do_send(Incomplete { foreign_writes: committed.foreign_writes });
+        }
+    }
+}
+
+impl Actor for Writer {
+    type Context = Context<Self>;
+}
+
+/// Store this batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Write {
+    pub batch: Batch,
+    pub credit: Credit,
+}
+
+/// A batch is durable: everything up to here may be acknowledged.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Committed {
+    pub next_offset: i64,
+}
+
+/// There is something to merge.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stored;
+
+impl Handler<Write> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, Write { batch, credit }: Write, ctx: &mut Self::Context) {
+        // Absent only after a failure, while the actor is about to stop.
+        let Some(mut sink) = self.sink.take() else { return };
+        let writing = async move {
+            let started = Instant::now();
+            let result = sink.persist(&batch).await;
+            (sink, batch, result, started.elapsed())
+        };
+        // The context waits: batches are stored one after another, in order.
+        ctx.wait(writing.into_actor(self).map(move |(sink, batch, result, took), actor, ctx| {
+            match result {
+                Ok(committed) => {
+                    actor.sink = Some(sink);
+                    actor.publish(&batch, &committed, took);
+                }
+                Err(error) => {
+                    let fenced = matches!(error, StoreError::Fenced { .. });
+                    actor.exit.note(if fenced {
+                        Cause::Fenced(error.to_string())
+                    } else {
+                        Cause::Failed(error.to_string())
+                    });
+                    ctx.stop();
+                }
+            }
+            drop(credit);
+        }));
+    }
+}
+
+impl Handler<Stop> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// The writer's own connection, and what it takes to use it.
+struct Sink {
+    conn: Option<PgConnection>,
+    database: config::Database,
+    dedupe: config::Dedupe,
+    claim: Claim,
+    clock: DatabaseClock,
+    /// Events and refusals of the last batches.
+    refusals: VecDeque<(usize, usize)>,
+}
+
+impl Sink {
+    /// Tries until the batch is stored, or until trying is of no use.
+    async fn persist(&mut self, batch: &Batch) -> Result<store::commit::Committed, StoreError> {
+        let started_at = self.clock.now();
+        let mut retries = 0;
+        loop {
+            let rules = CommitRules {
+                window: self.dedupe.window(),
+                max_refused: self.refusals_left(),
+                retries: i32::try_from(retries).unwrap_or(i32::MAX),
+                started_at,
+            };
+            match self.attempt(batch, &rules).await {
+                Ok(committed) => {
+                    self.note_refusals(batch.raw.messages.len(), committed.refused);
+                    return Ok(committed);
+                }
+                Err(error @ (StoreError::Fenced { .. } | StoreError::Permanent(_))) => return Err(error),
+                Err(error) => {
+                    // Whatever state the connection is in, a new one has none.
+                    self.conn = None;
+                    let delay = Backoff::DEPENDENCY.delay(retries);
+                    tracing::warn!(partition = self.claim.partition, %error, ?delay, "a batch waits for the database");
+                    tokio::time::sleep(delay).await;
+                    retries += 1;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, batch: &Batch, rules: &CommitRules) -> Result<store::commit::Committed, StoreError> {
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            none => none.insert(store::connect_writer(&self.database).await?),
+        };
+        let timeout = self.database.write_timeout();
+        match tokio::time::timeout(timeout, commit(conn, &self.claim, batch, rules)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Timeout(timeout)),
+        }
+    }
+
+    fn refusals_left(&self) -> usize {
+        MAX_REFUSED.saturating_sub(self.refusals.iter().map(|(_, refused)| refused).sum())
+    }
+
+    fn note_refusals(&mut self, events: usize, refused: usize) {
+        self.refusals.push_back((events, refused));
+        let mut total: usize = self.refusals.iter().map(|(events, _)| events).sum();
+        while let Some((oldest, _)) = self.refusals.front()
+            && total - oldest >= REFUSAL_WINDOW
+        {
+            total -= oldest;
+            self.refusals.pop_front();
+        }
+    }
+}

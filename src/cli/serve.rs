@@ -1,0 +1,17 @@
+//! `serve`: runs the service until it is told to stop.
+
+use std::process::ExitCode;
+
+use crate::{app, config::Settings};
+
+/// Run the service
+///
+/// Reads the streams, answers HTTP, and drains on SIGTERM or Ctrl-C; a second one ends it at once, which is as safe.
+#[derive(clap::Args)]
+#[command(after_help = "Example: analytics-service serve --config /etc/analytics/config.toml")]
+pub struct Args {}
+
+pub fn run(_: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    actix::System::new().block_on(app::serve(settings))?;
+    Ok(ExitCode::SUCCESS)
+}

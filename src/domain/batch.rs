@@ -1,0 +1,230 @@
+//! A batch: a run of a partition's stream, decoded, judged and split for the transaction that stores it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::domain::{
+    event::{Event, EventKey, Rejection, Rules, decode},
+    partition::home_partition,
+    window::{Novelty, Window},
+};
+
+/// A message as it came from the stream.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its offset in the stream; offsets rise but are not contiguous.
+    pub offset: i64,
+    /// `timestamp_in_ms` header, else the `timestamp` property.
+    pub published_at: Option<DateTime<Utc>>,
+    pub body: Vec<u8>,
+}
+
+/// Messages of one partition in the order of the stream. Never empty.
+#[derive(Debug)]
+pub struct RawBatch {
+    /// Chosen before the first attempt to store it, so that a commit whose answer was lost is recognised.
+    pub id: Uuid,
+    /// Where the batch before ended.
+    pub first_offset: i64,
+    pub messages: Vec<Message>,
+}
+
+/// An event that may be stored.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Index of its message.
+    pub message: usize,
+    pub event: Event,
+    pub late: bool,
+}
+
+/// A resend within the batch.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// Index of the message that it repeats.
+    pub of: usize,
+    pub candidate: Candidate,
+    pub conflict: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Reject {
+    /// Index of its message.
+    pub message: usize,
+    pub rejection: Rejection,
+}
+
+#[derive(Debug)]
+pub struct Batch {
+    pub raw: RawBatch,
+    /// Certainly new.
+    pub fresh: Vec<Candidate>,
+    /// The database decides whether they are new.
+    pub suspects: Vec<Candidate>,
+    pub repeats: Vec<Repeat>,
+    pub rejects: Vec<Reject>,
+    /// Home partitions of events that reached this one by mistake.
+    pub foreign: BTreeSet<u16>,
+    /// State of the window that called events fresh; see `partition_offsets.foreign_writes`.
+    pub window_version: i64,
+    /// Publish time of the last message.
+    pub published_to: DateTime<Utc>,
+}
+
+impl RawBatch {
+    /// One behind the last message.
+    pub fn next_offset(&self) -> i64 {
+        self.messages.last().map_or(self.first_offset, |message| message.offset + 1)
+    }
+}
+
+/// What splitting is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitRules {
+    pub event: Rules,
+    pub late_after: TimeDelta,
+    pub window: TimeDelta,
+    pub partition: u16,
+    pub partitions: u16,
+}
+
+/// Decodes a batch and splits it.
+pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_version: i64) -> Batch {
+    let mut batch = Batch {
+        fresh: Vec::with_capacity(raw.messages.len()),
+        suspects: Vec::new(),
+        repeats: Vec::new(),
+        rejects: Vec::new(),
+        foreign: BTreeSet::new(),
+        window_version,
+        published_to: rules.event.now,
+        raw,
+    };
+    // Where the events of each key are: nearly always one.
+    let mut seen: HashMap<EventKey, Vec<Place>> = HashMap::with_capacity(batch.raw.messages.len());
+    for (message, raw) in batch.raw.messages.iter().enumerate() {
+        let event = match decode(&raw.body, &rules.event) {
+            Ok(event) => event,
+            Err(rejection) => {
+                batch.published_to = raw.published_at.unwrap_or(batch.published_to);
+                batch.rejects.push(Reject { message, rejection });
+                continue;
+            }
+        };
+        let published_at = raw.published_at.unwrap_or(event.occurred_at).min(rules.event.now);
+        batch.published_to = published_at;
+        let late = event.occurred_at < published_at - rules.late_after;
+        let candidate = Candidate { message, event, late };
+        let (key, at) = (candidate.event.key(), candidate.event.occurred_at);
+        let places = seen.entry(key).or_default();
+        let earlier = places.iter().find(|place| (place.occurred_at - at).abs() <= rules.window);
+        if let Some(earlier) = earlier {
+            let first = if earlier.fresh { &batch.fresh[earlier.index] } else { &batch.suspects[earlier.index] };
+            let conflict = first.event != candidate.event;
+            batch.repeats.push(Repeat { of: first.message, candidate, conflict });
+            continue;
+        }
+        let home = home_partition(key.org_id, rules.partitions);
+        let ours = home == rules.partition;
+        let fresh = ours && window.admit(key, at) == Novelty::New;
+        if !ours {
+            batch.foreign.insert(home);
+        }
+        let list = if fresh { &mut batch.fresh } else { &mut batch.suspects };
+        places.push(Place { fresh, index: list.len(), occurred_at: at });
+        list.push(candidate);
+    }
+    batch
+}
+
+struct Place {
+    fresh: bool,
+    index: usize,
+    occurred_at: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Status;
+
+    const NOW: &str = "2026-03-01T12:00:00Z";
+
+    fn rules(partitions: u16) -> SplitRules {
+        SplitRules {
+            event: Rules {
+                now: NOW.parse().unwrap(),
+                max_ahead: TimeDelta::minutes(5),
+                retention: TimeDelta::days(400),
+            },
+            late_after: TimeDelta::hours(1),
+            window: TimeDelta::hours(24),
+            partition: 0,
+            partitions,
+        }
+    }
+
+    fn body(event_id: u128, occurred_at: &str, latency_ms: u32) -> Vec<u8> {
+        let event = Event {
+            event_id: Uuid::from_u128(event_id),
+            org_id: Uuid::from_u128(1),
+            model_id: Uuid::from_u128(7),
+            actor_id: None,
+            client_id: None,
+            occurred_at: occurred_at.parse().unwrap(),
+            status: Status::Success,
+            error_code: None,
+            latency_ms,
+            input_tokens: 1,
+            output_tokens: 1,
+            cost_estimate_cents: Default::default(),
+            metadata: None,
+        };
+        serde_json::to_vec(&event).unwrap()
+    }
+
+    fn split_all(bodies: Vec<Vec<u8>>, partitions: u16) -> Batch {
+        let messages = bodies.into_iter().zip(10..).map(|(body, offset)| Message {
+            offset,
+            published_at: Some(NOW.parse().unwrap()),
+            body,
+        });
+        let raw = RawBatch { id: Uuid::nil(), first_offset: 8, messages: messages.collect() };
+        let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
+        window.loaded(None);
+        split(raw, &rules(partitions), &mut window, 0)
+    }
+
+    #[test]
+    fn every_message_ends_in_exactly_one_place() {
+        let batch = split_all(
+            vec![
+                body(1, "2026-03-01T11:59:00Z", 1),
+                body(1, "2026-03-01T11:59:00Z", 1),
+                body(1, "2026-03-01T11:59:01Z", 1),
+                body(2, "2026-03-01T10:59:59Z", 1),
+                b"no".to_vec(),
+            ],
+            1,
+        );
+        assert_eq!((batch.fresh.len(), batch.suspects.len(), batch.repeats.len(), batch.rejects.len()), (2, 0, 2, 1));
+        assert_eq!(batch.repeats.iter().map(|r| (r.of, r.conflict)).collect::<Vec<_>>(), [(0, false), (0, true)]);
+        assert_eq!(batch.fresh.iter().map(|c| c.late).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(batch.raw.next_offset(), 15);
+    }
+
+    #[test]
+    fn one_key_twice_further_apart_than_the_window_is_two_events() {
+        let batch = split_all(vec![body(1, "2026-03-01T11:00:00Z", 1), body(1, "2026-02-28T10:59:59Z", 1)], 1);
+        assert_eq!((batch.fresh.len(), batch.suspects.len(), batch.repeats.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn an_event_of_another_partition_is_a_suspect() {
+        let batch = split_all(vec![body(1, "2026-03-01T11:59:00Z", 1)], 4);
+        assert_eq!((batch.fresh.len(), batch.suspects.len()), (0, 1));
+        assert_eq!(batch.foreign.into_iter().collect::<Vec<_>>(), [3]);
+    }
+}

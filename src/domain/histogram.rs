@@ -1,0 +1,148 @@
+//! A mergeable latency histogram: exact small buckets, then logarithmic ones of ratio 1.05.
+//!
+//! Bucket b ≤ [`EXACT`] holds the latency b alone. Above, bucket b holds the latencies in (bound(b − 1), bound(b)],
+//! where each bound is the one before times 1.05, rounded down. A bucket is represented by the value whose relative
+//! distance to both its ends is the same, at most 2.44 %.
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::MAX_LATENCY_MS;
+
+/// Largest latency with a bucket of its own, milliseconds. Below it, buckets of ratio 1.05 would hold one value each.
+pub const EXACT: u32 = 40;
+
+/// Upper bounds of the buckets, milliseconds; the last is the contract's bound on latency.
+static BOUNDS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let mut bounds: Vec<u32> = (0..=EXACT).collect();
+    let mut last = u64::from(EXACT);
+    while last < u64::from(MAX_LATENCY_MS) {
+        // A bound grows by at least two milliseconds: 40 × 1.05 is 42.
+        last = (last * 105 / 100).min(u64::from(MAX_LATENCY_MS));
+        bounds.push(u32::try_from(last).unwrap_or(MAX_LATENCY_MS));
+    }
+    bounds
+});
+
+/// Counts by bucket, sparse and in order of the bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram(Vec<(u16, u64)>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("a packed histogram cannot be read: {0}")]
+pub struct UnpackError(#[from] postcard::Error);
+
+impl Histogram {
+    pub fn record(&mut self, latency_ms: u32) {
+        let bucket = BOUNDS.partition_point(|bound| *bound < latency_ms).min(BOUNDS.len() - 1);
+        self.add(u16::try_from(bucket).unwrap_or(u16::MAX), 1);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (bucket, count) in &other.0 {
+            self.add(*bucket, *count);
+        }
+    }
+
+    fn add(&mut self, bucket: u16, count: u64) {
+        match self.0.binary_search_by_key(&bucket, |(b, _)| *b) {
+            Ok(i) => self.0[i].1 += count,
+            Err(i) => self.0.insert(i, (bucket, count)),
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The nearest-rank percentile, milliseconds, within 2.5 % of the exact one. `percent` from 0 to 100.
+    pub fn percentile(&self, percent: f64) -> Option<f64> {
+        let total = self.count();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+        let rank = ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1));
+        let mut seen = 0;
+        self.0.iter().find_map(|(bucket, count)| {
+            seen += count;
+            (seen >= rank).then(|| representative(usize::from(*bucket)))
+        })
+    }
+
+    /// The form of the `latency_histogram` columns: variable-length integers, fewer than 2 KiB at the worst, so that
+    /// a rollup row stays on its page.
+    pub fn pack(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
+        Ok(postcard::from_bytes(bytes)?)
+    }
+}
+
+fn representative(bucket: usize) -> f64 {
+    let high = f64::from(BOUNDS[bucket.min(BOUNDS.len() - 1)]);
+    if bucket <= EXACT as usize {
+        return high;
+    }
+    let low = f64::from(BOUNDS[bucket - 1] + 1);
+    2.0 * low * high / (low + high)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn exact(latencies: &[u32], percent: f64) -> f64 {
+        let mut sorted = latencies.to_vec();
+        sorted.sort_unstable();
+        let rank = (percent / 100.0 * sorted.len() as f64).ceil().max(1.0) as usize;
+        f64::from(sorted[rank - 1])
+    }
+
+    fn of(latencies: &[u32]) -> Histogram {
+        let mut histogram = Histogram::default();
+        latencies.iter().for_each(|latency| histogram.record(*latency));
+        histogram
+    }
+
+    #[test]
+    fn there_are_about_340_buckets_and_the_last_ends_at_the_bound() {
+        assert!((320..370).contains(&BOUNDS.len()), "{}", BOUNDS.len());
+        assert!(BOUNDS.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(BOUNDS.last(), Some(&MAX_LATENCY_MS));
+    }
+
+    #[test]
+    fn zero_and_small_latencies_are_exact() {
+        for latency in 0..=EXACT {
+            assert_eq!(of(&[latency]).percentile(50.0), Some(f64::from(latency)));
+        }
+        assert_eq!(Histogram::default().percentile(50.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_within_two_and_a_half_percent(
+            latencies in prop::collection::vec(prop_oneof![0u32..=200, 0u32..=20_000, 0u32..=MAX_LATENCY_MS], 1..300),
+            percent in prop_oneof![Just(50.0), Just(95.0), Just(99.0), 0.0..=100.0f64],
+        ) {
+            let (found, exact) = (of(&latencies).percentile(percent).unwrap(), exact(&latencies, percent));
+            prop_assert!((found - exact).abs() <= exact * 0.025, "{found} for {exact}");
+        }
+
+        #[test]
+        fn merging_parts_equals_recording_all(
+            latencies in prop::collection::vec(0u32..=MAX_LATENCY_MS, 0..200), cut in 0usize..200,
+        ) {
+            let (left, right) = latencies.split_at(cut.min(latencies.len()));
+            let mut merged = of(left);
+            merged.merge(&of(right));
+            prop_assert_eq!(&merged, &of(&latencies));
+            let packed = merged.pack();
+            prop_assert!(packed.len() < 2048);
+            prop_assert_eq!(Histogram::unpack(&packed).unwrap(), merged);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Aggregates: what a batch adds to the rollups, and how batches fold into one another.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{
+    event::{Event, Status},
+    histogram::Histogram,
+    ledger::Ledger,
+    money::Cents,
+};
+
+const HOUR_SECONDS: i64 = 3600;
+const HOURS_A_DAY: i32 = 24;
+
+/// A rollup row's key: org, UTC bucket as its number since 1970, model. In the order of the tables' primary keys, so
+/// that sorted keys are locked in one order by everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    pub org_id: Uuid,
+    pub bucket: i32,
+    pub model_id: Uuid,
+}
+
+/// What is summed for one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measures {
+    /// In the order of [`Status::ALL`].
+    pub by_status: [u64; 4],
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cost: Cents,
+    /// Milliseconds.
+    pub latency_sum: u64,
+    pub latency_min: u32,
+    pub latency_max: u32,
+    pub latency: Histogram,
+    /// Microseconds since 1970.
+    pub last_event_at: i64,
+}
+
+impl Default for Measures {
+    /// Of no event: adding it changes nothing.
+    fn default() -> Self {
+        Self {
+            by_status: [0; 4],
+            input_tokens: 0,
+            output_tokens: 0,
+            cost: Cents::default(),
+            latency_sum: 0,
+            latency_min: u32::MAX,
+            latency_max: 0,
+            latency: Histogram::default(),
+            last_event_at: i64::MIN,
+        }
+    }
+}
+
+impl Measures {
+    fn record(&mut self, event: &Event) {
+        self.by_status[event.status as usize] += 1;
+        self.input_tokens += u64::from(event.input_tokens);
+        self.output_tokens += u64::from(event.output_tokens);
+        self.cost += event.cost_estimate_cents;
+        self.latency_sum += u64::from(event.latency_ms);
+        self.latency_min = self.latency_min.min(event.latency_ms);
+        self.latency_max = self.latency_max.max(event.latency_ms);
+        self.latency.record(event.latency_ms);
+        self.last_event_at = self.last_event_at.max(event.occurred_at.timestamp_micros());
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.by_status.iter_mut().zip(other.by_status) {
+            *sum += count;
+        }
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.cost += other.cost;
+        self.latency_sum += other.latency_sum;
+        self.latency_min = self.latency_min.min(other.latency_min);
+        self.latency_max = self.latency_max.max(other.latency_max);
+        self.latency.merge(&other.latency);
+        self.last_event_at = self.last_event_at.max(other.last_event_at);
+    }
+
+    pub fn of_status(&self, status: Status) -> u64 {
+        self.by_status[status as usize]
+    }
+}
+
+/// The hour bucket of a moment.
+pub fn hour_of(at: DateTime<Utc>) -> i32 {
+    // Every accepted moment lies within some thousand years of 1970.
+    i32::try_from(at.timestamp().div_euclid(HOUR_SECONDS)).unwrap_or(i32::MAX)
+}
+
+/// The day bucket that an hour bucket lies in.
+pub fn day_of_hour(hour: i32) -> i32 {
+    hour.div_euclid(HOURS_A_DAY)
+}
+
+/// Where an hour bucket starts.
+pub fn hour_start(hour: i32) -> DateTime<Utc> {
+    DateTime::from_timestamp(i64::from(hour) * HOUR_SECONDS, 0).unwrap_or_default()
+}
+
+/// Where a day bucket starts.
+pub fn day_start(day: i32) -> DateTime<Utc> {
+    hour_start(day.saturating_mul(HOURS_A_DAY))
+}
+
+/// What one committed batch adds: its pending row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub hourly: Vec<(Key, Measures)>,
+    pub ledger: Ledger,
+    /// Publish time of the batch's last message, microseconds since 1970.
+    pub published_to: i64,
+}
+
+/// Version of the packed form, its first byte: a pending row outlives the process that wrote it.
+const PACKED_VERSION: u8 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    #[error("pending aggregates of version {0:?} are not known here")]
+    Version(Option<u8>),
+    #[error("pending aggregates cannot be read: {0}")]
+    Bytes(#[from] postcard::Error),
+}
+
+impl Pending {
+    /// Aggregates the events that were stored.
+    pub fn of<'a>(stored: impl Iterator<Item = &'a Event>, ledger: Ledger, published_to: i64) -> Self {
+        let mut hourly: HashMap<Key, Measures> = HashMap::new();
+        for event in stored {
+            let key = Key { org_id: event.org_id, bucket: hour_of(event.occurred_at), model_id: event.model_id };
+            hourly.entry(key).or_default().record(event);
+        }
+        Self { hourly: hourly.into_iter().collect(), ledger, published_to }
+    }
+
+    pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, vec![PACKED_VERSION])
+    }
+
+    pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
+        match bytes.split_first() {
+            Some((&PACKED_VERSION, rest)) => Ok(postcard::from_bytes(rest)?),
+            other => Err(UnpackError::Version(other.map(|(version, _)| *version))),
+        }
+    }
+}
+
+/// Many pending rows folded: what one merge adds to each table.
+#[derive(Debug, Default)]
+pub struct Merge {
+    pub hourly: BTreeMap<Key, Measures>,
+    pub daily: BTreeMap<Key, Measures>,
+    /// By (org, hour of commit).
+    pub ledger: BTreeMap<(Option<Uuid>, i32), crate::domain::ledger::Counts>,
+    /// Publish time of the last message, microseconds since 1970.
+    pub published_to: Option<i64>,
+    pub batches: usize,
+}
+
+impl Merge {
+    /// Takes in what a batch that was committed at that moment adds.
+    pub fn add(&mut self, pending: Pending, committed_at: DateTime<Utc>) {
+        for (key, measures) in pending.hourly {
+            let day = Key { bucket: day_of_hour(key.bucket), ..key };
+            self.daily.entry(day).or_default().merge(&measures);
+            self.hourly.entry(key).or_default().merge(&measures);
+        }
+        let hour = hour_of(committed_at);
+        for (org_id, counts) in pending.ledger.0 {
+            *self.ledger.entry((org_id, hour)).or_default() += counts;
+        }
+        self.published_to = self.published_to.max(Some(pending.published_to));
+        self.batches += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ledger::Fate;
+
+    fn event(org: u128, at: &str, cost: i128) -> Event {
+        Event {
+            event_id: Uuid::from_u128(9),
+            org_id: Uuid::from_u128(org),
+            model_id: Uuid::from_u128(7),
+            actor_id: None,
+            client_id: None,
+            occurred_at: at.parse().unwrap(),
+            status: Status::Timeout,
+            error_code: None,
+            latency_ms: 5,
+            input_tokens: 10,
+            output_tokens: 20,
+            cost_estimate_cents: Cents::from_units(cost),
+            metadata: None,
+        }
+    }
+
+    #[test]
+    fn buckets_are_utc_hours_and_days_before_1970_too() {
+        let hour = hour_of("1969-12-31T22:59:59.999999Z".parse().unwrap());
+        assert_eq!((hour, day_of_hour(hour)), (-2, -1));
+        assert_eq!(
+            day_start(day_of_hour(hour_of("2026-03-01T23:10:00Z".parse().unwrap()))).to_rfc3339(),
+            "2026-03-01T00:00:00+00:00"
+        );
+    }
+
+    #[test]
+    fn folding_packed_batches_keeps_every_sum() {
+        let mut ledger = Ledger::default();
+        ledger.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
+        let first = [event(1, "2026-03-01T10:00:00Z", 1), event(1, "2026-03-01T11:00:00Z", 2)];
+        let second = [event(1, "2026-03-01T10:59:59.999999Z", 3), event(2, "2026-03-01T10:00:00Z", 4)];
+        let mut merge = Merge::default();
+        for events in [&first, &second] {
+            let pending = Pending::of(events.iter(), ledger.clone(), 5);
+            let unpacked = Pending::unpack(&pending.pack().unwrap()).unwrap();
+            assert_eq!(unpacked, pending);
+            merge.add(unpacked, "2026-03-01T12:30:00Z".parse().unwrap());
+        }
+        assert_eq!((merge.hourly.len(), merge.daily.len(), merge.batches), (3, 2, 2));
+        let (_, day) = merge.daily.first_key_value().unwrap();
+        assert_eq!((day.cost, day.input_tokens, day.of_status(Status::Timeout)), (Cents::from_units(6), 30, 3));
+        assert_eq!(day.latency.count(), 3);
+        assert_eq!(merge.ledger.values().map(|counts| counts.received).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn a_pending_row_of_another_version_is_named() {
+        assert_eq!(
+            Pending::unpack(&[9, 0]).unwrap_err().to_string(),
+            "pending aggregates of version Some(9) are not known here"
+        );
+        assert!(Pending::unpack(&[]).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Freshness markers: the record of what was merged when, by org and model.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::domain::freshness::Freshness;
+
+/// An org and one of its models.
+pub type MarkerKey = (Uuid, Uuid);
+
+/// When a marker's model was last heard of, and last merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    pub last_event_at: DateTime<Utc>,
+    pub last_rollup_at: DateTime<Utc>,
+}
+
+/// The watermarks of a stream's partitions, and the database's clock to measure them by.
+#[derive(Debug)]
+pub struct Watermarks {
+    pub now: DateTime<Utc>,
+    pub by_partition: BTreeMap<u16, DateTime<Utc>>,
+}
+
+pub async fn watermarks(conn: &mut PgConnection, stream: &str) -> Result<Watermarks, StoreError> {
+    let now = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *conn).await?;
+    let rows: Vec<(i32, DateTime<Utc>)> =
+        sqlx::query_as("SELECT partition, watermark FROM analytics.partition_watermarks WHERE stream = $1")
+            .bind(stream)
+            .fetch_all(conn)
+            .await?;
+    let by_partition = rows.into_iter().filter_map(|(n, at)| Some((u16::try_from(n).ok()?, at))).collect();
+    Ok(Watermarks { now, by_partition })
+}
+
+/// Records markers, in the order of their keys.
+pub async fn record(
+    conn: &mut PgConnection,
+    markers: &BTreeMap<MarkerKey, (Marker, Freshness)>,
+) -> Result<(), StoreError> {
+    let seconds = |freshness: &Freshness| freshness.lag_ms.map_or(f64::INFINITY, |ms| ms as f64 / 1000.0);
+    sqlx::query(include_str!("sql/freshness_record.sql"))
+        .bind(markers.keys().map(|key| key.0).collect::<Vec<_>>())
+        .bind(markers.keys().map(|key| key.1).collect::<Vec<_>>())
+        .bind(markers.values().map(|(marker, _)| marker.last_event_at).collect::<Vec<_>>())
+        .bind(markers.values().map(|(marker, _)| marker.last_rollup_at).collect::<Vec<_>>())
+        .bind(markers.values().map(|(_, freshness)| seconds(freshness)).collect::<Vec<_>>())
+        .bind(markers.values().map(|(_, freshness)| freshness.status.as_str()).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Records what a process that ended without warning had merged but not recorded.
+pub async fn recover(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query(include_str!("sql/freshness_recover.sql")).execute(conn).await?;
+    Ok(())
+}
+
+/// All markers on record.
+pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
+    let rows: Vec<(Uuid, Uuid, DateTime<Utc>, DateTime<Utc>)> =
+        sqlx::query_as("SELECT org_id, model_id, last_event_at, last_rollup_at FROM analytics.freshness_status")
+            .fetch_all(conn)
+            .await?;
+    let marker = |(org, model, last_event_at, last_rollup_at)| ((org, model), Marker { last_event_at, last_rollup_at });
+    Ok(rows.into_iter().map(marker).collect())
+}

@@ -1,0 +1,204 @@
+//! Merging pending aggregates into the rollups: in one transaction, exactly what deleting them gave.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::domain::{
+    event::Status,
+    histogram::Histogram,
+    ledger::Counts,
+    rollup::{Key, Measures, Merge, Pending, day_start, hour_start},
+};
+
+/// Advisory lock that merges share and a rebuild of rollups takes alone.
+pub const ROLLUP_LOCK: i64 = 0x726f_6c6c_7570;
+
+/// What a merge did.
+#[derive(Debug)]
+pub struct Merged {
+    pub merge: Merge,
+    /// More may be pending than one merge takes.
+    pub more: bool,
+    /// The database's clock at the merge.
+    pub at: DateTime<Utc>,
+}
+
+/// A partition's stream and number, as its rows name it.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionName<'a> {
+    pub stream: &'a str,
+    pub partition: u16,
+}
+
+/// Merges up to `max_batches` of the partition's pending rows, oldest first.
+pub async fn merge(
+    conn: &mut PgConnection,
+    partition: PartitionName<'_>,
+    max_batches: i64,
+) -> Result<Merged, StoreError> {
+    let mut tx = conn.begin().await?;
+    let (at, ()) = sqlx::query_as("SELECT clock_timestamp(), pg_advisory_xact_lock_shared($1)")
+        .bind(ROLLUP_LOCK)
+        .fetch_one(&mut *tx)
+        .await?;
+    let mut rows: Vec<(i64, DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
+        "DELETE FROM analytics.rollup_pending WHERE batch_id IN (
+             SELECT batch_id FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2
+             ORDER BY next_offset LIMIT $3 FOR UPDATE)
+         RETURNING next_offset, committed_at, aggregates",
+    )
+    .bind(partition.stream)
+    .bind(i32::from(partition.partition))
+    .bind(max_batches)
+    .fetch_all(&mut *tx)
+    .await?;
+    rows.sort_unstable_by_key(|(next_offset, ..)| *next_offset);
+    let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == max_batches);
+    let mut merge = Merge::default();
+    for (_, committed_at, aggregates) in rows {
+        let pending = Pending::unpack(&aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        merge.add(pending, committed_at);
+    }
+    if merge.batches == 0 {
+        return Ok(Merged { merge, more, at });
+    }
+    add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, at).await?;
+    add(&mut tx, "daily_rollups", &merge.daily, day_start, at).await?;
+    add_ledger(&mut tx, &merge.ledger).await?;
+    if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
+        raise_watermark(&mut tx, partition, published_to).await?;
+    }
+    tx.commit().await?;
+    Ok(Merged { merge, more, at })
+}
+
+/// Declares the partition complete up to the database's now. To be called only while it is caught up.
+pub async fn caught_up(conn: &mut PgConnection, partition: PartitionName<'_>) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO analytics.partition_watermarks AS w (stream, partition, watermark)
+         SELECT $1, $2, clock_timestamp()
+         WHERE NOT EXISTS (SELECT FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2)
+         ON CONFLICT (stream, partition) DO UPDATE SET watermark = greatest(w.watermark, excluded.watermark)",
+    )
+    .bind(partition.stream)
+    .bind(i32::from(partition.partition))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn raise_watermark(
+    conn: &mut PgConnection,
+    name: PartitionName<'_>,
+    to: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    // A producer's clock may be ahead or go back: the watermark is at most now and never falls.
+    sqlx::query(
+        "INSERT INTO analytics.partition_watermarks AS w (stream, partition, watermark)
+         VALUES ($1, $2, least($3, clock_timestamp()))
+         ON CONFLICT (stream, partition) DO UPDATE SET watermark = greatest(w.watermark, excluded.watermark)",
+    )
+    .bind(name.stream)
+    .bind(i32::from(name.partition))
+    .bind(to)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn add(
+    conn: &mut PgConnection,
+    table: &'static str,
+    rows: &BTreeMap<Key, Measures>,
+    start_of: fn(i32) -> DateTime<Utc>,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let orgs: Vec<Uuid> = rows.keys().map(|key| key.org_id).collect();
+    let starts: Vec<DateTime<Utc>> = rows.keys().map(|key| start_of(key.bucket)).collect();
+    let models: Vec<Uuid> = rows.keys().map(|key| key.model_id).collect();
+    sqlx::query(of_table(include_str!("sql/rollup_seed.sql"), table))
+        .bind(&orgs)
+        .bind(&starts)
+        .bind(&models)
+        .execute(&mut *conn)
+        .await?;
+    let before: Vec<Vec<u8>> = sqlx::query_scalar(of_table(include_str!("sql/rollup_lock.sql"), table))
+        .bind(&orgs)
+        .bind(&starts)
+        .bind(&models)
+        .fetch_all(&mut *conn)
+        .await?;
+    if before.len() != rows.len() {
+        return Err(StoreError::Permanent(format!("{} of {} rows of {table} are there", before.len(), rows.len())));
+    }
+    let mut histograms = Vec::with_capacity(rows.len());
+    for (packed, measures) in before.iter().zip(rows.values()) {
+        let mut histogram = Histogram::unpack(packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        histogram.merge(&measures.latency);
+        histograms.push(histogram.pack());
+    }
+    let column = |value: fn(&Measures) -> u64| -> Result<Vec<i64>, StoreError> {
+        rows.values().map(|m| i64::try_from(value(m)).map_err(overflow)).collect()
+    };
+    let latency = |value: fn(&Measures) -> u32| -> Result<Vec<i32>, StoreError> {
+        rows.values().map(|m| i32::try_from(value(m)).map_err(overflow)).collect()
+    };
+    let costs: Result<Vec<Decimal>, _> = rows.values().map(|m| m.cost.to_decimal().map_err(overflow)).collect();
+    let last_events: Vec<Option<DateTime<Utc>>> =
+        rows.values().map(|m| DateTime::from_timestamp_micros(m.last_event_at)).collect();
+    sqlx::query(of_table(include_str!("sql/rollup_add.sql"), table))
+        .bind(&orgs)
+        .bind(&starts)
+        .bind(&models)
+        .bind(column(|m| m.of_status(Status::Success))?)
+        .bind(column(|m| m.of_status(Status::Error))?)
+        .bind(column(|m| m.of_status(Status::Timeout))?)
+        .bind(column(|m| m.of_status(Status::Throttled))?)
+        .bind(column(|m| m.input_tokens)?)
+        .bind(column(|m| m.output_tokens)?)
+        .bind(costs?)
+        .bind(column(|m| m.latency_sum)?)
+        .bind(latency(|m| m.latency_min)?)
+        .bind(latency(|m| m.latency_max)?)
+        .bind(histograms)
+        .bind(last_events)
+        .bind(at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn add_ledger(conn: &mut PgConnection, rows: &BTreeMap<(Option<Uuid>, i32), Counts>) -> Result<(), StoreError> {
+    let column = |value: fn(&Counts) -> u64| -> Result<Vec<i64>, StoreError> {
+        rows.values().map(|counts| i64::try_from(value(counts)).map_err(overflow)).collect()
+    };
+    sqlx::query(include_str!("sql/ledger_add.sql"))
+        .bind(rows.keys().map(|(org_id, _)| *org_id).collect::<Vec<_>>())
+        .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
+        .bind(column(|c| c.received)?)
+        .bind(column(|c| c.stored)?)
+        .bind(column(|c| c.duplicates)?)
+        .bind(column(|c| c.conflicts)?)
+        .bind(column(|c| c.rejected)?)
+        .bind(column(|c| c.late)?)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// One statement serves the hourly and the daily table; the name is a constant of this module, never input.
+fn of_table(statement: &'static str, table: &'static str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(statement.replace("{table}", table))
+}
+
+fn overflow(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Permanent(format!("a sum is out of its column's range: {error}"))
+}

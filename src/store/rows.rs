@@ -1,0 +1,104 @@
+//! Events as rows of a binary COPY (PostgreSQL's documentation, "COPY", section "Binary Format").
+
+use uuid::Uuid;
+
+use crate::domain::{batch::Candidate, event::Event, money::Cents};
+
+/// Columns in the order that [`encode`] writes them.
+pub const COLUMNS: &str = "occurred_at, org_id, event_id, model_id, batch_id, latency_ms, input_tokens, output_tokens, \
+    status, cost_cents, actor_id, client_id, error_code, metadata";
+const COLUMN_COUNT: i16 = 14;
+
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+/// Seconds from 1970 to 2000, where PostgreSQL's time starts.
+const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
+/// Bytes of a typical row, to size the buffer once.
+const ROW_BYTES: usize = 256;
+/// Version byte of jsonb's binary form.
+const JSONB_VERSION: u8 = 1;
+const NULL: i32 = -1;
+
+/// Rows of `usage_events`; with `ordinals` each starts with its number in the list, as the suspects' table has it.
+pub fn encode<'a>(candidates: impl ExactSizeIterator<Item = &'a Candidate>, batch_id: Uuid, ordinals: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(candidates.len() * ROW_BYTES);
+    out.extend_from_slice(SIGNATURE);
+    out.extend_from_slice(&[0; 8]);
+    for (ordinal, candidate) in (0_i32..).zip(candidates) {
+        let columns = if ordinals { COLUMN_COUNT + 1 } else { COLUMN_COUNT };
+        out.extend_from_slice(&columns.to_be_bytes());
+        if ordinals {
+            field(&mut out, &ordinal.to_be_bytes());
+        }
+        row(&mut out, &candidate.event, batch_id);
+    }
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    out
+}
+
+fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
+    field(out, &(event.occurred_at.timestamp_micros() - EPOCH_2000_MICROS).to_be_bytes());
+    field(out, event.org_id.as_bytes());
+    field(out, event.event_id.as_bytes());
+    field(out, event.model_id.as_bytes());
+    field(out, batch_id.as_bytes());
+    field(out, &event.latency_ms.to_be_bytes());
+    field(out, &event.input_tokens.to_be_bytes());
+    field(out, &event.output_tokens.to_be_bytes());
+    field(out, event.status.as_str().as_bytes());
+    numeric(out, event.cost_estimate_cents);
+    optional(out, event.actor_id.as_ref().map(|id| id.as_bytes().as_slice()));
+    optional(out, event.client_id.as_deref().map(str::as_bytes));
+    optional(out, event.error_code.as_deref().map(str::as_bytes));
+    match &event.metadata {
+        Some(metadata) => framed(out, |out| {
+            out.push(JSONB_VERSION);
+            // Writing strings to memory cannot fail.
+            let _ = serde_json::to_writer(out, metadata);
+        }),
+        None => optional(out, None),
+    }
+}
+
+/// A `numeric` is a list of digits to the base 10,000: the last one is just the four decimals of an amount.
+fn numeric(out: &mut Vec<u8>, amount: Cents) {
+    const BASE: u128 = 10_000;
+    let mut digits = [0_u16; 10];
+    let (mut rest, mut used) = (amount.units().unsigned_abs(), 0);
+    while rest > 0 || used == 0 {
+        digits[used] = u16::try_from(rest % BASE).unwrap_or_default();
+        rest /= BASE;
+        used += 1;
+    }
+    let sign: u16 = if amount.units() < 0 { 0x4000 } else { 0 };
+    framed(out, |out| {
+        let count = i16::try_from(used).unwrap_or_default();
+        out.extend_from_slice(&count.to_be_bytes());
+        // The weight of the first digit as a power of the base; the last digit has weight -1.
+        out.extend_from_slice(&(count - 2).to_be_bytes());
+        out.extend_from_slice(&sign.to_be_bytes());
+        out.extend_from_slice(&4_u16.to_be_bytes());
+        for digit in digits[..used].iter().rev() {
+            out.extend_from_slice(&digit.to_be_bytes());
+        }
+    });
+}
+
+fn optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => field(out, bytes),
+        None => out.extend_from_slice(&NULL.to_be_bytes()),
+    }
+}
+
+fn field(out: &mut Vec<u8>, bytes: &[u8]) {
+    framed(out, |out| out.extend_from_slice(bytes));
+}
+
+/// Writes the length in front of what is written. A message is at most 64 KiB, so a length fits.
+fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let length = i32::try_from(out.len() - start - 4).unwrap_or(i32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}

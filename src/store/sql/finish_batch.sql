@@ -1,0 +1,17 @@
+-- The rest of a batch in one round trip: its ledger row, its aggregates for the merger, and the partition's progress.
+-- The last is conditional on the epoch although the row is locked: what is written here must never be another's.
+WITH ledger AS (
+    INSERT INTO analytics.ingestion_batches
+           (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,
+            conflicts, rejected, late, orgs, occurred_from, occurred_to, retries, started_at, completed_at)
+    VALUES ($1, $2, $3, $4, 'live', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, clock_timestamp())
+    RETURNING completed_at
+),
+pending AS (
+    INSERT INTO analytics.rollup_pending (batch_id, stream, partition, next_offset, committed_at, aggregates)
+    SELECT $1, $2, $4, $6, completed_at, $18 FROM ledger
+)
+UPDATE analytics.partition_offsets SET next_offset = $6, last_message_hash = $19
+FROM ledger
+WHERE stream = $2 AND partition = $4 AND epoch = $20 AND partition_offsets.next_offset = $5
+RETURNING ledger.completed_at

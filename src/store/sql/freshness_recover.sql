@@ -1,0 +1,18 @@
+-- Markers that a process which ended without warning had merged but not recorded yet: those of the days that batches
+-- committed since the newest marker reach into (with a margin for merges that were under way).
+WITH since AS (
+    SELECT coalesce(max(last_rollup_at), '-infinity') - INTERVAL '5 minutes' AS at FROM analytics.freshness_status
+),
+days AS (
+    SELECT date_trunc('day', min(occurred_from), 'UTC') AS first, max(occurred_to) AS last
+    FROM analytics.ingestion_batches, since WHERE completed_at >= since.at
+)
+INSERT INTO analytics.freshness_status AS f (org_id, model_id, last_event_at, last_rollup_at, lag_seconds, status)
+SELECT org_id, model_id, max(last_event_at), max(fresh_as_of), 0, 'fresh'
+FROM analytics.daily_rollups, days
+WHERE bucket_start BETWEEN days.first AND days.last
+GROUP BY org_id, model_id
+ORDER BY org_id, model_id
+ON CONFLICT (org_id, model_id) DO UPDATE SET
+    last_event_at = greatest(f.last_event_at, excluded.last_event_at),
+    last_rollup_at = greatest(f.last_rollup_at, excluded.last_rollup_at)
