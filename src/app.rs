@@ -28,6 +28,9 @@ use crate::{
 /// Threads that the pipelines of all partitions share at most, beside one for each kind of work.
 const MAX_PIPELINE_THREADS: usize = 48;
 
+/// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 /// Runs the service until it is told to stop or cannot go on.
 ///
 /// # Errors
@@ -91,7 +94,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     tokio::select! {
         () = drain => tracing::info!("drained"),
-        () = signals.next() => tracing::warn!("ended before everything was drained"),
+        () = signals.next_after(SAME_SIGNAL) => tracing::warn!("ended before everything was drained"),
     }
     end
 }
@@ -145,6 +148,17 @@ impl Signals {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listening for signals");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The next one that comes later than that from now.
+    async fn next_after(&mut self, pause: Duration) {
+        let _ = timeout(pause, async {
+            loop {
+                self.next().await;
+            }
+        })
+        .await;
+        self.next().await;
     }
 
     async fn next(&mut self) {
