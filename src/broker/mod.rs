@@ -1,0 +1,146 @@
+//! RabbitMQ over AMQP 0.9.1: connecting, the partition streams, publishing with confirms.
+//!
+//! lapin's automatic recovery stays off: it would subscribe again at the *original* offset. Who holds a connection
+//! owns the reconnect loop, and [`BrokerError::is_transient`] tells whether there is a point in it.
+
+pub mod publisher;
+pub mod topology;
+
+use std::time::Duration;
+
+use lapin::{
+    Connection, ConnectionProperties, ErrorKind,
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    uri::AMQPUri,
+};
+
+use crate::config::Broker;
+
+/// Why the broker did not do what it was asked. Never holds the URL, which has a password.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The broker's trouble or the network's: the same may go through later, on a new connection.
+    #[error("broker: {0}")]
+    Transient(#[source] lapin::Error),
+    #[error("broker: no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The broker took a message's responsibility back; it may accept it later.
+    #[error("broker: a message was refused (nack)")]
+    Refused,
+    /// Will not go away by itself: credentials, rights, a name that leads nowhere.
+    #[error("broker: {0}")]
+    Permanent(String),
+}
+
+impl BrokerError {
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Permanent(_))
+    }
+}
+
+impl From<lapin::Error> for BrokerError {
+    fn from(error: lapin::Error) -> Self {
+        if is_permanent(error.kind()) { Self::Permanent(error.to_string()) } else { Self::Transient(error) }
+    }
+}
+
+/// NOT_FOUND is transient, since the broker says it of a stream without a leader too; so is PRECONDITION_FAILED, which
+/// a channel is closed with when deliveries were not acknowledged for long.
+fn is_permanent(kind: &ErrorKind) -> bool {
+    match kind {
+        ErrorKind::ProtocolError(error) => match error.kind() {
+            AMQPErrorKind::Soft(soft) => matches!(soft, AMQPSoftError::ACCESSREFUSED),
+            AMQPErrorKind::Hard(hard) => matches!(
+                hard,
+                AMQPHardError::NOTALLOWED
+                    | AMQPHardError::NOTIMPLEMENTED
+                    | AMQPHardError::COMMANDINVALID
+                    | AMQPHardError::SYNTAXERROR
+                    | AMQPHardError::FRAMEERROR
+            ),
+        },
+        ErrorKind::InvalidProtocolVersion(_)
+        | ErrorKind::AuthProviderError(_)
+        | ErrorKind::SerialisationError(_)
+        | ErrorKind::NoDefaultRuntime => true,
+        _ => false,
+    }
+}
+
+/// Opens one connection; `purpose` is part of the name that the broker's operators see.
+///
+/// # Errors
+/// The broker is away or refuses, or does not answer within the settings' connect timeout.
+pub async fn connect(broker: &Broker, purpose: &str) -> Result<Connection, BrokerError> {
+    // The parser's own message quotes the URL.
+    let uri: AMQPUri =
+        broker.url.expose().parse().map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))?;
+    let name = format!("analytics-service {purpose}");
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    within(broker.connect_timeout(), Connection::connect_uri(uri, properties)).await
+}
+
+/// Closes a connection without waiting for long: at the end nothing depends on it any more.
+pub async fn close(connection: &Connection, broker: &Broker) {
+    if let Err(error) = within(broker.connect_timeout(), connection.close(200, "done".into())).await {
+        tracing::debug!(%error, "the connection did not close in order");
+    }
+}
+
+/// Gives an answer of the broker a deadline.
+async fn within<T>(timeout: Duration, answer: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, BrokerError> {
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(BrokerError::Timeout(timeout)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+    use crate::config::Secret;
+
+    fn broker(url: &str) -> Broker {
+        Broker {
+            url: Secret::new(url),
+            stream: "s".to_owned(),
+            partitions: 1,
+            prefetch: 100,
+            stream_max_age: "7D".to_owned(),
+            stream_max_bytes: 1_000_000,
+            connect_timeout_ms: 2000,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_url_is_a_permanent_error_that_does_not_quote_it() {
+        for url in ["amqp://u:hunter22@host:port/%2f", "amqp:hunter22", "amqp://u:hunter22@h:1/a/b/c"] {
+            let Err(error) = connect(&broker(url), "test").await else { panic!("{url} was accepted") };
+            assert!(!format!("{error} {error:?}").contains("hunter22"), "{error:?}");
+        }
+        let Err(error) = connect(&broker("amqp://u:p@host:port/"), "test").await else { panic!("accepted") };
+        assert!(!error.is_transient());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_is_a_transient_error() {
+        // Port 1 of the loopback address: nobody listens.
+        let Err(error) = connect(&broker("amqp://u:hunter22@127.0.0.1:1/%2f"), "test").await else {
+            panic!("connected")
+        };
+        assert!(error.is_transient(), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn a_refused_login_is_permanent_and_a_missing_stream_may_come_back() {
+        let error = |soft: AMQPSoftError| -> BrokerError {
+            lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(soft.into(), "text".into()))).into()
+        };
+        assert!(!error(AMQPSoftError::ACCESSREFUSED).is_transient());
+        assert!(error(AMQPSoftError::NOTFOUND).is_transient());
+        assert!(error(AMQPSoftError::PRECONDITIONFAILED).is_transient());
+    }
+}
