@@ -5,3 +5,4 @@ pub mod freshness;
 pub mod money;
 pub mod partition;
 pub mod query;
+pub mod workload;
