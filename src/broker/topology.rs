@@ -17,10 +17,10 @@ const MIN_SEGMENT_BYTES: i64 = 1_000_000;
 const SEGMENTS: i64 = 10;
 
 /// Makes the streams of all partitions exist, and with more than one the exchange and its bindings. What exists already
-/// is taken as it is: its arguments are whoever made it's choice.
+/// with other arguments is taken as it is: they are the choice of whoever made it.
 ///
 /// # Errors
-/// The broker is away or refuses.
+/// The broker is away or refuses, or a queue of a stream's name is no stream.
 pub async fn declare(connection: &Connection, broker: &Broker) -> Result<(), BrokerError> {
     for partition in 0..broker.partitions {
         declare_stream(connection, broker, partition).await?;
@@ -32,53 +32,63 @@ pub async fn declare(connection: &Connection, broker: &Broker) -> Result<(), Bro
 }
 
 /// Makes one partition's stream exist.
+///
+/// # Errors
+/// As of [`declare`].
 pub async fn declare_stream(connection: &Connection, broker: &Broker, partition: u16) -> Result<(), BrokerError> {
     let name = stream_name(&broker.stream, partition, broker.partitions);
+    let name = name.as_str();
     let timeout = broker.connect_timeout();
-    let declare = async |passive: bool| {
-        let channel = within(timeout, connection.create_channel()).await?;
-        let options = QueueDeclareOptions { passive, durable: true, ..QueueDeclareOptions::default() };
-        let declared =
-            within(timeout, channel.queue_declare(name.as_str().into(), options, stream_arguments(broker))).await;
-        end(&channel, broker).await;
-        declared.map(|_| ())
-    };
-    // A passive declare does not compare arguments. When it fails it takes its channel along.
-    match declare(true).await {
-        Err(error) if is_not_found(&error) => declare(false).await,
-        outcome => outcome,
+    // A channel of its own: a refused declare closes it.
+    let channel = within(timeout, connection.create_channel()).await?;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    match within(timeout, channel.queue_declare(name.into(), options, stream_arguments(broker))).await {
+        Ok(_) => end(&channel, broker).await,
+        Err(error) => accept_existing(error, name)?,
     }
+    Ok(())
 }
 
 async fn declare_super_stream(connection: &Connection, broker: &Broker) -> Result<(), BrokerError> {
     let timeout = broker.connect_timeout();
-    let declare = async |passive: bool| {
-        let channel = within(timeout, connection.create_channel()).await?;
-        let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-super-stream".into(), AMQPValue::Boolean(true));
-        let exchange = broker.stream.as_str().into();
-        within(timeout, channel.exchange_declare(exchange, ExchangeKind::Direct, options, arguments)).await?;
-        Ok::<_, BrokerError>(channel)
-    };
-    let channel = match declare(true).await {
-        Err(error) if is_not_found(&error) => declare(false).await?,
-        outcome => outcome?,
-    };
+    let channel = within(timeout, connection.create_channel()).await?;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-super-stream".into(), AMQPValue::Boolean(true));
+    let name = broker.stream.as_str();
+    match within(timeout, channel.exchange_declare(name.into(), ExchangeKind::Direct, options, arguments)).await {
+        Ok(()) => end(&channel, broker).await,
+        Err(error) => accept_existing(error, name)?,
+    }
+    let channel = within(timeout, connection.create_channel()).await?;
     for partition in 0..broker.partitions {
-        let stream = stream_name(&broker.stream, partition, broker.partitions);
+        let stream = stream_name(name, partition, broker.partitions);
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-partition-order".into(), AMQPValue::LongLongInt(i64::from(partition)));
-        let bound = channel.queue_bind(
-            stream.into(),
-            broker.stream.as_str().into(),
-            partition.to_string().into(),
-            QueueBindOptions::default(),
-            arguments,
-        );
-        within(timeout, bound).await?;
+        let (key, options) = (partition.to_string().into(), QueueBindOptions::default());
+        within(timeout, channel.queue_bind(stream.into(), name.into(), key, options, arguments)).await?;
     }
     end(&channel, broker).await;
+    Ok(())
+}
+
+/// The broker refuses to declare again what has other arguments. Only another type is a reason to stop.
+fn accept_existing(error: BrokerError, name: &str) -> Result<(), BrokerError> {
+    let refusal = match &error {
+        BrokerError::Transient(refused) => match refused.kind() {
+            ErrorKind::ProtocolError(refusal)
+                if matches!(refusal.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) =>
+            {
+                refusal.get_message().to_string()
+            }
+            _ => return Err(error),
+        },
+        _ => return Err(error),
+    };
+    if refusal.contains("'x-queue-type'") || refusal.contains("'type'") {
+        return Err(BrokerError::Permanent(refusal));
+    }
+    tracing::info!(name, refusal, "it exists with other arguments, which are left as they are");
     Ok(())
 }
 
@@ -92,15 +102,28 @@ fn stream_arguments(broker: &Broker) -> FieldTable {
     arguments
 }
 
-fn is_not_found(error: &BrokerError) -> bool {
-    let BrokerError::Transient(error) = error else { return false };
-    matches!(error.kind(), ErrorKind::ProtocolError(error)
-        if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
+/// Nothing depends on the channel any more, so neither on how it closes.
+async fn end(channel: &Channel, broker: &Broker) {
+    let _closed = within(broker.connect_timeout(), channel.close(200, "done".into())).await;
 }
 
-/// A channel that a failed declare closed cannot be closed again; there is nothing to do about either.
-async fn end(channel: &Channel, broker: &Broker) {
-    if channel.status().connected() {
-        let _closed = within(broker.connect_timeout(), channel.close(200, "done".into())).await;
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    fn refusal(soft: AMQPSoftError, text: &str) -> BrokerError {
+        lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(soft.into(), text.into()))).into()
+    }
+
+    #[test]
+    fn other_arguments_are_accepted_another_type_is_not() {
+        let text = |argument| format!("PRECONDITION_FAILED - inequivalent arg '{argument}' for queue 's' in vhost '/'");
+        let accept = |argument| accept_existing(refusal(AMQPSoftError::PRECONDITIONFAILED, &text(argument)), "s");
+        assert!(accept("x-max-age").is_ok());
+        assert!(!accept("x-queue-type").unwrap_err().is_transient());
+        assert!(!accept("type").unwrap_err().is_transient());
+        assert!(accept_existing(refusal(AMQPSoftError::NOTFOUND, "no"), "s").unwrap_err().is_transient());
     }
 }

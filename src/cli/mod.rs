@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
 mod migrate;
+mod publish;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
+    Publish(publish::Args),
 }
 
 /// Runs the command that the process was called with.
@@ -48,10 +50,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(args, settings),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
+        Command::Publish(args) => block_on_workers(publish::run(args, settings)),
     }
 }
 
 /// Runs a command that needs no actors.
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// Runs a command that is busy itself while the sockets have to be served.
+fn block_on_workers(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
 }

@@ -10,3 +10,4 @@ pub mod partition;
 pub mod query;
 pub mod rollup;
 pub mod window;
+pub mod workload;

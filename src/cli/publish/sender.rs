@@ -1,0 +1,183 @@
+//! Sender: a publisher that outlives its connection.
+//!
+//! When publishing fails for a reason that may pass, it connects again with backoff and sends the unconfirmed messages
+//! again, in their order and before any other. The service removes the copies.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use lapin::Connection;
+
+use crate::{
+    broker::{
+        self, BrokerError,
+        publisher::{Outgoing, PublishError, Publisher},
+        topology,
+    },
+    config::Broker,
+    domain::workload::WorkloadError,
+};
+
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// How long the broker may be away before publishing is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Why publishing ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    #[error("{source}; {unconfirmed} messages are unconfirmed: they may be in the stream or not")]
+    Broker { unconfirmed: u64, source: BrokerError },
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    #[error("an event at {0} would lie in the future: choose an earlier --base-date")]
+    Ahead(DateTime<Utc>),
+}
+
+impl Stopped {
+    pub fn unconfirmed(&self) -> u64 {
+        match self {
+            Self::Broker { unconfirmed, .. } => *unconfirmed,
+            Self::Workload(_) | Self::Ahead(_) => 0,
+        }
+    }
+}
+
+pub struct Sender {
+    broker: Broker,
+    link: Option<Link>,
+    /// Confirmed, and handed over for sending, on connections that are gone.
+    confirmed: u64,
+    handed_over: u64,
+    interrupted: Arc<AtomicBool>,
+}
+
+struct Link {
+    connection: Connection,
+    publisher: Publisher,
+}
+
+impl Sender {
+    /// Connects and makes sure that the streams exist.
+    pub async fn connect(broker: Broker, interrupted: Arc<AtomicBool>) -> Result<Self, BrokerError> {
+        let link = Some(Link::open(&broker).await?);
+        Ok(Self { broker, link, confirmed: 0, handed_over: 0, interrupted })
+    }
+
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed + self.link.as_ref().map_or(0, |link| link.publisher.confirmed())
+    }
+
+    /// How often a message was handed to a connection, copies included.
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
+
+    pub async fn send(&mut self, message: Outgoing) -> Result<(), Stopped> {
+        let Some(link) = &mut self.link else { return Err(gone()) };
+        match link.publisher.publish(message).await {
+            Ok(()) => {
+                self.handed_over += 1;
+                Ok(())
+            }
+            Err(failure) => self.recover(failure).await,
+        }
+    }
+
+    /// Looks whether the connection is still good.
+    pub async fn check(&mut self) -> Result<(), Stopped> {
+        let Some(link) = &mut self.link else { return Err(gone()) };
+        match link.publisher.check() {
+            Ok(()) => Ok(()),
+            Err(failure) => self.recover(failure).await,
+        }
+    }
+
+    /// Waits until everything is confirmed.
+    pub async fn flush(&mut self) -> Result<(), Stopped> {
+        while let Some(link) = &mut self.link {
+            match link.publisher.flush().await {
+                Ok(()) => return Ok(()),
+                Err(failure) => self.recover(failure).await?,
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn close(self) {
+        if let Some(link) = self.link {
+            broker::close(&link.connection, &self.broker).await;
+        }
+    }
+
+    async fn recover(&mut self, failure: PublishError) -> Result<(), Stopped> {
+        let PublishError { confirmed, mut unconfirmed, mut source } = failure;
+        self.link = None;
+        self.confirmed += confirmed;
+        let (mut delay, mut deadline) = (FIRST_DELAY, Instant::now() + PATIENCE);
+        loop {
+            let given_up = Instant::now() >= deadline || self.interrupted.load(Ordering::Relaxed);
+            if given_up || !source.is_transient() {
+                let unconfirmed = u64::try_from(unconfirmed.len()).unwrap_or(u64::MAX);
+                return Err(Stopped::Broker { unconfirmed, source });
+            }
+            tracing::warn!(error = %source, unconfirmed = unconfirmed.len(), "connecting again in {delay:?}");
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(LONGEST_DELAY);
+            let mut link = match Link::open(&self.broker).await {
+                Ok(link) => link,
+                Err(error) => {
+                    source = error;
+                    continue;
+                }
+            };
+            match self.send_again(&mut link.publisher, unconfirmed).await {
+                Ok(()) => {
+                    self.link = Some(link);
+                    return Ok(());
+                }
+                Err(again) => {
+                    if again.confirmed > 0 {
+                        (delay, deadline) = (FIRST_DELAY, Instant::now() + PATIENCE);
+                    }
+                    self.confirmed += again.confirmed;
+                    unconfirmed = again.unconfirmed;
+                    source = again.source;
+                }
+            }
+        }
+    }
+
+    async fn send_again(&mut self, publisher: &mut Publisher, messages: Vec<Outgoing>) -> Result<(), PublishError> {
+        let mut messages = messages.into_iter();
+        while let Some(message) = messages.next() {
+            if let Err(mut failure) = publisher.publish(message).await {
+                failure.unconfirmed.extend(messages);
+                return Err(failure);
+            }
+            self.handed_over += 1;
+        }
+        // Confirmed before anything new is sent, so that nothing overtakes when the connection is lost again.
+        publisher.flush().await
+    }
+}
+
+impl Link {
+    async fn open(broker: &Broker) -> Result<Self, BrokerError> {
+        let connection = broker::connect(broker, "publisher").await?;
+        topology::declare(&connection, broker).await?;
+        let publisher = Publisher::open(&connection, broker).await?;
+        Ok(Self { connection, publisher })
+    }
+}
+
+/// After a failure that was not recovered from.
+fn gone() -> Stopped {
+    Stopped::Broker { unconfirmed: 0, source: BrokerError::Permanent("the connection is gone".to_owned()) }
+}
