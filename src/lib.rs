@@ -6,7 +6,6 @@
 pub mod actors;
 pub mod app;
 pub mod broker;
-pub mod broker;
 pub mod cache;
 pub mod cli;
 pub mod config;
