@@ -1,3 +1,5 @@
-//! Logs and metrics.
+//! Logs, metrics and readiness.
 
 pub mod log;
+pub mod metrics;
+pub mod readiness;

@@ -1,0 +1,257 @@
+//! The service's metrics, by the names of the contract. A handle is cheap to clone; clones count together.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// What [`Metrics::encode`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Received,
+    Stored,
+    Duplicate,
+    Rejected,
+    /// Of the stored, those that came late.
+    Late,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        let name = match self {
+            Self::Received => "received",
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+            Self::Late => "late",
+        };
+        EncodeLabelValue::encode(&name, encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    partition: u16,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPartition {
+    partition: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfActor {
+    actor: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRequest {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// From a millisecond to eight seconds.
+#[derive(Clone)]
+struct RequestBuckets;
+
+impl MetricConstructor<Histogram> for RequestBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(exponential_buckets(0.001, 2.0, 14))
+    }
+}
+
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    events: Family<OfOutcome, Counter>,
+    batch_commit: Histogram,
+    batch_events: Histogram,
+    end_to_end: Histogram,
+    partition_lag: Family<OfPartition, Seconds>,
+    partition_next_offset: Family<OfPartition, Gauge>,
+    actor_restarts: Family<OfActor, Counter>,
+    actor_up: Family<OfActor, Gauge>,
+    http_requests: Family<OfRequest, Histogram, RequestBuckets>,
+    query_permits: Gauge,
+    rollup_last_success: Seconds,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Arc::default(),
+            events: Family::default(),
+            batch_commit: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 17)),
+            end_to_end: Histogram::new(exponential_buckets(0.01, 2.0, 16)),
+            partition_lag: Family::default(),
+            partition_next_offset: Family::default(),
+            actor_restarts: Family::default(),
+            actor_up: Family::default(),
+            http_requests: Family::new_with_constructor(RequestBuckets),
+            query_permits: Gauge::default(),
+            rollup_last_success: Seconds::default(),
+        };
+        metrics.registry = Arc::new(metrics.register());
+        metrics
+    }
+}
+
+impl Metrics {
+    // The encoder adds `_total` to counters and a full stop to help texts.
+    fn register(&self) -> Registry {
+        let mut r = Registry::with_prefix("analytics");
+        r.register("events", "Messages of the stream by what became of them", self.events.clone());
+        r.register("batch_commit_seconds", "Time that a batch transaction took", self.batch_commit.clone());
+        r.register("batch_events", "Messages in a committed batch", self.batch_events.clone());
+        r.register("end_to_end_seconds", "From published to queryable", self.end_to_end.clone());
+        r.register(
+            "partition_lag_seconds",
+            "How far the watermark is behind the database's clock",
+            self.partition_lag.clone(),
+        );
+        r.register("partition_next_offset", "Next stream offset to commit", self.partition_next_offset.clone());
+        r.register("actor_restarts", "Restarts of an actor", self.actor_restarts.clone());
+        r.register("actor_up", "Whether an actor is running", self.actor_up.clone());
+        r.register(
+            "http_request_seconds",
+            "Time to answer a request, by the route's pattern",
+            self.http_requests.clone(),
+        );
+        r.register("query_permits", "Permits of the query actors that are taken", self.query_permits.clone());
+        r.register(
+            "rollup_last_success_timestamp",
+            "When rollups were last merged, Unix seconds",
+            self.rollup_last_success.clone(),
+        );
+        r
+    }
+
+    pub fn events(&self, partition: u16, outcome: Outcome, count: u64) {
+        self.events.get_or_create(&OfOutcome { partition, outcome }).inc_by(count);
+    }
+
+    pub fn batch_committed(&self, took: Duration, events: usize) {
+        self.batch_commit.observe(took.as_secs_f64());
+        self.batch_events.observe(events as f64);
+    }
+
+    pub fn end_to_end(&self, took: Duration) {
+        self.end_to_end.observe(took.as_secs_f64());
+    }
+
+    pub fn partition_lag(&self, partition: u16, lag: Duration) {
+        self.partition_lag.get_or_create(&OfPartition { partition }).set(lag.as_secs_f64());
+    }
+
+    pub fn partition_next_offset(&self, partition: u16, offset: i64) {
+        self.partition_next_offset.get_or_create(&OfPartition { partition }).set(offset);
+    }
+
+    /// This process no longer works the partition: another one reports its gauges.
+    pub fn partition_released(&self, partition: u16) {
+        self.partition_lag.remove(&OfPartition { partition });
+        self.partition_next_offset.remove(&OfPartition { partition });
+    }
+
+    pub fn actor_restarted(&self, actor: &str) {
+        self.actor_restarts.get_or_create(&OfActor { actor: actor.to_owned() }).inc();
+    }
+
+    pub fn actor_up(&self, actor: &str, up: bool) {
+        self.actor_up.get_or_create(&OfActor { actor: actor.to_owned() }).set(i64::from(up));
+    }
+
+    /// `route` is a pattern of ours or `unknown`, `method` one of a fixed list: a caller cannot make new series.
+    pub fn http_request(&self, route: &str, method: &'static str, status: u16, took: Duration) {
+        let labels = OfRequest { route: route.to_owned(), method, status };
+        self.http_requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Counts a query permit as taken until the guard is dropped.
+    pub fn query_permit(&self) -> PermitTaken {
+        self.query_permits.inc();
+        PermitTaken(self.query_permits.clone())
+    }
+
+    /// Unix seconds.
+    pub fn rollup_merged(&self, at: f64) {
+        self.rollup_last_success.set(at);
+    }
+
+    /// The registry in OpenMetrics text.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+#[derive(Debug)]
+pub struct PermitTaken(Gauge);
+
+impl Drop for PermitTaken {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_have_the_names_of_the_contract() {
+        let metrics = Metrics::default();
+        metrics.clone().events(3, Outcome::Stored, 5);
+        metrics.events(3, Outcome::Duplicate, 1);
+        metrics.batch_committed(Duration::from_millis(20), 5);
+        metrics.end_to_end(Duration::from_millis(900));
+        metrics.partition_lag(3, Duration::from_millis(250));
+        metrics.partition_next_offset(3, 17);
+        metrics.actor_restarted("partition/3");
+        metrics.actor_up("partition/3", true);
+        metrics.http_request("/readyz", "GET", 200, Duration::from_millis(2));
+        metrics.rollup_merged(1_700_000_000.5);
+        let permit = metrics.query_permit();
+        let text = metrics.encode().unwrap();
+        for line in [
+            r#"analytics_events_total{partition="3",outcome="stored"} 5"#,
+            r#"analytics_events_total{partition="3",outcome="duplicate"} 1"#,
+            "analytics_batch_commit_seconds_count 1",
+            "analytics_batch_events_sum 5.0",
+            "analytics_end_to_end_seconds_sum 0.9",
+            r#"analytics_partition_lag_seconds{partition="3"} 0.25"#,
+            r#"analytics_partition_next_offset{partition="3"} 17"#,
+            r#"analytics_actor_restarts_total{actor="partition/3"} 1"#,
+            r#"analytics_actor_up{actor="partition/3"} 1"#,
+            r#"analytics_http_request_seconds_count{route="/readyz",method="GET",status="200"} 1"#,
+            "analytics_query_permits 1",
+            "analytics_rollup_last_success_timestamp 1700000000.5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        drop(permit);
+        assert!(metrics.encode().unwrap().contains("analytics_query_permits 0"));
+    }
+}
