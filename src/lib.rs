@@ -3,6 +3,7 @@
 //! `domain` holds the rules, pure. Adapters (`broker`, `store`, `cache`) reach the servers. `actors` are the pipeline
 //! and the queries; `http` asks them by messages. `app` puts everything together, `cli` calls it.
 
+pub mod actors;
 pub mod auth;
 pub mod cli;
 pub mod config;
