@@ -8,5 +8,6 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod store;
 pub mod telemetry;
