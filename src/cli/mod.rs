@@ -2,7 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
+mod healthcheck;
 mod migrate;
+mod token;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -25,7 +27,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Healthcheck(healthcheck::Args),
     Migrate(migrate::Args),
+    Token(token::Args),
 }
 
 /// Runs the command that the process was called with.
@@ -44,7 +48,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(cli.config.as_deref())?;
     telemetry::log::start(&settings.log)?;
     match cli.command {
+        Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
+        Command::Token(args) => token::run(args, &settings),
     }
 }
 
