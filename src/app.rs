@@ -15,10 +15,12 @@ use crate::{
         consumer::Drain,
         freshness::{Freshness, FreshnessParts},
         partition::{Fatal, Partition, PartitionParts, Threads},
+        query::{Query, QueryParts},
         supervision::backoff::Backoff,
     },
     config::Settings,
-    store::{self, schema::Server},
+    http::{self, Api, Ops, Queries},
+    store::{self, read::ReaderPlan, schema::Server},
     telemetry::{
         metrics::Metrics,
         readiness::{DATABASE, Phase, Readiness},
@@ -38,6 +40,9 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     let mut signals = Signals::new()?;
+    let ops = http::serve_ops(&settings, Ops { readiness: readiness.clone(), metrics: metrics.clone() })?;
+    tracing::info!(address = ?ops.addresses, "operations port");
+    actix::spawn(ops.server);
     let server = tokio::select! {
         server = wait_for_database(&settings, &readiness) => server?,
         () = signals.next() => return Ok(()),
@@ -75,6 +80,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         })
         .collect();
     drop(partition_alive);
+
+    let queries = start_queries(&settings, &metrics)?;
+    let api = http::serve_api(&settings, Api::new(&settings, queries, metrics.clone()))?;
+    let api_server = api.server.handle();
+    tracing::info!(address = ?api.addresses, "API");
+    actix::spawn(api.server);
     readiness.set_phase(Phase::Serving);
 
     let end = tokio::select! {
@@ -87,6 +98,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tracing::info!("draining; a second signal ends at once");
     let drain = async {
         let step = settings.drain.step_timeout();
+        api_server.stop(true).await;
         partitions.iter().for_each(|partition| partition.do_send(Drain));
         ended("partitions", partitions_ended, step).await;
         freshness.do_send(Drain);
@@ -97,6 +109,17 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         () = signals.next_after(SAME_SIGNAL) => tracing::warn!("ended before everything was drained"),
     }
     end
+}
+
+/// Query actors, each on a thread of its own with its own connections.
+fn start_queries(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Queries> {
+    let queries = Queries::default();
+    let reader = ReaderPlan::new(settings).context("database.url")?;
+    for (k, _) in (0..settings.query.actors).enumerate() {
+        let parts = QueryParts { reader: reader.clone(), wait: settings.query.wait(), metrics: metrics.clone() };
+        queries.set(k, &Query::start_in_arbiter(&Arbiter::new().handle(), move |_| Query::new(parts)));
+    }
+    Ok(queries)
 }
 
 /// Waits until the database answers: then it has the schema that this build works on.

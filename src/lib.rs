@@ -5,10 +5,12 @@
 
 pub mod actors;
 pub mod app;
+pub mod auth;
 pub mod broker;
 pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod store;
 pub mod telemetry;

@@ -10,12 +10,13 @@
 //! ```
 //!
 //! A batch carries a credit from the consumer to its commit: the number of credits is the bound of everything that is
-//! in flight. Mailboxes are none.
+//! in flight. Mailboxes are none. One actor a file; a message lives in its receiver's file.
 
 pub mod consumer;
 pub mod dedupe;
 pub mod freshness;
 pub mod partition;
+pub mod query;
 pub mod rollup;
 pub mod supervision;
 pub mod writer;

@@ -2,9 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
+mod healthcheck;
 mod migrate;
 mod publish;
 mod serve;
+mod token;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -30,6 +32,8 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Publish(publish::Args),
+    Healthcheck(healthcheck::Args),
+    Token(token::Args),
 }
 
 /// Runs the command that the process was called with.
@@ -51,6 +55,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, settings),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
+        Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
+        Command::Token(args) => token::run(args, &settings),
     }
 }
 

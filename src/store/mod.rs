@@ -5,6 +5,7 @@ pub mod commit;
 pub mod freshness;
 pub mod merge;
 pub mod partitions;
+pub mod read;
 mod rows;
 pub mod schema;
 

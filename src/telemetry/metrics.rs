@@ -206,6 +206,7 @@ impl Metrics {
     }
 }
 
+#[derive(Debug)]
 pub struct PermitTaken(Gauge);
 
 impl Drop for PermitTaken {

@@ -1,0 +1,126 @@
+//! The contract's role table, and the caller that it is asked for.
+
+use std::{fmt, str::FromStr};
+
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    OrgViewer,
+    OrgAdmin,
+    Finance,
+    Producer,
+    SystemAdmin,
+    Operator,
+}
+
+/// What a route asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    ReadUsage,
+    ReadFreshness,
+}
+
+impl Role {
+    pub const ALL: [Self; 6] =
+        [Self::OrgViewer, Self::OrgAdmin, Self::Finance, Self::Producer, Self::SystemAdmin, Self::Operator];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrgViewer => "org_viewer",
+            Self::OrgAdmin => "org_admin",
+            Self::Finance => "finance",
+            Self::Producer => "producer",
+            Self::SystemAdmin => "system_admin",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The role table of the contract, for the orgs that a role applies to.
+    pub const fn may(self, permission: Permission) -> bool {
+        match permission {
+            Permission::ReadUsage => {
+                matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
+            }
+            Permission::ReadFreshness => matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::SystemAdmin),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be org_viewer, org_admin, finance, producer, system_admin or operator")]
+pub struct UnknownRole;
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}
+
+/// Whose credential a request carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub subject: String,
+    pub org_ids: Vec<Uuid>,
+    pub roles: Vec<Role>,
+}
+
+impl Caller {
+    /// Whether the caller may do this to an org.
+    ///
+    /// The contract lets a system_admin read every org, each read outside its own being an audit event. Where no
+    /// audit event can be written the read must not happen, so every role is confined to the token's `org_ids`.
+    pub fn may(&self, permission: Permission, org_id: Uuid) -> bool {
+        self.org_ids.contains(&org_id) && self.roles.iter().any(|role| role.may(permission))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_may_what_the_contract_says() {
+        let table = [
+            (Role::OrgViewer, true, true),
+            (Role::OrgAdmin, true, true),
+            (Role::Finance, true, false),
+            (Role::Producer, false, false),
+            (Role::SystemAdmin, true, true),
+            (Role::Operator, false, false),
+        ];
+        assert_eq!(table.map(|row| row.0), Role::ALL);
+        for (role, usage, freshness) in table {
+            assert_eq!(role.may(Permission::ReadUsage), usage, "{role}");
+            assert_eq!(role.may(Permission::ReadFreshness), freshness, "{role}");
+        }
+    }
+
+    #[test]
+    fn no_role_reaches_an_org_that_the_token_does_not_name() {
+        let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for role in Role::ALL {
+            let caller = Caller { subject: "s".into(), org_ids: vec![own], roles: vec![role] };
+            assert_eq!(caller.may(Permission::ReadUsage, own), role.may(Permission::ReadUsage), "{role}");
+            assert!(!caller.may(Permission::ReadUsage, other), "{role}");
+        }
+        let nobody = Caller { subject: "s".into(), org_ids: vec![own], roles: vec![] };
+        assert!(!nobody.may(Permission::ReadUsage, own));
+    }
+
+    #[test]
+    fn a_role_is_read_as_it_is_written() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse::<Role>().ok(), Some(role));
+        }
+        assert!("Org_viewer".parse::<Role>().is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! Who may: a handler takes an [`Authorized`] and cannot be reached without the permission it names.
+
+use std::{
+    future::{Ready, ready},
+    marker::PhantomData,
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
+use uuid::Uuid;
+
+use super::{Api, error::Problem, params};
+use crate::auth::{Caller, Permission, Refusal};
+
+/// A permission as a type, for [`Authorized`].
+pub trait Needs {
+    const PERMISSION: Permission;
+}
+
+pub struct ReadUsage;
+
+impl Needs for ReadUsage {
+    const PERMISSION: Permission = Permission::ReadUsage;
+}
+
+pub struct ReadFreshness;
+
+impl Needs for ReadFreshness {
+    const PERMISSION: Permission = Permission::ReadFreshness;
+}
+
+/// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
+/// form (400), the caller's right (403, the same whether the org exists or not).
+pub struct Authorized<P> {
+    pub org_id: Uuid,
+    permission: PhantomData<P>,
+}
+
+impl<P: Needs> FromRequest for Authorized<P> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authorize(request, P::PERMISSION).map(|org_id| Self { org_id, permission: PhantomData }))
+    }
+}
+
+fn authorize(request: &HttpRequest, permission: Permission) -> Result<Uuid, Problem> {
+    let api = request.app_data::<web::Data<Api>>().ok_or(Problem::Internal)?;
+    let caller = authenticate(api, request).map_err(|refusal| {
+        tracing::info!(reason = %refusal, "a credential was refused");
+        Problem::Unauthorized { presented: refusal != Refusal::Missing }
+    })?;
+    let org_id = request.match_info().get("orgId").and_then(params::uuid);
+    let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
+    if caller.may(permission, org_id) { Ok(org_id) } else { Err(Problem::Forbidden) }
+}
+
+fn authenticate(api: &Api, request: &HttpRequest) -> Result<Caller, Refusal> {
+    let mut credentials = request.headers().get_all(AUTHORIZATION);
+    let credential = credentials.next().ok_or(Refusal::Missing)?;
+    if credentials.next().is_some() {
+        return Err(Refusal::Malformed);
+    }
+    let text = credential.to_str().map_err(|_| Refusal::Malformed)?;
+    let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::Malformed);
+    }
+    api.verifier.verify(token.trim())
+}

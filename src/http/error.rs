@@ -1,0 +1,222 @@
+//! The one mapping of whatever goes wrong to an answer: RFC 7807.
+//!
+//! Every text is a constant or one of our own about a parameter that we know: nothing that the caller sent and nothing
+//! internal is in it. Each `type` is documented under `/problems/` in docs/.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+
+use crate::actors::query::QueryError;
+
+/// A field of the request and what it may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    pub field: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Parameters that are wrong: all of them.
+    InvalidParameters(Vec<FieldError>),
+    /// The request itself cannot be read.
+    BadRequest,
+    /// `presented`: there was a credential, and it was not accepted.
+    Unauthorized {
+        presented: bool,
+    },
+    Forbidden,
+    NotFound,
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+    BodyTooLarge,
+    Busy,
+    Unavailable,
+    TooSlow,
+    Internal,
+    /// An error of the framework that none of the others is, by its status.
+    Other(StatusCode),
+}
+
+/// Status, the last part of the type, title, detail.
+type Words = (StatusCode, &'static str, &'static str, &'static str);
+
+impl Problem {
+    /// The problem of an error that the framework made.
+    pub fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::BAD_REQUEST => Self::BadRequest,
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+            status if status.is_client_error() => Self::Other(status),
+            _ => Self::Internal,
+        }
+    }
+
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::InvalidParameters(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    const fn words(&self) -> Words {
+        match self {
+            Self::InvalidParameters(_) => (
+                StatusCode::BAD_REQUEST,
+                "invalid-parameters",
+                "Invalid parameters",
+                "one or more parameters are wrong: errors names each and what it may be",
+            ),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "Bad request", "the request cannot be read"),
+            Self::Unauthorized { presented: false } => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "a bearer token is required")
+            }
+            Self::Unauthorized { presented: true } => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "the credential was not accepted")
+            }
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "Forbidden",
+                "the credential does not allow this for this organisation",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found", "there is nothing at this path"),
+            Self::MethodNotAllowed { .. } => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+                "the Allow header lists the methods of this path",
+            ),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "Body too large",
+                "the request's body is larger than is accepted",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Busy",
+                "too many requests are being answered: try again after the time in Retry-After",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Unavailable",
+                "the data cannot be read at the moment: try again after the time in Retry-After",
+            ),
+            Self::TooSlow => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-slow",
+                "Too slow",
+                "the answer took too long: try again after the time in Retry-After, or ask for a shorter range",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal error",
+                "the request could not be answered: the log has the cause under the requestId",
+            ),
+            Self::Other(status) => (*status, "refused", "Refused", "the request was refused"),
+        }
+    }
+
+    /// Seconds after which the same request may go through.
+    const fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Busy => Some(1),
+            Self::Unavailable | Self::TooSlow => Some(5),
+            _ => None,
+        }
+    }
+
+    /// The answer, with the request's id where there is one.
+    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
+        let (status, slug, title, detail) = self.words();
+        let body = Body {
+            kind: format!("/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            instance: request_id.map(|id| format!("/requests/{id}")),
+            request_id,
+            errors: if let Self::InvalidParameters(errors) = self { Some(errors) } else { None },
+        };
+        let mut answer = HttpResponse::build(status);
+        answer.insert_header((CONTENT_TYPE, "application/problem+json"));
+        answer.insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_after() {
+            answer.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        match self {
+            // RFC 6750, section 3: without a credential no error code.
+            Self::Unauthorized { presented: false } => {
+                answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::Unauthorized { presented: true } => {
+                answer.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
+            }
+            Self::MethodNotAllowed { allow } => {
+                answer.insert_header((ALLOW, *allow));
+            }
+            _ => {}
+        }
+        answer.json(body)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    /// Names the occurrence by the request's id. Not the request's path: it would repeat what the caller sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [FieldError]>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words().3)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.words().0
+    }
+
+    /// Without the request's id: `observe` answers again with it.
+    fn error_response(&self) -> HttpResponse {
+        self.answer(None)
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Busy => Self::Busy,
+            QueryError::Unavailable => Self::Unavailable,
+            QueryError::TooSlow => Self::TooSlow,
+            QueryError::TooLarge => {
+                Self::field("end", "must leave fewer rows in the answer: ask for a shorter range or for fewer models")
+            }
+            QueryError::Broken => Self::Internal,
+        }
+    }
+}

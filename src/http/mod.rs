@@ -1,0 +1,132 @@
+//! The REST API and the operations port. One resource a file.
+//!
+//! A request passes [`observe`] (its id, its metric, its log line, errors turned into problems), then the extractor
+//! [`Authorized`] (credential, org, permission: before anything is read), then a handler that reads its parameters and
+//! sends a message to a query actor. `error` has the one mapping to RFC 7807.
+
+mod access;
+mod error;
+mod freshness;
+mod observe;
+mod ops;
+mod params;
+mod queries;
+mod server;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use std::time::Duration;
+
+use actix_web::{
+    App, Error, FromRequest, Handler, HttpResponse, Resource, Responder,
+    body::BoxBody,
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    guard,
+    http::header::CACHE_CONTROL,
+    middleware::from_fn,
+    web,
+};
+use chrono::TimeDelta;
+use serde::Serialize;
+
+use crate::{
+    auth::Verifier,
+    config::Settings,
+    telemetry::{metrics::Metrics, readiness::Readiness},
+};
+use error::Problem;
+use observe::{Observer, observe};
+
+pub use queries::Queries;
+pub use server::{BindError, Listening, serve_api, serve_ops};
+
+/// What the service's answers are made from.
+pub struct Api {
+    pub verifier: Verifier,
+    pub queries: Queries,
+    /// How long after its end, by the watermark, a bucket counts as final.
+    pub late_after: TimeDelta,
+    /// Longest that a handler waits for a query actor; its own deadlines end sooner.
+    pub answer_within: Duration,
+    pub metrics: Metrics,
+    pub max_body_bytes: usize,
+}
+
+impl Api {
+    pub fn new(settings: &Settings, queries: Queries, metrics: Metrics) -> Self {
+        Self {
+            verifier: Verifier::new(&settings.auth),
+            queries,
+            late_after: settings.events.late_after(),
+            answer_within: settings.query.wait() + settings.query.statement_timeout() + Duration::from_secs(1),
+            metrics,
+            max_body_bytes: settings.http.max_body_bytes,
+        }
+    }
+}
+
+/// What the operations port shows.
+#[derive(Clone)]
+pub struct Ops {
+    pub readiness: Readiness,
+    pub metrics: Metrics,
+}
+
+/// The REST API: every route of it.
+fn api(api: web::Data<Api>) -> App<impl Application> {
+    let observer = Observer { metrics: api.metrics.clone(), max_body_bytes: api.max_body_bytes };
+    App::new()
+        .app_data(web::PayloadConfig::new(api.max_body_bytes))
+        .app_data(web::Data::new(observer))
+        .app_data(api)
+        .service(read("/analytics/v1/orgs/{orgId}/usage", usage::get))
+        .service(read("/analytics/v1/orgs/{orgId}/freshness", freshness::get))
+        .default_service(web::to(not_found))
+        .wrap(from_fn(observe))
+}
+
+/// The operations port. No request to it has a body.
+fn ops(ops: Ops) -> App<impl Application> {
+    let observer = Observer { metrics: ops.metrics.clone(), max_body_bytes: 0 };
+    App::new()
+        .app_data(web::Data::new(observer))
+        .app_data(web::Data::new(ops))
+        .service(read("/healthz", ops::healthz))
+        .service(read("/readyz", ops::readyz))
+        .service(read("/metrics", ops::metrics))
+        .default_service(web::to(not_found))
+        .wrap(from_fn(observe))
+}
+
+/// What an `App` is to a server and to a test.
+trait Application:
+    ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
+{
+}
+
+impl<F> Application for F where
+    F: ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
+{
+}
+
+/// A path that is only read. HEAD is GET without the body (RFC 9110, section 9.1).
+fn read<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
+        .default_service(web::to(|| async { Err::<(), _>(Problem::MethodNotAllowed { allow: "GET, HEAD" }) }))
+}
+
+/// 200 with a body that no cache keeps: it is one org's, and a second later it is another.
+fn json(answer: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "private, no-store")).json(answer)
+}
+
+async fn not_found() -> Result<(), Problem> {
+    Err(Problem::NotFound)
+}

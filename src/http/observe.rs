@@ -1,0 +1,113 @@
+//! Around every request: its id, its metric, its log line, and errors of any origin turned into problems.
+
+use std::time::Instant;
+
+use actix_web::{
+    Error,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    },
+    middleware::Next,
+    web,
+};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::error::Problem;
+use crate::telemetry::metrics::Metrics;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+pub struct Observer {
+    pub metrics: Metrics,
+    pub max_body_bytes: usize,
+}
+
+pub async fn observe(
+    observer: web::Data<Observer>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let method = method_label(request.method());
+    let response = if announced_length(&request).is_some_and(|length| length > observer.max_body_bytes) {
+        request.error_response(Problem::BodyTooLarge)
+    } else {
+        let span = tracing::info_span!("request", id);
+        next.call(request).instrument(span).await?.map_into_boxed_body()
+    };
+    let mut response = with_problem(response, &id);
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    let (took, status) = (started.elapsed(), response.status());
+    // The pattern: a raw path would let a caller make as many series as it likes.
+    let route = response.request().match_pattern();
+    let route = route.as_deref().unwrap_or("unknown");
+    observer.metrics.http_request(route, method, status.as_u16(), took);
+    let ms = took.as_secs_f64() * 1000.0;
+    let status = status.as_u16();
+    // Neither path nor query: what a caller puts there by mistake may be a secret.
+    if status < 400 {
+        tracing::debug!(id, method, route, status, ms, "answered");
+    } else {
+        tracing::info!(id, method, route, status, ms, "refused");
+    }
+    Ok(response)
+}
+
+/// Answers an error as the problem that it is, with the request's id: ours, or the framework's by its status. An
+/// answer with a body of its own, such as readiness with 503, is no error.
+fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<BoxBody> {
+    let problem = match response.response().error() {
+        Some(error) => match error.as_error::<Problem>() {
+            Some(problem) => problem.clone(),
+            None => Problem::of_status(error.as_response_error().status_code()),
+        },
+        None if response.status().is_client_error() || response.status().is_server_error() => {
+            match response.response().body().size() {
+                BodySize::None | BodySize::Sized(0) => Problem::of_status(response.status()),
+                BodySize::Sized(_) | BodySize::Stream => return response,
+            }
+        }
+        None => return response,
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, problem.answer(Some(id)))
+}
+
+/// The caller's id for the request where it is one that can go into a header and a log as it is, else a new one.
+fn request_id(request: &ServiceRequest) -> String {
+    let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    given.filter(|id| is_sane(id)).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+fn is_sane(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn announced_length(request: &ServiceRequest) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// One of a fixed list: a caller can invent methods too.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,126 @@
+//! Query parameters: each is read by its rule, and every problem goes into one answer.
+
+use actix_web::web;
+use chrono::{DateTime, Datelike, Utc};
+use uuid::Uuid;
+
+use super::error::{FieldError, Problem};
+
+/// Most models that one request may name.
+pub const MAX_MODELS: usize = 100;
+/// Problems that one answer lists; a query string can hold thousands.
+const MAX_PROBLEMS: usize = 50;
+
+pub const UUID_FORM: &str = "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000";
+const TIME_FORM: &str =
+    "must be an RFC 3339 time such as 2026-01-31T00:00:00Z from the year 1970 to 2200 (a + is written %2B)";
+
+/// A UUID in its hyphenated form, the one that the contract knows.
+pub fn uuid(text: &str) -> Option<Uuid> {
+    (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+/// The parameters of a request that are still to be read, and what was wrong with those that were.
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    problems: Vec<FieldError>,
+}
+
+impl Params {
+    /// Takes a query string apart. A parameter that is not `known` is a problem.
+    pub fn new(query: &str, known: &[&str]) -> Self {
+        let mut params = Self { pairs: Vec::new(), problems: Vec::new() };
+        match web::Query::<Vec<(String, String)>>::from_query(query) {
+            Ok(pairs) => params.pairs = pairs.into_inner(),
+            Err(_) => params.problem("query", "cannot be read"),
+        }
+        let unknown: Vec<String> =
+            params.pairs.iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str())).cloned().collect();
+        let known = known.join(", ");
+        for name in unknown {
+            // The name comes back only where it is plain text; anything may stand there.
+            let field = if is_plain(&name) { name.as_str() } else { "query" };
+            params.problem(field, format!("is not a parameter of this path, which are: {known}"));
+        }
+        params
+    }
+
+    /// Notes a problem, once.
+    pub fn problem(&mut self, field: &str, message: impl Into<String>) {
+        let problem = FieldError { field: field.to_owned(), message: message.into() };
+        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// A parameter that may be there once.
+    fn single(&mut self, name: &str) -> Option<String> {
+        let mut values = self.pairs.iter().filter(|(found, _)| found == name).map(|(_, value)| value.clone());
+        let (first, more) = (values.next(), values.next().is_some());
+        drop(values);
+        if more {
+            self.problem(name, "must be given once");
+            return None;
+        }
+        first
+    }
+
+    /// A time that must be there.
+    pub fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let missing = !self.pairs.iter().any(|(found, _)| found == name);
+        if missing {
+            self.problem(name, format!("is required and {TIME_FORM}"));
+        }
+        let text = self.single(name)?;
+        let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
+        let time = time.filter(|time| (1970..=2200).contains(&time.year()));
+        if time.is_none() {
+            self.problem(name, TIME_FORM);
+        }
+        time
+    }
+
+    /// One of a few words; the first where the parameter is not there, or is wrong.
+    pub fn choice<T: Copy, const N: usize>(&mut self, name: &str, choices: [(&str, T); N]) -> T {
+        let text = self.single(name);
+        let found = match &text {
+            Some(text) => choices.iter().find(|(word, _)| word == text),
+            None => choices.first(),
+        };
+        if let Some((_, value)) = found {
+            return *value;
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        self.problem(name, format!("must be {}", words.join(" or ")));
+        choices[0].1
+    }
+
+    /// The models asked for, each once: empty where none is named.
+    pub fn models(&mut self) -> Vec<Uuid> {
+        let texts: Vec<String> =
+            self.pairs.iter().filter(|(name, _)| name == "modelId").map(|(_, value)| value.clone()).collect();
+        if texts.len() > MAX_MODELS {
+            self.problem("modelId", format!("must be given at most {MAX_MODELS} times"));
+            return Vec::new();
+        }
+        let mut models: Vec<Uuid> = texts.iter().filter_map(|text| uuid(text)).collect();
+        if models.len() < texts.len() {
+            self.problem("modelId", UUID_FORM);
+        }
+        models.sort_unstable();
+        models.dedup();
+        models
+    }
+
+    /// `value` where nothing was wrong, else all that was.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(Problem::InvalidParameters(self.problems)),
+        }
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}

@@ -1,0 +1,91 @@
+//! The way from a handler to the query actors: round robin over those that live.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient, dev::ToEnvelope};
+
+use super::error::Problem;
+use crate::actors::query::{GetFreshness, GetUsage, QueryError};
+
+/// A handle on the shared list: clones see the same. A query actor that is started again is set again.
+#[derive(Clone, Default)]
+pub struct Queries(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    actors: RwLock<BTreeMap<usize, Mailboxes>>,
+    turn: AtomicUsize,
+}
+
+pub(super) struct Mailboxes {
+    usage: Recipient<GetUsage>,
+    freshness: Recipient<GetFreshness>,
+}
+
+impl Queries {
+    /// Puts an actor in place `k`, instead of the one that was there.
+    pub fn set<A>(&self, k: usize, actor: &Addr<A>)
+    where
+        A: Actor + Handler<GetUsage> + Handler<GetFreshness>,
+        A::Context: ToEnvelope<A, GetUsage> + ToEnvelope<A, GetFreshness>,
+    {
+        let mailboxes = Mailboxes { usage: actor.clone().recipient(), freshness: actor.clone().recipient() };
+        self.0.actors.write().unwrap_or_else(PoisonError::into_inner).insert(k, mailboxes);
+    }
+
+    /// Takes the actor in place `k` out of the turns.
+    pub fn remove(&self, k: usize) {
+        self.0.actors.write().unwrap_or_else(PoisonError::into_inner).remove(&k);
+    }
+
+    /// Asks the next actor that lives, and waits for its answer.
+    pub(super) async fn ask<Q, T>(&self, question: Q, within: Duration) -> Result<T, Problem>
+    where
+        Q: Question + Message<Result = Result<T, QueryError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        // Sent within the block: the list must not stay locked while the answer is waited for.
+        let sent = {
+            let actors = self.0.actors.read().unwrap_or_else(PoisonError::into_inner);
+            let live: Vec<&Recipient<Q>> = actors.values().map(Q::mailbox).filter(|r| r.connected()).collect();
+            if live.is_empty() {
+                return Err(Problem::Unavailable);
+            }
+            live[self.0.turn.fetch_add(1, Ordering::Relaxed) % live.len()].send(question)
+        };
+        match sent.timeout(within).await {
+            Ok(answer) => Ok(answer?),
+            Err(MailboxError::Timeout) => Err(Problem::TooSlow),
+            Err(MailboxError::Closed) => Err(Problem::Unavailable),
+        }
+    }
+}
+
+/// A message of the query actors, and where it is put in.
+pub(super) trait Question: Message + Send
+where
+    Self::Result: Send,
+{
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self>
+    where
+        Self: Sized;
+}
+
+impl Question for GetUsage {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.usage
+    }
+}
+
+impl Question for GetFreshness {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.freshness
+    }
+}

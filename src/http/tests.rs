@@ -1,0 +1,6 @@
+//! The API against a query actor that answers fixed reports.
+
+mod bad_input;
+mod credentials;
+mod reports;
+mod support;

@@ -1,0 +1,96 @@
+//! Each bad parameter is named, all of them in one answer, and nothing that was sent comes back.
+
+use actix_web::http::Method;
+
+use super::support::*;
+use crate::auth::Role;
+
+const DAY: &str = "start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z";
+
+#[actix_web::test]
+async fn each_bad_parameter_is_named() {
+    let many: String = (0..101).map(|n| format!("&modelId={}", uuid::Uuid::from_u128(n))).collect();
+    for (query, fields) in [
+        ("".to_owned(), vec!["start", "end"]),
+        ("start=2026-03-01T00:00:00Z".into(), vec!["end"]),
+        ("start=yesterday&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
+        ("start=2026-03-01&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
+        ("start=1969-12-31T00:00:00Z&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
+        ("start=2026-03-01T00:00:00Z&end=9999-12-31T23:59:59Z".into(), vec!["end"]),
+        ("start=2026-03-02T00:00:00Z&end=2026-03-02T00:00:00Z".into(), vec!["end"]),
+        ("start=2026-03-02T00:00:00Z&end=2026-03-01T00:00:00Z".into(), vec!["end"]),
+        ("start=2025-01-01T00:00:00Z&end=2026-02-05T00:00:01Z".into(), vec!["end"]),
+        ("granularity=hour&start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:01Z".into(), vec!["end"]),
+        (format!("{DAY}&start=2026-03-01T00:00:00Z"), vec!["start"]),
+        (format!("{DAY}&granularity=week"), vec!["granularity"]),
+        (format!("{DAY}&granularity=day&granularity=day"), vec!["granularity"]),
+        (format!("{DAY}&groupBy=client"), vec!["groupBy"]),
+        (format!("{DAY}&timezone=Europe/Berlin"), vec!["timezone"]),
+        (format!("{DAY}&modelId=gpt"), vec!["modelId"]),
+        (format!("{DAY}&modelId="), vec!["modelId"]),
+        (format!("{DAY}&modelId=00000000000000000000000000000001"), vec!["modelId"]),
+        (format!("{DAY}{many}"), vec!["modelId"]),
+        (format!("{DAY}&fill=zero"), vec!["fill"]),
+        (format!("{DAY}&Start=1"), vec!["Start"]),
+        (format!("{DAY}&%3Cscript%3E=1"), vec!["query"]),
+    ] {
+        assert_eq!(get(&usage_path(&query)).await.wrong_fields(), fields, "{query}");
+    }
+}
+
+#[actix_web::test]
+async fn the_longest_ranges_are_answered() {
+    for query in [
+        "start=2025-01-01T00:00:00Z&end=2026-02-05T00:00:00Z",
+        "granularity=hour&start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:00Z",
+        "start=2026-03-01T00:00:00%2B02:00&end=2026-03-01T00:00:00.000001%2B02:00",
+    ] {
+        let answer = get(&usage_path(query)).await;
+        assert_eq!(answer.status, 200, "{query} {}", answer.text);
+    }
+}
+
+#[actix_web::test]
+async fn all_problems_are_in_one_answer_and_nothing_sent_comes_back() {
+    let query =
+        "start=Hunter22&granularity=Hunter22&groupBy=Hunter22&timezone=Hunter22&modelId=Hunter22&unknown=Hunter22";
+    let answer = get(&usage_path(query)).await;
+    let mut fields = answer.wrong_fields();
+    fields.sort();
+    assert_eq!(fields, ["end", "granularity", "groupBy", "modelId", "start", "timezone", "unknown"]);
+    assert!(!answer.text.contains("Hunter22"), "{}", answer.text);
+}
+
+#[actix_web::test]
+async fn freshness_names_its_parameters_too() {
+    let path = format!("/analytics/v1/orgs/{ORG}/freshness?modelId=x&start=2026-03-01T00:00:00Z");
+    assert_eq!(get(&path).await.wrong_fields(), ["start", "modelId"]);
+}
+
+#[actix_web::test]
+async fn an_org_that_is_no_uuid_is_named_after_the_credential_was_checked() {
+    let path = format!("/analytics/v1/orgs/acme/usage?{DAY}");
+    assert_eq!(get(&path).await.wrong_fields(), ["orgId"]);
+    call(api_with(None), Method::GET, &path, &[]).await.problem(401);
+}
+
+#[actix_web::test]
+async fn an_unknown_path_is_404_and_an_unknown_method_405() {
+    for path in ["/", "/analytics/v1", "/analytics/v1/orgs//usage", "/analytics/v2/Hunter22", "/usage%00"] {
+        let answer = get(path).await;
+        answer.problem(404);
+        assert!(!answer.text.contains("Hunter22"));
+    }
+    for method in [Method::POST, Method::DELETE, Method::OPTIONS, Method::from_bytes(b"BREW").unwrap()] {
+        let answer = call(api_with(None), method, &usage_path(DAY), &[]).await;
+        answer.problem(405);
+        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+    }
+}
+
+#[actix_web::test]
+async fn a_body_over_the_limit_is_413() {
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    let headers = [("authorization", bearer.as_str()), ("content-length", "1025")];
+    call(api_with(None), Method::GET, &usage_path(DAY), &headers).await.problem(413);
+}

@@ -1,0 +1,173 @@
+//! A query actor that answers what it is told to, and an API in front of it.
+
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use actix_web::{
+    body::MessageBody,
+    dev::ServiceResponse,
+    http::{Method, StatusCode, header::HeaderMap},
+    test, web,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    actors::query::{GetFreshness, GetUsage, QueryError},
+    auth::{self, Caller, Role, Verifier},
+    config::{Auth, Secret},
+    domain::{
+        freshness::{Freshness, FreshnessStatus},
+        money::Cents,
+        query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
+    },
+    http::{Api, Queries, api},
+    telemetry::metrics::Metrics,
+};
+
+pub const ORG: Uuid = Uuid::from_u128(0xA);
+pub const OTHER_ORG: Uuid = Uuid::from_u128(0xB);
+pub const MODEL: Uuid = Uuid::from_u128(0xC);
+pub const SECRET: &str = "a secret of the tests, thirty-two bytes or more";
+
+pub fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+pub fn auth_settings() -> Auth {
+    Auth { hs256_secret: Secret::new(SECRET), issuer: "issuer".into(), audience: "audience".into(), leeway_seconds: 0 }
+}
+
+pub fn token(role: Role) -> String {
+    let caller = Caller { subject: "ann".into(), org_ids: vec![ORG], roles: vec![role] };
+    auth::issue(&auth_settings(), &caller, Duration::from_secs(60)).unwrap()
+}
+
+pub fn freshness() -> Freshness {
+    Freshness {
+        last_event_at: Some(at("2026-03-02T10:59:58.5Z")),
+        last_rollup_at: Some(at("2026-03-02T11:00:00Z")),
+        lag_ms: Some(412),
+        status: FreshnessStatus::Fresh,
+    }
+}
+
+/// Answers every question with one day before and one after the watermark's late threshold, or with an error.
+pub struct FixedAnswers {
+    pub error: Option<QueryError>,
+}
+
+impl Actor for FixedAnswers {
+    type Context = Context<Self>;
+}
+
+impl Handler<GetUsage> for FixedAnswers {
+    type Result = Result<UsageReport, QueryError>;
+
+    fn handle(&mut self, GetUsage(query): GetUsage, _: &mut Self::Context) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let point = |bucket_start, units| UsagePoint {
+            bucket_start,
+            model_id: query.by_model.then_some(MODEL),
+            usage: Usage { invocations: 2, input_tokens: 30, output_tokens: 40, cost: Cents::from_units(units) },
+        };
+        Ok(UsageReport {
+            series: vec![point(query.range.start, 1), point(query.range.start + TimeDelta::days(1), 15_000)],
+            freshness: freshness(),
+            as_of: Some(query.range.start + TimeDelta::days(1) + TimeDelta::hours(1)),
+        })
+    }
+}
+
+impl Handler<GetFreshness> for FixedAnswers {
+    type Result = Result<FreshnessReport, QueryError>;
+
+    fn handle(&mut self, _: GetFreshness, _: &mut Self::Context) -> Self::Result {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(FreshnessReport {
+                org: freshness(),
+                models: vec![ModelFreshness { model_id: MODEL, freshness: freshness() }],
+            }),
+        }
+    }
+}
+
+/// An API whose query actor fails with `error`, or answers.
+pub fn api_with(error: Option<QueryError>) -> Api {
+    let queries = Queries::default();
+    queries.set(0, &FixedAnswers { error }.start());
+    Api {
+        verifier: Verifier::new(&auth_settings()),
+        queries,
+        late_after: TimeDelta::hours(1),
+        answer_within: Duration::from_secs(5),
+        metrics: Metrics::default(),
+        max_body_bytes: 1024,
+    }
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Checks that this is a well-formed problem of that status, and gives it.
+    pub fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["type"].as_str().unwrap().starts_with("/problems/"), "{problem}");
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        assert_eq!(problem["requestId"].as_str(), self.header("x-request-id"));
+        assert_eq!(problem["instance"], format!("/requests/{}", self.header("x-request-id").unwrap()));
+        problem
+    }
+
+    /// The fields that a 400 names, in order.
+    pub fn wrong_fields(&self) -> Vec<String> {
+        let problem = self.problem(400);
+        let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("no errors in {problem}"));
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A request to an API, with headers.
+pub async fn call(state: Api, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let app = test::init_service(api(web::Data::new(state))).await;
+    let mut request = test::TestRequest::default().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.append_header((*name, *value));
+    }
+    read(test::call_service(&app, request.to_request()).await).await
+}
+
+pub async fn read(response: ServiceResponse<impl MessageBody>) -> Answer {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = test::read_body(response).await;
+    Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+/// A GET by a viewer of [`ORG`].
+pub async fn get(path: &str) -> Answer {
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    call(api_with(None), Method::GET, path, &[("authorization", &bearer)]).await
+}
+
+pub fn usage_path(query: &str) -> String {
+    format!("/analytics/v1/orgs/{ORG}/usage?{query}")
+}

@@ -1,0 +1,281 @@
+//! The reads behind the API: each is one statement, so that whatever it answers is of one snapshot.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{
+    AssertSqlSafe, FromRow, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::{
+    config::Settings,
+    domain::{
+        freshness::{Freshness, Thresholds},
+        money::Cents,
+        partition::home_partition,
+        query::{FreshnessReport, Granularity, ModelFreshness, Usage, UsagePoint, UsageQuery, UsageReport},
+    },
+};
+
+const USAGE: &str = include_str!("sql/usage.sql");
+const FRESHNESS: &str = include_str!("sql/freshness.sql");
+
+/// Most rows of one answer: 90 days of hours for 46 models. Keeps an answer within some 20 MB.
+pub const MAX_ROWS: usize = 100_000;
+/// Longest wait for a connection, made or lent. Short, so that an answer comes within a second when the database is
+/// away; a connection is tried before it is lent, so a server that fell silent shows here.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(450);
+/// What the server is given beyond its statement timeout to say so itself, before the connection is given up.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// SQLSTATE of a statement that was cancelled, by its timeout.
+const QUERY_CANCELED: &str = "57014";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A smaller question may be answered in time.
+    #[error("database: the statement took longer than it may")]
+    TooSlow,
+    #[error("the answer has more than {MAX_ROWS} rows")]
+    TooLarge,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ReadError {
+    fn from(error: sqlx::Error) -> Self {
+        if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == QUERY_CANCELED) {
+            return Self::TooSlow;
+        }
+        Self::Store(match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                StoreError::Permanent(error.to_string())
+            }
+            error => StoreError::Transient(error),
+        })
+    }
+}
+
+/// How a [`Reader`] is made: prepared where errors can be told, opened on the thread that will use it.
+#[derive(Clone)]
+pub struct ReaderPlan {
+    options: PgConnectOptions,
+    connections: u32,
+    statement_timeout: Duration,
+    stream: String,
+    partitions: u16,
+    thresholds: Thresholds,
+}
+
+impl ReaderPlan {
+    /// # Errors
+    /// `database.url` cannot be read.
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let statement_timeout = settings.query.statement_timeout();
+        let milliseconds = statement_timeout.as_millis().to_string();
+        let options = super::options(&settings.database.url)?.application_name("analytics-service query").options([
+            ("statement_timeout", milliseconds.as_str()),
+            ("idle_in_transaction_session_timeout", milliseconds.as_str()),
+            ("default_transaction_read_only", "on"),
+        ]);
+        Ok(Self {
+            options,
+            connections: settings.query.connections,
+            statement_timeout,
+            stream: settings.broker.stream.clone(),
+            partitions: settings.broker.partitions,
+            thresholds: settings.freshness.thresholds(),
+        })
+    }
+
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// Connects at the first read, not before: the service starts with the database away. Needs a tokio runtime.
+    pub fn open(self) -> Reader {
+        let pool = PgPoolOptions::new()
+            .max_connections(self.connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(self.options.clone());
+        Reader { pool, plan: self }
+    }
+}
+
+/// Reads over a pool of its own.
+#[derive(Clone)]
+pub struct Reader {
+    pool: PgPool,
+    plan: ReaderPlan,
+}
+
+impl Reader {
+    pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
+        let table = match query.granularity {
+            Granularity::Hour => "analytics.hourly_rollups",
+            Granularity::Day => "analytics.daily_rollups",
+        };
+        // Safe: the one thing put in is one of the two names above.
+        let rows = sqlx::query_as::<_, UsageRow>(AssertSqlSafe(USAGE.replace("{rollups}", table)))
+            .bind(query.org_id)
+            .bind(query.range.start)
+            .bind(query.range.end)
+            .bind(&query.models)
+            .bind(query.by_model)
+            .bind(&self.plan.stream)
+            .bind(self.partition(query.org_id))
+            .bind(row_limit())
+            .fetch_all(&self.pool);
+        let rows = self.in_time(rows).await?;
+        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let freshness = self.freshness_of(&first.head, first.last_event_at, first.last_rollup_at);
+        let as_of = first.head.watermark;
+        let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
+        Ok(UsageReport { series, freshness, as_of })
+    }
+
+    /// Markers of the models asked for (none: all), and what they make of the org.
+    pub async fn freshness(&self, org_id: Uuid, models: &[Uuid]) -> Result<FreshnessReport, ReadError> {
+        let rows = sqlx::query_as::<_, MarkerRow>(FRESHNESS)
+            .bind(org_id)
+            .bind(models)
+            .bind(&self.plan.stream)
+            .bind(self.partition(org_id))
+            .bind(row_limit())
+            .fetch_all(&self.pool);
+        let rows = self.in_time(rows).await?;
+        let head = &rows.first().ok_or_else(|| impossible("an answer without a head"))?.head;
+        let last_event_at = rows.iter().filter_map(|row| row.last_event_at).max();
+        let last_rollup_at = rows.iter().filter_map(|row| row.last_rollup_at).max();
+        let org = self.freshness_of(head, last_event_at, last_rollup_at);
+        let models = rows.iter().filter_map(|row| {
+            let freshness = self.freshness_of(&row.head, row.last_event_at, row.last_rollup_at);
+            Some(ModelFreshness { model_id: row.model_id?, freshness })
+        });
+        Ok(FreshnessReport { org, models: models.collect() })
+    }
+
+    /// Ends a read that neither the server nor the pool ended in time, and refuses an answer that is too large.
+    async fn in_time<T>(&self, rows: impl Future<Output = sqlx::Result<Vec<T>>>) -> Result<Vec<T>, ReadError> {
+        let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
+        let rows = tokio::time::timeout(limit, rows).await.map_err(|_| StoreError::Timeout(limit))??;
+        if rows.len() > MAX_ROWS { Err(ReadError::TooLarge) } else { Ok(rows) }
+    }
+
+    fn partition(&self, org_id: Uuid) -> i32 {
+        i32::from(home_partition(org_id, self.plan.partitions))
+    }
+
+    fn freshness_of(
+        &self,
+        head: &Head,
+        last_event_at: Option<DateTime<Utc>>,
+        last_rollup_at: Option<DateTime<Utc>>,
+    ) -> Freshness {
+        // A publisher's clock may be ahead of the database's: that is no lag.
+        let lag_ms = head.watermark.map(|watermark| (head.asked_at - watermark).num_milliseconds().max(0));
+        Freshness { last_event_at, last_rollup_at, lag_ms, status: self.plan.thresholds.judge(lag_ms) }
+    }
+}
+
+/// One more than may be answered shows that there are more.
+fn row_limit() -> i64 {
+    i64::try_from(MAX_ROWS + 1).unwrap_or(i64::MAX)
+}
+
+fn impossible(what: &str) -> StoreError {
+    StoreError::Permanent(format!("the database answered what cannot be: {what}"))
+}
+
+#[derive(FromRow)]
+struct Head {
+    asked_at: DateTime<Utc>,
+    watermark: Option<DateTime<Utc>>,
+}
+
+#[derive(FromRow)]
+struct UsageRow {
+    #[sqlx(flatten)]
+    head: Head,
+    last_event_at: Option<DateTime<Utc>>,
+    last_rollup_at: Option<DateTime<Utc>>,
+    /// None, as everything below it, where the series is empty.
+    bucket_start: Option<DateTime<Utc>>,
+    model_id: Option<Uuid>,
+    invocations: Option<i64>,
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    cost_cents: Option<Decimal>,
+}
+
+impl UsageRow {
+    fn point(self) -> Option<Result<UsagePoint, StoreError>> {
+        let bucket_start = self.bucket_start?;
+        let usage = || {
+            let cost = self.cost_cents.ok_or_else(|| impossible("cost_cents is null"))?;
+            Ok(Usage {
+                invocations: count("invocations", self.invocations)?,
+                input_tokens: count("input_tokens", self.input_tokens)?,
+                output_tokens: count("output_tokens", self.output_tokens)?,
+                cost: Cents::from_decimal(cost).map_err(|e| impossible(&format!("cost_cents {e}")))?,
+            })
+        };
+        Some(usage().map(|usage| UsagePoint { bucket_start, model_id: self.model_id, usage }))
+    }
+}
+
+fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {
+    value.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| impossible(&format!("{column} is null or negative")))
+}
+
+#[derive(FromRow)]
+struct MarkerRow {
+    #[sqlx(flatten)]
+    head: Head,
+    model_id: Option<Uuid>,
+    last_event_at: Option<DateTime<Utc>>,
+    last_rollup_at: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> UsageRow {
+        UsageRow {
+            head: Head { asked_at: DateTime::UNIX_EPOCH, watermark: None },
+            last_event_at: None,
+            last_rollup_at: None,
+            bucket_start: Some(DateTime::UNIX_EPOCH),
+            model_id: None,
+            invocations: Some(2),
+            input_tokens: Some(3),
+            output_tokens: Some(4),
+            cost_cents: Some(Decimal::new(15_001, 4)),
+        }
+    }
+
+    #[test]
+    fn a_row_becomes_a_point_to_the_last_decimal() {
+        let usage = Usage { invocations: 2, input_tokens: 3, output_tokens: 4, cost: Cents::from_units(15_001) };
+        let point = UsagePoint { bucket_start: DateTime::UNIX_EPOCH, model_id: None, usage };
+        assert_eq!(row().point().unwrap().unwrap(), point);
+        assert!(UsageRow { bucket_start: None, ..row() }.point().is_none());
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_errors() {
+        for row in [
+            UsageRow { invocations: Some(-1), ..row() },
+            UsageRow { input_tokens: None, ..row() },
+            UsageRow { cost_cents: None, ..row() },
+            UsageRow { cost_cents: Some(Decimal::new(1, 5)), ..row() },
+        ] {
+            assert!(matches!(row.point(), Some(Err(StoreError::Permanent(_)))));
+        }
+    }
+}

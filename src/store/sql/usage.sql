@@ -1,0 +1,31 @@
+-- Usage of an org by bucket, with what says how complete it is. One statement, hence one snapshot: the series, the
+-- freshness and the watermark cannot disagree. {rollups} is the table of the granularity, put in by the code.
+-- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows
+WITH head AS (
+    SELECT now() AS asked_at,
+           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
+           max(last_event_at) AS last_event_at,
+           max(last_rollup_at) AS last_rollup_at
+    FROM analytics.freshness_status
+    WHERE org_id = $1 AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+),
+series AS (
+    -- Grouped by a constant where models are not told apart. Fixed precision: a sum beyond it is an error, not a
+    -- rounded amount.
+    SELECT bucket_start,
+           CASE WHEN $5 THEN model_id END AS model_id,
+           sum(successes + errors + timeouts + throttled)::bigint AS invocations,
+           sum(input_tokens)::bigint AS input_tokens,
+           sum(output_tokens)::bigint AS output_tokens,
+           sum(cost_cents)::numeric(28, 4) AS cost_cents
+    FROM {rollups}
+    WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
+      AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+    LIMIT $8
+)
+-- The head comes once even where the series is empty.
+SELECT head.*, series.*
+FROM head LEFT JOIN series ON true
+ORDER BY bucket_start, model_id
