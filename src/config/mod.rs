@@ -6,7 +6,7 @@
 mod check;
 mod sections;
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
@@ -47,12 +47,17 @@ pub enum ConfigError {
 impl Settings {
     /// Reads the defaults, the file if there is one, and the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let environment =
-            Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__").try_parsing(true);
-        Self::from_sources(file, environment)
+        Self::from_sources(file, None)
     }
 
-    fn from_sources(file: Option<&Path>, environment: Environment) -> Result<Self, ConfigError> {
+    /// Reads the defaults and variables that are given instead of the environment's.
+    pub fn from_variables(variables: HashMap<String, String>) -> Result<Self, ConfigError> {
+        Self::from_sources(None, Some(variables))
+    }
+
+    fn from_sources(file: Option<&Path>, variables: Option<HashMap<String, String>>) -> Result<Self, ConfigError> {
+        let environment = Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__");
+        let environment = environment.try_parsing(true).source(variables);
         let mut sources = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
@@ -68,10 +73,7 @@ mod tests {
     use super::*;
 
     fn with(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let source = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let environment =
-            Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__").try_parsing(true);
-        Settings::from_sources(None, environment.source(Some(source)))
+        Settings::from_variables(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! What the database holds, counted by plain SQL of the tests' own, to be compared with what was published.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// Invocations, input tokens, output tokens and cost of one org.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    pub invocations: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub cost: Decimal,
+}
+
+/// The ledger's sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerSums {
+    pub received: i64,
+    pub stored: i64,
+    pub duplicates: i64,
+    pub conflicts: i64,
+    pub rejected: i64,
+    pub late: i64,
+}
+
+impl Totals {
+    /// By org, as a publisher's report has them.
+    pub fn published(report: &Value) -> BTreeMap<Uuid, Self> {
+        let orgs = report["orgs"].as_array().unwrap();
+        let of = |org: &Value| {
+            let totals = &org["totals"];
+            let int = |name: &str| totals[name].as_i64().unwrap();
+            Self {
+                invocations: int("invocations"),
+                input_tokens: int("inputTokens"),
+                output_tokens: int("outputTokens"),
+                cost: decimal(&totals["costEstimateCents"]),
+            }
+        };
+        let by_org = orgs.iter().map(|org| (org["orgId"].as_str().unwrap().parse().unwrap(), of(org)));
+        by_org.filter(|(_, totals)| totals.invocations > 0).collect()
+    }
+
+    pub async fn raw(conn: &mut PgConnection) -> BTreeMap<Uuid, Self> {
+        Self::read(
+            conn,
+            "SELECT org_id, count(*), sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_cents)
+             FROM analytics.usage_events GROUP BY org_id",
+        )
+        .await
+    }
+
+    pub async fn hourly(conn: &mut PgConnection) -> BTreeMap<Uuid, Self> {
+        Self::read(
+            conn,
+            "SELECT org_id, sum(successes + errors + timeouts + throttled)::bigint, sum(input_tokens)::bigint,
+                    sum(output_tokens)::bigint, sum(cost_cents)
+             FROM analytics.hourly_rollups GROUP BY org_id",
+        )
+        .await
+    }
+
+    pub async fn daily(conn: &mut PgConnection) -> BTreeMap<Uuid, Self> {
+        Self::read(
+            conn,
+            "SELECT org_id, sum(successes + errors + timeouts + throttled)::bigint, sum(input_tokens)::bigint,
+                    sum(output_tokens)::bigint, sum(cost_cents)
+             FROM analytics.daily_rollups GROUP BY org_id",
+        )
+        .await
+    }
+
+    async fn read(conn: &mut PgConnection, statement: &'static str) -> BTreeMap<Uuid, Self> {
+        let rows: Vec<(Uuid, i64, i64, i64, Decimal)> = sqlx::query_as(statement).fetch_all(conn).await.unwrap();
+        let totals = |(org, invocations, input_tokens, output_tokens, cost)| {
+            (org, Self { invocations, input_tokens, output_tokens, cost })
+        };
+        rows.into_iter().map(totals).collect()
+    }
+}
+
+impl LedgerSums {
+    pub async fn of_batches(conn: &mut PgConnection) -> Self {
+        Self::read(
+            conn,
+            "SELECT sum(received)::bigint, sum(stored)::bigint, sum(duplicates)::bigint, sum(conflicts)::bigint,
+                    sum(rejected)::bigint, sum(late)::bigint FROM analytics.ingestion_batches",
+        )
+        .await
+    }
+
+    pub async fn of_hours(conn: &mut PgConnection) -> Self {
+        Self::read(
+            conn,
+            "SELECT sum(received)::bigint, sum(stored)::bigint, sum(duplicates)::bigint, sum(conflicts)::bigint,
+                    sum(rejected)::bigint, sum(late)::bigint FROM analytics.ledger_hourly",
+        )
+        .await
+    }
+
+    async fn read(conn: &mut PgConnection, statement: &'static str) -> Self {
+        type Row = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+        let row: Row = sqlx::query_as(statement).fetch_one(conn).await.unwrap();
+        let n = Option::unwrap_or_default;
+        Self {
+            received: n(row.0),
+            stored: n(row.1),
+            duplicates: n(row.2),
+            conflicts: n(row.3),
+            rejected: n(row.4),
+            late: n(row.5),
+        }
+    }
+}
+
+/// Holes in the chain of ledger rows: each must start where the last of its partition ended, the first at 0.
+pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT first_offset, lag(next_offset, 1, 0::bigint) OVER (
+                 PARTITION BY stream, incarnation, partition ORDER BY first_offset) AS expected
+             FROM analytics.ingestion_batches WHERE kind = 'live') AS chain
+         WHERE first_offset <> expected",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+/// Keys that are stored more than once although they lie within a day of each other.
+pub async fn double_counted(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT occurred_at - lag(occurred_at) OVER (PARTITION BY org_id, event_id ORDER BY occurred_at) AS apart
+             FROM analytics.usage_events) AS keys
+         WHERE apart <= INTERVAL '24 hours'",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+/// A number of a report to its last digit.
+pub fn decimal(number: &Value) -> Decimal {
+    number.to_string().parse().unwrap()
+}
+
+/// The whole truth about a run: raw events, rollups and ledger are what the publisher says.
+pub async fn assert_exact(conn: &mut PgConnection, report: &Value) -> LedgerSums {
+    let published = Totals::published(report);
+    assert_eq!(Totals::raw(conn).await, published, "raw events are what was published");
+    assert_eq!(Totals::hourly(conn).await, published, "hourly rollups are what was published");
+    assert_eq!(Totals::daily(conn).await, published, "daily rollups are what was published");
+    let batches = LedgerSums::of_batches(conn).await;
+    assert_eq!(batches, LedgerSums::of_hours(conn).await, "the ledger's hours are the sum of its batches");
+    assert_eq!(batches.received, batches.stored + batches.duplicates + batches.rejected);
+    let count = |name: &str| report[name].as_i64().unwrap();
+    assert_eq!(batches.received, count("sent") + count("resent"), "every message is accounted for");
+    assert_eq!(batches.stored, count("events"));
+    assert_eq!(batches.rejected, count("invalid"));
+    assert_eq!(batches.late, count("late"));
+    assert_eq!(ledger_holes(conn).await, 0, "the ledger is a chain");
+    assert_eq!(double_counted(conn).await, 0, "nothing is counted twice");
+    batches
+}

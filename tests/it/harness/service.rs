@@ -1,0 +1,96 @@
+//! The service as a process.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use analytics_service::auth::{self, Caller};
+use reqwest::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{World, eventually};
+
+pub struct Service {
+    child: Child,
+    pub api: SocketAddr,
+    pub ops: SocketAddr,
+    client: reqwest::Client,
+    auth: analytics_service::config::Auth,
+}
+
+impl Service {
+    /// Starts the service on free ports and waits until it is ready.
+    pub async fn start(world: &World) -> Self {
+        let (api, ops) = (free_address(), free_address());
+        let log = if std::env::var_os("IT_LOG").is_some() { Stdio::inherit() } else { Stdio::null() };
+        let child = world
+            .command(&["serve"])
+            .env("ANALYTICS__HTTP__ADDRESS", api.to_string())
+            .env("ANALYTICS__OPS__ADDRESS", ops.to_string())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let client = reqwest::Client::new();
+        let service = Self { child, api, ops, client, auth: world.settings.auth.clone() };
+        eventually("the service is ready", async || {
+            let answer = service.client.get(format!("http://{ops}/readyz")).send().await.ok()?;
+            (answer.status() == StatusCode::OK).then_some(())
+        })
+        .await;
+        service
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks the process to end and gives its exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        eventually("the process ends", async || self.child.try_wait().unwrap()).await.code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A token of these roles for these orgs.
+    pub fn token(&self, orgs: &[Uuid], roles: &[auth::Role]) -> String {
+        let caller = Caller {
+            subject: "tests".to_owned(),
+            org_ids: orgs.iter().copied().collect(),
+            roles: roles.iter().copied().collect(),
+        };
+        auth::issue(&self.auth, &caller, Duration::from_secs(600)).unwrap()
+    }
+
+    pub async fn get(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
+        let request = self.client.get(format!("http://{}{path_and_query}", self.api)).bearer_auth(token);
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    pub async fn metrics(&self) -> String {
+        let answer = self.client.get(format!("http://{}/metrics", self.ops)).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,133 @@
+//! The database and the streams of one test.
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use analytics_service::{
+    broker,
+    config::{Secret, Settings},
+    store,
+};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
+
+use super::Service;
+
+pub struct World {
+    /// What the service of this world is started with, as variables.
+    pub variables: BTreeMap<String, String>,
+    pub settings: Settings,
+    database: String,
+    /// The server's first database, from where this world's is dropped.
+    admin_url: Secret,
+}
+
+impl World {
+    /// A migrated database and stream names that nobody else has.
+    pub async fn new(partitions: u16) -> Self {
+        let mut variables = stack_variables();
+        let name = format!("it_{}", Uuid::new_v4().simple());
+        let admin_url = Secret::new(variables["ANALYTICS__DATABASE__MIGRATION_URL"].clone());
+        let mut admin = store::connect(&admin_url, std::time::Duration::from_secs(10)).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
+        for key in ["ANALYTICS__DATABASE__URL", "ANALYTICS__DATABASE__MIGRATION_URL"] {
+            let url = variables[key].clone();
+            let (server, _) = url.rsplit_once('/').unwrap();
+            variables.insert(key.to_owned(), format!("{server}/{name}"));
+        }
+        variables.insert("ANALYTICS__BROKER__STREAM".to_owned(), name.replace('_', "."));
+        variables.insert("ANALYTICS__BROKER__PARTITIONS".to_owned(), partitions.to_string());
+        // A stream that many tests make must not keep a large segment file.
+        variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());
+        let settings = settings_of(&variables);
+        let world = Self { variables, settings, database: name, admin_url };
+        let mut owner = world.connect_as_owner().await;
+        let role = store::user_of(&world.settings.database.url).unwrap();
+        store::schema::up(&mut owner, &role).await.unwrap();
+        world
+    }
+
+    /// Changes a setting of the service that is started next.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.variables.insert(key.to_owned(), value.to_owned());
+        self.settings = settings_of(&self.variables);
+    }
+
+    pub async fn connect(&self) -> PgConnection {
+        store::connect_writer(&self.settings.database).await.unwrap()
+    }
+
+    pub async fn connect_as_owner(&self) -> PgConnection {
+        let database = &self.settings.database;
+        store::connect(&database.migration_url, database.connect_timeout()).await.unwrap()
+    }
+
+    pub async fn serve(&self) -> Service {
+        Service::start(self).await
+    }
+
+    /// Runs a command of the service's binary.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_analytics-service"));
+        command.args(args).envs(&self.variables);
+        command
+    }
+
+    /// Publishes by the service's own command and gives its report.
+    pub async fn publish(&self, args: &[&str]) -> serde_json::Value {
+        let mut command = self.command(&["publish", "--json"]);
+        command.args(args);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn clean(&self) {
+        let broker = &self.settings.broker;
+        if let Ok(connection) = broker::connect(broker, "tests").await {
+            for partition in 0..broker.partitions {
+                let stream =
+                    analytics_service::domain::partition::stream_name(&broker.stream, partition, broker.partitions);
+                if let Ok(channel) = connection.create_channel().await {
+                    let _ = channel.queue_delete(stream.into(), QueueDeleteOptions::default()).await;
+                }
+            }
+            if let Ok(channel) = connection.create_channel().await {
+                let _ = channel.exchange_delete(broker.stream.as_str().into(), ExchangeDeleteOptions::default()).await;
+            }
+            broker::close(&connection, broker).await;
+        }
+        if let Ok(mut admin) = store::connect(&self.admin_url, std::time::Duration::from_secs(10)).await {
+            let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
+            let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
+            let _ = admin.close().await;
+        }
+    }
+}
+
+impl Drop for World {
+    /// On a thread of its own, since a test's runtime cannot be waited on from within.
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(self.clean());
+            });
+        });
+    }
+}
+
+/// The addresses of the stack, from the environment or from the file that `make stack` writes.
+fn stack_variables() -> BTreeMap<String, String> {
+    let folder = std::env::var("ANALYTICS_LOCAL_DIR")
+        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join(".local"), std::path::PathBuf::from);
+    let file = folder.join("stack.env");
+    let text = std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}; start the servers by `make stack`", file.display()));
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+}
+
+fn settings_of(variables: &BTreeMap<String, String>) -> Settings {
+    Settings::from_variables(variables.clone().into_iter().collect()).unwrap()
+}

@@ -1,0 +1,99 @@
+//! Who may use whom: the layers of the source, enforced by reading its `use` lines.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A module and those of the crate that it may use. `http` sees of the actors only their messages, which live in
+/// their files; it never sees an adapter to a server.
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("domain", &[]),
+    ("config", &["domain"]),
+    ("telemetry", &["config", "domain"]),
+    ("auth", &["config", "domain"]),
+    ("broker", &["config", "domain"]),
+    ("cache", &["config", "domain"]),
+    ("store", &["config", "domain"]),
+    ("actors", &["broker", "cache", "config", "domain", "store", "telemetry"]),
+    ("http", &["actors", "auth", "config", "domain", "telemetry"]),
+    ("app", &["actors", "auth", "broker", "cache", "config", "domain", "http", "store", "telemetry"]),
+    ("cli", &["actors", "app", "auth", "broker", "cache", "config", "domain", "http", "store", "telemetry"]),
+];
+
+#[test]
+fn every_module_uses_only_what_its_layer_may() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&source) {
+        let name = file.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
+        let module = name.split(['/', '.']).next().unwrap().to_owned();
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let (_, allowed) = MAY_USE
+            .iter()
+            .find(|(layer, _)| *layer == module)
+            .unwrap_or_else(|| panic!("{name}: the module {module} has no layer"));
+        seen.insert(module.clone());
+        for used in uses(&fs::read_to_string(&file).unwrap()) {
+            if used != module && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen.len(), MAY_USE.len(), "every layer has a module");
+}
+
+#[test]
+fn grouped_and_inline_uses_are_seen() {
+    let text = "use crate::{\n    actors::{a, b},\n    config::C,\n    store,\n};\nfn f() { crate::http::g(); }";
+    assert_eq!(uses(text), ["actors", "config", "http", "store"].map(str::to_owned).into());
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+/// The first segments of every `crate::` path, in groups too.
+fn uses(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => {
+                found.insert(segment(rest));
+            }
+            Some(group) => {
+                let mut depth = 0;
+                let mut start = true;
+                for (i, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if depth == 0 && start && c.is_alphabetic() => {
+                            found.insert(segment(&group[i..]));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found.remove("");
+    found
+}
+
+fn segment(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}

@@ -1,0 +1,140 @@
+//! Published is stored is rolled up is answered, to the unit, whatever happens on the way.
+
+use analytics_service::auth::Role;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually};
+
+/// Waits until that many messages are in the ledger and nothing is left to merge.
+async fn settled(conn: &mut PgConnection, messages: i64) {
+    eventually("everything is received and merged", async || {
+        let received = LedgerSums::of_batches(conn).await.received;
+        let pending: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending").fetch_one(&mut *conn).await.unwrap();
+        (received >= messages && pending == 0).then_some(())
+    })
+    .await;
+}
+
+fn sent(report: &Value) -> i64 {
+    report["sent"].as_i64().unwrap() + report["resent"].as_i64().unwrap()
+}
+
+fn orgs(report: &Value) -> Vec<uuid::Uuid> {
+    report["orgs"].as_array().unwrap().iter().map(|org| org["orgId"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+/// The usage that the API answers for all of a report's orgs together: invocations, tokens in and out, cost.
+async fn answered(service: &crate::harness::Service, report: &Value) -> (i64, i64, i64, rust_decimal::Decimal) {
+    let orgs = orgs(report);
+    let token = service.token(&orgs, &[Role::OrgViewer]);
+    let day = |name: &str| report[name].as_str().unwrap()[..10].to_owned();
+    let last: chrono::NaiveDate = day("lastOccurredAt").parse().unwrap();
+    let (start, end) = (day("firstOccurredAt"), last + chrono::Days::new(1));
+    let mut sum = (0, 0, 0, rust_decimal::Decimal::ZERO);
+    for org in orgs {
+        let path = format!("/analytics/v1/orgs/{org}/usage?start={start}T00:00:00Z&end={end}T00:00:00Z");
+        let (status, answer) = service.get(&path, &token).await;
+        assert_eq!(status, 200, "{answer}");
+        let totals = &answer["totals"];
+        sum.0 += totals["invocations"].as_i64().unwrap();
+        sum.1 += totals["inputTokens"].as_i64().unwrap();
+        sum.2 += totals["outputTokens"].as_i64().unwrap();
+        sum.3 += decimal(&totals["costEstimateCents"]);
+    }
+    sum
+}
+
+#[tokio::test]
+async fn the_trace_ends_in_its_own_totals_and_publishing_it_again_changes_none() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let trace = ["--trace", "data/azure-llm-2023-conv.csv"];
+    let report = world.publish(&trace).await;
+    settled(&mut conn, 19_366).await;
+    let first = answered(&service, &report).await;
+    assert_eq!((first.0, first.1, first.2), (19_366, 22_361_870, 4_088_665));
+    assert_eq!(first.3, decimal(&report["totals"]["costEstimateCents"]));
+    assert_exact(&mut conn, &report).await;
+
+    world.publish(&trace).await;
+    settled(&mut conn, 2 * 19_366).await;
+    assert_eq!(answered(&service, &report).await, first);
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((ledger.stored, ledger.duplicates, ledger.conflicts), (19_366, 19_366, 0));
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn duplicates_late_and_invalid_messages_over_four_partitions_balance() {
+    let world = World::new(4).await;
+    let service = world.serve().await;
+    let args = ["--events", "40000", "--orgs", "60", "--models", "12"];
+    let mix = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005", "--seed", "11"];
+    let report = world.publish(&[&args[..], &mix[..]].concat()).await;
+    let mut conn = world.connect().await;
+    settled(&mut conn, sent(&report)).await;
+    let ledger = assert_exact(&mut conn, &report).await;
+    assert_eq!(ledger.duplicates, report["duplicates"].as_i64().unwrap());
+    assert_eq!(ledger.conflicts, report["conflicts"].as_i64().unwrap());
+    assert!(ledger.duplicates > 0 && ledger.late > 0 && ledger.rejected > 0 && ledger.conflicts > 0);
+    let dead: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM analytics.dead_letters").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(dead, ledger.rejected);
+    let used: i64 = sqlx::query_scalar("SELECT count(DISTINCT partition) FROM analytics.ingestion_batches")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(used, 4);
+    let counted = eventually("the metrics show it", async || {
+        let metrics = service.metrics().await;
+        let stored =
+            metrics.lines().filter(|line| line.starts_with("analytics_events_total") && line.contains("stored"));
+        Some(stored.map(|line| line.rsplit_once(' ').unwrap().1.parse::<i64>().unwrap()).sum::<i64>())
+    })
+    .await;
+    assert_eq!(counted, ledger.stored);
+    assert_eq!(answered(&service, &report).await.3, decimal(&report["totals"]["costEstimateCents"]));
+}
+
+#[tokio::test]
+async fn killing_the_service_at_random_moments_loses_and_doubles_nothing() {
+    let world = World::new(2).await;
+    let mut conn = world.connect().await;
+    let publishing = async {
+        let args = ["--events", "60000", "--rate", "8000", "--orgs", "50", "--models", "10", "--seed", "5"];
+        world
+            .publish(&[&args[..], &["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"][..]].concat())
+            .await
+    };
+    let killing = async {
+        for _ in 0..5 {
+            let service = world.serve().await;
+            let moment = rand::random_range(100..1200);
+            tokio::time::sleep(std::time::Duration::from_millis(moment)).await;
+            service.kill();
+        }
+        world.serve().await
+    };
+    let (report, service) = tokio::join!(publishing, killing);
+    settled(&mut conn, sent(&report)).await;
+    assert_exact(&mut conn, &report).await;
+    drop(service);
+}
+
+#[tokio::test]
+async fn a_drained_service_leaves_nothing_pending() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let report = world.publish(&["--events", "20000", "--orgs", "20", "--models", "5"]).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let mut conn = world.connect().await;
+    let pending: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(pending, 0);
+    let _service = world.serve().await;
+    settled(&mut conn, sent(&report)).await;
+    assert_exact(&mut conn, &report).await;
+}
