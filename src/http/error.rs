@@ -1,7 +1,7 @@
 //! The one mapping of whatever goes wrong to an answer: RFC 7807.
 //!
 //! Every text is a constant or one of our own about a parameter that we know: nothing that the caller sent and nothing
-//! internal is in it. Each `type` is documented under `/problems/` in docs/.
+//! internal is in it. Each `type` is documented in docs/problems.md.
 
 use std::fmt;
 
@@ -123,7 +123,7 @@ impl Problem {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "Internal error",
-                "the request could not be answered: the log has the cause under the requestId",
+                "the request could not be answered: name the requestId when you report it",
             ),
             Self::Other(status) => (*status, "refused", "Refused", "the request was refused"),
         }

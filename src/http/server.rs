@@ -18,7 +18,7 @@ const MAX_CONNECTIONS: usize = 2048;
 
 /// A port could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting}: cannot listen on {address}: {source}")]
+#[error("{setting}: cannot listen on {address}")]
 pub struct BindError {
     pub setting: &'static str,
     pub address: SocketAddr,

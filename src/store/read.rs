@@ -34,6 +34,8 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// SQLSTATE of a statement that was cancelled, by its timeout.
 const QUERY_CANCELED: &str = "57014";
+/// SQLSTATE class of values that cannot be, such as a sum that overflows.
+const DATA_EXCEPTION: &str = "22";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -48,15 +50,16 @@ pub enum ReadError {
 
 impl From<sqlx::Error> for ReadError {
     fn from(error: sqlx::Error) -> Self {
-        if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == QUERY_CANCELED) {
+        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+        if code == QUERY_CANCELED {
             return Self::TooSlow;
         }
-        Self::Store(match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
-                StoreError::Permanent(error.to_string())
-            }
-            error => StoreError::Transient(error),
-        })
+        let wrong_data = code.starts_with(DATA_EXCEPTION)
+            || matches!(
+                error,
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_)
+            );
+        Self::Store(if wrong_data { StoreError::Permanent(error.to_string()) } else { StoreError::Transient(error) })
     }
 }
 
