@@ -22,7 +22,7 @@ use crate::config::Broker;
 
 /// Unconfirmed messages that keep the broker busy without making lapin's book-keeping slow, which walks all of them at
 /// each confirm.
-pub const WINDOW: usize = 4096;
+pub const WINDOW: usize = 2048;
 /// The longest wait for a confirm. A broker that is short of memory or disk holds publishers back for a while.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
 /// Marks a message to be kept on disk; streams do it anyway.
