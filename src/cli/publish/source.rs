@@ -13,15 +13,24 @@ use super::{Args, base_date::base_date, sender::Stopped};
 use crate::{
     config::Events,
     domain::workload::{
-        Note, synthetic,
+        Kind, Note, synthetic,
         synthetic::Synthetic,
         trace::{self, Trace},
     },
 };
 
 pub enum Source {
-    Trace { trace: Box<Trace<BufReader<File>>>, base_date: NaiveDate, rows: u64, max_ahead: TimeDelta },
-    Synthetic { load: Box<Synthetic>, events: Option<u64> },
+    Trace {
+        trace: Box<Trace<BufReader<File>>>,
+        base_date: NaiveDate,
+        rows: u64,
+        max_ahead: TimeDelta,
+        late_after: TimeDelta,
+    },
+    Synthetic {
+        load: Box<Synthetic>,
+        events: Option<u64>,
+    },
 }
 
 impl Source {
@@ -44,18 +53,27 @@ impl Source {
         let base_date = base_date(args.base_date, &args.state_dir, Utc::now(), events)?;
         let (orgs, models) = (args.orgs.unwrap_or(5), args.models.unwrap_or(4));
         let trace = Trace::new(file, trace::Plan { seed: args.seed, base_date, orgs, models }).with_context(named)?;
-        Ok(Self::Trace { trace: Box::new(trace), base_date, rows, max_ahead: events.max_ahead() })
+        Ok(Self::Trace {
+            trace: Box::new(trace),
+            base_date,
+            rows,
+            max_ahead: events.max_ahead(),
+            late_after: events.late_after(),
+        })
     }
 
     /// The next message, to be published at `now` after `sent` others.
     pub fn next(&mut self, now: DateTime<Utc>, sent: u64, body: &mut Vec<u8>) -> Result<Option<Note>, Stopped> {
         match self {
-            Self::Trace { trace, max_ahead, .. } => {
-                let note = trace.next(body)?;
-                match note.and_then(|note| note.usage) {
-                    Some(usage) if usage.occurred_at > now + *max_ahead => Err(Stopped::Ahead(usage.occurred_at)),
-                    _ => Ok(note),
+            Self::Trace { trace, max_ahead, late_after, .. } => {
+                let Some(mut note) = trace.next(body)? else { return Ok(None) };
+                if let Some(usage) = note.usage {
+                    if usage.occurred_at > now + *max_ahead {
+                        return Err(Stopped::Ahead(usage.occurred_at));
+                    }
+                    note.kind = Kind::Original { late: usage.occurred_at < now - *late_after };
                 }
+                Ok(Some(note))
             }
             Self::Synthetic { events, .. } if events.is_some_and(|events| sent >= events) => Ok(None),
             Self::Synthetic { load, .. } => Ok(Some(load.next(now, body)?)),

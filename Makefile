@@ -1,0 +1,33 @@
+# The two commands of a fresh machine are `make run` and `make test`. Both bring up the servers that they need.
+
+SHELL := /bin/bash
+STACK := deploy/local/stack
+# `make bench` and `make soak` pass these on.
+ARGS ?=
+
+.PHONY: help run test lint bench stack stack-down tools
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: tools stack ## run the service on the trace, show the totals, serve until Ctrl-C
+	@deploy/local/run
+
+test: tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers
+	cargo test --locked --all-targets
+
+lint: tools ## formatting and clippy, warnings as errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+bench: tools stack ## events a second from stream to rollup, beside a bare COPY; publish-to-answer latency
+	cargo bench --locked --bench ingest -- $(ARGS)
+
+stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
+	@$(STACK) up
+
+stack-down: ## stop what `make stack` started; its data is kept
+	@$(STACK) down
+
+tools:
+	@deploy/local/tools
