@@ -1,5 +1,7 @@
 //! Log lines on standard error: text for people, JSON for collectors.
 
+use std::io::IsTerminal;
+
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 
@@ -11,7 +13,8 @@ use crate::config::Log;
 /// The filter is no filter, or logging was started already.
 pub fn start(settings: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let started = if settings.format == "json" { lines.json().try_init() } else { lines.try_init() };
     started.map_err(|error| anyhow!("logging: {error}"))
 }
