@@ -3,7 +3,7 @@
 //! Failure: database away → tries again in place; what is pending stays pending.
 //! Bound: one merge at a time, of a limited number of batches.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
@@ -33,6 +33,11 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(1);
 /// How often a caught-up partition's watermark is moved.
 const TICK: Duration = Duration::from_secs(1);
+/// A pause lasts so many times as long as the merge before it, so that merging takes a fifth of the time at most: the
+/// longer merges take, the more batches the next one folds.
+const PAUSE_PER_MERGE: u32 = 4;
+/// What is committed is merged about a second later at the latest.
+const MAX_PAUSE: Duration = Duration::from_millis(800);
 
 pub struct Rollup {
     merger: Option<Merger>,
@@ -86,19 +91,21 @@ impl Rollup {
         self.pending = false;
         let caught_up = self.progress.caught_up(QUIET);
         let work = async move {
+            let started = Instant::now();
             let result = merger.merge(caught_up).await;
-            (merger, result)
+            (merger, result, started.elapsed())
         };
-        ctx.spawn(work.into_actor(self).map(|(merger, result), actor, ctx| {
+        ctx.spawn(work.into_actor(self).map(|(merger, result, took), actor, ctx| {
             actor.merger = Some(merger);
-            actor.merged(result, ctx);
+            actor.merged(result, took, ctx);
         }));
     }
 
-    fn merged(&mut self, result: Result<merge::Merged, StoreError>, ctx: &mut Context<Self>) {
+    fn merged(&mut self, result: Result<merge::Merged, StoreError>, took: Duration, ctx: &mut Context<Self>) {
         match result {
             Ok(merged) => {
                 self.failures = 0;
+                let pause = self.settings.interval().max(took * PAUSE_PER_MERGE).min(MAX_PAUSE);
                 self.pending |= merged.more;
                 self.publish(merged);
                 if self.draining && !self.pending {
@@ -107,7 +114,7 @@ impl Rollup {
                 }
                 if self.pending {
                     // Not at once: under load the next merge then folds more batches, and each key is written less often.
-                    ctx.run_later(self.settings.interval(), |actor, ctx| actor.merge(ctx));
+                    ctx.run_later(pause, |actor, ctx| actor.merge(ctx));
                 } else {
                     self.busy = false;
                 }
