@@ -94,6 +94,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
     fn exact(latencies: &[u32], percent: f64) -> f64 {
         let mut sorted = latencies.to_vec();
         sorted.sort_unstable();

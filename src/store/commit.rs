@@ -72,12 +72,7 @@ pub async fn commit(
     }
     settle_repeats(&mut tx, batch, rules, &mut sorted).await?;
     if sorted.refused.len() > rules.max_refused {
-        return Err(StoreError::Permanent(format!(
-            "the database refuses {} of {} events, last for SQLSTATE {}: the schema does not fit",
-            sorted.refused.len(),
-            batch.raw.messages.len(),
-            sorted.refused.last_key_value().map_or("", |(_, code)| code),
-        )));
+        return Err(too_many_refused(batch, &sorted));
     }
     dead_letters(&mut tx, claim, batch, &sorted.refused).await?;
     note_foreign(&mut tx, claim, batch).await?;
@@ -125,26 +120,49 @@ async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch) -> Result<Loc
     if epoch == claim.epoch && next_offset == batch.raw.first_offset {
         return Ok(Lock::Held { foreign_writes });
     }
-    let before: Option<(i64, i64, i64, i64, i64, i64, i64, DateTime<Utc>)> = sqlx::query_as(
+    let before: Option<LedgerRow> = sqlx::query_as(
         "SELECT received, stored, duplicates, conflicts, rejected, late, next_offset, completed_at
          FROM analytics.ingestion_batches WHERE batch_id = $1",
     )
     .bind(batch.raw.id)
     .fetch_optional(tx)
     .await?;
-    let Some((received, stored, duplicates, conflicts, rejected, late, next_offset, completed_at)) = before else {
-        return Err(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch });
-    };
-    let count = |n: i64| u64::try_from(n).unwrap_or_default();
-    let counts = Counts {
-        received: count(received),
-        stored: count(stored),
-        duplicates: count(duplicates),
-        conflicts: count(conflicts),
-        rejected: count(rejected),
-        late: count(late),
-    };
-    Ok(Lock::CommittedBefore(Committed { counts, next_offset, refused: 0, foreign_writes, completed_at, again: true }))
+    let before = before.ok_or(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch })?;
+    Ok(Lock::CommittedBefore(before.committed(foreign_writes)))
+}
+
+#[derive(sqlx::FromRow)]
+struct LedgerRow {
+    received: i64,
+    stored: i64,
+    duplicates: i64,
+    conflicts: i64,
+    rejected: i64,
+    late: i64,
+    next_offset: i64,
+    completed_at: DateTime<Utc>,
+}
+
+impl LedgerRow {
+    fn committed(&self, foreign_writes: i64) -> Committed {
+        let count = |n: i64| u64::try_from(n).unwrap_or_default();
+        let counts = Counts {
+            received: count(self.received),
+            stored: count(self.stored),
+            duplicates: count(self.duplicates),
+            conflicts: count(self.conflicts),
+            rejected: count(self.rejected),
+            late: count(self.late),
+        };
+        Committed {
+            counts,
+            next_offset: self.next_offset,
+            refused: 0,
+            foreign_writes,
+            completed_at: self.completed_at,
+            again: true,
+        }
+    }
 }
 
 /// The quick path. False when the database found an event known or refused one: nothing was stored then.
@@ -186,9 +204,11 @@ async fn store_suspects(
     sorted: &mut Sorted,
 ) -> Result<(), StoreError> {
     sqlx::query(include_str!("sql/suspects_table.sql")).execute(&mut *tx).await?;
-    sqlx::query("TRUNCATE pg_temp.suspects").execute(&mut *tx).await?;
     let mut open = vec![suspects];
     while let Some(part) = open.pop() {
+        if sorted.refused.len() > rules.max_refused {
+            return Err(too_many_refused(batch, sorted));
+        }
         let mut savepoint = tx.begin().await?;
         match decide(&mut savepoint, batch, part, rules).await {
             Ok(fates) => {
@@ -229,7 +249,8 @@ async fn decide(
         .bind(last + rules.window)
         .fetch_all(&mut *conn)
         .await?;
-    sqlx::query("TRUNCATE pg_temp.suspects").execute(conn).await?;
+    // Truncating would make a new file each time; the end of the transaction does it once.
+    sqlx::query("DELETE FROM pg_temp.suspects").execute(conn).await?;
     let fates = decided.into_iter().filter_map(|(ordinal, stored, conflict)| {
         let candidate = suspects.get(usize::try_from(ordinal).ok()?)?;
         let fate = if stored { Fate::Stored { late: candidate.late } } else { Fate::Duplicate { conflict } };
@@ -253,6 +274,16 @@ async fn settle_repeats(
         }
     }
     Ok(())
+}
+
+/// Not the events are wrong then but the deployment.
+fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
+    StoreError::Permanent(format!(
+        "the database refuses more than {} of {} events, the last for SQLSTATE {}: the schema does not fit",
+        sorted.refused.len() - 1,
+        batch.raw.messages.len(),
+        sorted.refused.last_key_value().map_or("", |(_, code)| code),
+    ))
 }
 
 /// SQLSTATE of an error that an event's data is to blame for: class 22 (data exception) or 23 (constraint).

@@ -1,7 +1,10 @@
 //! Tests against the real servers of `make stack`: one binary, one world (database, stream, process) a test.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness;
+mod http_answers;
 mod layout;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod store_commit;
+mod store_merge;

@@ -1,1 +1,73 @@
+//! Messages that are no events: each ends as a dead letter with its reasons, and the batch around it is stored.
 
+use analytics_service::broker::{
+    self,
+    publisher::{Outgoing, Publisher},
+    topology,
+};
+use chrono::Utc;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    harness::{LedgerSums, World, eventually},
+    store_commit::{body, event},
+};
+
+#[tokio::test]
+async fn every_kind_of_broken_message_is_kept_with_its_reasons() {
+    let world = World::new(1).await;
+    let _service = world.serve().await;
+    let good = event(1, 1, Utc::now());
+    let text = String::from_utf8(body(&good)).unwrap();
+    let too_large = format!("{{\"orgId\":\"{}\",\"x\":\"{}\"}}", Uuid::from_u128(1), "y".repeat(70_000)).into_bytes();
+    let broken: Vec<(Vec<u8>, &str, bool)> = vec![
+        (b"not json".to_vec(), "message: is not valid JSON at line 1 column 2", false),
+        (b"".to_vec(), "message: is not valid JSON at line 1 column 0", false),
+        (b"{\"orgId\":\"\xff\"}".to_vec(), "message: is not UTF-8 after byte 10", false),
+        (too_large.clone(), "message: is 70055 bytes long, at most 65536 are read", false),
+        (format!("{{\"x\":{}", "[".repeat(30_000)).into_bytes(), "message: is nested deeper than 128 levels", false),
+        (text.replace("12,\"in", "-1,\"in").into_bytes(), "latencyMs: must be an integer from 0 to 86400000", true),
+        (
+            text.replace("success", "suc\\u0000cess").into_bytes(),
+            "status: must be one of success, error, timeout, throttled",
+            true,
+        ),
+        (
+            text.replace("{\"eventId\"", "{\"clientId\":\"a\\u0000b\",\"eventId\"").into_bytes(),
+            "clientId: must not have a NUL character",
+            true,
+        ),
+    ];
+    let connection = broker::connect(&world.settings.broker, "tests").await.unwrap();
+    topology::declare(&connection, &world.settings.broker).await.unwrap();
+    let mut publisher = Publisher::open(&connection, &world.settings.broker).await.unwrap();
+    let bodies = broken.iter().map(|(body, ..)| body.clone()).chain([body(&good)]);
+    for body in bodies {
+        publisher.publish(Outgoing { partition: 0, body: body.into() }).await.unwrap();
+    }
+    publisher.flush().await.unwrap();
+    broker::close(&connection, &world.settings.broker).await;
+
+    let mut conn = world.connect().await;
+    let ledger = eventually("all are in the ledger", async || {
+        let sums = LedgerSums::of_batches(&mut conn).await;
+        (sums.received == 9).then_some(sums)
+    })
+    .await;
+    assert_eq!((ledger.stored, ledger.rejected), (1, 8));
+    type Row = (Vec<String>, Option<Uuid>, Vec<u8>, i64, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT reasons, org_id, payload, payload_bytes, payload_sha256 FROM analytics.dead_letters ORDER BY stream_offset",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(rows.len(), broken.len());
+    for ((reasons, org, payload, length, hash), (body, reason, readable)) in rows.into_iter().zip(broken) {
+        assert_eq!(reasons, [reason]);
+        assert_eq!(org.is_some(), readable, "{reason}");
+        assert_eq!((length, payload.len()), (i64::try_from(body.len()).unwrap(), body.len().min(65_536)));
+        assert_eq!(hash, Sha256::digest(&body).to_vec());
+    }
+}

@@ -1,1 +1,279 @@
+//! The batch transaction, taken by itself: what is stored, what is not, and what a second attempt does.
 
+use analytics_service::{
+    domain::{
+        batch::{Batch, Message, RawBatch, SplitRules, split},
+        event::{Event, Rules, Status},
+        ledger::Counts,
+        money::Cents,
+        partition::home_partition,
+        window::Window,
+    },
+    store::{
+        StoreError,
+        commit::{CommitRules, Committed, commit},
+        partitions::{Claim, claim},
+    },
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::harness::World;
+
+/// A partition of a world, and what its batches are made by.
+pub struct Desk {
+    pub world: World,
+    pub conn: PgConnection,
+    pub claim: Claim,
+    window: Window,
+}
+
+impl Desk {
+    pub async fn new(partitions: u16) -> Self {
+        let world = World::new(partitions).await;
+        let mut conn = world.connect().await;
+        let claim = claim(&mut conn, &world.settings.broker.stream, 0, partitions, "test").await.unwrap();
+        let mut window = Window::new(1 << 20, TimeDelta::hours(24), claim.now);
+        window.loaded(None);
+        Self { world, conn, claim, window }
+    }
+
+    /// The partition's next batch.
+    pub fn batch(&mut self, bodies: impl IntoIterator<Item = Vec<u8>>) -> Batch {
+        let first_offset = self.claim.next_offset;
+        let messages: Vec<Message> = bodies
+            .into_iter()
+            .zip(first_offset..)
+            .map(|(body, offset)| Message { offset, published_at: Some(self.claim.now), body })
+            .collect();
+        let raw = RawBatch { id: Uuid::now_v7(), first_offset, messages };
+        let rules = SplitRules {
+            event: Rules { now: self.claim.now, max_ahead: TimeDelta::minutes(5), retention: TimeDelta::days(400) },
+            late_after: TimeDelta::hours(1),
+            window: TimeDelta::hours(24),
+            partition: self.claim.partition,
+            partitions: self.world.settings.broker.partitions,
+        };
+        let batch = split(raw, &rules, &mut self.window, self.claim.foreign_writes);
+        self.claim.next_offset = batch.raw.next_offset();
+        batch
+    }
+
+    pub async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+        let rules =
+            CommitRules { window: TimeDelta::hours(24), max_refused: 500, retries: 0, started_at: self.claim.now };
+        commit(&mut self.conn, &self.claim, batch, &rules).await
+    }
+
+    async fn scalar(&mut self, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(&mut self.conn).await.unwrap()
+    }
+}
+
+pub fn event(org: u128, event_id: u128, occurred_at: DateTime<Utc>) -> Event {
+    Event {
+        event_id: Uuid::from_u128(event_id),
+        org_id: Uuid::from_u128(org),
+        model_id: Uuid::from_u128(7),
+        actor_id: None,
+        client_id: None,
+        occurred_at: DateTime::from_timestamp_micros(occurred_at.timestamp_micros()).unwrap(),
+        status: Status::Success,
+        error_code: None,
+        latency_ms: 12,
+        input_tokens: 3,
+        output_tokens: 4,
+        cost_estimate_cents: Cents::from_units(12_345),
+        metadata: None,
+    }
+}
+
+pub fn body(event: &Event) -> Vec<u8> {
+    serde_json::to_vec(event).unwrap()
+}
+
+fn counts(received: u64, stored: u64, duplicates: u64, conflicts: u64, rejected: u64) -> Counts {
+    Counts { received, stored, duplicates, conflicts, rejected, late: 0 }
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_recognised_and_stored_once() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let batch = desk.batch([body(&event(1, 1, now)), b"no event".to_vec()]);
+    let first = desk.commit(&batch).await.unwrap();
+    assert_eq!((first.counts, first.again), (counts(2, 1, 0, 0, 1), false));
+    let second = desk.commit(&batch).await.unwrap();
+    assert_eq!((second.counts, second.next_offset, second.again), (first.counts, first.next_offset, true));
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 1);
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.dead_letters").await, 1);
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.rollup_pending").await, 1);
+}
+
+#[tokio::test]
+async fn a_process_that_lost_its_partition_cannot_commit() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let batch = desk.batch([body(&event(1, 1, now))]);
+    let stream = desk.world.settings.broker.stream.clone();
+    claim(&mut desk.conn, &stream, 0, 1, "another").await.unwrap();
+    let error = desk.commit(&batch).await.unwrap_err();
+    assert!(matches!(error, StoreError::Fenced { ours: 1, found: 2, .. }), "{error}");
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 0);
+}
+
+#[tokio::test]
+async fn a_window_that_is_wrong_costs_time_and_no_truth() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let first = desk.batch([body(&event(1, 1, now)), body(&event(1, 2, now))]);
+    desk.commit(&first).await.unwrap();
+    // A window that has forgotten everything and does not know it.
+    desk.window = Window::new(1 << 20, TimeDelta::hours(24), now);
+    desk.window.loaded(None);
+    let again = desk.batch([body(&event(1, 3, now)), body(&event(1, 2, now))]);
+    assert_eq!(again.fresh.len(), 2);
+    assert_eq!(desk.commit(&again).await.unwrap().counts, counts(2, 1, 1, 0, 0));
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 3);
+}
+
+#[tokio::test]
+async fn a_resend_with_another_time_is_known_within_the_window_and_new_beyond() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let first = desk.batch([body(&event(1, 1, now - TimeDelta::hours(30)))]);
+    assert_eq!(desk.commit(&first).await.unwrap().counts.stored, 1);
+    let at_its_edge = event(1, 1, now - TimeDelta::hours(6));
+    let beyond = event(1, 1, now - TimeDelta::hours(6) + TimeDelta::microseconds(1));
+    let batch = desk.batch([body(&at_its_edge)]);
+    assert_eq!(desk.commit(&batch).await.unwrap().counts, counts(1, 0, 1, 1, 0));
+    let batch = desk.batch([body(&beyond)]);
+    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+}
+
+#[tokio::test]
+async fn a_duplicate_with_other_content_is_a_conflict_and_the_first_content_stays() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let first = event(1, 1, now);
+    let batch = desk.batch([body(&first)]);
+    desk.commit(&batch).await.unwrap();
+    let metadata = [("region".to_owned(), "eu".to_owned())].into();
+    let dearer = Event { cost_estimate_cents: Cents::from_units(99), ..first.clone() };
+    let tagged = Event { metadata: Some(metadata), ..first.clone() };
+    let batch = desk.batch([body(&first), body(&first), body(&dearer), body(&tagged)]);
+    let committed = desk.commit(&batch).await.unwrap();
+    assert_eq!(committed.counts, counts(4, 0, 4, 2, 0));
+    let cost: Decimal =
+        sqlx::query_scalar("SELECT cost_cents FROM analytics.usage_events").fetch_one(&mut desk.conn).await.unwrap();
+    assert_eq!(cost.to_string(), "1.2345");
+}
+
+#[tokio::test]
+async fn an_event_that_the_database_refuses_is_found_and_the_batch_around_it_stored() {
+    let mut desk = Desk::new(1).await;
+    refuse_latency(&desk.world).await;
+    let now = desk.claim.now;
+    let poison = |id| Event { latency_ms: 4242, ..event(1, id, now) };
+    // Its repeat with other content is judged by itself, since what it repeats was not stored.
+    let repeat = Event { latency_ms: 1, ..poison(5) };
+    let bodies = (0..20).map(|id| if id == 5 { body(&poison(5)) } else { body(&event(1, id, now)) });
+    let batch = desk.batch(bodies.chain([body(&repeat)]).collect::<Vec<_>>());
+    let committed = desk.commit(&batch).await.unwrap();
+    assert_eq!((committed.counts, committed.refused), (counts(21, 20, 0, 0, 1), 1));
+    let (reasons, org): (Vec<String>, Uuid) =
+        sqlx::query_as("SELECT reasons, org_id FROM analytics.dead_letters").fetch_one(&mut desk.conn).await.unwrap();
+    assert_eq!(
+        (reasons.as_slice(), org),
+        (&["event: refused by the database, SQLSTATE 23514".to_owned()][..], Uuid::from_u128(1))
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_everything_is_not_taken_for_poison() {
+    let mut desk = Desk::new(1).await;
+    refuse_latency(&desk.world).await;
+    let now = desk.claim.now;
+    // The day's chunk is there: else each attempt would make it and take it back.
+    let first = desk.batch([body(&event(2, 1, now))]);
+    desk.commit(&first).await.unwrap();
+    let bodies: Vec<_> = (0..600).map(|id| body(&Event { latency_ms: 4242, ..event(1, id, now) })).collect();
+    let batch = desk.batch(bodies);
+    let error = desk.commit(&batch).await.unwrap_err();
+    assert!(matches!(error, StoreError::Permanent(_)), "{error}");
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.dead_letters").await, 0);
+    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.ingestion_batches").await, 1);
+}
+
+async fn refuse_latency(world: &World) {
+    let constraint = "ALTER TABLE analytics.usage_events ADD CONSTRAINT no_4242 CHECK (latency_ms <> 4242)";
+    sqlx::query(constraint).execute(&mut world.connect_as_owner().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_came_by_the_wrong_partition_is_still_counted_once() {
+    let mut desk = Desk::new(2).await;
+    let stream = desk.world.settings.broker.stream.clone();
+    let org = (1..).find(|org| home_partition(Uuid::from_u128(*org), 2) == 1).unwrap();
+    let mut home_conn = desk.world.connect().await;
+    let home = claim(&mut home_conn, &stream, 1, 2, "home").await.unwrap();
+    let now = desk.claim.now;
+
+    let stray = desk.batch([body(&event(org, 1, now))]);
+    assert_eq!(stray.suspects.len(), 1);
+    assert_eq!(desk.commit(&stray).await.unwrap().counts.stored, 1);
+
+    // Its home partition's window was loaded before, and calls a resend with another time certainly new.
+    std::mem::swap(&mut desk.conn, &mut home_conn);
+    desk.claim = home;
+    desk.window = Window::new(1 << 20, TimeDelta::hours(24), now);
+    desk.window.loaded(None);
+    let resend = desk.batch([body(&event(org, 1, now - TimeDelta::minutes(1)))]);
+    assert_eq!(resend.fresh.len(), 1);
+    let committed = desk.commit(&resend).await.unwrap();
+    assert_eq!(committed.counts, counts(1, 0, 1, 1, 0));
+    assert_ne!(committed.foreign_writes, resend.window_version, "dedupe is told that its window misses something");
+}
+
+#[tokio::test]
+async fn what_was_sent_is_what_is_stored_to_the_last_bit() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let extremes = [0, 1, 9_999, 10_000, 12_345_678, 99_999_999_999_999, 100_000_000_000_000];
+    let events: Vec<Event> = extremes
+        .into_iter()
+        .zip(0..)
+        .map(|(units, id)| Event {
+            actor_id: Some(Uuid::from_u128(u128::MAX)),
+            client_id: Some("key \u{1F511} \"quoted\"".to_owned()),
+            error_code: Some(String::new()),
+            status: Status::Throttled,
+            latency_ms: 86_400_000,
+            input_tokens: 1_000_000_000,
+            cost_estimate_cents: Cents::from_units(units),
+            metadata: Some([("\u{e9}\\".to_owned(), "\t\"".to_owned())].into()),
+            ..event(1, id, now - TimeDelta::days(399))
+        })
+        .collect();
+    let batch = desk.batch(events.iter().map(body).collect::<Vec<_>>());
+    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 7);
+    type Row = (DateTime<Utc>, Decimal, Uuid, String, String, String, i32, i32, String);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT occurred_at, cost_cents, actor_id, client_id, error_code, status::text, latency_ms, input_tokens,
+                metadata ->> E'\\u00e9\\\\' FROM analytics.usage_events ORDER BY event_id",
+    )
+    .fetch_all(&mut desk.conn)
+    .await
+    .unwrap();
+    for (row, event) in rows.iter().zip(&events) {
+        assert_eq!(row.0, event.occurred_at);
+        assert_eq!(Cents::from_decimal(row.1), Ok(event.cost_estimate_cents));
+        assert_eq!(
+            (Some(row.2), Some(&row.3), Some(&row.4)),
+            (event.actor_id, event.client_id.as_ref(), event.error_code.as_ref())
+        );
+        assert_eq!((row.5.as_str(), row.6, row.7, row.8.as_str()), ("throttled", 86_400_000, 1_000_000_000, "\t\""));
+    }
+}

@@ -56,17 +56,9 @@ impl Service {
         eventually("the process ends", async || self.child.try_wait().unwrap()).await.code()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// A token of these roles for these orgs.
     pub fn token(&self, orgs: &[Uuid], roles: &[auth::Role]) -> String {
-        let caller = Caller {
-            subject: "tests".to_owned(),
-            org_ids: orgs.iter().copied().collect(),
-            roles: roles.iter().copied().collect(),
-        };
+        let caller = Caller { subject: "tests".to_owned(), org_ids: orgs.to_vec(), roles: roles.to_vec() };
         auth::issue(&self.auth, &caller, Duration::from_secs(600)).unwrap()
     }
 

@@ -47,12 +47,6 @@ impl World {
         world
     }
 
-    /// Changes a setting of the service that is started next.
-    pub fn set(&mut self, key: &str, value: &str) {
-        self.variables.insert(key.to_owned(), value.to_owned());
-        self.settings = settings_of(&self.variables);
-    }
-
     pub async fn connect(&self) -> PgConnection {
         store::connect_writer(&self.settings.database).await.unwrap()
     }

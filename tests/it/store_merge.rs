@@ -1,0 +1,76 @@
+//! Merging: what was pending is added once, however many merge at a time.
+
+use analytics_service::{
+    domain::partition::home_partition,
+    store::{
+        merge::{PartitionName, caught_up, merge},
+        partitions::claim,
+    },
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::{
+    harness::LedgerSums,
+    store_commit::{Desk, body, event},
+};
+
+#[tokio::test]
+async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
+    let mut desk = Desk::new(2).await;
+    let stream = desk.world.settings.broker.stream.clone();
+    let now = desk.claim.now;
+    // About half of the orgs are at home in the other partition, and each partition gets events of all of them.
+    let at_home = (0..20).filter(|org| home_partition(Uuid::from_u128(*org), 2) == 0).count();
+    assert!((5..15).contains(&at_home));
+    let mut id = 0;
+    for round in 0..20 {
+        if round == 10 {
+            desk.claim = claim(&mut desk.conn, &stream, 1, 2, "test").await.unwrap();
+        }
+        let bodies: Vec<_> = (0..200)
+            .map(|n| {
+                id += 1;
+                body(&event(n % 20, id, now - TimeDelta::minutes(i64::try_from(n).unwrap())))
+            })
+            .collect();
+        let batch = desk.batch(bodies);
+        desk.commit(&batch).await.unwrap();
+    }
+    let merging = async |partition: u16| {
+        let mut conn = desk.world.connect().await;
+        while merge(&mut conn, PartitionName { stream: &stream, partition }, 1).await.unwrap().more {}
+    };
+    tokio::join!(merging(0), merging(1));
+    let sums: (i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT sum(successes)::bigint FROM analytics.hourly_rollups),
+                (SELECT sum(successes)::bigint FROM analytics.daily_rollups),
+                (SELECT count(*) FROM analytics.rollup_pending)",
+    )
+    .fetch_one(&mut desk.conn)
+    .await
+    .unwrap();
+    assert_eq!(sums, (4000, 4000, 0));
+    assert_eq!(LedgerSums::of_hours(&mut desk.conn).await, LedgerSums::of_batches(&mut desk.conn).await);
+}
+
+#[tokio::test]
+async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending() {
+    let mut desk = Desk::new(1).await;
+    let stream = desk.world.settings.broker.stream.clone();
+    let name = PartitionName { stream: &stream, partition: 0 };
+    let published = desk.claim.now;
+    let batch = desk.batch([body(&event(1, 1, published))]);
+    desk.commit(&batch).await.unwrap();
+    caught_up(&mut desk.conn, name).await.unwrap();
+    assert_eq!(watermark(&mut desk).await, None, "a committed batch is not merged yet");
+    merge(&mut desk.conn, name, 10).await.unwrap();
+    assert_eq!(watermark(&mut desk).await, Some(published));
+    caught_up(&mut desk.conn, name).await.unwrap();
+    assert!(watermark(&mut desk).await > Some(published));
+}
+
+async fn watermark(desk: &mut Desk) -> Option<DateTime<Utc>> {
+    let statement = "SELECT watermark FROM analytics.partition_watermarks";
+    sqlx::query_scalar(statement).fetch_optional(&mut desk.conn).await.unwrap()
+}
