@@ -14,7 +14,7 @@ run: tools stack ## run the service on the trace, show the totals, serve until C
 	@deploy/local/run
 
 test: tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers
-	cargo test --locked --all-targets
+	cargo test --locked
 
 lint: tools ## formatting and clippy, warnings as errors
 	cargo fmt --check

@@ -1,6 +1,6 @@
 //! The batch transaction: events, dead letters, ledger, aggregates and progress become durable together or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
@@ -259,19 +259,28 @@ async fn decide(
     Ok(fates.collect())
 }
 
-/// A repeat is a duplicate, unless the database refused what it repeats: then it is judged by itself.
+/// A repeat of what this batch stored is a duplicate. Where the first one was not stored, because it was known or
+/// refused, the repeat is judged by what the database has; of several repeats each after the one before.
 async fn settle_repeats(
     tx: &mut PgConnection,
     batch: &Batch,
     rules: &CommitRules,
     sorted: &mut Sorted,
 ) -> Result<(), StoreError> {
+    let mut open = Vec::new();
     for repeat in &batch.repeats {
-        if sorted.refused.contains_key(&repeat.of) {
-            store_suspects(tx, batch, &[&repeat.candidate], rules, sorted).await?;
-        } else {
+        if matches!(sorted.fates.get(&repeat.of), Some(Fate::Stored { .. })) {
             sorted.fates.insert(repeat.candidate.message, Fate::Duplicate { conflict: repeat.conflict });
+        } else {
+            open.push(repeat);
         }
+    }
+    while !open.is_empty() {
+        let mut firsts = BTreeSet::new();
+        let (round, later) = open.into_iter().partition::<Vec<_>, _>(|repeat| firsts.insert(repeat.of));
+        let round: Vec<&Candidate> = round.into_iter().map(|repeat| &repeat.candidate).collect();
+        store_suspects(tx, batch, &round, rules, sorted).await?;
+        open = later;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod facts;
 mod service;
 mod world;
 
-pub use facts::{LedgerSums, assert_exact, decimal};
+pub use facts::*;
 pub use service::Service;
 pub use world::World;
 

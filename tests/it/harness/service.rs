@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{World, eventually};
 
 pub struct Service {
-    child: Child,
+    pub child: Child,
     pub api: SocketAddr,
     pub ops: SocketAddr,
     client: reqwest::Client,
