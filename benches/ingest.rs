@@ -54,7 +54,8 @@ async fn throughput(events: u64) {
     .unwrap();
     let rss = resident_mib(service.child.id());
     service.terminate().await;
-    let copied = bare_copy(&world, &mut conn).await;
+    let stored = report["events"].as_u64().unwrap();
+    let copied = bare_copy(&world, &mut conn, stored).await;
     let rate = |seconds: f64| events as f64 / seconds;
     println!("service, first batch to last commit   {:>9.0} events/s   {batches} batches", rate(committed));
     println!("service, first batch to last merge    {:>9.0} events/s   {rss} MiB resident", rate(merged));
@@ -74,8 +75,9 @@ async fn done(conn: &mut PgConnection, sent: i64) -> bool {
 }
 
 /// Seconds that one COPY of the stored rows takes into a table like theirs: same chunks, same indexes, one transaction.
-async fn bare_copy(world: &World, conn: &mut PgConnection) -> f64 {
-    let parts = conn.copy_out_raw("COPY analytics.usage_events TO STDOUT (FORMAT binary)").await.unwrap();
+async fn bare_copy(world: &World, conn: &mut PgConnection, events: u64) -> f64 {
+    let parts =
+        conn.copy_out_raw("COPY (SELECT * FROM analytics.usage_events) TO STDOUT (FORMAT binary)").await.unwrap();
     let rows: Vec<_> = parts.try_collect().await.unwrap();
     let mut owner = world.connect_as_owner().await;
     for statement in [
@@ -89,7 +91,7 @@ async fn bare_copy(world: &World, conn: &mut PgConnection) -> f64 {
     for part in rows.chunks(1000) {
         copy.send(part.concat()).await.unwrap();
     }
-    copy.finish().await.unwrap();
+    assert_eq!(copy.finish().await.unwrap(), events);
     started.elapsed().as_secs_f64()
 }
 

@@ -52,7 +52,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (fatal, mut fatals) = mpsc::unbounded_channel();
     let (freshness_alive, freshness_ended) = mpsc::channel(1);
     let services = Arbiter::new();
-    let parts = FreshnessParts { settings: settings.clone(), readiness: readiness.clone(), alive: freshness_alive };
+    let parts = FreshnessParts {
+        settings: settings.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        alive: freshness_alive,
+    };
     let freshness = Freshness::start_in_arbiter(&services.handle(), move |_| Freshness::new(parts));
 
     let (partition_alive, partitions_ended) = mpsc::channel(1);

@@ -29,6 +29,7 @@ use crate::{
     },
     config,
     domain::batch::{Message as StreamMessage, RawBatch},
+    telemetry::readiness::{BROKER, Readiness},
 };
 
 pub struct Consumer {
@@ -44,6 +45,7 @@ pub struct ConsumerParts {
     pub partition: u16,
     pub from_offset: i64,
     pub progress: Progress,
+    pub readiness: Readiness,
     pub dedupe: Recipient<Split>,
     pub exit: ExitGuard,
 }
@@ -64,6 +66,7 @@ impl Consumer {
             limits: parts.batch,
             partition: parts.partition,
             progress: parts.progress,
+            readiness: parts.readiness,
             dedupe: parts.dedupe,
             inbox,
         };
@@ -130,6 +133,7 @@ struct Reader {
     limits: config::Batch,
     partition: u16,
     progress: Progress,
+    readiness: Readiness,
     dedupe: Recipient<Split>,
     inbox: mpsc::UnboundedReceiver<Order>,
     credits: Arc<Semaphore>,
@@ -153,6 +157,7 @@ impl Reader {
                 Ok(Drained) => return Ok(()),
                 Err(error) => {
                     self.progress.subscribed(false);
+                    self.readiness.down(BROKER, error.to_string());
                     if !error.is_transient() {
                         return Err(error);
                     }
@@ -172,6 +177,7 @@ impl Reader {
         let mut subscription = Subscription::open(&self.broker, self.partition, self.position).await?;
         *failures = 0;
         self.progress.subscribed(true);
+        self.readiness.up(BROKER);
         tracing::info!(partition = self.partition, offset = self.position, "subscribed");
         let end = self.read(&mut subscription).await;
         self.progress.subscribed(false);

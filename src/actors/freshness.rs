@@ -22,7 +22,10 @@ use crate::{
         self, StoreError,
         freshness::{Marker, MarkerKey, Watermarks},
     },
-    telemetry::readiness::{CACHE, DATABASE, Readiness},
+    telemetry::{
+        metrics::Metrics,
+        readiness::{CACHE, DATABASE, Readiness},
+    },
 };
 
 /// Markers are published again well before they expire.
@@ -42,6 +45,7 @@ pub struct Freshness {
 pub struct FreshnessParts {
     pub settings: Settings,
     pub readiness: Readiness,
+    pub metrics: Metrics,
     /// Never sent on: closed when the actor has ended.
     pub alive: mpsc::Sender<()>,
 }
@@ -57,6 +61,7 @@ impl Freshness {
             alive: parts.alive,
             desk: Some(Desk {
                 settings: parts.settings,
+                metrics: parts.metrics,
                 republish,
                 conn: None,
                 recovered: false,
@@ -151,6 +156,7 @@ struct Outcome {
 /// The actor's connections, and what it takes to use them.
 struct Desk {
     settings: Settings,
+    metrics: Metrics,
     republish: Duration,
     conn: Option<PgConnection>,
     recovered: bool,
@@ -192,6 +198,9 @@ impl Desk {
             self.recovered = true;
         }
         let watermarks = store::freshness::watermarks(conn, &self.settings.broker.stream).await?;
+        for (partition, lag) in watermarks.lags() {
+            self.metrics.partition_lag(partition, lag);
+        }
         let judge = Judge { settings: &self.settings, watermarks };
         if !open.is_empty() {
             let judged = open.iter().map(|(key, marker)| (*key, (*marker, judge.judge(*key, marker)))).collect();

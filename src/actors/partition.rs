@@ -149,7 +149,7 @@ impl Partition {
             epoch = claim.epoch,
             "started"
         );
-        let PartitionParts { settings, partition, threads, freshness, metrics, .. } = &self.parts;
+        let PartitionParts { settings, partition, threads, freshness, metrics, readiness, .. } = &self.parts;
         let clock = DatabaseClock::new(claim.now);
         let (generation, supervisor) = (self.generation, ctx.address().recipient());
         let exit = |role| ExitGuard::new(role, generation, supervisor.clone());
@@ -200,6 +200,7 @@ impl Partition {
             partition: *partition,
             from_offset,
             progress: self.progress.clone(),
+            readiness: readiness.clone(),
             dedupe: dedupe.clone().recipient(),
             exit: exit("consumer"),
         };

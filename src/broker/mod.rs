@@ -17,6 +17,10 @@ use lapin::{
 
 use crate::config::Broker;
 
+/// Asked of the broker unless the URL says another: a broker that has vanished without a word is given up after twice
+/// as long. Until then a silent stream looks like one where nothing happens.
+const HEARTBEAT_SECONDS: u16 = 5;
+
 /// Why the broker did not do what it was asked. Never holds the URL, which has a password.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -76,8 +80,9 @@ fn is_permanent(kind: &ErrorKind) -> bool {
 /// The broker is away or refuses, or does not answer within the settings' connect timeout.
 pub async fn connect(broker: &Broker, purpose: &str) -> Result<Connection, BrokerError> {
     // The parser's own message quotes the URL.
-    let uri: AMQPUri =
+    let mut uri: AMQPUri =
         broker.url.expose().parse().map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     let name = format!("analytics-service {purpose}");
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     within(broker.connect_timeout(), Connection::connect_uri(uri, properties)).await

@@ -1,6 +1,6 @@
 //! Freshness markers: the record of what was merged when, by org and model.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -24,6 +24,13 @@ pub struct Marker {
 pub struct Watermarks {
     pub now: DateTime<Utc>,
     pub by_partition: BTreeMap<u16, DateTime<Utc>>,
+}
+
+impl Watermarks {
+    /// How far each partition's watermark is behind the database's clock.
+    pub fn lags(&self) -> impl Iterator<Item = (u16, Duration)> {
+        self.by_partition.iter().map(|(partition, at)| (*partition, (self.now - *at).to_std().unwrap_or_default()))
+    }
 }
 
 pub async fn watermarks(conn: &mut PgConnection, stream: &str) -> Result<Watermarks, StoreError> {

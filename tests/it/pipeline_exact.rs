@@ -4,7 +4,7 @@ use analytics_service::auth::Role;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually};
+use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually, scale};
 
 /// Waits until that many messages are in the ledger and nothing is left to merge.
 async fn settled(conn: &mut PgConnection, messages: i64) {
@@ -71,7 +71,8 @@ async fn the_trace_ends_in_its_own_totals_and_publishing_it_again_changes_none()
 async fn duplicates_late_and_invalid_messages_over_four_partitions_balance() {
     let world = World::new(4).await;
     let service = world.serve().await;
-    let args = ["--events", "40000", "--orgs", "60", "--models", "12"];
+    let events = (40_000 * scale()).to_string();
+    let args = ["--events", &events, "--orgs", "60", "--models", "12"];
     let mix = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005", "--seed", "11"];
     let report = world.publish(&[&args[..], &mix[..]].concat()).await;
     let mut conn = world.connect().await;
@@ -104,13 +105,14 @@ async fn killing_the_service_at_random_moments_loses_and_doubles_nothing() {
     let world = World::new(2).await;
     let mut conn = world.connect().await;
     let publishing = async {
-        let args = ["--events", "60000", "--rate", "8000", "--orgs", "50", "--models", "10", "--seed", "5"];
+        let events = (40_000 * scale()).to_string();
+        let args = ["--events", &events, "--rate", "8000", "--orgs", "50", "--models", "10", "--seed", "5"];
         world
             .publish(&[&args[..], &["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"][..]].concat())
             .await
     };
     let killing = async {
-        for _ in 0..5 {
+        for _ in 0..if scale() > 1 { 10 } else { 4 } {
             let service = world.serve().await;
             let moment = rand::random_range(100..1200);
             tokio::time::sleep(std::time::Duration::from_millis(moment)).await;

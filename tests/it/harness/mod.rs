@@ -11,17 +11,22 @@ pub use world::World;
 
 use std::time::{Duration, Instant};
 
+/// How much larger than in `make test` a run is to be: ANALYTICS_TEST_SCALE, 1 by default.
+pub fn scale() -> u32 {
+    std::env::var("ANALYTICS_TEST_SCALE").map_or(1, |scale| scale.parse().unwrap())
+}
+
 /// Waits for a condition, not for a time.
 ///
 /// # Panics
-/// It does not come true in a minute.
+/// It does not come true in a minute, or in longer where the run is larger.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60) * scale();
     loop {
         if let Some(value) = check().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "in a minute it did not come true that {what}");
+        assert!(Instant::now() < deadline, "it did not come true that {what}");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
