@@ -153,6 +153,7 @@ impl Reader {
     async fn run(mut self) -> Result<(), BrokerError> {
         let mut failures = 0;
         loop {
+            // Orders are taken while the broker is away too, at each point where that is waited for.
             match self.subscribe_and_read(&mut failures).await {
                 Ok(Drained) => return Ok(()),
                 Err(error) => {
@@ -164,7 +165,9 @@ impl Reader {
                     let delay = Backoff::DEPENDENCY.delay(failures);
                     failures += 1;
                     tracing::warn!(partition = self.partition, %error, ?delay, "the stream is away, subscribing again");
-                    sleep(delay).await;
+                    if let Some(Drained) = self.unless_drained(sleep(delay)).await.err() {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -174,7 +177,12 @@ impl Reader {
         // What was not handed on comes again; tags are of the old channel.
         self.clear();
         self.uncommitted.clear();
-        let mut subscription = Subscription::open(&self.broker, self.partition, self.position).await?;
+        let (broker, partition, position) = (self.broker.clone(), self.partition, self.position);
+        let opening = async move { Subscription::open(&broker, partition, position).await };
+        let mut subscription = match self.unless_drained(opening).await {
+            Ok(opened) => opened?,
+            Err(drained) => return Ok(drained),
+        };
         *failures = 0;
         self.progress.subscribed(true);
         self.readiness.up(BROKER);
@@ -183,6 +191,21 @@ impl Reader {
         self.progress.subscribed(false);
         subscription.close().await;
         end
+    }
+
+    /// Waits for something that is not reading, unless the order to drain comes first.
+    async fn unless_drained<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, Drained> {
+        let mut waiting = pin!(waiting);
+        loop {
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    // Tags of a subscription that is gone: there is nothing to acknowledge.
+                    Some(Order::Acknowledge { .. }) => {}
+                    Some(Order::Drain) | None => return Err(self.drain().await),
+                },
+                done = &mut waiting => return Ok(done),
+            }
+        }
     }
 
     async fn read(&mut self, subscription: &mut Subscription) -> Result<Drained, BrokerError> {
@@ -200,7 +223,7 @@ impl Reader {
                             subscription.acknowledge(tag).await?;
                         }
                     }
-                    Some(Order::Drain) | None => return self.drain().await,
+                    Some(Order::Drain) | None => return Ok(self.drain().await),
                 },
                 credit = credits.acquire_owned(), if due => {
                     // The semaphore is never closed.
@@ -264,9 +287,9 @@ impl Reader {
     }
 
     /// All credits back means that nothing is in flight.
-    async fn drain(&mut self) -> Result<Drained, BrokerError> {
+    async fn drain(&mut self) -> Drained {
         let all = u32::try_from(self.limits.credits).unwrap_or(u32::MAX);
         let _ = self.credits.acquire_many(all).await;
-        Ok(Drained)
+        Drained
     }
 }

@@ -3,8 +3,11 @@
 //! Failure: database away while the window loads → waits in place; until then more events are suspects.
 //! Bound: the batch's credit; the window has a memory cap.
 
+use std::pin::pin;
+
 use actix::prelude::*;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use futures_util::TryStreamExt;
 
 use crate::{
     actors::{
@@ -19,6 +22,7 @@ use crate::{
     domain::{
         batch::{RawBatch, SplitRules, split},
         event::{EventKey, Rules},
+        partition::Topology,
         window::Window,
     },
     store::{self, StoreError, clock::DatabaseClock, partitions::Claim},
@@ -33,6 +37,8 @@ pub struct Dedupe {
     /// `foreign_writes` that the window was loaded after.
     window_version: i64,
     loading: Option<SpawnHandle>,
+    /// Loadings begun; the last one counts.
+    loadings: u64,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -47,7 +53,6 @@ pub struct DedupeParts {
 
 #[derive(Clone)]
 pub struct DedupeSettings {
-    partitions: u16,
     events: config::Events,
     dedupe: config::Dedupe,
     database: config::Database,
@@ -55,12 +60,7 @@ pub struct DedupeSettings {
 
 impl DedupeSettings {
     pub fn of(settings: &Settings) -> Self {
-        Self {
-            partitions: settings.broker.partitions,
-            events: settings.events,
-            dedupe: settings.dedupe,
-            database: settings.database.clone(),
-        }
+        Self { events: settings.events, dedupe: settings.dedupe, database: settings.database.clone() }
     }
 
     fn cold_window(&self, now: DateTime<Utc>) -> Window {
@@ -80,6 +80,7 @@ impl Dedupe {
             clock: parts.clock,
             writer: parts.writer,
             loading: None,
+            loadings: 0,
             exit: parts.exit,
         }
     }
@@ -89,11 +90,13 @@ impl Dedupe {
         if let Some(loading) = self.loading.take() {
             ctx.cancel_future(loading);
         }
+        self.loadings += 1;
         let now = self.clock.now();
         let plan = LoadPlan {
+            loading: self.loadings,
             database: self.settings.database.clone(),
+            topology: self.claim.topology.clone(),
             partition: self.claim.partition,
-            partitions: self.settings.partitions,
             newest: now + self.settings.events.max_ahead(),
             // Events that come late by a window's length are still told from known ones.
             oldest: now - self.settings.dedupe.window() * 2,
@@ -129,7 +132,7 @@ impl Handler<Split> for Dedupe {
             late_after: events.late_after(),
             window: self.settings.dedupe.window(),
             partition: self.claim.partition,
-            partitions: self.settings.partitions,
+            partitions: self.claim.topology.partitions,
         };
         let batch = split(raw, &rules, &mut self.window, self.window_version);
         self.writer.do_send(Write { batch, credit });
@@ -157,23 +160,40 @@ impl Handler<Incomplete> for Dedupe {
     }
 }
 
-/// Keys that were read: all of the partition with `occurred_at` from `from` on are here now; none: all there are.
+/// Keys that were read by that loading, the newest hours first.
 #[derive(Message)]
 #[rtype(result = "bool")]
 struct Load {
+    loading: u64,
     keys: Vec<(EventKey, DateTime<Utc>)>,
-    from: Option<DateTime<Utc>>,
+    covered: Covered,
+}
+
+/// What is complete with the keys of a message.
+enum Covered {
+    Nothing,
+    /// Everything from then on.
+    From(DateTime<Utc>),
+    Everything,
 }
 
 impl Handler<Load> for Dedupe {
     /// Whether older keys are of use.
     type Result = bool;
 
-    fn handle(&mut self, Load { keys, from }: Load, _: &mut Self::Context) -> bool {
+    fn handle(&mut self, Load { loading, keys, covered }: Load, _: &mut Self::Context) -> bool {
+        // What an earlier loading read may miss what was stored since.
+        if loading != self.loadings {
+            return false;
+        }
         for (key, at) in keys {
             self.window.load(key, at);
         }
-        self.window.loaded(from);
+        match covered {
+            Covered::Nothing => {}
+            Covered::From(from) => self.window.loaded(Some(from)),
+            Covered::Everything => self.window.loaded(None),
+        }
         self.window.wants_more()
     }
 }
@@ -181,14 +201,18 @@ impl Handler<Load> for Dedupe {
 /// Nothing more will be loaded.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Loaded;
+struct Loaded {
+    loading: u64,
+}
 
 impl Handler<Loaded> for Dedupe {
     type Result = ();
 
-    fn handle(&mut self, _: Loaded, _: &mut Self::Context) {
-        self.window.close();
-        tracing::info!(partition = self.claim.partition, keys = self.window.len(), "the dedupe window is loaded");
+    fn handle(&mut self, Loaded { loading }: Loaded, _: &mut Self::Context) {
+        if loading == self.loadings {
+            self.window.close();
+            tracing::info!(partition = self.claim.partition, keys = self.window.len(), "the dedupe window is loaded");
+        }
     }
 }
 
@@ -200,10 +224,14 @@ impl Handler<Stop> for Dedupe {
     }
 }
 
+/// Keys that are handed over at once, so that batches are judged in between.
+const KEYS_A_MESSAGE: usize = 10_000;
+
 struct LoadPlan {
+    loading: u64,
     database: config::Database,
+    topology: Topology,
     partition: u16,
-    partitions: u16,
     newest: DateTime<Utc>,
     oldest: DateTime<Utc>,
 }
@@ -215,31 +243,43 @@ async fn load_all(plan: LoadPlan, dedupe: Addr<Dedupe>) {
         tokio::time::sleep(Backoff::DEPENDENCY.delay(attempt)).await;
         attempt += 1;
     }
-    dedupe.do_send(Loaded);
+    dedupe.do_send(Loaded { loading: plan.loading });
 }
 
 /// Hour by hour, newest first, each on top of what covers the later ones.
 async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreError> {
     let hour = TimeDelta::hours(1);
-    let mut conn = store::connect(&plan.database.url, plan.database.connect_timeout()).await?;
+    let timeout = plan.database.write_timeout();
+    // A closed mailbox: the actor has ended, and this with it.
+    let load = async |keys, covered| dedupe.send(Load { loading: plan.loading, keys, covered }).await.unwrap_or(false);
+    let mut conn = store::connect_writer(&plan.database).await?;
     let oldest_chunk = store::partitions::oldest_chunk(&mut conn).await?;
     let mut to = plan.newest.duration_trunc(hour).unwrap_or(plan.newest) + hour;
     loop {
         // Nothing lies before the oldest chunk: then everything is covered.
-        let all = oldest_chunk.is_none_or(|oldest| to <= oldest);
-        if !all && to <= plan.oldest {
+        if oldest_chunk.is_none_or(|oldest| to <= oldest) {
+            load(Vec::new(), Covered::Everything).await;
             return Ok(());
         }
-        let (keys, from) = if all {
-            (Vec::new(), None)
-        } else {
-            let keys = store::partitions::keys(&mut conn, plan.partition, plan.partitions, to - hour, to).await?;
-            (keys, Some(to - hour))
-        };
-        // A closed mailbox: the actor has ended, and this with it.
-        if !dedupe.send(Load { keys, from }).await.unwrap_or(false) {
+        if to <= plan.oldest {
             return Ok(());
         }
-        to -= hour;
+        let from = to - hour;
+        let mut keys = Vec::new();
+        let mut rows = pin!(store::partitions::keys(&mut conn, from, to));
+        while let Some((key, at)) =
+            tokio::time::timeout(timeout, rows.try_next()).await.map_err(|_| StoreError::Timeout(timeout))??
+        {
+            if plan.topology.home_of(key.org_id) == plan.partition {
+                keys.push((key, at));
+            }
+            if keys.len() >= KEYS_A_MESSAGE && !load(std::mem::take(&mut keys), Covered::Nothing).await {
+                return Ok(());
+            }
+        }
+        if !load(keys, Covered::From(from)).await {
+            return Ok(());
+        }
+        to = from;
     }
 }

@@ -17,7 +17,10 @@ use crate::{
     actors::consumer::Drain,
     cache::FreshnessCache,
     config::{self, Settings},
-    domain::{freshness::Freshness as Judgement, partition::home_partition},
+    domain::{
+        freshness::{Freshness as Judgement, FreshnessStatus},
+        partition::home_partition,
+    },
     store::{
         self, StoreError,
         freshness::{Marker, MarkerKey, Watermarks},
@@ -67,6 +70,7 @@ impl Freshness {
                 recovered: false,
                 cache: None,
                 published_all: None,
+                published_statuses: BTreeMap::new(),
             }),
         }
     }
@@ -162,6 +166,8 @@ struct Desk {
     recovered: bool,
     cache: Option<FreshnessCache>,
     published_all: Option<Instant>,
+    /// By partition; when one changes, so do the markers of all its orgs.
+    published_statuses: BTreeMap<u16, FreshnessStatus>,
 }
 
 impl Desk {
@@ -197,7 +203,7 @@ impl Desk {
             store::freshness::recover(conn).await?;
             self.recovered = true;
         }
-        let watermarks = store::freshness::watermarks(conn, &self.settings.broker.stream).await?;
+        let watermarks = store::freshness::watermarks(conn, &self.settings.broker.topology()).await?;
         for (partition, lag) in watermarks.lags() {
             self.metrics.partition_lag(partition, lag);
         }
@@ -208,6 +214,11 @@ impl Desk {
         }
         if self.settings.cache.url.is_empty() {
             return Ok(Vec::new());
+        }
+        let statuses = judge.statuses();
+        if statuses != self.published_statuses {
+            self.published_statuses = statuses;
+            self.published_all = None;
         }
         if self.published_all.is_none_or(|at| at.elapsed() >= self.republish) {
             let all = store::freshness::all(conn).await?;
@@ -248,6 +259,12 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    fn statuses(&self) -> BTreeMap<u16, FreshnessStatus> {
+        let thresholds = self.settings.freshness.thresholds();
+        let lag_ms = |lag: Duration| i64::try_from(lag.as_millis()).ok();
+        self.watermarks.lags().map(|(partition, lag)| (partition, thresholds.judge(lag_ms(lag)))).collect()
+    }
+
     fn judge(&self, (org_id, _): MarkerKey, marker: &Marker) -> Judgement {
         let thresholds = self.settings.freshness.thresholds();
         let watermark = self.watermarks.by_partition.get(&home_partition(org_id, self.settings.broker.partitions));

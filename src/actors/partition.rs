@@ -23,9 +23,9 @@ use crate::{
             exit::{Cause, ExitGuard, Exited, Stop},
             progress::Progress,
         },
-        writer::{Outlets, Writer, WriterParts},
+        writer::{Outlets, Refusals, Writer, WriterParts},
     },
-    config::{Broker, Settings},
+    config::Settings,
     store::{
         self, StoreError,
         clock::DatabaseClock,
@@ -43,6 +43,7 @@ pub struct Fatal(pub String);
 pub struct Partition {
     parts: PartitionParts,
     progress: Progress,
+    refusals: Refusals,
     backoff: Backoff,
     generation: u64,
     failures: u32,
@@ -104,6 +105,7 @@ impl Partition {
                 max: Duration::from_millis(supervision.backoff_max_ms),
             },
             progress: Progress::default(),
+            refusals: Refusals::default(),
             generation: 0,
             failures: 0,
             started_at: Instant::now(),
@@ -175,6 +177,7 @@ impl Partition {
             clock: clock.clone(),
             progress: self.progress.clone(),
             metrics: metrics.clone(),
+            refusals: self.refusals.clone(),
             outlets: Outlets {
                 consumer: consumer.clone().recipient(),
                 rollup: rollup.clone().recipient(),
@@ -243,8 +246,7 @@ async fn claim(settings: Settings, partition: u16, owner: String, readiness: Rea
     loop {
         let claimed = async {
             let mut conn = store::connect(&settings.database.url, settings.database.connect_timeout()).await?;
-            let Broker { stream, partitions, .. } = &settings.broker;
-            partitions::claim(&mut conn, stream, partition, *partitions, &owner).await
+            partitions::claim(&mut conn, settings.broker.topology(), partition, &owner).await
         };
         match claimed.await {
             Err(error) if error.is_transient() => {

@@ -67,7 +67,13 @@ pub struct RollupParts {
 
 impl Rollup {
     pub fn new(parts: RollupParts) -> Self {
-        let merger = Merger { conn: None, database: parts.database, claim: parts.claim.clone(), rules: parts.settings };
+        let merger = Merger {
+            conn: None,
+            database: parts.database,
+            claim: parts.claim.clone(),
+            progress: parts.progress.clone(),
+            rules: parts.settings,
+        };
         Self {
             merger: Some(merger),
             settings: parts.settings,
@@ -89,10 +95,9 @@ impl Rollup {
         let Some(mut merger) = self.merger.take() else { return };
         self.busy = true;
         self.pending = false;
-        let caught_up = self.progress.caught_up(QUIET);
         let work = async move {
             let started = Instant::now();
-            let result = merger.merge(caught_up).await;
+            let result = merger.merge().await;
             (merger, result, started.elapsed())
         };
         ctx.spawn(work.into_actor(self).map(|(merger, result, took), actor, ctx| {
@@ -202,13 +207,14 @@ struct Merger {
     conn: Option<PgConnection>,
     database: config::Database,
     claim: Claim,
+    progress: Progress,
     rules: config::Rollup,
 }
 
 impl Merger {
-    async fn merge(&mut self, caught_up: bool) -> Result<merge::Merged, StoreError> {
+    async fn merge(&mut self) -> Result<merge::Merged, StoreError> {
         let timeout = self.database.write_timeout();
-        let result = match tokio::time::timeout(timeout, self.attempt(caught_up)).await {
+        let result = match tokio::time::timeout(timeout, self.attempt()).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::Timeout(timeout)),
         };
@@ -218,15 +224,17 @@ impl Merger {
         result
     }
 
-    async fn attempt(&mut self, caught_up: bool) -> Result<merge::Merged, StoreError> {
+    async fn attempt(&mut self) -> Result<merge::Merged, StoreError> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             none => none.insert(store::connect_writer(&self.database).await?),
         };
         let partition = PartitionName { stream: &self.claim.stream, partition: self.claim.partition };
         let merged = merge::merge(conn, partition, self.rules.max_batches).await?;
-        if caught_up && merged.merge.batches == 0 {
-            merge::caught_up(conn, partition).await?;
+        // Judged after the clock was read: what came since then cannot be claimed. And what was published in the last
+        // quiet second may still be on its way.
+        if merged.merge.batches == 0 && self.progress.caught_up(QUIET) {
+            merge::caught_up(conn, partition, merged.at - QUIET).await?;
         }
         Ok(merged)
     }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -61,6 +62,7 @@ pub struct WriterParts {
     pub clock: DatabaseClock,
     pub progress: Progress,
     pub metrics: Metrics,
+    pub refusals: Refusals,
     pub outlets: Outlets,
     pub exit: ExitGuard,
 }
@@ -73,7 +75,7 @@ impl Writer {
             dedupe: parts.dedupe,
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),
-            refusals: VecDeque::new(),
+            refusals: parts.refusals,
         };
         Self {
             sink: Some(sink),
@@ -181,8 +183,35 @@ struct Sink {
     dedupe: config::Dedupe,
     claim: Claim,
     clock: DatabaseClock,
-    /// Events and refusals of the last batches.
-    refusals: VecDeque<(usize, usize)>,
+    refusals: Refusals,
+}
+
+/// Events and refusals of a partition's last batches. Outlives restarts: each would start counting anew, and in the
+/// end everything would be refused a few hundred events at a time.
+#[derive(Clone, Default)]
+pub struct Refusals(Arc<Mutex<VecDeque<(usize, usize)>>>);
+
+impl Refusals {
+    /// How many more events the database may refuse.
+    fn left(&self) -> usize {
+        MAX_REFUSED.saturating_sub(self.lock().iter().map(|(_, refused)| refused).sum())
+    }
+
+    fn note(&self, events: usize, refused: usize) {
+        let mut last = self.lock();
+        last.push_back((events, refused));
+        let mut total: usize = last.iter().map(|(events, _)| events).sum();
+        while let Some((oldest, _)) = last.front()
+            && total - oldest >= REFUSAL_WINDOW
+        {
+            total -= oldest;
+            last.pop_front();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(usize, usize)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sink {
@@ -193,13 +222,13 @@ impl Sink {
         loop {
             let rules = CommitRules {
                 window: self.dedupe.window(),
-                max_refused: self.refusals_left(),
+                max_refused: self.refusals.left(),
                 retries: i32::try_from(retries).unwrap_or(i32::MAX),
                 started_at,
             };
             match self.attempt(batch, &rules).await {
                 Ok(committed) => {
-                    self.note_refusals(batch.raw.messages.len(), committed.refused);
+                    self.refusals.note(batch.raw.messages.len(), committed.refused);
                     return Ok(committed);
                 }
                 Err(error @ (StoreError::Fenced { .. } | StoreError::Permanent(_))) => return Err(error),
@@ -224,21 +253,6 @@ impl Sink {
         match tokio::time::timeout(timeout, commit(conn, &self.claim, batch, rules)).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::Timeout(timeout)),
-        }
-    }
-
-    fn refusals_left(&self) -> usize {
-        MAX_REFUSED.saturating_sub(self.refusals.iter().map(|(_, refused)| refused).sum())
-    }
-
-    fn note_refusals(&mut self, events: usize, refused: usize) {
-        self.refusals.push_back((events, refused));
-        let mut total: usize = self.refusals.iter().map(|(events, _)| events).sum();
-        while let Some((oldest, _)) = self.refusals.front()
-            && total - oldest >= REFUSAL_WINDOW
-        {
-            total -= oldest;
-            self.refusals.pop_front();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading one partition's stream from an offset on.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
     Channel, Connection, Consumer,
@@ -108,12 +108,17 @@ fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<Incoming, B
     let offset = header("x-stream-offset").ok_or_else(|| {
         BrokerError::Permanent("a delivery has no x-stream-offset: the queue is no stream".to_owned())
     })?;
-    let published_at = header("timestamp_in_ms").and_then(DateTime::<Utc>::from_timestamp_millis).or_else(|| {
-        let seconds = (*delivery.properties.timestamp())?;
-        DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)
+    let published_at = header("timestamp_in_ms").and_then(publish_time).or_else(|| {
+        let seconds = i64::try_from((*delivery.properties.timestamp())?).ok()?;
+        publish_time(seconds.checked_mul(1000)?)
     });
     let message = Message { offset, published_at, body: delivery.data };
     Ok(Incoming { tag: delivery.delivery_tag, message })
+}
+
+/// A header is hostile: what no clock would say is no time.
+fn publish_time(millis: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(millis).filter(|at| (1970..2200).contains(&at.year()))
 }
 
 fn integer(value: &AMQPValue) -> Option<i64> {

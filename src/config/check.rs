@@ -53,8 +53,8 @@ impl Settings {
         found.range("rollup.interval_ms", self.rollup.interval_ms, 10..=10_000);
         found.range("rollup.max_batches", self.rollup.max_batches, 1..=1000);
         let cache_url = self.cache.url.expose();
-        let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis", "rediss"]);
-        found.holds("cache.url", caches, "be a redis:// or rediss:// URL or empty");
+        let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
+        found.holds("cache.url", caches, "be a redis:// URL or empty");
         found.range("cache.ttl_seconds", self.cache.ttl_seconds, 5..=86_400);
         found.range("freshness.fresh_seconds", self.freshness.fresh_seconds, 1..=86_400);
         found.range("freshness.stale_seconds", self.freshness.stale_seconds, self.freshness.fresh_seconds..=604_800);

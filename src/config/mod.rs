@@ -39,9 +39,37 @@ pub struct Settings {
 pub enum ConfigError {
     /// Names the setting where one is to blame.
     #[error("configuration: {0}")]
-    Unreadable(#[from] config::ConfigError),
+    Unreadable(String),
     #[error("configuration: {}", .0.join("; "))]
     OutOfBounds(Vec<String>),
+}
+
+impl From<config::ConfigError> for ConfigError {
+    fn from(error: config::ConfigError) -> Self {
+        Self::Unreadable(without_value(error))
+    }
+}
+
+/// The library's error without the value that it found: that may be a secret in the wrong place.
+fn without_value(error: config::ConfigError) -> String {
+    let named = |key: Option<String>| key.unwrap_or_else(|| "a setting".to_owned());
+    match error {
+        config::ConfigError::Type { expected, key, .. } => format!("{} must be {expected}", named(key)),
+        config::ConfigError::At { error, key, .. } => match without_value(*error) {
+            // What serde says of a value: `invalid type: string "…", expected …`.
+            text if text.starts_with("invalid ") => {
+                let expected = text.rsplit_once(", expected ").map_or("of another form", |(_, expected)| expected);
+                format!("{} must be {expected}", named(key))
+            }
+            text => format!("{}: {text}", named(key)),
+        },
+        config::ConfigError::FileParse { uri, cause } => {
+            // The lines after the first quote the file.
+            let text = cause.to_string();
+            format!("{}: {}", named(uri), text.lines().next().unwrap_or_default())
+        }
+        other => other.to_string(),
+    }
 }
 
 impl Settings {
@@ -57,7 +85,8 @@ impl Settings {
 
     fn from_sources(file: Option<&Path>, variables: Option<HashMap<String, String>>) -> Result<Self, ConfigError> {
         let environment = Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__");
-        let environment = environment.try_parsing(true).source(variables);
+        // Values stay texts until their type is known: a secret of digits alone is no number.
+        let environment = environment.source(variables);
         let mut sources = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
@@ -102,6 +131,15 @@ mod tests {
             let error = with(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(setting), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_or_of_digits_alone_stays_what_it_is() {
+        let error = with(&[("ANALYTICS__DATABASE", "postgres://u:hunter22@h/d")]).unwrap_err().to_string();
+        assert!(error.contains("database") && !error.contains("hunter22"), "{error}");
+        let digits = "12345678901234567890123456789012";
+        let settings = with(&[("ANALYTICS__AUTH__HS256_SECRET", digits)]).unwrap();
+        assert_eq!(settings.auth.hs256_secret.expose(), digits);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use crate::domain::freshness::Thresholds;
+use crate::domain::{freshness::Thresholds, partition::Topology};
 
 /// A text that must not be printed: a secret, or a URL that holds one.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub struct Broker {
 }
 
 impl Broker {
+    pub fn topology(&self) -> Topology {
+        Topology { base: self.stream.clone(), partitions: self.partitions }
+    }
+
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }

@@ -1,6 +1,6 @@
 //! A batch: a run of a partition's stream, decoded, judged and split for the transaction that stores it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -10,6 +10,9 @@ use crate::domain::{
     partition::home_partition,
     window::{Novelty, Window},
 };
+
+/// How far a publish time may be ahead of what we take for the database's now, which is a little behind itself.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
 /// A message as it came from the stream.
 #[derive(Clone, Debug)]
@@ -65,12 +68,12 @@ pub struct Batch {
     pub suspects: Vec<Candidate>,
     pub repeats: Vec<Repeat>,
     pub rejects: Vec<Reject>,
-    /// Home partitions of events that reached this one by mistake.
-    pub foreign: BTreeSet<u16>,
+    /// Events that reached this partition by mistake: index of the message, and the partition where they are at home.
+    pub foreign: BTreeMap<usize, u16>,
     /// State of the window that called events fresh; see `partition_offsets.foreign_writes`.
     pub window_version: i64,
-    /// Publish time of the last message.
-    pub published_to: DateTime<Utc>,
+    /// Publish time of the last message that has a believable one.
+    pub published_to: Option<DateTime<Utc>>,
 }
 
 impl RawBatch {
@@ -97,41 +100,46 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
         suspects: Vec::new(),
         repeats: Vec::new(),
         rejects: Vec::new(),
-        foreign: BTreeSet::new(),
+        foreign: BTreeMap::new(),
         window_version,
-        published_to: rules.event.now,
+        published_to: None,
         raw,
     };
     // Where the events of each key are: nearly always one.
     let mut seen: HashMap<EventKey, Vec<Place>> = HashMap::with_capacity(batch.raw.messages.len());
     for (message, raw) in batch.raw.messages.iter().enumerate() {
+        let now = rules.event.now;
+        // A clock that is ahead would declare the stream read up to now, whatever is still to be read.
+        let stamped = raw.published_at.filter(|at| *at <= now + CLOCK_TOLERANCE).map(|at| at.min(now));
         let event = match decode(&raw.body, &rules.event) {
             Ok(event) => event,
             Err(rejection) => {
-                batch.published_to = raw.published_at.unwrap_or(batch.published_to);
+                batch.published_to = stamped.or(batch.published_to);
                 batch.rejects.push(Reject { message, rejection });
                 continue;
             }
         };
-        let published_at = raw.published_at.unwrap_or(event.occurred_at).min(rules.event.now);
-        batch.published_to = published_at;
+        batch.published_to = Some(stamped.unwrap_or(event.occurred_at.min(now)));
+        let published_at = raw.published_at.unwrap_or(event.occurred_at).min(now);
         let late = event.occurred_at < published_at - rules.late_after;
         let candidate = Candidate { message, event, late };
         let (key, at) = (candidate.event.key(), candidate.event.occurred_at);
+        let home = home_partition(key.org_id, rules.partitions);
+        let ours = home == rules.partition;
+        if !ours {
+            batch.foreign.insert(message, home);
+        }
         let places = seen.entry(key).or_default();
         let earlier = places.iter().find(|place| (place.occurred_at - at).abs() <= rules.window);
         if let Some(earlier) = earlier {
             let first = if earlier.fresh { &batch.fresh[earlier.index] } else { &batch.suspects[earlier.index] };
             let conflict = first.event != candidate.event;
+            // It may be stored after all, where the first is not: then the window must know it.
+            window.admit(key, at);
             batch.repeats.push(Repeat { of: first.message, candidate, conflict });
             continue;
         }
-        let home = home_partition(key.org_id, rules.partitions);
-        let ours = home == rules.partition;
         let fresh = ours && window.admit(key, at) == Novelty::New;
-        if !ours {
-            batch.foreign.insert(home);
-        }
         let list = if fresh { &mut batch.fresh } else { &mut batch.suspects };
         places.push(Place { fresh, index: list.len(), occurred_at: at });
         list.push(candidate);
@@ -216,6 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_ahead_moves_no_watermark() {
+        let now: DateTime<Utc> = NOW.parse().unwrap();
+        let message = |offset, published_at, body| Message { offset, published_at, body };
+        let ahead = Some(now + TimeDelta::seconds(2));
+        let behind = Some(now - TimeDelta::seconds(9));
+        let to = |messages| {
+            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, messages };
+            split(raw, &rules(1), &mut Window::new(1 << 20, TimeDelta::hours(24), now), 0).published_to
+        };
+        assert_eq!(to(vec![message(0, behind, b"no".to_vec()), message(1, ahead, b"no".to_vec())]), behind);
+        assert_eq!(to(vec![message(0, None, b"no".to_vec())]), None);
+        let event = body(1, "2026-03-01T11:59:00Z", 1);
+        assert_eq!(to(vec![message(0, ahead, event)]), Some(now - TimeDelta::minutes(1)));
+    }
+
+    #[test]
     fn one_key_twice_further_apart_than_the_window_is_two_events() {
         let batch = split_all(vec![body(1, "2026-03-01T11:00:00Z", 1), body(1, "2026-02-28T10:59:59Z", 1)], 1);
         assert_eq!((batch.fresh.len(), batch.suspects.len(), batch.repeats.len()), (1, 1, 0));
@@ -225,6 +249,6 @@ mod tests {
     fn an_event_of_another_partition_is_a_suspect() {
         let batch = split_all(vec![body(1, "2026-03-01T11:59:00Z", 1)], 4);
         assert_eq!((batch.fresh.len(), batch.suspects.len()), (0, 1));
-        assert_eq!(batch.foreign.into_iter().collect::<Vec<_>>(), [3]);
+        assert_eq!(batch.foreign.into_iter().collect::<Vec<_>>(), [(0, 3)]);
     }
 }

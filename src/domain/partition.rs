@@ -24,6 +24,30 @@ pub fn stream_name(base: &str, partition: u16, partitions: u16) -> String {
     if partitions <= 1 { base.to_owned() } else { format!("{base}-{partition}") }
 }
 
+/// The partitions that events are spread over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// What producers publish to.
+    pub base: String,
+    pub partitions: u16,
+}
+
+impl Topology {
+    /// The stream of a partition; progress, ledger and watermark are kept under its name, since offsets are its own.
+    pub fn stream_of(&self, partition: u16) -> String {
+        stream_name(&self.base, partition, self.partitions)
+    }
+
+    pub fn home_of(&self, org_id: Uuid) -> u16 {
+        home_partition(org_id, self.partitions)
+    }
+
+    /// All streams, by partition.
+    pub fn streams(&self) -> Vec<String> {
+        (0..self.partitions).map(|partition| self.stream_of(partition)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

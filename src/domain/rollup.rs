@@ -117,8 +117,8 @@ pub fn day_start(day: i32) -> DateTime<Utc> {
 pub struct Pending {
     pub hourly: Vec<(Key, Measures)>,
     pub ledger: Ledger,
-    /// Publish time of the batch's last message, microseconds since 1970.
-    pub published_to: i64,
+    /// Publish time of the batch's last message that has one, microseconds since 1970.
+    pub published_to: Option<i64>,
 }
 
 /// Version of the packed form, its first byte: a pending row outlives the process that wrote it.
@@ -134,7 +134,7 @@ pub enum UnpackError {
 
 impl Pending {
     /// Aggregates the events that were stored.
-    pub fn of<'a>(stored: impl Iterator<Item = &'a Event>, ledger: Ledger, published_to: i64) -> Self {
+    pub fn of<'a>(stored: impl Iterator<Item = &'a Event>, ledger: Ledger, published_to: Option<i64>) -> Self {
         let mut hourly: HashMap<Key, Measures> = HashMap::new();
         for event in stored {
             let key = Key { org_id: event.org_id, bucket: hour_of(event.occurred_at), model_id: event.model_id };
@@ -179,7 +179,7 @@ impl Merge {
         for (org_id, counts) in pending.ledger.0 {
             *self.ledger.entry((org_id, hour)).or_default() += counts;
         }
-        self.published_to = self.published_to.max(Some(pending.published_to));
+        self.published_to = self.published_to.max(pending.published_to);
         self.batches += 1;
     }
 }
@@ -225,7 +225,7 @@ mod tests {
         let second = [event(1, "2026-03-01T10:59:59.999999Z", 3), event(2, "2026-03-01T10:00:00Z", 4)];
         let mut merge = Merge::default();
         for events in [&first, &second] {
-            let pending = Pending::of(events.iter(), ledger.clone(), 5);
+            let pending = Pending::of(events.iter(), ledger.clone(), Some(5));
             let unpacked = Pending::unpack(&pending.pack().unwrap()).unwrap();
             assert_eq!(unpacked, pending);
             merge.add(unpacked, "2026-03-01T12:30:00Z".parse().unwrap());

@@ -63,9 +63,8 @@ pub async fn commit(
     let mut sorted = Sorted::default();
     let complete = foreign_writes == batch.window_version;
     if !(complete && copy_fresh(&mut tx, batch, &mut sorted).await?) {
-        // The window was wrong or incomplete: the database decides about every event, in the order they came.
-        let mut all: Vec<&Candidate> = batch.fresh.iter().chain(&batch.suspects).collect();
-        all.sort_unstable_by_key(|candidate| candidate.message);
+        // The window was wrong or incomplete: the database decides about every event.
+        let all: Vec<&Candidate> = batch.fresh.iter().chain(&batch.suspects).collect();
         store_suspects(&mut tx, batch, &all, rules, &mut sorted).await?;
     } else if !batch.suspects.is_empty() {
         store_suspects(&mut tx, batch, &batch.suspects.iter().collect::<Vec<_>>(), rules, &mut sorted).await?;
@@ -75,7 +74,7 @@ pub async fn commit(
         return Err(too_many_refused(batch, &sorted));
     }
     dead_letters(&mut tx, claim, batch, &sorted.refused).await?;
-    note_foreign(&mut tx, claim, batch).await?;
+    note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
     let (counts, completed_at) = finish(&mut tx, claim, batch, rules, &sorted).await?;
     tx.commit().await?;
     Ok(Committed {
@@ -104,17 +103,16 @@ enum Lock {
 /// Locks the partition's row, and those of the home partitions of events that came here by mistake: their writers must
 /// not store the same event meanwhile. In one order, so that two such batches cannot wait for each other.
 async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch) -> Result<Lock, StoreError> {
-    let mut partitions: Vec<i32> = batch.foreign.iter().map(|partition| i32::from(*partition)).collect();
-    partitions.push(i32::from(claim.partition));
-    let rows: Vec<(i32, i64, i64, i64)> = sqlx::query_as(
-        "SELECT partition, epoch, next_offset, foreign_writes FROM analytics.partition_offsets
-         WHERE stream = $1 AND partition = ANY($2) ORDER BY partition FOR UPDATE",
+    let homes = batch.foreign.values().map(|partition| claim.topology.stream_of(*partition));
+    let streams: BTreeSet<String> = homes.chain([claim.stream.clone()]).collect();
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+        "SELECT stream, epoch, next_offset, foreign_writes FROM analytics.partition_offsets
+         WHERE stream = ANY($1) ORDER BY stream FOR UPDATE",
     )
-    .bind(&claim.stream)
-    .bind(&partitions)
+    .bind(streams.into_iter().collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await?;
-    let ours = rows.into_iter().find(|row| row.0 == i32::from(claim.partition));
+    let ours = rows.into_iter().find(|row| row.0 == claim.stream);
     let (_, epoch, next_offset, foreign_writes) =
         ours.ok_or_else(|| StoreError::Permanent("the partition has no row of progress".to_owned()))?;
     if epoch == claim.epoch && next_offset == batch.raw.first_offset {
@@ -204,7 +202,9 @@ async fn store_suspects(
     sorted: &mut Sorted,
 ) -> Result<(), StoreError> {
     sqlx::query(include_str!("sql/suspects_table.sql")).execute(&mut *tx).await?;
-    let mut open = vec![suspects];
+    let mut suspects = suspects.to_vec();
+    suspects.sort_unstable_by_key(|candidate| candidate.event.occurred_at);
+    let mut open = by_time(&suspects, rules.window);
     while let Some(part) = open.pop() {
         if sorted.refused.len() > rules.max_refused {
             return Err(too_many_refused(batch, sorted));
@@ -223,13 +223,26 @@ async fn store_suspects(
                     sorted.refused.insert(one.message, code);
                 } else {
                     let (first, second) = part.split_at(part.len() / 2);
-                    // The first half is next: events are stored in the order they came.
                     open.extend([second, first]);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Parts of suspects in order of time, none longer than two windows: what is looked up for a part is opened in all the
+/// chunks that any of it can be in, and a single old event would open them all for everyone.
+fn by_time<'a>(suspects: &'a [&'a Candidate], window: TimeDelta) -> Vec<&'a [&'a Candidate]> {
+    let mut parts = Vec::new();
+    let mut rest = suspects;
+    while let Some(first) = rest.first() {
+        let end = first.event.occurred_at + window * 2;
+        let (part, later) = rest.split_at(rest.partition_point(|candidate| candidate.event.occurred_at <= end));
+        parts.push(part);
+        rest = later;
+    }
+    parts
 }
 
 async fn decide(
@@ -269,10 +282,20 @@ async fn settle_repeats(
 ) -> Result<(), StoreError> {
     let mut open = Vec::new();
     for repeat in &batch.repeats {
-        if matches!(sorted.fates.get(&repeat.of), Some(Fate::Stored { .. })) {
-            sorted.fates.insert(repeat.candidate.message, Fate::Duplicate { conflict: repeat.conflict });
-        } else {
-            open.push(repeat);
+        let message = repeat.candidate.message;
+        match sorted.fates.get(&repeat.of) {
+            Some(Fate::Stored { .. }) => {
+                sorted.fates.insert(message, Fate::Duplicate { conflict: repeat.conflict });
+            }
+            // The same to the letter: the same answer.
+            Some(fate) if !repeat.conflict => {
+                let fate = *fate;
+                sorted.fates.insert(message, fate);
+                if let Some(code) = sorted.refused.get(&repeat.of).cloned() {
+                    sorted.refused.insert(message, code);
+                }
+            }
+            _ => open.push(repeat),
         }
     }
     while !open.is_empty() {
@@ -347,19 +370,18 @@ async fn dead_letters(
     Ok(())
 }
 
-/// Tells the home partitions of misrouted events that their windows miss something.
-async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch) -> Result<(), StoreError> {
-    if batch.foreign.is_empty() {
+/// Tells the home partitions of misrouted events that were stored that their windows miss something.
+async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates: &Fates) -> Result<(), StoreError> {
+    let stored = |message: &usize| matches!(fates.get(message), Some(Fate::Stored { .. }));
+    let homes = batch.foreign.iter().filter(|(message, _)| stored(message));
+    let streams: BTreeSet<String> = homes.map(|(_, partition)| claim.topology.stream_of(*partition)).collect();
+    if streams.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "UPDATE analytics.partition_offsets SET foreign_writes = foreign_writes + 1
-         WHERE stream = $1 AND partition = ANY($2)",
-    )
-    .bind(&claim.stream)
-    .bind(batch.foreign.iter().map(|partition| i32::from(*partition)).collect::<Vec<_>>())
-    .execute(tx)
-    .await?;
+    sqlx::query("UPDATE analytics.partition_offsets SET foreign_writes = foreign_writes + 1 WHERE stream = ANY($1)")
+        .bind(streams.into_iter().collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -388,7 +410,7 @@ async fn finish(
     let orgs = i32::try_from(ledger.orgs()).unwrap_or(i32::MAX);
     let occurred_from = stored.iter().map(|event| event.occurred_at).min();
     let occurred_to = stored.iter().map(|event| event.occurred_at).max();
-    let pending = Pending::of(stored.into_iter(), ledger, batch.published_to.timestamp_micros());
+    let pending = Pending::of(stored.into_iter(), ledger, batch.published_to.map(|at| at.timestamp_micros()));
     let aggregates = pending.pack().map_err(|error| StoreError::Permanent(error.to_string()))?;
     let last_message = batch.raw.messages.last().map(|message| Sha256::digest(&message.body).to_vec());
     let n = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::freshness::Freshness;
+use crate::domain::{freshness::Freshness, partition::Topology};
 
 /// An org and one of its models.
 pub type MarkerKey = (Uuid, Uuid);
@@ -33,11 +33,11 @@ impl Watermarks {
     }
 }
 
-pub async fn watermarks(conn: &mut PgConnection, stream: &str) -> Result<Watermarks, StoreError> {
+pub async fn watermarks(conn: &mut PgConnection, topology: &Topology) -> Result<Watermarks, StoreError> {
     let now = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *conn).await?;
     let rows: Vec<(i32, DateTime<Utc>)> =
-        sqlx::query_as("SELECT partition, watermark FROM analytics.partition_watermarks WHERE stream = $1")
-            .bind(stream)
+        sqlx::query_as("SELECT partition, watermark FROM analytics.partition_watermarks WHERE stream = ANY($1)")
+            .bind(topology.streams())
             .fetch_all(conn)
             .await?;
     let by_partition = rows.into_iter().filter_map(|(n, at)| Some((u16::try_from(n).ok()?, at))).collect();

@@ -77,16 +77,21 @@ pub async fn merge(
     Ok(Merged { merge, more, at })
 }
 
-/// Declares the partition complete up to the database's now. To be called only while it is caught up.
-pub async fn caught_up(conn: &mut PgConnection, partition: PartitionName<'_>) -> Result<(), StoreError> {
+/// Declares the partition complete up to a moment by the database's clock. Only true while it is caught up.
+pub async fn caught_up(
+    conn: &mut PgConnection,
+    partition: PartitionName<'_>,
+    up_to: DateTime<Utc>,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO analytics.partition_watermarks AS w (stream, partition, watermark)
-         SELECT $1, $2, clock_timestamp()
+         SELECT $1, $2, $3
          WHERE NOT EXISTS (SELECT FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2)
          ON CONFLICT (stream, partition) DO UPDATE SET watermark = greatest(w.watermark, excluded.watermark)",
     )
     .bind(partition.stream)
     .bind(i32::from(partition.partition))
+    .bind(up_to)
     .execute(conn)
     .await?;
     Ok(())

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         freshness::{Freshness, Thresholds},
         money::Cents,
-        partition::home_partition,
+        partition::Topology,
         query::{FreshnessReport, Granularity, ModelFreshness, Usage, UsagePoint, UsageQuery, UsageReport},
     },
 };
@@ -69,8 +69,7 @@ pub struct ReaderPlan {
     options: PgConnectOptions,
     connections: u32,
     statement_timeout: Duration,
-    stream: String,
-    partitions: u16,
+    topology: Topology,
     thresholds: Thresholds,
 }
 
@@ -89,8 +88,7 @@ impl ReaderPlan {
             options,
             connections: settings.query.connections,
             statement_timeout,
-            stream: settings.broker.stream.clone(),
-            partitions: settings.broker.partitions,
+            topology: settings.broker.topology(),
             thresholds: settings.freshness.thresholds(),
         })
     }
@@ -129,8 +127,8 @@ impl Reader {
             .bind(query.range.end)
             .bind(&query.models)
             .bind(query.by_model)
-            .bind(&self.plan.stream)
-            .bind(self.partition(query.org_id))
+            .bind(self.plan.topology.stream_of(self.home(query.org_id)))
+            .bind(i32::from(self.home(query.org_id)))
             .bind(row_limit())
             .fetch_all(&self.pool);
         let rows = self.in_time(rows).await?;
@@ -146,8 +144,8 @@ impl Reader {
         let rows = sqlx::query_as::<_, MarkerRow>(FRESHNESS)
             .bind(org_id)
             .bind(models)
-            .bind(&self.plan.stream)
-            .bind(self.partition(org_id))
+            .bind(self.plan.topology.stream_of(self.home(org_id)))
+            .bind(i32::from(self.home(org_id)))
             .bind(row_limit())
             .fetch_all(&self.pool);
         let rows = self.in_time(rows).await?;
@@ -169,8 +167,8 @@ impl Reader {
         if rows.len() > MAX_ROWS { Err(ReadError::TooLarge) } else { Ok(rows) }
     }
 
-    fn partition(&self, org_id: Uuid) -> i32 {
-        i32::from(home_partition(org_id, self.plan.partitions))
+    fn home(&self, org_id: Uuid) -> u16 {
+        self.plan.topology.home_of(org_id)
     }
 
     fn freshness_of(

@@ -127,6 +127,25 @@ async fn killing_the_service_at_random_moments_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
+async fn more_partitions_start_at_the_beginning_of_their_own_streams() {
+    let mut world = World::new(1).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = ["--events", "1000", "--orgs", "20", "--models", "2"];
+    let before = world.publish(&load).await;
+    settled(&mut conn, sent(&before)).await;
+    assert_eq!(service.terminate().await, Some(0));
+
+    world.set("ANALYTICS__BROKER__PARTITIONS", "3");
+    let service = world.serve().await;
+    let after = world.publish(&load).await;
+    settled(&mut conn, sent(&before) + sent(&after)).await;
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((ledger.received, ledger.stored), (2000, 2000));
+    assert_eq!(answered(&service, &after).await.0, 2000, "old and new events of the same orgs");
+}
+
+#[tokio::test]
 async fn a_drained_service_leaves_nothing_pending() {
     let world = World::new(1).await;
     let service = world.serve().await;

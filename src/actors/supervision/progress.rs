@@ -8,6 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How many times longer the silence after subscribing must be than any later one.
+const FIRST_SILENCE: u32 = 3;
+
 /// Shared by a partition's actors; cheap to clone. It outlives restarts.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Shared>);
@@ -16,6 +19,8 @@ pub struct Progress(Arc<Shared>);
 struct Shared {
     started: Instant,
     subscribed: AtomicBool,
+    /// Something came since the subscription began.
+    heard: AtomicBool,
     last_arrival_ms: AtomicU64,
     received_offset: AtomicI64,
     committed_offset: AtomicI64,
@@ -26,6 +31,7 @@ impl Default for Progress {
         Self(Arc::new(Shared {
             started: Instant::now(),
             subscribed: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             last_arrival_ms: AtomicU64::new(0),
             received_offset: AtomicI64::new(0),
             committed_offset: AtomicI64::new(0),
@@ -37,11 +43,13 @@ impl Progress {
     pub fn subscribed(&self, lives: bool) {
         // A new subscription has to be silent for a while before silence means that there is nothing.
         self.0.last_arrival_ms.store(self.elapsed_ms(), Relaxed);
+        self.0.heard.store(false, Relaxed);
         self.0.subscribed.store(lives, Relaxed);
     }
 
     /// Messages came; the next offset after them.
     pub fn received(&self, next_offset: i64) {
+        self.0.heard.store(true, Relaxed);
         self.0.last_arrival_ms.store(self.elapsed_ms(), Relaxed);
         self.0.received_offset.store(next_offset, Relaxed);
     }
@@ -61,8 +69,10 @@ impl Progress {
         self.0.committed_offset.load(Relaxed)
     }
 
-    /// The subscription lives, nothing has come for `quiet`, and nothing that came is uncommitted.
+    /// The subscription lives, nothing has come for `quiet`, and nothing that came is uncommitted. Where nothing has
+    /// come at all yet the silence must last longer: the broker may still be looking for where to begin.
     pub fn caught_up(&self, quiet: Duration) -> bool {
+        let quiet = if self.0.heard.load(Relaxed) { quiet } else { quiet * FIRST_SILENCE };
         let silent_ms = self.elapsed_ms().saturating_sub(self.0.last_arrival_ms.load(Relaxed));
         self.0.subscribed.load(Relaxed)
             && u128::from(silent_ms) >= quiet.as_millis()

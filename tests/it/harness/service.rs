@@ -24,6 +24,21 @@ pub struct Service {
 impl Service {
     /// Starts the service on free ports and waits until it is ready.
     pub async fn start(world: &World) -> Self {
+        let service = Self::launch(world);
+        eventually("the service is ready", async || (service.readiness().await?.0 == StatusCode::OK).then_some(()))
+            .await;
+        service
+    }
+
+    /// What `/readyz` says, once it says anything.
+    pub async fn readiness(&self) -> Option<(StatusCode, Value)> {
+        let answer = self.client.get(format!("http://{}/readyz", self.ops)).send().await.ok()?;
+        let status = answer.status();
+        Some((status, answer.json().await.ok()?))
+    }
+
+    /// Starts the service on free ports.
+    pub fn launch(world: &World) -> Self {
         let (api, ops) = (free_address(), free_address());
         let log = if std::env::var_os("IT_LOG").is_some() { Stdio::inherit() } else { Stdio::null() };
         let child = world
@@ -34,13 +49,7 @@ impl Service {
             .spawn()
             .unwrap();
         let client = reqwest::Client::new();
-        let service = Self { child, api, ops, client, auth: world.settings.auth.clone() };
-        eventually("the service is ready", async || {
-            let answer = service.client.get(format!("http://{ops}/readyz")).send().await.ok()?;
-            (answer.status() == StatusCode::OK).then_some(())
-        })
-        .await;
-        service
+        Self { child, api, ops, client, auth: world.settings.auth.clone() }
     }
 
     /// Ends the process as a power cut would.

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use analytics_service::{
     broker,
-    config::{Secret, Settings},
+    config::{self, Secret, Settings},
+    domain::partition::Topology,
     store,
 };
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
@@ -17,6 +18,8 @@ pub struct World {
     /// What the service of this world is started with, as variables.
     pub variables: BTreeMap<String, String>,
     pub settings: Settings,
+    /// Where the streams are, whatever the settings were changed to.
+    broker: config::Broker,
     database: String,
     /// The server's first database, from where this world's is dropped.
     admin_url: Secret,
@@ -40,11 +43,18 @@ impl World {
         // A stream that many tests make must not keep a large segment file.
         variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());
         let settings = settings_of(&variables);
-        let world = Self { variables, settings, database: name, admin_url };
+        let broker = settings.broker.clone();
+        let world = Self { variables, settings, broker, database: name, admin_url };
         let mut owner = world.connect_as_owner().await;
         let role = store::user_of(&world.settings.database.url).unwrap();
         store::schema::up(&mut owner, &role).await.unwrap();
         world
+    }
+
+    /// Changes a setting of what is started next.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.variables.insert(key.to_owned(), value.to_owned());
+        self.settings = settings_of(&self.variables);
     }
 
     pub async fn connect(&self) -> PgConnection {
@@ -77,11 +87,11 @@ impl World {
     }
 
     async fn clean(&self) {
-        let broker = &self.settings.broker;
+        let broker = &self.broker;
         if let Ok(connection) = broker::connect(broker, "tests").await {
-            for partition in 0..broker.partitions {
-                let stream =
-                    analytics_service::domain::partition::stream_name(&broker.stream, partition, broker.partitions);
+            let topologies = [1, self.settings.broker.partitions.max(broker.partitions)]
+                .map(|partitions| Topology { base: broker.stream.clone(), partitions });
+            for stream in topologies.iter().flat_map(Topology::streams) {
                 if let Ok(channel) = connection.create_channel().await {
                     let _ = channel.queue_delete(stream.into(), QueueDeleteOptions::default()).await;
                 }
