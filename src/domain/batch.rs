@@ -76,6 +76,13 @@ pub struct Batch {
     pub published_to: Option<DateTime<Utc>>,
 }
 
+impl Batch {
+    /// Every event, whatever it was taken for.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.fresh.iter().chain(&self.suspects).chain(self.repeats.iter().map(|repeat| &repeat.candidate))
+    }
+}
+
 impl RawBatch {
     /// One behind the last message.
     pub fn next_offset(&self) -> i64 {

@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, PgConnection, postgres::types::PgInterval};
+use sqlx::{Connection, PgConnection};
 
-use super::{StoreError, partitions::Claim, rows};
+use super::{StoreError, dead_letters, known, partitions::Claim, rows};
 use crate::domain::{
     batch::{Batch, Candidate},
     ledger::{Counts, Fate, Ledger},
     rollup::Pending,
 };
 
-/// Bytes of a dead letter's payload that are kept.
-const KEPT_PAYLOAD_BYTES: usize = 64 * 1024;
+const UNIQUE_VIOLATION: &str = "23505";
 
 /// What a commit did, or had done already.
 #[derive(Clone, Debug)]
@@ -61,19 +60,15 @@ pub async fn commit(
         Lock::CommittedBefore(committed) => return Ok(committed),
     };
     let mut sorted = Sorted::default();
-    let complete = foreign_writes == batch.window_version;
-    if !(complete && copy_fresh(&mut tx, batch, &mut sorted).await?) {
-        // The window was wrong or incomplete: the database decides about every event.
-        let all: Vec<&Candidate> = batch.fresh.iter().chain(&batch.suspects).collect();
-        store_suspects(&mut tx, batch, &all, rules, &mut sorted).await?;
-    } else if !batch.suspects.is_empty() {
-        store_suspects(&mut tx, batch, &batch.suspects.iter().collect::<Vec<_>>(), rules, &mut sorted).await?;
+    let (mut sure, mut unsure): (Vec<&Candidate>, Vec<&Candidate>) =
+        (batch.fresh.iter().collect(), batch.suspects.iter().collect());
+    if foreign_writes != batch.window_version {
+        // The window missed something: nothing is certain.
+        unsure.append(&mut sure);
     }
+    store(&mut tx, batch, sure, &unsure, rules, &mut sorted).await?;
     settle_repeats(&mut tx, batch, rules, &mut sorted).await?;
-    if sorted.refused.len() > rules.max_refused {
-        return Err(too_many_refused(batch, &sorted));
-    }
-    dead_letters(&mut tx, claim, batch, &sorted.refused).await?;
+    dead_letters::keep(&mut tx, claim, batch, &sorted.refused).await?;
     note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
     let (counts, completed_at) = finish(&mut tx, claim, batch, rules, &sorted).await?;
     tx.commit().await?;
@@ -163,113 +158,79 @@ impl LedgerRow {
     }
 }
 
-/// The quick path. False when the database found an event known or refused one: nothing was stored then.
-async fn copy_fresh(tx: &mut PgConnection, batch: &Batch, sorted: &mut Sorted) -> Result<bool, StoreError> {
-    if batch.fresh.is_empty() {
-        return Ok(true);
-    }
-    let mut savepoint = tx.begin().await?;
-    let rows = rows::encode(batch.fresh.iter(), batch.raw.id, false);
-    match copy(&mut savepoint, "analytics.usage_events", rows::COLUMNS, &rows).await {
-        Ok(stored) if stored == batch.fresh.len() as u64 => savepoint.commit().await?,
-        Ok(stored) => {
-            return Err(StoreError::Permanent(format!("{stored} of {} events were stored", batch.fresh.len())));
-        }
-        Err(error) if data_error(&error).is_some() => {
-            savepoint.rollback().await?;
-            return Ok(false);
-        }
-        Err(error) => return Err(error.into()),
-    }
-    sorted.fates.extend(batch.fresh.iter().map(|c| (c.message, Fate::Stored { late: c.late })));
-    Ok(true)
-}
-
-async fn copy(conn: &mut PgConnection, table: &str, columns: &str, rows: &[u8]) -> Result<u64, sqlx::Error> {
-    // Names are constants of this module; sqlx asks to be told that they are no input.
-    let statement = format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)");
-    let mut copy = conn.copy_in_raw(&statement).await?;
-    copy.send(rows).await?;
-    copy.finish().await
-}
-
-/// Lets the database decide, and finds what it refuses by halving.
-async fn store_suspects(
+/// Stores the sure ones, and of the others those that are not known yet: by one COPY when all is as expected.
+async fn store<'a>(
     tx: &mut PgConnection,
     batch: &Batch,
-    suspects: &[&Candidate],
+    sure: Vec<&'a Candidate>,
+    unsure: &[&'a Candidate],
     rules: &CommitRules,
     sorted: &mut Sorted,
 ) -> Result<(), StoreError> {
-    sqlx::query(include_str!("sql/suspects_table.sql")).execute(&mut *tx).await?;
-    let mut suspects = suspects.to_vec();
-    suspects.sort_unstable_by_key(|candidate| candidate.event.occurred_at);
-    let mut open = by_time(&suspects, rules.window);
+    let mut new = sure;
+    new.extend(only_new(tx, unsure, rules, sorted).await?);
+    if copy(tx, batch, &new, sorted).await?.is_none() {
+        return Ok(());
+    }
+    // The window was wrong about an event, or the database refuses one: ask about all, then find it by halving.
+    let new = only_new(tx, &new, rules, sorted).await?;
+    let mut open = vec![new.as_slice()];
     while let Some(part) = open.pop() {
-        if sorted.refused.len() > rules.max_refused {
-            return Err(too_many_refused(batch, sorted));
-        }
-        let mut savepoint = tx.begin().await?;
-        match decide(&mut savepoint, batch, part, rules).await {
-            Ok(fates) => {
-                savepoint.commit().await?;
-                sorted.fates.extend(fates);
+        let Some(code) = copy(tx, batch, part, sorted).await? else { continue };
+        match part {
+            [one] if code == UNIQUE_VIOLATION => {
+                sorted.fates.insert(one.message, Fate::Duplicate { conflict: false });
             }
-            Err(error) => {
-                let Some(code) = data_error(&error) else { return Err(error.into()) };
-                savepoint.rollback().await?;
-                if let [one] = part {
-                    sorted.fates.insert(one.message, Fate::Rejected);
-                    sorted.refused.insert(one.message, code);
-                } else {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    open.extend([second, first]);
+            [one] => {
+                sorted.fates.insert(one.message, Fate::Rejected);
+                sorted.refused.insert(one.message, code);
+                if sorted.refused.len() > rules.max_refused {
+                    return Err(too_many_refused(batch, sorted));
                 }
+            }
+            _ => {
+                let (first, second) = part.split_at(part.len() / 2);
+                open.extend([second, first]);
             }
         }
     }
     Ok(())
 }
 
-/// Parts of suspects in order of time, none longer than two windows: what is looked up for a part is opened in all the
-/// chunks that any of it can be in, and a single old event would open them all for everyone.
-fn by_time<'a>(suspects: &'a [&'a Candidate], window: TimeDelta) -> Vec<&'a [&'a Candidate]> {
-    let mut parts = Vec::new();
-    let mut rest = suspects;
-    while let Some(first) = rest.first() {
-        let end = first.event.occurred_at + window * 2;
-        let (part, later) = rest.split_at(rest.partition_point(|candidate| candidate.event.occurred_at <= end));
-        parts.push(part);
-        rest = later;
-    }
-    parts
+/// Notes those that are known as duplicates and gives the others.
+async fn only_new<'a>(
+    tx: &mut PgConnection,
+    unsure: &[&'a Candidate],
+    rules: &CommitRules,
+    sorted: &mut Sorted,
+) -> Result<Vec<&'a Candidate>, StoreError> {
+    let known = known::look_up(tx, unsure, rules.window).await?;
+    sorted.fates.extend(known.iter().map(|(message, known)| (*message, Fate::Duplicate { conflict: known.conflict })));
+    Ok(unsure.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect())
 }
 
-async fn decide(
-    conn: &mut PgConnection,
+/// Stores events, all or none. None were where an SQLSTATE comes back: the one that their data is to blame for.
+async fn copy(
+    tx: &mut PgConnection,
     batch: &Batch,
-    suspects: &[&Candidate],
-    rules: &CommitRules,
-) -> Result<Fates, sqlx::Error> {
-    let times = || suspects.iter().map(|candidate| candidate.event.occurred_at);
-    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(Fates::new()) };
-    let rows = rows::encode(suspects.iter().copied(), batch.raw.id, true);
-    copy(conn, "pg_temp.suspects", &format!("ordinal, {}", rows::COLUMNS), &rows).await?;
-    let window = PgInterval { months: 0, days: 0, microseconds: rules.window.num_microseconds().unwrap_or(i64::MAX) };
-    let decided: Vec<(i32, bool, bool)> = sqlx::query_as(include_str!("sql/suspects.sql"))
-        .bind(window)
-        .bind(first - rules.window)
-        .bind(last + rules.window)
-        .fetch_all(&mut *conn)
-        .await?;
-    // Truncating would make a new file each time; the end of the transaction does it once.
-    sqlx::query("DELETE FROM pg_temp.suspects").execute(conn).await?;
-    let fates = decided.into_iter().filter_map(|(ordinal, stored, conflict)| {
-        let candidate = suspects.get(usize::try_from(ordinal).ok()?)?;
-        let fate = if stored { Fate::Stored { late: candidate.late } } else { Fate::Duplicate { conflict } };
-        Some((candidate.message, fate))
-    });
-    Ok(fates.collect())
+    events: &[&Candidate],
+    sorted: &mut Sorted,
+) -> Result<Option<String>, StoreError> {
+    if events.is_empty() {
+        return Ok(None);
+    }
+    let mut savepoint = tx.begin().await?;
+    match rows::copy(&mut savepoint, events, batch.raw.id).await {
+        Ok(stored) if stored == events.len() as u64 => savepoint.commit().await?,
+        Ok(stored) => return Err(StoreError::Permanent(format!("{stored} of {} events were stored", events.len()))),
+        Err(error) => {
+            let Some(code) = data_error(&error) else { return Err(error.into()) };
+            savepoint.rollback().await?;
+            return Ok(Some(code));
+        }
+    }
+    sorted.fates.extend(events.iter().map(|c| (c.message, Fate::Stored { late: c.late })));
+    Ok(None)
 }
 
 /// A repeat of what this batch stored is a duplicate. Where the first one was not stored, because it was known or
@@ -302,7 +263,7 @@ async fn settle_repeats(
         let mut firsts = BTreeSet::new();
         let (round, later) = open.into_iter().partition::<Vec<_>, _>(|repeat| firsts.insert(repeat.of));
         let round: Vec<&Candidate> = round.into_iter().map(|repeat| &repeat.candidate).collect();
-        store_suspects(tx, batch, &round, rules, sorted).await?;
+        store(tx, batch, Vec::new(), &round, rules, sorted).await?;
         open = later;
     }
     Ok(())
@@ -322,52 +283,6 @@ fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
 fn data_error(error: &sqlx::Error) -> Option<String> {
     let code = error.as_database_error()?.code()?;
     (code.starts_with("22") || code.starts_with("23")).then(|| code.into_owned())
-}
-
-async fn dead_letters(
-    tx: &mut PgConnection,
-    claim: &Claim,
-    batch: &Batch,
-    refused: &BTreeMap<usize, String>,
-) -> Result<(), StoreError> {
-    let candidates = batch.fresh.iter().chain(&batch.suspects).chain(batch.repeats.iter().map(|r| &r.candidate));
-    let orgs: BTreeMap<usize, _> =
-        candidates.filter(|c| refused.contains_key(&c.message)).map(|c| (c.message, c.event.org_id)).collect();
-    let by_rule = batch.rejects.iter().map(|reject| {
-        let reasons = reject.rejection.reasons.iter().map(ToString::to_string).collect::<Vec<_>>();
-        (reject.message, reject.rejection.org_id, reasons)
-    });
-    let by_database = refused.iter().map(|(message, code)| {
-        (*message, orgs.get(message).copied(), vec![format!("event: refused by the database, SQLSTATE {code}")])
-    });
-    let (mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut payloads, mut lengths, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
-    for (message, org_id, why) in by_rule.chain(by_database) {
-        let message = &batch.raw.messages[message];
-        offsets.push(message.offset);
-        org_ids.push(org_id);
-        reasons.push(serde_json::to_string(&why).map_err(|error| StoreError::Permanent(error.to_string()))?);
-        payloads.push(&message.body[..message.body.len().min(KEPT_PAYLOAD_BYTES)]);
-        lengths.push(i64::try_from(message.body.len()).unwrap_or(i64::MAX));
-        hashes.push(Sha256::digest(&message.body).to_vec());
-    }
-    if offsets.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(include_str!("sql/dead_letters.sql"))
-        .bind(&claim.stream)
-        .bind(claim.incarnation)
-        .bind(i32::from(claim.partition))
-        .bind(batch.raw.id)
-        .bind(offsets)
-        .bind(org_ids)
-        .bind(reasons)
-        .bind(payloads)
-        .bind(lengths)
-        .bind(hashes)
-        .execute(tx)
-        .await?;
-    Ok(())
 }
 
 /// Tells the home partitions of misrouted events that were stored that their windows miss something.
@@ -396,9 +311,8 @@ async fn finish(
     for reject in &batch.rejects {
         ledger.count(reject.rejection.org_id, Fate::Rejected);
     }
-    let candidates = || batch.fresh.iter().chain(&batch.suspects).chain(batch.repeats.iter().map(|r| &r.candidate));
     let mut stored = Vec::with_capacity(batch.fresh.len());
-    for candidate in candidates() {
+    for candidate in batch.candidates() {
         let fate = sorted.fates.get(&candidate.message);
         let fate = *fate.ok_or_else(|| StoreError::Permanent("an event was left undecided".to_owned()))?;
         ledger.count(Some(candidate.event.org_id), fate);

@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod commit;
+mod dead_letters;
 pub mod freshness;
+mod known;
 pub mod merge;
 pub mod partitions;
 pub mod read;

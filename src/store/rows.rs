@@ -1,11 +1,12 @@
 //! Events as rows of a binary COPY (PostgreSQL's documentation, "COPY", section "Binary Format").
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::{batch::Candidate, event::Event, money::Cents};
 
-/// Columns in the order that [`encode`] writes them.
-pub const COLUMNS: &str = "occurred_at, org_id, event_id, model_id, batch_id, latency_ms, input_tokens, output_tokens, \
+/// Columns in the order that [`row`] writes them.
+const COLUMNS: &str = "occurred_at, org_id, event_id, model_id, batch_id, latency_ms, input_tokens, output_tokens, \
     status, cost_cents, actor_id, client_id, error_code, metadata";
 const COLUMN_COUNT: i16 = 14;
 
@@ -18,17 +19,20 @@ const ROW_BYTES: usize = 256;
 const JSONB_VERSION: u8 = 1;
 const NULL: i32 = -1;
 
-/// Rows of `usage_events`; with `ordinals` each starts with its number in the list, as the suspects' table has it.
-pub fn encode<'a>(candidates: impl ExactSizeIterator<Item = &'a Candidate>, batch_id: Uuid, ordinals: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(candidates.len() * ROW_BYTES);
+/// Stores events and gives their number.
+pub async fn copy(conn: &mut PgConnection, events: &[&Candidate], batch_id: Uuid) -> Result<u64, sqlx::Error> {
+    let statement = format!("COPY analytics.usage_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
+    let mut copy = conn.copy_in_raw(&statement).await?;
+    copy.send(encode(events, batch_id)).await?;
+    copy.finish().await
+}
+
+fn encode(events: &[&Candidate], batch_id: Uuid) -> Vec<u8> {
+    let mut out = Vec::with_capacity(events.len() * ROW_BYTES);
     out.extend_from_slice(SIGNATURE);
     out.extend_from_slice(&[0; 8]);
-    for (ordinal, candidate) in (0_i32..).zip(candidates) {
-        let columns = if ordinals { COLUMN_COUNT + 1 } else { COLUMN_COUNT };
-        out.extend_from_slice(&columns.to_be_bytes());
-        if ordinals {
-            field(&mut out, &ordinal.to_be_bytes());
-        }
+    for candidate in events {
+        out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
         row(&mut out, &candidate.event, batch_id);
     }
     out.extend_from_slice(&(-1_i16).to_be_bytes());

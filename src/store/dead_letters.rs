@@ -1,0 +1,57 @@
+//! Dead letters: rejected messages, kept with their reasons.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use super::{StoreError, partitions::Claim};
+use crate::domain::batch::Batch;
+
+/// Bytes of a dead letter's payload that are kept.
+const KEPT_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// Keeps a batch's rejects, and the events that the database refused (SQLSTATE by the index of the message).
+pub async fn keep(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    batch: &Batch,
+    refused: &BTreeMap<usize, String>,
+) -> Result<(), StoreError> {
+    let orgs: BTreeMap<usize, _> = batch.candidates().map(|c| (c.message, c.event.org_id)).collect();
+    let by_rule = batch.rejects.iter().map(|reject| {
+        let reasons = reject.rejection.reasons.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (reject.message, reject.rejection.org_id, reasons)
+    });
+    let by_database = refused.iter().map(|(message, code)| {
+        (*message, orgs.get(message).copied(), vec![format!("event: refused by the database, SQLSTATE {code}")])
+    });
+    let (mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut payloads, mut lengths, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    for (message, org_id, why) in by_rule.chain(by_database) {
+        let message = &batch.raw.messages[message];
+        offsets.push(message.offset);
+        org_ids.push(org_id);
+        reasons.push(serde_json::to_string(&why).map_err(|error| StoreError::Permanent(error.to_string()))?);
+        payloads.push(&message.body[..message.body.len().min(KEPT_PAYLOAD_BYTES)]);
+        lengths.push(i64::try_from(message.body.len()).unwrap_or(i64::MAX));
+        hashes.push(Sha256::digest(&message.body).to_vec());
+    }
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(include_str!("sql/dead_letters.sql"))
+        .bind(&claim.stream)
+        .bind(claim.incarnation)
+        .bind(i32::from(claim.partition))
+        .bind(batch.raw.id)
+        .bind(offsets)
+        .bind(org_ids)
+        .bind(reasons)
+        .bind(payloads)
+        .bind(lengths)
+        .bind(hashes)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
