@@ -71,7 +71,7 @@ pub async fn merge(
     add(&mut tx, "daily_rollups", &merge.daily, day_start, at).await?;
     add_ledger(&mut tx, &merge.ledger).await?;
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
-        raise_watermark(&mut tx, partition, published_to).await?;
+        raise_watermark(&mut tx, partition, published_to, false).await?;
     }
     tx.commit().await?;
     Ok(Merged { merge, more, at })
@@ -83,34 +83,26 @@ pub async fn caught_up(
     partition: PartitionName<'_>,
     up_to: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO analytics.partition_watermarks AS w (stream, partition, watermark)
-         SELECT $1, $2, $3
-         WHERE NOT EXISTS (SELECT FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2)
-         ON CONFLICT (stream, partition) DO UPDATE SET watermark = greatest(w.watermark, excluded.watermark)",
-    )
-    .bind(partition.stream)
-    .bind(i32::from(partition.partition))
-    .bind(up_to)
-    .execute(conn)
-    .await?;
-    Ok(())
+    raise_watermark(conn, partition, up_to, true).await
 }
 
+/// Moves the watermark, if that is forward, to at most the database's now: a producer's clock may be wrong.
 async fn raise_watermark(
     conn: &mut PgConnection,
     name: PartitionName<'_>,
     to: DateTime<Utc>,
+    only_if_caught_up: bool,
 ) -> Result<(), StoreError> {
-    // A producer's clock may be ahead or go back: the watermark is at most now and never falls.
     sqlx::query(
         "INSERT INTO analytics.partition_watermarks AS w (stream, partition, watermark)
-         VALUES ($1, $2, least($3, clock_timestamp()))
+         SELECT $1, $2, least($3, clock_timestamp())
+         WHERE NOT ($4 AND EXISTS (SELECT FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2))
          ON CONFLICT (stream, partition) DO UPDATE SET watermark = greatest(w.watermark, excluded.watermark)",
     )
     .bind(name.stream)
     .bind(i32::from(name.partition))
     .bind(to)
+    .bind(only_if_caught_up)
     .execute(conn)
     .await?;
     Ok(())
