@@ -62,7 +62,7 @@ async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending()
     let published = desk.claim.now;
     let batch = desk.batch([body(&event(1, 1, published))]);
     desk.commit(&batch).await.unwrap();
-    let now = published + TimeDelta::seconds(1);
+    let now = published + TimeDelta::milliseconds(1);
     caught_up(&mut desk.conn, name, now).await.unwrap();
     assert_eq!(watermark(&mut desk).await, None, "a committed batch is not merged yet");
     merge(&mut desk.conn, name, 10).await.unwrap();
