@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
 /// Invocations, input tokens, output tokens and cost of one org.
@@ -54,27 +54,17 @@ impl Totals {
         .await
     }
 
-    pub async fn hourly(conn: &mut PgConnection) -> BTreeMap<Uuid, Self> {
-        Self::read(
-            conn,
+    /// Of `hourly_rollups` or `daily_rollups`.
+    pub async fn rolled_up(conn: &mut PgConnection, table: &str) -> BTreeMap<Uuid, Self> {
+        let statement = format!(
             "SELECT org_id, sum(successes + errors + timeouts + throttled)::bigint, sum(input_tokens)::bigint,
                     sum(output_tokens)::bigint, sum(cost_cents)
-             FROM analytics.hourly_rollups GROUP BY org_id",
-        )
-        .await
+             FROM analytics.{table} GROUP BY org_id"
+        );
+        Self::read(conn, AssertSqlSafe(statement)).await
     }
 
-    pub async fn daily(conn: &mut PgConnection) -> BTreeMap<Uuid, Self> {
-        Self::read(
-            conn,
-            "SELECT org_id, sum(successes + errors + timeouts + throttled)::bigint, sum(input_tokens)::bigint,
-                    sum(output_tokens)::bigint, sum(cost_cents)
-             FROM analytics.daily_rollups GROUP BY org_id",
-        )
-        .await
-    }
-
-    async fn read(conn: &mut PgConnection, statement: &'static str) -> BTreeMap<Uuid, Self> {
+    async fn read(conn: &mut PgConnection, statement: impl SqlSafeStr) -> BTreeMap<Uuid, Self> {
         let rows: Vec<(Uuid, i64, i64, i64, Decimal)> = sqlx::query_as(statement).fetch_all(conn).await.unwrap();
         let totals = |(org, invocations, input_tokens, output_tokens, cost)| {
             (org, Self { invocations, input_tokens, output_tokens, cost })
@@ -153,8 +143,8 @@ pub fn decimal(number: &Value) -> Decimal {
 pub async fn assert_exact(conn: &mut PgConnection, report: &Value) -> LedgerSums {
     let published = Totals::published(report);
     assert_eq!(Totals::raw(conn).await, published, "raw events are what was published");
-    assert_eq!(Totals::hourly(conn).await, published, "hourly rollups are what was published");
-    assert_eq!(Totals::daily(conn).await, published, "daily rollups are what was published");
+    assert_eq!(Totals::rolled_up(conn, "hourly_rollups").await, published, "hourly rollups are what was published");
+    assert_eq!(Totals::rolled_up(conn, "daily_rollups").await, published, "daily rollups are what was published");
     let batches = LedgerSums::of_batches(conn).await;
     assert_eq!(batches, LedgerSums::of_hours(conn).await, "the ledger's hours are the sum of its batches");
     assert_eq!(batches.received, batches.stored + batches.duplicates + batches.rejected);
