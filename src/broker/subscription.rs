@@ -10,10 +10,7 @@ use lapin::{
 };
 
 use super::{BrokerError, close, connect, topology, within};
-use crate::{
-    config::Broker,
-    domain::{batch::Message, partition::stream_name},
-};
+use crate::{config::Broker, domain::batch::Message};
 
 /// Deliveries that one acknowledgement covers at most.
 const ACK_EVERY: u64 = 500;
@@ -67,7 +64,7 @@ impl Subscription {
         let mut arguments = FieldTable::default();
         // A number is an offset; a numeric string would not be.
         arguments.insert("x-stream-offset".into(), AMQPValue::LongLongInt(from_offset));
-        let stream = stream_name(&broker.stream, partition, broker.partitions);
+        let stream = broker.topology().stream_of(partition);
         let consume =
             channel.basic_consume(stream.into(), "analytics".into(), BasicConsumeOptions::default(), arguments);
         let consumer = within(timeout, consume).await?;

@@ -8,7 +8,7 @@ use lapin::{
 };
 
 use super::{BrokerError, within};
-use crate::{config::Broker, domain::partition::stream_name};
+use crate::config::Broker;
 
 /// Largest segment file of a stream. Retention drops whole segments, so a smaller stream gets smaller ones.
 const MAX_SEGMENT_BYTES: i64 = 500_000_000;
@@ -36,7 +36,7 @@ pub async fn declare(connection: &Connection, broker: &Broker) -> Result<(), Bro
 /// # Errors
 /// As of [`declare`].
 pub async fn declare_stream(connection: &Connection, broker: &Broker, partition: u16) -> Result<(), BrokerError> {
-    let name = stream_name(&broker.stream, partition, broker.partitions);
+    let name = broker.topology().stream_of(partition);
     let name = name.as_str();
     let timeout = broker.connect_timeout();
     // A channel of its own: a refused declare closes it.
@@ -62,7 +62,7 @@ async fn declare_super_stream(connection: &Connection, broker: &Broker) -> Resul
     }
     let channel = within(timeout, connection.create_channel()).await?;
     for partition in 0..broker.partitions {
-        let stream = stream_name(name, partition, broker.partitions);
+        let stream = broker.topology().stream_of(partition);
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-partition-order".into(), AMQPValue::LongLongInt(i64::from(partition)));
         let (key, options) = (partition.to_string().into(), QueueBindOptions::default());
