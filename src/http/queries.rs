@@ -40,11 +40,6 @@ impl Queries {
         self.0.actors.write().unwrap_or_else(PoisonError::into_inner).insert(k, mailboxes);
     }
 
-    /// Takes the actor in place `k` out of the turns.
-    pub fn remove(&self, k: usize) {
-        self.0.actors.write().unwrap_or_else(PoisonError::into_inner).remove(&k);
-    }
-
     /// Asks the next actor that lives, and waits for its answer.
     pub(super) async fn ask<Q, T>(&self, question: Q, within: Duration) -> Result<T, Problem>
     where

@@ -167,12 +167,6 @@ impl Metrics {
         self.partition_next_offset.get_or_create(&OfPartition { partition }).set(offset);
     }
 
-    /// This process no longer works the partition: another one reports its gauges.
-    pub fn partition_released(&self, partition: u16) {
-        self.partition_lag.remove(&OfPartition { partition });
-        self.partition_next_offset.remove(&OfPartition { partition });
-    }
-
     pub fn actor_restarted(&self, actor: &str) {
         self.actor_restarts.get_or_create(&OfActor { actor: actor.to_owned() }).inc();
     }

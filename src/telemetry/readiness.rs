@@ -121,11 +121,6 @@ impl Readiness {
         }
     }
 
-    /// A component is gone for good, such as a partition that another process took.
-    pub fn forget(&self, name: &str) {
-        self.write().components.remove(name);
-    }
-
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.read();
         let components: Vec<Component> = inner
