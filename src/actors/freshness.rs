@@ -12,17 +12,19 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::{
     actors::consumer::Drain,
     cache::FreshnessCache,
     config::{self, Settings},
     domain::{
-        freshness::{Freshness as Judgement, FreshnessStatus},
-        partition::home_partition,
+        freshness::{Freshness as Judgement, FreshnessStatus, Thresholds},
+        partition::Topology,
+        query::ModelFreshness,
     },
     store::{
-        self, StoreError,
+        self, Session, StoreError,
         freshness::{Marker, MarkerKey, Watermarks},
     },
     telemetry::{
@@ -35,7 +37,8 @@ use crate::{
 const REPUBLISH_PER_TTL: u64 = 3;
 
 pub struct Freshness {
-    desk: Option<Desk>,
+    /// Absent while a write is under way.
+    desk: Option<(Session, Desk)>,
     settings: config::Freshness,
     /// Merged but not recorded yet.
     open: BTreeMap<MarkerKey, Marker>,
@@ -56,32 +59,32 @@ pub struct FreshnessParts {
 impl Freshness {
     pub fn new(parts: FreshnessParts) -> Self {
         let republish = Duration::from_millis(parts.settings.cache.ttl_seconds * 1000 / REPUBLISH_PER_TTL);
+        let settings = parts.settings.freshness;
+        let desk = Desk {
+            settings: parts.settings.clone(),
+            metrics: parts.metrics,
+            republish,
+            recovered: false,
+            cache: None,
+            published_all: None,
+            published_statuses: BTreeMap::new(),
+        };
         Self {
-            settings: parts.settings.freshness,
+            settings,
             open: BTreeMap::new(),
             readiness: parts.readiness,
             draining: false,
             alive: parts.alive,
-            desk: Some(Desk {
-                settings: parts.settings,
-                metrics: parts.metrics,
-                republish,
-                conn: None,
-                recovered: false,
-                cache: None,
-                published_all: None,
-                published_statuses: BTreeMap::new(),
-            }),
+            desk: Some((Session::new(parts.settings.database.clone()), desk)),
         }
     }
 
     fn record(&mut self, ctx: &mut Context<Self>) {
-        // Absent while a write is under way.
-        let Some(mut desk) = self.desk.take() else { return };
+        let Some((mut session, mut desk)) = self.desk.take() else { return };
         let open = std::mem::take(&mut self.open);
         let work = async move {
-            let outcome = desk.record(&open).await;
-            (desk, open, outcome)
+            let outcome = desk.record(&mut session, &open).await;
+            ((session, desk), open, outcome)
         };
         ctx.spawn(work.into_actor(self).map(|(desk, open, outcome), actor, ctx| {
             actor.desk = Some(desk);
@@ -162,7 +165,6 @@ struct Desk {
     settings: Settings,
     metrics: Metrics,
     republish: Duration,
-    conn: Option<PgConnection>,
     recovered: bool,
     cache: Option<FreshnessCache>,
     published_all: Option<Instant>,
@@ -171,19 +173,13 @@ struct Desk {
 }
 
 impl Desk {
-    async fn record(&mut self, open: &BTreeMap<MarkerKey, Marker>) -> Outcome {
-        let timeout = self.settings.database.write_timeout();
-        let recorded = match tokio::time::timeout(timeout, self.record_in_database(open)).await {
-            Ok(recorded) => recorded,
-            Err(_) => Err(StoreError::Timeout(timeout)),
-        };
-        match recorded {
-            Ok(markers) => {
-                let cache = if markers.is_empty() { None } else { self.publish(&markers).await };
+    async fn record(&mut self, session: &mut Session, open: &BTreeMap<MarkerKey, Marker>) -> Outcome {
+        match session.run(async |conn| self.record_in_database(conn, open).await).await {
+            Ok(due) => {
+                let cache = if due.markers.is_empty() { None } else { Some(self.publish(&due).await) };
                 Outcome { database: Ok(()), cache }
             }
             Err(error) => {
-                self.conn = None;
                 tracing::warn!(%error, "freshness markers wait for the database");
                 Outcome { database: Err(error.to_string()), cache: None }
             }
@@ -193,12 +189,9 @@ impl Desk {
     /// Returns the markers to publish: those that changed, or all when their time has come.
     async fn record_in_database(
         &mut self,
+        conn: &mut PgConnection,
         open: &BTreeMap<MarkerKey, Marker>,
-    ) -> Result<Vec<(MarkerKey, Judgement)>, StoreError> {
-        let conn = match &mut self.conn {
-            Some(conn) => conn,
-            none => none.insert(store::connect_writer(&self.settings.database).await?),
-        };
+    ) -> Result<Due, StoreError> {
         if !self.recovered {
             store::freshness::recover(conn).await?;
             self.recovered = true;
@@ -207,77 +200,86 @@ impl Desk {
         for (partition, lag) in watermarks.lags() {
             self.metrics.partition_lag(partition, lag);
         }
-        let judge = Judge { settings: &self.settings, watermarks };
+        let judge = Judge::new(&self.settings, &watermarks);
         if !open.is_empty() {
             let judged = open.iter().map(|(key, marker)| (*key, (*marker, judge.judge(*key, marker)))).collect();
             store::freshness::record(conn, &judged).await?;
         }
         if self.settings.cache.url.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Due { markers: Vec::new(), all: false });
         }
         let statuses = judge.statuses();
         if statuses != self.published_statuses {
             self.published_statuses = statuses;
             self.published_all = None;
         }
-        if self.published_all.is_none_or(|at| at.elapsed() >= self.republish) {
-            let all = store::freshness::all(conn).await?;
-            return Ok(judge.judge_all(&all));
-        }
-        Ok(judge.judge_all(open))
+        let all = self.published_all.is_none_or(|at| at.elapsed() >= self.republish);
+        let markers = if all { judge.judge_all(&store::freshness::all(conn).await?) } else { judge.judge_all(open) };
+        Ok(Due { markers, all })
     }
 
-    async fn publish(&mut self, markers: &[(MarkerKey, Judgement)]) -> Option<Result<(), String>> {
-        let all_due = self.published_all.is_none_or(|at| at.elapsed() >= self.republish);
-        let entries: Vec<_> = markers.iter().map(|((org, model), freshness)| (*org, *model, *freshness)).collect();
+    async fn publish(&mut self, due: &Due) -> Result<(), String> {
         let published = async {
             let cache = match &mut self.cache {
                 Some(cache) => cache,
                 none => none.insert(FreshnessCache::connect(&self.settings.cache).await?),
             };
-            cache.publish(&entries).await
+            cache.publish(&due.markers).await
         };
         match published.await {
             Ok(()) => {
-                if all_due {
+                if due.all {
                     self.published_all = Some(Instant::now());
                 }
-                Some(Ok(()))
+                Ok(())
             }
             Err(error) => {
                 tracing::warn!(%error, "freshness markers cannot be published");
                 self.published_all = None;
-                Some(Err(error.to_string()))
+                Err(error.to_string())
             }
         }
     }
 }
 
-struct Judge<'a> {
-    settings: &'a Settings,
-    watermarks: Watermarks,
+/// Markers to publish.
+struct Due {
+    markers: Vec<(Uuid, ModelFreshness)>,
+    /// These are all there are.
+    all: bool,
 }
 
-impl Judge<'_> {
+/// Lag and status of each partition, which are those of its orgs.
+struct Judge {
+    topology: Topology,
+    thresholds: Thresholds,
+    lags: BTreeMap<u16, i64>,
+}
+
+impl Judge {
+    fn new(settings: &Settings, watermarks: &Watermarks) -> Self {
+        let lags = watermarks.lags().filter_map(|(n, lag)| Some((n, i64::try_from(lag.as_millis()).ok()?)));
+        Self { topology: settings.broker.topology(), thresholds: settings.freshness.thresholds(), lags: lags.collect() }
+    }
+
     fn statuses(&self) -> BTreeMap<u16, FreshnessStatus> {
-        let thresholds = self.settings.freshness.thresholds();
-        let lag_ms = |lag: Duration| i64::try_from(lag.as_millis()).ok();
-        self.watermarks.lags().map(|(partition, lag)| (partition, thresholds.judge(lag_ms(lag)))).collect()
+        self.lags.iter().map(|(partition, lag_ms)| (*partition, self.thresholds.judge(Some(*lag_ms)))).collect()
     }
 
     fn judge(&self, (org_id, _): MarkerKey, marker: &Marker) -> Judgement {
-        let thresholds = self.settings.freshness.thresholds();
-        let watermark = self.watermarks.by_partition.get(&home_partition(org_id, self.settings.broker.partitions));
-        let lag_ms = watermark.map(|watermark| (self.watermarks.now - watermark).num_milliseconds().max(0));
+        let lag_ms = self.lags.get(&self.topology.home_of(org_id)).copied();
         Judgement {
             last_event_at: Some(marker.last_event_at),
             last_rollup_at: Some(marker.last_rollup_at),
             lag_ms,
-            status: thresholds.judge(lag_ms),
+            status: self.thresholds.judge(lag_ms),
         }
     }
 
-    fn judge_all(&self, markers: &BTreeMap<MarkerKey, Marker>) -> Vec<(MarkerKey, Judgement)> {
-        markers.iter().map(|(key, marker)| (*key, self.judge(*key, marker))).collect()
+    fn judge_all(&self, markers: &BTreeMap<MarkerKey, Marker>) -> Vec<(Uuid, ModelFreshness)> {
+        let judged = markers
+            .iter()
+            .map(|(key, marker)| (key.0, ModelFreshness { model_id: key.1, freshness: self.judge(*key, marker) }));
+        judged.collect()
     }
 }

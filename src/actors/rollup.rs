@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use crate::{
     actors::{
@@ -22,7 +21,7 @@ use crate::{
     },
     config,
     store::{
-        self, StoreError,
+        Session, StoreError,
         merge::{self, PartitionName},
         partitions::Claim,
     },
@@ -68,11 +67,10 @@ pub struct RollupParts {
 impl Rollup {
     pub fn new(parts: RollupParts) -> Self {
         let merger = Merger {
-            conn: None,
-            database: parts.database,
+            session: Session::new(parts.database),
             claim: parts.claim.clone(),
             progress: parts.progress.clone(),
-            rules: parts.settings,
+            max_batches: parts.settings.max_batches,
         };
         Self {
             merger: Some(merger),
@@ -204,38 +202,26 @@ impl Handler<Stop> for Rollup {
 
 /// The rollup's own connection, and what it takes to use it.
 struct Merger {
-    conn: Option<PgConnection>,
-    database: config::Database,
+    session: Session,
     claim: Claim,
     progress: Progress,
-    rules: config::Rollup,
+    max_batches: i64,
 }
 
 impl Merger {
     async fn merge(&mut self) -> Result<merge::Merged, StoreError> {
-        let timeout = self.database.write_timeout();
-        let result = match tokio::time::timeout(timeout, self.attempt()).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Timeout(timeout)),
-        };
-        if result.is_err() {
-            self.conn = None;
-        }
-        result
-    }
-
-    async fn attempt(&mut self) -> Result<merge::Merged, StoreError> {
-        let conn = match &mut self.conn {
-            Some(conn) => conn,
-            none => none.insert(store::connect_writer(&self.database).await?),
-        };
-        let partition = PartitionName { stream: &self.claim.stream, partition: self.claim.partition };
-        let merged = merge::merge(conn, partition, self.rules.max_batches).await?;
-        // Judged after the clock was read: what came since then cannot be claimed. And what was published in the last
-        // quiet second may still be on its way.
-        if merged.merge.batches == 0 && self.progress.caught_up(QUIET) {
-            merge::caught_up(conn, partition, merged.at - QUIET).await?;
-        }
-        Ok(merged)
+        let Self { session, claim, progress, max_batches } = self;
+        let partition = PartitionName { stream: &claim.stream, partition: claim.partition };
+        session
+            .run(async |conn| {
+                let merged = merge::merge(conn, partition, *max_batches).await?;
+                // Judged after the clock was read: what came since then cannot be claimed. And what was published in
+                // the last quiet second may still be on its way.
+                if merged.merge.batches == 0 && progress.caught_up(QUIET) {
+                    merge::caught_up(conn, partition, merged.at - QUIET).await?;
+                }
+                Ok(merged)
+            })
+            .await
     }
 }

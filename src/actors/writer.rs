@@ -11,7 +11,6 @@ use std::{
 };
 
 use actix::prelude::*;
-use sqlx::PgConnection;
 
 use crate::{
     actors::{
@@ -26,7 +25,7 @@ use crate::{
     config,
     domain::batch::Batch,
     store::{
-        self, StoreError,
+        self, Session, StoreError,
         clock::DatabaseClock,
         commit::{CommitRules, commit},
         partitions::Claim,
@@ -70,8 +69,7 @@ pub struct WriterParts {
 impl Writer {
     pub fn new(parts: WriterParts) -> Self {
         let sink = Sink {
-            conn: None,
-            database: parts.database,
+            session: Session::new(parts.database),
             dedupe: parts.dedupe,
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),
@@ -178,8 +176,7 @@ impl Handler<Stop> for Writer {
 
 /// The writer's own connection, and what it takes to use it.
 struct Sink {
-    conn: Option<PgConnection>,
-    database: config::Database,
+    session: Session,
     dedupe: config::Dedupe,
     claim: Claim,
     clock: DatabaseClock,
@@ -226,33 +223,19 @@ impl Sink {
                 retries: i32::try_from(retries).unwrap_or(i32::MAX),
                 started_at,
             };
-            match self.attempt(batch, &rules).await {
+            match self.session.run(async |conn| commit(conn, &self.claim, batch, &rules).await).await {
                 Ok(committed) => {
                     self.refusals.note(batch.raw.messages.len(), committed.refused);
                     return Ok(committed);
                 }
                 Err(error @ (StoreError::Fenced { .. } | StoreError::Permanent(_))) => return Err(error),
                 Err(error) => {
-                    // Whatever state the connection is in, a new one has none.
-                    self.conn = None;
                     let delay = Backoff::DEPENDENCY.delay(retries);
                     tracing::warn!(partition = self.claim.partition, %error, ?delay, "a batch waits for the database");
                     tokio::time::sleep(delay).await;
                     retries += 1;
                 }
             }
-        }
-    }
-
-    async fn attempt(&mut self, batch: &Batch, rules: &CommitRules) -> Result<store::commit::Committed, StoreError> {
-        let conn = match &mut self.conn {
-            Some(conn) => conn,
-            none => none.insert(store::connect_writer(&self.database).await?),
-        };
-        let timeout = self.database.write_timeout();
-        match tokio::time::timeout(timeout, commit(conn, &self.claim, batch, rules)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Timeout(timeout)),
         }
     }
 }

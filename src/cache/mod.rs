@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use redis::{
     Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    config::Cache,
-    domain::freshness::{Freshness, FreshnessStatus},
-};
+use crate::{config::Cache, domain::query::ModelFreshness};
 
 /// Longest that Redis may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,17 +25,6 @@ pub struct FreshnessCache {
     ttl_seconds: i64,
 }
 
-/// The JSON of one model's marker.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    model_id: Uuid,
-    last_event_at: Option<String>,
-    last_rollup_at: Option<String>,
-    lag_seconds: Option<f64>,
-    status: FreshnessStatus,
-}
-
 impl FreshnessCache {
     pub async fn connect(settings: &Cache) -> Result<Self, CacheError> {
         let client = Client::open(settings.url.expose())?;
@@ -54,29 +38,18 @@ impl FreshnessCache {
     }
 
     /// Publishes markers: `analytics:freshness:{orgId}`, a hash by model. Each org's hash lives for the TTL from now.
-    pub async fn publish(&mut self, markers: &[(Uuid, Uuid, Freshness)]) -> Result<(), CacheError> {
+    pub async fn publish(&mut self, markers: &[(Uuid, ModelFreshness)]) -> Result<(), CacheError> {
         for part in markers.chunks(PIPELINE) {
             let mut commands = redis::pipe();
-            for (org_id, model_id, freshness) in part {
+            for (org_id, marker) in part {
+                // A struct of strings and numbers always has a JSON form.
+                let json = serde_json::to_string(marker).unwrap_or_default();
                 let key = format!("analytics:freshness:{org_id}");
-                commands.hset(&key, model_id.to_string(), entry(*model_id, freshness)).ignore();
+                commands.hset(&key, marker.model_id.to_string(), json).ignore();
                 commands.expire(&key, self.ttl_seconds).ignore();
             }
             commands.query_async::<()>(&mut self.manager).await?;
         }
         Ok(())
     }
-}
-
-fn entry(model_id: Uuid, freshness: &Freshness) -> String {
-    let time = |at: Option<DateTime<Utc>>| at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
-    let entry = Entry {
-        model_id,
-        last_event_at: time(freshness.last_event_at),
-        last_rollup_at: time(freshness.last_rollup_at),
-        lag_seconds: freshness.lag_ms.map(|ms| ms as f64 / 1000.0),
-        status: freshness.status,
-    };
-    // A struct of strings and numbers always has a JSON form.
-    serde_json::to_string(&entry).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! How fresh an org's numbers are, judged from its partition's watermark.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,7 +28,9 @@ pub struct Thresholds {
     pub stale_ms: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Its JSON form is that of the contract, in answers and in Redis alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Freshness {
     /// None before the first event.
     pub last_event_at: Option<DateTime<Utc>>,
@@ -36,8 +38,13 @@ pub struct Freshness {
     pub last_rollup_at: Option<DateTime<Utc>>,
     /// How far the partition's watermark is behind the database's clock, milliseconds. Grows when the pipeline
     /// stands still, not when an org is quiet. None before the partition was first read.
+    #[serde(rename = "lagSeconds", serialize_with = "as_seconds")]
     pub lag_ms: Option<i64>,
     pub status: FreshnessStatus,
+}
+
+fn as_seconds<S: Serializer>(milliseconds: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    milliseconds.map(|ms| ms as f64 / 1000.0).serialize(serializer)
 }
 
 impl Thresholds {

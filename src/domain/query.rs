@@ -97,9 +97,11 @@ impl UsageReport {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ModelFreshness {
     pub model_id: Uuid,
+    #[serde(flatten)]
     pub freshness: Freshness,
 }
 

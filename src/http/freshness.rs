@@ -1,7 +1,6 @@
 //! `GET /analytics/v1/orgs/{orgId}/freshness`: how far behind the numbers are, by model.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::{
     actors::query::GetFreshness,
-    domain::freshness::{Freshness, FreshnessStatus},
+    domain::{freshness::FreshnessStatus, query::ModelFreshness},
 };
 
 #[derive(Serialize)]
@@ -22,36 +21,7 @@ use crate::{
 struct Answer {
     org_id: Uuid,
     status: FreshnessStatus,
-    entries: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    model_id: Uuid,
-    #[serde(flatten)]
-    freshness: FreshnessAnswer,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FreshnessAnswer {
-    last_event_at: Option<DateTime<Utc>>,
-    last_rollup_at: Option<DateTime<Utc>>,
-    /// To the millisecond.
-    lag_seconds: Option<f64>,
-    status: FreshnessStatus,
-}
-
-impl From<Freshness> for FreshnessAnswer {
-    fn from(freshness: Freshness) -> Self {
-        Self {
-            last_event_at: freshness.last_event_at,
-            last_rollup_at: freshness.last_rollup_at,
-            lag_seconds: freshness.lag_ms.map(|ms| ms as f64 / 1000.0),
-            status: freshness.status,
-        }
-    }
+    entries: Vec<ModelFreshness>,
 }
 
 pub async fn get(
@@ -63,7 +33,5 @@ pub async fn get(
     let models = params.models();
     let models = params.finish(Some(models))?;
     let report = api.queries.ask(GetFreshness { org_id: org.org_id, models }, api.answer_within).await?;
-    let entries =
-        report.models.iter().map(|model| Entry { model_id: model.model_id, freshness: model.freshness.into() });
-    Ok(json(&Answer { org_id: org.org_id, status: report.org.status, entries: entries.collect() }))
+    Ok(json(&Answer { org_id: org.org_id, status: report.org.status, entries: report.models }))
 }

@@ -9,13 +9,13 @@ use super::{
     Api,
     access::{Authorized, ReadUsage},
     error::Problem,
-    freshness::FreshnessAnswer,
     json,
     params::Params,
 };
 use crate::{
     actors::query::GetUsage,
     domain::{
+        freshness::Freshness,
         money::{self, Cents},
         query::{Granularity, Range, Usage, UsageQuery, UsageReport},
     },
@@ -31,7 +31,7 @@ struct Answer {
     range: RangeAnswer,
     series: Vec<Point>,
     totals: Amounts,
-    freshness: FreshnessAnswer,
+    freshness: Freshness,
     as_of: Option<DateTime<Utc>>,
 }
 
@@ -126,7 +126,7 @@ fn answer(query: &UsageQuery, report: UsageReport, late_after: TimeDelta) -> Ans
                 is_final: is_final(point.bucket_start),
             })
             .collect(),
-        freshness: report.freshness.into(),
+        freshness: report.freshness,
         as_of: report.as_of,
     }
 }

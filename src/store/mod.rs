@@ -48,16 +48,11 @@ impl From<sqlx::Error> for StoreError {
 
 /// Opens one connection. Errors do not hold the URL.
 pub async fn connect(url: &Secret, timeout: Duration) -> Result<PgConnection, StoreError> {
-    let options = options(url)?;
-    match tokio::time::timeout(timeout, options.connect()).await {
-        Ok(conn) => Ok(conn?),
-        Err(_) => Err(StoreError::Timeout(timeout)),
-    }
+    open(&options(url)?, timeout).await
 }
 
 /// Opens a connection for writing in bulk.
 pub async fn connect_writer(database: &Database) -> Result<PgConnection, StoreError> {
-    let timeout = database.connect_timeout();
     let options = options(&database.url)?.options([
         // Plans for the values at hand: the planner opens only the chunks that they lie in.
         ("plan_cache_mode", "force_custom_plan"),
@@ -68,9 +63,43 @@ pub async fn connect_writer(database: &Database) -> Result<PgConnection, StoreEr
         ("idle_in_transaction_session_timeout", "60s"),
         ("tcp_user_timeout", "30s"),
     ]);
+    open(&options, database.connect_timeout()).await
+}
+
+async fn open(options: &PgConnectOptions, timeout: Duration) -> Result<PgConnection, StoreError> {
     match tokio::time::timeout(timeout, options.connect()).await {
         Ok(conn) => Ok(conn?),
         Err(_) => Err(StoreError::Timeout(timeout)),
+    }
+}
+
+/// An actor's own connection for writing: opened when it is needed, given up at the first error, since a new one has no
+/// state that could be wrong.
+pub struct Session {
+    database: Database,
+    conn: Option<PgConnection>,
+}
+
+impl Session {
+    pub fn new(database: Database) -> Self {
+        Self { database, conn: None }
+    }
+
+    /// Does a piece of work within `database.write_timeout_ms`.
+    pub async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => connect_writer(&self.database).await?,
+        };
+        let timeout = self.database.write_timeout();
+        let done = tokio::time::timeout(timeout, work(&mut conn)).await.unwrap_or(Err(StoreError::Timeout(timeout)));
+        if done.is_ok() {
+            self.conn = Some(conn);
+        }
+        done
     }
 }
 
