@@ -62,14 +62,14 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let (partition_alive, partitions_ended) = mpsc::channel(1);
     let threads = pipeline_threads(settings.broker.partitions);
-    let owner = format!("{}/{}", std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned()), std::process::id());
+    let owner = uuid::Uuid::now_v7();
     let partitions: Vec<Addr<Partition>> = (0..settings.broker.partitions)
         .map(|partition| {
             let threads = &threads[usize::from(partition) % threads.len()];
             let parts = PartitionParts {
                 settings: settings.clone(),
                 partition,
-                owner: owner.clone(),
+                owner,
                 threads: Threads {
                     intake: threads[0].handle(),
                     writer: threads[1].handle(),

@@ -11,6 +11,7 @@ use std::{
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::{
     actors::{
@@ -59,8 +60,8 @@ pub struct Partition {
 pub struct PartitionParts {
     pub settings: Settings,
     pub partition: u16,
-    /// Names this process to operators who look at the database.
-    pub owner: String,
+    /// This process.
+    pub owner: Uuid,
     pub threads: Threads,
     pub freshness: Recipient<Merged>,
     pub metrics: Metrics,
@@ -123,12 +124,8 @@ impl Partition {
 
     /// Claims the partition, waiting for the database as long as it takes, then starts the pipeline.
     fn start_pipeline(&mut self, ctx: &mut Context<Self>) {
-        let claiming = claim(
-            self.parts.settings.clone(),
-            self.parts.partition,
-            self.parts.owner.clone(),
-            self.parts.readiness.clone(),
-        );
+        let claiming =
+            claim(self.parts.settings.clone(), self.parts.partition, self.parts.owner, self.parts.readiness.clone());
         ctx.spawn(claiming.into_actor(self).map(|claimed, actor, ctx| match claimed {
             Ok(_) if actor.draining => ctx.stop(),
             Ok(claim) => actor.start_children(claim, ctx),
@@ -241,12 +238,12 @@ impl Partition {
 }
 
 /// Waits for the database as long as it takes: a dependency that is away is no failure of ours.
-async fn claim(settings: Settings, partition: u16, owner: String, readiness: Readiness) -> Result<Claim, StoreError> {
+async fn claim(settings: Settings, partition: u16, owner: Uuid, readiness: Readiness) -> Result<Claim, StoreError> {
     let mut attempt = 0;
     loop {
         let claimed = async {
             let mut conn = store::connect(&settings.database.url, settings.database.connect_timeout()).await?;
-            partitions::claim(&mut conn, settings.broker.topology(), partition, &owner).await
+            partitions::claim(&mut conn, settings.broker.topology(), partition, owner).await
         };
         match claimed.await {
             Err(error) if error.is_transient() => {

@@ -29,7 +29,7 @@ pub async fn claim(
     conn: &mut PgConnection,
     topology: Topology,
     partition: u16,
-    owner: &str,
+    owner: Uuid,
 ) -> Result<Claim, StoreError> {
     // All of them, since an event of a wrong partition locks its home's row too.
     sqlx::query(

@@ -37,7 +37,7 @@ impl Desk {
     pub async fn new(partitions: u16) -> Self {
         let world = World::new(partitions).await;
         let mut conn = world.connect().await;
-        let claim = claim(&mut conn, world.settings.broker.topology(), 0, "test").await.unwrap();
+        let claim = claim(&mut conn, world.settings.broker.topology(), 0, Uuid::nil()).await.unwrap();
         let mut window = Window::new(1 << 20, TimeDelta::hours(24), claim.now);
         window.loaded(None);
         Self { world, conn, claim, window }
@@ -124,7 +124,7 @@ async fn a_process_that_lost_its_partition_cannot_commit() {
     let mut desk = Desk::new(1).await;
     let now = desk.claim.now;
     let batch = desk.batch([body(&event(1, 1, now))]);
-    claim(&mut desk.conn, desk.world.settings.broker.topology(), 0, "another").await.unwrap();
+    claim(&mut desk.conn, desk.world.settings.broker.topology(), 0, Uuid::nil()).await.unwrap();
     let error = desk.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Fenced { ours: 1, found: 2, .. }), "{error}");
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 0);
@@ -227,7 +227,7 @@ async fn an_event_that_came_by_the_wrong_partition_is_still_counted_once() {
     let mut desk = Desk::new(2).await;
     let org = (1..).find(|org| home_partition(Uuid::from_u128(*org), 2) == 1).unwrap();
     let mut home_conn = desk.world.connect().await;
-    let home = claim(&mut home_conn, desk.world.settings.broker.topology(), 1, "home").await.unwrap();
+    let home = claim(&mut home_conn, desk.world.settings.broker.topology(), 1, Uuid::nil()).await.unwrap();
     let now = desk.claim.now;
 
     let stray = desk.batch([body(&event(org, 1, now))]);

@@ -25,7 +25,7 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
     let mut id = 0;
     for round in 0..20 {
         if round == 10 {
-            desk.claim = claim(&mut desk.conn, desk.world.settings.broker.topology(), 1, "test").await.unwrap();
+            desk.claim = claim(&mut desk.conn, desk.world.settings.broker.topology(), 1, Uuid::nil()).await.unwrap();
         }
         let bodies: Vec<_> = (0..200)
             .map(|n| {
