@@ -9,18 +9,34 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 use crate::{
     actors::{
-        consumer::Drain,
         freshness::{Freshness, FreshnessParts},
-        partition::{Fatal, Partition, PartitionParts, Threads},
+        lease::{Lease, LeaseParts},
+        partition::{PartitionParts, Threads},
         query::{Query, QueryParts},
-        supervision::backoff::Backoff,
+        recorder::{Recorder, RecorderParts},
+        supervision::{
+            backoff::Backoff,
+            exit::{Drain, catch_panics},
+            line::Line,
+            log::SupervisionLog,
+            registry::Registry,
+            single::single,
+            supervisor::{Exhausted, Fatal, Retire, Start, Supervise, Supervisor, SupervisorParts, Way},
+        },
     },
+    auth::Verifier,
     config::Settings,
     http::{self, Api, Ops, Queries},
-    store::{self, read::ReaderPlan, schema::Server},
+    store::{
+        self,
+        lease::Identity,
+        read::ReaderPlan,
+        schema::{self, Server},
+    },
     telemetry::{
         metrics::Metrics,
         readiness::{DATABASE, Phase, Readiness},
@@ -37,11 +53,37 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Why it could not start or had to stop.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
+    catch_panics();
+    let identity = identity();
+    settings.database.application_name = Identity::application_name(identity.id);
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let (registry, queries) = (Registry::default(), Queries::default());
+    let log = SupervisionLog::new(&identity.name, metrics.clone());
     let mut signals = Signals::new()?;
-    let ops = http::serve_ops(&settings, Ops { readiness: readiness.clone(), metrics: metrics.clone() })?;
-    tracing::info!(address = ?ops.addresses, "operations port");
+    let (fatal, mut fatals) = mpsc::unbounded_channel();
+    let parts = SupervisorParts {
+        settings: settings.supervision,
+        log: log.clone(),
+        registry: registry.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        fatal,
+    };
+    let supervisor = Supervisor::start_in_arbiter(&Arbiter::new().handle(), move |_| Supervisor::new(parts));
+    let ops = Ops {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        verifier: Verifier::new(&settings.auth),
+        registry: registry.clone(),
+        log: log.clone(),
+        supervisor: supervisor.clone(),
+        queries: queries.clone(),
+        answer_within: settings.query.answer_within(),
+        drills: settings.supervision.drills,
+    };
+    let ops = http::serve_ops(&settings, ops)?;
+    tracing::info!(address = ?ops.addresses, process = %identity.id, "operations port");
     actix::spawn(ops.server);
     let server = tokio::select! {
         server = wait_for_database(&settings, &readiness) => server?,
@@ -49,45 +91,18 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     tracing::info!(postgres = server.postgres, timescaledb = server.timescaledb, license = server.license, "database");
 
-    let (fatal, mut fatals) = mpsc::unbounded_channel();
-    let (freshness_alive, freshness_ended) = mpsc::channel(1);
-    let services = Arbiter::new();
-    let parts = FreshnessParts {
-        settings: settings.clone(),
-        readiness: readiness.clone(),
-        metrics: metrics.clone(),
-        alive: freshness_alive,
-    };
-    let freshness = Freshness::start_in_arbiter(&services.handle(), move |_| Freshness::new(parts));
+    // The tree. Each actor is made anew by its factory whenever it has ended.
+    let tree =
+        Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
+    let freshness = Line::default();
+    supervise(&supervisor, RECORDER, tree.recorder());
+    supervise(&supervisor, FRESHNESS, tree.freshness(&freshness));
+    for k in 0..settings.query.actors {
+        supervise(&supervisor, &query_name(k), tree.query(k, &queries)?);
+    }
+    supervise(&supervisor, LEASE, tree.lease(&supervisor, &freshness));
 
-    let (partition_alive, partitions_ended) = mpsc::channel(1);
-    let threads = pipeline_threads(settings.broker.partitions);
-    let owner = uuid::Uuid::now_v7();
-    let partitions: Vec<Addr<Partition>> = (0..settings.broker.partitions)
-        .map(|partition| {
-            let threads = &threads[usize::from(partition) % threads.len()];
-            let parts = PartitionParts {
-                settings: settings.clone(),
-                partition,
-                owner,
-                threads: Threads {
-                    intake: threads[0].handle(),
-                    writer: threads[1].handle(),
-                    rollup: threads[2].handle(),
-                },
-                freshness: freshness.clone().recipient(),
-                metrics: metrics.clone(),
-                readiness: readiness.clone(),
-                fatal: fatal.clone(),
-                alive: partition_alive.clone(),
-            };
-            Partition::start_in_arbiter(&services.handle(), move |_| Partition::new(parts))
-        })
-        .collect();
-    drop(partition_alive);
-
-    let queries = start_queries(&settings, &metrics)?;
-    let api = http::serve_api(&settings, Api::new(&settings, queries, metrics.clone()))?;
+    let api = http::serve_api(&settings, Api::new(&settings, queries, metrics))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -95,46 +110,146 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let end = tokio::select! {
         () = signals.next() => Ok(()),
-        Some(Fatal(why)) = fatals.recv() => Err(anyhow::anyhow!(why)),
+        fatal = fatals.recv() => {
+            Err(anyhow::anyhow!(fatal.map_or("the supervisor has ended".to_owned(), |Fatal(why)| why)))
+        }
     };
 
-    // The orderly end. Each step has its deadline, and killing the process in any of them is as safe.
+    // The orderly end. Each step has its deadline, and so has the whole; killing the process at any point is as safe.
     readiness.set_phase(Phase::Draining);
     tracing::info!("draining; a second signal ends at once");
     let drain = async {
         let step = settings.drain.step_timeout();
-        api_server.stop(true).await;
-        partitions.iter().for_each(|partition| partition.do_send(Drain));
-        ended("partitions", partitions_ended, step).await;
-        freshness.do_send(Drain);
-        ended("freshness", freshness_ended, step).await;
+        within("API", step, api_server.stop(true)).await;
+        // Consumers stop reading, what is in flight is stored and merged, the partitions are given back.
+        within(LEASE, step, retire(&supervisor, LEASE)).await;
+        within(FRESHNESS, step, retire(&supervisor, FRESHNESS)).await;
+        for k in 0..settings.query.actors {
+            let name = query_name(k);
+            within(&name, step, retire(&supervisor, &name)).await;
+        }
+        within(RECORDER, step, retire(&supervisor, RECORDER)).await;
     };
     tokio::select! {
-        () = drain => tracing::info!("drained"),
+        drained = timeout(settings.drain.timeout(), drain) => match drained {
+            Ok(()) => tracing::info!("drained"),
+            Err(_) => tracing::warn!("ended before everything was drained: drain.timeout_ms is over"),
+        },
         () = signals.next_after(SAME_SIGNAL) => tracing::warn!("ended before everything was drained"),
     }
     end
 }
 
-/// Query actors, each on a thread of its own with its own connections.
-fn start_queries(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Queries> {
-    let queries = Queries::default();
-    let reader = ReaderPlan::new(settings).context("database.url")?;
-    for (k, _) in (0..settings.query.actors).enumerate() {
-        let parts = QueryParts { reader: reader.clone(), wait: settings.query.wait(), metrics: metrics.clone() };
-        queries.set(k, &Query::start_in_arbiter(&Arbiter::new().handle(), move |_| Query::new(parts)));
+const RECORDER: &str = "recorder";
+const FRESHNESS: &str = "freshness";
+const LEASE: &str = "lease";
+
+fn query_name(k: u32) -> String {
+    format!("query/{k}")
+}
+
+fn supervise(supervisor: &Addr<Supervisor>, name: &str, start: Start) {
+    // Without any of these the process is of no use: out of restarts, the cluster starts it anew.
+    supervisor.do_send(Supervise { name: name.to_owned(), exhausted: Exhausted::Escalate, start });
+}
+
+async fn retire(supervisor: &Addr<Supervisor>, name: &str) {
+    // Closed: the supervisor is gone, and with it what it looked after.
+    let _ = supervisor.send(Retire { name: name.to_owned(), way: Way::Drain }).await;
+}
+
+async fn within<T>(what: &str, step: Duration, work: impl Future<Output = T>) {
+    if timeout(step, work).await.is_err() {
+        tracing::warn!(what, ?step, "did not end in time");
     }
-    Ok(queries)
+}
+
+/// Makes the factories of the actors under the root.
+struct Tree<'a> {
+    settings: &'a Settings,
+    identity: Identity,
+    registry: Registry,
+    log: SupervisionLog,
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+impl Tree<'_> {
+    fn recorder(&self) -> Start {
+        let (settings, log) = (self.settings.clone(), self.log.clone());
+        let make = move |pulse, exit| {
+            Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), pulse, exit })
+        };
+        single(RECORDER, Arbiter::new().handle(), make, |recorder| Some(recorder.clone().recipient()))
+    }
+
+    fn freshness(&self, line: &Line<crate::actors::freshness::Merged>) -> Start {
+        let (settings, readiness, metrics) = (self.settings.clone(), self.readiness.clone(), self.metrics.clone());
+        let make = move |pulse, exit| {
+            let (settings, readiness, metrics) = (settings.clone(), readiness.clone(), metrics.clone());
+            Freshness::new(FreshnessParts { settings, readiness, metrics, pulse, exit })
+        };
+        let line = line.clone();
+        single(FRESHNESS, Arbiter::new().handle(), make, move |freshness| {
+            line.set(freshness.clone().recipient());
+            Some(freshness.clone().recipient())
+        })
+    }
+
+    /// A query actor, on a thread of its own with its own connections.
+    fn query(&self, k: u32, queries: &Queries) -> anyhow::Result<Start> {
+        let reader = ReaderPlan::new(self.settings).context("database.url")?;
+        let (wait, metrics) = (self.settings.query.wait(), self.metrics.clone());
+        let make = move |pulse, exit| {
+            Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), pulse, exit })
+        };
+        let queries = queries.clone();
+        Ok(single(&query_name(k), Arbiter::new().handle(), make, move |query: &Addr<Query>| {
+            queries.set(k, query);
+            None::<Recipient<Drain>>
+        }))
+    }
+
+    fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<crate::actors::freshness::Merged>) -> Start {
+        let partitions = PartitionParts {
+            settings: self.settings.clone(),
+            process: self.identity.id,
+            freshness: freshness.clone(),
+            registry: self.registry.clone(),
+            log: self.log.clone(),
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+        };
+        let (settings, identity, supervisor) = (self.settings.clone(), self.identity.clone(), supervisor.clone());
+        let threads = pipeline_threads(settings.broker.partitions);
+        let make = move |pulse, exit| {
+            Lease::new(LeaseParts {
+                settings: settings.clone(),
+                identity: identity.clone(),
+                supervisor: supervisor.clone(),
+                partitions: partitions.clone(),
+                threads: threads.clone(),
+                pulse,
+                exit,
+            })
+        };
+        single(LEASE, Arbiter::new().handle(), make, |lease| Some(lease.clone().recipient()))
+    }
+}
+
+/// Names this process among all that ever work on the partitions.
+fn identity() -> Identity {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
+    Identity { id: Uuid::now_v7(), name: format!("{host}/{}", std::process::id()) }
 }
 
 /// Waits until the database answers: then it has the schema that this build works on.
 async fn wait_for_database(settings: &Settings, readiness: &Readiness) -> anyhow::Result<Server> {
-    let database = &settings.database;
     let mut attempt = 0;
     loop {
         let probed = async {
-            let mut conn = store::connect(&database.url, database.connect_timeout()).await?;
-            store::schema::probe(&mut conn).await
+            let mut conn = store::connect_writer(&settings.database).await?;
+            schema::probe(&mut conn).await
         };
         match probed.await {
             Ok(server) => {
@@ -154,16 +269,10 @@ async fn wait_for_database(settings: &Settings, readiness: &Readiness) -> anyhow
 }
 
 /// Three threads a partition: for receiving and decoding, for storing, for merging. Many partitions share them.
-fn pipeline_threads(partitions: u16) -> Vec<[Arbiter; 3]> {
+fn pipeline_threads(partitions: u16) -> Vec<Threads> {
     let sets = usize::from(partitions).clamp(1, MAX_PIPELINE_THREADS / 3);
-    (0..sets).map(|_| std::array::from_fn(|_| Arbiter::new())).collect()
-}
-
-/// Waits until all actors that hold the other end have ended.
-async fn ended(what: &str, mut alive: mpsc::Receiver<()>, step: Duration) {
-    if timeout(step, alive.recv()).await.is_err() {
-        tracing::warn!(what, ?step, "did not end in time");
-    }
+    let thread = || Arbiter::new().handle();
+    (0..sets).map(|_| Threads { intake: thread(), writer: thread(), rollup: thread() }).collect()
 }
 
 /// SIGTERM and SIGINT.

@@ -14,7 +14,8 @@ use crate::{
         Credit,
         supervision::{
             backoff::Backoff,
-            exit::{ExitGuard, Stop},
+            exit::{End, ExitGuard},
+            pulse::Pulse,
         },
         writer::Write,
     },
@@ -39,6 +40,7 @@ pub struct Dedupe {
     loading: Option<SpawnHandle>,
     /// Loadings begun; the last one counts.
     loadings: u64,
+    pulse: Pulse,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -48,6 +50,7 @@ pub struct DedupeParts {
     pub claim: Claim,
     pub clock: DatabaseClock,
     pub writer: Recipient<Write>,
+    pub pulse: Pulse,
     pub exit: ExitGuard,
 }
 
@@ -61,6 +64,18 @@ pub struct DedupeSettings {
 impl DedupeSettings {
     pub fn of(settings: &Settings) -> Self {
         Self { events: settings.events, dedupe: settings.dedupe, database: settings.database.clone() }
+    }
+
+    /// What the events of a partition are judged by now.
+    pub fn rules(&self, now: DateTime<Utc>, claim: &Claim) -> SplitRules {
+        let events = &self.events;
+        SplitRules {
+            event: Rules { now, max_ahead: events.max_ahead(), retention: events.retention() },
+            late_after: events.late_after(),
+            window: self.dedupe.window(),
+            partition: claim.partition,
+            partitions: claim.topology.partitions,
+        }
     }
 
     fn cold_window(&self, now: DateTime<Utc>) -> Window {
@@ -81,6 +96,7 @@ impl Dedupe {
             writer: parts.writer,
             loading: None,
             loadings: 0,
+            pulse: parts.pulse,
             exit: parts.exit,
         }
     }
@@ -126,14 +142,8 @@ impl Handler<Split> for Dedupe {
     type Result = ();
 
     fn handle(&mut self, Split { raw, credit }: Split, _: &mut Self::Context) {
-        let events = &self.settings.events;
-        let rules = SplitRules {
-            event: Rules { now: self.clock.now(), max_ahead: events.max_ahead(), retention: events.retention() },
-            late_after: events.late_after(),
-            window: self.settings.dedupe.window(),
-            partition: self.claim.partition,
-            partitions: self.claim.topology.partitions,
-        };
+        let _working = self.pulse.work();
+        let rules = self.settings.rules(self.clock.now(), &self.claim);
         let batch = split(raw, &rules, &mut self.window, self.window_version);
         self.writer.do_send(Write { batch, credit });
     }
@@ -216,11 +226,11 @@ impl Handler<Loaded> for Dedupe {
     }
 }
 
-impl Handler<Stop> for Dedupe {
+impl Handler<End> for Dedupe {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Freshness: turns merges into freshness markers, in PostgreSQL for the record and in Redis for dashboards.
-//! In: Merged from the rollups; Drain. Out: nothing.
+//! In: Merged from the rollups; Drain, End. Out: nothing.
 //! Failure: database or Redis away → markers wait and are recorded and published when it is back.
 //! Bound: one marker for an org and model, however many merges; one write at a time.
 
@@ -11,11 +11,13 @@ use std::{
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    actors::consumer::Drain,
+    actors::supervision::{
+        exit::{Drain, End, ExitGuard},
+        pulse::Pulse,
+    },
     cache::FreshnessCache,
     config::{self, Settings},
     domain::{
@@ -44,16 +46,17 @@ pub struct Freshness {
     open: BTreeMap<MarkerKey, Marker>,
     readiness: Readiness,
     draining: bool,
-    #[expect(dead_code, reason = "closed when the actor has ended")]
-    alive: mpsc::Sender<()>,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
 }
 
 pub struct FreshnessParts {
     pub settings: Settings,
     pub readiness: Readiness,
     pub metrics: Metrics,
-    /// Never sent on: closed when the actor has ended.
-    pub alive: mpsc::Sender<()>,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
 }
 
 impl Freshness {
@@ -74,7 +77,8 @@ impl Freshness {
             open: BTreeMap::new(),
             readiness: parts.readiness,
             draining: false,
-            alive: parts.alive,
+            pulse: parts.pulse,
+            exit: parts.exit,
             desk: Some((Session::new(parts.settings.database.clone()), desk)),
         }
     }
@@ -82,11 +86,13 @@ impl Freshness {
     fn record(&mut self, ctx: &mut Context<Self>) {
         let Some((mut session, mut desk)) = self.desk.take() else { return };
         let open = std::mem::take(&mut self.open);
+        let working = self.pulse.work();
         let work = async move {
             let outcome = desk.record(&mut session, &open).await;
             ((session, desk), open, outcome)
         };
-        ctx.spawn(work.into_actor(self).map(|(desk, open, outcome), actor, ctx| {
+        ctx.spawn(work.into_actor(self).map(move |(desk, open, outcome), actor, ctx| {
+            drop(working);
             actor.desk = Some(desk);
             actor.report(DATABASE, &outcome.database);
             if let Some(cache) = &outcome.cache {
@@ -98,8 +104,11 @@ impl Freshness {
                     actor.note(key, marker);
                 }
             }
-            if actor.draining {
-                ctx.stop();
+            match actor.draining {
+                // What came meanwhile is written too; without a database the next start makes it again.
+                true if outcome.database.is_ok() && !actor.open.is_empty() => actor.record(ctx),
+                true => ctx.stop(),
+                false => {}
             }
         }));
     }
@@ -154,6 +163,14 @@ impl Handler<Drain> for Freshness {
     }
 }
 
+impl Handler<End> for Freshness {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
 struct Outcome {
     database: Result<(), String>,
     /// None where no cache is configured or nothing was published.
@@ -200,6 +217,7 @@ impl Desk {
         for (partition, lag) in watermarks.lags() {
             self.metrics.partition_lag(partition, lag);
         }
+        self.metrics.freshness_lag(watermarks.lags().map(|(_, lag)| lag).max().unwrap_or_default());
         let judge = Judge::new(&self.settings, &watermarks);
         if !open.is_empty() {
             let judged = open.iter().map(|(key, marker)| (*key, (*marker, judge.judge(*key, marker)))).collect();

@@ -1,23 +1,29 @@
 //! The pipeline and the queries, as actors.
 //!
-//! One pipeline a partition, restarted as a whole by its [`partition`] supervisor:
+//! One pipeline a [`partition`], restarted as a whole:
 //!
 //! ```text
 //! consumer/n --Split--> dedupe/n --Write--> writer/n --Stored--> rollup/n --Merged--> freshness
-//!     ^                    ^                   |
-//!     |                    +----Incomplete-----+
-//!     +---------------Committed----------------+
+//!     ^                    ^                   |                    ^
+//!     |                    +----Incomplete-----+                    |
+//!     +---------------Committed----------------+                 replay/n
 //! ```
 //!
 //! A batch carries a credit from the consumer to its commit: the number of credits is the bound of everything that is
-//! in flight. Mailboxes are none. One actor a file; a message lives in its receiver's file.
+//! in flight. Mailboxes are none. One actor a file; a message lives in its receiver's file. [`lease`] decides which
+//! partitions have a pipeline in this process; [`supervision`] keeps all of them alive.
 
 pub mod consumer;
 pub mod dedupe;
 pub mod freshness;
+pub mod lease;
 pub mod partition;
 pub mod query;
+mod reader;
+pub mod recorder;
+pub mod replay;
 pub mod rollup;
+mod stream_check;
 pub mod supervision;
 pub mod writer;
 

@@ -1,28 +1,28 @@
-//! Partition: supervises one partition's pipeline, one for all.
-//! In: Exited from its children; Drain. Out: Fatal to the composition root.
-//! Failure: any child's end → all end, and after a delay all start anew from the committed offset. Database away at
-//!          the start → waits in place. Fenced → the process must not go on.
-//! Bound: one pipeline at a time.
-
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+//! Partition: one partition's pipeline on one screen, as the group of actors that start and end together.
+//!
+//! Started when this process holds the partition: a claim begins a new epoch, and all five actors are made from the
+//! committed offset. The database away → the claim waits in place. The partition not ours any more → nothing is started.
 
 use actix::prelude::*;
-use tokio::sync::mpsc;
+use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::{
     actors::{
-        consumer::{Consumer, ConsumerParts, Drain},
+        consumer::{Consumer, ConsumerParts},
         dedupe::{Dedupe, DedupeParts, DedupeSettings},
         freshness::Merged,
+        replay::{Replay, ReplayParts},
         rollup::{Rollup, RollupParts},
         supervision::{
             backoff::Backoff,
-            exit::{Cause, ExitGuard, Exited, Stop},
+            exit::Cause,
+            line::Line,
+            log::SupervisionLog,
             progress::Progress,
+            pulse::Pulse,
+            registry::Registry,
+            supervisor::{Launch, Member, Start},
         },
         writer::{Outlets, Refusals, Writer, WriterParts},
     },
@@ -38,41 +38,24 @@ use crate::{
     },
 };
 
-/// The process cannot go on; the text says why.
-pub struct Fatal(pub String);
+/// Slots of a mailbox; no bound, see the module's own.
+const MAILBOX: usize = 16;
 
-pub struct Partition {
-    parts: PartitionParts,
-    progress: Progress,
-    refusals: Refusals,
-    backoff: Backoff,
-    generation: u64,
-    failures: u32,
-    started_at: Instant,
-    children: Option<Children>,
-    /// Roles of the current generation that have not ended.
-    alive: BTreeSet<&'static str>,
-    /// Why the first of them ended.
-    failed: Option<(&'static str, Cause)>,
-    draining: bool,
-}
-
+/// What the pipelines of all partitions have in common.
+#[derive(Clone)]
 pub struct PartitionParts {
     pub settings: Settings,
-    pub partition: u16,
     /// This process.
-    pub owner: Uuid,
-    pub threads: Threads,
-    pub freshness: Recipient<Merged>,
+    pub process: Uuid,
+    pub freshness: Line<Merged>,
+    pub registry: Registry,
+    pub log: SupervisionLog,
     pub metrics: Metrics,
     pub readiness: Readiness,
-    pub fatal: mpsc::UnboundedSender<Fatal>,
-    /// Never sent on: closed when the last partition has ended.
-    pub alive: mpsc::Sender<()>,
 }
 
-/// Where the children run: receiving and decoding beside each other; storing and merging each by itself, so that
-/// computing for the one does not delay the other.
+/// Where the actors run: receiving and decoding beside each other; storing and merging each by itself, so that computing
+/// for the one does not delay the other.
 #[derive(Clone)]
 pub struct Threads {
     pub intake: ArbiterHandle,
@@ -80,240 +63,146 @@ pub struct Threads {
     pub rollup: ArbiterHandle,
 }
 
-/// The addresses that the supervisor needs of a running pipeline.
-struct Children {
-    consumer: Addr<Consumer>,
-    dedupe: Addr<Dedupe>,
-    writer: Addr<Writer>,
-    rollup: Addr<Rollup>,
+/// The name of a partition's group.
+pub fn group_name(partition: u16) -> String {
+    format!("partition/{partition}")
 }
 
-impl Children {
-    fn stop(&self) {
-        self.consumer.do_send(Stop);
-        self.dedupe.do_send(Stop);
-        self.writer.do_send(Stop);
-        self.rollup.do_send(Stop);
-    }
+/// The factory of a partition's pipeline, for its supervisor.
+pub fn factory(parts: PartitionParts, partition: u16, threads: Threads) -> Start {
+    let shared = Shared { progress: parts.registry.progress(&group_name(partition)), refusals: Refusals::default() };
+    Box::new(move |launch| {
+        let (parts, threads, shared) = (parts.clone(), threads.clone(), shared.clone());
+        async move {
+            let claim = claim(&parts, partition).await?;
+            Ok(start(&parts, claim, &threads, &shared, &launch))
+        }
+        .boxed_local()
+    })
 }
 
-impl Partition {
-    pub fn new(parts: PartitionParts) -> Self {
-        let supervision = &parts.settings.supervision;
-        Self {
-            backoff: Backoff {
-                initial: Duration::from_millis(supervision.backoff_initial_ms),
-                max: Duration::from_millis(supervision.backoff_max_ms),
-            },
-            progress: Progress::default(),
-            refusals: Refusals::default(),
-            generation: 0,
-            failures: 0,
-            started_at: Instant::now(),
-            children: None,
-            alive: BTreeSet::new(),
-            failed: None,
-            draining: false,
-            parts,
-        }
-    }
-
-    fn name(&self) -> String {
-        format!("partition/{}", self.parts.partition)
-    }
-
-    /// Claims the partition, waiting for the database as long as it takes, then starts the pipeline.
-    fn start_pipeline(&mut self, ctx: &mut Context<Self>) {
-        let claiming =
-            claim(self.parts.settings.clone(), self.parts.partition, self.parts.owner, self.parts.readiness.clone());
-        ctx.spawn(claiming.into_actor(self).map(|claimed, actor, ctx| match claimed {
-            Ok(_) if actor.draining => ctx.stop(),
-            Ok(claim) => actor.start_children(claim, ctx),
-            Err(error) => {
-                tracing::error!(actor = actor.name(), %error, "the partition cannot be claimed");
-                actor.schedule_restart(ctx, &error.to_string());
-            }
-        }));
-    }
-
-    /// The pipeline on one screen, the last stage first since each needs the next one's address.
-    fn start_children(&mut self, claim: Claim, ctx: &mut Context<Self>) {
-        self.generation += 1;
-        self.started_at = Instant::now();
-        self.progress.restarted(claim.next_offset);
-        tracing::info!(
-            actor = self.name(),
-            generation = self.generation,
-            offset = claim.next_offset,
-            epoch = claim.epoch,
-            "started"
-        );
-        let PartitionParts { settings, partition, threads, freshness, metrics, readiness, .. } = &self.parts;
-        let clock = DatabaseClock::new(claim.now);
-        let (generation, supervisor) = (self.generation, ctx.address().recipient());
-        let exit = |role| ExitGuard::new(role, generation, supervisor.clone());
-        let rollup = RollupParts {
-            database: settings.database.clone(),
-            settings: settings.rollup,
-            claim: claim.clone(),
-            progress: self.progress.clone(),
-            metrics: metrics.clone(),
-            freshness: freshness.clone(),
-            exit: exit("rollup"),
-        };
-        let rollup = Rollup::start_in_arbiter(&threads.rollup, move |_| Rollup::new(rollup));
-
-        // Consumer, dedupe and writer send to each other in a circle: their mailboxes come first, then they themselves.
-        let (consumer_tx, consumer_rx) = actix::dev::channel::channel(MAILBOX);
-        let (dedupe_tx, dedupe_rx) = actix::dev::channel::channel(MAILBOX);
-        let (consumer, dedupe) = (Addr::<Consumer>::new(consumer_tx), Addr::<Dedupe>::new(dedupe_tx));
-        let writer = WriterParts {
-            database: settings.database.clone(),
-            dedupe: settings.dedupe,
-            claim: claim.clone(),
-            clock: clock.clone(),
-            progress: self.progress.clone(),
-            metrics: metrics.clone(),
-            refusals: self.refusals.clone(),
-            outlets: Outlets {
-                consumer: consumer.clone().recipient(),
-                rollup: rollup.clone().recipient(),
-                dedupe: dedupe.clone().recipient(),
-            },
-            exit: exit("writer"),
-        };
-        let writer = Writer::start_in_arbiter(&threads.writer, move |_| Writer::new(writer));
-        let from_offset = claim.next_offset;
-        let parts = DedupeParts {
-            settings: DedupeSettings::of(settings),
-            claim,
-            clock,
-            writer: writer.clone().recipient(),
-            exit: exit("dedupe"),
-        };
-        threads.intake.spawn_fn(move || {
-            Context::with_receiver(dedupe_rx).run(Dedupe::new(parts));
-        });
-        let parts = ConsumerParts {
-            broker: settings.broker.clone(),
-            batch: settings.batch,
-            partition: *partition,
-            from_offset,
-            progress: self.progress.clone(),
-            readiness: readiness.clone(),
-            dedupe: dedupe.clone().recipient(),
-            exit: exit("consumer"),
-        };
-        threads.intake.spawn_fn(move || {
-            Context::with_receiver(consumer_rx).run(Consumer::new(parts));
-        });
-        self.alive = BTreeSet::from(["consumer", "dedupe", "writer", "rollup"]);
-        self.parts.metrics.actor_up(&self.name(), true);
-        self.parts.readiness.up(&self.name());
-        self.children = Some(Children { consumer, dedupe, writer, rollup });
-    }
-
-    fn schedule_restart(&mut self, ctx: &mut Context<Self>, cause: &str) {
-        let delay = self.backoff.delay(self.failures);
-        self.failures += 1;
-        self.parts.metrics.actor_restarted(&self.name());
-        self.parts.readiness.down(&self.name(), cause);
-        tracing::error!(actor = self.name(), generation = self.generation, cause, ?delay, "failed, starting again");
-        ctx.run_later(delay, |actor, ctx| if actor.draining { ctx.stop() } else { actor.start_pipeline(ctx) });
-    }
-
-    /// The next step of an orderly end: when the consumer has ended nothing is in flight, and only merging is left.
-    fn drain_on(&mut self, ended: &'static str, ctx: &mut Context<Self>) {
-        if let Some(children) = &self.children {
-            match ended {
-                "consumer" => children.rollup.do_send(Drain),
-                "rollup" => children.stop(),
-                _ => {}
-            }
-        }
-        if self.alive.is_empty() {
-            ctx.stop();
-        }
-    }
+/// What outlives restarts.
+#[derive(Clone)]
+struct Shared {
+    progress: Progress,
+    refusals: Refusals,
 }
 
-/// Waits for the database as long as it takes: a dependency that is away is no failure of ours.
-async fn claim(settings: Settings, partition: u16, owner: Uuid, readiness: Readiness) -> Result<Claim, StoreError> {
+/// Begins an epoch, waiting for the database as long as it takes: a dependency that is away is no failure of ours.
+async fn claim(parts: &PartitionParts, partition: u16) -> Result<Claim, Cause> {
+    let database = &parts.settings.database;
     let mut attempt = 0;
     loop {
         let claimed = async {
-            let mut conn = store::connect(&settings.database.url, settings.database.connect_timeout()).await?;
-            partitions::claim(&mut conn, settings.broker.topology(), partition, owner).await
+            let mut conn = store::connect_writer(database).await?;
+            let claiming = partitions::claim(&mut conn, parts.settings.broker.topology(), partition, parts.process);
+            let timeout = database.write_timeout();
+            tokio::time::timeout(timeout, claiming).await.unwrap_or(Err(StoreError::Timeout(timeout)))
         };
         match claimed.await {
+            Ok(Some(claim)) => return Ok(claim),
+            Ok(None) => return Err(Cause::Stopped),
             Err(error) if error.is_transient() => {
-                readiness.down(DATABASE, error.to_string());
+                parts.readiness.down(DATABASE, error.to_string());
                 let delay = Backoff::DEPENDENCY.delay(attempt);
                 tracing::warn!(partition, %error, ?delay, "claiming waits for the database");
                 tokio::time::sleep(delay).await;
                 attempt += 1;
             }
-            outcome => return outcome,
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Slots of a mailbox; no bound, see the module's own.
-const MAILBOX: usize = 16;
+/// The last stage first, since each needs the next one's address.
+fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Shared, launch: &Launch) -> Vec<Member> {
+    let PartitionParts { settings, freshness, log, metrics, readiness, .. } = parts;
+    let Shared { progress, refusals } = shared;
+    let n = claim.partition;
+    progress.claimed(claim.incarnation, claim.next_offset);
+    tracing::info!(partition = n, offset = claim.next_offset, epoch = claim.epoch, "claimed");
+    let clock = DatabaseClock::new(claim.now);
+    let names = ["consumer", "dedupe", "writer", "rollup", "replay"].map(|role| format!("{role}/{n}"));
+    let pulses: [Pulse; 5] = std::array::from_fn(|_| Pulse::default());
 
-impl Actor for Partition {
-    type Context = Context<Self>;
+    let rollup = RollupParts {
+        database: settings.database.clone(),
+        settings: settings.rollup,
+        claim: claim.clone(),
+        progress: progress.clone(),
+        metrics: metrics.clone(),
+        freshness: freshness.clone(),
+        pulse: pulses[3].clone(),
+        exit: launch.exit(&names[3]),
+    };
+    let rollup = Rollup::start_in_arbiter(&threads.rollup, move |_| Rollup::new(rollup));
 
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.start_pipeline(ctx);
-    }
-}
+    // Consumer, dedupe and writer send to each other in a circle: their mailboxes come first, then they themselves.
+    let (consumer_tx, consumer_rx) = actix::dev::channel::channel(MAILBOX);
+    let (dedupe_tx, dedupe_rx) = actix::dev::channel::channel(MAILBOX);
+    let (consumer, dedupe) = (Addr::<Consumer>::new(consumer_tx), Addr::<Dedupe>::new(dedupe_tx));
+    let writer = WriterParts {
+        database: settings.database.clone(),
+        dedupe: settings.dedupe,
+        claim: claim.clone(),
+        clock: clock.clone(),
+        progress: progress.clone(),
+        metrics: metrics.clone(),
+        refusals: refusals.clone(),
+        outlets: Outlets {
+            consumer: consumer.clone().recipient(),
+            rollup: rollup.clone().recipient(),
+            dedupe: dedupe.clone().recipient(),
+        },
+        pulse: pulses[2].clone(),
+        exit: launch.exit(&names[2]),
+    };
+    let writer = Writer::start_in_arbiter(&threads.writer, move |_| Writer::new(writer));
+    let parts = DedupeParts {
+        settings: DedupeSettings::of(settings),
+        claim: claim.clone(),
+        clock: clock.clone(),
+        writer: writer.clone().recipient(),
+        pulse: pulses[1].clone(),
+        exit: launch.exit(&names[1]),
+    };
+    threads.intake.spawn_fn(move || {
+        Context::with_receiver(dedupe_rx).run(Dedupe::new(parts));
+    });
+    let replay = ReplayParts {
+        settings: settings.clone(),
+        claim: claim.clone(),
+        clock,
+        rollup: rollup.clone().recipient(),
+        metrics: metrics.clone(),
+        pulse: pulses[4].clone(),
+        exit: launch.exit(&names[4]),
+    };
+    let replay = Replay::start_in_arbiter(&threads.rollup, move |_| Replay::new(replay));
+    let parts = ConsumerParts {
+        broker: settings.broker.clone(),
+        batch: settings.batch,
+        claim,
+        progress: progress.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        log: log.clone(),
+        dedupe: dedupe.clone().recipient(),
+        pulse: pulses[0].clone(),
+        exit: launch.exit(&names[0]),
+    };
+    threads.intake.spawn_fn(move || {
+        Context::with_receiver(consumer_rx).run(Consumer::new(parts));
+    });
 
-impl Handler<Exited> for Partition {
-    type Result = ();
-
-    fn handle(&mut self, exited: Exited, ctx: &mut Self::Context) {
-        if exited.generation != self.generation || !self.alive.remove(exited.role) {
-            return;
-        }
-        tracing::debug!(actor = self.name(), role = exited.role, cause = %exited.cause, "ended");
-        if self.draining {
-            self.drain_on(exited.role, ctx);
-            return;
-        }
-        // The first end is the cause; the others are asked to end.
-        if let Some(children) = self.children.take() {
-            children.stop();
-            self.parts.metrics.actor_up(&self.name(), false);
-            if self.started_at.elapsed() >= Duration::from_millis(self.parts.settings.supervision.backoff_reset_ms) {
-                self.failures = 0;
-            }
-            if let Cause::Fenced(why) = &exited.cause {
-                // The composition root may be gone already, on its own way out.
-                let _ = self.parts.fatal.send(Fatal(why.clone()));
-            }
-            self.failed = Some((exited.role, exited.cause));
-        }
-        if self.alive.is_empty() {
-            match self.failed.take() {
-                // Claiming again would only fence the process that took over.
-                Some((_, Cause::Fenced(_))) | None => {}
-                Some((role, cause)) => self.schedule_restart(ctx, &format!("{role}: {cause}")),
-            }
-        }
-    }
-}
-
-/// Ends the pipeline in order: stop reading, store what is in flight, merge what is pending. The actor then ends.
-impl Handler<Drain> for Partition {
-    type Result = ();
-
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.draining = true;
-        match &self.children {
-            Some(children) => children.consumer.do_send(Drain),
-            // Waiting for a restart, or for the last children of a failed pipeline: nothing can be finished.
-            None => ctx.stop(),
-        }
-    }
+    // In the order of an orderly end: when the consumer has ended nothing is in flight, and only merging is left.
+    let ends = [
+        (consumer.clone().recipient(), Some(consumer.recipient())),
+        (dedupe.recipient(), None),
+        (writer.recipient(), None),
+        (rollup.clone().recipient(), Some(rollup.recipient())),
+        (replay.recipient(), None),
+    ];
+    let members = names.into_iter().zip(pulses).zip(ends);
+    members.map(|((name, pulse), (end, drain))| Member { name, end, drain, pulse }).collect()
 }

@@ -14,7 +14,14 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    domain::query::{FreshnessReport, UsageQuery, UsageReport},
+    actors::supervision::{
+        exit::{End, ExitGuard},
+        pulse::Pulse,
+    },
+    domain::{
+        query::{FreshnessReport, UsageQuery, UsageReport},
+        supervision::{LogQuery, PartitionStatus, SupervisionEvent},
+    },
     store::{
         StoreError,
         read::{ReadError, Reader, ReaderPlan},
@@ -42,17 +49,21 @@ pub enum QueryError {
 }
 
 /// What a query actor is made from.
-#[derive(Clone)]
 pub struct QueryParts {
     pub reader: ReaderPlan,
     /// Longest wait for a permit.
     pub wait: Duration,
     pub metrics: Metrics,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
 }
 
 pub struct Query {
     reader: Reader,
     admission: Admission,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
 }
 
 impl Query {
@@ -65,7 +76,7 @@ impl Query {
             wait: parts.wait,
             metrics: parts.metrics,
         };
-        Self { reader: parts.reader.open(), admission }
+        Self { reader: parts.reader.open(), admission, pulse: parts.pulse, exit: parts.exit }
     }
 
     /// Answers beside the other questions: the actor itself is free for the next one at once.
@@ -74,8 +85,9 @@ impl Query {
         F: Future<Output = Result<T, ReadError>> + 'static,
         T: 'static,
     {
-        let (admission, reader) = (self.admission.clone(), self.reader.clone());
+        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.pulse.work());
         Box::pin(async move {
+            let _working = working;
             let _admitted = admission.enter().await?;
             let asked = Instant::now();
             read(reader).await.map_err(|error| refuse(&error, asked.elapsed()))
@@ -99,6 +111,32 @@ pub struct GetFreshness {
     pub models: Vec<Uuid>,
 }
 
+/// A page of the supervision log.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<SupervisionEvent>, QueryError>")]
+pub struct GetSupervision(pub LogQuery);
+
+/// Who works on which partition, and how far it is.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<PartitionStatus>, QueryError>")]
+pub struct GetPartitions;
+
+impl Handler<GetSupervision> for Query {
+    type Result = ResponseFuture<Result<Vec<SupervisionEvent>, QueryError>>;
+
+    fn handle(&mut self, GetSupervision(query): GetSupervision, _: &mut Self::Context) -> Self::Result {
+        self.answer(move |reader| async move { reader.supervision(&query).await })
+    }
+}
+
+impl Handler<GetPartitions> for Query {
+    type Result = ResponseFuture<Result<Vec<PartitionStatus>, QueryError>>;
+
+    fn handle(&mut self, _: GetPartitions, _: &mut Self::Context) -> Self::Result {
+        self.answer(move |reader| async move { reader.partitions().await })
+    }
+}
+
 impl Handler<GetUsage> for Query {
     type Result = ResponseFuture<Result<UsageReport, QueryError>>;
 
@@ -112,6 +150,14 @@ impl Handler<GetFreshness> for Query {
 
     fn handle(&mut self, GetFreshness { org_id, models }: GetFreshness, _: &mut Self::Context) -> Self::Result {
         self.answer(move |reader| async move { reader.freshness(org_id, &models).await })
+    }
+}
+
+impl Handler<End> for Query {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
     }
 }
 

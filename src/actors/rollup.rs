@@ -1,5 +1,5 @@
 //! Rollup: merges what committed batches add into the hourly and daily rollups, and moves the watermark.
-//! In: Stored from the writer (only wakes it); Drain. Out: Merged to freshness.
+//! In: Stored from the writer and the replay (only wakes it); Drain, End. Out: Merged to freshness.
 //! Failure: database away → tries again in place; what is pending stays pending.
 //! Bound: one merge at a time, of a limited number of batches.
 
@@ -10,12 +10,13 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     actors::{
-        consumer::Drain,
         freshness::Merged,
         supervision::{
             backoff::Backoff,
-            exit::{Cause, ExitGuard, Stop},
+            exit::{Drain, End, ExitGuard},
+            line::Line,
             progress::Progress,
+            pulse::Pulse,
         },
         writer::Stored,
     },
@@ -28,7 +29,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How long nothing must have come for the partition to count as caught up.
+/// What was published in the last moment may still be on its way when the broker says that nothing is.
 const QUIET: Duration = Duration::from_secs(1);
 /// How often a caught-up partition's watermark is moved.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,13 +45,14 @@ pub struct Rollup {
     claim: Claim,
     progress: Progress,
     metrics: Metrics,
-    freshness: Recipient<Merged>,
+    freshness: Line<Merged>,
     /// Something was stored since the last merge began.
     pending: bool,
     /// A merge is under way or scheduled.
     busy: bool,
     failures: u32,
     draining: bool,
+    pulse: Pulse,
     exit: ExitGuard,
 }
 
@@ -60,7 +62,8 @@ pub struct RollupParts {
     pub claim: Claim,
     pub progress: Progress,
     pub metrics: Metrics,
-    pub freshness: Recipient<Merged>,
+    pub freshness: Line<Merged>,
+    pub pulse: Pulse,
     pub exit: ExitGuard,
 }
 
@@ -84,6 +87,7 @@ impl Rollup {
             busy: false,
             failures: 0,
             draining: false,
+            pulse: parts.pulse,
             exit: parts.exit,
         }
     }
@@ -93,12 +97,14 @@ impl Rollup {
         let Some(mut merger) = self.merger.take() else { return };
         self.busy = true;
         self.pending = false;
+        let working = self.pulse.work();
         let work = async move {
             let started = Instant::now();
             let result = merger.merge().await;
             (merger, result, started.elapsed())
         };
-        ctx.spawn(work.into_actor(self).map(|(merger, result, took), actor, ctx| {
+        ctx.spawn(work.into_actor(self).map(move |(merger, result, took), actor, ctx| {
+            drop(working);
             actor.merger = Some(merger);
             actor.merged(result, took, ctx);
         }));
@@ -122,8 +128,8 @@ impl Rollup {
                     self.busy = false;
                 }
             }
-            Err(error @ StoreError::Permanent(_)) => {
-                self.exit.note(Cause::Failed(error.to_string()));
+            Err(error) if !error.is_transient() => {
+                self.exit.note(error.into());
                 ctx.stop();
             }
             Err(error) => {
@@ -150,7 +156,7 @@ impl Rollup {
             let last_event_at = DateTime::<Utc>::from_timestamp_micros(measures.last_event_at)?;
             Some(((key.org_id, key.model_id), last_event_at))
         });
-        self.freshness.do_send(Merged { at: merged.at, events: events.collect() });
+        self.freshness.tell(Merged { at: merged.at, events: events.collect() });
     }
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
@@ -167,7 +173,7 @@ impl Actor for Rollup {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.merge(ctx);
         ctx.run_interval(TICK, |actor, ctx| {
-            if !actor.busy && actor.progress.caught_up(QUIET) {
+            if !actor.busy && actor.progress.caught_up().is_some() {
                 actor.merge(ctx);
             }
         });
@@ -192,11 +198,11 @@ impl Handler<Drain> for Rollup {
     }
 }
 
-impl Handler<Stop> for Rollup {
+impl Handler<End> for Rollup {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
     }
 }
 
@@ -214,11 +220,15 @@ impl Merger {
         let partition = PartitionName { stream: &claim.stream, partition: claim.partition };
         session
             .run(async |conn| {
-                let merged = merge::merge(conn, partition, *max_batches).await?;
-                // Judged after the clock was read: what came since then cannot be claimed. And what was published in
-                // the last quiet second may still be on its way.
-                if merged.merge.batches == 0 && progress.caught_up(QUIET) {
-                    merge::caught_up(conn, partition, merged.at - QUIET).await?;
+                let mut merged = merge::merge(conn, partition, *max_batches).await?;
+                // Judged after the clock was read: what came since then cannot be claimed.
+                if merged.merge.batches == 0
+                    && let Some(ago) = progress.caught_up()
+                {
+                    merged.watermark = merge::caught_up(conn, claim, merged.at - ago - QUIET).await?;
+                }
+                if let Some(watermark) = merged.watermark {
+                    progress.lags((merged.at - watermark).to_std().unwrap_or_default());
                 }
                 Ok(merged)
             })

@@ -1,8 +1,8 @@
 //! Writer: makes a batch durable, exactly once.
 //! In: Write(Batch, credit) from dedupe. Out: Committed to the consumer, Stored to the rollup, Incomplete to dedupe.
 //! Failure: database away → the batch waits in place; an event that the database refuses → dead letter; more of them
-//!          than is plausible → fails, the partition restarts; another process holds the partition → fenced.
-//! Bound: the batch's credit, not the mailbox.
+//!          than is plausible → unfit, the partition is parked; another process holds the partition → fenced.
+//! Bound: the batches' credits, not the mailbox.
 
 use std::{
     collections::VecDeque,
@@ -18,8 +18,9 @@ use crate::{
         dedupe::Incomplete,
         supervision::{
             backoff::Backoff,
-            exit::{Cause, ExitGuard, Stop},
+            exit::{Cause, End, ExitGuard},
             progress::Progress,
+            pulse::Pulse,
         },
     },
     config,
@@ -27,7 +28,7 @@ use crate::{
     store::{
         self, Session, StoreError,
         clock::DatabaseClock,
-        commit::{CommitRules, commit},
+        commit::{CommitRules, Kind, commit},
         partitions::Claim,
     },
     telemetry::metrics::{Metrics, Outcome},
@@ -38,12 +39,16 @@ const REFUSAL_WINDOW: usize = 1000;
 const MAX_REFUSED: usize = REFUSAL_WINDOW / 2;
 
 pub struct Writer {
+    /// Absent while a batch is being stored, and after a failure.
     sink: Option<Sink>,
+    /// Batches that wait for their turn.
+    waiting: VecDeque<Write>,
     claim: Claim,
     clock: DatabaseClock,
     progress: Progress,
     metrics: Metrics,
     outlets: Outlets,
+    pulse: Pulse,
     exit: ExitGuard,
 }
 
@@ -63,6 +68,7 @@ pub struct WriterParts {
     pub metrics: Metrics,
     pub refusals: Refusals,
     pub outlets: Outlets,
+    pub pulse: Pulse,
     pub exit: ExitGuard,
 }
 
@@ -74,14 +80,17 @@ impl Writer {
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),
             refusals: parts.refusals,
+            pulse: parts.pulse.clone(),
         };
         Self {
             sink: Some(sink),
+            waiting: VecDeque::new(),
             claim: parts.claim,
             clock: parts.clock,
             progress: parts.progress,
             metrics: parts.metrics,
             outlets: parts.outlets,
+            pulse: parts.pulse,
             exit: parts.exit,
         }
     }
@@ -89,14 +98,8 @@ impl Writer {
     fn publish(&mut self, batch: &Batch, committed: &store::commit::Committed, took: Duration) {
         self.clock.set(committed.completed_at);
         self.progress.committed(committed.next_offset);
-        let (partition, counts) = (self.claim.partition, &committed.counts);
-        for (outcome, count) in [
-            (Outcome::Received, counts.received),
-            (Outcome::Stored, counts.stored),
-            (Outcome::Duplicate, counts.duplicates),
-            (Outcome::Rejected, counts.rejected),
-            (Outcome::Late, counts.late),
-        ] {
+        let partition = self.claim.partition;
+        for (outcome, count) in Outcome::of(&committed.counts) {
             self.metrics.events(partition, outcome, count);
         }
         self.metrics.batch_committed(took, batch.raw.messages.len());
@@ -136,28 +139,37 @@ pub struct Stored;
 impl Handler<Write> for Writer {
     type Result = ();
 
-    fn handle(&mut self, Write { batch, credit }: Write, ctx: &mut Self::Context) {
-        // Absent only after a failure, while the actor is about to stop.
+    fn handle(&mut self, write: Write, ctx: &mut Self::Context) {
+        self.waiting.push_back(write);
+        self.store_next(ctx);
+    }
+}
+
+impl Writer {
+    /// Batches are stored one after another, in order. The mailbox stays open meanwhile: an order to end is obeyed at
+    /// once, whatever the database does.
+    fn store_next(&mut self, ctx: &mut Context<Self>) {
         let Some(mut sink) = self.sink.take() else { return };
+        let Some(Write { batch, credit }) = self.waiting.pop_front() else {
+            self.sink = Some(sink);
+            return;
+        };
+        let working = self.pulse.work();
         let writing = async move {
             let started = Instant::now();
             let result = sink.persist(&batch).await;
             (sink, batch, result, started.elapsed())
         };
-        // The context waits: batches are stored one after another, in order.
-        ctx.wait(writing.into_actor(self).map(move |(sink, batch, result, took), actor, ctx| {
+        ctx.spawn(writing.into_actor(self).map(move |(sink, batch, result, took), actor, ctx| {
+            drop(working);
             match result {
                 Ok(committed) => {
                     actor.sink = Some(sink);
                     actor.publish(&batch, &committed, took);
+                    actor.store_next(ctx);
                 }
                 Err(error) => {
-                    let fenced = matches!(error, StoreError::Fenced { .. });
-                    actor.exit.note(if fenced {
-                        Cause::Fenced(error.to_string())
-                    } else {
-                        Cause::Failed(error.to_string())
-                    });
+                    actor.exit.note(error.into());
                     ctx.stop();
                 }
             }
@@ -166,11 +178,22 @@ impl Handler<Write> for Writer {
     }
 }
 
-impl Handler<Stop> for Writer {
+impl From<StoreError> for Cause {
+    fn from(error: StoreError) -> Self {
+        let why = error.to_string();
+        match error {
+            StoreError::Fenced { .. } => Self::Fenced(why),
+            StoreError::Unfit(_) => Self::Unfit(why),
+            StoreError::Transient(_) | StoreError::Timeout(_) | StoreError::Permanent(_) => Self::Failed(why),
+        }
+    }
+}
+
+impl Handler<End> for Writer {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
     }
 }
 
@@ -181,6 +204,7 @@ struct Sink {
     claim: Claim,
     clock: DatabaseClock,
     refusals: Refusals,
+    pulse: Pulse,
 }
 
 /// Events and refusals of a partition's last batches. Outlives restarts: each would start counting anew, and in the
@@ -217,7 +241,9 @@ impl Sink {
         let started_at = self.clock.now();
         let mut retries = 0;
         loop {
+            self.pulse.beat();
             let rules = CommitRules {
+                kind: Kind::Live,
                 window: self.dedupe.window(),
                 max_refused: self.refusals.left(),
                 retries: i32::try_from(retries).unwrap_or(i32::MAX),
@@ -228,7 +254,7 @@ impl Sink {
                     self.refusals.note(batch.raw.messages.len(), committed.refused);
                     return Ok(committed);
                 }
-                Err(error @ (StoreError::Fenced { .. } | StoreError::Permanent(_))) => return Err(error),
+                Err(error) if !error.is_transient() => return Err(error),
                 Err(error) => {
                     let delay = Backoff::DEPENDENCY.delay(retries);
                     tracing::warn!(partition = self.claim.partition, %error, ?delay, "a batch waits for the database");

@@ -81,6 +81,11 @@ impl Caller {
     pub fn may(&self, permission: Permission, org_id: Uuid) -> bool {
         self.org_ids.contains(&org_id) && self.roles.iter().any(|role| role.may(permission))
     }
+
+    /// Whether the caller may change something on the operations port. Nothing there is an org's.
+    pub fn may_operate(&self) -> bool {
+        self.roles.contains(&Role::Operator)
+    }
 }
 
 #[cfg(test)]

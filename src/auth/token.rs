@@ -65,6 +65,7 @@ struct NewClaims<'a> {
 }
 
 /// Checks bearer tokens against the configured secret, issuer and audience.
+#[derive(Clone)]
 pub struct Verifier {
     /// None: no secret is configured, and every token is refused.
     key: Option<DecodingKey>,

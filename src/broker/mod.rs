@@ -119,6 +119,7 @@ mod tests {
             stream_max_age: "7D".to_owned(),
             stream_max_bytes: 1_000_000,
             connect_timeout_ms: 2000,
+            stall_cancel_ms: 60_000,
         }
     }
 

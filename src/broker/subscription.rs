@@ -1,23 +1,43 @@
 //! Reading one partition's stream from an offset on.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Datelike, Utc};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
 };
+use tokio::time::Instant;
 
 use super::{BrokerError, close, connect, topology, within};
+
 use crate::{config::Broker, domain::batch::Message};
 
 /// Deliveries that one acknowledgement covers at most.
 const ACK_EVERY: u64 = 500;
+/// A chunk is delivered as a whole: what follows its first message comes at once.
+const CHUNK_COMES_WITHIN: Duration = Duration::from_millis(500);
+/// Deliveries that a look at one end of the stream asks for.
+const LOOK_PREFETCH: u16 = 5000;
+
+/// Where to start reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    First,
+    /// At the last chunk: a few messages that end with the last one.
+    Last,
+    Offset(i64),
+    /// The chunk that was written at that time, or the first one after it.
+    Time(DateTime<Utc>),
+}
 
 /// One subscription on a connection and channel of its own. It ends with its first error: subscribe again.
 pub struct Subscription {
     broker: Broker,
+    stream: String,
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
@@ -32,13 +52,19 @@ pub struct Incoming {
 }
 
 impl Subscription {
-    /// Subscribes at an offset. The broker starts there or, if that is no longer kept, at the oldest it has.
-    pub async fn open(broker: &Broker, partition: u16, from_offset: i64) -> Result<Self, BrokerError> {
+    /// Subscribes. At an offset that is no longer kept the broker starts at the oldest that it has. `declare`: makes the
+    /// stream where it does not exist; else it is an error.
+    pub async fn open(broker: &Broker, partition: u16, from: StartAt, declare: bool) -> Result<Self, BrokerError> {
         let connection = connect(broker, &format!("consumer/{partition}")).await?;
-        match Self::start(broker, partition, from_offset, &connection).await {
-            Ok((channel, consumer)) => {
-                Ok(Self { broker: broker.clone(), connection, channel, consumer, acknowledged: 0 })
-            }
+        match Self::start(broker, partition, from, declare, &connection).await {
+            Ok((channel, consumer)) => Ok(Self {
+                broker: broker.clone(),
+                stream: broker.topology().stream_of(partition),
+                connection,
+                channel,
+                consumer,
+                acknowledged: 0,
+            }),
             Err(error) => {
                 close(&connection, broker).await;
                 Err(error)
@@ -49,25 +75,19 @@ impl Subscription {
     async fn start(
         broker: &Broker,
         partition: u16,
-        from_offset: i64,
+        from: StartAt,
+        declare: bool,
         connection: &Connection,
     ) -> Result<(Channel, Consumer), BrokerError> {
         // One of the partitions makes the whole, exchange and all, so that producers find it.
-        if partition == 0 {
-            topology::declare(connection, broker).await?;
-        } else {
-            topology::declare_stream(connection, broker, partition).await?;
+        match (declare, partition) {
+            (true, 0) => topology::declare(connection, broker).await?,
+            (true, _) => topology::declare_stream(connection, broker, partition).await?,
+            (false, _) => {}
         }
-        let timeout = broker.connect_timeout();
-        let channel = within(timeout, connection.create_channel()).await?;
-        within(timeout, channel.basic_qos(broker.prefetch, BasicQosOptions::default())).await?;
-        let mut arguments = FieldTable::default();
-        // A number is an offset; a numeric string would not be.
-        arguments.insert("x-stream-offset".into(), AMQPValue::LongLongInt(from_offset));
+        let channel = within(broker.connect_timeout(), connection.create_channel()).await?;
         let stream = broker.topology().stream_of(partition);
-        let consume =
-            channel.basic_consume(stream.into(), "analytics".into(), BasicConsumeOptions::default(), arguments);
-        let consumer = within(timeout, consume).await?;
+        let consumer = consume(broker, &channel, &stream, from, broker.prefetch).await?;
         Ok((channel, consumer))
     }
 
@@ -92,8 +112,75 @@ impl Subscription {
         Ok(())
     }
 
+    /// Asks the broker for an answer on the subscription's own channel: when it is there, so is all that the broker had
+    /// sent before it.
+    pub fn ask(&self) -> impl Future<Output = Result<(), BrokerError>> + Send + 'static {
+        let (channel, stream, timeout) = (self.channel.clone(), self.stream.clone(), self.broker.connect_timeout());
+        async move {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            within(timeout, channel.queue_declare(stream.into(), options, FieldTable::default())).await.map(drop)
+        }
+    }
+
+    /// The offset of the first message from somewhere on; `None` where nothing comes for a while.
+    pub async fn first_at(&self, from: StartAt) -> Result<Option<i64>, BrokerError> {
+        Ok(self.look(from, 1).await?.first().copied())
+    }
+
+    /// The offset of the stream's last message.
+    pub async fn last(&self) -> Result<Option<i64>, BrokerError> {
+        Ok(self.look(StartAt::Last, usize::from(LOOK_PREFETCH)).await?.last().copied())
+    }
+
+    /// Offsets of at most `limit` messages from somewhere on, on a channel of its own.
+    async fn look(&self, from: StartAt, limit: usize) -> Result<Vec<i64>, BrokerError> {
+        let timeout = self.broker.connect_timeout();
+        let channel = within(timeout, self.connection.create_channel()).await?;
+        let mut consumer = consume(&self.broker, &channel, &self.stream, from, LOOK_PREFETCH).await?;
+        let mut offsets = Vec::new();
+        let mut deadline = Instant::now() + timeout;
+        while offsets.len() < limit
+            && let Ok(delivered) = tokio::time::timeout_at(deadline, consumer.next()).await
+        {
+            if offsets.is_empty() {
+                deadline = Instant::now() + CHUNK_COMES_WITHIN;
+            }
+            offsets.push(read(delivered)?.message.offset);
+        }
+        // Nothing depends on how it closes.
+        let _closed = within(timeout, channel.close(200, "done".into())).await;
+        Ok(offsets)
+    }
+
     pub async fn close(self) {
         close(&self.connection, &self.broker).await;
+    }
+}
+
+async fn consume(
+    broker: &Broker,
+    channel: &Channel,
+    stream: &str,
+    from: StartAt,
+    prefetch: u16,
+) -> Result<Consumer, BrokerError> {
+    let timeout = broker.connect_timeout();
+    within(timeout, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), from.argument());
+    let tag = ShortString::from("analytics");
+    within(timeout, channel.basic_consume(stream.into(), tag, BasicConsumeOptions::default(), arguments)).await
+}
+
+impl StartAt {
+    fn argument(self) -> AMQPValue {
+        match self {
+            Self::First => AMQPValue::LongString("first".into()),
+            Self::Last => AMQPValue::LongString("last".into()),
+            // A number is an offset; a numeric string would not be.
+            Self::Offset(offset) => AMQPValue::LongLongInt(offset),
+            Self::Time(at) => AMQPValue::Timestamp(u64::try_from(at.timestamp()).unwrap_or_default()),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ impl Settings {
         found.range("broker.prefetch", self.broker.prefetch, 100..=60_000);
         found.range("broker.stream_max_bytes", self.broker.stream_max_bytes, 1_000_000..=i64::MAX);
         found.range("broker.connect_timeout_ms", self.broker.connect_timeout_ms, 100..=600_000);
+        found.range("broker.stall_cancel_ms", self.broker.stall_cancel_ms, 100..=86_400_000);
         found.holds(
             "broker.stream",
             valid_stream(&self.broker.stream),
@@ -73,7 +74,15 @@ impl Settings {
         found.range("supervision.backoff_initial_ms", self.supervision.backoff_initial_ms, 1..=60_000);
         let initial = self.supervision.backoff_initial_ms;
         found.range("supervision.backoff_max_ms", self.supervision.backoff_max_ms, initial..=3_600_000);
-        found.range("supervision.backoff_reset_ms", self.supervision.backoff_reset_ms, 1000..=86_400_000);
+        found.range("supervision.max_restarts", self.supervision.max_restarts, 0..=1000);
+        found.range("supervision.window_ms", self.supervision.window_ms, 1000..=86_400_000);
+        found.range("supervision.park_ms", self.supervision.park_ms, 1000..=86_400_000);
+        found.range("supervision.stall_ms", self.supervision.stall_ms, 1000..=86_400_000);
+        found.range("lease.interval_ms", self.lease.interval_ms, 50..=10_000);
+        let interval = self.lease.interval_ms;
+        found.range("lease.grace_ms", self.lease.grace_ms, interval..=60_000);
+        found.range("lease.ttl_ms", self.lease.ttl_ms, interval.saturating_mul(4)..=600_000);
+        found.range("drain.timeout_ms", self.drain.timeout_ms, 100..=3_600_000);
         found.range("drain.step_timeout_ms", self.drain.step_timeout_ms, 100..=600_000);
         let filter = self.log.filter.parse::<tracing_subscriber::EnvFilter>().is_ok();
         found.holds("log.filter", filter, "be a tracing filter such as info or analytics_service=debug");

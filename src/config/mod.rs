@@ -31,6 +31,7 @@ pub struct Settings {
     pub ops: Ops,
     pub auth: Auth,
     pub supervision: Supervision,
+    pub lease: Lease,
     pub drain: Drain,
     pub log: Log,
 }

@@ -43,6 +43,7 @@ pub struct Broker {
     pub stream_max_age: String,
     pub stream_max_bytes: i64,
     pub connect_timeout_ms: u64,
+    pub stall_cancel_ms: u64,
 }
 
 impl Broker {
@@ -52,6 +53,10 @@ impl Broker {
 
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub fn stall_cancel(&self) -> Duration {
+        Duration::from_millis(self.stall_cancel_ms)
     }
 }
 
@@ -104,8 +109,15 @@ impl Dedupe {
 pub struct Database {
     pub url: Secret,
     pub migration_url: Secret,
+    /// What the server's operators see of the connections, and what a process's connections are found by.
+    #[serde(skip, default = "application_name")]
+    pub application_name: String,
     pub connect_timeout_ms: u64,
     pub write_timeout_ms: u64,
+}
+
+fn application_name() -> String {
+    "analytics-service".to_owned()
 }
 
 impl Database {
@@ -134,6 +146,11 @@ impl Query {
 
     pub fn statement_timeout(&self) -> Duration {
         Duration::from_millis(self.statement_timeout_ms)
+    }
+
+    /// Longest that a handler waits for a query actor; its own deadlines end sooner.
+    pub fn answer_within(&self) -> Duration {
+        self.wait() + self.statement_timeout() + Duration::from_secs(1)
     }
 }
 
@@ -206,16 +223,61 @@ pub struct Auth {
 pub struct Supervision {
     pub backoff_initial_ms: u64,
     pub backoff_max_ms: u64,
-    pub backoff_reset_ms: u64,
+    pub max_restarts: usize,
+    pub window_ms: u64,
+    pub park_ms: u64,
+    pub stall_ms: u64,
+    pub drills: bool,
+}
+
+impl Supervision {
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+
+    pub fn park(&self) -> Duration {
+        Duration::from_millis(self.park_ms)
+    }
+
+    pub fn stall(&self) -> Duration {
+        Duration::from_millis(self.stall_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    pub interval_ms: u64,
+    pub grace_ms: u64,
+    pub ttl_ms: u64,
+}
+
+impl Lease {
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
+    pub timeout_ms: u64,
     pub step_timeout_ms: u64,
 }
 
 impl Drain {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
     pub fn step_timeout(&self) -> Duration {
         Duration::from_millis(self.step_timeout_ms)
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -13,6 +14,9 @@ use crate::domain::{
 
 /// How far a publish time may be ahead of what we take for the database's now, which is a little behind itself.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
+
+/// SHA-256 of a message's body.
+pub type MessageHash = [u8; 32];
 
 /// A message as it came from the stream.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct RawBatch {
     pub id: Uuid,
     /// Where the batch before ended.
     pub first_offset: i64,
+    /// Where the messages begin, if the stream had dropped what lay before them.
+    pub gap_to: Option<i64>,
     pub messages: Vec<Message>,
 }
 
@@ -87,6 +93,10 @@ impl RawBatch {
     /// One behind the last message.
     pub fn next_offset(&self) -> i64 {
         self.messages.last().map_or(self.first_offset, |message| message.offset + 1)
+    }
+
+    pub fn last_message(&self) -> Option<MessageHash> {
+        self.messages.last().map(|message| Sha256::digest(&message.body).into())
     }
 }
 
@@ -206,7 +216,7 @@ mod tests {
             published_at: Some(NOW.parse().unwrap()),
             body,
         });
-        let raw = RawBatch { id: Uuid::nil(), first_offset: 8, messages: messages.collect() };
+        let raw = RawBatch { id: Uuid::nil(), first_offset: 8, gap_to: None, messages: messages.collect() };
         let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
         window.loaded(None);
         split(raw, &rules(partitions), &mut window, 0)
@@ -237,7 +247,7 @@ mod tests {
         let ahead = Some(now + TimeDelta::seconds(2));
         let behind = Some(now - TimeDelta::seconds(9));
         let to = |messages| {
-            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, messages };
+            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, gap_to: None, messages };
             split(raw, &rules(1), &mut Window::new(1 << 20, TimeDelta::hours(24), now), 0).published_to
         };
         assert_eq!(to(vec![message(0, behind, b"no".to_vec()), message(1, ahead, b"no".to_vec())]), behind);

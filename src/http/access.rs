@@ -8,8 +8,8 @@ use std::{
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
 use uuid::Uuid;
 
-use super::{Api, error::Problem, params};
-use crate::auth::{Caller, Permission, Refusal};
+use super::{Api, Ops, error::Problem, params};
+use crate::auth::{Caller, Permission, Refusal, Verifier};
 
 /// A permission as a type, for [`Authorized`].
 pub trait Needs {
@@ -46,16 +46,39 @@ impl<P: Needs> FromRequest for Authorized<P> {
 
 fn authorize(request: &HttpRequest, permission: Permission) -> Result<Uuid, Problem> {
     let api = request.app_data::<web::Data<Api>>().ok_or(Problem::Internal)?;
-    let caller = authenticate(api, request).map_err(|refusal| {
-        tracing::info!(reason = %refusal, "a credential was refused");
-        Problem::Unauthorized { presented: refusal != Refusal::Missing }
-    })?;
+    let caller = authenticate(&api.verifier, request).map_err(refused)?;
     let org_id = request.match_info().get("orgId").and_then(params::uuid);
     let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
     if caller.may(permission, org_id) { Ok(org_id) } else { Err(Problem::Forbidden) }
 }
 
-fn authenticate(api: &Api, request: &HttpRequest) -> Result<Caller, Refusal> {
+/// An operator: whoever may change something on the operations port. Tells no org's data.
+pub struct Operator {
+    /// Whom the token names, for the supervision log.
+    pub subject: String,
+}
+
+impl FromRequest for Operator {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(operator(request))
+    }
+}
+
+fn operator(request: &HttpRequest) -> Result<Operator, Problem> {
+    let ops = request.app_data::<web::Data<Ops>>().ok_or(Problem::Internal)?;
+    let caller = authenticate(&ops.verifier, request).map_err(refused)?;
+    if caller.may_operate() { Ok(Operator { subject: caller.subject }) } else { Err(Problem::Forbidden) }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    tracing::info!(reason = %refusal, "a credential was refused");
+    Problem::Unauthorized { presented: refusal != Refusal::Missing }
+}
+
+fn authenticate(verifier: &Verifier, request: &HttpRequest) -> Result<Caller, Refusal> {
     let mut credentials = request.headers().get_all(AUTHORIZATION);
     let credential = credentials.next().ok_or(Refusal::Missing)?;
     if credentials.next().is_some() {
@@ -66,5 +89,5 @@ fn authenticate(api: &Api, request: &HttpRequest) -> Result<Caller, Refusal> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Refusal::Malformed);
     }
-    api.verifier.verify(token.trim())
+    verifier.verify(token.trim())
 }

@@ -8,6 +8,7 @@ mod access;
 mod error;
 mod freshness;
 mod observe;
+mod operations;
 mod ops;
 mod params;
 mod queries;
@@ -18,6 +19,7 @@ mod usage;
 
 use std::time::Duration;
 
+use actix::Addr;
 use actix_web::{
     App, Error, FromRequest, Handler, HttpResponse, Resource, Responder,
     body::BoxBody,
@@ -31,6 +33,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use crate::{
+    actors::supervision::{log::SupervisionLog, registry::Registry, supervisor::Supervisor},
     auth::Verifier,
     config::Settings,
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -59,18 +62,27 @@ impl Api {
             verifier: Verifier::new(&settings.auth),
             queries,
             late_after: settings.events.late_after(),
-            answer_within: settings.query.wait() + settings.query.statement_timeout() + Duration::from_secs(1),
+            answer_within: settings.query.answer_within(),
             metrics,
             max_body_bytes: settings.http.max_body_bytes,
         }
     }
 }
 
-/// What the operations port shows.
+/// What the operations port shows, and what it can change.
 #[derive(Clone)]
 pub struct Ops {
     pub readiness: Readiness,
     pub metrics: Metrics,
+    pub verifier: Verifier,
+    pub registry: Registry,
+    pub log: SupervisionLog,
+    pub supervisor: Addr<Supervisor>,
+    pub queries: Queries,
+    /// Longest that a handler waits for a query actor.
+    pub answer_within: Duration,
+    /// Whether operators may make actors fail on purpose.
+    pub drills: bool,
 }
 
 /// The REST API: every route of it.
@@ -95,6 +107,12 @@ fn ops(ops: Ops) -> App<impl Application> {
         .service(read("/healthz", ops::healthz))
         .service(read("/readyz", ops::readyz))
         .service(read("/metrics", ops::metrics))
+        .service(read("/ops/actors", operations::actors))
+        .service(read("/ops/partitions", operations::partitions))
+        .service(read("/ops/supervision", operations::supervision))
+        // An actor's name has a slash in it.
+        .service(change("/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart))
+        .service(change("/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill))
         .default_service(web::to(not_found))
         .wrap(from_fn(observe))
 }
@@ -120,6 +138,18 @@ where
     web::resource(path)
         .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
         .default_service(web::to(|| async { Err::<(), _>(Problem::MethodNotAllowed { allow: "GET, HEAD" }) }))
+}
+
+/// A path that is only posted to.
+fn change<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(web::to(|| async { Err::<(), _>(Problem::MethodNotAllowed { allow: "POST" }) }))
 }
 
 /// 200 with a body that no cache keeps: it is one org's, and a second later it is another.

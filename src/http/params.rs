@@ -1,5 +1,7 @@
 //! Query parameters: each is read by its rule, and every problem goes into one answer.
 
+use std::ops::RangeInclusive;
+
 use actix_web::web;
 use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
@@ -78,6 +80,35 @@ impl Params {
             self.problem(name, TIME_FORM);
         }
         time
+    }
+
+    /// A text of at most `max` bytes that may be there.
+    pub fn text(&mut self, name: &str, max: usize) -> Option<String> {
+        let text = self.single(name)?;
+        if (1..=max).contains(&text.len()) {
+            return Some(text);
+        }
+        self.problem(name, format!("must have 1 to {max} bytes"));
+        None
+    }
+
+    /// A UUID that may be there.
+    pub fn id(&mut self, name: &str) -> Option<Uuid> {
+        let id = uuid(&self.single(name)?);
+        if id.is_none() {
+            self.problem(name, UUID_FORM);
+        }
+        id
+    }
+
+    /// A whole number within bounds; `default` where it is not there.
+    pub fn number(&mut self, name: &str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
+        let Some(text) = self.single(name) else { return default };
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        if number.is_none() {
+            self.problem(name, format!("must be a whole number from {} to {}", bounds.start(), bounds.end()));
+        }
+        number.unwrap_or(default)
     }
 
     /// One of a few words; the first where the parameter is not there, or is wrong.

@@ -12,7 +12,7 @@ use std::{
 use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient, dev::ToEnvelope};
 
 use super::error::Problem;
-use crate::actors::query::{GetFreshness, GetUsage, QueryError};
+use crate::actors::query::{GetFreshness, GetPartitions, GetSupervision, GetUsage, QueryError};
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
 #[derive(Clone, Default)]
@@ -20,23 +20,33 @@ pub struct Queries(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    actors: RwLock<BTreeMap<usize, Mailboxes>>,
+    actors: RwLock<BTreeMap<u32, Mailboxes>>,
     turn: AtomicUsize,
 }
 
 pub(super) struct Mailboxes {
     usage: Recipient<GetUsage>,
     freshness: Recipient<GetFreshness>,
+    supervision: Recipient<GetSupervision>,
+    partitions: Recipient<GetPartitions>,
 }
 
 impl Queries {
     /// Puts an actor in place `k`, instead of the one that was there.
-    pub fn set<A>(&self, k: usize, actor: &Addr<A>)
+    pub fn set<A>(&self, k: u32, actor: &Addr<A>)
     where
-        A: Actor + Handler<GetUsage> + Handler<GetFreshness>,
-        A::Context: ToEnvelope<A, GetUsage> + ToEnvelope<A, GetFreshness>,
+        A: Actor + Handler<GetUsage> + Handler<GetFreshness> + Handler<GetSupervision> + Handler<GetPartitions>,
+        A::Context: ToEnvelope<A, GetUsage>
+            + ToEnvelope<A, GetFreshness>
+            + ToEnvelope<A, GetSupervision>
+            + ToEnvelope<A, GetPartitions>,
     {
-        let mailboxes = Mailboxes { usage: actor.clone().recipient(), freshness: actor.clone().recipient() };
+        let mailboxes = Mailboxes {
+            usage: actor.clone().recipient(),
+            freshness: actor.clone().recipient(),
+            supervision: actor.clone().recipient(),
+            partitions: actor.clone().recipient(),
+        };
         self.0.actors.write().unwrap_or_else(PoisonError::into_inner).insert(k, mailboxes);
     }
 
@@ -82,5 +92,17 @@ impl Question for GetUsage {
 impl Question for GetFreshness {
     fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
         &actor.freshness
+    }
+}
+
+impl Question for GetSupervision {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.supervision
+    }
+}
+
+impl Question for GetPartitions {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.partitions
     }
 }

@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod credentials;
+mod operations;
 mod reports;
 mod support;

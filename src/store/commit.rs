@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use super::{StoreError, dead_letters, known, partitions::Claim, rows};
 use crate::domain::{
@@ -30,9 +30,19 @@ pub struct Committed {
     pub again: bool,
 }
 
+/// What a batch is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The partition's progress.
+    Live,
+    /// A range that is read again.
+    Replay(Uuid),
+}
+
 /// How a batch is stored, beside its content.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitRules {
+    pub kind: Kind,
     pub window: TimeDelta,
     /// More refusals than this mean that not the events are wrong but the deployment.
     pub max_refused: usize,
@@ -46,8 +56,8 @@ type Fates = BTreeMap<usize, Fate>;
 /// Stores a batch. Call it again with the same batch when the answer was lost: it is stored once.
 ///
 /// # Errors
-/// `Fenced` when another process holds the partition or has moved its offset; `Permanent` when the database refuses
-/// more events than allowed; all else is the database's trouble, and nothing was stored or the answer was lost.
+/// `Fenced` when another process holds the partition or has moved its offset; `Unfit` when the database refuses more
+/// events than allowed; all else is the database's trouble, and nothing was stored or the answer was lost.
 pub async fn commit(
     conn: &mut PgConnection,
     claim: &Claim,
@@ -55,7 +65,7 @@ pub async fn commit(
     rules: &CommitRules,
 ) -> Result<Committed, StoreError> {
     let mut tx = conn.begin().await?;
-    let foreign_writes = match lock(&mut tx, claim, batch).await? {
+    let foreign_writes = match lock(&mut tx, claim, batch, rules.kind).await? {
         Lock::Held { foreign_writes } => foreign_writes,
         Lock::CommittedBefore(committed) => return Ok(committed),
     };
@@ -97,7 +107,7 @@ enum Lock {
 
 /// Locks the partition's row, and those of the home partitions of events that came here by mistake: their writers must
 /// not store the same event meanwhile. In one order, so that two such batches cannot wait for each other.
-async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch) -> Result<Lock, StoreError> {
+async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch, kind: Kind) -> Result<Lock, StoreError> {
     let homes = batch.foreign.values().map(|partition| claim.topology.stream_of(*partition));
     let streams: BTreeSet<String> = homes.chain([claim.stream.clone()]).collect();
     let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
@@ -110,7 +120,8 @@ async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch) -> Result<Loc
     let ours = rows.into_iter().find(|row| row.0 == claim.stream);
     let (_, epoch, next_offset, foreign_writes) =
         ours.ok_or_else(|| StoreError::Permanent("the partition has no row of progress".to_owned()))?;
-    if epoch == claim.epoch && next_offset == batch.raw.first_offset {
+    let ours = epoch == claim.epoch;
+    if ours && kind == Kind::Live && next_offset == batch.raw.first_offset {
         return Ok(Lock::Held { foreign_writes });
     }
     let before: Option<LedgerRow> = sqlx::query_as(
@@ -120,8 +131,12 @@ async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch) -> Result<Loc
     .bind(batch.raw.id)
     .fetch_optional(tx)
     .await?;
-    let before = before.ok_or(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch })?;
-    Ok(Lock::CommittedBefore(before.committed(foreign_writes)))
+    match before {
+        Some(before) => Ok(Lock::CommittedBefore(before.committed(foreign_writes))),
+        // Only the ledger tells whether a replay's batch was committed before: it moves no offset.
+        None if ours && kind != Kind::Live => Ok(Lock::Held { foreign_writes }),
+        None => Err(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch }),
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -271,8 +286,8 @@ async fn settle_repeats(
 
 /// Not the events are wrong then but the deployment.
 fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
-    StoreError::Permanent(format!(
-        "the database refuses more than {} of {} events, the last for SQLSTATE {}: the schema does not fit",
+    StoreError::Unfit(format!(
+        "it refuses more than {} of {} events, the last for SQLSTATE {}: the schema does not fit",
         sorted.refused.len() - 1,
         batch.raw.messages.len(),
         sorted.refused.last_key_value().map_or("", |(_, code)| code),
@@ -326,9 +341,13 @@ async fn finish(
     let occurred_to = stored.iter().map(|event| event.occurred_at).max();
     let pending = Pending::of(stored.into_iter(), ledger, batch.published_to.map(|at| at.timestamp_micros()));
     let aggregates = pending.pack().map_err(|error| StoreError::Permanent(error.to_string()))?;
-    let last_message = batch.raw.messages.last().map(|message| Sha256::digest(&message.body).to_vec());
+    let last_message = batch.raw.last_message().map(|hash| hash.to_vec());
     let n = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let completed_at: Option<DateTime<Utc>> = sqlx::query_scalar(include_str!("sql/finish_batch.sql"))
+    let statement = match rules.kind {
+        Kind::Live => include_str!("sql/finish_batch.sql"),
+        Kind::Replay(_) => include_str!("sql/finish_replay.sql"),
+    };
+    let query = sqlx::query_scalar(statement)
         .bind(batch.raw.id)
         .bind(&claim.stream)
         .bind(claim.incarnation)
@@ -346,11 +365,12 @@ async fn finish(
         .bind(occurred_to)
         .bind(rules.retries)
         .bind(rules.started_at)
-        .bind(aggregates)
-        .bind(last_message)
-        .bind(claim.epoch)
-        .fetch_optional(tx)
-        .await?;
+        .bind(aggregates);
+    let query = match rules.kind {
+        Kind::Live => query.bind(last_message).bind(claim.epoch).bind(batch.raw.gap_to),
+        Kind::Replay(replay_id) => query.bind(replay_id).bind(claim.epoch),
+    };
+    let completed_at: Option<DateTime<Utc>> = query.fetch_optional(tx).await?;
     let completed_at =
         completed_at.ok_or(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: 0 })?;
     Ok((counts, completed_at))

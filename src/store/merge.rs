@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, partitions::Claim};
 use crate::domain::{
     event::Status,
     histogram::Histogram,
@@ -26,6 +26,8 @@ pub struct Merged {
     pub more: bool,
     /// The database's clock at the merge.
     pub at: DateTime<Utc>,
+    /// The partition's, where the merge could move it.
+    pub watermark: Option<DateTime<Utc>>,
 }
 
 /// A partition's stream and number, as its rows name it.
@@ -65,47 +67,46 @@ pub async fn merge(
         merge.add(pending, committed_at);
     }
     if merge.batches == 0 {
-        return Ok(Merged { merge, more, at });
+        return Ok(Merged { merge, more, at, watermark: None });
     }
     add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, at).await?;
     add(&mut tx, "daily_rollups", &merge.daily, day_start, at).await?;
     add_ledger(&mut tx, &merge.ledger).await?;
+    let mut watermark = None;
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
-        raise_watermark(&mut tx, partition, published_to, false).await?;
+        watermark = raise_watermark(&mut tx, partition, published_to, None).await?;
     }
     tx.commit().await?;
-    Ok(Merged { merge, more, at })
+    Ok(Merged { merge, more, at, watermark })
 }
 
-/// Declares the partition complete up to a moment by the database's clock. Only true while it is caught up.
+/// Declares the partition complete up to a moment by the database's clock, while nothing is pending and the epoch is
+/// still ours. Only true while it is caught up. Returns the watermark, where it was touched.
 pub async fn caught_up(
     conn: &mut PgConnection,
-    partition: PartitionName<'_>,
+    claim: &Claim,
     up_to: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    raise_watermark(conn, partition, up_to, true).await
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let partition = PartitionName { stream: &claim.stream, partition: claim.partition };
+    raise_watermark(conn, partition, up_to, Some(claim.epoch)).await
 }
 
-/// Moves the watermark, if that is forward, to at most the database's now: a producer's clock may be wrong.
+/// Moves the watermark, if that is forward, to at most the database's now: a producer's clock may be wrong. With an
+/// epoch, only while that is the partition's and nothing is pending.
 async fn raise_watermark(
     conn: &mut PgConnection,
     name: PartitionName<'_>,
     to: DateTime<Utc>,
-    only_if_caught_up: bool,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO analytics.partition_watermarks AS w (stream, partition, watermark)
-         SELECT $1, $2, least($3, clock_timestamp())
-         WHERE NOT ($4 AND EXISTS (SELECT FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2))
-         ON CONFLICT (stream, partition) DO UPDATE SET watermark = greatest(w.watermark, excluded.watermark)",
-    )
-    .bind(name.stream)
-    .bind(i32::from(name.partition))
-    .bind(to)
-    .bind(only_if_caught_up)
-    .execute(conn)
-    .await?;
-    Ok(())
+    caught_up_in: Option<i64>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let watermark = sqlx::query_scalar(include_str!("sql/watermark_raise.sql"))
+        .bind(name.stream)
+        .bind(i32::from(name.partition))
+        .bind(to)
+        .bind(caught_up_in)
+        .fetch_optional(conn)
+        .await?;
+    Ok(watermark)
 }
 
 async fn add(

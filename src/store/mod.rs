@@ -5,11 +5,14 @@ pub mod commit;
 mod dead_letters;
 pub mod freshness;
 mod known;
+pub mod lease;
 pub mod merge;
 pub mod partitions;
 pub mod read;
+pub mod replays;
 mod rows;
 pub mod schema;
+pub mod supervision;
 
 use std::{str::FromStr, time::Duration};
 
@@ -26,8 +29,11 @@ pub enum StoreError {
     #[error("database: no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     /// Another process holds the partition: this one must stop working on it.
-    #[error("partition {partition} is owned by epoch {found}, not {ours}: this process is fenced")]
+    #[error("partition {partition} is in epoch {found}, not {ours}: what was started in that one is fenced")]
     Fenced { partition: u16, ours: i64, found: i64 },
+    /// The database refuses so many events that it is not they who are wrong.
+    #[error("database: {0}")]
+    Unfit(String),
     /// Will not go away by itself: a schema that is not ours, a value that cannot be.
     #[error("database: {0}")]
     Permanent(String),
@@ -53,7 +59,7 @@ pub async fn connect(url: &Secret, timeout: Duration) -> Result<PgConnection, St
 
 /// Opens a connection for writing in bulk.
 pub async fn connect_writer(database: &Database) -> Result<PgConnection, StoreError> {
-    let options = options(&database.url)?.options([
+    let options = options(&database.url)?.application_name(&database.application_name).options([
         // Plans for the values at hand: the planner opens only the chunks that they lie in.
         ("plan_cache_mode", "force_custom_plan"),
         ("jit", "off"),

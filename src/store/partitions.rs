@@ -1,14 +1,14 @@
-//! A partition's progress and ownership.
+//! A partition's progress.
 
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::{event::EventKey, partition::Topology};
+use crate::domain::{batch::MessageHash, event::EventKey, partition::Topology};
 
-/// A partition as this process owns it. A newer epoch fences it.
+/// A partition as a pipeline works on it. A newer epoch fences it.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub topology: Topology,
@@ -19,37 +19,71 @@ pub struct Claim {
     pub epoch: i64,
     /// Where to read on.
     pub next_offset: i64,
+    /// Of the last message that was committed: the one before `next_offset`.
+    pub last_message: Option<MessageHash>,
     pub foreign_writes: i64,
     /// The database's clock at the claim.
     pub now: DateTime<Utc>,
 }
 
-/// Takes a partition over: whoever held it can commit no more.
+/// Begins an epoch of a partition that this process holds: whatever worked on it before can commit no more. `None`
+/// where it is not held any more.
 pub async fn claim(
     conn: &mut PgConnection,
     topology: Topology,
     partition: u16,
     owner: Uuid,
-) -> Result<Claim, StoreError> {
-    // All of them, since an event of a wrong partition locks its home's row too.
-    sqlx::query(
-        "INSERT INTO analytics.partition_offsets (stream, partition)
-         SELECT stream, n - 1 FROM unnest($1::text[]) WITH ORDINALITY AS s (stream, n) ON CONFLICT DO NOTHING",
-    )
-    .bind(topology.streams())
-    .execute(&mut *conn)
-    .await?;
+) -> Result<Option<Claim>, StoreError> {
     let stream = topology.stream_of(partition);
-    let (incarnation, epoch, next_offset, foreign_writes, now) = sqlx::query_as(
-        "UPDATE analytics.partition_offsets SET epoch = epoch + 1, owner = $2
-         WHERE stream = $1
-         RETURNING incarnation, epoch, next_offset, foreign_writes, clock_timestamp()",
+    type Row = (i32, i64, i64, Option<Vec<u8>>, i64, DateTime<Utc>);
+    let row: Option<Row> = sqlx::query_as(
+        "UPDATE analytics.partition_offsets SET epoch = epoch + 1
+         WHERE stream = $1 AND owner = $2
+         RETURNING incarnation, epoch, next_offset, last_message_hash, foreign_writes, clock_timestamp()",
     )
     .bind(&stream)
     .bind(owner)
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(Claim { topology, partition, stream, incarnation, epoch, next_offset, foreign_writes, now })
+    let Some((incarnation, epoch, next_offset, last_message, foreign_writes, now)) = row else { return Ok(None) };
+    let last_message = last_message.and_then(|hash| hash.try_into().ok());
+    Ok(Some(Claim { topology, partition, stream, incarnation, epoch, next_offset, last_message, foreign_writes, now }))
+}
+
+/// What a reset made of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    pub incarnation: i32,
+    /// Where the incarnation before had come to.
+    pub before: i64,
+}
+
+/// Starts a new incarnation of a partition at an offset: what the stream holds counts as another stream's. Who works on
+/// the partition is fenced and starts anew from there. `None`: there is no such partition.
+pub async fn reset(
+    conn: &mut PgConnection,
+    topology: &Topology,
+    partition: u16,
+    to: i64,
+) -> Result<Option<Reset>, StoreError> {
+    let mut tx = conn.begin().await?;
+    let row: Option<(i32, i64)> = sqlx::query_as(
+        "SELECT incarnation + 1, next_offset FROM analytics.partition_offsets WHERE stream = $1 FOR UPDATE",
+    )
+    .bind(topology.stream_of(partition))
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((incarnation, before)) = row else { return Ok(None) };
+    sqlx::query(include_str!("sql/partition_reset.sql"))
+        .bind(topology.stream_of(partition))
+        .bind(i32::from(partition))
+        .bind(incarnation)
+        .bind(to)
+        .bind(Uuid::now_v7())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(Some(Reset { incarnation, before }))
 }
 
 /// The start of the oldest chunk of raw events: nothing lies before it. `None`: there are no events.

@@ -18,6 +18,7 @@ use crate::{
         money::Cents,
         partition::Topology,
         query::{FreshnessReport, Granularity, ModelFreshness, Usage, UsagePoint, UsageQuery, UsageReport},
+        supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
 };
 
@@ -79,11 +80,12 @@ impl ReaderPlan {
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
         let statement_timeout = settings.query.statement_timeout();
         let milliseconds = statement_timeout.as_millis().to_string();
-        let options = super::options(&settings.database.url)?.application_name("analytics-service query").options([
-            ("statement_timeout", milliseconds.as_str()),
-            ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-            ("default_transaction_read_only", "on"),
-        ]);
+        let options =
+            super::options(&settings.database.url)?.application_name(&settings.database.application_name).options([
+                ("statement_timeout", milliseconds.as_str()),
+                ("idle_in_transaction_session_timeout", milliseconds.as_str()),
+                ("default_transaction_read_only", "on"),
+            ]);
         Ok(Self {
             options,
             connections: settings.query.connections,
@@ -115,6 +117,16 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// A page of the supervision log.
+    pub async fn supervision(&self, query: &LogQuery) -> Result<Vec<SupervisionEvent>, ReadError> {
+        self.in_time(super::supervision::read(&self.pool, query)).await
+    }
+
+    /// Who works on which partition, and how far it is.
+    pub async fn partitions(&self) -> Result<Vec<PartitionStatus>, ReadError> {
+        self.in_time(super::lease::partitions(&self.pool, &self.plan.topology)).await
+    }
+
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
         let table = match query.granularity {
             Granularity::Hour => "analytics.hourly_rollups",

@@ -17,6 +17,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::domain::{ledger::Counts, supervision::What};
+
 /// What [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,6 +31,19 @@ pub enum Outcome {
     Rejected,
     /// Of the stored, those that came late.
     Late,
+}
+
+impl Outcome {
+    /// What became of a batch's events.
+    pub fn of(counts: &Counts) -> [(Self, u64); 5] {
+        [
+            (Self::Received, counts.received),
+            (Self::Stored, counts.stored),
+            (Self::Duplicate, counts.duplicates),
+            (Self::Rejected, counts.rejected),
+            (Self::Late, counts.late),
+        ]
+    }
 }
 
 impl EncodeLabelValue for Outcome {
@@ -61,6 +76,12 @@ struct OfActor {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfEvent {
+    actor: String,
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRequest {
     route: String,
     method: &'static str,
@@ -90,6 +111,9 @@ pub struct Metrics {
     partition_next_offset: Family<OfPartition, Gauge>,
     actor_restarts: Family<OfActor, Counter>,
     actor_up: Family<OfActor, Gauge>,
+    supervision_events: Family<OfEvent, Counter>,
+    stream_gap: Family<OfPartition, Counter>,
+    freshness_lag: Seconds,
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
     query_permits: Gauge,
     rollup_last_success: Seconds,
@@ -107,6 +131,9 @@ impl Default for Metrics {
             partition_next_offset: Family::default(),
             actor_restarts: Family::default(),
             actor_up: Family::default(),
+            supervision_events: Family::default(),
+            stream_gap: Family::default(),
+            freshness_lag: Seconds::default(),
             http_requests: Family::new_with_constructor(RequestBuckets),
             query_permits: Gauge::default(),
             rollup_last_success: Seconds::default(),
@@ -132,6 +159,13 @@ impl Metrics {
         r.register("partition_next_offset", "Next stream offset to commit", self.partition_next_offset.clone());
         r.register("actor_restarts", "Restarts of an actor", self.actor_restarts.clone());
         r.register("actor_up", "Whether an actor is running", self.actor_up.clone());
+        r.register("supervision_events", "Events of the supervision log", self.supervision_events.clone());
+        r.register(
+            "stream_gap",
+            "Stream offsets that were dropped by the stream before they were read",
+            self.stream_gap.clone(),
+        );
+        r.register("freshness_lag_seconds", "Lag of the partition that is furthest behind", self.freshness_lag.clone());
         r.register(
             "http_request_seconds",
             "Time to answer a request, by the route's pattern",
@@ -173,6 +207,18 @@ impl Metrics {
 
     pub fn actor_up(&self, actor: &str, up: bool) {
         self.actor_up.get_or_create(&OfActor { actor: actor.to_owned() }).set(i64::from(up));
+    }
+
+    pub fn supervision_event(&self, actor: &str, what: What) {
+        self.supervision_events.get_or_create(&OfEvent { actor: actor.to_owned(), what: what.as_str() }).inc();
+    }
+
+    pub fn stream_gap(&self, partition: u16, offsets: u64) {
+        self.stream_gap.get_or_create(&OfPartition { partition }).inc_by(offsets);
+    }
+
+    pub fn freshness_lag(&self, lag: Duration) {
+        self.freshness_lag.set(lag.as_secs_f64());
     }
 
     /// `route` is a pattern of ours or `unknown`, `method` one of a fixed list: a caller cannot make new series.
@@ -224,6 +270,9 @@ mod tests {
         metrics.partition_next_offset(3, 17);
         metrics.actor_restarted("partition/3");
         metrics.actor_up("partition/3", true);
+        metrics.supervision_event("writer/3", What::Failed);
+        metrics.stream_gap(3, 40);
+        metrics.freshness_lag(Duration::from_millis(1500));
         metrics.http_request("/readyz", "GET", 200, Duration::from_millis(2));
         metrics.rollup_merged(1_700_000_000.5);
         let permit = metrics.query_permit();
@@ -238,6 +287,9 @@ mod tests {
             r#"analytics_partition_next_offset{partition="3"} 17"#,
             r#"analytics_actor_restarts_total{actor="partition/3"} 1"#,
             r#"analytics_actor_up{actor="partition/3"} 1"#,
+            r#"analytics_supervision_events_total{actor="writer/3",what="failed"} 1"#,
+            r#"analytics_stream_gap_total{partition="3"} 40"#,
+            "analytics_freshness_lag_seconds 1.5",
             r#"analytics_http_request_seconds_count{route="/readyz",method="GET",status="200"} 1"#,
             "analytics_query_permits 1",
             "analytics_rollup_last_success_timestamp 1700000000.5",

@@ -105,6 +105,11 @@ impl Readiness {
         }
     }
 
+    /// Forgets a component that is not this process's any more.
+    pub fn remove(&self, name: &str) {
+        self.write().components.remove(name);
+    }
+
     pub fn up(&self, name: &str) {
         self.set(name, State::Up);
     }

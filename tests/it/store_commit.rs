@@ -11,7 +11,8 @@ use analytics_service::{
     },
     store::{
         StoreError,
-        commit::{CommitRules, Committed, commit},
+        commit::{CommitRules, Committed, Kind, commit},
+        lease,
         partitions::{Claim, claim},
     },
 };
@@ -37,7 +38,7 @@ impl Desk {
     pub async fn new(partitions: u16) -> Self {
         let world = World::new(partitions).await;
         let mut conn = world.connect().await;
-        let claim = claim(&mut conn, world.settings.broker.topology(), 0, Uuid::nil()).await.unwrap();
+        let claim = hold(&mut conn, &world, 0).await;
         let mut window = Window::new(1 << 20, TimeDelta::hours(24), claim.now);
         window.loaded(None);
         Self { world, conn, claim, window }
@@ -51,7 +52,7 @@ impl Desk {
             .zip(first_offset..)
             .map(|(body, offset)| Message { offset, published_at: Some(self.claim.now), body })
             .collect();
-        let raw = RawBatch { id: Uuid::now_v7(), first_offset, messages };
+        let raw = RawBatch { id: Uuid::now_v7(), first_offset, gap_to: None, messages };
         let rules = SplitRules {
             event: Rules { now: self.claim.now, max_ahead: TimeDelta::minutes(5), retention: TimeDelta::days(400) },
             late_after: TimeDelta::hours(1),
@@ -66,6 +67,7 @@ impl Desk {
 
     pub async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         let rules = CommitRules {
+            kind: Kind::Live,
             window: TimeDelta::hours(24),
             max_refused: MAX_REFUSED,
             retries: 0,
@@ -77,6 +79,18 @@ impl Desk {
     async fn scalar(&mut self, statement: &'static str) -> i64 {
         sqlx::query_scalar(statement).fetch_one(&mut self.conn).await.unwrap()
     }
+}
+
+/// Takes a partition for a process without a name, whoever has it, and claims it.
+pub async fn hold(conn: &mut PgConnection, world: &World, partition: u16) -> Claim {
+    let topology = world.settings.broker.topology();
+    lease::enrol(conn, &topology).await.unwrap();
+    let holdings = lease::holdings(conn, &topology).await.unwrap();
+    let seen = holdings.iter().find(|holding| holding.partition == partition).unwrap();
+    if seen.owner.is_none() {
+        assert!(lease::take(conn, &topology, seen, Uuid::nil()).await.unwrap());
+    }
+    claim(conn, topology, partition, Uuid::nil()).await.unwrap().unwrap()
 }
 
 pub fn event(org: u128, event_id: u128, occurred_at: DateTime<Utc>) -> Event {
@@ -124,9 +138,9 @@ async fn a_process_that_lost_its_partition_cannot_commit() {
     let mut desk = Desk::new(1).await;
     let now = desk.claim.now;
     let batch = desk.batch([body(&event(1, 1, now))]);
-    claim(&mut desk.conn, desk.world.settings.broker.topology(), 0, Uuid::nil()).await.unwrap();
+    hold(&mut desk.conn, &desk.world, 0).await;
     let error = desk.commit(&batch).await.unwrap_err();
-    assert!(matches!(error, StoreError::Fenced { ours: 1, found: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Fenced { ours: 2, found: 3, .. }), "{error}");
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 0);
 }
 
@@ -212,7 +226,7 @@ async fn a_database_that_refuses_everything_is_not_taken_for_poison() {
     let bodies: Vec<_> = (0..20).map(|id| body(&Event { latency_ms: 4242, ..event(1, id, now) })).collect();
     let batch = desk.batch(bodies);
     let error = desk.commit(&batch).await.unwrap_err();
-    assert!(matches!(error, StoreError::Permanent(_)), "{error}");
+    assert!(matches!(error, StoreError::Unfit(_)), "{error}");
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.dead_letters").await, 0);
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.ingestion_batches").await, 1);
 }
@@ -227,7 +241,7 @@ async fn an_event_that_came_by_the_wrong_partition_is_still_counted_once() {
     let mut desk = Desk::new(2).await;
     let org = (1..).find(|org| home_partition(Uuid::from_u128(*org), 2) == 1).unwrap();
     let mut home_conn = desk.world.connect().await;
-    let home = claim(&mut home_conn, desk.world.settings.broker.topology(), 1, Uuid::nil()).await.unwrap();
+    let home = hold(&mut home_conn, &desk.world, 1).await;
     let now = desk.claim.now;
 
     let stray = desk.batch([body(&event(org, 1, now))]);

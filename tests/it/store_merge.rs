@@ -4,7 +4,7 @@ use analytics_service::{
     domain::partition::home_partition,
     store::{
         merge::{PartitionName, caught_up, merge},
-        partitions::claim,
+        partitions::Claim,
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::LedgerSums,
-    store_commit::{Desk, body, event},
+    store_commit::{Desk, body, event, hold},
 };
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
     let mut id = 0;
     for round in 0..20 {
         if round == 10 {
-            desk.claim = claim(&mut desk.conn, desk.world.settings.broker.topology(), 1, Uuid::nil()).await.unwrap();
+            desk.claim = hold(&mut desk.conn, &desk.world, 1).await;
         }
         let bodies: Vec<_> = (0..200)
             .map(|n| {
@@ -63,11 +63,13 @@ async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending()
     let batch = desk.batch([body(&event(1, 1, published))]);
     desk.commit(&batch).await.unwrap();
     let now = published + TimeDelta::milliseconds(1);
-    caught_up(&mut desk.conn, name, now).await.unwrap();
+    caught_up(&mut desk.conn, &desk.claim, now).await.unwrap();
     assert_eq!(watermark(&mut desk).await, None, "a committed batch is not merged yet");
     merge(&mut desk.conn, name, 10).await.unwrap();
     assert_eq!(watermark(&mut desk).await, Some(published));
-    caught_up(&mut desk.conn, name, now).await.unwrap();
+    let fenced = Claim { epoch: desk.claim.epoch - 1, ..desk.claim.clone() };
+    assert_eq!(caught_up(&mut desk.conn, &fenced, now).await.unwrap(), None, "an epoch that is over");
+    assert_eq!(caught_up(&mut desk.conn, &desk.claim, now).await.unwrap(), Some(now));
     assert_eq!(watermark(&mut desk).await, Some(now));
 }
 

@@ -1,70 +1,133 @@
-//! How an actor's end becomes known: a guard in its struct, whose drop runs on stop, failure and panic alike.
+//! How actors are asked to end and how their end becomes known: a guard in the actor's struct, whose drop runs on stop,
+//! failure and panic alike.
 
-use std::fmt;
+use std::{cell::RefCell, fmt, panic::PanicHookInfo, sync::Arc};
 
 use actix::prelude::*;
+
+use super::pulse::Pulse;
 
 /// Why an actor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It was asked to.
+    /// It was asked to, or had nothing left to do.
     Stopped,
     Failed(String),
-    /// Another process took over: this one must not go on.
+    /// Another process took over, or an operator started a new incarnation.
     Fenced(String),
-    Panicked,
+    /// Starting again at once would be of no use: an operator has to mend something first.
+    Unfit(String),
+    Panicked(String),
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("stopped"),
-            Self::Failed(why) | Self::Fenced(why) => f.write_str(why),
-            Self::Panicked => f.write_str("panicked"),
+            Self::Failed(why) | Self::Fenced(why) | Self::Unfit(why) => f.write_str(why),
+            Self::Panicked(why) => write!(f, "panicked: {why}"),
         }
     }
 }
 
-/// An actor ended. Sent to its supervisor.
+/// A member of a group ended. Sent to the supervisor.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Exited {
-    pub role: &'static str,
-    /// Which start of the supervisor's children it belonged to.
+    pub group: Arc<str>,
+    pub member: String,
+    /// Which start of the group it belonged to.
     pub generation: u64,
     pub cause: Cause,
 }
 
 /// Lives in an actor's struct and reports when that is dropped.
 pub struct ExitGuard {
-    role: &'static str,
-    generation: u64,
+    report: Exited,
     supervisor: Recipient<Exited>,
-    cause: Cause,
 }
 
 impl ExitGuard {
-    pub fn new(role: &'static str, generation: u64, supervisor: Recipient<Exited>) -> Self {
-        Self { role, generation, supervisor, cause: Cause::Stopped }
+    pub fn new(group: Arc<str>, member: String, generation: u64, supervisor: Recipient<Exited>) -> Self {
+        Self { report: Exited { group, member, generation, cause: Cause::Stopped }, supervisor }
     }
 
     /// Notes why the actor is about to stop.
     pub fn note(&mut self, cause: Cause) {
-        self.cause = cause;
+        self.report.cause = cause;
     }
 }
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
-        let cause = if std::thread::panicking() { Cause::Panicked } else { self.cause.clone() };
-        self.supervisor.do_send(Exited { role: self.role, generation: self.generation, cause });
+        if std::thread::panicking() {
+            self.report.cause = Cause::Panicked(panic_text());
+        }
+        self.supervisor.do_send(self.report.clone());
     }
 }
 
+thread_local! {
+    /// What the last panic of this thread said. A guard is dropped on the thread that panicked.
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What the panic that this thread caught last said.
+pub fn panic_text() -> String {
+    LAST_PANIC.try_with(|text| text.borrow().clone()).unwrap_or_default()
+}
+
+/// Makes panics log lines, and their texts known to the guards. Once a process.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let text = panic.payload_as_str().unwrap_or("without a text");
+        let text = match panic.location() {
+            Some(at) => format!("{text}, at {}:{}", at.file(), at.line()),
+            None => text.to_owned(),
+        };
+        tracing::error!(panic = text, thread = std::thread::current().name(), "a thread panicked");
+        let _ = LAST_PANIC.try_with(|last| last.replace(text));
+    }));
+}
+
 /// Asks an actor to end now. What it has in flight is lost to it, never to the database.
-#[derive(Message)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Stop;
+pub enum End {
+    Stop,
+    /// Ways to fail on purpose, for drills and tests: in a handler, in a future, by getting nowhere.
+    Panic,
+    PanicInFuture,
+    Hang,
+}
+
+impl End {
+    pub const DRILLS: [(&'static str, Self); 3] =
+        [("panic", Self::Panic), ("panic-in-future", Self::PanicInFuture), ("hang", Self::Hang)];
+
+    #[expect(clippy::panic, reason = "a drill")]
+    pub fn obey<A: Actor<Context = Context<A>>>(self, pulse: &Pulse, ctx: &mut Context<A>) {
+        match self {
+            Self::Stop => ctx.stop(),
+            Self::Panic => panic!("a drill in a handler"),
+            Self::PanicInFuture => {
+                ctx.spawn(actix::fut::wrap_future(async { panic!("a drill in a future") }));
+            }
+            Self::Hang => {
+                let working = pulse.work();
+                ctx.spawn(actix::fut::wrap_future(async move {
+                    let _working = working;
+                    std::future::pending().await
+                }));
+            }
+        }
+    }
+}
+
+/// Asks an actor to finish what it has begun, and then to end.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
 
 #[cfg(test)]
 mod tests {
@@ -78,36 +141,31 @@ mod tests {
     }
     impl Handler<Exited> for Supervisor {
         type Result = ();
-        fn handle(&mut self, exited: Exited, _: &mut Context<Self>) {
-            let _ = self.0.send(exited);
+        fn handle(&mut self, exited: Exited, _: &mut Self::Context) {
+            self.0.send(exited).unwrap();
         }
     }
 
-    struct Child(ExitGuard);
+    enum Order {
+        Fail,
+        Obey(End),
+    }
+    struct Child(ExitGuard, Pulse);
     impl Actor for Child {
         type Context = Context<Self>;
     }
-    #[derive(Message)]
-    #[rtype(result = "()")]
-    enum Do {
-        Stop,
-        Fail,
-        PanicInHandler,
-        PanicInFuture,
-    }
-    impl Handler<Do> for Child {
+    impl Message for Order {
         type Result = ();
-        fn handle(&mut self, order: Do, ctx: &mut Context<Self>) {
+    }
+    impl Handler<Order> for Child {
+        type Result = ();
+        fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
             match order {
-                Do::Stop => ctx.stop(),
-                Do::Fail => {
-                    self.0.note(Cause::Failed("no luck".to_owned()));
+                Order::Fail => {
+                    self.0.note(Cause::Failed("no luck".into()));
                     ctx.stop();
                 }
-                Do::PanicInHandler => panic!("in a handler"),
-                Do::PanicInFuture => {
-                    ctx.spawn(async { panic!("in a future") }.into_actor(self));
-                }
+                Order::Obey(end) => end.obey(&self.1, ctx),
             }
         }
     }
@@ -116,23 +174,41 @@ mod tests {
     async fn every_kind_of_end_is_reported_once() {
         let (sender, mut exits) = mpsc::unbounded_channel();
         let supervisor = Supervisor(sender).start();
-        for (n, (order, cause)) in [
-            (Do::Stop, Cause::Stopped),
-            (Do::Fail, Cause::Failed("no luck".to_owned())),
-            (Do::PanicInHandler, Cause::Panicked),
-            (Do::PanicInFuture, Cause::Panicked),
+        for (n, (order, told)) in [
+            (Order::Obey(End::Stop), "stopped"),
+            (Order::Fail, "no luck"),
+            (Order::Obey(End::Panic), "panicked"),
+            (Order::Obey(End::PanicInFuture), "panicked"),
         ]
         .into_iter()
         .enumerate()
         {
             // On a thread of its own, as in the service: a panic here would end the test instead.
-            let guard = ExitGuard::new("child", n as u64, supervisor.clone().recipient());
-            let child = Child::start_in_arbiter(&Arbiter::new().handle(), |_| Child(guard));
+            let guard = ExitGuard::new("group".into(), "child".into(), n as u64, supervisor.clone().recipient());
+            let child = Child::start_in_arbiter(&Arbiter::new().handle(), |_| Child(guard, Pulse::default()));
             child.do_send(order);
             drop(child);
             let exited = exits.recv().await.unwrap();
-            assert_eq!((exited.generation, exited.cause), (n as u64, cause));
+            assert_eq!(exited.generation, n as u64);
+            assert!(exited.cause.to_string().starts_with(told), "{}", exited.cause);
         }
         assert!(exits.try_recv().is_err());
+    }
+
+    #[actix::test]
+    async fn who_hangs_is_seen_by_its_pulse() {
+        let (sender, _exits) = mpsc::unbounded_channel();
+        let supervisor = Supervisor(sender).start();
+        let pulse = Pulse::default();
+        let child = Child(ExitGuard::new("group".into(), "child".into(), 0, supervisor.recipient()), pulse.clone());
+        let child = child.start();
+        child.send(Order::Obey(End::Hang)).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        assert!(pulse.is_stalled(std::time::Duration::from_millis(5)));
+        child.send(Order::Obey(End::Stop)).await.unwrap();
+        while child.connected() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pulse.in_flight(), 0);
     }
 }

@@ -1,7 +1,24 @@
-//! A thin supervision layer on actix: its own supervisor restarts without delay or limit and does not survive a panic.
+//! A supervision layer of our own on actix, whose supervisor restarts without delay or limit and survives no panic.
 //!
-//! A child reports its end through a guard that it owns, however it ends. A restarted child is a new one.
+//! ```text
+//! supervisor (one for one)
+//!   partition/n: consumer/n, dedupe/n, writer/n, rollup/n, replay/n (one for all)
+//!   lease, freshness, recorder, query/k (groups of one)
+//! ```
+//!
+//! A group is made by a factory, so that its state is always new. A member reports its end through a guard that it
+//! owns, however it ends; its health is judged by the progress of what it has begun. What happens is noted in the log.
 
 pub mod backoff;
 pub mod exit;
+mod group;
+pub mod line;
+pub mod log;
+pub mod policy;
 pub mod progress;
+pub mod pulse;
+pub mod registry;
+pub mod single;
+pub mod supervisor;
+#[cfg(test)]
+mod tests;

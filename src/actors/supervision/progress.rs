@@ -1,15 +1,20 @@
-//! What a partition has done so far, in shared atomics: health is judged by progress, not by pings.
+//! How far a partition is, in shared atomics: its actors write, merging and operators read.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicI32, AtomicI64, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
 
-/// How many times longer the silence after subscribing must be than any later one.
-const FIRST_SILENCE: u32 = 3;
+/// A proof that nothing is on its way is worth something for so long: a little more than the time to the next one.
+const PROOF_LASTS: Duration = Duration::from_millis(2500);
+/// No moment.
+const NEVER: u64 = u64::MAX;
 
 /// Shared by a partition's actors; cheap to clone. It outlives restarts.
 #[derive(Clone, Debug)]
@@ -19,11 +24,15 @@ pub struct Progress(Arc<Shared>);
 struct Shared {
     started: Instant,
     subscribed: AtomicBool,
-    /// Something came since the subscription began.
-    heard: AtomicBool,
-    last_arrival_ms: AtomicU64,
+    /// When the broker was last asked and answered without anything having come since it was asked.
+    proved_quiet_ms: AtomicU64,
     received_offset: AtomicI64,
     committed_offset: AtomicI64,
+    /// 0: never claimed.
+    incarnation: AtomicI32,
+    /// The watermark's lag, and when it was that.
+    lag_ms: AtomicU64,
+    lag_at_ms: AtomicU64,
 }
 
 impl Default for Progress {
@@ -31,27 +40,37 @@ impl Default for Progress {
         Self(Arc::new(Shared {
             started: Instant::now(),
             subscribed: AtomicBool::new(false),
-            heard: AtomicBool::new(false),
-            last_arrival_ms: AtomicU64::new(0),
+            proved_quiet_ms: AtomicU64::new(NEVER),
             received_offset: AtomicI64::new(0),
             committed_offset: AtomicI64::new(0),
+            incarnation: AtomicI32::new(0),
+            lag_ms: AtomicU64::new(NEVER),
+            lag_at_ms: AtomicU64::new(0),
         }))
     }
 }
 
 impl Progress {
+    /// The subscription begins or ends: what was proved before counts no more.
     pub fn subscribed(&self, lives: bool) {
-        // A new subscription has to be silent for a while before silence means that there is nothing.
-        self.0.last_arrival_ms.store(self.elapsed_ms(), Relaxed);
-        self.0.heard.store(false, Relaxed);
+        self.0.proved_quiet_ms.store(NEVER, Release);
         self.0.subscribed.store(lives, Relaxed);
+    }
+
+    pub fn is_subscribed(&self) -> bool {
+        self.0.subscribed.load(Relaxed)
     }
 
     /// Messages came; the next offset after them.
     pub fn received(&self, next_offset: i64) {
-        self.0.heard.store(true, Relaxed);
-        self.0.last_arrival_ms.store(self.elapsed_ms(), Relaxed);
         self.0.received_offset.store(next_offset, Relaxed);
+        self.0.proved_quiet_ms.store(NEVER, Release);
+    }
+
+    /// The broker was asked at that moment and answered, and nothing has come in between.
+    pub fn proved_quiet(&self, asked_at: Instant) {
+        let ms = asked_at.saturating_duration_since(self.0.started).as_millis();
+        self.0.proved_quiet_ms.store(u64::try_from(ms).unwrap_or(NEVER), Release);
     }
 
     pub fn committed(&self, next_offset: i64) {
@@ -59,8 +78,9 @@ impl Progress {
     }
 
     /// Everything starts again from the committed offset.
-    pub fn restarted(&self, next_offset: i64) {
+    pub fn claimed(&self, incarnation: i32, next_offset: i64) {
         self.subscribed(false);
+        self.0.incarnation.store(incarnation, Relaxed);
         self.0.received_offset.store(next_offset, Relaxed);
         self.0.committed_offset.store(next_offset, Relaxed);
     }
@@ -69,14 +89,31 @@ impl Progress {
         self.0.committed_offset.load(Relaxed)
     }
 
-    /// The subscription lives, nothing has come for `quiet`, and nothing that came is uncommitted. Where nothing has
-    /// come at all yet the silence must last longer: the broker may still be looking for where to begin.
-    pub fn caught_up(&self, quiet: Duration) -> bool {
-        let quiet = if self.0.heard.load(Relaxed) { quiet } else { quiet * FIRST_SILENCE };
-        let silent_ms = self.elapsed_ms().saturating_sub(self.0.last_arrival_ms.load(Relaxed));
-        self.0.subscribed.load(Relaxed)
-            && u128::from(silent_ms) >= quiet.as_millis()
-            && self.0.received_offset.load(Relaxed) <= self.0.committed_offset.load(Relaxed)
+    /// The incarnation that was claimed last; 0 before the first claim.
+    pub fn incarnation(&self) -> i32 {
+        self.0.incarnation.load(Relaxed)
+    }
+
+    /// How long ago all that was published until then was here and committed; `None` while that is not known.
+    pub fn caught_up(&self) -> Option<Duration> {
+        let proved_ms = self.0.proved_quiet_ms.load(Acquire);
+        let ago = Duration::from_millis(self.elapsed_ms().saturating_sub(proved_ms));
+        let proved = proved_ms != NEVER && ago <= PROOF_LASTS && self.0.subscribed.load(Relaxed);
+        let nothing_open = self.0.received_offset.load(Relaxed) <= self.0.committed_offset.load(Relaxed);
+        (proved && nothing_open).then_some(ago)
+    }
+
+    /// The watermark is that far behind the database's clock.
+    pub fn lags(&self, lag: Duration) {
+        self.0.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(NEVER - 1), Relaxed);
+        self.0.lag_at_ms.store(self.elapsed_ms(), Relaxed);
+    }
+
+    /// By how much the watermark is behind now; `None` before it was known.
+    pub fn lag(&self) -> Option<Duration> {
+        let lag = self.0.lag_ms.load(Relaxed);
+        let since = self.elapsed_ms().saturating_sub(self.0.lag_at_ms.load(Relaxed));
+        (lag != NEVER).then(|| Duration::from_millis(lag.saturating_add(since)))
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -89,17 +126,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caught_up_needs_a_subscription_and_nothing_uncommitted() {
+    fn caught_up_needs_a_proof_since_the_last_message_and_nothing_uncommitted() {
         let progress = Progress::default();
-        assert!(!progress.caught_up(Duration::ZERO));
+        let proved = || progress.proved_quiet(Instant::now());
+        proved();
+        assert_eq!(progress.caught_up(), None, "no subscription");
         progress.subscribed(true);
-        assert!(progress.caught_up(Duration::ZERO));
-        assert!(!progress.caught_up(Duration::from_secs(60)));
+        assert_eq!(progress.caught_up(), None, "a proof of another subscription");
+        proved();
+        assert!(progress.caught_up().is_some());
         progress.received(5);
-        assert!(!progress.caught_up(Duration::ZERO));
+        assert_eq!(progress.caught_up(), None, "something came since");
+        proved();
+        assert_eq!(progress.caught_up(), None, "it is not committed");
         progress.committed(5);
-        assert!(progress.caught_up(Duration::ZERO));
+        assert!(progress.caught_up().is_some());
         progress.subscribed(false);
-        assert!(!progress.caught_up(Duration::ZERO));
+        assert_eq!(progress.caught_up(), None);
+    }
+
+    #[test]
+    fn an_old_proof_is_none() {
+        let progress = Progress::default();
+        progress.subscribed(true);
+        std::thread::sleep(Duration::from_millis(2));
+        progress.proved_quiet(Instant::now());
+        std::thread::sleep(PROOF_LASTS + Duration::from_millis(5));
+        assert_eq!(progress.caught_up(), None);
+    }
+
+    #[test]
+    fn a_lag_grows_by_itself() {
+        let progress = Progress::default();
+        assert_eq!(progress.lag(), None);
+        progress.lags(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(progress.lag().is_some_and(|lag| lag > Duration::from_secs(3)));
     }
 }

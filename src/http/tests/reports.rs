@@ -7,11 +7,8 @@ use super::support::*;
 use crate::{
     actors::query::QueryError,
     auth::Role,
-    http::{Ops, Queries, api, ops},
-    telemetry::{
-        metrics::{CONTENT_TYPE, Metrics},
-        readiness::{Phase, Readiness},
-    },
+    http::{Queries, api, ops},
+    telemetry::{metrics::CONTENT_TYPE, readiness::Phase},
 };
 
 const TWO_DAYS: &str = "start=2026-03-01T07:00:00Z&end=2026-03-02T07:00:00Z";
@@ -116,7 +113,7 @@ async fn requests_are_counted_by_the_pattern_of_their_route() {
 
 #[actix_web::test]
 async fn the_operations_port_tells_life_readiness_and_metrics() {
-    let parts = Ops { readiness: Readiness::default(), metrics: Metrics::default() };
+    let parts = operations(None, false);
     let app = test::init_service(ops(parts.clone())).await;
     let ask =
         async |path: &str| read(test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await).await;

@@ -14,16 +14,24 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    actors::query::{GetFreshness, GetUsage, QueryError},
+    actors::{
+        query::{GetFreshness, GetPartitions, GetSupervision, GetUsage, QueryError},
+        supervision::{
+            log::SupervisionLog,
+            registry::Registry,
+            supervisor::{Supervisor, SupervisorParts},
+        },
+    },
     auth::{self, Caller, Role, Verifier},
-    config::{Auth, Secret},
+    config::{Auth, Secret, Settings},
     domain::{
         freshness::{Freshness, FreshnessStatus},
         money::Cents,
         query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
+        supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    http::{Api, Queries, api},
-    telemetry::metrics::Metrics,
+    http::{Api, Ops, Queries, api},
+    telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
 pub const ORG: Uuid = Uuid::from_u128(0xA);
@@ -93,6 +101,78 @@ impl Handler<GetFreshness> for FixedAnswers {
                 models: vec![ModelFreshness { model_id: MODEL, freshness: freshness() }],
             }),
         }
+    }
+}
+
+impl Handler<GetSupervision> for FixedAnswers {
+    type Result = Result<Vec<SupervisionEvent>, QueryError>;
+
+    fn handle(&mut self, GetSupervision(query): GetSupervision, _: &mut Self::Context) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let events = (0..query.limit).map(|n| SupervisionEvent {
+            event_id: Uuid::from_u128(u128::try_from(1000 - n).unwrap()),
+            occurred_at: at("2026-03-02T11:00:00Z"),
+            process: "host/1".to_owned(),
+            actor: query.actor.clone().unwrap_or_else(|| "writer/0".to_owned()),
+            generation: 2,
+            what: What::Failed,
+            cause: Some("no luck".to_owned()),
+            next_attempt_at: None,
+            by_whom: None,
+        });
+        Ok(events.collect())
+    }
+}
+
+impl Handler<GetPartitions> for FixedAnswers {
+    type Result = Result<Vec<PartitionStatus>, QueryError>;
+
+    fn handle(&mut self, _: GetPartitions, _: &mut Self::Context) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        Ok(vec![PartitionStatus {
+            partition: 0,
+            stream: "s".to_owned(),
+            incarnation: 1,
+            epoch: 3,
+            next_offset: 17,
+            owner: Some(ORG),
+            owner_name: Some("host/1".to_owned()),
+            leased: true,
+            watermark: None,
+            lag_seconds: None,
+        }])
+    }
+}
+
+/// An operations port with a supervisor that looks after nothing yet, and a query actor that fails or answers.
+pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
+    let settings = Settings::from_variables([].into()).unwrap();
+    let (metrics, readiness, registry) = (Metrics::default(), Readiness::default(), Registry::default());
+    let log = SupervisionLog::new("host/1", metrics.clone());
+    let queries = Queries::default();
+    queries.set(0, &FixedAnswers { error }.start());
+    let parts = SupervisorParts {
+        settings: settings.supervision,
+        log: log.clone(),
+        registry: registry.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        fatal: tokio::sync::mpsc::unbounded_channel().0,
+    };
+    Ops {
+        readiness,
+        metrics,
+        verifier: Verifier::new(&auth_settings()),
+        registry,
+        log,
+        supervisor: Supervisor::new(parts).start(),
+        queries,
+        answer_within: Duration::from_secs(1),
+        drills,
     }
 }
 

@@ -1,10 +1,19 @@
 -- The rest of a batch in one round trip: its ledger row, its aggregates for the merger, and the partition's progress.
 -- The last is conditional on the epoch although the row is locked: what is written here must never be another's.
-WITH ledger AS (
+WITH gap AS (
+    -- What the stream had dropped before it was read: from where the batch before ended to where the messages begin.
+    INSERT INTO analytics.ingestion_batches
+           (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,
+            conflicts, rejected, late, orgs, retries, started_at, completed_at)
+    SELECT gen_random_uuid(), $2, $3, $4, 'gap', $5, $21, 0, 0, 0, 0, 0, 0, 0, 0, $17, clock_timestamp()
+    WHERE $21 IS NOT NULL
+),
+ledger AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,
             conflicts, rejected, late, orgs, occurred_from, occurred_to, retries, started_at, completed_at)
-    VALUES ($1, $2, $3, $4, 'live', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, clock_timestamp())
+    VALUES ($1, $2, $3, $4, 'live', coalesce($21, $5), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            clock_timestamp())
     RETURNING completed_at
 ),
 pending AS (

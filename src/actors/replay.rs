@@ -1,0 +1,273 @@
+//! Replay: reads ranges of the partition's stream again, beside the live pipeline.
+//! In: End; ranges from the table `replays`. Out: Stored to the rollup.
+//! Failure: broker or database away → waits in place and goes on where the last batch ended; a range that cannot be
+//!          read → the replay fails, the partition goes on.
+//! Bound: one batch at a time.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use uuid::Uuid;
+
+use crate::{
+    actors::{
+        dedupe::DedupeSettings,
+        supervision::{
+            backoff::Backoff,
+            exit::{End, ExitGuard},
+            pulse::Pulse,
+        },
+        writer::Stored,
+    },
+    broker::{
+        BrokerError,
+        subscription::{Incoming, StartAt, Subscription},
+    },
+    config::Settings,
+    domain::{
+        batch::{Batch, RawBatch, split},
+        window::Window,
+    },
+    store::{
+        Session, StoreError,
+        clock::DatabaseClock,
+        commit::{CommitRules, Kind, commit},
+        partitions::Claim,
+        replays,
+    },
+    telemetry::metrics::{Metrics, Outcome},
+};
+
+/// How often a new range is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// What was read once comes soon; when it does not, the stream's end is looked at.
+const COMES_WITHIN: Duration = Duration::from_secs(3);
+/// Refusals of one batch that are taken for poison.
+const MAX_REFUSED: usize = 500;
+/// All that is left to know of a window that knows nothing.
+const NO_WINDOW: usize = 1024;
+
+pub struct Replay {
+    worker: Option<Worker>,
+    pulse: Pulse,
+    exit: ExitGuard,
+}
+
+pub struct ReplayParts {
+    pub settings: Settings,
+    pub claim: Claim,
+    pub clock: DatabaseClock,
+    pub rollup: Recipient<Stored>,
+    pub metrics: Metrics,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Replay {
+    pub fn new(parts: ReplayParts) -> Self {
+        let worker = Worker {
+            session: Session::new(parts.settings.database.clone()),
+            settings: parts.settings,
+            claim: parts.claim,
+            clock: parts.clock,
+            rollup: parts.rollup,
+            metrics: parts.metrics,
+            pulse: parts.pulse.clone(),
+        };
+        Self { worker: Some(worker), pulse: parts.pulse, exit: parts.exit }
+    }
+}
+
+impl Actor for Replay {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(worker) = self.worker.take() else { return };
+        ctx.spawn(worker.run().into_actor(self).map(|error, actor, ctx| {
+            actor.exit.note(error.into());
+            ctx.stop();
+        }));
+    }
+}
+
+impl Handler<End> for Replay {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+/// Why a replay cannot go on now.
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the partition is in incarnation {0} now: offsets mean other messages")]
+    Incarnation(i32),
+}
+
+impl ReplayError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Broker(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            Self::Incarnation(_) => false,
+        }
+    }
+}
+
+/// A batch of a range, which may be empty.
+struct Gathered {
+    raw: RawBatch,
+    /// Of its last delivery.
+    tag: u64,
+    /// Nothing of the range comes after it.
+    last: bool,
+}
+
+struct Worker {
+    session: Session,
+    settings: Settings,
+    claim: Claim,
+    clock: DatabaseClock,
+    rollup: Recipient<Stored>,
+    metrics: Metrics,
+    pulse: Pulse,
+}
+
+impl Worker {
+    /// Looks for ranges until the partition is another's.
+    async fn run(mut self) -> StoreError {
+        let mut attempt = 0;
+        loop {
+            let delay = match self.look().await {
+                Ok(()) => {
+                    attempt = 0;
+                    LOOK_EVERY
+                }
+                Err(ReplayError::Store(error @ StoreError::Fenced { .. })) => return error,
+                Err(error) => {
+                    tracing::warn!(partition = self.claim.partition, %error, "replaying waits");
+                    attempt += 1;
+                    Backoff::DEPENDENCY.delay(attempt)
+                }
+            };
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Does the oldest open replay, if there is one.
+    async fn look(&mut self) -> Result<(), ReplayError> {
+        let Self { session, claim, .. } = self;
+        let Some(replay) = session.run(async |conn| replays::next(conn, claim).await).await? else { return Ok(()) };
+        let pulse = self.pulse.clone();
+        let _working = pulse.work();
+        tracing::info!(partition = self.claim.partition, replay = %replay.replay_id, "replaying");
+        let error = match self.replay(&replay).await {
+            Err(error) if error.is_transient() => return Err(error),
+            Err(ReplayError::Store(error @ StoreError::Fenced { .. })) => return Err(error.into()),
+            Err(error) => Some(error.to_string()),
+            Ok(()) => None,
+        };
+        tracing::info!(partition = self.claim.partition, replay = %replay.replay_id, error, "replayed");
+        self.session.run(async |conn| replays::end(conn, replay.replay_id, error.as_deref()).await).await?;
+        Ok(())
+    }
+
+    async fn replay(&mut self, replay: &replays::Replay) -> Result<(), ReplayError> {
+        if replay.incarnation != self.claim.incarnation {
+            return Err(ReplayError::Incarnation(self.claim.incarnation));
+        }
+        let mut position = replay.next_offset;
+        if position >= replay.to_offset {
+            return Ok(());
+        }
+        let broker = self.settings.broker.clone();
+        let mut subscription =
+            Subscription::open(&broker, self.claim.partition, StartAt::Offset(position), false).await?;
+        let outcome = async {
+            loop {
+                let Gathered { raw, tag, last } = self.gather(&mut subscription, position, replay.to_offset).await?;
+                position = raw.next_offset();
+                if !raw.messages.is_empty() {
+                    self.store(raw, replay.replay_id).await?;
+                }
+                if last {
+                    return Ok(());
+                }
+                subscription.acknowledge(tag).await?;
+            }
+        };
+        let outcome = outcome.await;
+        subscription.close().await;
+        outcome
+    }
+
+    /// The next batch of the range.
+    async fn gather(&self, subscription: &mut Subscription, position: i64, to: i64) -> Result<Gathered, ReplayError> {
+        let limits = self.settings.batch;
+        let raw = RawBatch { id: Uuid::now_v7(), first_offset: position, gap_to: None, messages: Vec::new() };
+        let mut gathered = Gathered { raw, tag: 0, last: false };
+        let mut bytes = 0;
+        while !gathered.last && gathered.raw.messages.len() < limits.max_events && bytes < limits.max_bytes {
+            self.pulse.beat();
+            let Ok(incoming) = tokio::time::timeout(COMES_WITHIN, subscription.next()).await else {
+                // The stream may end before the range does.
+                gathered.last = subscription.last().await?.is_none_or(|last| last + 1 < to);
+                continue;
+            };
+            let Incoming { tag, message } = incoming?;
+            gathered.tag = tag;
+            gathered.last = message.offset + 1 >= to;
+            if (position..to).contains(&message.offset) {
+                bytes += message.body.len();
+                gathered.raw.messages.push(message);
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// Tries until the batch is stored, or until trying is of no use.
+    async fn store(&mut self, raw: RawBatch, replay_id: Uuid) -> Result<(), ReplayError> {
+        let started_at = self.clock.now();
+        // A window that covers nothing: every event is a suspect.
+        let mut window =
+            Window::new(NO_WINDOW, self.settings.dedupe.window(), chrono::DateTime::<chrono::Utc>::MAX_UTC);
+        let rules = DedupeSettings::of(&self.settings).rules(started_at, &self.claim);
+        let mut batch: Batch = split(raw, &rules, &mut window, 0);
+        // Old messages say nothing about how far the partition is.
+        batch.published_to = None;
+        let mut retries = 0;
+        loop {
+            self.pulse.beat();
+            let rules = CommitRules {
+                kind: Kind::Replay(replay_id),
+                window: self.settings.dedupe.window(),
+                max_refused: MAX_REFUSED,
+                retries: i32::try_from(retries).unwrap_or(i32::MAX),
+                started_at,
+            };
+            let Self { session, claim, .. } = self;
+            match session.run(async |conn| commit(conn, claim, &batch, &rules).await).await {
+                Ok(committed) => {
+                    let partition = self.claim.partition;
+                    for (outcome, count) in Outcome::of(&committed.counts) {
+                        self.metrics.events(partition, outcome, count);
+                    }
+                    self.rollup.do_send(Stored);
+                    return Ok(());
+                }
+                Err(error) if error.is_transient() => {
+                    let delay = Backoff::DEPENDENCY.delay(retries);
+                    tracing::warn!(partition = self.claim.partition, %error, ?delay, "a replay waits for the database");
+                    tokio::time::sleep(delay).await;
+                    retries += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

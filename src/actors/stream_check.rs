@@ -1,0 +1,86 @@
+//! Is the stream the one that was read before? The last message that is known is read again and compared.
+//!
+//! A stream drops its oldest messages when its retention is over. And it can be deleted and made anew under the same
+//! name: offsets then mean other messages, and the broker leaves out without a word what lies below the one asked for.
+
+use sha2::{Digest, Sha256};
+use tokio::time::{Duration, timeout};
+
+use super::supervision::pulse::Pulse;
+use crate::{
+    broker::{
+        BrokerError,
+        subscription::{Incoming, StartAt, Subscription},
+    },
+    domain::batch::MessageHash,
+};
+
+/// The known message exists, so it comes soon; when it does not, the stream's other end is looked at.
+const COMES_WITHIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(
+        "the stream was made anew: {found}; when that is meant, start a new incarnation by `analytics-service \
+         partitions reset`"
+    )]
+    Remade { found: String },
+}
+
+/// The stream is ours.
+pub enum Checked {
+    /// The known message was there.
+    Same,
+    /// The known message and more were dropped; `first` is what the stream has first.
+    Gap { first: Incoming },
+}
+
+/// Compares the message at `offset` with the one that was read before; the subscription starts at it.
+///
+/// # Errors
+/// `Remade` where something else is in its place.
+pub async fn check(
+    subscription: &mut Subscription,
+    offset: i64,
+    known: MessageHash,
+    pulse: &Pulse,
+) -> Result<Checked, StreamError> {
+    loop {
+        pulse.beat();
+        let Ok(incoming) = timeout(COMES_WITHIN, subscription.next()).await else {
+            // The stream may be slow, or end before the message, as ours never does.
+            match subscription.last().await? {
+                Some(last) if last < offset => {
+                    return Err(remade(format!("it ends at offset {last}, and offset {offset} was read before")));
+                }
+                _ => continue,
+            }
+        };
+        let incoming = incoming?;
+        let at = incoming.message.offset;
+        // The broker sends whole chunks, which may start before the offset that was asked for.
+        if at < offset {
+            continue;
+        }
+        if at == offset {
+            if MessageHash::from(Sha256::digest(&incoming.message.body)) != known {
+                return Err(remade(format!("another message is at offset {offset}")));
+            }
+            subscription.acknowledge(incoming.tag).await?;
+            return Ok(Checked::Same);
+        }
+        // Streams lose messages from the front alone.
+        return match subscription.first_at(StartAt::First).await? {
+            Some(first) if first < offset => {
+                Err(remade(format!("it has offset {first}, but none at {offset}, which was read before")))
+            }
+            _ => Ok(Checked::Gap { first: incoming }),
+        };
+    }
+}
+
+fn remade(found: String) -> StreamError {
+    StreamError::Remade { found }
+}

@@ -1,0 +1,140 @@
+//! Group: what the supervisor knows of actors that start and end together.
+
+use std::time::{Duration, Instant};
+
+use actix::SpawnHandle;
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+
+use super::{
+    exit::{Cause, Drain, End},
+    policy::Restarts,
+    registry::{ActorState, GroupEntry},
+    supervisor::{Exhausted, Member, Start},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its start waits for what the members need.
+    Starting,
+    Running,
+    /// Its members were told to end.
+    Ending,
+    /// Its members finish what they have begun, one after another.
+    Draining,
+    /// It waits for its next start.
+    Restarting,
+    /// As well, for long.
+    Parked,
+}
+
+pub struct Group {
+    pub start: Start,
+    pub exhausted: Exhausted,
+    pub restarts: Restarts,
+    pub generation: u64,
+    pub phase: Phase,
+    pub entered: Instant,
+    since: DateTime<Utc>,
+    /// Those that have not ended.
+    pub members: Vec<Member>,
+    /// The member that drains now.
+    draining: Option<String>,
+    /// Why the first of them ended.
+    pub failed: Option<(String, Cause)>,
+    /// Of the last failure, for operators.
+    pub cause: Option<String>,
+    pub next_attempt: Option<Duration>,
+    /// What the phases Starting, Restarting and Parked wait for.
+    pub task: Option<SpawnHandle>,
+    /// To be started again at once when it has ended.
+    pub restart_asked: bool,
+    /// To be forgotten when it has ended.
+    pub leaving: bool,
+    pub waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Group {
+    pub fn new(start: Start, exhausted: Exhausted) -> Self {
+        Self {
+            start,
+            exhausted,
+            restarts: Restarts::default(),
+            generation: 0,
+            phase: Phase::Starting,
+            entered: Instant::now(),
+            since: Utc::now(),
+            members: Vec::new(),
+            draining: None,
+            failed: None,
+            cause: None,
+            next_attempt: None,
+            task: None,
+            restart_asked: false,
+            leaving: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.entered = Instant::now();
+        self.since = Utc::now();
+        self.next_attempt = None;
+    }
+
+    /// Notes that a member has ended; false where it was not known to live.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.members.len();
+        self.members.retain(|member| member.name != name);
+        self.members.len() < before
+    }
+
+    pub fn end_all(&mut self) {
+        self.enter(Phase::Ending);
+        self.members.iter().for_each(|member| member.end.do_send(End::Stop));
+    }
+
+    pub fn drain(&mut self) {
+        self.enter(Phase::Draining);
+        self.drain_next();
+    }
+
+    /// A member has ended in order: the next one's turn, if it was this one's.
+    pub fn drain_on(&mut self, ended: &str) {
+        if self.draining.as_deref() == Some(ended) {
+            self.drain_next();
+        }
+    }
+
+    fn drain_next(&mut self) {
+        self.draining = None;
+        for member in &mut self.members {
+            if let Some(drain) = member.drain.take() {
+                self.draining = Some(member.name.clone());
+                drain.do_send(Drain);
+                return;
+            }
+        }
+        // Nothing is in flight any more.
+        self.members.iter().for_each(|member| member.end.do_send(End::Stop));
+    }
+
+    pub fn entry(&self, restarts: usize) -> GroupEntry {
+        GroupEntry {
+            state: match self.phase {
+                Phase::Starting => ActorState::Starting,
+                Phase::Running => ActorState::Running,
+                Phase::Ending | Phase::Restarting => ActorState::Restarting,
+                Phase::Parked => ActorState::Parked,
+                Phase::Draining => ActorState::Draining,
+            },
+            generation: self.generation,
+            restarts,
+            since: self.since,
+            cause: self.cause.clone(),
+            next_attempt_at: self.next_attempt.map(|after| self.since + after),
+            members: self.members.iter().map(|member| (member.name.clone(), member.pulse.clone())).collect(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What every actor is doing, for operators: one table that supervisors write and the operations port reads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{progress::Progress, pulse::Pulse};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorState {
+    /// What it needs to start is waited for.
+    Starting,
+    Running,
+    /// Failed; it starts again soon.
+    Restarting,
+    /// Out of restarts: it waits for an operator, or for a long time.
+    Parked,
+    Draining,
+}
+
+/// A group as its supervisor describes it; its members run while it does.
+#[derive(Clone, Debug)]
+pub struct GroupEntry {
+    pub state: ActorState,
+    pub generation: u64,
+    /// Restarts that count against the limit.
+    pub restarts: usize,
+    pub since: DateTime<Utc>,
+    /// Of its last failure.
+    pub cause: Option<String>,
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    pub members: Vec<(String, Pulse)>,
+}
+
+/// Clones see the same table.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<RwLock<Tables>>);
+
+#[derive(Default)]
+struct Tables {
+    groups: BTreeMap<String, GroupEntry>,
+    progress: BTreeMap<String, Progress>,
+}
+
+impl Registry {
+    pub fn set(&self, group: &str, entry: GroupEntry) {
+        self.write().groups.insert(group.to_owned(), entry);
+    }
+
+    pub fn remove(&self, group: &str) {
+        let mut tables = self.write();
+        tables.groups.remove(group);
+        tables.progress.remove(group);
+    }
+
+    pub fn contains(&self, group: &str) -> bool {
+        self.read().groups.contains_key(group)
+    }
+
+    /// The progress that a partition's actors share, made when it is first asked for.
+    pub fn progress(&self, group: &str) -> Progress {
+        self.write().progress.entry(group.to_owned()).or_default().clone()
+    }
+
+    /// The group that an actor belongs to: itself, or the one that it is a member of.
+    pub fn group_of(&self, actor: &str) -> Option<String> {
+        let tables = self.read();
+        if tables.groups.contains_key(actor) {
+            return Some(actor.to_owned());
+        }
+        let mut groups = tables.groups.iter();
+        let found = groups.find(|(_, entry)| entry.members.iter().any(|(name, _)| name == actor));
+        found.map(|(name, _)| name.clone())
+    }
+
+    /// The tree under the root, in the order of names.
+    pub fn tree(&self) -> Vec<ActorView> {
+        let tables = self.read();
+        tables.groups.iter().map(|(name, entry)| entry.view(name, tables.progress.get(name))).collect()
+    }
+
+    // A panic while the lock was held leaves whole tables: every change is a single one.
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An actor as `/ops/actors` shows it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActorView {
+    pub name: String,
+    pub state: ActorState,
+    pub generation: u64,
+    /// Restarts that count against the limit.
+    pub restarts: usize,
+    /// In this state since then.
+    pub since: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Pieces of work that are begun and not done.
+    pub in_flight: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_progress_at: Option<DateTime<Utc>>,
+    /// Next stream offset to commit, of a partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ActorView>,
+}
+
+impl GroupEntry {
+    fn view(&self, name: &str, progress: Option<&Progress>) -> ActorView {
+        let mut view = ActorView {
+            name: name.to_owned(),
+            state: self.state,
+            generation: self.generation,
+            restarts: self.restarts,
+            since: self.since,
+            cause: self.cause.clone(),
+            next_attempt_at: self.next_attempt_at,
+            in_flight: self.members.iter().map(|(_, pulse)| pulse.in_flight()).sum(),
+            last_progress_at: self.members.iter().map(|(_, pulse)| ago(pulse.silent())).max(),
+            offset: progress.filter(|progress| progress.incarnation() > 0).map(Progress::committed_offset),
+            lag_seconds: progress.and_then(Progress::lag).map(|lag| lag.as_secs_f64()),
+            children: Vec::new(),
+        };
+        // A group of one is its member.
+        let members = self.members.iter().filter(|(member, _)| member != name);
+        view.children = members.map(|(member, pulse)| view.member(member, pulse)).collect();
+        view
+    }
+}
+
+impl ActorView {
+    fn member(&self, name: &str, pulse: &Pulse) -> Self {
+        Self {
+            name: name.to_owned(),
+            cause: None,
+            next_attempt_at: None,
+            in_flight: pulse.in_flight(),
+            last_progress_at: Some(ago(pulse.silent())),
+            offset: None,
+            lag_seconds: None,
+            children: Vec::new(),
+            ..*self
+        }
+    }
+}
+
+fn ago(duration: Duration) -> DateTime<Utc> {
+    Utc::now() - TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(members: &[&str]) -> GroupEntry {
+        GroupEntry {
+            state: ActorState::Running,
+            generation: 2,
+            restarts: 1,
+            since: DateTime::UNIX_EPOCH,
+            cause: Some("writer/0: no luck".to_owned()),
+            next_attempt_at: None,
+            members: members.iter().map(|name| ((*name).to_owned(), Pulse::default())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_tree_has_members_under_their_group_and_a_group_of_one_is_its_member() {
+        let registry = Registry::default();
+        registry.set("freshness", entry(&["freshness"]));
+        registry.set("partition/0", entry(&["consumer/0", "writer/0"]));
+        registry.progress("partition/0").claimed(1, 17);
+        let tree = registry.tree();
+        assert_eq!(tree.iter().map(|actor| actor.name.as_str()).collect::<Vec<_>>(), ["freshness", "partition/0"]);
+        assert!(tree[0].children.is_empty());
+        assert_eq!(tree[1].offset, Some(17));
+        assert_eq!(
+            tree[1].children.iter().map(|actor| actor.name.as_str()).collect::<Vec<_>>(),
+            ["consumer/0", "writer/0"]
+        );
+        assert_eq!(registry.group_of("writer/0").as_deref(), Some("partition/0"));
+        assert_eq!(registry.group_of("writer/1"), None);
+        registry.remove("partition/0");
+        assert!(!registry.contains("partition/0"));
+    }
+}

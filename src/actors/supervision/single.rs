@@ -1,0 +1,33 @@
+//! A group of one actor.
+
+use actix::prelude::*;
+use futures_util::FutureExt;
+
+use super::{
+    exit::{Drain, End, ExitGuard},
+    pulse::Pulse,
+    supervisor::{Member, Start},
+};
+
+/// The factory of a group that is a single actor. `make` runs on the actor's thread; `announce` is told each new
+/// address, and gives what the actor is drained by, if it can be.
+pub fn single<A, M>(
+    name: &str,
+    thread: ArbiterHandle,
+    make: M,
+    mut announce: impl FnMut(&Addr<A>) -> Option<Recipient<Drain>> + Send + 'static,
+) -> Start
+where
+    A: Actor<Context = Context<A>> + Handler<End>,
+    M: Fn(Pulse, ExitGuard) -> A + Clone + Send + 'static,
+{
+    let name = name.to_owned();
+    Box::new(move |launch| {
+        let (pulse, exit, make) = (Pulse::default(), launch.exit(&name), make.clone());
+        let given = pulse.clone();
+        let actor = A::start_in_arbiter(&thread, move |_| make(given, exit));
+        let drain = announce(&actor);
+        let member = Member { name: name.clone(), end: actor.recipient(), drain, pulse };
+        async move { Ok(vec![member]) }.boxed_local()
+    })
+}

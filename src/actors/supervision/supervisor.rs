@@ -1,0 +1,431 @@
+//! Supervisor: the root of the actors. Groups fail one for one, the members of a group one for all.
+//! In: Supervise, Retire, Restart, Drill; Exited from members. Out: Fatal to the composition root.
+//! Failure: a group's → restarted with backoff; out of restarts → parked, or the process ends. Its own → the process ends.
+//! Bound: one pipeline of each group at a time; a group starts again only when all of its members have ended.
+
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    exit::{Cause, Drain, End, ExitGuard, Exited, panic_text},
+    group::{Group, Phase},
+    log::{Note, SupervisionLog},
+    policy::{Policy, Verdict},
+    pulse::Pulse,
+    registry::Registry,
+};
+use crate::{
+    config,
+    domain::supervision::What,
+    telemetry::{metrics::Metrics, readiness::Readiness},
+};
+
+/// How often stalled members are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A member that was told to end and has not after so long has its thread blocked: only the process's end helps.
+const END_GRACE: Duration = Duration::from_secs(10);
+/// A fenced group looks again whether its partition is its own after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The process cannot go on; the text says why.
+pub struct Fatal(pub String);
+
+pub struct Supervisor {
+    parts: SupervisorParts,
+    policy: Policy,
+    groups: BTreeMap<String, Group>,
+    born: Instant,
+}
+
+#[derive(Clone)]
+pub struct SupervisorParts {
+    pub settings: config::Supervision,
+    pub log: SupervisionLog,
+    pub registry: Registry,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+    pub fatal: mpsc::UnboundedSender<Fatal>,
+}
+
+/// An actor of a group, as its supervisor holds it.
+pub struct Member {
+    pub name: String,
+    pub end: Recipient<End>,
+    /// Members that have one are drained in their order; the others are ended after the last of them.
+    pub drain: Option<Recipient<Drain>>,
+    pub pulse: Pulse,
+}
+
+/// What the members of one start of a group are made with.
+#[derive(Clone)]
+pub struct Launch {
+    group: Arc<str>,
+    generation: u64,
+    supervisor: Recipient<Exited>,
+}
+
+impl Launch {
+    /// To be owned by the member: reports its end.
+    pub fn exit(&self, member: &str) -> ExitGuard {
+        ExitGuard::new(Arc::clone(&self.group), member.to_owned(), self.generation, self.supervisor.clone())
+    }
+}
+
+/// Makes all members of a group anew. May wait for what they need; starts them all at once at its end.
+///
+/// # Errors
+/// Why they cannot be started; `Stopped` where there is nothing to start any more.
+pub type Start = Box<dyn FnMut(Launch) -> LocalBoxFuture<'static, Result<Vec<Member>, Cause>> + Send>;
+
+/// What becomes of a group that is out of restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exhausted {
+    /// It rests, the others go on.
+    Park,
+    /// The process ends with the cause.
+    Escalate,
+}
+
+impl Supervisor {
+    pub fn new(parts: SupervisorParts) -> Self {
+        Self { policy: Policy::of(&parts.settings), parts, groups: BTreeMap::new(), born: Instant::now() }
+    }
+
+    /// Makes the members of a group.
+    fn begin(&mut self, name: &str, ctx: &mut Context<Self>) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        group.generation += 1;
+        if group.generation > 1 {
+            self.parts.metrics.actor_restarted(name);
+        }
+        group.enter(Phase::Starting);
+        let (generation, supervisor) = (group.generation, ctx.address().recipient());
+        let launch = Launch { group: name.into(), generation, supervisor };
+        let starting = std::panic::catch_unwind(AssertUnwindSafe(|| (group.start)(launch)));
+        let name = name.to_owned();
+        let starting = async move {
+            let Ok(starting) = starting else { return Err(Cause::Panicked(panic_text())) };
+            AssertUnwindSafe(starting).catch_unwind().await.unwrap_or_else(|_| Err(Cause::Panicked(panic_text())))
+        };
+        self.publish(&name);
+        let started = starting.into_actor(self).map({
+            let name = name.clone();
+            move |outcome, actor, ctx| actor.started(&name, outcome, ctx)
+        });
+        let handle = ctx.spawn(started);
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.task = Some(handle);
+        }
+    }
+
+    fn started(&mut self, name: &str, outcome: Result<Vec<Member>, Cause>, ctx: &mut Context<Self>) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        group.task = None;
+        match outcome {
+            Ok(members) => {
+                group.members = members;
+                group.enter(Phase::Running);
+                let what = if group.generation == 1 { What::Started } else { What::Restarted };
+                self.parts.log.note(Note::new(name, what).generation(group.generation));
+                self.parts.readiness.up(name);
+                self.publish(name);
+            }
+            Err(cause) => {
+                group.failed = Some((name.to_owned(), cause));
+                self.ended(name, ctx);
+            }
+        }
+    }
+
+    /// All members have ended: what now?
+    fn ended(&mut self, name: &str, ctx: &mut Context<Self>) {
+        let now = self.born.elapsed();
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let failed = group.failed.take();
+        let asked = std::mem::take(&mut group.restart_asked);
+        if group.leaving {
+            return self.finish(name);
+        }
+        let (member, cause) = match failed {
+            _ if asked => return self.begin(name, ctx),
+            // There was nothing to start any more.
+            Some((_, Cause::Stopped)) if group.phase == Phase::Starting => return self.finish(name),
+            Some(failed) => failed,
+            None => (name.to_owned(), Cause::Stopped),
+        };
+        let why = if member == name { cause.to_string() } else { format!("{member}: {cause}") };
+        let note = |what| Note::new(name, what).generation(group.generation).cause(&why);
+        group.cause = Some(why.clone());
+        match cause {
+            Cause::Fenced(_) => {
+                self.parts.log.note(note(What::Fenced));
+                group.enter(Phase::Restarting);
+                self.begin_after(name, LOOK_AGAIN, ctx);
+            }
+            Cause::Unfit(_) => self.park(name, &why, ctx),
+            Cause::Stopped | Cause::Failed(_) | Cause::Panicked(_) => match group.restarts.failed(&self.policy, now) {
+                Verdict::Restart { within } => {
+                    let delay = within.mul_f64(rand::random_range(0.0..=1.0));
+                    self.parts.log.note(note(What::Failed).next_attempt(delay));
+                    self.parts.readiness.down(name, &why);
+                    group.enter(Phase::Restarting);
+                    self.begin_after(name, delay, ctx);
+                }
+                Verdict::Exhausted if group.exhausted == Exhausted::Park => {
+                    self.parts.log.note(note(What::Failed));
+                    self.park(name, &why, ctx);
+                }
+                Verdict::Exhausted => {
+                    self.parts.log.note(note(What::Escalated));
+                    self.give_up(format!("{name} is out of restarts: {why}"));
+                }
+            },
+        }
+    }
+
+    fn park(&mut self, name: &str, why: &str, ctx: &mut Context<Self>) {
+        let pause = self.parts.settings.park();
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let note = Note::new(name, What::Parked).generation(group.generation).cause(why).next_attempt(pause);
+        self.parts.log.note(note);
+        self.parts.readiness.down(name, why);
+        group.restarts.forgive();
+        group.enter(Phase::Parked);
+        self.begin_after(name, pause, ctx);
+    }
+
+    fn begin_after(&mut self, name: &str, delay: Duration, ctx: &mut Context<Self>) {
+        let later = name.to_owned();
+        let handle = ctx.run_later(delay, move |actor, ctx| actor.begin(&later, ctx));
+        if let Some(group) = self.groups.get_mut(name) {
+            group.task = Some(handle);
+            group.next_attempt = Some(delay);
+        }
+        self.publish(name);
+    }
+
+    /// The group has ended for good.
+    fn finish(&mut self, name: &str) {
+        let Some(group) = self.groups.remove(name) else { return };
+        self.parts.log.note(Note::new(name, What::Stopped).generation(group.generation));
+        self.parts.registry.remove(name);
+        self.parts.readiness.remove(name);
+        self.parts.metrics.actor_up(name, false);
+        // Who waited may be gone.
+        for waiting in group.waiting {
+            let _ = waiting.send(());
+        }
+    }
+
+    fn publish(&mut self, name: &str) {
+        let now = self.born.elapsed();
+        if let Some(group) = self.groups.get_mut(name) {
+            self.parts.metrics.actor_up(name, matches!(group.phase, Phase::Running | Phase::Draining));
+            let restarts = group.restarts.within(&self.policy, now);
+            self.parts.registry.set(name, group.entry(restarts));
+        }
+    }
+
+    /// Ends what is stalled, and the process where even that does not help.
+    fn look(&mut self) {
+        let deadline = self.parts.settings.stall();
+        let mut stuck = None;
+        for (name, group) in &mut self.groups {
+            if group.phase == Phase::Running
+                && let Some(member) = group.members.iter().find(|member| member.pulse.is_stalled(deadline))
+            {
+                let why = format!("no progress for {} ms", member.pulse.silent().as_millis());
+                let note = Note::new(&member.name, What::Stalled).generation(group.generation);
+                self.parts.log.note(note.cause(&why));
+                group.failed = Some((member.name.clone(), Cause::Failed(why)));
+                group.end_all();
+            } else if group.phase == Phase::Ending && group.entered.elapsed() > END_GRACE {
+                stuck = group.members.first().map(|member| format!("{} of {name} does not end", member.name));
+            }
+        }
+        if let Some(why) = stuck {
+            self.give_up(why);
+        }
+    }
+
+    fn give_up(&self, why: String) {
+        // The composition root may be gone already, on its own way out.
+        let _ = self.parts.fatal.send(Fatal(why));
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |actor, _| actor.look());
+    }
+}
+
+/// Look after this group from now on. One of that name that is there already stays as it is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Supervise {
+    pub name: String,
+    pub exhausted: Exhausted,
+    pub start: Start,
+}
+
+impl Handler<Supervise> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Supervise { name, exhausted, start }: Supervise, ctx: &mut Self::Context) {
+        if !self.groups.contains_key(&name) {
+            self.groups.insert(name.clone(), Group::new(start, exhausted));
+            self.begin(&name, ctx);
+        }
+    }
+}
+
+impl Handler<Exited> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, exited: Exited, ctx: &mut Self::Context) {
+        let Some(group) = self.groups.get_mut(&*exited.group) else { return };
+        if exited.generation != group.generation || !group.remove(&exited.member) {
+            return;
+        }
+        tracing::debug!(actor = exited.member, cause = %exited.cause, "ended");
+        match group.phase {
+            Phase::Draining if exited.cause == Cause::Stopped => group.drain_on(&exited.member),
+            // The first end is the cause; the others are asked to end.
+            Phase::Running | Phase::Draining => {
+                group.failed = Some((exited.member, exited.cause));
+                group.end_all();
+            }
+            _ => {}
+        }
+        if group.members.is_empty() {
+            self.ended(&exited.group, ctx);
+        } else {
+            self.publish(&exited.group);
+        }
+    }
+}
+
+/// End this group for good. Answered when it has ended, at once where there is none.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Retire {
+    pub name: String,
+    pub way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What is in flight is finished.
+    Drain,
+    /// Now.
+    Drop,
+}
+
+impl Handler<Retire> for Supervisor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Retire { name, way }: Retire, ctx: &mut Self::Context) -> Self::Result {
+        let Some(group) = self.groups.get_mut(&name) else { return Box::pin(async {}) };
+        let (sender, ended) = oneshot::channel();
+        group.waiting.push(sender);
+        group.leaving = true;
+        match group.phase {
+            Phase::Running if way == Way::Drain => group.drain(),
+            Phase::Running | Phase::Draining if way == Way::Drop => group.end_all(),
+            Phase::Running | Phase::Draining | Phase::Ending => {}
+            Phase::Starting | Phase::Restarting | Phase::Parked => {
+                if let Some(task) = group.task.take() {
+                    ctx.cancel_future(task);
+                }
+                self.finish(&name);
+            }
+        }
+        self.publish(&name);
+        Box::pin(async move {
+            // Closed: the supervisor is gone, and the group with it.
+            let _ = ended.await;
+        })
+    }
+}
+
+/// An operator's order: start the group of this actor anew, now, with all its restarts.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), RestartError>")]
+pub struct Restart {
+    pub actor: String,
+    pub by_whom: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestartError {
+    #[error("there is no actor of this name in this process")]
+    Unknown,
+    #[error("the actor is about to end")]
+    Leaving,
+}
+
+impl Handler<Restart> for Supervisor {
+    type Result = Result<(), RestartError>;
+
+    fn handle(&mut self, Restart { actor, by_whom }: Restart, ctx: &mut Self::Context) -> Self::Result {
+        let name = self.parts.registry.group_of(&actor).ok_or(RestartError::Unknown)?;
+        let group = self.groups.get_mut(&name).ok_or(RestartError::Unknown)?;
+        if group.leaving {
+            return Err(RestartError::Leaving);
+        }
+        let note = Note::new(&actor, What::RestartRequested).generation(group.generation);
+        self.parts.log.note(note.by_whom(by_whom));
+        group.restarts.forgive();
+        match group.phase {
+            Phase::Running => {
+                group.restart_asked = true;
+                group.end_all();
+                self.publish(&name);
+            }
+            // What they wait for is not made sooner by beginning anew.
+            Phase::Starting => {}
+            Phase::Ending | Phase::Draining => group.restart_asked = true,
+            Phase::Restarting | Phase::Parked => {
+                if let Some(task) = group.task.take() {
+                    ctx.cancel_future(task);
+                }
+                self.begin(&name, ctx);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An operator's drill: make this actor fail.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), RestartError>")]
+pub struct Drill {
+    pub actor: String,
+    pub end: End,
+    pub by_whom: String,
+}
+
+impl Handler<Drill> for Supervisor {
+    type Result = Result<(), RestartError>;
+
+    fn handle(&mut self, Drill { actor, end, by_whom }: Drill, _: &mut Self::Context) -> Self::Result {
+        let name = self.parts.registry.group_of(&actor).ok_or(RestartError::Unknown)?;
+        let group = self.groups.get(&name).ok_or(RestartError::Unknown)?;
+        let member = group.members.iter().find(|member| member.name == actor).ok_or(RestartError::Unknown)?;
+        let note = Note::new(&actor, What::Drilled).generation(group.generation);
+        self.parts.log.note(note.cause(format!("{end:?}")).by_whom(by_whom));
+        member.end.do_send(end);
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! `/ops/…`: the tree of actors, the supervision log, the partitions; restarts by operators. No org's data, no secret.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Ops, access::Operator, error::Problem, json, params::Params};
+use crate::{
+    actors::{
+        query::{GetPartitions, GetSupervision},
+        supervision::{
+            exit::End,
+            registry::{ActorState, ActorView},
+            supervisor::{Drill, Restart, RestartError},
+        },
+    },
+    domain::supervision::{LogQuery, PartitionStatus, SupervisionEvent},
+};
+
+/// Events of one page of the log.
+const PAGE: i64 = 50;
+const MAX_PAGE: i64 = 500;
+
+#[derive(Serialize)]
+struct Actors {
+    actors: Vec<ActorView>,
+}
+
+/// What every actor of this process is doing.
+pub async fn actors(ops: web::Data<Ops>) -> HttpResponse {
+    json(&Actors { actors: ops.registry.tree() })
+}
+
+#[derive(Serialize)]
+struct Partitions {
+    partitions: Vec<Partition>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Partition {
+    #[serde(flatten)]
+    status: PartitionStatus,
+    /// Of its pipeline, where that is in this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<ActorState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+}
+
+/// Who works on which partition, and how far it is.
+pub async fn partitions(ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
+    let found = ops.queries.ask(GetPartitions, ops.answer_within).await?;
+    let tree = ops.registry.tree();
+    let partition = |status: PartitionStatus| {
+        let name = crate::actors::partition::group_name(status.partition);
+        let here = tree.iter().find(|actor| actor.name == name);
+        Partition { state: here.map(|actor| actor.state), cause: here.and_then(|actor| actor.cause.clone()), status }
+    };
+    Ok(json(&Partitions { partitions: found.into_iter().map(partition).collect() }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Log {
+    events: Vec<SupervisionEvent>,
+    /// Give it as `before` for the next page; none where this is the last one.
+    next: Option<Uuid>,
+    source: Source,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Database,
+    /// The database is away: only what happened in this process, and not long ago.
+    Memory,
+}
+
+/// The supervision log of all processes, newest first.
+pub async fn supervision(request: HttpRequest, ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
+    let mut params = Params::new(request.query_string(), &["actor", "limit", "before", "after"]);
+    let actor = params.text("actor", 100);
+    let (before, after) = (params.id("before"), params.id("after"));
+    let limit = params.number("limit", PAGE, 1..=MAX_PAGE);
+    let query = params.finish(Some(LogQuery { actor, before, after, limit }))?;
+    let (events, source) = match ops.queries.ask(GetSupervision(query.clone()), ops.answer_within).await {
+        Ok(events) => (events, Source::Database),
+        Err(Problem::Unavailable | Problem::Busy | Problem::TooSlow) => (remembered(&ops, &query), Source::Memory),
+        Err(problem) => return Err(problem),
+    };
+    let full = i64::try_from(events.len()).is_ok_and(|found| found == limit);
+    let next = events.last().filter(|_| full).map(|event| event.event_id);
+    Ok(json(&Log { events, next, source }))
+}
+
+fn remembered(ops: &Ops, query: &LogQuery) -> Vec<SupervisionEvent> {
+    let asked = |event: &SupervisionEvent| {
+        query.actor.as_ref().is_none_or(|actor| *actor == event.actor)
+            && query.before.is_none_or(|before| event.event_id < before)
+            && query.after.is_none_or(|after| event.event_id > after)
+    };
+    ops.log.recent().into_iter().filter(asked).take(usize::try_from(query.limit).unwrap_or_default()).collect()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    actor: String,
+    requested: &'static str,
+}
+
+/// Starts an actor anew, and with it those that it cannot be without: the other actors of its partition.
+pub async fn restart(
+    operator: Operator,
+    name: web::Path<String>,
+    ops: web::Data<Ops>,
+) -> Result<HttpResponse, Problem> {
+    let actor = name.into_inner();
+    let restart = Restart { actor: actor.clone(), by_whom: operator.subject };
+    let answer = ops.supervisor.send(restart).await.map_err(|_| Problem::Unavailable)?;
+    accepted(answer, Accepted { actor, requested: "restart" })
+}
+
+/// Makes an actor fail, where drills are allowed.
+pub async fn drill(
+    operator: Operator,
+    name: web::Path<String>,
+    request: HttpRequest,
+    ops: web::Data<Ops>,
+) -> Result<HttpResponse, Problem> {
+    if !ops.drills {
+        return Err(Problem::NotFound);
+    }
+    let mut params = Params::new(request.query_string(), &["kind"]);
+    let end = params.choice("kind", End::DRILLS);
+    let end = params.finish(Some(end))?;
+    let actor = name.into_inner();
+    let drill = Drill { actor: actor.clone(), end, by_whom: operator.subject };
+    let answer = ops.supervisor.send(drill).await.map_err(|_| Problem::Unavailable)?;
+    accepted(answer, Accepted { actor, requested: "drill" })
+}
+
+fn accepted(answer: Result<(), RestartError>, accepted: Accepted) -> Result<HttpResponse, Problem> {
+    match answer {
+        Ok(()) => Ok(HttpResponse::Accepted().json(accepted)),
+        Err(RestartError::Unknown) => Err(Problem::NotFound),
+        Err(RestartError::Leaving) => Err(Problem::Unavailable),
+    }
+}

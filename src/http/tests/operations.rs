@@ -1,0 +1,138 @@
+//! The operations port: what it shows to everyone, and what it does for operators alone.
+
+use std::time::Duration;
+
+use actix::{Actor, Arbiter, Context, Handler};
+use actix_web::{http::Method, test};
+use serde_json::{Value, json};
+
+use super::support::*;
+use crate::{
+    actors::{
+        query::QueryError,
+        supervision::{
+            exit::{End, ExitGuard},
+            log::Note,
+            pulse::Pulse,
+            single::single,
+            supervisor::{Exhausted, Supervise},
+        },
+    },
+    auth::Role,
+    domain::supervision::What,
+    http::{Ops, ops},
+};
+
+struct Idle(Pulse, #[expect(dead_code, reason = "reports the actor's end when it is dropped")] ExitGuard);
+
+impl Actor for Idle {
+    type Context = Context<Self>;
+}
+
+impl Handler<End> for Idle {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.0, ctx);
+    }
+}
+
+/// Puts an actor under the port's supervisor.
+async fn with_actor(ops: &Ops) {
+    let start = single("query/0", Arbiter::new().handle(), Idle, |_| None);
+    let supervise = Supervise { name: "query/0".to_owned(), exhausted: Exhausted::Escalate, start };
+    ops.supervisor.send(supervise).await.unwrap();
+    until(ops, 1).await;
+}
+
+/// Waits until the actor runs in that generation.
+async fn until(ops: &Ops, generation: u64) {
+    loop {
+        let tree = serde_json::to_value(ops.registry.tree()).unwrap();
+        if tree[0]["generation"] == generation && tree[0]["state"] == "running" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn ask(parts: &Ops, method: Method, path: &str, token: Option<String>) -> (u16, Value) {
+    let app = test::init_service(ops(parts.clone())).await;
+    let mut request = test::TestRequest::default().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.insert_header(("authorization", format!("Bearer {token}")));
+    }
+    let answer = read(test::call_service(&app, request.to_request()).await).await;
+    (answer.status.as_u16(), answer.json())
+}
+
+#[actix_web::test]
+async fn actors_and_partitions_are_shown_without_a_credential() {
+    let ops = operations(None, false);
+    with_actor(&ops).await;
+    let (status, tree) = ask(&ops, Method::GET, "/ops/actors", None).await;
+    assert_eq!(
+        (status, &tree["actors"][0]["name"], &tree["actors"][0]["inFlight"]),
+        (200, &json!("query/0"), &json!(0))
+    );
+    let (status, partitions) = ask(&ops, Method::GET, "/ops/partitions", None).await;
+    assert_eq!(status, 200);
+    let partition = &partitions["partitions"][0];
+    assert_eq!((&partition["nextOffset"], &partition["ownerName"]), (&json!(17), &json!("host/1")));
+}
+
+#[actix_web::test]
+async fn the_log_is_read_in_pages_and_from_memory_while_the_database_is_away() {
+    let ops = operations(None, false);
+    let (status, page) = ask(&ops, Method::GET, "/ops/supervision?limit=2&actor=writer/7", None).await;
+    assert_eq!((status, &page["source"]), (200, &json!("database")));
+    assert_eq!(page["events"].as_array().unwrap().len(), 2);
+    assert_eq!(page["events"][0]["actor"], "writer/7");
+    assert_eq!(page["next"], page["events"][1]["eventId"]);
+    let ops = operations(Some(QueryError::Unavailable), false);
+    ops.log.note(Note::new("writer/0", What::Failed).cause("no luck"));
+    ops.log.note(Note::new("writer/1", What::Failed).cause("no luck"));
+    let (status, page) = ask(&ops, Method::GET, "/ops/supervision?actor=writer/0", None).await;
+    assert_eq!((status, &page["source"], &page["next"]), (200, &json!("memory"), &Value::Null));
+    assert_eq!(page["events"].as_array().unwrap().len(), 1);
+    for (query, field) in [("limit=0", "limit"), ("limit=x", "limit"), ("before=1", "before"), ("who=me", "who")] {
+        let (status, problem) = ask(&ops, Method::GET, &format!("/ops/supervision?{query}"), None).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (400, &json!(field)));
+    }
+}
+
+#[actix_web::test]
+async fn only_an_operator_restarts_and_the_log_names_them() {
+    let ops = operations(None, false);
+    with_actor(&ops).await;
+    let path = "/ops/actors/query/0/restart";
+    assert_eq!(ask(&ops, Method::POST, path, None).await.0, 401);
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Operator) {
+        assert_eq!(ask(&ops, Method::POST, path, Some(token(role))).await.0, 403, "{role}");
+    }
+    let operator = || Some(token(Role::Operator));
+    assert_eq!(ask(&ops, Method::GET, path, operator()).await.0, 405);
+    assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/9/restart", operator()).await.0, 404);
+    let (status, accepted) = ask(&ops, Method::POST, path, operator()).await;
+    assert_eq!((status, accepted), (202, json!({"actor": "query/0", "requested": "restart"})));
+    until(&ops, 2).await;
+    let asked = ops.log.recent().into_iter().find(|event| event.what == What::RestartRequested).unwrap();
+    assert_eq!((asked.actor.as_str(), asked.by_whom.as_deref()), ("query/0", Some("ann")));
+}
+
+#[actix_web::test]
+async fn drills_are_there_only_where_they_are_allowed() {
+    let path = "/ops/actors/query/0/drill?kind=panic";
+    let ops = operations(None, false);
+    with_actor(&ops).await;
+    assert_eq!(ask(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 404);
+    let ops = operations(None, true);
+    with_actor(&ops).await;
+    assert_eq!(ask(&ops, Method::POST, path, None).await.0, 401);
+    let wrong = "/ops/actors/query/0/drill?kind=explode";
+    assert_eq!(ask(&ops, Method::POST, wrong, Some(token(Role::Operator))).await.0, 400);
+    assert_eq!(ask(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 202);
+    until(&ops, 2).await;
+    let failed = ops.log.recent().into_iter().find(|event| event.what == What::Failed).unwrap();
+    assert!(failed.cause.is_some_and(|cause| cause.starts_with("panicked")));
+}

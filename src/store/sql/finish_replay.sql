@@ -1,0 +1,23 @@
+-- The rest of a replayed batch in one round trip: its ledger row, its aggregates, and the replay's own progress. The
+-- partition's offset stays where it is; its dedupe window misses what was stored here.
+WITH ledger AS (
+    INSERT INTO analytics.ingestion_batches
+           (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,
+            conflicts, rejected, late, orgs, occurred_from, occurred_to, retries, started_at, completed_at)
+    VALUES ($1, $2, $3, $4, 'replay', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, clock_timestamp())
+    RETURNING completed_at
+),
+pending AS (
+    INSERT INTO analytics.rollup_pending (batch_id, stream, partition, next_offset, committed_at, aggregates)
+    SELECT $1, $2, $4, $6, completed_at, $18 FROM ledger
+),
+progress AS (
+    UPDATE analytics.replays SET next_offset = $6, received = received + $7, stored = stored + $8,
+           duplicates = duplicates + $9, rejected = rejected + $11
+    WHERE replay_id = $19
+)
+UPDATE analytics.partition_offsets
+SET foreign_writes = foreign_writes + CASE WHEN $8 > 0 THEN 1 ELSE 0 END
+FROM ledger
+WHERE stream = $2 AND partition = $4 AND epoch = $20
+RETURNING ledger.completed_at

@@ -1,0 +1,12 @@
+-- All processes, and whether each lives: its session holds its lock, its row has not expired.
+SELECT p.process_id, p.lock_no,
+       EXISTS (
+           SELECT FROM pg_locks l
+           -- A lock of two halves, in this database; granted, not waited for.
+           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND l.classid::bigint = $1 AND l.objid::bigint = p.lock_no
+       ) AS locked,
+       p.expires_at < clock_timestamp() AS expired
+FROM analytics.processes p
+ORDER BY p.lock_no

@@ -1,0 +1,8 @@
+-- A page of the supervision log, newest first: keys are in the order of time.
+SELECT event_id, occurred_at, process, actor, generation, what, cause, next_attempt_at, by_whom
+FROM analytics.supervision_events
+WHERE ($1::text IS NULL OR actor = $1)
+  AND ($2::uuid IS NULL OR event_id < $2)
+  AND ($3::uuid IS NULL OR event_id > $3)
+ORDER BY event_id DESC
+LIMIT $4

@@ -1,0 +1,69 @@
+//! Rows of the supervision log.
+
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::domain::supervision::{LogQuery, SupervisionEvent, UnknownWhat};
+
+/// Records events. One that is a row already stays as it is: an answer may have been lost.
+pub async fn record(conn: &mut PgConnection, events: &[SupervisionEvent]) -> Result<(), StoreError> {
+    let texts = |value: fn(&SupervisionEvent) -> Option<&str>| {
+        events.iter().map(|event| value(event).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    sqlx::query(include_str!("sql/supervision_record.sql"))
+        .bind(events.iter().map(|event| event.event_id).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.occurred_at).collect::<Vec<_>>())
+        .bind(texts(|event| Some(&event.process)))
+        .bind(texts(|event| Some(&event.actor)))
+        .bind(events.iter().map(|event| i64::try_from(event.generation).unwrap_or(i64::MAX)).collect::<Vec<_>>())
+        .bind(texts(|event| Some(event.what.as_str())))
+        .bind(texts(|event| event.cause.as_deref()))
+        .bind(events.iter().map(|event| event.next_attempt_at).collect::<Vec<_>>())
+        .bind(texts(|event| event.by_whom.as_deref()))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Events of all processes, newest first.
+pub async fn read(db: impl PgExecutor<'_>, query: &LogQuery) -> Result<Vec<SupervisionEvent>, sqlx::Error> {
+    let rows: Vec<Row> = sqlx::query_as(include_str!("sql/supervision_read.sql"))
+        .bind(&query.actor)
+        .bind(query.before)
+        .bind(query.after)
+        .bind(query.limit)
+        .fetch_all(db)
+        .await?;
+    rows.into_iter().map(Row::event).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    event_id: Uuid,
+    occurred_at: chrono::DateTime<chrono::Utc>,
+    process: String,
+    actor: String,
+    generation: i64,
+    what: String,
+    cause: Option<String>,
+    next_attempt_at: Option<chrono::DateTime<chrono::Utc>>,
+    by_whom: Option<String>,
+}
+
+impl Row {
+    fn event(self) -> Result<SupervisionEvent, sqlx::Error> {
+        let what = self.what.parse().map_err(|error: UnknownWhat| sqlx::Error::Decode(Box::new(error)))?;
+        Ok(SupervisionEvent {
+            event_id: self.event_id,
+            occurred_at: self.occurred_at,
+            process: self.process,
+            actor: self.actor,
+            generation: u64::try_from(self.generation).unwrap_or_default(),
+            what,
+            cause: self.cause,
+            next_attempt_at: self.next_attempt_at,
+            by_whom: self.by_whom,
+        })
+    }
+}
