@@ -6,6 +6,7 @@ mod healthcheck;
 mod migrate;
 mod publish;
 mod serve;
+mod stream;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode};
