@@ -10,5 +10,6 @@ mod layout;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;
+mod replay_file;
 mod store_commit;
 mod store_merge;

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use chrono::Utc;
 
-use super::stream::{Pace, Progress, Sender, interrupted_by_ctrl_c};
+use super::stream::{Pace, Progress, Sender, interruption};
 use crate::{
     broker::publisher::Outgoing,
     config::Settings,
@@ -36,7 +36,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut broker = settings.broker.clone();
     broker.partitions = args.partitions.unwrap_or(broker.partitions);
     let mut source = Source::open(&args, &settings.events)?;
-    let interrupted = interrupted_by_ctrl_c();
+    let interrupted = interruption();
     let mut sender = Sender::connect(broker.clone(), Arc::clone(&interrupted)).await?;
     let mut tally = Tally::default();
     let started = Instant::now();
@@ -76,7 +76,8 @@ async fn send_all(
     let mut body = Vec::new();
     loop {
         let sent = tally.counts().sent;
-        progress.tell(sent, sender.confirmed());
+        let confirmed = sender.confirmed();
+        progress.tell(sent, |seconds| tracing::info!(sent, confirmed, seconds, "publishing"));
         pace.wait(sent, sender).await?;
         let over = args.duration.is_some_and(|duration| started.elapsed() >= duration);
         if over || interrupted.load(Ordering::Relaxed) {
@@ -93,6 +94,6 @@ async fn send_all(
         tally.add(&note);
         sender.send(Outgoing { partition, body: Arc::new(std::mem::take(&mut body)) }).await?;
     }
-    progress.end(tally.counts().sent, sender.confirmed());
+    progress.end(tally.counts().sent);
     Ok(())
 }

@@ -19,7 +19,12 @@ pub struct Progress {
 impl Progress {
     /// The bar counts messages.
     pub fn of_messages(expected: Option<u64>) -> Self {
-        Self::new(expected, "{bar:40} {human_pos}/{human_len} events, {per_sec}, {elapsed} {msg}")
+        Self::new(expected, "{bar:40} {human_pos}/{human_len} events, {per_sec}, {elapsed}")
+    }
+
+    /// The bar counts bytes of a file.
+    pub fn of_file(bytes: u64) -> Self {
+        Self::new(Some(bytes), "{bar:40} {bytes}/{total_bytes}, {bytes_per_sec}, {elapsed}")
     }
 
     fn new(expected: Option<u64>, template: &str) -> Self {
@@ -33,20 +38,20 @@ impl Progress {
         Self { bar, started: Instant::now(), told: Instant::now() }
     }
 
-    pub fn tell(&mut self, sent: u64, confirmed: u64) {
+    /// Shows how far it is, or has a line logged when one is due.
+    pub fn tell(&mut self, position: u64, log: impl FnOnce(u64)) {
         if let Some(bar) = &self.bar {
-            bar.set_position(sent);
+            bar.set_position(position);
         } else if self.told.elapsed() >= LOG_EVERY {
             self.told = Instant::now();
-            tracing::info!(sent, confirmed, seconds = self.started.elapsed().as_secs(), "publishing");
+            log(self.started.elapsed().as_secs());
         }
     }
 
-    pub fn end(&mut self, sent: u64, confirmed: u64) {
-        if let Some(bar) = self.bar.take() {
-            bar.set_position(sent);
-            bar.finish_with_message("sent");
+    pub fn end(self, position: u64) {
+        if let Some(bar) = self.bar {
+            bar.set_position(position);
+            bar.finish();
         }
-        tracing::debug!(sent, confirmed, "all sent");
     }
 }

@@ -42,8 +42,9 @@ pub struct Sender {
     given: u64,
     /// How often one was handed to a connection, copies included.
     handed_over: u64,
-    /// Confirmed on connections that are gone.
+    /// On connections that are gone: what was confirmed, and what of it lies before anything that was not.
     confirmed: u64,
+    confirmed_in_order: u64,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -56,11 +57,16 @@ impl Sender {
     /// Connects and makes sure that the streams exist.
     pub async fn connect(broker: Broker, interrupted: Arc<AtomicBool>) -> Result<Self, BrokerError> {
         let link = Some(Link::open(&broker).await?);
-        Ok(Self { broker, link, given: 0, handed_over: 0, confirmed: 0, interrupted })
+        Ok(Self { broker, link, given: 0, handed_over: 0, confirmed: 0, confirmed_in_order: 0, interrupted })
     }
 
     pub fn confirmed(&self) -> u64 {
         self.confirmed + self.confirmed_by_link()
+    }
+
+    /// Messages, counted from the first, that are all confirmed: a later run need not send them again.
+    pub fn confirmed_in_order(&self) -> u64 {
+        self.confirmed_in_order + self.confirmed_by_link()
     }
 
     /// Messages that may be in the stream or not.
@@ -116,9 +122,10 @@ impl Sender {
     }
 
     async fn recover(&mut self, failure: PublishError) -> Result<(), SendError> {
-        let PublishError { confirmed, mut unconfirmed, mut source } = failure;
+        let PublishError { confirmed, confirmed_in_order, mut unconfirmed, mut source } = failure;
         self.link = None;
         self.confirmed += confirmed;
+        self.confirmed_in_order += confirmed_in_order;
         let (mut delay, mut deadline) = (FIRST_DELAY, Instant::now() + PATIENCE);
         loop {
             let given_up = Instant::now() >= deadline || self.interrupted.load(Ordering::Relaxed);
@@ -138,6 +145,8 @@ impl Sender {
             };
             match self.send_again(&mut link.publisher, unconfirmed).await {
                 Ok(()) => {
+                    // Nothing is unconfirmed any more.
+                    self.confirmed_in_order = self.confirmed;
                     self.link = Some(link);
                     return Ok(());
                 }
@@ -146,6 +155,7 @@ impl Sender {
                         (delay, deadline) = (FIRST_DELAY, Instant::now() + PATIENCE);
                     }
                     self.confirmed += again.confirmed;
+                    self.confirmed_in_order += again.confirmed_in_order;
                     unconfirmed = again.unconfirmed;
                     source = again.source;
                 }

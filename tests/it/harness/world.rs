@@ -1,6 +1,11 @@
 //! The database and the streams of one test.
 
-use std::{collections::BTreeMap, net::ToSocketAddrs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    net::ToSocketAddrs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use analytics_service::{
     broker,
@@ -113,18 +118,22 @@ impl World {
         Service::start(self).await
     }
 
-    /// Runs a command of the service's binary.
+    /// A command of the service's binary.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_analytics-service"));
         command.args(args).envs(&self.variables);
         command
     }
 
+    /// Runs a command to its end.
+    pub async fn run(&self, args: &[&str]) -> Output {
+        let mut command = self.command(args);
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    }
+
     /// Publishes by the service's own command and gives its report.
     pub async fn publish(&self, args: &[&str]) -> serde_json::Value {
-        let mut command = self.command(&["publish", "--json"]);
-        command.args(args);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let output = self.run(&[&["publish", "--json"], args].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
