@@ -1,7 +1,7 @@
 //! A network that fails between the service and its servers while more than 5,000 events a second are published:
 //! nothing is lost, nothing is counted twice, and everything goes on by itself.
 
-use std::{pin::pin, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -16,6 +16,15 @@ use crate::{
 /// Messages a second.
 const RATE: u32 = 6000;
 
+/// Whether messages still come.
+struct Load(Cell<bool>);
+
+impl Load {
+    fn goes_on(&self) -> bool {
+        self.0.get()
+    }
+}
+
 /// Publishes for about four seconds while the faults go on, heals, and holds the outcome against what was published.
 /// Waiting for a server must not spend restarts.
 async fn exact_under_load(
@@ -23,17 +32,19 @@ async fn exact_under_load(
     service: &Service,
     proxy: &Proxy,
     seed: &str,
-    faults: impl Future<Output = std::convert::Infallible>,
+    faults: impl AsyncFnOnce(&Load),
 ) -> Value {
     let (events, rate) = ((4 * RATE * scale()).to_string(), RATE.to_string());
-    let load = ["--events", &events, "--rate", &rate, "--orgs", "30", "--models", "5", "--seed", seed];
+    let args = ["--events", &events, "--rate", &rate, "--orgs", "30", "--models", "5", "--seed", seed];
     let flaws = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"];
-    let load = [&load[..], &flaws[..]].concat();
-    let publishing = pin!(world.publish(&load));
-    let report = tokio::select! {
-        report = publishing => report,
-        never = faults => match never {},
+    let args = [&args[..], &flaws[..]].concat();
+    let load = Load(Cell::new(true));
+    let publishing = async {
+        let report = world.publish(&args).await;
+        load.0.set(false);
+        report
     };
+    let (report, ()) = tokio::join!(publishing, faults(&load));
     proxy.heal();
     let reached = report["messagesPerSecond"].as_u64().unwrap();
     eprintln!("published at {reached} messages a second");
@@ -60,8 +71,8 @@ async fn broker_connections_that_are_cut_again_and_again_lose_and_double_nothing
     let mut world = World::new(2).await;
     let proxy = world.proxy_broker();
     let service = world.serve().await;
-    exact_under_load(&world, &service, &proxy, "21", async {
-        loop {
+    exact_under_load(&world, &service, &proxy, "21", async |load| {
+        while load.goes_on() {
             millis(200..700).await;
             proxy.drop_connections();
             millis(200..700).await;
@@ -79,7 +90,7 @@ async fn a_broker_that_stalls_for_three_seconds_costs_three_seconds() {
     let proxy = world.proxy_broker();
     let service = world.serve().await;
     let mut conn = world.connect().await;
-    exact_under_load(&world, &service, &proxy, "22", async {
+    exact_under_load(&world, &service, &proxy, "22", async |_| {
         millis(300..700).await;
         proxy.stall();
         millis(1000..1001).await;
@@ -87,7 +98,27 @@ async fn a_broker_that_stalls_for_three_seconds_costs_three_seconds() {
         millis(2000..2001).await;
         assert_eq!(received(&mut conn).await, stalled_at, "nothing comes through");
         proxy.heal();
-        std::future::pending().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_broker_that_stalls_for_longer_than_the_heartbeat_is_away_until_it_answers() {
+    let mut world = World::new(1).await;
+    let proxy = world.proxy_broker();
+    // In place of five seconds; given up after twice as long.
+    world.routes.get_mut("ANALYTICS__BROKER__URL").unwrap().push_str("?heartbeat=1");
+    world.set("ANALYTICS__BROKER__CONNECT_TIMEOUT_MS", "1000");
+    let service = world.serve().await;
+    exact_under_load(&world, &service, &proxy, "28", async |_| {
+        millis(300..700).await;
+        proxy.stall();
+        eventually("the broker is seen to be away", async || {
+            let (_, readiness) = service.readiness().await?;
+            is_down(&readiness, "broker").then_some(())
+        })
+        .await;
+        proxy.heal();
     })
     .await;
 }
@@ -97,8 +128,8 @@ async fn database_connections_that_are_cut_again_and_again_lose_and_double_nothi
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
-    exact_under_load(&world, &service, &proxy, "23", async {
-        loop {
+    exact_under_load(&world, &service, &proxy, "23", async |load| {
+        while load.goes_on() {
             millis(100..400).await;
             proxy.drop_connections();
             millis(100..400).await;
@@ -119,7 +150,7 @@ async fn a_database_that_stalls_holds_the_intake_back_and_memory_does_not_grow()
     let proxy = world.proxy_database();
     let service = world.serve().await;
     let mut conn = world.connect().await;
-    exact_under_load(&world, &service, &proxy, "27", async {
+    exact_under_load(&world, &service, &proxy, "27", async |_| {
         millis(500..900).await;
         proxy.stall();
         millis(1000..1001).await;
@@ -129,7 +160,6 @@ async fn a_database_that_stalls_holds_the_intake_back_and_memory_does_not_grow()
         let grown = service.rss_bytes().saturating_sub(memory);
         assert!(grown < 4 << 20, "{grown} bytes more while 9,000 messages came to the stream");
         proxy.heal();
-        std::future::pending().await
     })
     .await;
 }
@@ -139,8 +169,8 @@ async fn database_answers_that_are_lost_at_any_moment_lose_and_double_nothing() 
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
-    exact_under_load(&world, &service, &proxy, "24", async {
-        loop {
+    exact_under_load(&world, &service, &proxy, "24", async |load| {
+        while load.goes_on() {
             millis(50..400).await;
             proxy.swallow_answers(Duration::from_millis(60));
             millis(60..61).await;
@@ -155,8 +185,8 @@ async fn commits_whose_answers_are_lost_count_once() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
-    exact_under_load(&world, &service, &proxy, "25", async {
-        loop {
+    exact_under_load(&world, &service, &proxy, "25", async |load| {
+        while load.goes_on() {
             millis(20..200).await;
             proxy.lose_answers_to(b"COMMIT\0", 1);
         }
@@ -175,11 +205,10 @@ async fn redis_that_goes_and_comes_back_has_every_marker_again() {
         assert_eq!(status, 200);
         (is_down(&readiness, "cache") == down).then_some(())
     };
-    let report = exact_under_load(&world, &service, &proxy, "26", async {
+    let report = exact_under_load(&world, &service, &proxy, "26", async |_| {
         millis(300..700).await;
         proxy.cut();
         eventually("the cache is seen to be away", async || cache_is_down(true).await).await;
-        std::future::pending().await
     })
     .await;
     eventually("the cache is seen to be back", async || cache_is_down(false).await).await;
