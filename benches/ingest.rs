@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
 #[path = "../tests/it/harness/mod.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
 
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ async fn throughput(events: u64) {
     .fetch_one(&mut conn)
     .await
     .unwrap();
-    let rss = resident_mib(service.child.id());
+    let rss = service.rss_bytes() >> 20;
     service.terminate().await;
     let stored = report["events"].as_u64().unwrap();
     let copied = bare_copy(&world, &mut conn, stored).await;
@@ -159,10 +159,4 @@ async fn latency() {
 
 fn assert_exact_sent(report: &serde_json::Value, sent: u64) {
     assert_eq!(report["sent"].as_u64(), Some(sent));
-}
-
-fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }

@@ -79,13 +79,25 @@ fn is_permanent(kind: &ErrorKind) -> bool {
 /// # Errors
 /// The broker is away or refuses, or does not answer within the settings' connect timeout.
 pub async fn connect(broker: &Broker, purpose: &str) -> Result<Connection, BrokerError> {
-    // The parser's own message quotes the URL.
-    let mut uri: AMQPUri =
-        broker.url.expose().parse().map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))?;
+    let mut uri = uri(broker)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     let name = format!("analytics-service {purpose}");
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     within(broker.connect_timeout(), Connection::connect_uri(uri, properties)).await
+}
+
+fn uri(broker: &Broker) -> Result<AMQPUri, BrokerError> {
+    // The parser's own message quotes the URL.
+    broker.url.expose().parse().map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))
+}
+
+/// Where the broker is: host, port and virtual host, without the login.
+///
+/// # Errors
+/// The URL cannot be read.
+pub fn address(broker: &Broker) -> Result<String, BrokerError> {
+    let AMQPUri { authority, vhost, .. } = uri(broker)?;
+    Ok(format!("{}:{}, virtual host {vhost}", authority.host, authority.port))
 }
 
 /// Closes a connection without waiting for long: at the end nothing depends on it any more.
@@ -131,6 +143,11 @@ mod tests {
         }
         let Err(error) = connect(&broker("amqp://u:p@host:port/"), "test").await else { panic!("accepted") };
         assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn the_address_has_no_login() {
+        assert_eq!(address(&broker("amqp://u:hunter22@rabbit/v")).unwrap(), "rabbit:5672, virtual host v");
     }
 
     #[tokio::test]

@@ -40,6 +40,8 @@ pub struct Outgoing {
 #[error("{source}; {confirmed} messages were confirmed, {} were not", .unconfirmed.len())]
 pub struct PublishError {
     pub confirmed: u64,
+    /// Of these, the ones before the first that was not.
+    pub confirmed_in_order: u64,
     /// In the order of publishing. Any of them may be in the stream all the same.
     pub unconfirmed: Vec<Outgoing>,
     pub source: BrokerError,
@@ -202,6 +204,8 @@ impl Window {
     /// Ends the window: what is confirmed by now counts, the rest and the message that could not be sent go back.
     fn fail(&mut self, source: BrokerError, unsent: Option<Outgoing>) -> PublishError {
         let mut unconfirmed = Vec::with_capacity(self.pending.len() + 1);
+        // The oldest pending one is what failed, or is not known to be confirmed.
+        let confirmed_in_order = self.confirmed;
         for mut pending in self.pending.drain(..) {
             let outcome = pending.confirm.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             if matches!(outcome.map(judge), Poll::Ready(Ok(()))) {
@@ -211,7 +215,7 @@ impl Window {
             }
         }
         unconfirmed.extend(unsent);
-        PublishError { confirmed: self.confirmed, unconfirmed, source }
+        PublishError { confirmed: self.confirmed, confirmed_in_order, unconfirmed, source }
     }
 }
 
@@ -286,7 +290,7 @@ mod tests {
         let error = window.settle(0).await.unwrap_err();
         let error = window.fail(error, Some(message(6)));
         assert!(error.source.is_transient());
-        assert_eq!((error.confirmed, bodies(&error)), (2, vec![2, 4, 5, 6]));
+        assert_eq!((error.confirmed, error.confirmed_in_order, bodies(&error)), (2, 1, vec![2, 4, 5, 6]));
     }
 
     #[tokio::test]

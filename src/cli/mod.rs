@@ -5,7 +5,9 @@
 mod healthcheck;
 mod migrate;
 mod publish;
+mod replay;
 mod serve;
+mod stream;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -32,6 +34,7 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Publish(publish::Args),
+    Replay(replay::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
 }
@@ -55,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, settings),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
+        Command::Replay(args) => block_on_workers(replay::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
     }

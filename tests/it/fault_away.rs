@@ -11,7 +11,7 @@ const NOWHERE: &str = "127.0.0.1:1";
 /// Far less than a step of the drain may take.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
-fn is_down(readiness: &Value, name: &str) -> bool {
+pub fn is_down(readiness: &Value, name: &str) -> bool {
     let components = readiness["components"].as_array().unwrap();
     components.iter().any(|component| component["name"] == name && component["state"] == "down")
 }

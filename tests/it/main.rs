@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod fault_away;
+mod fault_proxy;
+mod fault_stopped;
 mod harness;
 mod http_answers;
 mod layout;
 mod pipeline_exact;
 mod pipeline_rejects;
+mod proxy;
+mod replay_file;
 mod store_commit;
 mod store_merge;

@@ -2,24 +2,8 @@
 
 use analytics_service::auth::Role;
 use serde_json::Value;
-use sqlx::PgConnection;
 
-use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually, scale};
-
-/// Waits until that many messages are in the ledger and nothing is left to merge.
-async fn settled(conn: &mut PgConnection, messages: i64) {
-    eventually("everything is received and merged", async || {
-        let received = LedgerSums::of_batches(conn).await.received;
-        let pending: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending").fetch_one(&mut *conn).await.unwrap();
-        (received >= messages && pending == 0).then_some(())
-    })
-    .await;
-}
-
-fn sent(report: &Value) -> i64 {
-    report["sent"].as_i64().unwrap() + report["resent"].as_i64().unwrap()
-}
+use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually, scale, sent, settled};
 
 fn orgs(report: &Value) -> Vec<uuid::Uuid> {
     report["orgs"].as_array().unwrap().iter().map(|org| org["orgId"].as_str().unwrap().parse().unwrap()).collect()

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use clap::ArgGroup;
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 
-use crate::domain::workload::synthetic::WHOLE;
+use crate::{cli::stream::rate, domain::workload::synthetic::WHOLE};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -100,11 +100,6 @@ fn fraction(text: &str) -> Result<u32, String> {
         .filter(|parts| parts.fract().is_zero() && (Decimal::ZERO..=Decimal::from(WHOLE)).contains(parts))
         .and_then(|parts| parts.to_u32())
         .ok_or_else(|| "must be a number from 0 to 1 with at most six decimals".to_owned())
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| (0.001..=1e9).contains(rate));
-    rate.ok_or_else(|| "must be a number of messages a second from 0.001 to 1000000000".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

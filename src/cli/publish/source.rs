@@ -9,15 +9,24 @@ use std::{
 use anyhow::Context;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::{Args, base_date::base_date, sender::Stopped};
+use super::{Args, base_date::base_date};
 use crate::{
     config::Events,
     domain::workload::{
-        Kind, Note, synthetic,
+        Kind, Note, WorkloadError, synthetic,
         synthetic::Synthetic,
         trace::{self, Trace},
     },
 };
+
+/// Why there is no next message although there should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    #[error("an event at {0} would lie in the future: choose an earlier --base-date")]
+    Ahead(DateTime<Utc>),
+}
 
 pub enum Source {
     Trace {
@@ -63,13 +72,13 @@ impl Source {
     }
 
     /// The next message, to be published at `now` after `sent` others.
-    pub fn next(&mut self, now: DateTime<Utc>, sent: u64, body: &mut Vec<u8>) -> Result<Option<Note>, Stopped> {
+    pub fn next(&mut self, now: DateTime<Utc>, sent: u64, body: &mut Vec<u8>) -> Result<Option<Note>, SourceError> {
         match self {
             Self::Trace { trace, max_ahead, late_after, .. } => {
                 let Some(mut note) = trace.next(body)? else { return Ok(None) };
                 if let Some(usage) = note.usage {
                     if usage.occurred_at > now + *max_ahead {
-                        return Err(Stopped::Ahead(usage.occurred_at));
+                        return Err(SourceError::Ahead(usage.occurred_at));
                     }
                     note.kind = Kind::Original { late: usage.occurred_at < now - *late_after };
                 }

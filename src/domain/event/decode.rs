@@ -24,8 +24,18 @@ pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejection> {
     let mut reader = Reader { fields, reasons: Vec::new() };
     match reader.event(rules) {
         Some(event) if reader.reasons.is_empty() => Ok(event),
-        _ => Err(Rejection { org_id: reader.org_id(), reasons: reader.reasons }),
+        _ => Err(Rejection { org_id: org_id(&reader.fields), reasons: reader.reasons }),
     }
+}
+
+/// The org that a message belongs to, be it an event or not; see [`Rejection::org_id`].
+pub fn org_of(body: &[u8]) -> Option<Uuid> {
+    org_id(&parse(body).ok()?)
+}
+
+fn org_id(fields: &Fields<'_>) -> Option<Uuid> {
+    let field = fields.0[FIELDS.iter().position(|name| *name == "orgId")?];
+    if field.repeated { None } else { uuid(field.text?).ok() }
 }
 
 fn parse(body: &[u8]) -> Result<Fields<'_>, String> {
@@ -105,11 +115,6 @@ impl<'a> Reader<'a> {
 
     fn keep<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
         read.map_err(|rule| self.reasons.push(Reason { field, rule })).ok()
-    }
-
-    fn org_id(&self) -> Option<Uuid> {
-        let field = self.fields.0[FIELDS.iter().position(|name| *name == "orgId")?];
-        if field.repeated { None } else { uuid(field.text?).ok() }
     }
 }
 

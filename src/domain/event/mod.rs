@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::domain::money::Cents;
 
-pub use decode::decode;
+pub use decode::{decode, org_of};
 
 /// Longest message that is read; a longer one becomes a dead letter. Bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;

@@ -2,11 +2,15 @@
 //! Dropping it takes all of it away.
 
 mod facts;
+mod proxy;
 mod service;
+mod stack;
 mod world;
 
 pub use facts::*;
+pub use proxy::Proxy;
 pub use service::Service;
+pub use stack::{Stopped, stack};
 pub use world::World;
 
 use std::time::{Duration, Instant};

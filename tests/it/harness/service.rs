@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -43,6 +43,7 @@ impl Service {
         let log = if std::env::var_os("IT_LOG").is_some() { Stdio::inherit() } else { Stdio::null() };
         let child = world
             .command(&["serve"])
+            .envs(&world.routes)
             .env("ANALYTICS__HTTP__ADDRESS", api.to_string())
             .env("ANALYTICS__OPS__ADDRESS", ops.to_string())
             .stderr(log)
@@ -60,9 +61,26 @@ impl Service {
 
     /// Asks the process to end and gives its exit code.
     pub async fn terminate(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.wait_exit().await
+    }
+
+    /// Sends a signal by its name: STOP, CONT, TERM, INT.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits until the process has ended and gives its exit code, none after a signal.
+    pub async fn wait_exit(&mut self) -> Option<i32> {
         eventually("the process ends", async || self.child.try_wait().unwrap()).await.code()
+    }
+
+    /// Memory that the process holds now.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// A token of these roles for these orgs.

@@ -1,6 +1,11 @@
 //! The database and the streams of one test.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    net::ToSocketAddrs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use analytics_service::{
     broker,
@@ -12,22 +17,39 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use super::Service;
+use super::{
+    Proxy, Service,
+    stack::{self, Turn},
+};
 
+/// One a test: who held two would wait for ever for the second when an exclusive one waits for the first.
 pub struct World {
     /// What the service of this world is started with, as variables.
     pub variables: BTreeMap<String, String>,
     pub settings: Settings,
+    /// What `serve` is started with in place of the above: ways to the servers that lead through a proxy.
+    pub routes: BTreeMap<String, String>,
     /// Where the streams are, whatever the settings were changed to.
     broker: config::Broker,
     database: String,
     /// The server's first database, from where this world's is dropped.
     admin_url: Secret,
+    /// Given back last, when all is cleaned up.
+    _turn: Turn,
 }
 
 impl World {
     /// A migrated database and stream names that nobody else has.
     pub async fn new(partitions: u16) -> Self {
+        Self::make(partitions, stack::beside_others().await).await
+    }
+
+    /// A world without any other of this process beside it, for tests that stop servers.
+    pub async fn exclusive(partitions: u16) -> Self {
+        Self::make(partitions, stack::alone().await).await
+    }
+
+    async fn make(partitions: u16, turn: Turn) -> Self {
         let mut variables = stack_variables();
         let name = format!("it_{}", Uuid::new_v4().simple());
         let admin_url = Secret::new(variables["ANALYTICS__DATABASE__MIGRATION_URL"].clone());
@@ -44,7 +66,8 @@ impl World {
         variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());
         let settings = settings_of(&variables);
         let broker = settings.broker.clone();
-        let world = Self { variables, settings, broker, database: name, admin_url };
+        let routes = BTreeMap::new();
+        let world = Self { variables, settings, routes, broker, database: name, admin_url, _turn: turn };
         let mut owner = world.connect_as_owner().await;
         let role = store::user_of(&world.settings.database.url).unwrap();
         store::schema::up(&mut owner, &role).await.unwrap();
@@ -55,6 +78,31 @@ impl World {
     pub fn set(&mut self, key: &str, value: &str) {
         self.variables.insert(key.to_owned(), value.to_owned());
         self.settings = settings_of(&self.variables);
+    }
+
+    /// Leads the service that is started next to the broker through a proxy. The world's own connections and other
+    /// commands, `publish` among them, go on directly.
+    pub fn proxy_broker(&mut self) -> Proxy {
+        self.proxy("ANALYTICS__BROKER__URL")
+    }
+
+    /// The same to the database.
+    pub fn proxy_database(&mut self) -> Proxy {
+        self.proxy("ANALYTICS__DATABASE__URL")
+    }
+
+    /// The same to Redis.
+    pub fn proxy_cache(&mut self) -> Proxy {
+        self.proxy("ANALYTICS__CACHE__URL")
+    }
+
+    fn proxy(&mut self, key: &str) -> Proxy {
+        let url = &self.variables[key];
+        let (login, place) = url.rsplit_once('@').unwrap();
+        let (address, path) = place.split_once('/').unwrap();
+        let proxy = Proxy::start(address.to_socket_addrs().unwrap().next().unwrap());
+        self.routes.insert(key.to_owned(), format!("{login}@{}/{path}", proxy.address));
+        proxy
     }
 
     pub async fn connect(&self) -> PgConnection {
@@ -70,18 +118,22 @@ impl World {
         Service::start(self).await
     }
 
-    /// Runs a command of the service's binary.
+    /// A command of the service's binary.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_analytics-service"));
         command.args(args).envs(&self.variables);
         command
     }
 
+    /// Runs a command to its end.
+    pub async fn run(&self, args: &[&str]) -> Output {
+        let mut command = self.command(args);
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    }
+
     /// Publishes by the service's own command and gives its report.
     pub async fn publish(&self, args: &[&str]) -> serde_json::Value {
-        let mut command = self.command(&["publish", "--json"]);
-        command.args(args);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let output = self.run(&[&["publish", "--json"], args].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }

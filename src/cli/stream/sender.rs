@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
 use lapin::Connection;
 
 use crate::{
@@ -21,7 +20,6 @@ use crate::{
         topology,
     },
     config::Broker,
-    domain::workload::WorkloadError,
 };
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -29,32 +27,24 @@ const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// How long the broker may be away before publishing is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Why publishing ended before its time.
+/// Why sending was given up.
 #[derive(Debug, thiserror::Error)]
-pub enum Stopped {
-    #[error("{source}; {unconfirmed} messages are unconfirmed: they may be in the stream or not")]
-    Broker { unconfirmed: u64, source: BrokerError },
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
-    #[error("an event at {0} would lie in the future: choose an earlier --base-date")]
-    Ahead(DateTime<Utc>),
-}
-
-impl Stopped {
-    pub fn unconfirmed(&self) -> u64 {
-        match self {
-            Self::Broker { unconfirmed, .. } => *unconfirmed,
-            Self::Workload(_) | Self::Ahead(_) => 0,
-        }
-    }
+#[error("{source}; {unconfirmed} messages are unconfirmed: they may be in the stream or not")]
+pub struct SendError {
+    unconfirmed: u64,
+    source: BrokerError,
 }
 
 pub struct Sender {
     broker: Broker,
     link: Option<Link>,
-    /// Confirmed, and handed over for sending, on connections that are gone.
-    confirmed: u64,
+    /// Messages that were given to be sent.
+    given: u64,
+    /// How often one was handed to a connection, copies included.
     handed_over: u64,
+    /// On connections that are gone: what was confirmed, and what of it lies before anything that was not.
+    confirmed: u64,
+    confirmed_in_order: u64,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -67,20 +57,35 @@ impl Sender {
     /// Connects and makes sure that the streams exist.
     pub async fn connect(broker: Broker, interrupted: Arc<AtomicBool>) -> Result<Self, BrokerError> {
         let link = Some(Link::open(&broker).await?);
-        Ok(Self { broker, link, confirmed: 0, handed_over: 0, interrupted })
+        Ok(Self { broker, link, given: 0, handed_over: 0, confirmed: 0, confirmed_in_order: 0, interrupted })
     }
 
     pub fn confirmed(&self) -> u64 {
-        self.confirmed + self.link.as_ref().map_or(0, |link| link.publisher.confirmed())
+        self.confirmed + self.confirmed_by_link()
     }
 
-    /// How often a message was handed to a connection, copies included.
-    pub fn handed_over(&self) -> u64 {
-        self.handed_over
+    /// Messages, counted from the first, that are all confirmed: a later run need not send them again.
+    pub fn confirmed_in_order(&self) -> u64 {
+        self.confirmed_in_order + self.confirmed_by_link()
     }
 
-    pub async fn send(&mut self, message: Outgoing) -> Result<(), Stopped> {
+    /// Messages that may be in the stream or not.
+    pub fn unconfirmed(&self) -> u64 {
+        self.given.saturating_sub(self.confirmed())
+    }
+
+    /// Copies that were sent after a lost connection.
+    pub fn resent(&self) -> u64 {
+        self.handed_over.saturating_sub(self.given)
+    }
+
+    fn confirmed_by_link(&self) -> u64 {
+        self.link.as_ref().map_or(0, |link| link.publisher.confirmed())
+    }
+
+    pub async fn send(&mut self, message: Outgoing) -> Result<(), SendError> {
         let Some(link) = &mut self.link else { return Err(gone()) };
+        self.given += 1;
         match link.publisher.publish(message).await {
             Ok(()) => {
                 self.handed_over += 1;
@@ -91,7 +96,7 @@ impl Sender {
     }
 
     /// Looks whether the connection is still good.
-    pub async fn check(&mut self) -> Result<(), Stopped> {
+    pub async fn check(&mut self) -> Result<(), SendError> {
         let Some(link) = &mut self.link else { return Err(gone()) };
         match link.publisher.check() {
             Ok(()) => Ok(()),
@@ -100,7 +105,7 @@ impl Sender {
     }
 
     /// Waits until everything is confirmed.
-    pub async fn flush(&mut self) -> Result<(), Stopped> {
+    pub async fn flush(&mut self) -> Result<(), SendError> {
         while let Some(link) = &mut self.link {
             match link.publisher.flush().await {
                 Ok(()) => return Ok(()),
@@ -116,16 +121,17 @@ impl Sender {
         }
     }
 
-    async fn recover(&mut self, failure: PublishError) -> Result<(), Stopped> {
-        let PublishError { confirmed, mut unconfirmed, mut source } = failure;
+    async fn recover(&mut self, failure: PublishError) -> Result<(), SendError> {
+        let PublishError { confirmed, confirmed_in_order, mut unconfirmed, mut source } = failure;
         self.link = None;
         self.confirmed += confirmed;
+        self.confirmed_in_order += confirmed_in_order;
         let (mut delay, mut deadline) = (FIRST_DELAY, Instant::now() + PATIENCE);
         loop {
             let given_up = Instant::now() >= deadline || self.interrupted.load(Ordering::Relaxed);
             if given_up || !source.is_transient() {
                 let unconfirmed = u64::try_from(unconfirmed.len()).unwrap_or(u64::MAX);
-                return Err(Stopped::Broker { unconfirmed, source });
+                return Err(SendError { unconfirmed, source });
             }
             tracing::warn!(error = %source, unconfirmed = unconfirmed.len(), "connecting again in {delay:?}");
             tokio::time::sleep(delay).await;
@@ -139,6 +145,8 @@ impl Sender {
             };
             match self.send_again(&mut link.publisher, unconfirmed).await {
                 Ok(()) => {
+                    // Nothing is unconfirmed any more.
+                    self.confirmed_in_order = self.confirmed;
                     self.link = Some(link);
                     return Ok(());
                 }
@@ -147,6 +155,7 @@ impl Sender {
                         (delay, deadline) = (FIRST_DELAY, Instant::now() + PATIENCE);
                     }
                     self.confirmed += again.confirmed;
+                    self.confirmed_in_order += again.confirmed_in_order;
                     unconfirmed = again.unconfirmed;
                     source = again.source;
                 }
@@ -178,6 +187,6 @@ impl Link {
 }
 
 /// After a failure that was not recovered from.
-fn gone() -> Stopped {
-    Stopped::Broker { unconfirmed: 0, source: BrokerError::Permanent("the connection is gone".to_owned()) }
+fn gone() -> SendError {
+    SendError { unconfirmed: 0, source: BrokerError::Permanent("the connection is gone".to_owned()) }
 }

@@ -1,0 +1,74 @@
+//! `replay`: brings events into the stream that did not come, or not rightly, when they happened. One mode a file.
+
+mod file;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::ArgGroup;
+
+use crate::config::Settings;
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service replay --file events.ndjson.gz --dry-run
+      How many of the lines the service would reject, and why. Publishes nothing; exit code 3 when there are any.
+  analytics-service replay --file events.ndjson.gz --rate 5000
+      A backfill beside the daily load. Started again after Ctrl-C or a crash it goes on where it was.
+
+A line that breaks the event rules is published as it is: the service keeps it as a dead letter.";
+
+/// Publish a file of events to the stream
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP, group = ArgGroup::new("mode").args(["file"]).required(true))]
+pub struct Args {
+    /// File with one JSON event a line, plain or gzip
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    of_file: file::Options,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    match args.file {
+        Some(file) => file::run(&file, args.of_file, args.json, settings).await,
+        None => anyhow::bail!("the parser demands one of the modes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let parsed = Cli::try_parse_from(format!("replay {line}").split_whitespace());
+        parsed.map(|cli| cli.args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_mode_is_required_and_its_options_belong_to_it() {
+        assert!(parse("--file f --rate 5 --state s --again --json").is_ok());
+        assert!(parse("--file f --dry-run --json").is_ok());
+        for (line, named) in [
+            ("", "--file"),
+            ("--json", "--file"),
+            ("--rate 5", "--file"),
+            ("--file f --rate 0", "--rate"),
+            ("--file f --dry-run --rate 5", "--rate"),
+            ("--file f --dry-run --again", "--again"),
+        ] {
+            let error = parse(line).map(|_| ()).unwrap_err();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+}
