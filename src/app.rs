@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     actors::{
         consumer::Drain,
+        corrections::{Corrections, CorrectionsParts},
         freshness::{Freshness, FreshnessParts},
         partition::{Fatal, Partition, PartitionParts, Threads},
         query::{Query, QueryParts},
@@ -60,6 +61,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let freshness = Freshness::start_in_arbiter(&services.handle(), move |_| Freshness::new(parts));
 
+    let (corrections_alive, corrections_ended) = mpsc::channel(1);
+    let parts = CorrectionsParts { settings: settings.clone(), alive: corrections_alive };
+    let corrections = Corrections::start_in_arbiter(&services.handle(), move |_| Corrections::new(parts));
+    let corrections_handle = http::Corrections::default();
+    corrections_handle.set(corrections.clone().recipient());
+
     let (partition_alive, partitions_ended) = mpsc::channel(1);
     let threads = pipeline_threads(settings.broker.partitions);
     let owner = uuid::Uuid::now_v7();
@@ -87,7 +94,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     drop(partition_alive);
 
     let queries = start_queries(&settings, &metrics)?;
-    let api = http::serve_api(&settings, Api::new(&settings, queries, metrics.clone()))?;
+    let api = http::serve_api(&settings, Api::new(&settings, queries, corrections_handle, metrics.clone()))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -104,6 +111,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let drain = async {
         let step = settings.drain.step_timeout();
         api_server.stop(true).await;
+        corrections.do_send(Drain);
+        ended("corrections", corrections_ended, step).await;
         partitions.iter().for_each(|partition| partition.do_send(Drain));
         ended("partitions", partitions_ended, step).await;
         freshness.do_send(Drain);

@@ -12,7 +12,7 @@ use std::{
 use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient, dev::ToEnvelope};
 
 use super::error::Problem;
-use crate::actors::query::{GetFreshness, GetUsage, QueryError};
+use crate::actors::query::{GetDeadLetter, GetFreshness, GetUsage, ListDeadLetters, QueryError};
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
 #[derive(Clone, Default)]
@@ -27,16 +27,26 @@ struct Inner {
 pub(super) struct Mailboxes {
     usage: Recipient<GetUsage>,
     freshness: Recipient<GetFreshness>,
+    dead_letters: Recipient<ListDeadLetters>,
+    dead_letter: Recipient<GetDeadLetter>,
 }
 
 impl Queries {
     /// Puts an actor in place `k`, instead of the one that was there.
     pub fn set<A>(&self, k: usize, actor: &Addr<A>)
     where
-        A: Actor + Handler<GetUsage> + Handler<GetFreshness>,
-        A::Context: ToEnvelope<A, GetUsage> + ToEnvelope<A, GetFreshness>,
+        A: Actor + Handler<GetUsage> + Handler<GetFreshness> + Handler<ListDeadLetters> + Handler<GetDeadLetter>,
+        A::Context: ToEnvelope<A, GetUsage>
+            + ToEnvelope<A, GetFreshness>
+            + ToEnvelope<A, ListDeadLetters>
+            + ToEnvelope<A, GetDeadLetter>,
     {
-        let mailboxes = Mailboxes { usage: actor.clone().recipient(), freshness: actor.clone().recipient() };
+        let mailboxes = Mailboxes {
+            usage: actor.clone().recipient(),
+            freshness: actor.clone().recipient(),
+            dead_letters: actor.clone().recipient(),
+            dead_letter: actor.clone().recipient(),
+        };
         self.0.actors.write().unwrap_or_else(PoisonError::into_inner).insert(k, mailboxes);
     }
 
@@ -82,5 +92,17 @@ impl Question for GetUsage {
 impl Question for GetFreshness {
     fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
         &actor.freshness
+    }
+}
+
+impl Question for ListDeadLetters {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.dead_letters
+    }
+}
+
+impl Question for GetDeadLetter {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.dead_letter
     }
 }

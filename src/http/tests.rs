@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod credentials;
+mod dead_letters;
 mod reports;
 mod support;
