@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
+mod dead_letters;
 mod healthcheck;
 mod migrate;
 mod publish;
@@ -32,6 +33,7 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Publish(publish::Args),
+    DeadLetters(dead_letters::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
 }
@@ -55,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, settings),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
+        Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
     }
