@@ -3,12 +3,22 @@
 use std::{
     io::Write,
     process::{Output, Stdio},
+    time::Duration,
 };
 
-use analytics_service::{auth::Role, domain::event::Event};
+use analytics_service::{
+    auth::Role,
+    domain::{
+        correction::Outcome,
+        dead_letter::{State, Whose},
+        event::Event,
+    },
+    store::corrections::{self, Correction},
+};
 use chrono::Utc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::{
@@ -224,6 +234,30 @@ async fn what_is_corrected_while_the_broker_is_away_is_published_later() {
     let mut conn = world.connect().await;
     eventually("the event is stored", async || (LedgerSums::of_batches(&mut conn).await.stored == 1).then_some(()))
         .await;
+}
+
+#[tokio::test]
+async fn what_one_process_publishes_no_other_takes_and_nobody_waits_for() {
+    let world = World::new(1).await;
+    let corrected = event(new_org(), 1, Utc::now());
+    let service = world.serve().await;
+    world.send([broken(&corrected)]).await;
+    let dead_letter_id = id_of(&letters(&service, corrected.org_id, 1).await[0]).parse().unwrap();
+    assert_eq!(service.terminate().await, Some(0));
+
+    let (mut one, mut other) = (world.connect().await, world.connect().await);
+    let asked = Correction { whose: Whose::Any, dead_letter_id, body: body(&corrected), by: "tests".to_owned() };
+    let bounds = &world.settings.events;
+    corrections::correct(&mut one, &asked, bounds).await.unwrap();
+    let mut publishing = one.begin().await.unwrap();
+    assert_eq!(corrections::claim(&mut publishing, 10).await.unwrap().len(), 1);
+    assert!(corrections::claim(&mut other, 10).await.unwrap().is_empty());
+    // Asking again waits for no lock.
+    let again = tokio::time::timeout(Duration::from_secs(5), corrections::correct(&mut other, &asked, bounds));
+    let accepted = Outcome::Accepted { state: State::Corrected, event_id: corrected.event_id };
+    assert_eq!(again.await.unwrap().unwrap(), accepted);
+    publishing.rollback().await.unwrap();
+    assert_eq!(corrections::claim(&mut other, 10).await.unwrap().len(), 1);
 }
 
 /// Runs `dead-letters` with a text on its standard input.
