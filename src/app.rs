@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        freshness::{Freshness, FreshnessParts},
+        corrections::{Correct, Corrections, CorrectionsParts},
+        freshness::{Freshness, FreshnessParts, Merged},
         lease::{Lease, LeaseParts},
         partition::{PartitionParts, Threads},
         query::{Query, QueryParts},
@@ -94,7 +95,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     // The tree. Each actor is made anew by its factory whenever it has ended.
     let tree =
         Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
-    let freshness = Line::default();
+    let (freshness, corrections) = (Line::default(), Line::default());
     supervise(&supervisor, RECORDER, tree.recorder());
     supervise(&supervisor, FRESHNESS, tree.freshness(&freshness));
     for k in 0..settings.query.actors {
@@ -102,7 +103,9 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     }
     supervise(&supervisor, LEASE, tree.lease(&supervisor, &freshness));
 
-    let api = http::serve_api(&settings, Api::new(&settings, queries, metrics))?;
+    supervise(&supervisor, CORRECTIONS, tree.corrections(&corrections));
+
+    let api = http::serve_api(&settings, Api::new(&settings, queries, corrections, metrics))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -121,6 +124,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let drain = async {
         let step = settings.drain.step_timeout();
         within("API", step, api_server.stop(true)).await;
+        within(CORRECTIONS, step, retire(&supervisor, CORRECTIONS)).await;
         // Consumers stop reading, what is in flight is stored and merged, the partitions are given back.
         within(LEASE, step, retire(&supervisor, LEASE)).await;
         within(FRESHNESS, step, retire(&supervisor, FRESHNESS)).await;
@@ -142,6 +146,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 
 const RECORDER: &str = "recorder";
 const FRESHNESS: &str = "freshness";
+const CORRECTIONS: &str = "corrections";
 const LEASE: &str = "lease";
 
 fn query_name(k: u32) -> String {
@@ -183,7 +188,7 @@ impl Tree<'_> {
         single(RECORDER, Arbiter::new().handle(), make, |recorder| Some(recorder.clone().recipient()))
     }
 
-    fn freshness(&self, line: &Line<crate::actors::freshness::Merged>) -> Start {
+    fn freshness(&self, line: &Line<Merged>) -> Start {
         let (settings, readiness, metrics) = (self.settings.clone(), self.readiness.clone(), self.metrics.clone());
         let make = move |pulse, exit| {
             let (settings, readiness, metrics) = (settings.clone(), readiness.clone(), metrics.clone());
@@ -193,6 +198,19 @@ impl Tree<'_> {
         single(FRESHNESS, Arbiter::new().handle(), make, move |freshness| {
             line.set(freshness.clone().recipient());
             Some(freshness.clone().recipient())
+        })
+    }
+
+    fn corrections(&self, line: &Line<Correct>) -> Start {
+        let settings = self.settings.clone();
+        let make = move |pulse, exit| {
+            let settings = settings.clone();
+            Corrections::new(CorrectionsParts { settings, pulse, exit })
+        };
+        let line = line.clone();
+        single(CORRECTIONS, Arbiter::new().handle(), make, move |corrections| {
+            line.set(corrections.clone().recipient());
+            Some(corrections.clone().recipient())
         })
     }
 
@@ -210,7 +228,7 @@ impl Tree<'_> {
         }))
     }
 
-    fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<crate::actors::freshness::Merged>) -> Start {
+    fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {
         let partitions = PartitionParts {
             settings: self.settings.clone(),
             process: self.identity.id,

@@ -1,5 +1,5 @@
-//! Query: answers the API's questions from the rollups.
-//! In: GetUsage, GetFreshness from http. Out: the report, to whoever asked.
+//! Query: answers the API's questions from the rollups and the dead letters.
+//! In: GetUsage, GetFreshness, ListDeadLetters, GetDeadLetter from http. Out: the report, to whoever asked.
 //! Failure: database away → Unavailable at once to each who asks, and tried again by the next; it never restarts
 //!          for that. A value that cannot be → Broken.
 //! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms.
@@ -19,6 +19,7 @@ use crate::{
         pulse::Pulse,
     },
     domain::{
+        dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
         query::{FreshnessReport, UsageQuery, UsageReport},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
@@ -137,6 +138,18 @@ impl Handler<GetPartitions> for Query {
     }
 }
 
+#[derive(Message)]
+#[rtype(result = "Result<DeadLetterPage, QueryError>")]
+pub struct ListDeadLetters(pub DeadLetterQuery);
+
+/// None: there is no such letter, or it is somebody else's.
+#[derive(Message)]
+#[rtype(result = "Result<Option<OpenedLetter>, QueryError>")]
+pub struct GetDeadLetter {
+    pub whose: Whose,
+    pub id: i64,
+}
+
 impl Handler<GetUsage> for Query {
     type Result = ResponseFuture<Result<UsageReport, QueryError>>;
 
@@ -158,6 +171,22 @@ impl Handler<End> for Query {
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
         end.obey(&self.pulse, ctx);
+    }
+}
+
+impl Handler<ListDeadLetters> for Query {
+    type Result = ResponseFuture<Result<DeadLetterPage, QueryError>>;
+
+    fn handle(&mut self, ListDeadLetters(query): ListDeadLetters, _: &mut Self::Context) -> Self::Result {
+        self.answer(move |reader| async move { reader.dead_letters(&query).await })
+    }
+}
+
+impl Handler<GetDeadLetter> for Query {
+    type Result = ResponseFuture<Result<Option<OpenedLetter>, QueryError>>;
+
+    fn handle(&mut self, GetDeadLetter { whose, id }: GetDeadLetter, _: &mut Self::Context) -> Self::Result {
+        self.answer(move |reader| async move { reader.dead_letter(whose, id).await })
     }
 }
 

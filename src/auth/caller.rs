@@ -19,6 +19,11 @@ pub enum Role {
 pub enum Permission {
     ReadUsage,
     ReadFreshness,
+    ReadDeadLetters,
+    /// Correcting a dead letter.
+    ReplayDeadLetters,
+    /// Dead letters that do not tell their org; of no org, so not confined to any.
+    ReadUnreadable,
 }
 
 impl Role {
@@ -43,6 +48,10 @@ impl Role {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
             Permission::ReadFreshness => matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::SystemAdmin),
+            Permission::ReadDeadLetters | Permission::ReplayDeadLetters => {
+                matches!(self, Self::OrgAdmin | Self::SystemAdmin)
+            }
+            Permission::ReadUnreadable => matches!(self, Self::SystemAdmin),
         }
     }
 }
@@ -79,7 +88,12 @@ impl Caller {
     /// The contract lets a system_admin read every org, each read outside its own being an audit event. Where no
     /// audit event can be written the read must not happen, so every role is confined to the token's `org_ids`.
     pub fn may(&self, permission: Permission, org_id: Uuid) -> bool {
-        self.org_ids.contains(&org_id) && self.roles.iter().any(|role| role.may(permission))
+        self.org_ids.contains(&org_id) && self.may_anywhere(permission)
+    }
+
+    /// Whether the caller may do this where no org is concerned.
+    pub fn may_anywhere(&self, permission: Permission) -> bool {
+        self.roles.iter().any(|role| role.may(permission))
     }
 
     /// Whether the caller may change something on the operations port. Nothing there is an org's.
@@ -94,18 +108,20 @@ mod tests {
 
     #[test]
     fn each_role_may_what_the_contract_says() {
-        let table = [
-            (Role::OrgViewer, true, true),
-            (Role::OrgAdmin, true, true),
-            (Role::Finance, true, false),
-            (Role::Producer, false, false),
-            (Role::SystemAdmin, true, true),
-            (Role::Operator, false, false),
+        use Permission::{ReadDeadLetters, ReadFreshness, ReadUnreadable, ReadUsage, ReplayDeadLetters};
+        let table: [(Role, &[Permission]); 6] = [
+            (Role::OrgViewer, &[ReadUsage, ReadFreshness]),
+            (Role::OrgAdmin, &[ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters]),
+            (Role::Finance, &[ReadUsage]),
+            (Role::Producer, &[]),
+            (Role::SystemAdmin, &[ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters, ReadUnreadable]),
+            (Role::Operator, &[]),
         ];
         assert_eq!(table.map(|row| row.0), Role::ALL);
-        for (role, usage, freshness) in table {
-            assert_eq!(role.may(Permission::ReadUsage), usage, "{role}");
-            assert_eq!(role.may(Permission::ReadFreshness), freshness, "{role}");
+        for (role, allowed) in table {
+            for permission in [ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters, ReadUnreadable] {
+                assert_eq!(role.may(permission), allowed.contains(&permission), "{role} {permission:?}");
+            }
         }
     }
 

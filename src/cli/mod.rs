@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
+mod dead_letters;
 mod healthcheck;
 mod migrate;
 mod publish;
@@ -35,6 +36,7 @@ enum Command {
     Migrate(migrate::Args),
     Publish(publish::Args),
     Replay(replay::Args),
+    DeadLetters(dead_letters::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
 }
@@ -59,6 +61,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
+        Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
     }

@@ -1,6 +1,8 @@
 //! The rules of the service as plain functions and types: no actor, no clock, no database.
 
 pub mod batch;
+pub mod correction;
+pub mod dead_letter;
 pub mod event;
 pub mod freshness;
 pub mod histogram;

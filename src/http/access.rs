@@ -28,10 +28,30 @@ impl Needs for ReadFreshness {
     const PERMISSION: Permission = Permission::ReadFreshness;
 }
 
+pub struct ReadDeadLetters;
+
+impl Needs for ReadDeadLetters {
+    const PERMISSION: Permission = Permission::ReadDeadLetters;
+}
+
+pub struct ReplayDeadLetters;
+
+impl Needs for ReplayDeadLetters {
+    const PERMISSION: Permission = Permission::ReplayDeadLetters;
+}
+
+pub struct ReadUnreadable;
+
+impl Needs for ReadUnreadable {
+    const PERMISSION: Permission = Permission::ReadUnreadable;
+}
+
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
 /// form (400), the caller's right (403, the same whether the org exists or not).
 pub struct Authorized<P> {
     pub org_id: Uuid,
+    /// Whom the credential names.
+    pub subject: String,
     permission: PhantomData<P>,
 }
 
@@ -40,16 +60,43 @@ impl<P: Needs> FromRequest for Authorized<P> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authorize(request, P::PERMISSION).map(|org_id| Self { org_id, permission: PhantomData }))
+        let authorized = authorize(request, P::PERMISSION);
+        ready(authorized.map(|(org_id, subject)| Self { org_id, subject, permission: PhantomData }))
     }
 }
 
-fn authorize(request: &HttpRequest, permission: Permission) -> Result<Uuid, Problem> {
-    let api = request.app_data::<web::Data<Api>>().ok_or(Problem::Internal)?;
-    let caller = authenticate(&api.verifier, request).map_err(refused)?;
+fn authorize(request: &HttpRequest, permission: Permission) -> Result<(Uuid, String), Problem> {
+    let caller = caller(request)?;
     let org_id = request.match_info().get("orgId").and_then(params::uuid);
     let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
-    if caller.may(permission, org_id) { Ok(org_id) } else { Err(Problem::Forbidden) }
+    if caller.may(permission, org_id) { Ok((org_id, caller.subject)) } else { Err(Problem::Forbidden) }
+}
+
+/// For a path of no org: a caller who may do `P` anywhere.
+pub struct AuthorizedAnywhere<P> {
+    /// Whom the credential names.
+    pub subject: String,
+    permission: PhantomData<P>,
+}
+
+impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).and_then(|caller| {
+            if caller.may_anywhere(P::PERMISSION) {
+                Ok(Self { subject: caller.subject, permission: PhantomData })
+            } else {
+                Err(Problem::Forbidden)
+            }
+        }))
+    }
+}
+
+fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    let api = request.app_data::<web::Data<Api>>().ok_or(Problem::Internal)?;
+    authenticate(&api.verifier, request).map_err(refused)
 }
 
 /// An operator: whoever may change something on the operations port. Tells no org's data.

@@ -38,6 +38,8 @@ pub enum Problem {
     MethodNotAllowed {
         allow: &'static str,
     },
+    /// Another correction was first.
+    Conflict,
     BodyTooLarge,
     Busy,
     Unavailable,
@@ -86,7 +88,7 @@ impl Problem {
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "Forbidden",
-                "the credential does not allow this for this organisation",
+                "the credential does not allow this, or not for this organisation",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found", "there is nothing at this path"),
             Self::MethodNotAllowed { .. } => (
@@ -94,6 +96,12 @@ impl Problem {
                 "method-not-allowed",
                 "Method not allowed",
                 "the Allow header lists the methods of this path",
+            ),
+            Self::Conflict => (
+                StatusCode::CONFLICT,
+                "already-corrected",
+                "Already corrected",
+                "the first correction of a message counts, and it was another event than this one",
             ),
             Self::BodyTooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -2,9 +2,11 @@
 //!
 //! A request passes [`observe`] (its id, its metric, its log line, errors turned into problems), then the extractor
 //! [`Authorized`] (credential, org, permission: before anything is read), then a handler that reads its parameters and
-//! sends a message to a query actor. `error` has the one mapping to RFC 7807.
+//! sends a message to a query actor, or to the one that stores corrections. `error` has the one mapping to RFC 7807.
 
 mod access;
+mod corrections;
+mod dead_letters;
 mod error;
 mod freshness;
 mod observe;
@@ -25,7 +27,7 @@ use actix_web::{
     body::BoxBody,
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     guard,
-    http::header::CACHE_CONTROL,
+    http::{StatusCode, header::CACHE_CONTROL},
     middleware::from_fn,
     web,
 };
@@ -33,7 +35,10 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use crate::{
-    actors::supervision::{log::SupervisionLog, registry::Registry, supervisor::Supervisor},
+    actors::{
+        corrections::Correct,
+        supervision::{line::Line, log::SupervisionLog, registry::Registry, supervisor::Supervisor},
+    },
     auth::Verifier,
     config::Settings,
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -48,19 +53,21 @@ pub use server::{BindError, Listening, serve_api, serve_ops};
 pub struct Api {
     pub verifier: Verifier,
     pub queries: Queries,
+    pub corrections: Line<Correct>,
     /// How long after its end, by the watermark, a bucket counts as final.
     pub late_after: TimeDelta,
-    /// Longest that a handler waits for a query actor; its own deadlines end sooner.
+    /// Longest that a handler waits for an actor; its own deadlines end sooner.
     pub answer_within: Duration,
     pub metrics: Metrics,
     pub max_body_bytes: usize,
 }
 
 impl Api {
-    pub fn new(settings: &Settings, queries: Queries, metrics: Metrics) -> Self {
+    pub fn new(settings: &Settings, queries: Queries, corrections: Line<Correct>, metrics: Metrics) -> Self {
         Self {
             verifier: Verifier::new(&settings.auth),
             queries,
+            corrections,
             late_after: settings.events.late_after(),
             answer_within: settings.query.answer_within(),
             metrics,
@@ -94,6 +101,11 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         .app_data(api)
         .service(read("/analytics/v1/orgs/{orgId}/usage", usage::get))
         .service(read("/analytics/v1/orgs/{orgId}/freshness", freshness::get))
+        .service(read("/analytics/v1/orgs/{orgId}/dead-letters", dead_letters::list))
+        .service(read("/analytics/v1/orgs/{orgId}/dead-letters/{id}", dead_letters::get))
+        .service(write("/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", dead_letters::replay))
+        .service(read("/analytics/v1/dead-letters", dead_letters::list_unreadable))
+        .service(read("/analytics/v1/dead-letters/{id}", dead_letters::get_unreadable))
         .default_service(web::to(not_found))
         .wrap(from_fn(observe))
 }
@@ -111,8 +123,8 @@ fn ops(ops: Ops) -> App<impl Application> {
         .service(read("/ops/partitions", operations::partitions))
         .service(read("/ops/supervision", operations::supervision))
         // An actor's name has a slash in it.
-        .service(change("/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart))
-        .service(change("/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill))
+        .service(write("/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart))
+        .service(write("/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill))
         .default_service(web::to(not_found))
         .wrap(from_fn(observe))
 }
@@ -140,8 +152,8 @@ where
         .default_service(web::to(|| async { Err::<(), _>(Problem::MethodNotAllowed { allow: "GET, HEAD" }) }))
 }
 
-/// A path that is only posted to.
-fn change<F, Args>(path: &str, handler: F) -> Resource
+/// A path that something is posted to.
+fn write<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -154,7 +166,11 @@ where
 
 /// 200 with a body that no cache keeps: it is one org's, and a second later it is another.
 fn json(answer: &impl Serialize) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "private, no-store")).json(answer)
+    json_with(StatusCode::OK, answer)
+}
+
+fn json_with(status: StatusCode, answer: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "private, no-store")).json(answer)
 }
 
 async fn not_found() -> Result<(), Problem> {

@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Events of one page of the log.
-const PAGE: i64 = 50;
-const MAX_PAGE: i64 = 500;
+const PAGE: u16 = 50;
+const MAX_PAGE: u16 = 500;
 
 #[derive(Serialize)]
 struct Actors {
@@ -82,7 +82,7 @@ pub async fn supervision(request: HttpRequest, ops: web::Data<Ops>) -> Result<Ht
     let mut params = Params::new(request.query_string(), &["actor", "limit", "before", "after"]);
     let actor = params.text("actor", 100);
     let (before, after) = (params.id("before"), params.id("after"));
-    let limit = params.number("limit", PAGE, 1..=MAX_PAGE);
+    let limit = i64::from(params.number("limit", MAX_PAGE, PAGE));
     let query = params.finish(Some(LogQuery { actor, before, after, limit }))?;
     let (events, source) = match ops.queries.ask(GetSupervision(query.clone()), ops.answer_within).await {
         Ok(events) => (events, Source::Database),

@@ -1,7 +1,5 @@
 //! Query parameters: each is read by its rule, and every problem goes into one answer.
 
-use std::ops::RangeInclusive;
-
 use actix_web::web;
 use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
@@ -38,11 +36,14 @@ impl Params {
         }
         let unknown: Vec<String> =
             params.pairs.iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str())).cloned().collect();
-        let known = known.join(", ");
+        let known = match known {
+            [] => "is not a parameter of this path, which has none".to_owned(),
+            known => format!("is not a parameter of this path, which are: {}", known.join(", ")),
+        };
         for name in unknown {
             // The name comes back only where it is plain text; anything may stand there.
             let field = if is_plain(&name) { name.as_str() } else { "query" };
-            params.problem(field, format!("is not a parameter of this path, which are: {known}"));
+            params.problem(field, known.as_str());
         }
         params
     }
@@ -56,7 +57,7 @@ impl Params {
     }
 
     /// A parameter that may be there once.
-    fn single(&mut self, name: &str) -> Option<String> {
+    pub fn single(&mut self, name: &str) -> Option<String> {
         let mut values = self.pairs.iter().filter(|(found, _)| found == name).map(|(_, value)| value.clone());
         let (first, more) = (values.next(), values.next().is_some());
         drop(values);
@@ -73,6 +74,10 @@ impl Params {
         if missing {
             self.problem(name, format!("is required and {TIME_FORM}"));
         }
+        self.time_if_given(name)
+    }
+
+    pub fn time_if_given(&mut self, name: &str) -> Option<DateTime<Utc>> {
         let text = self.single(name)?;
         let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
         let time = time.filter(|time| (1970..=2200).contains(&time.year()));
@@ -101,16 +106,6 @@ impl Params {
         id
     }
 
-    /// A whole number within bounds; `default` where it is not there.
-    pub fn number(&mut self, name: &str, default: i64, bounds: RangeInclusive<i64>) -> i64 {
-        let Some(text) = self.single(name) else { return default };
-        let number = text.parse().ok().filter(|number| bounds.contains(number));
-        if number.is_none() {
-            self.problem(name, format!("must be a whole number from {} to {}", bounds.start(), bounds.end()));
-        }
-        number.unwrap_or(default)
-    }
-
     /// One of a few words; the first where the parameter is not there, or is wrong.
     pub fn choice<T: Copy, const N: usize>(&mut self, name: &str, choices: [(&str, T); N]) -> T {
         let text = self.single(name);
@@ -124,6 +119,18 @@ impl Params {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         self.problem(name, format!("must be {}", words.join(" or ")));
         choices[0].1
+    }
+
+    /// A number from 1 to `max`; `default` where the parameter is not there, or is wrong.
+    pub fn number(&mut self, name: &str, max: u16, default: u16) -> u16 {
+        let Some(text) = self.single(name) else { return default };
+        match text.parse() {
+            Ok(number) if (1..=max).contains(&number) => number,
+            _ => {
+                self.problem(name, format!("must be a number from 1 to {max}"));
+                default
+            }
+        }
     }
 
     /// The models asked for, each once: empty where none is named.

@@ -12,7 +12,9 @@ use std::{
 use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient, dev::ToEnvelope};
 
 use super::error::Problem;
-use crate::actors::query::{GetFreshness, GetPartitions, GetSupervision, GetUsage, QueryError};
+use crate::actors::query::{
+    GetDeadLetter, GetFreshness, GetPartitions, GetSupervision, GetUsage, ListDeadLetters, QueryError,
+};
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
 #[derive(Clone, Default)]
@@ -29,23 +31,35 @@ pub(super) struct Mailboxes {
     freshness: Recipient<GetFreshness>,
     supervision: Recipient<GetSupervision>,
     partitions: Recipient<GetPartitions>,
+    dead_letters: Recipient<ListDeadLetters>,
+    dead_letter: Recipient<GetDeadLetter>,
 }
 
 impl Queries {
     /// Puts an actor in place `k`, instead of the one that was there.
     pub fn set<A>(&self, k: u32, actor: &Addr<A>)
     where
-        A: Actor + Handler<GetUsage> + Handler<GetFreshness> + Handler<GetSupervision> + Handler<GetPartitions>,
+        A: Actor
+            + Handler<GetUsage>
+            + Handler<GetFreshness>
+            + Handler<GetSupervision>
+            + Handler<GetPartitions>
+            + Handler<ListDeadLetters>
+            + Handler<GetDeadLetter>,
         A::Context: ToEnvelope<A, GetUsage>
             + ToEnvelope<A, GetFreshness>
             + ToEnvelope<A, GetSupervision>
-            + ToEnvelope<A, GetPartitions>,
+            + ToEnvelope<A, GetPartitions>
+            + ToEnvelope<A, ListDeadLetters>
+            + ToEnvelope<A, GetDeadLetter>,
     {
         let mailboxes = Mailboxes {
             usage: actor.clone().recipient(),
             freshness: actor.clone().recipient(),
             supervision: actor.clone().recipient(),
             partitions: actor.clone().recipient(),
+            dead_letters: actor.clone().recipient(),
+            dead_letter: actor.clone().recipient(),
         };
         self.0.actors.write().unwrap_or_else(PoisonError::into_inner).insert(k, mailboxes);
     }
@@ -104,5 +118,17 @@ impl Question for GetSupervision {
 impl Question for GetPartitions {
     fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
         &actor.partitions
+    }
+}
+
+impl Question for ListDeadLetters {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.dead_letters
+    }
+}
+
+impl Question for GetDeadLetter {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Self> {
+        &actor.dead_letter
     }
 }

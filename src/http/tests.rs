@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod credentials;
+mod dead_letters;
 mod operations;
 mod reports;
 mod support;

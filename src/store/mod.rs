@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod commit;
+pub mod corrections;
 mod dead_letters;
 pub mod freshness;
 mod known;

@@ -1,5 +1,7 @@
 //! The reads behind the API: each is one statement, so that whatever it answers is of one snapshot.
 
+mod dead_letters;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};

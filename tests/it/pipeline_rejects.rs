@@ -1,10 +1,5 @@
 //! Messages that are no events: each ends as a dead letter with its reasons, and the batch around it is stored.
 
-use analytics_service::broker::{
-    self,
-    publisher::{Outgoing, Publisher},
-    topology,
-};
 use chrono::Utc;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -39,15 +34,7 @@ async fn every_kind_of_broken_message_is_kept_with_its_reasons() {
             true,
         ),
     ];
-    let connection = broker::connect(&world.settings.broker, "tests").await.unwrap();
-    topology::declare(&connection, &world.settings.broker).await.unwrap();
-    let mut publisher = Publisher::open(&connection, &world.settings.broker).await.unwrap();
-    let bodies = broken.iter().map(|(body, ..)| body.clone()).chain([body(&good)]);
-    for body in bodies {
-        publisher.publish(Outgoing { partition: 0, body: body.into() }).await.unwrap();
-    }
-    publisher.flush().await.unwrap();
-    broker::close(&connection, &world.settings.broker).await;
+    world.send(broken.iter().map(|(body, ..)| body.clone()).chain([body(&good)])).await;
 
     let mut conn = world.connect().await;
     let ledger = eventually("all are in the ledger", async || {

@@ -15,8 +15,10 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        query::{GetFreshness, GetPartitions, GetSupervision, GetUsage, QueryError},
+        corrections::Correct,
+        query::{GetDeadLetter, GetFreshness, GetPartitions, GetSupervision, GetUsage, ListDeadLetters, QueryError},
         supervision::{
+            line::Line,
             log::SupervisionLog,
             registry::Registry,
             supervisor::{Supervisor, SupervisorParts},
@@ -25,6 +27,9 @@ use crate::{
     auth::{self, Caller, Role, Verifier},
     config::{Auth, Secret, Settings},
     domain::{
+        correction::Outcome,
+        dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
+        event::Reason,
         freshness::{Freshness, FreshnessStatus},
         money::Cents,
         query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
@@ -176,13 +181,82 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
     }
 }
 
+impl Handler<ListDeadLetters> for FixedAnswers {
+    type Result = Result<DeadLetterPage, QueryError>;
+
+    /// Names the query by what the one letter was rejected for.
+    fn handle(&mut self, ListDeadLetters(query): ListDeadLetters, _: &mut Self::Context) -> Self::Result {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(DeadLetterPage { letters: vec![letter(&query)], more: query.before.is_none() }),
+        }
+    }
+}
+
+impl Handler<GetDeadLetter> for FixedAnswers {
+    type Result = Result<Option<OpenedLetter>, QueryError>;
+
+    /// There is number 7, and no other.
+    fn handle(&mut self, GetDeadLetter { id, .. }: GetDeadLetter, _: &mut Self::Context) -> Self::Result {
+        Ok((id == 7).then(|| OpenedLetter {
+            letter: letter(&DEFAULT_QUERY),
+            payload: b"{".to_vec().into(),
+            payload_truncated: false,
+            correction: None,
+        }))
+    }
+}
+
+impl Handler<Correct> for FixedAnswers {
+    type Result = Result<Outcome, QueryError>;
+
+    /// Letter 7 takes the body `ours`, from ann.
+    fn handle(&mut self, correct: Correct, _: &mut Self::Context) -> Self::Result {
+        let reason = |field, rule: &str| Reason { field, rule: rule.to_owned() };
+        match (self.error, correct.dead_letter_id, correct.body.as_slice()) {
+            (Some(error), ..) => Err(error),
+            (None, 7, b"ours") if correct.by == "ann" && correct.org_id == ORG => {
+                Ok(Outcome::Accepted { state: State::Corrected, event_id: MODEL })
+            }
+            (None, 7, b"wrong") => {
+                Ok(Outcome::Wrong(vec![reason("status", "is required"), reason("orgId", "is required")]))
+            }
+            (None, 7, _) => Ok(Outcome::AlreadyCorrected),
+            _ => Ok(Outcome::NotFound),
+        }
+    }
+}
+
+const DEFAULT_QUERY: DeadLetterQuery =
+    DeadLetterQuery { whose: Whose::Org(ORG), start: None, end: None, state: None, before: None, limit: 50 };
+
+fn letter(query: &DeadLetterQuery) -> DeadLetter {
+    DeadLetter {
+        id: 7,
+        org_id: Some(ORG),
+        origin: None,
+        rejected_at: at("2026-03-02T11:00:00Z"),
+        reasons: vec![format!("{query:?}")],
+        payload_bytes: 1,
+        payload_sha256: vec![0xab],
+        state: State::Open,
+        corrected_by: None,
+        corrected_at: None,
+        replayed_at: None,
+    }
+}
+
 /// An API whose query actor fails with `error`, or answers.
 pub fn api_with(error: Option<QueryError>) -> Api {
     let queries = Queries::default();
-    queries.set(0, &FixedAnswers { error }.start());
+    let actor = FixedAnswers { error }.start();
+    queries.set(0, &actor);
+    let corrections = Line::default();
+    corrections.set(actor.recipient());
     Api {
         verifier: Verifier::new(&auth_settings()),
         queries,
+        corrections,
         late_after: TimeDelta::hours(1),
         answer_within: Duration::from_secs(5),
         metrics: Metrics::default(),
@@ -228,8 +302,16 @@ impl Answer {
 
 /// A request to an API, with headers.
 pub async fn call(state: Api, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    call_with(state, method, path, headers, "").await
+}
+
+/// The same with a body.
+pub async fn call_with(state: Api, method: Method, path: &str, headers: &[(&str, &str)], body: &'static str) -> Answer {
     let app = test::init_service(api(web::Data::new(state))).await;
     let mut request = test::TestRequest::default().method(method).uri(path);
+    if !body.is_empty() {
+        request = request.set_payload(body);
+    }
     for (name, value) in headers {
         request = request.append_header((*name, *value));
     }

@@ -96,6 +96,13 @@ impl Service {
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
+    pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token).body(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
     pub async fn metrics(&self) -> String {
         let answer = self.client.get(format!("http://{}/metrics", self.ops)).send().await.unwrap();
         answer.text().await.unwrap()

@@ -8,7 +8,11 @@ use std::{
 };
 
 use analytics_service::{
-    broker,
+    broker::{
+        self,
+        publisher::{Outgoing, Publisher},
+        topology,
+    },
     config::{self, Secret, Settings},
     domain::partition::Topology,
     store,
@@ -136,6 +140,19 @@ impl World {
         let output = self.run(&[&["publish", "--json"], args].concat()).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Publishes messages as they are, to partition 0.
+    pub async fn send(&self, bodies: impl IntoIterator<Item = Vec<u8>>) {
+        let broker = &self.broker;
+        let connection = broker::connect(broker, "tests").await.unwrap();
+        topology::declare(&connection, broker).await.unwrap();
+        let mut publisher = Publisher::open(&connection, broker).await.unwrap();
+        for body in bodies {
+            publisher.publish(Outgoing { partition: 0, body: body.into() }).await.unwrap();
+        }
+        publisher.flush().await.unwrap();
+        broker::close(&connection, broker).await;
     }
 
     async fn clean(&self) {

@@ -1,0 +1,339 @@
+//! Corrections: stores what takes the place of dead letters, and publishes it to the stream.
+//! In: Correct from http; Drain, End. Out: the outcome to whoever asked; events to the broker.
+//! Failure: database away → Unavailable to who asks. Broker or database away → what is stored waits and is published
+//!          when they are back, in place; what may be in the stream already is sent again, and counted once.
+//! Bound: one correction stored at a time, QUEUE wait for that; ROUND corrections published at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use sqlx::Connection;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
+use uuid::Uuid;
+
+use crate::{
+    actors::{
+        query::QueryError,
+        supervision::{
+            backoff::Backoff,
+            exit::{Drain, End, ExitGuard},
+            pulse::Pulse,
+        },
+    },
+    broker::{
+        self, BrokerError,
+        publisher::{Outgoing, PublishError, Publisher},
+        topology,
+    },
+    config::{self, Settings},
+    domain::{
+        correction::{self, Outcome},
+        dead_letter::Whose,
+    },
+    store::{
+        Session, StoreError,
+        corrections::{self as table, Correction},
+    },
+};
+
+/// Corrections that may wait for their turn; each holds an event of at most `http.max_body_bytes`.
+const QUEUE: usize = 32;
+/// Corrections published in one transaction.
+const ROUND: i64 = 100;
+/// How often is looked for corrections that others stored, or left when they ended.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Longest that a round's rows stay locked while the broker does not confirm.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// Patient: each attempt may leave copies in the stream.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(10) };
+
+pub struct Corrections {
+    store: Store,
+    /// Absent while a round is under way.
+    outbox: Option<Outbox>,
+    /// Something was stored since the last round began.
+    pending: bool,
+    /// A round is under way or scheduled for when the broker or the database may be back.
+    busy: bool,
+    failures: u32,
+    draining: bool,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct CorrectionsParts {
+    pub settings: Settings,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Corrections {
+    pub fn new(parts: CorrectionsParts) -> Self {
+        let store = Store::new(&parts.settings);
+        let Settings { database, broker, .. } = parts.settings;
+        Self {
+            store,
+            outbox: Some(Outbox { session: Session::new(database), broker }),
+            pending: false,
+            busy: false,
+            failures: 0,
+            draining: false,
+            pulse: parts.pulse,
+            exit: parts.exit,
+        }
+    }
+
+    /// Publishes now, unless that is under way or waits for a dependency.
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        self.pending = true;
+        if !self.busy {
+            self.publish(ctx);
+        }
+    }
+
+    fn publish(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut outbox) = self.outbox.take() else { return };
+        self.busy = true;
+        self.pending = false;
+        let working = self.pulse.work();
+        let work = async move {
+            let result = outbox.publish().await;
+            (outbox, result)
+        };
+        ctx.spawn(work.into_actor(self).map(move |(outbox, result), actor, ctx| {
+            drop(working);
+            actor.outbox = Some(outbox);
+            actor.published(&result, ctx);
+        }));
+    }
+
+    fn published(&mut self, result: &Result<Round, OutboxError>, ctx: &mut Context<Self>) {
+        if self.draining {
+            // What is stored is published by whoever runs next.
+            ctx.stop();
+            return;
+        }
+        match result {
+            Ok(round) => {
+                self.failures = 0;
+                self.busy = false;
+                if self.pending || *round == Round::Full {
+                    self.publish(ctx);
+                }
+            }
+            Err(error) => {
+                let delay = BACKOFF.delay(self.failures);
+                tracing::warn!(%error, ?delay, "corrections wait to be published");
+                self.failures = self.failures.saturating_add(1);
+                ctx.run_later(delay, |actor, ctx| actor.publish(ctx));
+            }
+        }
+    }
+}
+
+impl Actor for Corrections {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.wake(ctx);
+        ctx.run_interval(INTERVAL, |actor, ctx| actor.wake(ctx));
+    }
+}
+
+/// Let this event take the place of a dead letter of the org.
+#[derive(Message)]
+#[rtype(result = "Result<Outcome, QueryError>")]
+pub struct Correct {
+    pub org_id: Uuid,
+    pub dead_letter_id: i64,
+    /// The event as it was given.
+    pub body: Vec<u8>,
+    /// Who asks, for the record.
+    pub by: String,
+}
+
+impl Handler<Correct> for Corrections {
+    type Result = ResponseActFuture<Self, Result<Outcome, QueryError>>;
+
+    fn handle(&mut self, Correct { org_id, dead_letter_id, body, by }: Correct, _: &mut Self::Context) -> Self::Result {
+        let correction = Correction { whose: Whose::Org(org_id), dead_letter_id, body, by };
+        let store = self.store.clone();
+        let work = async move { store.store(&correction).await };
+        Box::pin(work.into_actor(self).map(|outcome, actor, ctx| {
+            if matches!(outcome, Ok(Outcome::Accepted { .. })) {
+                actor.wake(ctx);
+            }
+            outcome
+        }))
+    }
+}
+
+impl Handler<Drain> for Corrections {
+    type Result = ();
+
+    /// Finishes the round that is under way, then ends.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = true;
+        if self.outbox.is_some() {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<End> for Corrections {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+/// Stores one correction at a time, each with a deadline.
+#[derive(Clone)]
+struct Store {
+    session: Arc<Mutex<Session>>,
+    queue: Arc<Semaphore>,
+    bounds: config::Events,
+    /// Longest wait for one's turn.
+    wait: Duration,
+    deadline: Duration,
+}
+
+impl Store {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            session: Arc::new(Mutex::new(Session::new(settings.database.clone()))),
+            queue: Arc::new(Semaphore::new(QUEUE)),
+            bounds: settings.events,
+            wait: settings.query.wait(),
+            deadline: settings.query.statement_timeout(),
+        }
+    }
+
+    async fn store(&self, correction: &Correction) -> Result<Outcome, QueryError> {
+        let _place = self.queue.try_acquire().map_err(|_| QueryError::Busy)?;
+        let mut session = timeout(self.wait, self.session.lock()).await.map_err(|_| QueryError::Busy)?;
+        let work = session.run(async |conn| table::correct(conn, correction, &self.bounds).await);
+        let result = timeout(self.deadline, work).await.unwrap_or(Err(StoreError::Timeout(self.deadline)));
+        result.map_err(|error| {
+            // Neither the event nor what is wrong with it: a caller's data is not for the log.
+            tracing::warn!(dead_letter_id = correction.dead_letter_id, %error, "a correction could not be stored");
+            if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
+        })
+    }
+}
+
+/// What became of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// As many as one round takes: there may be more.
+    Full,
+    Done,
+}
+
+/// Why corrections wait.
+#[derive(Debug, thiserror::Error)]
+enum OutboxError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("broker: not confirmed within {} ms", CONFIRM_WITHIN.as_millis())]
+    Unconfirmed,
+}
+
+/// Takes stored corrections to the broker.
+struct Outbox {
+    session: Session,
+    broker: config::Broker,
+}
+
+impl Outbox {
+    async fn publish(&mut self) -> Result<Round, OutboxError> {
+        if !self.session.run(table::any_waiting).await? {
+            return Ok(Round::Done);
+        }
+        // For as long as it is needed, which is seldom; and before rows are locked.
+        let connection = broker::connect(&self.broker, "corrections").await?;
+        topology::declare(&connection, &self.broker).await?;
+        let publisher = Publisher::open(&connection, &self.broker).await?;
+        let round = self.round(publisher).await?;
+        broker::close(&connection, &self.broker).await;
+        Ok(round)
+    }
+
+    /// Publishes and marks in one transaction: no other process takes the same corrections meanwhile, and what is
+    /// marked is confirmed. Ended in between, it leaves copies in the stream, which are recognised as such.
+    async fn round(&mut self, publisher: Publisher) -> Result<Round, OutboxError> {
+        let Self { session, broker } = self;
+        let round = async |conn: &mut sqlx::PgConnection| {
+            let mut tx = conn.begin().await?;
+            let waiting = table::claim(&mut tx, ROUND).await?;
+            let ids: Vec<i64> = waiting.iter().map(|one| one.dead_letter_id).collect();
+            let messages = waiting.into_iter().map(|one| outgoing(one.correction, broker));
+            if let Err(error) = send(publisher, messages).await {
+                // At once: the rows would stay locked until the connection is used again.
+                tx.rollback().await?;
+                return Ok(Err(error));
+            }
+            table::replayed(&mut tx, &ids).await?;
+            tx.commit().await?;
+            Ok(Ok(ids))
+        };
+        let ids = session.run(round).await??;
+        if !ids.is_empty() {
+            tracing::info!(corrections = ids.len(), "corrections were published");
+        }
+        Ok(if i64::try_from(ids.len()).is_ok_and(|count| count < ROUND) { Round::Done } else { Round::Full })
+    }
+}
+
+async fn send(mut publisher: Publisher, messages: impl Iterator<Item = Outgoing>) -> Result<(), OutboxError> {
+    let sent = async {
+        for message in messages {
+            publisher.publish(message).await?;
+        }
+        publisher.flush().await
+    };
+    Ok(timeout(CONFIRM_WITHIN, sent).await.map_err(|_| OutboxError::Unconfirmed)??)
+}
+
+/// To the home of its org. One that tells no org any more, for whatever reason, goes where it is rejected again.
+fn outgoing(correction: Vec<u8>, broker: &config::Broker) -> Outgoing {
+    let partition = correction::org_of(&correction).map_or(0, |org_id| broker.topology().home_of(org_id));
+    Outgoing { partition, body: Arc::new(correction) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        let variables = [("ANALYTICS__BROKER__PARTITIONS", "4")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Settings::from_variables(variables.into()).unwrap()
+    }
+
+    #[test]
+    fn a_correction_goes_to_the_home_of_its_org_and_an_unreadable_one_somewhere() {
+        let broker = settings().broker;
+        let to = |body: &str| outgoing(body.as_bytes().to_vec(), &broker).partition;
+        // A route of the reference implementation; see domain/partition.rs.
+        assert_eq!(to(r#"{"eventId":"x","orgId":"f47ac10b-58cc-4372-a567-0e02b2c3d479"}"#), 2);
+        assert_eq!(to("no event"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_without_a_wait() {
+        let store = Store::new(&settings());
+        let _all = store.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
+        let (whose, body, by) = (Whose::Any, Vec::new(), String::new());
+        let refused = store.store(&Correction { whose, dead_letter_id: 1, body, by }).await;
+        assert_eq!(refused, Err(QueryError::Busy));
+    }
+}

@@ -1,0 +1,227 @@
+//! `dead-letters`: shows rejected messages, and stores the events that take their place.
+
+mod print;
+
+use std::{
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    config::Settings,
+    domain::{
+        correction::Outcome,
+        dead_letter::{DeadLetterQuery, State, Whose},
+        event::MAX_MESSAGE_BYTES,
+    },
+    store::{
+        self, StoreError,
+        corrections::{self, Correction},
+        read::{Reader, ReaderPlan},
+    },
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service dead-letters list --org 123e4567-e89b-12d3-a456-426614174000 --state open
+  analytics-service dead-letters show 42 --json
+  analytics-service dead-letters replay 42 --file corrected.json --wait";
+
+/// How often `--wait` looks.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Look at rejected messages, and give them a second chance as corrected events
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    List(List),
+    Show(Show),
+    Replay(Replay),
+}
+
+/// List rejected messages, newest first
+#[derive(clap::Args)]
+#[command(after_help = "Example: analytics-service dead-letters list --no-org --limit 20")]
+struct List {
+    /// Only those of this organisation
+    #[arg(long, value_name = "UUID", conflicts_with = "no_org")]
+    org: Option<Uuid>,
+    /// Only those that do not tell their organisation
+    #[arg(long)]
+    no_org: bool,
+    #[arg(long, value_name = "STATE", default_value = "all")]
+    state: StateChoice,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Only those older than this one: the last of an earlier list
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StateChoice {
+    All,
+    Open,
+    Corrected,
+    Replayed,
+}
+
+impl StateChoice {
+    fn state(self) -> Option<State> {
+        match self {
+            Self::All => None,
+            Self::Open => Some(State::Open),
+            Self::Corrected => Some(State::Corrected),
+            Self::Replayed => Some(State::Replayed),
+        }
+    }
+}
+
+/// Show one message with its payload
+#[derive(clap::Args)]
+#[command(after_help = "Example: analytics-service dead-letters show 42")]
+struct Show {
+    id: i64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Store the event that takes a message's place; the running service publishes it
+///
+/// The first correction counts. The same event again changes nothing; another one is refused. A message that tells its
+/// organisation takes an event of that one only.
+#[derive(clap::Args)]
+#[command(after_help = "Example: analytics-service dead-letters replay 42 --file corrected.json --wait")]
+struct Replay {
+    id: i64,
+    /// The corrected event, JSON; - for standard input
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// Wait until the broker has confirmed it; Ctrl-C ends the waiting and changes nothing
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::List(args) => list(args, &reader(&settings)?).await?,
+        Command::Show(args) => show(args, &reader(&settings)?).await?,
+        Command::Replay(args) => replay(args, &settings).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reader(settings: &Settings) -> anyhow::Result<Reader> {
+    Ok(ReaderPlan::new(settings).context("database.url")?.open())
+}
+
+async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
+    let whose = match args.org {
+        Some(org_id) => Whose::Org(org_id),
+        None if args.no_org => Whose::Unreadable,
+        None => Whose::Any,
+    };
+    let (state, before, limit) = (args.state.state(), args.before, args.limit);
+    let page = reader.dead_letters(&DeadLetterQuery { whose, start: None, end: None, state, before, limit }).await?;
+    if args.json {
+        let next = page.next().map(|id| id.to_string());
+        return print::json(&json!({"deadLetters": page.letters, "nextBefore": next}));
+    }
+    print::table(&page.letters)?;
+    if let Some(id) = page.next() {
+        eprintln!("there are more: --before {id}");
+    }
+    Ok(())
+}
+
+async fn show(args: Show, reader: &Reader) -> anyhow::Result<()> {
+    let letter = reader.dead_letter(Whose::Any, args.id).await?;
+    let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
+    if args.json { print::json(&letter) } else { print::letter(&letter) }
+}
+
+async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
+    let database = &settings.database;
+    let correction = Correction {
+        whose: Whose::Any,
+        dead_letter_id: args.id,
+        body: body(&args.file).with_context(|| format!("--file {}", args.file.display()))?,
+        by: format!("command-line/{}", user()),
+    };
+    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let timeout = database.write_timeout();
+    let outcome = tokio::time::timeout(timeout, corrections::correct(&mut conn, &correction, &settings.events)).await;
+    let (state, event_id) = match outcome.unwrap_or(Err(StoreError::Timeout(timeout)))? {
+        Outcome::Accepted { state, event_id } => (state, event_id),
+        Outcome::AlreadyCorrected => {
+            bail!("dead letter {} was corrected before, by another event: the first one counts", args.id)
+        }
+        Outcome::Wrong(reasons) => {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            bail!("the event breaks rules: {}", reasons.join("; "))
+        }
+        Outcome::NotFound => bail!("there is no dead letter {}", args.id),
+    };
+    let state = if args.wait && state != State::Replayed { wait(args.id, &reader(settings)?).await? } else { state };
+    if args.json {
+        return print::json(&json!({"id": args.id.to_string(), "state": state, "eventId": event_id}));
+    }
+    match state {
+        State::Replayed => println!("dead letter {}: event {event_id} is in the stream", args.id),
+        State::Open | State::Corrected => {
+            println!("dead letter {}: event {event_id} is stored; the running service publishes it", args.id);
+        }
+    }
+    Ok(())
+}
+
+async fn wait(id: i64, reader: &Reader) -> anyhow::Result<State> {
+    if std::io::stderr().is_terminal() {
+        eprintln!("waiting for the service to publish it");
+    }
+    loop {
+        let letter = reader.dead_letter(Whose::Any, id).await?;
+        let letter = letter.with_context(|| format!("there is no dead letter {id} any more"))?.letter;
+        if letter.state == State::Replayed {
+            return Ok(letter.state);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// An event, and no more of an endless file than shows that it is too long.
+fn body(file: &Path) -> std::io::Result<Vec<u8>> {
+    let most = u64::try_from(MAX_MESSAGE_BYTES + 1).unwrap_or(u64::MAX);
+    let mut body = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut body)?;
+    } else {
+        std::fs::File::open(file)?.take(most).read_to_end(&mut body)?;
+    }
+    Ok(body)
+}
+
+fn user() -> String {
+    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
+}

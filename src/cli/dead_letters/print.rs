@@ -1,0 +1,111 @@
+//! Dead letters on a terminal: plain text in which nothing that a stranger sent can steer the terminal.
+
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::dead_letter::{DeadLetter, OpenedLetter, Payload};
+
+/// Bytes of a binary message that are shown.
+const SHOWN_BYTES: usize = 256;
+
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// One line a letter.
+pub fn table(letters: &[DeadLetter]) -> anyhow::Result<()> {
+    if letters.is_empty() {
+        return print("no dead letters");
+    }
+    let mut lines =
+        vec![format!("{:>8}  {:<20}  {:<36}  {:<9}  {:>8}  REASONS", "ID", "REJECTED", "ORG", "STATE", "BYTES")];
+    lines.extend(letters.iter().map(|letter| {
+        let (org, state) = (org(letter.org_id), letter.state.as_str());
+        let reasons = harmless(&letter.reasons.join("; "), false);
+        format!(
+            "{:>8}  {:<20}  {org:<36}  {state:<9}  {:>8}  {reasons}",
+            letter.id,
+            time(letter.rejected_at),
+            letter.payload_bytes
+        )
+    }));
+    print(&lines.join("\n"))
+}
+
+/// All of one letter.
+pub fn letter(opened: &OpenedLetter) -> anyhow::Result<()> {
+    let letter = &opened.letter;
+    let mut lines = vec![
+        format!("dead letter  {}", letter.id),
+        format!("org          {}", org(letter.org_id)),
+        format!("rejected at  {}", time(letter.rejected_at)),
+    ];
+    lines.extend(letter.reasons.iter().map(|reason| format!("reason       {}", harmless(reason, false))));
+    if let Some(origin) = &letter.origin {
+        lines.push(format!("came by      {} partition {} offset {}", origin.stream, origin.partition, origin.offset));
+    }
+    lines.push(format!("state        {}", letter.state.as_str()));
+    if let (Some(by), Some(at)) = (&letter.corrected_by, letter.corrected_at) {
+        lines.push(format!("corrected    {} by {}", time(at), harmless(by, false)));
+    }
+    if let Some(at) = letter.replayed_at {
+        lines.push(format!("replayed     {}", time(at)));
+    }
+    if let Some(correction) = &opened.correction {
+        lines.push(format!("correction   {}", harmless(correction.get(), false)));
+    }
+    let sha256: String = letter.payload_sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    lines.push(format!("sha-256      {sha256}"));
+    let kept = if opened.payload_truncated { ", of which the first 64 KiB are kept" } else { "" };
+    lines.push(format!("payload      {} bytes{kept}", letter.payload_bytes));
+    lines.push(String::new());
+    lines.push(match &opened.payload {
+        Payload::Text(text) => harmless(text, true),
+        Payload::Bytes(bytes) => {
+            let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
+            format!("not a text; it begins with (all of it: --json)\n{}", shown.escape_ascii())
+        }
+    });
+    print(&lines.join("\n"))
+}
+
+fn org(org_id: Option<Uuid>) -> String {
+    org_id.map_or_else(|| "-".to_owned(), |org_id| org_id.to_string())
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Escapes what a terminal would obey or would not show.
+fn harmless(text: &str, lines: bool) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' if lines => harmless.push(c),
+            '"' | '\'' | '\\' => harmless.push(c),
+            c => harmless.extend(c.escape_debug()),
+        }
+    }
+    harmless
+}
+
+/// Unlike `println!`, says an error of the reader's end instead of panicking.
+fn print(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_as_it_was_sent() {
+        let sent = "{\"a\": \"\u{e9}\\\"}\n\u{1b}]0;x\u{7}\r\u{9b}2J\u{202e}\0";
+        assert_eq!(harmless(sent, true), "{\"a\": \"\u{e9}\\\"}\n\\u{1b}]0;x\\u{7}\\r\\u{9b}2J\\u{202e}\\0");
+        assert_eq!(harmless("a\nb", false), "a\\nb");
+    }
+}

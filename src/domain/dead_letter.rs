@@ -1,0 +1,209 @@
+//! Dead letters as they are read: what was rejected, why, and whether it was corrected.
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// How far a rejected message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Rejected, and nothing done about it.
+    Open,
+    /// A correction is stored and is to be published.
+    Corrected,
+    /// The broker has confirmed the correction.
+    Replayed,
+}
+
+impl State {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Corrected, Self::Replayed];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Corrected => "corrected",
+            Self::Replayed => "replayed",
+        }
+    }
+
+    pub fn of(corrected_at: Option<DateTime<Utc>>, replayed_at: Option<DateTime<Utc>>) -> Self {
+        match (corrected_at, replayed_at) {
+            (_, Some(_)) => Self::Replayed,
+            (Some(_), None) => Self::Corrected,
+            (None, None) => Self::Open,
+        }
+    }
+}
+
+/// Whose dead letters are meant: nobody sees one that is not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Org(Uuid),
+    /// Messages that do not tell their org.
+    Unreadable,
+    Any,
+}
+
+/// A page of dead letters, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetterQuery {
+    pub whose: Whose,
+    /// Rejected at this moment or later.
+    pub start: Option<DateTime<Utc>>,
+    /// Rejected before this moment.
+    pub end: Option<DateTime<Utc>>,
+    /// None: all.
+    pub state: Option<State>,
+    /// Those older than this one.
+    pub before: Option<i64>,
+    pub limit: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Written as a text: what it is made of is nobody's business.
+    #[serde(serialize_with = "as_text")]
+    pub id: i64,
+    /// None where the message does not tell it.
+    pub org_id: Option<Uuid>,
+    /// Not for an org: offsets tell one org of another.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    pub rejected_at: DateTime<Utc>,
+    /// Each `field: reason`.
+    pub reasons: Vec<String>,
+    /// Of the whole message, as the hash.
+    pub payload_bytes: u64,
+    #[serde(serialize_with = "as_hex")]
+    pub payload_sha256: Vec<u8>,
+    pub state: State,
+    pub corrected_by: Option<String>,
+    pub corrected_at: Option<DateTime<Utc>>,
+    pub replayed_at: Option<DateTime<Utc>>,
+}
+
+/// Where a message came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    pub stream: String,
+    pub partition: u16,
+    pub offset: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterPage {
+    pub letters: Vec<DeadLetter>,
+    /// There are older ones.
+    pub more: bool,
+}
+
+impl DeadLetterPage {
+    /// What [`DeadLetterQuery::before`] is for the next page.
+    pub fn next(&self) -> Option<i64> {
+        self.letters.last().filter(|_| self.more).map(|letter| letter.id)
+    }
+}
+
+/// A dead letter with its message.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedLetter {
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// Only the message's first bytes are kept.
+    pub payload_truncated: bool,
+    /// The event that takes the message's place. As it is stored, so that no amount goes through a float.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Box<RawValue>>,
+}
+
+/// The bytes of a message: a text where they are one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Payload {
+    #[serde(rename = "payload")]
+    Text(String),
+    #[serde(rename = "payloadBase64", serialize_with = "as_base64")]
+    Bytes(Vec<u8>),
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
+    }
+}
+
+fn as_text<S: Serializer>(id: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn as_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn letter() -> DeadLetter {
+        DeadLetter {
+            id: 7,
+            org_id: Some(Uuid::nil()),
+            origin: None,
+            rejected_at: DateTime::UNIX_EPOCH,
+            reasons: vec!["status: is required".to_owned()],
+            payload_bytes: 3,
+            payload_sha256: vec![0, 0xab],
+            state: State::Open,
+            corrected_by: None,
+            corrected_at: None,
+            replayed_at: None,
+        }
+    }
+
+    #[test]
+    fn a_letter_of_an_org_tells_no_offset() {
+        let expected = json!({
+            "id": "7", "orgId": Uuid::nil(), "rejectedAt": "1970-01-01T00:00:00Z", "reasons": ["status: is required"],
+            "payloadBytes": 3, "payloadSha256": "00ab", "state": "open", "correctedBy": null, "correctedAt": null,
+            "replayedAt": null,
+        });
+        assert_eq!(serde_json::to_value(letter()).unwrap(), expected);
+        let origin = Origin { stream: "s".to_owned(), partition: 1, offset: 9 };
+        let told = serde_json::to_value(DeadLetter { origin: Some(origin), ..letter() }).unwrap();
+        assert_eq!((&told["stream"], &told["partition"], &told["offset"]), (&json!("s"), &json!(1), &json!(9)));
+    }
+
+    #[test]
+    fn a_payload_is_a_text_where_it_is_one_and_a_correction_keeps_its_digits() {
+        let opened = |payload: &[u8], correction: Option<&str>| {
+            let correction = correction.map(|text| RawValue::from_string(text.to_owned()).unwrap());
+            let payload = Payload::from(payload.to_vec());
+            serde_json::to_string(&OpenedLetter { letter: letter(), payload, payload_truncated: false, correction })
+                .unwrap()
+        };
+        assert!(opened(b"{\0}", None).contains(r#""payload":"{\u0000}","payloadTruncated":false}"#));
+        assert!(opened(b"\xff\xfe", None).contains(r#""payloadBase64":"//4=""#));
+        assert!(
+            opened(b"", Some(r#"{"c":0.10000000000000000001}"#))
+                .contains(r#""correction":{"c":0.10000000000000000001}"#)
+        );
+    }
+
+    #[test]
+    fn only_a_page_that_is_not_the_last_has_a_next_one() {
+        let page = |more| DeadLetterPage { letters: vec![DeadLetter { id: 9, ..letter() }, letter()], more };
+        assert_eq!((page(true).next(), page(false).next()), (Some(7), None));
+    }
+}

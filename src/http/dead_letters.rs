@@ -1,0 +1,177 @@
+//! `/analytics/v1/orgs/{orgId}/dead-letters`: the org's rejected messages, and the events that take their place.
+//! `/analytics/v1/dead-letters`: messages that do not tell their org, for system administrators alone.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Api,
+    access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
+    corrections::correct,
+    error::{FieldError, Problem},
+    json, json_with,
+    params::Params,
+};
+use crate::{
+    actors::{
+        corrections::Correct,
+        query::{GetDeadLetter, ListDeadLetters},
+    },
+    domain::{
+        correction::Outcome,
+        dead_letter::{DeadLetter, DeadLetterQuery, State, Whose},
+        event::Reason,
+    },
+};
+
+const DEFAULT_LIMIT: u16 = 50;
+const MAX_LIMIT: u16 = 200;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    dead_letters: Vec<DeadLetter>,
+    /// Only where there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Replayed {
+    id: String,
+    state: State,
+    event_id: Uuid,
+}
+
+pub async fn list(
+    org: Authorized<ReadDeadLetters>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    page(&api, Whose::Org(org.org_id), &request).await
+}
+
+pub async fn list_unreadable(
+    reader: AuthorizedAnywhere<ReadUnreadable>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    note(&reader);
+    page(&api, Whose::Unreadable, &request).await
+}
+
+pub async fn get(
+    org: Authorized<ReadDeadLetters>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    opened(&api, Whose::Org(org.org_id), &request).await
+}
+
+pub async fn get_unreadable(
+    reader: AuthorizedAnywhere<ReadUnreadable>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    note(&reader);
+    opened(&api, Whose::Unreadable, &request).await
+}
+
+/// The body is read after the caller was let in: extractors are asked in this order.
+pub async fn replay(
+    org: Authorized<ReplayDeadLetters>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+    body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    no_parameters(&request)?;
+    let dead_letter_id = id(&request)?;
+    let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by: org.subject };
+    match correct(&api.corrections, correction, api.answer_within).await? {
+        Outcome::Accepted { state, event_id } => {
+            Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id.to_string(), state, event_id }))
+        }
+        Outcome::AlreadyCorrected => Err(Problem::Conflict),
+        Outcome::Wrong(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
+        Outcome::NotFound => Err(Problem::NotFound),
+    }
+}
+
+impl From<Reason> for FieldError {
+    fn from(Reason { field, rule }: Reason) -> Self {
+        Self { field: field.to_owned(), message: rule }
+    }
+}
+
+/// Says who reads what may be anybody's. The name is quoted: it comes from outside.
+fn note(reader: &AuthorizedAnywhere<ReadUnreadable>) {
+    tracing::info!(subject = ?reader.subject, "dead letters without an org are read");
+}
+
+async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let query = parse(whose, request.query_string())?;
+    let page = api.queries.ask(ListDeadLetters(query), api.answer_within).await?;
+    let next_cursor = page.next().map(cursor);
+    Ok(json(&Page { dead_letters: page.letters, next_cursor }))
+}
+
+async fn opened(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    no_parameters(request)?;
+    let id = id(request)?;
+    let letter = api.queries.ask(GetDeadLetter { whose, id }, api.answer_within).await?;
+    letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
+}
+
+fn parse(whose: Whose, query: &str) -> Result<DeadLetterQuery, Problem> {
+    let mut params = Params::new(query, &["start", "end", "state", "limit", "cursor"]);
+    let (start, end) = (params.time_if_given("start"), params.time_if_given("end"));
+    if start.zip(end).is_some_and(|(start, end)| end <= start) {
+        params.problem("end", "must be after start");
+    }
+    let states = State::ALL.map(|state| (state.as_str(), Some(state)));
+    let state = params.choice("state", [("all", None), states[0], states[1], states[2]]);
+    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
+    let before = params.single("cursor").map(|text| position(&text));
+    if before == Some(None) {
+        params.problem("cursor", "must be the nextCursor of an earlier answer");
+    }
+    params.finish(Some(DeadLetterQuery { whose, start, end, state, before: before.flatten(), limit }))
+}
+
+fn no_parameters(request: &HttpRequest) -> Result<(), Problem> {
+    Params::new(request.query_string(), &[]).finish(Some(()))
+}
+
+/// A letter is found by what its id is written as, and by nothing else.
+fn id(request: &HttpRequest) -> Result<i64, Problem> {
+    let text = request.match_info().get("id").ok_or(Problem::NotFound)?;
+    text.parse::<i64>().ok().filter(|id| id.to_string() == text).ok_or(Problem::NotFound)
+}
+
+/// The place behind a letter, in a form that nobody is tempted to reckon with.
+fn cursor(id: i64) -> String {
+    URL_SAFE_NO_PAD.encode(id.to_be_bytes())
+}
+
+fn position(cursor: &str) -> Option<i64> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    Some(i64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place_and_anything_else_nowhere() {
+        for id in [1, 77, i64::MAX] {
+            assert_eq!(position(&cursor(id)), Some(id));
+        }
+        for text in ["", "1", "AAAAAAAAAAE=", "AAAAAAAAAAAB", "' OR 1=1 --"] {
+            assert_eq!(position(text), None, "{text}");
+        }
+    }
+}

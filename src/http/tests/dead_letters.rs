@@ -1,0 +1,140 @@
+//! Dead letters: what is asked of the actors, what their answers become, and who gets none.
+
+use actix_web::http::Method;
+use serde_json::{Value, json};
+
+use super::support::*;
+use crate::{actors::query::QueryError, auth::Role};
+
+async fn as_role(role: Role, method: Method, path: &str, body: &'static str) -> Answer {
+    let bearer = format!("Bearer {}", token(role));
+    call_with(api_with(None), method, path, &[("authorization", &bearer)], body).await
+}
+
+async fn read(path: &str) -> Answer {
+    as_role(Role::OrgAdmin, Method::GET, path, "").await
+}
+
+async fn replay(id: &str, body: &'static str) -> Answer {
+    as_role(Role::OrgAdmin, Method::POST, &of_org(&format!("/{id}/replay")), body).await
+}
+
+fn of_org(rest: &str) -> String {
+    format!("/analytics/v1/orgs/{ORG}/dead-letters{rest}")
+}
+
+#[actix_web::test]
+async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
+    let all = read(&of_org("")).await.json();
+    let asked = |answer: &Value| answer["deadLetters"][0]["reasons"][0].as_str().unwrap().to_owned();
+    let org = format!("whose: Org({ORG})");
+    for part in [org.as_str(), "start: None", "end: None", "state: None", "before: None", "limit: 50"] {
+        assert!(asked(&all).contains(part), "{part} {all}");
+    }
+    let query = format!(
+        "?state=open&limit=200&start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z&cursor={}",
+        all["nextCursor"].as_str().unwrap()
+    );
+    let next = read(&of_org(&query)).await.json();
+    for part in ["Some(2026-03-01T00:00:00Z)", "Some(2026-03-02T00:00:00Z)", "Some(Open)", "Some(7)", "limit: 200"] {
+        assert!(asked(&next).contains(part), "{part} {next}");
+    }
+    assert_eq!(next.get("nextCursor"), None);
+}
+
+#[actix_web::test]
+async fn each_bad_parameter_is_named() {
+    for (query, fields) in [
+        ("?start=yesterday&end=2026", vec!["start", "end"]),
+        ("?start=2026-03-01T00:00:00Z&end=2026-03-01T00:00:00Z", vec!["end"]),
+        ("?state=closed", vec!["state"]),
+        ("?limit=0&cursor=7", vec!["limit", "cursor"]),
+        ("?limit=201", vec!["limit"]),
+        ("?limit=-1", vec!["limit"]),
+        ("?limit=5&limit=5", vec!["limit"]),
+        ("?page=2", vec!["page"]),
+        ("/7?state=open", vec!["state"]),
+    ] {
+        assert_eq!(read(&of_org(query)).await.wrong_fields(), fields, "{query}");
+    }
+    let forced = as_role(Role::OrgAdmin, Method::POST, &of_org("/7/replay?force=1"), "ours").await;
+    assert_eq!(forced.wrong_fields(), ["force"]);
+}
+
+#[actix_web::test]
+async fn one_letter_is_answered_with_its_message() {
+    let letter = read(&of_org("/7")).await.json();
+    assert_eq!(
+        (&letter["id"], &letter["payload"], &letter["payloadTruncated"]),
+        (&json!("7"), &json!("{"), &json!(false))
+    );
+    for unknown in ["8", "07", "+7", "-1", "seven", "99999999999999999999", "%27"] {
+        read(&of_org(&format!("/{unknown}"))).await.problem(404);
+    }
+}
+
+#[actix_web::test]
+async fn a_correction_is_accepted_refused_by_field_or_too_late() {
+    let accepted = replay("7", "ours").await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text);
+    assert_eq!(accepted.json(), json!({"id": "7", "state": "corrected", "eventId": MODEL}));
+    assert_eq!(accepted.header("cache-control"), Some("private, no-store"));
+    assert_eq!(replay("7", "wrong").await.wrong_fields(), ["status", "orgId"]);
+    assert_eq!(replay("7", "theirs").await.problem(409)["type"], "/problems/already-corrected");
+    replay("8", "ours").await.problem(404);
+    let answer = as_role(Role::OrgAdmin, Method::GET, &of_org("/7/replay"), "").await;
+    answer.problem(405);
+    assert_eq!(answer.header("allow"), Some("POST"));
+}
+
+#[actix_web::test]
+async fn a_body_over_the_limit_is_413() {
+    const LARGE: &str = match std::str::from_utf8(&[b' '; 2000]) {
+        Ok(text) => text,
+        Err(_) => "",
+    };
+    replay("7", LARGE).await.problem(413);
+}
+
+#[actix_web::test]
+async fn each_role_may_what_the_contract_says() {
+    for (role, org, unreadable) in [
+        (Role::OrgViewer, 403, 403),
+        (Role::OrgAdmin, 200, 403),
+        (Role::Finance, 403, 403),
+        (Role::Producer, 403, 403),
+        (Role::SystemAdmin, 200, 200),
+        (Role::Operator, 403, 403),
+    ] {
+        for (path, status) in [
+            (of_org(""), org),
+            (of_org("/7"), org),
+            ("/analytics/v1/dead-letters".to_owned(), unreadable),
+            ("/analytics/v1/dead-letters/7".to_owned(), unreadable),
+        ] {
+            assert_eq!(as_role(role, Method::GET, &path, "").await.status.as_u16(), status, "{role} {path}");
+        }
+        let sent = as_role(role, Method::POST, &of_org("/7/replay"), "ours").await;
+        assert_eq!(sent.status.as_u16(), if org == 200 { 202 } else { 403 }, "{role}");
+    }
+    let foreign = format!("/analytics/v1/orgs/{OTHER_ORG}/dead-letters");
+    as_role(Role::SystemAdmin, Method::GET, &foreign, "").await.problem(403);
+    for id in ["7", "8", "seven"] {
+        as_role(Role::SystemAdmin, Method::GET, &format!("{foreign}/{id}"), "").await.problem(403);
+        as_role(Role::OrgAdmin, Method::POST, &format!("{foreign}/{id}/replay"), "ours").await.problem(403);
+    }
+    call(api_with(None), Method::GET, "/analytics/v1/dead-letters", &[]).await.problem(401);
+}
+
+#[actix_web::test]
+async fn without_the_database_a_correction_is_503() {
+    let bearer = format!("Bearer {}", token(Role::OrgAdmin));
+    let headers = [("authorization", bearer.as_str())];
+    let path = of_org("/7/replay");
+    let state = api_with(Some(QueryError::Unavailable));
+    let answer = call_with(state, Method::POST, &path, &headers, "ours").await;
+    answer.problem(503);
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    let state = crate::http::Api { corrections: crate::actors::supervision::line::Line::default(), ..api_with(None) };
+    call_with(state, Method::POST, &path, &headers, "ours").await.problem(503);
+}

@@ -1,0 +1,125 @@
+//! Reading dead letters.
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use super::{ReadError, Reader, StoreError, impossible};
+use crate::domain::dead_letter::{
+    DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, Origin, Payload, State, Whose,
+};
+
+const LIST: &str = include_str!("../sql/dead_letters_list.sql");
+const OPEN: &str = "
+    SELECT dead_letter_id, org_id, stream, partition, stream_offset, rejected_at, reasons, payload_bytes, payload_sha256,
+           corrected_by, corrected_at, replayed_at, payload, correction
+    FROM analytics.dead_letters WHERE dead_letter_id = $2 AND {whose}";
+
+impl Reader {
+    pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, ReadError> {
+        let (whose, order, org_id) = conditions(query.whose);
+        let limit = usize::from(query.limit);
+        // Safe: what is put in are constants.
+        let rows = sqlx::query_as::<_, Row>(AssertSqlSafe(LIST.replace("{whose}", whose).replace("{order}", order)))
+            .bind(org_id)
+            .bind(query.start)
+            .bind(query.end)
+            .bind(query.state.map(State::as_str))
+            .bind(query.before.unwrap_or(i64::MAX))
+            // One more shows that there are more.
+            .bind(i64::from(query.limit) + 1)
+            .fetch_all(&self.pool);
+        let rows = self.in_time(rows).await?;
+        let more = rows.len() > limit;
+        let letters = rows.into_iter().take(limit).map(|row| row.letter(query.whose)).collect::<Result<_, _>>()?;
+        Ok(DeadLetterPage { letters, more })
+    }
+
+    /// None where there is no such letter, or it is somebody else's.
+    pub async fn dead_letter(&self, whose: Whose, id: i64) -> Result<Option<OpenedLetter>, ReadError> {
+        let (condition, _, org_id) = conditions(whose);
+        let rows = sqlx::query_as::<_, OpenedRow>(AssertSqlSafe(OPEN.replace("{whose}", condition)))
+            .bind(org_id)
+            .bind(id)
+            .fetch_all(&self.pool);
+        let row = self.in_time(rows).await?.pop();
+        Ok(row.map(|row| row.opened(whose)).transpose()?)
+    }
+}
+
+/// The condition on $1, the order, and what $1 is.
+fn conditions(whose: Whose) -> (&'static str, &'static str, Option<Uuid>) {
+    match whose {
+        Whose::Org(org_id) => ("org_id = $1", "org_id DESC, dead_letter_id DESC", Some(org_id)),
+        Whose::Unreadable => ("org_id IS NULL AND $1::uuid IS NULL", "org_id DESC, dead_letter_id DESC", None),
+        Whose::Any => ("$1::uuid IS NULL", "dead_letter_id DESC", None),
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    dead_letter_id: i64,
+    org_id: Option<Uuid>,
+    stream: String,
+    partition: i32,
+    stream_offset: i64,
+    rejected_at: DateTime<Utc>,
+    reasons: Vec<String>,
+    payload_bytes: i64,
+    payload_sha256: Vec<u8>,
+    corrected_by: Option<String>,
+    corrected_at: Option<DateTime<Utc>>,
+    replayed_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn letter(self, whose: Whose) -> Result<DeadLetter, StoreError> {
+        let origin = match whose {
+            Whose::Org(_) => None,
+            Whose::Unreadable | Whose::Any => Some(Origin {
+                stream: self.stream,
+                partition: u16::try_from(self.partition).map_err(|_| impossible("a partition out of its range"))?,
+                offset: self.stream_offset,
+            }),
+        };
+        Ok(DeadLetter {
+            id: self.dead_letter_id,
+            org_id: self.org_id,
+            origin,
+            rejected_at: self.rejected_at,
+            reasons: self.reasons,
+            payload_bytes: u64::try_from(self.payload_bytes).map_err(|_| impossible("payload_bytes is negative"))?,
+            payload_sha256: self.payload_sha256,
+            state: State::of(self.corrected_at, self.replayed_at),
+            corrected_by: self.corrected_by,
+            corrected_at: self.corrected_at,
+            replayed_at: self.replayed_at,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct OpenedRow {
+    #[sqlx(flatten)]
+    row: Row,
+    payload: Vec<u8>,
+    correction: Option<Vec<u8>>,
+}
+
+impl OpenedRow {
+    fn opened(self, whose: Whose) -> Result<OpenedLetter, StoreError> {
+        let correction = self.correction.map(|body| {
+            let text = String::from_utf8(body).map_err(|_| impossible("a correction is not UTF-8"))?;
+            RawValue::from_string(text).map_err(|_| impossible("a correction is not JSON"))
+        });
+        let kept = u64::try_from(self.payload.len()).unwrap_or(u64::MAX);
+        let letter = self.row.letter(whose)?;
+        Ok(OpenedLetter {
+            payload_truncated: letter.payload_bytes > kept,
+            payload: Payload::from(self.payload),
+            correction: correction.transpose()?,
+            letter,
+        })
+    }
+}

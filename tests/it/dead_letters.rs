@@ -1,0 +1,335 @@
+//! Dead letters from the rejection to the corrected event in the rollups: through the API and by the command line.
+
+use std::{
+    io::Write,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use analytics_service::{
+    auth::Role,
+    domain::{
+        correction::Outcome,
+        dead_letter::{State, Whose},
+        event::Event,
+    },
+    store::corrections::{self, Correction},
+};
+use chrono::Utc;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use sqlx::Connection;
+use uuid::Uuid;
+
+use crate::{
+    harness::{LedgerSums, Service, Totals, World, eventually},
+    store_commit::{body, event},
+};
+
+/// An org that no other test has: Redis is shared.
+fn new_org() -> u128 {
+    Uuid::new_v4().as_u128()
+}
+
+/// A message that would be `event`, but for its latency.
+fn broken(event: &Event) -> Vec<u8> {
+    String::from_utf8(body(event)).unwrap().replace("\"latencyMs\":12", "\"latencyMs\":-12").into_bytes()
+}
+
+fn admin(service: &Service, org: Uuid) -> String {
+    service.token(&[org], &[Role::OrgAdmin])
+}
+
+fn of_org(org: Uuid, rest: &str) -> String {
+    format!("/analytics/v1/orgs/{org}/dead-letters{rest}")
+}
+
+/// The org's letters, newest first, once there are so many.
+async fn letters(service: &Service, org: Uuid, count: usize) -> Vec<Value> {
+    eventually("the messages are rejected", async || {
+        let (status, answer) = service.get(&of_org(org, ""), &admin(service, org)).await;
+        assert_eq!(status, 200, "{answer}");
+        let letters = answer["deadLetters"].as_array().unwrap();
+        (letters.len() == count).then(|| letters.clone())
+    })
+    .await
+}
+
+async fn until_replayed(service: &Service, org: Uuid, id: &str) -> Value {
+    eventually("the correction is replayed", async || {
+        let (_, letter) = service.get(&of_org(org, &format!("/{id}")), &admin(service, org)).await;
+        (letter["state"] == "replayed").then_some(letter)
+    })
+    .await
+}
+
+fn id_of(letter: &Value) -> String {
+    letter["id"].as_str().unwrap().to_owned()
+}
+
+fn wrong_fields(answer: &Value) -> Vec<&str> {
+    answer["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_rejected_message_is_corrected_once_and_counted_once() {
+    let world = World::new(2).await;
+    let service = world.serve().await;
+    let corrected = event(new_org(), 1, Utc::now());
+    let (org, stranger) = (corrected.org_id, Uuid::new_v4());
+    let token = admin(&service, org);
+    let foreign = Event { org_id: stranger, ..corrected.clone() };
+    world.send([broken(&corrected), broken(&foreign)]).await;
+
+    // Listed and shown to its org, without an offset, and to nobody else.
+    let letter = letters(&service, org, 1).await.remove(0);
+    assert_eq!(letter["reasons"], json!(["latencyMs: must be an integer from 0 to 86400000"]));
+    assert_eq!((&letter["state"], &letter["correctedBy"]), (&json!("open"), &Value::Null));
+    assert!(letter.get("offset").is_none() && letter.get("partition").is_none() && letter.get("stream").is_none());
+    let id = id_of(&letter);
+    let (_, shown) = service.get(&of_org(org, &format!("/{id}")), &token).await;
+    assert_eq!(shown["payload"].as_str().unwrap().as_bytes(), broken(&corrected));
+    let theirs = id_of(&letters(&service, stranger, 1).await[0]);
+    let replay = |id: &str| of_org(org, &format!("/{id}/replay"));
+    let viewer = service.token(&[org], &[Role::OrgViewer]);
+    for (path, token, status) in [
+        (of_org(stranger, ""), &token, 403),
+        (of_org(stranger, &format!("/{theirs}")), &token, 403),
+        (of_org(org, ""), &viewer, 403),
+        (of_org(org, &format!("/{theirs}")), &token, 404),
+        (of_org(org, "/1'%20OR%20'1'='1"), &token, 404),
+        (of_org(org, "?cursor=1'%20OR%20'1'='1"), &token, 400),
+    ] {
+        assert_eq!(service.get(&path, token).await.0, status, "{path}");
+    }
+    assert_eq!(service.post(&replay(&theirs), &token, body(&corrected)).await.0, 404);
+    assert_eq!(service.post(&replay(&id), &viewer, body(&corrected)).await.0, 403);
+
+    // An event that is still wrong is refused by field, and changes nothing.
+    let (status, answer) = service.post(&replay(&id), &token, broken(&foreign)).await;
+    assert_eq!((status.as_u16(), wrong_fields(&answer)), (400, vec!["latencyMs", "orgId"]), "{answer}");
+    let (status, answer) = service.post(&replay(&id), &token, b"\xff".to_vec()).await;
+    assert_eq!((status.as_u16(), wrong_fields(&answer)), (400, vec!["message"]), "{answer}");
+
+    // The first correction counts; the same event in other bytes is the same.
+    let (status, accepted) = service.post(&replay(&id), &token, body(&corrected)).await;
+    assert_eq!(status, 202, "{accepted}");
+    assert_eq!((&accepted["id"], &accepted["eventId"]), (&json!(id), &json!(corrected.event_id)));
+    let pretty: Value = serde_json::from_slice(&body(&corrected)).unwrap();
+    let (status, again) = service.post(&replay(&id), &token, serde_json::to_vec_pretty(&pretty).unwrap()).await;
+    assert_eq!((status.as_u16(), &again["eventId"]), (202, &accepted["eventId"]), "{again}");
+    let other = Event { latency_ms: 13, ..corrected.clone() };
+    let (status, conflict) = service.post(&replay(&id), &token, body(&other)).await;
+    assert_eq!((status.as_u16(), &conflict["type"]), (409, &json!("/problems/already-corrected")));
+
+    // It arrives, once, however often it is published.
+    let letter = until_replayed(&service, org, &id).await;
+    assert_eq!(letter["correctedBy"], "tests");
+    assert_eq!(letter["correction"]["eventId"], json!(corrected.event_id));
+    let mut conn = world.connect().await;
+    sqlx::query("UPDATE analytics.dead_letters SET replayed_at = NULL WHERE correction IS NOT NULL")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let ledger = eventually("the copy is recognised", async || {
+        let sums = LedgerSums::of_hours(&mut conn).await;
+        (sums.received == 4).then_some(sums)
+    })
+    .await;
+    assert_eq!((ledger.stored, ledger.duplicates, ledger.conflicts, ledger.rejected), (1, 1, 0, 2));
+    for totals in [Totals::raw(&mut conn).await, Totals::rolled_up(&mut conn, "hourly_rollups").await] {
+        assert_eq!(totals.keys().collect::<Vec<_>>(), [&org]);
+        assert_eq!((totals[&org].invocations, totals[&org].input_tokens), (1, 3));
+    }
+    until_replayed(&service, org, &id).await;
+    let (status, late) = service.post(&replay(&id), &token, body(&corrected)).await;
+    assert_eq!((status.as_u16(), &late["state"]), (202, &json!("replayed")));
+}
+
+#[tokio::test]
+async fn pages_hold_every_letter_once_and_of_many_corrections_one_wins() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = new_org();
+    let events: Vec<Event> = (1..=5).map(|n| event(org, n, Utc::now())).collect();
+    let org = Uuid::from_u128(org);
+    world.send(events.iter().map(broken)).await;
+    let all: Vec<String> = letters(&service, org, 5).await.iter().map(id_of).collect();
+    let token = admin(&service, org);
+    let (mut paged, mut query) = (Vec::new(), "?limit=2".to_owned());
+    loop {
+        let (_, page) = service.get(&of_org(org, &query), &token).await;
+        paged.extend(page["deadLetters"].as_array().unwrap().iter().map(id_of));
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        query = format!("?limit=2&cursor={cursor}");
+    }
+    assert_eq!(paged, all);
+
+    let path = of_org(org, &format!("/{}/replay", all[0]));
+    let different = (1..=8).map(|latency_ms| body(&Event { latency_ms, ..events[4].clone() }));
+    let answers = join_all(different.map(|body| service.post(&path, &token, body))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|(status, _)| status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [202, 409, 409, 409, 409, 409, 409, 409]);
+    until_replayed(&service, org, &all[0]).await;
+    for (query, count) in [
+        ("?state=open", 4),
+        ("?state=corrected", 0),
+        ("?state=replayed", 1),
+        ("?state=all&start=2000-01-01T00:00:00Z", 5),
+        ("?end=2000-01-01T00:00:00Z", 0),
+    ] {
+        let (_, page) = service.get(&of_org(org, query), &token).await;
+        assert_eq!(page["deadLetters"].as_array().map(Vec::len), Some(count), "{query} {page}");
+    }
+}
+
+#[tokio::test]
+async fn messages_without_an_org_are_for_system_administrators() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    world.send([b"\x1b]0;no json\xff".to_vec(), broken(&event(new_org(), 1, Utc::now()))]).await;
+    let nobody = Uuid::new_v4();
+    let token = service.token(&[nobody], &[Role::SystemAdmin]);
+    let path = "/analytics/v1/dead-letters";
+    let letter = eventually("the message is rejected", async || {
+        let (status, answer) = service.get(path, &token).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["deadLetters"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert_eq!((&letter["orgId"], &letter["partition"], &letter["offset"]), (&Value::Null, &json!(0), &json!(0)));
+    let (_, shown) = service.get(&format!("{path}/{}", id_of(&letter)), &token).await;
+    assert_eq!((&shown["payloadBase64"], &shown["payload"]), (&json!("G10wO25vIGpzb27/"), &Value::Null));
+    let (_, answer) = service.get(path, &token).await;
+    assert_eq!(answer["deadLetters"].as_array().unwrap().len(), 1, "none that tells its org");
+    assert_eq!(service.get(&of_org(nobody, &format!("/{}", id_of(&letter))), &token).await.0, 404);
+    let org_admin = admin(&service, nobody);
+    for path in [path.to_owned(), format!("{path}/{}", id_of(&letter))] {
+        assert_eq!(service.get(&path, &org_admin).await.0, 403);
+    }
+}
+
+#[tokio::test]
+async fn what_is_corrected_while_the_broker_is_away_is_published_later() {
+    let mut world = World::new(1).await;
+    let corrected = event(new_org(), 1, Utc::now());
+    let org = corrected.org_id;
+    let service = world.serve().await;
+    world.send([broken(&corrected)]).await;
+    let id = id_of(&letters(&service, org, 1).await[0]);
+    assert_eq!(service.terminate().await, Some(0));
+
+    let broker = world.variables["ANALYTICS__BROKER__URL"].clone();
+    world.set("ANALYTICS__BROKER__URL", "amqp://u:p@127.0.0.1:1/%2f");
+    let service = world.serve().await;
+    let path = of_org(org, &format!("/{id}/replay"));
+    let (status, answer) = service.post(&path, &admin(&service, org), body(&corrected)).await;
+    assert_eq!((status.as_u16(), &answer["state"]), (202, &json!("corrected")));
+    assert_eq!(service.terminate().await, Some(0), "and nothing holds up the end");
+
+    world.set("ANALYTICS__BROKER__URL", &broker);
+    let service = world.serve().await;
+    until_replayed(&service, org, &id).await;
+    let mut conn = world.connect().await;
+    eventually("the event is stored", async || (LedgerSums::of_batches(&mut conn).await.stored == 1).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn what_one_process_publishes_no_other_takes_and_nobody_waits_for() {
+    let world = World::new(1).await;
+    let corrected = event(new_org(), 1, Utc::now());
+    let service = world.serve().await;
+    world.send([broken(&corrected)]).await;
+    let dead_letter_id = id_of(&letters(&service, corrected.org_id, 1).await[0]).parse().unwrap();
+    assert_eq!(service.terminate().await, Some(0));
+
+    let (mut one, mut other) = (world.connect().await, world.connect().await);
+    let asked = Correction { whose: Whose::Any, dead_letter_id, body: body(&corrected), by: "tests".to_owned() };
+    let bounds = &world.settings.events;
+    corrections::correct(&mut one, &asked, bounds).await.unwrap();
+    let mut publishing = one.begin().await.unwrap();
+    assert_eq!(corrections::claim(&mut publishing, 10).await.unwrap().len(), 1);
+    assert!(corrections::claim(&mut other, 10).await.unwrap().is_empty());
+    // Asking again waits for no lock.
+    let again = tokio::time::timeout(Duration::from_secs(5), corrections::correct(&mut other, &asked, bounds));
+    let accepted = Outcome::Accepted { state: State::Corrected, event_id: corrected.event_id };
+    assert_eq!(again.await.unwrap().unwrap(), accepted);
+    publishing.rollback().await.unwrap();
+    assert_eq!(corrections::claim(&mut other, 10).await.unwrap().len(), 1);
+}
+
+/// Runs `dead-letters` with a text on its standard input.
+async fn command(world: &World, args: &[&str], input: &[u8]) -> Output {
+    let mut command = world.command(&["dead-letters"]);
+    command.args(args).env("USER", "ann").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = input.to_vec();
+    let run = move || {
+        let mut child = command.spawn().unwrap();
+        // A command that refuses its arguments does not read.
+        let _ = child.stdin.take().unwrap().write_all(&input);
+        child.wait_with_output().unwrap()
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_command_lists_shows_and_replays() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let corrected = event(new_org(), 1, Utc::now());
+    let org = corrected.org_id;
+    world.send([broken(&corrected), b"\x1b]0;title\x07".to_vec()]).await;
+    let id = id_of(&letters(&service, org, 1).await[0]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+
+    let listed = command(&world, &["list"], b"").await;
+    let table = text(&listed.stdout);
+    assert!(table.contains("latencyMs: must be an integer") && table.contains(&org.to_string()), "{table}");
+    let of_none = command(&world, &["list", "--no-org", "--json"], b"").await;
+    let of_none: Value = serde_json::from_slice(&of_none.stdout).unwrap();
+    assert_eq!(of_none["deadLetters"].as_array().unwrap().len(), 1, "{of_none}");
+    let unreadable = id_of(&of_none["deadLetters"][0]);
+    let shown = text(&command(&world, &["show", &unreadable], b"").await.stdout);
+    assert!(shown.contains("\\u{1b}]0;title\\u{7}") && !shown.contains('\x1b'), "{shown}");
+
+    let still_wrong = command(&world, &["replay", &id, "--file", "-"], &broken(&corrected)).await;
+    assert_eq!(still_wrong.status.code(), Some(1));
+    assert!(text(&still_wrong.stderr).contains("latencyMs: must be an integer"), "{}", text(&still_wrong.stderr));
+    let replayed = command(&world, &["replay", &id, "--file", "-", "--wait"], &body(&corrected)).await;
+    assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed.stderr));
+    assert!(text(&replayed.stdout).contains("is in the stream"), "{}", text(&replayed.stdout));
+    assert_eq!(until_replayed(&service, org, &id).await["correctedBy"], "command-line/ann");
+    let other = Event { latency_ms: 13, ..corrected.clone() };
+    let late = command(&world, &["replay", &id, "--file", "-"], &body(&other)).await;
+    assert_eq!(late.status.code(), Some(1));
+    assert!(text(&late.stderr).contains("was corrected before"), "{}", text(&late.stderr));
+
+    // Where the message tells no org, the event does.
+    let second = Event { event_id: Uuid::from_u128(2), ..corrected };
+    let file = std::env::temp_dir().join(format!("corrected-{}.json", Uuid::new_v4()));
+    std::fs::write(&file, body(&second)).unwrap();
+    let args = ["replay", &unreadable, "--file", file.to_str().unwrap(), "--wait", "--json"];
+    let replayed = command(&world, &args, b"").await;
+    std::fs::remove_file(&file).unwrap();
+    let answer: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert_eq!(answer, json!({"id": unreadable, "state": "replayed", "eventId": second.event_id}));
+    let mut conn = world.connect().await;
+    eventually("both events are stored", async || (LedgerSums::of_batches(&mut conn).await.stored == 2).then_some(()))
+        .await;
+
+    for (args, code) in [
+        (vec!["show", "999999"], 1),
+        (vec!["replay", "999999", "--file", "/no/such/file"], 1),
+        (vec!["show", "one"], 2),
+        (vec!["list", "--org", "acme"], 2),
+        (vec!["list", "--limit", "0"], 2),
+        (vec!["list", "--state", "closed"], 2),
+        (vec!["list", "--no-org", "--org", "00000000-0000-0000-0000-000000000001"], 2),
+        (vec!["replay", "1"], 2),
+        (vec!["--help"], 0),
+    ] {
+        assert_eq!(command(&world, &args, b"").await.status.code(), Some(code), "{args:?}");
+    }
+}
