@@ -3,8 +3,10 @@
 
 mod dead_letters;
 mod fault_away;
+mod fault_processes;
 mod fault_proxy;
 mod fault_stopped;
+mod fault_stream;
 mod harness;
 mod http_answers;
 mod layout;

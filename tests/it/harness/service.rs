@@ -103,6 +103,12 @@ impl Service {
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
+    /// What `/ops/actors` shows.
+    pub async fn actors(&self) -> Value {
+        let answer = self.client.get(format!("http://{}/ops/actors", self.ops)).send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+
     pub async fn metrics(&self) -> String {
         let answer = self.client.get(format!("http://{}/metrics", self.ops)).send().await.unwrap();
         answer.text().await.unwrap()

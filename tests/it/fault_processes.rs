@@ -1,0 +1,247 @@
+//! Several processes on the same partitions: shares, takeovers, fencing. Each partition is worked on by one of them, and
+//! whoever loses it cannot commit.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::harness::{Service, World, assert_exact, double_counted, eventually, ledger_holes, scale, sent, settled};
+
+const PARTITIONS: u16 = 4;
+
+/// How many partitions each owner has, the most first; free ones are not counted.
+async fn shares(conn: &mut PgConnection) -> Vec<i64> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM analytics.partition_offsets WHERE owner IS NOT NULL GROUP BY owner ORDER BY 1 DESC",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap()
+}
+
+async fn shared_as(conn: &mut PgConnection, expected: &[i64]) {
+    eventually(&format!("the partitions are shared as {expected:?}"), async || {
+        (shares(conn).await == expected).then_some(())
+    })
+    .await;
+}
+
+/// The partitions that a process works on, by its own account.
+async fn working(service: &Service) -> Vec<u16> {
+    let tree = service.actors().await;
+    let names = tree["actors"].as_array().unwrap().iter().filter(|actor| actor["state"] == "running");
+    names.filter_map(|actor| actor["name"].as_str()?.strip_prefix("partition/")?.parse().ok()).collect()
+}
+
+/// Everything is worked on, and nothing by two.
+async fn each_partition_has_one_worker(services: &[&Service]) {
+    eventually("each partition is worked on by one process", async || {
+        let mut all = Vec::new();
+        for service in services {
+            all.extend(working(service).await);
+        }
+        all.sort_unstable();
+        (all == (0..PARTITIONS).collect::<Vec<_>>()).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a partition has another owner and has committed under it; gives the time since `since`.
+async fn taken_over(conn: &mut PgConnection, dead: Uuid, since: Instant) -> Duration {
+    let before: Vec<(i32, i64)> = eventually("the process is seen to have partitions", async || {
+        let held = sqlx::query_as("SELECT partition, next_offset FROM analytics.partition_offsets WHERE owner = $1");
+        Some(held.bind(dead).fetch_all(&mut *conn).await.unwrap())
+    })
+    .await;
+    eventually("its partitions go on under other owners", async || {
+        let free: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM analytics.partition_offsets WHERE owner = $1 OR owner IS NULL")
+                .bind(dead)
+                .fetch_one(&mut *conn)
+                .await
+                .unwrap();
+        (free == 0).then_some(())
+    })
+    .await;
+    let taken = since.elapsed();
+    eventually("its partitions are committed to again", async || {
+        for (partition, offset) in &before {
+            let now: i64 =
+                sqlx::query_scalar("SELECT next_offset FROM analytics.partition_offsets WHERE partition = $1")
+                    .bind(partition)
+                    .fetch_one(&mut *conn)
+                    .await
+                    .unwrap();
+            if now <= *offset {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    eprintln!("taken over after {taken:?}, committing after {:?}", since.elapsed());
+    taken
+}
+
+/// The process that works under this number.
+async fn process_of(conn: &mut PgConnection, service: &Service) -> Uuid {
+    let name = format!("%/{}", service.child.id());
+    sqlx::query_scalar("SELECT process_id FROM analytics.processes WHERE name LIKE $1")
+        .bind(name)
+        .fetch_one(conn)
+        .await
+        .unwrap()
+}
+
+fn load(seconds: u32, seed: &str) -> Vec<String> {
+    let events = (6000 * seconds * scale()).to_string();
+    let args = ["--events", &events, "--rate", "6000", "--orgs", "60", "--models", "5", "--seed", seed];
+    let flaws = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"];
+    args.iter().chain(&flaws).map(|arg| (*arg).to_owned()).collect()
+}
+
+async fn publish(world: &World, seconds: u32, seed: &str) -> Value {
+    let args = load(seconds, seed);
+    world.publish(&args.iter().map(String::as_str).collect::<Vec<_>>()).await
+}
+
+/// Events of the start are sent again, with another time: whoever holds their partition now has to know them.
+async fn resend_with_another_time(world: &World, conn: &mut PgConnection) -> i64 {
+    let events: Vec<Value> = sqlx::query_scalar(
+        "SELECT jsonb_build_object('eventId', event_id, 'orgId', org_id, 'modelId', model_id, 'status', status,
+                'occurredAt', to_char((occurred_at - INTERVAL '1 minute') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                'latencyMs', latency_ms, 'inputTokens', input_tokens, 'outputTokens', output_tokens,
+                'costEstimateCents', cost_cents)
+         FROM analytics.usage_events ORDER BY batch_id LIMIT 2000",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap();
+    world.send(events.iter().map(|event| serde_json::to_vec(event).unwrap())).await;
+    i64::try_from(events.len()).unwrap()
+}
+
+/// The ledger after a run with resends on top of what was published.
+async fn exact_with_resends(conn: &mut PgConnection, report: &Value, resent: i64) {
+    settled(conn, sent(report) + resent).await;
+    let mut report = report.clone();
+    report["resent"] = (report["resent"].as_i64().unwrap() + resent).into();
+    assert_exact(conn, &report).await;
+}
+
+#[tokio::test]
+async fn processes_that_come_and_go_share_the_partitions_and_count_everything_once() {
+    let world = World::new(PARTITIONS).await;
+    let mut conn = world.connect().await;
+    let first = world.serve().await;
+    shared_as(&mut conn, &[4]).await;
+    let running = async {
+        let mut conn = world.connect().await;
+        sleep(Duration::from_secs(1)).await;
+        let second = world.serve().await;
+        shared_as(&mut conn, &[2, 2]).await;
+        each_partition_has_one_worker(&[&first, &second]).await;
+        let third = world.serve().await;
+        shared_as(&mut conn, &[2, 1, 1]).await;
+        each_partition_has_one_worker(&[&first, &second, &third]).await;
+        // Killed: its session ends with it.
+        let dead = process_of(&mut conn, &second).await;
+        let killed = Instant::now();
+        second.kill();
+        let taken = taken_over(&mut conn, dead, killed).await;
+        assert!(taken < Duration::from_secs(2) * scale(), "{taken:?}");
+        shared_as(&mut conn, &[2, 2]).await;
+        // Stopped in order: it gives back what it has.
+        let leaving = process_of(&mut conn, &first).await;
+        let asked = Instant::now();
+        let (code, taken) = tokio::join!(first.terminate(), taken_over(&mut conn, leaving, asked));
+        assert_eq!(code, Some(0));
+        eprintln!("a process that was stopped in order was replaced {taken:?} after the signal");
+        shared_as(&mut conn, &[4]).await;
+        third
+    };
+    let (report, third) = tokio::join!(publish(&world, 14, "41"), running);
+    settled(&mut conn, sent(&report)).await;
+    let resent = resend_with_another_time(&world, &mut conn).await;
+    exact_with_resends(&mut conn, &report, resent).await;
+    each_partition_has_one_worker(&[&third]).await;
+    assert_eq!(third.terminate().await, Some(0));
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.processes WHERE expires_at > clock_timestamp()")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "who ends in order leaves no lease");
+}
+
+#[tokio::test]
+async fn a_frozen_process_is_replaced_and_cannot_commit_when_it_is_thawed() {
+    let world = World::new(PARTITIONS).await;
+    let mut conn = world.connect().await;
+    let (frozen, other) = (world.serve().await, world.serve().await);
+    shared_as(&mut conn, &[2, 2]).await;
+    let running = async {
+        let mut conn = world.connect().await;
+        sleep(Duration::from_secs(2)).await;
+        let id = process_of(&mut conn, &frozen).await;
+        let since = Instant::now();
+        frozen.signal("STOP");
+        let taken = taken_over(&mut conn, id, since).await;
+        assert!(taken < Duration::from_secs(15) * scale(), "{taken:?}");
+        shared_as(&mut conn, &[4]).await;
+        let resent = resend_with_another_time(&world, &mut conn).await;
+        frozen.signal("CONT");
+        // It finds that it has lost its partitions, and takes part again.
+        shared_as(&mut conn, &[2, 2]).await;
+        each_partition_has_one_worker(&[&frozen, &other]).await;
+        resent
+    };
+    let (report, resent) = tokio::join!(publish(&world, 16, "42"), running);
+    exact_with_resends(&mut conn, &report, resent).await;
+    let events: Vec<(String, String)> =
+        sqlx::query_as("SELECT what, process FROM analytics.supervision_events").fetch_all(&mut conn).await.unwrap();
+    let thawed = format!("/{}", frozen.child.id());
+    let lost =
+        |(what, process): &(String, String)| process.ends_with(&thawed) && (what == "fenced" || what == "stopped");
+    assert!(events.iter().any(lost), "{events:?}");
+    assert!(!events.iter().any(|(what, _)| what == "failed"), "{events:?}");
+}
+
+#[tokio::test]
+async fn sessions_that_are_lost_for_a_moment_do_not_make_processes_take_from_each_other() {
+    let world = World::new(PARTITIONS).await;
+    let mut conn = world.connect().await;
+    let (one, two) = (world.serve().await, world.serve().await);
+    shared_as(&mut conn, &[2, 2]).await;
+    let report = publish(&world, 1, "43").await;
+    settled(&mut conn, sent(&report)).await;
+    let owners = "SELECT array_agg(owner ORDER BY partition)::text || array_agg(epoch ORDER BY partition)::text
+                  FROM analytics.partition_offsets";
+    let before: String = sqlx::query_scalar(owners).fetch_one(&mut conn).await.unwrap();
+    let cut: i64 = sqlx::query_scalar(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name LIKE 'analytics-service ________-%'",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert!(cut > 4);
+    eventually("both have their leases again", async || {
+        let locks: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        (locks == 2).then_some(())
+    })
+    .await;
+    sleep(Duration::from_secs(2)).await;
+    let after: String = sqlx::query_scalar(owners).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(after, before);
+    each_partition_has_one_worker(&[&one, &two]).await;
+    assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
+}

@@ -1,0 +1,181 @@
+//! The stream itself changes: it drops what was not read yet, or is deleted and made anew.
+
+use analytics_service::broker;
+use lapin::{
+    BasicProperties, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::harness::{LedgerSums, Service, World, assert_exact, eventually, ledger_holes, sent, settled};
+
+async fn broker_connection(world: &World) -> Connection {
+    broker::connect(&world.settings.broker, "tests").await.unwrap()
+}
+
+async fn delete_stream(world: &World) {
+    let connection = broker_connection(world).await;
+    let channel = connection.create_channel().await.unwrap();
+    let name = world.settings.broker.stream.as_str();
+    channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.unwrap();
+    broker::close(&connection, &world.settings.broker).await;
+}
+
+async fn progress(conn: &mut PgConnection) -> (i64, i32) {
+    sqlx::query_as("SELECT next_offset, incarnation FROM analytics.partition_offsets").fetch_one(conn).await.unwrap()
+}
+
+/// Waits until the partition is parked, and gives the cause.
+async fn parked(service: &Service) -> String {
+    eventually("the partition is parked", async || {
+        let tree = service.actors().await;
+        let partition = tree["actors"].as_array()?.iter().find(|actor| actor["name"] == "partition/0")?;
+        (partition["state"] == "parked").then(|| partition["cause"].as_str().unwrap().to_owned())
+    })
+    .await
+}
+
+async fn publish(world: &World, events: &str) -> Value {
+    world.publish(&["--events", events, "--orgs", "5", "--models", "2"]).await
+}
+
+#[tokio::test]
+async fn what_a_stream_has_dropped_is_a_gap_in_the_ledger_and_reading_goes_on() {
+    let mut world = World::new(1).await;
+    // The smallest segments: whole ones are dropped.
+    world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let before = publish(&world, "2000").await;
+    settled(&mut conn, sent(&before)).await;
+    let (read_to, _) = progress(&mut conn).await;
+    assert_eq!(service.terminate().await, Some(0));
+    // Several times what the stream keeps.
+    let after = publish(&world, "40000").await;
+    let service = world.serve().await;
+    let gap: (i64, i64) = eventually("the gap is in the ledger", async || {
+        sqlx::query_as("SELECT first_offset, next_offset FROM analytics.ingestion_batches WHERE kind = 'gap'")
+            .fetch_optional(&mut conn)
+            .await
+            .unwrap()
+    })
+    .await;
+    assert_eq!(gap.0, read_to);
+    let more = publish(&world, "1000").await;
+    let end = eventually("the stream's end is read", async || {
+        let (next_offset, _) = progress(&mut conn).await;
+        (next_offset >= sent(&before) + sent(&after) + sent(&more)).then_some(next_offset)
+    })
+    .await;
+    assert!(end > gap.1);
+    let lost = sent(&before) + sent(&after) + sent(&more) - LedgerSums::of_batches(&mut conn).await.received;
+    assert!(lost > 0 && lost <= gap.1 - gap.0, "{lost} messages were lost, all of them in the gap {gap:?}");
+    assert_eq!(ledger_holes(&mut conn).await, 0, "the gap is a part of the chain");
+    let metrics = service.metrics().await;
+    let counted = format!(r#"analytics_stream_gap_total{{partition="0"}} {}"#, gap.1 - gap.0);
+    assert!(metrics.contains(&counted), "{counted}");
+    let (noted, cause): (i64, String) = eventually("the supervision log has it", async || {
+        let row: (i64, Option<String>) =
+            sqlx::query_as("SELECT count(*), max(cause) FROM analytics.supervision_events WHERE what = 'gap'")
+                .fetch_one(&mut conn)
+                .await
+                .unwrap();
+        row.1.map(|cause| (row.0, cause))
+    })
+    .await;
+    assert_eq!(noted, 1);
+    assert!(cause.contains(&gap.1.to_string()), "{cause}");
+}
+
+#[tokio::test]
+async fn a_stream_that_was_made_anew_stops_the_partition_until_a_new_incarnation_is_started() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let before = publish(&world, "3000").await;
+    settled(&mut conn, sent(&before)).await;
+    let (read_to, incarnation) = progress(&mut conn).await;
+    delete_stream(&world).await;
+    // Made anew by the producer, and shorter than what was read.
+    let shorter = publish(&world, "1000").await;
+    let cause = parked(&service).await;
+    assert!(cause.contains("made anew") && cause.contains("partitions reset"), "{cause}");
+    assert_eq!(progress(&mut conn).await, (read_to, incarnation));
+    let (status, readiness) = service.readiness().await.unwrap();
+    assert_eq!((status.as_u16(), &readiness["status"]), (200, &"degraded".into()));
+
+    // The operator's way on: what is in the stream now is another incarnation.
+    reset(&world, &mut conn).await;
+    settled(&mut conn, sent(&before) + sent(&shorter)).await;
+    let (_, now) = progress(&mut conn).await;
+    assert_eq!(now, incarnation + 1);
+    assert_eq!(ledger_holes(&mut conn).await, 0);
+    let sums = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!(sums.stored, before["events"].as_i64().unwrap() + shorter["events"].as_i64().unwrap());
+}
+
+#[tokio::test]
+async fn a_stream_that_was_made_anew_is_known_even_when_it_has_outgrown_the_old_one() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let before = publish(&world, "1000").await;
+    settled(&mut conn, sent(&before)).await;
+    assert_eq!(service.terminate().await, Some(0));
+    delete_stream(&world).await;
+    let longer = publish(&world, "4000").await;
+    let service = world.serve().await;
+    let cause = parked(&service).await;
+    assert!(cause.contains("another message is at offset"), "{cause}");
+    assert_eq!(LedgerSums::of_batches(&mut conn).await.received, sent(&before), "nothing of it is read");
+    reset(&world, &mut conn).await;
+    settled(&mut conn, sent(&before) + sent(&longer)).await;
+    assert_eq!(ledger_holes(&mut conn).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_gone_is_waited_for_and_not_made_by_the_service() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let before = publish(&world, "1000").await;
+    settled(&mut conn, sent(&before)).await;
+    delete_stream(&world).await;
+    eventually("the broker is seen to lack it", async || {
+        let (_, readiness) = service.readiness().await?;
+        readiness.to_string().contains("NOT_FOUND").then_some(())
+    })
+    .await;
+    let connection = broker_connection(&world).await;
+    let channel = connection.create_channel().await.unwrap();
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let name = world.settings.broker.stream.as_str();
+    assert!(channel.queue_declare(name.into(), options, FieldTable::default()).await.is_err());
+    // Empty and new: it may be ours, coming back; nothing is concluded from it until it holds something.
+    let channel = connection.create_channel().await.unwrap();
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    channel.queue_declare(name.into(), options, arguments).await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let states = service.actors().await.to_string();
+    assert!(!states.contains("parked"), "{states}");
+    channel
+        .basic_publish("".into(), name.into(), BasicPublishOptions::default(), b"{}", BasicProperties::default())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    assert!(parked(&service).await.contains("it ends at offset 0"));
+    broker::close(&connection, &world.settings.broker).await;
+    assert_exact(&mut conn, &before).await;
+}
+
+/// As `partitions reset --to first` does.
+async fn reset(world: &World, conn: &mut PgConnection) {
+    let topology = world.settings.broker.topology();
+    analytics_service::store::partitions::reset(conn, &topology, 0, 0).await.unwrap().unwrap();
+}
