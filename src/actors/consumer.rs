@@ -50,12 +50,10 @@ impl Consumer {
     pub fn new(parts: ConsumerParts) -> Self {
         // As many orders wait as batches are in flight.
         let (orders, inbox) = mpsc::unbounded_channel();
-        let reader = Reader::new(ReaderParts {
+        let reader = ReaderParts {
             broker: parts.broker,
             limits: parts.batch,
             partition: parts.claim.partition,
-            position: parts.claim.next_offset,
-            last_message: parts.claim.last_message,
             progress: parts.progress,
             readiness: parts.readiness,
             metrics: parts.metrics,
@@ -63,7 +61,8 @@ impl Consumer {
             pulse: parts.pulse.clone(),
             dedupe: parts.dedupe,
             inbox,
-        });
+        };
+        let reader = Reader::new(reader, parts.claim.next_offset, parts.claim.last_message);
         Self { exit: parts.exit, pulse: parts.pulse, orders, reader: Some(reader) }
     }
 }

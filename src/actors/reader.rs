@@ -1,6 +1,6 @@
 //! Reader: the consumer's loop. Subscribes, makes sure that the stream is the one that was read before, reads, groups.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
@@ -28,7 +28,8 @@ use crate::{
     },
     config,
     domain::{
-        batch::{Message as StreamMessage, MessageHash, RawBatch},
+        batch::MessageHash,
+        intake::{Intake, Limits},
         supervision::What,
     },
     telemetry::{
@@ -51,10 +52,6 @@ pub struct ReaderParts {
     pub broker: config::Broker,
     pub limits: config::Batch,
     pub partition: u16,
-    /// Where to read on.
-    pub position: i64,
-    /// Of the message before that.
-    pub last_message: Option<MessageHash>,
     pub progress: Progress,
     pub readiness: Readiness,
     pub metrics: Metrics,
@@ -75,17 +72,10 @@ enum Ended {
 /// The reading loop's state.
 pub struct Reader {
     parts: ReaderParts,
+    intake: Intake,
     credits: Arc<Semaphore>,
-    /// Where the messages at hand begin, if the stream had dropped some before them.
-    gap_to: Option<i64>,
-    /// The batch at hand.
-    messages: Vec<StreamMessage>,
-    bytes: usize,
-    last_tag: u64,
     /// When the first message of the batch at hand came.
     oldest: Option<Instant>,
-    /// Batches handed on in this subscription: where they end, and the tag of their last delivery.
-    uncommitted: VecDeque<(i64, u64)>,
     /// When a message came last, or the subscription began.
     heard_at: Instant,
     /// How long nothing must have come before the broker is asked.
@@ -95,15 +85,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(parts: ReaderParts) -> Self {
+    pub fn new(parts: ReaderParts, position: i64, last_message: Option<MessageHash>) -> Self {
+        let limits = Limits { max_events: parts.limits.max_events, max_bytes: parts.limits.max_bytes };
         Self {
+            intake: Intake::new(limits, position, last_message),
             credits: Arc::new(Semaphore::new(parts.limits.credits)),
-            gap_to: None,
-            messages: Vec::new(),
-            bytes: 0,
-            last_tag: 0,
             oldest: None,
-            uncommitted: VecDeque::new(),
             heard_at: Instant::now(),
             quiet: FIRST_QUIET,
             committed_at: Instant::now(),
@@ -126,7 +113,8 @@ impl Reader {
                         partition = self.parts.partition,
                         "nothing can be stored: the subscription is given up"
                     );
-                    if self.all_committed().await == Err(Ended::Drained) {
+                    let committed = self.all_committed();
+                    if self.unless_drained(committed).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -146,15 +134,12 @@ impl Reader {
     }
 
     async fn subscribe_and_read(&mut self, failures: &mut u32) -> Result<Ended, StreamError> {
-        // What was not handed on comes again; tags are of the old channel.
-        self.clear();
-        self.gap_to = None;
-        self.uncommitted.clear();
-        let ReaderParts { broker, partition, position, last_message, .. } = &self.parts;
-        let (broker, partition, position) = (broker.clone(), *partition, *position);
+        self.intake.subscribe();
+        self.oldest = None;
+        let (broker, partition) = (self.parts.broker.clone(), self.parts.partition);
         // The last message that is known comes again, to be compared: the stream can be another one by now.
-        let known = last_message.map(|hash| (position - 1, hash));
-        let from = StartAt::Offset(known.map_or(position, |(offset, _)| offset));
+        let known = self.intake.known();
+        let from = StartAt::Offset(known.map_or(self.intake.position(), |(offset, _)| offset));
         let opening = async move { Subscription::open(&broker, partition, from, known.is_none()).await };
         let mut subscription = match self.unless_drained(opening).await {
             Ok(opened) => opened?,
@@ -185,7 +170,7 @@ impl Reader {
         self.quiet = if known.is_some() { QUIET } else { FIRST_QUIET };
         self.parts.progress.subscribed(true);
         self.parts.readiness.up(BROKER);
-        tracing::info!(partition = self.parts.partition, offset = self.parts.position, "subscribed");
+        tracing::info!(partition = self.parts.partition, offset = self.intake.position(), "subscribed");
         Ok(self.read(subscription).await?)
     }
 
@@ -194,16 +179,16 @@ impl Reader {
         match checked {
             Checked::Same => {}
             Checked::Gap { first } => {
-                self.gap_to = Some(first.message.offset);
+                self.intake.skip_to(first.message.offset);
                 self.take(first);
             }
         }
     }
 
-    fn tell_of_gap(&self, to: i64) {
-        let ReaderParts { partition, position, .. } = self.parts;
-        self.parts.metrics.stream_gap(partition, to.abs_diff(position));
-        let cause = format!("the stream had dropped offsets from {position} to before {to} when they were to be read");
+    fn tell_of_gap(&self, from: i64, to: i64) {
+        let partition = self.parts.partition;
+        self.parts.metrics.stream_gap(partition, to.abs_diff(from));
+        let cause = format!("the stream had dropped offsets from {from} to before {to} when they were to be read");
         self.parts.log.note(Note::new(&format!("partition/{partition}"), What::Gap).cause(cause));
     }
 
@@ -228,7 +213,7 @@ impl Reader {
         let mut ask_at = self.heard_at + self.quiet;
         loop {
             self.parts.pulse.beat();
-            let full = self.is_full();
+            let full = self.intake.is_full();
             let due_at = self.oldest.map(|oldest| oldest + Duration::from_millis(self.parts.limits.linger_ms));
             let due = full || due_at.is_some_and(|at| at <= Instant::now());
             let credits = Arc::clone(&self.credits);
@@ -238,7 +223,8 @@ impl Reader {
                 biased;
                 order = self.parts.inbox.recv() => match order {
                     Some(Order::Acknowledge { next_offset }) => {
-                        if let Some(tag) = self.committed(next_offset) {
+                        self.committed_at = Instant::now();
+                        if let Some(tag) = self.intake.committed(next_offset) {
                             subscription.acknowledge(tag).await?;
                         }
                     }
@@ -252,7 +238,7 @@ impl Reader {
                 }
                 incoming = subscription.next(), if !full => {
                     self.take(incoming?);
-                    while !self.is_full() && let Some(incoming) = subscription.next_now() {
+                    while !self.intake.is_full() && let Some(incoming) = subscription.next_now() {
                         self.take(incoming?);
                     }
                     (self.heard_at, self.quiet) = (Instant::now(), QUIET);
@@ -263,7 +249,8 @@ impl Reader {
                     asking = None;
                     ask_at = Instant::now() + QUIET;
                     let asked_at = answer?;
-                    if asked_at > self.heard_at {
+                    // A batch that waits for a credit holds up what is behind it.
+                    if asked_at > self.heard_at && !full {
                         self.parts.progress.proved_quiet(asked_at.into_std());
                     }
                 }
@@ -271,88 +258,46 @@ impl Reader {
                     let (answer, asked_at) = (subscription.ask(), Instant::now());
                     asking = Some(async move { answer.await.map(|()| asked_at) }.boxed());
                 }
-                () = sleep_until(stalled_at), if !self.uncommitted.is_empty() => return Ok(Ended::Stalled),
+                () = sleep_until(stalled_at), if self.intake.has_uncommitted() => return Ok(Ended::Stalled),
             }
         }
     }
 
-    fn take(&mut self, incoming: Incoming) {
-        self.last_tag = incoming.tag;
-        // The broker sends whole chunks, which may start before the offset that was asked for.
-        if incoming.message.offset < self.messages.last().map_or(self.parts.position, |last| last.offset + 1) {
-            return;
+    fn take(&mut self, Incoming { tag, message }: Incoming) {
+        let next_offset = message.offset + 1;
+        if self.intake.take(tag, message) {
+            self.parts.progress.received(next_offset);
+            self.oldest.get_or_insert_with(Instant::now);
         }
-        self.parts.progress.received(incoming.message.offset + 1);
-        self.oldest.get_or_insert_with(Instant::now);
-        self.bytes += incoming.message.body.len();
-        self.messages.push(incoming.message);
-    }
-
-    fn is_full(&self) -> bool {
-        self.messages.len() >= self.parts.limits.max_events || self.bytes >= self.parts.limits.max_bytes
     }
 
     fn hand_on(&mut self, credit: super::Credit) {
-        let raw = RawBatch {
-            id: Uuid::now_v7(),
-            first_offset: self.parts.position,
-            // The message before the gap was the last one: nothing is lost where the next one follows it.
-            gap_to: self.gap_to.take().filter(|to| *to > self.parts.position),
-            messages: std::mem::take(&mut self.messages),
-        };
-        if let Some(to) = raw.gap_to {
-            self.tell_of_gap(to);
-        }
-        self.parts.position = raw.next_offset();
-        self.parts.last_message = raw.last_message();
-        if self.uncommitted.is_empty() {
+        if !self.intake.has_uncommitted() {
             self.committed_at = Instant::now();
         }
-        self.uncommitted.push_back((self.parts.position, self.last_tag));
-        self.clear();
+        let raw = self.intake.hand_on(Uuid::now_v7());
+        self.oldest = None;
+        if let Some(to) = raw.gap_to {
+            self.tell_of_gap(raw.first_offset, to);
+        }
         // Dedupe is gone only when the whole partition is about to restart.
         self.parts.dedupe.do_send(Split { raw, credit });
     }
 
-    fn clear(&mut self) {
-        self.messages = Vec::with_capacity(self.parts.limits.max_events.min(1024));
-        self.bytes = 0;
-        self.oldest = None;
-    }
-
-    /// The tag up to which a commit lets acknowledge, if the batch was of this subscription.
-    fn committed(&mut self, next_offset: i64) -> Option<u64> {
-        self.committed_at = Instant::now();
-        let mut tag = None;
-        while let Some((end, last_tag)) = self.uncommitted.front()
-            && *end <= next_offset
-        {
-            tag = Some(*last_tag);
-            self.uncommitted.pop_front();
-        }
-        tag
-    }
-
-    /// Waits until nothing is in flight: all credits are back then.
-    async fn all_committed(&mut self) -> Result<(), Ended> {
+    /// Waits until nothing is in flight: all credits are back then. The writer makes the attempts, however long.
+    fn all_committed(&self) -> impl Future<Output = ()> + use<> {
         let all = u32::try_from(self.parts.limits.credits).unwrap_or(u32::MAX);
         let (credits, pulse) = (Arc::clone(&self.credits), self.parts.pulse.clone());
-        let waiting = async move {
+        async move {
             let mut back = pin!(credits.acquire_many(all));
-            // The writer makes the attempts; this waits for it, however long.
             while tokio::time::timeout(QUIET, &mut back).await.is_err() {
                 pulse.beat();
             }
-        };
-        self.unless_drained(waiting).await
+        }
     }
 
     async fn drain(&mut self) -> Ended {
-        let all = u32::try_from(self.parts.limits.credits).unwrap_or(u32::MAX);
-        let mut back = pin!(self.credits.acquire_many(all));
-        while tokio::time::timeout(QUIET, &mut back).await.is_err() {
-            self.parts.pulse.beat();
-        }
+        self.all_committed().await;
         Ended::Drained
     }
 }
@@ -362,6 +307,90 @@ impl From<StreamError> for Cause {
         match error {
             StreamError::Broker(error) => Self::Failed(error.to_string()),
             StreamError::Remade { .. } => Self::Unfit(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{actors::supervision::pulse::Pulse, config::Settings, domain::batch::Message as StreamMessage};
+
+    /// Takes the place of what comes after the consumer: holds what it is given.
+    struct Held(Rc<RefCell<Vec<Split>>>);
+
+    impl Actor for Held {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Split> for Held {
+        type Result = ();
+        fn handle(&mut self, split: Split, _: &mut Self::Context) {
+            self.0.borrow_mut().push(split);
+        }
+    }
+
+    fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedSender<Order>) {
+        let settings = Settings::from_variables([].into()).unwrap();
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let metrics = Metrics::default();
+        let parts = ReaderParts {
+            broker: settings.broker,
+            limits: config::Batch { credits, ..settings.batch },
+            partition: 0,
+            progress: Progress::default(),
+            readiness: Readiness::default(),
+            log: SupervisionLog::new("host/1", metrics.clone()),
+            metrics,
+            pulse: Pulse::default(),
+            dedupe,
+            inbox,
+        };
+        (Reader::new(parts, 0, None), orders)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However batches end, committed or lost: never more are in flight than there are credits, none is held up
+        /// while there is one, and all come back.
+        #[test]
+        fn no_more_batches_are_in_flight_than_credits(
+            credits in 1usize..6, steps in prop::collection::vec(any::<(bool, prop::sample::Index)>(), 1..80),
+        ) {
+            actix::System::new().block_on(async {
+                let held = Rc::new(RefCell::new(Vec::new()));
+                let dedupe = Held(Rc::clone(&held)).start();
+                let (mut reader, _orders) = reader(credits, dedupe.clone().recipient());
+                let mut offset = 0;
+                for (arrives, which) in steps {
+                    if arrives {
+                        let message = StreamMessage { offset, published_at: None, body: vec![1] };
+                        reader.take(Incoming { tag: 1, message });
+                        offset += 1;
+                        let credit = Arc::clone(&reader.credits).try_acquire_owned();
+                        assert_eq!(credit.is_ok(), held.borrow().len() < credits);
+                        if let Ok(credit) = credit {
+                            reader.hand_on(credit);
+                        }
+                        // One round trip: what was sent before has arrived.
+                        while reader.credits.available_permits() + held.borrow().len() < credits {
+                            tokio::task::yield_now().await;
+                        }
+                    } else if !held.borrow().is_empty() {
+                        let index = which.index(held.borrow().len());
+                        held.borrow_mut().remove(index);
+                    }
+                    assert!(held.borrow().len() <= credits);
+                }
+                held.borrow_mut().clear();
+                reader.all_committed().await;
+                assert_eq!(reader.credits.available_permits(), credits);
+            });
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod freshness;
 pub mod histogram;
+pub mod intake;
 pub mod lease;
 pub mod ledger;
 pub mod money;
