@@ -180,12 +180,19 @@ struct Tree<'a> {
 }
 
 impl Tree<'_> {
+    /// Of an actor that waits for the database, and for others at most that long.
+    fn deadline(&self, others: Duration) -> Duration {
+        self.settings.supervision.deadline(self.settings.database.longest_write() + others)
+    }
+
     fn recorder(&self) -> Start {
         let (settings, log) = (self.settings.clone(), self.log.clone());
         let make = move |pulse, exit| {
             Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), pulse, exit })
         };
-        single(RECORDER, Arbiter::new().handle(), make, |recorder| Some(recorder.clone().recipient()))
+        single(RECORDER, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |recorder| {
+            Some(recorder.clone().recipient())
+        })
     }
 
     fn freshness(&self, line: &Line<Merged>) -> Start {
@@ -195,7 +202,7 @@ impl Tree<'_> {
             Freshness::new(FreshnessParts { settings, readiness, metrics, pulse, exit })
         };
         let line = line.clone();
-        single(FRESHNESS, Arbiter::new().handle(), make, move |freshness| {
+        single(FRESHNESS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |freshness| {
             line.set(freshness.clone().recipient());
             Some(freshness.clone().recipient())
         })
@@ -208,10 +215,16 @@ impl Tree<'_> {
             Corrections::new(CorrectionsParts { settings, pulse, exit })
         };
         let line = line.clone();
-        single(CORRECTIONS, Arbiter::new().handle(), make, move |corrections| {
-            line.set(corrections.clone().recipient());
-            Some(corrections.clone().recipient())
-        })
+        single(
+            CORRECTIONS,
+            self.deadline(self.settings.broker.longest_subscribe()),
+            Arbiter::new().handle(),
+            make,
+            move |corrections| {
+                line.set(corrections.clone().recipient());
+                Some(corrections.clone().recipient())
+            },
+        )
     }
 
     /// A query actor, on a thread of its own with its own connections.
@@ -222,10 +235,16 @@ impl Tree<'_> {
             Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), pulse, exit })
         };
         let queries = queries.clone();
-        Ok(single(&query_name(k), Arbiter::new().handle(), make, move |query: &Addr<Query>| {
-            queries.set(k, query);
-            None::<Recipient<Drain>>
-        }))
+        Ok(single(
+            &query_name(k),
+            self.deadline(self.settings.query.answer_within()),
+            Arbiter::new().handle(),
+            make,
+            move |query: &Addr<Query>| {
+                queries.set(k, query);
+                None::<Recipient<Drain>>
+            },
+        ))
     }
 
     fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {
@@ -251,7 +270,9 @@ impl Tree<'_> {
                 exit,
             })
         };
-        single(LEASE, Arbiter::new().handle(), make, |lease| Some(lease.clone().recipient()))
+        single(LEASE, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |lease| {
+            Some(lease.clone().recipient())
+        })
     }
 }
 

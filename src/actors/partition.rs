@@ -3,6 +3,8 @@
 //! Started when this process holds the partition: a claim begins a new epoch, and all five actors are made from the
 //! committed offset. The database away → the claim waits in place. The partition not ours any more → nothing is started.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -195,6 +197,9 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         Context::with_receiver(consumer_rx).run(Consumer::new(parts));
     });
 
+    let (reading, writing) = (settings.broker.longest_subscribe(), settings.database.longest_write());
+    let deadlines = [reading, Duration::ZERO, writing, writing, reading + writing];
+    let deadlines = deadlines.map(|external| settings.supervision.deadline(external));
     // In the order of an orderly end: when the consumer has ended nothing is in flight, and only merging is left.
     let ends = [
         (consumer.clone().recipient(), Some(consumer.recipient())),
@@ -204,5 +209,6 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         (replay.recipient(), None),
     ];
     let members = names.into_iter().zip(pulses).zip(ends);
-    members.map(|((name, pulse), (end, drain))| Member { name, end, drain, pulse }).collect()
+    let of = members.zip(deadlines);
+    of.map(|(((name, pulse), (end, drain)), deadline)| Member { name, end, drain, pulse, deadline }).collect()
 }

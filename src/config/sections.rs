@@ -55,6 +55,12 @@ impl Broker {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
+    /// Longest that connecting and subscribing take, or fail by: every answer has its own timeout, and the streams of
+    /// all partitions may have to be declared.
+    pub fn longest_subscribe(&self) -> Duration {
+        self.connect_timeout() * (8 + 2 * u32::from(self.partitions))
+    }
+
     pub fn stall_cancel(&self) -> Duration {
         Duration::from_millis(self.stall_cancel_ms)
     }
@@ -127,6 +133,11 @@ impl Database {
 
     pub fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms)
+    }
+
+    /// Longest that a piece of work takes, or fails by, when it has to connect first.
+    pub fn longest_write(&self) -> Duration {
+        self.connect_timeout() + self.write_timeout()
     }
 }
 
@@ -239,8 +250,9 @@ impl Supervision {
         Duration::from_millis(self.park_ms)
     }
 
-    pub fn stall(&self) -> Duration {
-        Duration::from_millis(self.stall_ms)
+    /// Longest that an actor may be at work without progress which waits for others for at most `external` at a time.
+    pub fn deadline(&self, external: Duration) -> Duration {
+        external + Duration::from_millis(self.stall_ms)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A group of one actor.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use futures_util::FutureExt;
 
@@ -9,10 +11,11 @@ use super::{
     supervisor::{Member, Start},
 };
 
-/// The factory of a group that is a single actor. `make` runs on the actor's thread; `announce` is told each new
+/// The factory of a group that is a single actor, which may be at work for `deadline` without progress. `make` runs on the actor's thread; `announce` is told each new
 /// address, and gives what the actor is drained by, if it can be.
 pub fn single<A, M>(
     name: &str,
+    deadline: Duration,
     thread: ArbiterHandle,
     make: M,
     mut announce: impl FnMut(&Addr<A>) -> Option<Recipient<Drain>> + Send + 'static,
@@ -27,7 +30,7 @@ where
         let given = pulse.clone();
         let actor = A::start_in_arbiter(&thread, move |_| make(given, exit));
         let drain = announce(&actor);
-        let member = Member { name: name.clone(), end: actor.recipient(), drain, pulse };
+        let member = Member { name: name.clone(), end: actor.recipient(), drain, pulse, deadline };
         async move { Ok(vec![member]) }.boxed_local()
     })
 }

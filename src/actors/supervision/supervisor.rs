@@ -62,6 +62,8 @@ pub struct Member {
     /// Members that have one are drained in their order; the others are ended after the last of them.
     pub drain: Option<Recipient<Drain>>,
     pub pulse: Pulse,
+    /// Longest that it may be at work without progress.
+    pub deadline: Duration,
 }
 
 /// What the members of one start of a group are made with.
@@ -236,11 +238,10 @@ impl Supervisor {
 
     /// Ends what is stalled, and the process where even that does not help.
     fn look(&mut self) {
-        let deadline = self.parts.settings.stall();
         let mut stuck = None;
         for (name, group) in &mut self.groups {
             if group.phase == Phase::Running
-                && let Some(member) = group.members.iter().find(|member| member.pulse.is_stalled(deadline))
+                && let Some(member) = group.members.iter().find(|member| member.pulse.is_stalled(member.deadline))
             {
                 let why = format!("no progress for {} ms", member.pulse.silent().as_millis());
                 let note = Note::new(&member.name, What::Stalled).generation(group.generation);

@@ -28,6 +28,9 @@ use crate::{
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
+/// Longest without progress.
+const DEADLINE: Duration = Duration::from_millis(300);
+
 /// An actor that does nothing, and fails when it is told how.
 struct Worker {
     pulse: Pulse,
@@ -135,7 +138,13 @@ fn pair(sender: mpsc::UnboundedSender<Addr<Worker>>, starts: Arc<AtomicU32>) -> 
             if name == "one" {
                 sender.send(actor.clone()).unwrap();
             }
-            Member { name: name.to_owned(), end: actor.clone().recipient(), drain: Some(actor.recipient()), pulse }
+            Member {
+                name: name.to_owned(),
+                end: actor.clone().recipient(),
+                drain: Some(actor.recipient()),
+                pulse,
+                deadline: DEADLINE,
+            }
         });
         async move { Ok(members.into()) }.boxed_local()
     })
@@ -213,7 +222,7 @@ async fn restarts_that_an_operator_asks_for_spend_none() {
 
 #[actix::test]
 async fn who_gets_nowhere_is_ended_and_started_anew() {
-    let mut stage = Stage::new(Exhausted::Park, &[("ANALYTICS__SUPERVISION__STALL_MS", "1000")]).await;
+    let mut stage = Stage::new(Exhausted::Park, &[]).await;
     stage.next().await;
     stage.until(What::Started).await;
     let drill = Drill { actor: "two".to_owned(), end: End::Hang, by_whom: "ann".to_owned() };

@@ -39,7 +39,7 @@ impl Handler<End> for Idle {
 
 /// Puts an actor under the port's supervisor.
 async fn with_actor(ops: &Ops) {
-    let start = single("query/0", Arbiter::new().handle(), Idle, |_| None);
+    let start = single("query/0", Duration::from_secs(60), Arbiter::new().handle(), Idle, |_| None);
     let supervise = Supervise { name: "query/0".to_owned(), exhausted: Exhausted::Escalate, start };
     ops.supervisor.send(supervise).await.unwrap();
     until(ops, 1).await;
