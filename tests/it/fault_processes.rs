@@ -245,3 +245,43 @@ async fn sessions_that_are_lost_for_a_moment_do_not_make_processes_take_from_eac
     each_partition_has_one_worker(&[&one, &two]).await;
     assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
 }
+
+/// Where Debian's package `faketime` has the library that gives a process a clock of its own.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+#[tokio::test]
+async fn processes_whose_clocks_are_hours_apart_share_and_take_over_all_the_same() {
+    if !std::path::Path::new(FAKETIME).exists() {
+        eprintln!("NOT RUN: {FAKETIME} is not there (Debian's package faketime)");
+        return;
+    }
+    let mut world = World::new(PARTITIONS).await;
+    let mut conn = world.connect().await;
+    world.routes.insert("LD_PRELOAD".to_owned(), FAKETIME.to_owned());
+    world.routes.insert("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned());
+    world.routes.insert("FAKETIME".to_owned(), "+3h".to_owned());
+    let ahead = world.serve().await;
+    world.routes.insert("FAKETIME".to_owned(), "-3h".to_owned());
+    let behind = world.serve().await;
+    shared_as(&mut conn, &[2, 2]).await;
+    let running = async {
+        let mut conn = world.connect().await;
+        sleep(Duration::from_secs(2)).await;
+        let dead = process_of(&mut conn, &ahead).await;
+        let killed = Instant::now();
+        ahead.kill();
+        taken_over(&mut conn, dead, killed).await;
+        shared_as(&mut conn, &[4]).await;
+    };
+    let (report, ()) = tokio::join!(publish(&world, 6, "44"), running);
+    settled(&mut conn, sent(&report)).await;
+    assert_exact(&mut conn, &report).await;
+    each_partition_has_one_worker(&[&behind]).await;
+    let ahead: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM max(watermark) - clock_timestamp())::double precision FROM analytics.partition_watermarks",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert!(ahead < 1.0, "a watermark is {ahead} s ahead of the database's clock");
+}
