@@ -1,7 +1,9 @@
 -- A value of an enum type cannot be taken away again; no row needs 'gap' any more.
 ALTER TABLE analytics.dead_letters
-    DROP COLUMN correction, DROP COLUMN corrected_by, DROP COLUMN corrected_at, DROP COLUMN replayed_at;
-DROP INDEX analytics.dead_letters_org;
+    DROP COLUMN dead_letter_id,
+    DROP COLUMN correction, DROP COLUMN corrected_by, DROP COLUMN corrected_at, DROP COLUMN replayed_at,
+    ADD COLUMN dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;
+DROP INDEX IF EXISTS analytics.dead_letters_org;
 CREATE INDEX dead_letters_org ON analytics.dead_letters (org_id, rejected_at);
 DROP TABLE analytics.replays, analytics.supervision_events;
 DELETE FROM analytics.ingestion_batches WHERE kind = 'gap';

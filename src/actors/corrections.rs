@@ -149,7 +149,7 @@ impl Actor for Corrections {
 #[rtype(result = "Result<Outcome, QueryError>")]
 pub struct Correct {
     pub org_id: Uuid,
-    pub dead_letter_id: i64,
+    pub dead_letter_id: Uuid,
     /// The event as it was given.
     pub body: Vec<u8>,
     /// Who asks, for the record.
@@ -221,7 +221,7 @@ impl Store {
         let result = timeout(self.deadline, work).await.unwrap_or(Err(StoreError::Timeout(self.deadline)));
         result.map_err(|error| {
             // Neither the event nor what is wrong with it: a caller's data is not for the log.
-            tracing::warn!(dead_letter_id = correction.dead_letter_id, %error, "a correction could not be stored");
+            tracing::warn!(dead_letter_id = %correction.dead_letter_id, %error, "a correction could not be stored");
             if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
         })
     }
@@ -275,7 +275,7 @@ impl Outbox {
         let round = async |conn: &mut sqlx::PgConnection| {
             let mut tx = conn.begin().await?;
             let waiting = table::claim(&mut tx, ROUND).await?;
-            let ids: Vec<i64> = waiting.iter().map(|one| one.dead_letter_id).collect();
+            let ids: Vec<Uuid> = waiting.iter().map(|one| one.dead_letter_id).collect();
             let messages = waiting.into_iter().map(|one| outgoing(one.correction, broker));
             if let Err(error) = send(publisher, messages).await {
                 // At once: the rows would stay locked until the connection is used again.
@@ -333,7 +333,7 @@ mod tests {
         let store = Store::new(&settings());
         let _all = store.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
         let (whose, body, by) = (Whose::Any, Vec::new(), String::new());
-        let refused = store.store(&Correction { whose, dead_letter_id: 1, body, by }).await;
+        let refused = store.store(&Correction { whose, dead_letter_id: Uuid::nil(), body, by }).await;
         assert_eq!(refused, Err(QueryError::Busy));
     }
 }

@@ -147,7 +147,7 @@ pub struct ListDeadLetters(pub DeadLetterQuery);
 #[rtype(result = "Result<Option<OpenedLetter>, QueryError>")]
 pub struct GetDeadLetter {
     pub whose: Whose,
-    pub id: i64,
+    pub id: Uuid,
 }
 
 impl Handler<GetUsage> for Query {

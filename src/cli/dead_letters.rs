@@ -31,8 +31,8 @@ use crate::{
 const AFTER_HELP: &str = "\
 Examples:
   analytics-service dead-letters list --org 123e4567-e89b-12d3-a456-426614174000 --state open
-  analytics-service dead-letters show 42 --json
-  analytics-service dead-letters replay 42 --file corrected.json --wait";
+  analytics-service dead-letters show 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07 --json
+  analytics-service dead-letters replay 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07 --file corrected.json --wait";
 
 /// How often `--wait` looks.
 const POLL: Duration = Duration::from_millis(500);
@@ -69,7 +69,7 @@ struct List {
     limit: u16,
     /// Only those older than this one: the last of an earlier list
     #[arg(long, value_name = "ID")]
-    before: Option<i64>,
+    before: Option<Uuid>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -96,9 +96,9 @@ impl StateChoice {
 
 /// Show one message with its payload
 #[derive(clap::Args)]
-#[command(after_help = "Example: analytics-service dead-letters show 42")]
+#[command(after_help = "Example: analytics-service dead-letters show 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07")]
 struct Show {
-    id: i64,
+    id: Uuid,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -109,9 +109,11 @@ struct Show {
 /// The first correction counts. The same event again changes nothing; another one is refused. A message that tells its
 /// organisation takes an event of that one only.
 #[derive(clap::Args)]
-#[command(after_help = "Example: analytics-service dead-letters replay 42 --file corrected.json --wait")]
+#[command(
+    after_help = "Example: analytics-service dead-letters replay 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07 --file corrected.json --wait"
+)]
 struct Replay {
-    id: i64,
+    id: Uuid,
     /// The corrected event, JSON; - for standard input
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
@@ -145,7 +147,7 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
     let (state, before, limit) = (args.state.state(), args.before, args.limit);
     let page = reader.dead_letters(&DeadLetterQuery { whose, start: None, end: None, state, before, limit }).await?;
     if args.json {
-        let next = page.next().map(|id| id.to_string());
+        let next = page.next();
         return print::json(&json!({"deadLetters": page.letters, "nextBefore": next}));
     }
     print::table(&page.letters)?;
@@ -185,7 +187,7 @@ async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
     };
     let state = if args.wait && state != State::Replayed { wait(args.id, &reader(settings)?).await? } else { state };
     if args.json {
-        return print::json(&json!({"id": args.id.to_string(), "state": state, "eventId": event_id}));
+        return print::json(&json!({"id": args.id, "state": state, "eventId": event_id}));
     }
     match state {
         State::Replayed => println!("dead letter {}: event {event_id} is in the stream", args.id),
@@ -196,7 +198,7 @@ async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn wait(id: i64, reader: &Reader) -> anyhow::Result<State> {
+async fn wait(id: Uuid, reader: &Reader) -> anyhow::Result<State> {
     if std::io::stderr().is_terminal() {
         eprintln!("waiting for the service to publish it");
     }

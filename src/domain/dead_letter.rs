@@ -57,16 +57,15 @@ pub struct DeadLetterQuery {
     /// None: all.
     pub state: Option<State>,
     /// Those older than this one.
-    pub before: Option<i64>,
+    pub before: Option<Uuid>,
     pub limit: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Written as a text: what it is made of is nobody's business.
-    #[serde(serialize_with = "as_text")]
-    pub id: i64,
+    /// Version 7: in the order of time, and telling of no other letter.
+    pub id: Uuid,
     /// None where the message does not tell it.
     pub org_id: Option<Uuid>,
     /// Not for an org: offsets tell one org of another.
@@ -102,7 +101,7 @@ pub struct DeadLetterPage {
 
 impl DeadLetterPage {
     /// What [`DeadLetterQuery::before`] is for the next page.
-    pub fn next(&self) -> Option<i64> {
+    pub fn next(&self) -> Option<Uuid> {
         self.letters.last().filter(|_| self.more).map(|letter| letter.id)
     }
 }
@@ -137,10 +136,6 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
-fn as_text<S: Serializer>(id: &i64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
-}
-
 fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
@@ -158,7 +153,7 @@ mod tests {
 
     fn letter() -> DeadLetter {
         DeadLetter {
-            id: 7,
+            id: Uuid::from_u128(7),
             org_id: Some(Uuid::nil()),
             origin: None,
             rejected_at: DateTime::UNIX_EPOCH,
@@ -175,7 +170,7 @@ mod tests {
     #[test]
     fn a_letter_of_an_org_tells_no_offset() {
         let expected = json!({
-            "id": "7", "orgId": Uuid::nil(), "rejectedAt": "1970-01-01T00:00:00Z", "reasons": ["status: is required"],
+            "id": Uuid::from_u128(7), "orgId": Uuid::nil(), "rejectedAt": "1970-01-01T00:00:00Z", "reasons": ["status: is required"],
             "payloadBytes": 3, "payloadSha256": "00ab", "state": "open", "correctedBy": null, "correctedAt": null,
             "replayedAt": null,
         });
@@ -203,7 +198,8 @@ mod tests {
 
     #[test]
     fn only_a_page_that_is_not_the_last_has_a_next_one() {
-        let page = |more| DeadLetterPage { letters: vec![DeadLetter { id: 9, ..letter() }, letter()], more };
-        assert_eq!((page(true).next(), page(false).next()), (Some(7), None));
+        let page =
+            |more| DeadLetterPage { letters: vec![DeadLetter { id: Uuid::from_u128(9), ..letter() }, letter()], more };
+        assert_eq!((page(true).next(), page(false).next()), (Some(Uuid::from_u128(7)), None));
     }
 }

@@ -12,7 +12,7 @@ use super::{
     corrections::correct,
     error::{FieldError, Problem},
     json, json_with,
-    params::Params,
+    params::{self, Params},
 };
 use crate::{
     actors::{
@@ -41,7 +41,7 @@ struct Page {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Replayed {
-    id: String,
+    id: Uuid,
     state: State,
     event_id: Uuid,
 }
@@ -92,7 +92,7 @@ pub async fn replay(
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by: org.subject };
     match correct(&api.corrections, correction, api.answer_within).await? {
         Outcome::Accepted { state, event_id } => {
-            Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id.to_string(), state, event_id }))
+            Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
         }
         Outcome::AlreadyCorrected => Err(Problem::Conflict),
         Outcome::Wrong(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
@@ -146,19 +146,19 @@ fn no_parameters(request: &HttpRequest) -> Result<(), Problem> {
 }
 
 /// A letter is found by what its id is written as, and by nothing else.
-fn id(request: &HttpRequest) -> Result<i64, Problem> {
+fn id(request: &HttpRequest) -> Result<Uuid, Problem> {
     let text = request.match_info().get("id").ok_or(Problem::NotFound)?;
-    text.parse::<i64>().ok().filter(|id| id.to_string() == text).ok_or(Problem::NotFound)
+    params::uuid(text).ok_or(Problem::NotFound)
 }
 
 /// The place behind a letter, in a form that nobody is tempted to reckon with.
-fn cursor(id: i64) -> String {
-    URL_SAFE_NO_PAD.encode(id.to_be_bytes())
+fn cursor(id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(id)
 }
 
-fn position(cursor: &str) -> Option<i64> {
+fn position(cursor: &str) -> Option<Uuid> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    Some(i64::from_be_bytes(bytes.try_into().ok()?))
+    Uuid::from_slice(&bytes).ok()
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_back_to_its_place_and_anything_else_nowhere() {
-        for id in [1, 77, i64::MAX] {
+        for id in [Uuid::from_u128(1), Uuid::from_u128(77), Uuid::max()] {
             assert_eq!(position(&cursor(id)), Some(id));
         }
         for text in ["", "1", "AAAAAAAAAAE=", "AAAAAAAAAAAB", "' OR 1=1 --"] {

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Correction {
     pub whose: Whose,
-    pub dead_letter_id: i64,
+    pub dead_letter_id: Uuid,
     /// The event as it was given.
     pub body: Vec<u8>,
     /// Who asks, for the record.
@@ -92,7 +92,7 @@ async fn read(conn: &mut PgConnection, asked: &Correction) -> Result<Option<Lett
 /// A stored correction that is to be published.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Waiting {
-    pub dead_letter_id: i64,
+    pub dead_letter_id: Uuid,
     pub correction: Vec<u8>,
 }
 
@@ -115,7 +115,7 @@ pub async fn claim(tx: &mut PgConnection, limit: i64) -> Result<Vec<Waiting>, St
 }
 
 /// Notes that the broker has confirmed them.
-pub async fn replayed(tx: &mut PgConnection, ids: &[i64]) -> Result<(), StoreError> {
+pub async fn replayed(tx: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
     sqlx::query("UPDATE analytics.dead_letters SET replayed_at = clock_timestamp() WHERE dead_letter_id = ANY($1)")
         .bind(ids)
         .execute(tx)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{StoreError, partitions::Claim};
 use crate::domain::batch::Batch;
@@ -26,10 +27,11 @@ pub async fn keep(
     let by_database = refused.iter().map(|(message, code)| {
         (*message, orgs.get(message).copied(), vec![format!("event: refused by the database, SQLSTATE {code}")])
     });
-    let (mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut payloads, mut lengths, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
     for (message, org_id, why) in by_rule.chain(by_database) {
         let message = &batch.raw.messages[message];
+        ids.push(Uuid::now_v7());
         offsets.push(message.offset);
         org_ids.push(org_id);
         reasons.push(serde_json::to_string(&why).map_err(|error| StoreError::Permanent(error.to_string()))?);
@@ -51,6 +53,7 @@ pub async fn keep(
         .bind(payloads)
         .bind(lengths)
         .bind(hashes)
+        .bind(ids)
         .execute(conn)
         .await?;
     Ok(())

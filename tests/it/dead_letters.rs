@@ -319,15 +319,16 @@ async fn the_command_lists_shows_and_replays() {
     eventually("both events are stored", async || (LedgerSums::of_batches(&mut conn).await.stored == 2).then_some(()))
         .await;
 
+    const NONE: &str = "00000000-0000-0000-0000-000000000001";
     for (args, code) in [
-        (vec!["show", "999999"], 1),
-        (vec!["replay", "999999", "--file", "/no/such/file"], 1),
+        (vec!["show", NONE], 1),
+        (vec!["replay", NONE, "--file", "/no/such/file"], 1),
         (vec!["show", "one"], 2),
         (vec!["list", "--org", "acme"], 2),
         (vec!["list", "--limit", "0"], 2),
         (vec!["list", "--state", "closed"], 2),
         (vec!["list", "--no-org", "--org", "00000000-0000-0000-0000-000000000001"], 2),
-        (vec!["replay", "1"], 2),
+        (vec!["replay", NONE], 2),
         (vec!["--help"], 0),
     ] {
         assert_eq!(command(&world, &args, b"").await.status.code(), Some(code), "{args:?}");

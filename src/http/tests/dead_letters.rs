@@ -36,7 +36,8 @@ async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
         all["nextCursor"].as_str().unwrap()
     );
     let next = read(&of_org(&query)).await.json();
-    for part in ["Some(2026-03-01T00:00:00Z)", "Some(2026-03-02T00:00:00Z)", "Some(Open)", "Some(7)", "limit: 200"] {
+    let before = format!("before: Some({LETTER})");
+    for part in ["Some(2026-03-01T00:00:00Z)", "Some(2026-03-02T00:00:00Z)", "Some(Open)", &before, "limit: 200"] {
         assert!(asked(&next).contains(part), "{part} {next}");
     }
     assert_eq!(next.get("nextCursor"), None);
@@ -53,36 +54,36 @@ async fn each_bad_parameter_is_named() {
         ("?limit=-1", vec!["limit"]),
         ("?limit=5&limit=5", vec!["limit"]),
         ("?page=2", vec!["page"]),
-        ("/7?state=open", vec!["state"]),
+        ("/00000000-0000-0000-0000-000000000007?state=open", vec!["state"]),
     ] {
         assert_eq!(read(&of_org(query)).await.wrong_fields(), fields, "{query}");
     }
-    let forced = as_role(Role::OrgAdmin, Method::POST, &of_org("/7/replay?force=1"), "ours").await;
+    let forced = as_role(Role::OrgAdmin, Method::POST, &of_org(&format!("/{LETTER}/replay?force=1")), "ours").await;
     assert_eq!(forced.wrong_fields(), ["force"]);
 }
 
 #[actix_web::test]
 async fn one_letter_is_answered_with_its_message() {
-    let letter = read(&of_org("/7")).await.json();
+    let letter = read(&of_org(&format!("/{LETTER}"))).await.json();
     assert_eq!(
         (&letter["id"], &letter["payload"], &letter["payloadTruncated"]),
-        (&json!("7"), &json!("{"), &json!(false))
+        (&json!(LETTER), &json!("{"), &json!(false))
     );
-    for unknown in ["8", "07", "+7", "-1", "seven", "99999999999999999999", "%27"] {
+    for unknown in ["8", "00000000000000000000000000000007", "00000000-0000-0000-0000-000000000008", "seven", "%27"] {
         read(&of_org(&format!("/{unknown}"))).await.problem(404);
     }
 }
 
 #[actix_web::test]
 async fn a_correction_is_accepted_refused_by_field_or_too_late() {
-    let accepted = replay("7", "ours").await;
+    let accepted = replay(&LETTER.to_string(), "ours").await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
-    assert_eq!(accepted.json(), json!({"id": "7", "state": "corrected", "eventId": MODEL}));
+    assert_eq!(accepted.json(), json!({"id": LETTER, "state": "corrected", "eventId": MODEL}));
     assert_eq!(accepted.header("cache-control"), Some("private, no-store"));
-    assert_eq!(replay("7", "wrong").await.wrong_fields(), ["status", "orgId"]);
-    assert_eq!(replay("7", "theirs").await.problem(409)["type"], "/problems/already-corrected");
-    replay("8", "ours").await.problem(404);
-    let answer = as_role(Role::OrgAdmin, Method::GET, &of_org("/7/replay"), "").await;
+    assert_eq!(replay(&LETTER.to_string(), "wrong").await.wrong_fields(), ["status", "orgId"]);
+    assert_eq!(replay(&LETTER.to_string(), "theirs").await.problem(409)["type"], "/problems/already-corrected");
+    replay("00000000-0000-0000-0000-000000000008", "ours").await.problem(404);
+    let answer = as_role(Role::OrgAdmin, Method::GET, &of_org(&format!("/{LETTER}/replay")), "").await;
     answer.problem(405);
     assert_eq!(answer.header("allow"), Some("POST"));
 }
@@ -93,7 +94,7 @@ async fn a_body_over_the_limit_is_413() {
         Ok(text) => text,
         Err(_) => "",
     };
-    replay("7", LARGE).await.problem(413);
+    replay(&LETTER.to_string(), LARGE).await.problem(413);
 }
 
 #[actix_web::test]
@@ -108,18 +109,18 @@ async fn each_role_may_what_the_contract_says() {
     ] {
         for (path, status) in [
             (of_org(""), org),
-            (of_org("/7"), org),
+            (of_org(&format!("/{LETTER}")), org),
             ("/analytics/v1/dead-letters".to_owned(), unreadable),
-            ("/analytics/v1/dead-letters/7".to_owned(), unreadable),
+            (format!("/analytics/v1/dead-letters/{LETTER}"), unreadable),
         ] {
             assert_eq!(as_role(role, Method::GET, &path, "").await.status.as_u16(), status, "{role} {path}");
         }
-        let sent = as_role(role, Method::POST, &of_org("/7/replay"), "ours").await;
+        let sent = as_role(role, Method::POST, &of_org(&format!("/{LETTER}/replay")), "ours").await;
         assert_eq!(sent.status.as_u16(), if org == 200 { 202 } else { 403 }, "{role}");
     }
     let foreign = format!("/analytics/v1/orgs/{OTHER_ORG}/dead-letters");
     as_role(Role::SystemAdmin, Method::GET, &foreign, "").await.problem(403);
-    for id in ["7", "8", "seven"] {
+    for id in [&LETTER.to_string(), "8", "seven"] {
         as_role(Role::SystemAdmin, Method::GET, &format!("{foreign}/{id}"), "").await.problem(403);
         as_role(Role::OrgAdmin, Method::POST, &format!("{foreign}/{id}/replay"), "ours").await.problem(403);
     }
@@ -130,7 +131,7 @@ async fn each_role_may_what_the_contract_says() {
 async fn without_the_database_a_correction_is_503() {
     let bearer = format!("Bearer {}", token(Role::OrgAdmin));
     let headers = [("authorization", bearer.as_str())];
-    let path = of_org("/7/replay");
+    let path = of_org(&format!("/{LETTER}/replay"));
     let state = api_with(Some(QueryError::Unavailable));
     let answer = call_with(state, Method::POST, &path, &headers, "ours").await;
     answer.problem(503);

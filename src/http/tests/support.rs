@@ -42,6 +42,7 @@ use crate::{
 pub const ORG: Uuid = Uuid::from_u128(0xA);
 pub const OTHER_ORG: Uuid = Uuid::from_u128(0xB);
 pub const MODEL: Uuid = Uuid::from_u128(0xC);
+pub const LETTER: Uuid = Uuid::from_u128(7);
 pub const SECRET: &str = "a secret of the tests, thirty-two bytes or more";
 
 pub fn at(text: &str) -> DateTime<Utc> {
@@ -196,9 +197,9 @@ impl Handler<ListDeadLetters> for FixedAnswers {
 impl Handler<GetDeadLetter> for FixedAnswers {
     type Result = Result<Option<OpenedLetter>, QueryError>;
 
-    /// There is number 7, and no other.
+    /// There is this one, and no other.
     fn handle(&mut self, GetDeadLetter { id, .. }: GetDeadLetter, _: &mut Self::Context) -> Self::Result {
-        Ok((id == 7).then(|| OpenedLetter {
+        Ok((id == LETTER).then(|| OpenedLetter {
             letter: letter(&DEFAULT_QUERY),
             payload: b"{".to_vec().into(),
             payload_truncated: false,
@@ -210,18 +211,18 @@ impl Handler<GetDeadLetter> for FixedAnswers {
 impl Handler<Correct> for FixedAnswers {
     type Result = Result<Outcome, QueryError>;
 
-    /// Letter 7 takes the body `ours`, from ann.
+    /// It takes the body `ours`, from ann.
     fn handle(&mut self, correct: Correct, _: &mut Self::Context) -> Self::Result {
         let reason = |field, rule: &str| Reason { field, rule: rule.to_owned() };
-        match (self.error, correct.dead_letter_id, correct.body.as_slice()) {
+        match (self.error, correct.dead_letter_id == LETTER, correct.body.as_slice()) {
             (Some(error), ..) => Err(error),
-            (None, 7, b"ours") if correct.by == "ann" && correct.org_id == ORG => {
+            (None, true, b"ours") if correct.by == "ann" && correct.org_id == ORG => {
                 Ok(Outcome::Accepted { state: State::Corrected, event_id: MODEL })
             }
-            (None, 7, b"wrong") => {
+            (None, true, b"wrong") => {
                 Ok(Outcome::Wrong(vec![reason("status", "is required"), reason("orgId", "is required")]))
             }
-            (None, 7, _) => Ok(Outcome::AlreadyCorrected),
+            (None, true, _) => Ok(Outcome::AlreadyCorrected),
             _ => Ok(Outcome::NotFound),
         }
     }
@@ -232,7 +233,7 @@ const DEFAULT_QUERY: DeadLetterQuery =
 
 fn letter(query: &DeadLetterQuery) -> DeadLetter {
     DeadLetter {
-        id: 7,
+        id: LETTER,
         org_id: Some(ORG),
         origin: None,
         rejected_at: at("2026-03-02T11:00:00Z"),

@@ -26,7 +26,7 @@ impl Reader {
             .bind(query.start)
             .bind(query.end)
             .bind(query.state.map(State::as_str))
-            .bind(query.before.unwrap_or(i64::MAX))
+            .bind(query.before)
             // One more shows that there are more.
             .bind(i64::from(query.limit) + 1)
             .fetch_all(&self.pool);
@@ -37,7 +37,7 @@ impl Reader {
     }
 
     /// None where there is no such letter, or it is somebody else's.
-    pub async fn dead_letter(&self, whose: Whose, id: i64) -> Result<Option<OpenedLetter>, ReadError> {
+    pub async fn dead_letter(&self, whose: Whose, id: Uuid) -> Result<Option<OpenedLetter>, ReadError> {
         let (condition, _, org_id) = conditions(whose);
         let rows = sqlx::query_as::<_, OpenedRow>(AssertSqlSafe(OPEN.replace("{whose}", condition)))
             .bind(org_id)
@@ -59,7 +59,7 @@ fn conditions(whose: Whose) -> (&'static str, &'static str, Option<Uuid>) {
 
 #[derive(FromRow)]
 struct Row {
-    dead_letter_id: i64,
+    dead_letter_id: Uuid,
     org_id: Option<Uuid>,
     stream: String,
     partition: i32,

@@ -10,6 +10,6 @@ WHERE {whose}
   AND ($4::text IS NULL OR $4 = CASE WHEN replayed_at IS NOT NULL THEN 'replayed'
                                      WHEN correction IS NOT NULL THEN 'corrected'
                                      ELSE 'open' END)
-  AND dead_letter_id < $5
+  AND ($5::uuid IS NULL OR dead_letter_id < $5)
 ORDER BY {order}
 LIMIT $6
