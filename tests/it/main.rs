@@ -3,6 +3,8 @@
 
 mod dead_letters;
 mod fault_away;
+mod fault_drain;
+mod fault_killed;
 mod fault_proxy;
 mod fault_stopped;
 mod harness;

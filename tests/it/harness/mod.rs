@@ -2,12 +2,14 @@
 //! Dropping it takes all of it away.
 
 mod facts;
+mod load;
 mod proxy;
 mod service;
 mod stack;
 mod world;
 
 pub use facts::*;
+pub use load::{FLAWS, Load, RATE, millis};
 pub use proxy::Proxy;
 pub use service::Service;
 pub use stack::{Stopped, stack};
