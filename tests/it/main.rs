@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dead_letters;
+mod fault_actors;
 mod fault_away;
 mod fault_drain;
 mod fault_killed;
+mod fault_poison;
 mod fault_proxy;
-mod fault_stopped;
+mod fault_servers;
 mod harness;
 mod http_answers;
 mod layout;

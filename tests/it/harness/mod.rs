@@ -3,6 +3,7 @@
 
 mod facts;
 mod load;
+mod operator;
 mod proxy;
 mod service;
 mod stack;
@@ -10,6 +11,7 @@ mod world;
 
 pub use facts::*;
 pub use load::{FLAWS, Load, RATE, millis};
+pub use operator::{Asking, Happened};
 pub use proxy::Proxy;
 pub use service::Service;
 pub use stack::{Stopped, stack};
