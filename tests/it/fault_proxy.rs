@@ -10,11 +10,8 @@ use uuid::Uuid;
 
 use crate::{
     fault_away::is_down,
-    harness::{LedgerSums, Proxy, Service, World, assert_exact, eventually, scale, sent, settled},
+    harness::{LedgerSums, Proxy, RATE, Service, World, assert_exact, eventually, scale, sent, settled},
 };
-
-/// Messages a second.
-const RATE: u32 = 6000;
 
 /// Whether messages still come.
 struct Load(Cell<bool>);
@@ -160,6 +157,23 @@ async fn a_database_that_stalls_holds_the_intake_back_and_memory_does_not_grow()
         let grown = service.rss_bytes().saturating_sub(memory);
         assert!(grown < 4 << 20, "{grown} bytes more while 9,000 messages came to the stream");
         proxy.heal();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_nothing_can_be_stored_of_is_given_up_and_begun_again() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__BROKER__STALL_CANCEL_MS", "1500");
+    let (broker, proxy) = (world.proxy_broker(), world.proxy_database());
+    let service = world.serve().await;
+    exact_under_load(&world, &service, &proxy, "29", async |_| {
+        millis(300..700).await;
+        proxy.stall();
+        assert_eq!(broker.connections(), 1, "the consumer's");
+        eventually("the subscription is given up", async || (broker.connections() == 0).then_some(())).await;
+        proxy.heal();
+        eventually("there is another one", async || (broker.connections() == 1).then_some(())).await;
     })
     .await;
 }

@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dead_letters;
+mod fault_actors;
 mod fault_away;
+mod fault_drain;
+mod fault_killed;
+mod fault_poison;
 mod fault_processes;
 mod fault_proxy;
-mod fault_stopped;
+mod fault_servers;
 mod fault_stream;
 mod harness;
 mod http_answers;

@@ -85,32 +85,6 @@ async fn duplicates_late_and_invalid_messages_over_four_partitions_balance() {
 }
 
 #[tokio::test]
-async fn killing_the_service_at_random_moments_loses_and_doubles_nothing() {
-    let world = World::new(2).await;
-    let mut conn = world.connect().await;
-    let publishing = async {
-        let events = (40_000 * scale()).to_string();
-        let args = ["--events", &events, "--rate", "8000", "--orgs", "50", "--models", "10", "--seed", "5"];
-        world
-            .publish(&[&args[..], &["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"][..]].concat())
-            .await
-    };
-    let killing = async {
-        for _ in 0..if scale() > 1 { 10 } else { 4 } {
-            let service = world.serve().await;
-            let moment = rand::random_range(100..1200);
-            tokio::time::sleep(std::time::Duration::from_millis(moment)).await;
-            service.kill();
-        }
-        world.serve().await
-    };
-    let (report, service) = tokio::join!(publishing, killing);
-    settled(&mut conn, sent(&report)).await;
-    assert_exact(&mut conn, &report).await;
-    drop(service);
-}
-
-#[tokio::test]
 async fn more_partitions_start_at_the_beginning_of_their_own_streams() {
     let mut world = World::new(1).await;
     let service = world.serve().await;

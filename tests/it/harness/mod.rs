@@ -2,12 +2,16 @@
 //! Dropping it takes all of it away.
 
 mod facts;
+mod load;
+mod operator;
 mod proxy;
 mod service;
 mod stack;
 mod world;
 
 pub use facts::*;
+pub use load::{FLAWS, Load, RATE, millis};
+pub use operator::{Asking, Happened};
 pub use proxy::Proxy;
 pub use service::Service;
 pub use stack::{Stopped, stack};

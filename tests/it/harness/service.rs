@@ -17,7 +17,7 @@ pub struct Service {
     pub child: Child,
     pub api: SocketAddr,
     pub ops: SocketAddr,
-    client: reqwest::Client,
+    pub(super) client: reqwest::Client,
     auth: analytics_service::config::Auth,
 }
 

@@ -11,6 +11,7 @@ use analytics_service::{
     broker::{
         self,
         publisher::{Outgoing, Publisher},
+        subscription::{StartAt, Subscription},
         topology,
     },
     config::{self, Secret, Settings},
@@ -153,6 +154,17 @@ impl World {
         }
         publisher.flush().await.unwrap();
         broker::close(&connection, broker).await;
+    }
+
+    /// Messages that the streams of all partitions hold.
+    pub async fn in_streams(&self) -> i64 {
+        let mut messages = 0;
+        for partition in 0..self.broker.partitions {
+            let subscription = Subscription::open(&self.broker, partition, StartAt::Last, false).await.unwrap();
+            messages += subscription.last().await.unwrap().map_or(0, |last| last + 1);
+            subscription.close().await;
+        }
+        messages
     }
 
     async fn clean(&self) {

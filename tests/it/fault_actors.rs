@@ -1,0 +1,167 @@
+//! Actors that panic, hang, are restarted by an operator or run out of restarts while more than 5,000 events a second
+//! are published: the others go on, and every count is as if nothing had happened.
+
+use rand::seq::SliceRandom;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{
+    fault_away::is_down,
+    harness::{Asking, Happened, Load, Service, World, eventually, millis, scale},
+};
+
+const OF_PARTITION_0: [&str; 5] = ["consumer/0", "dedupe/0", "writer/0", "rollup/0", "replay/0"];
+const ALONE: [&str; 5] = ["lease", "freshness", "recorder", "corrections", "query/0"];
+
+/// Two partitions; partition 0 is what is hit.
+async fn world(settings: &[(&str, &str)]) -> World {
+    let mut world = World::new(2).await;
+    world.set("ANALYTICS__SUPERVISION__DRILLS", "true");
+    world.set("ANALYTICS__SUPERVISION__MAX_RESTARTS", "1000");
+    world.set("ANALYTICS__SUPERVISION__BACKOFF_MAX_MS", "200");
+    for (key, value) in settings {
+        world.set(key, value);
+    }
+    world
+}
+
+/// What starts and ends with an actor.
+fn group(actor: &str) -> &str {
+    if OF_PARTITION_0.contains(&actor) { "partition/0" } else { actor }
+}
+
+async fn ended(conn: &mut PgConnection, service: &Service, asking: &Asking, may_be_refused: u32) {
+    assert_eq!(service.generation("partition/1").await, 1, "partition 1 has nothing to do with it");
+    let (answered, refused) = (asking.answered.get(), asking.refused.get());
+    eprintln!("the API answered {answered} questions meanwhile, and refused {refused}");
+    assert!(answered > 30 && refused <= may_be_refused, "{answered} answered, {refused} refused");
+    // The log is read back from the database, where it is written a moment later.
+    eventually("the whole supervision log is recorded", async || {
+        let log = service.ops("/ops/supervision?limit=500").await;
+        assert_eq!(log["source"], "database");
+        (log["events"].as_array()?.len() == Happened::all(conn).await.len()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_actor_that_panics_or_hangs_is_started_anew_and_nobody_else() {
+    let world = world(&[("ANALYTICS__SUPERVISION__STALL_MS", "3000")]).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = Load::start(&world, "41").await;
+    let mut drills: Vec<(&str, &str)> = OF_PARTITION_0.iter().chain(&ALONE).map(|actor| (*actor, "panic")).collect();
+    let futures = ["consumer/0", "writer/0", "rollup/0", "lease", "freshness", "query/0"];
+    drills.extend(futures.map(|actor| (actor, "panic-in-future")));
+    let mut drills = drills.repeat(usize::try_from(scale()).unwrap());
+    // Corrections are looked for every five seconds: nothing of it makes progress for longer than is allowed.
+    let hanging = drills.iter().filter(|(actor, _)| *actor == "corrections").count();
+    drills.retain(|(actor, _)| *actor != "corrections");
+    drills.shuffle(&mut rand::rng());
+    let asking = Asking::default();
+    let faults = async {
+        service.drill("corrections", "hang").await;
+        for (actor, kind) in &drills {
+            let before = service.generation(group(actor)).await;
+            service.drill(actor, kind).await;
+            service.runs_again(group(actor), before).await;
+            millis(0..200).await;
+        }
+        service.runs_again("corrections", 1).await;
+        for n in 0..hanging {
+            service.drill("corrections", "panic").await;
+            service.runs_again("corrections", 2 + n as u64).await;
+        }
+    };
+    asking.beside(&world, &service, faults).await;
+    load.exact(&world).await;
+    let queries = drills.iter().filter(|(actor, _)| *actor == "query/0").count();
+    ended(&mut conn, &service, &asking, u32::try_from(queries).unwrap()).await;
+
+    let log = Happened::all(&mut conn).await;
+    let count = |actor: &str, what: &str, cause: &str| {
+        let told = |one: &&Happened| one.cause.as_deref().unwrap_or_default().contains(cause);
+        log.iter().filter(|one| one.actor == actor && one.what == what).filter(told).count()
+    };
+    drills.extend(std::iter::repeat_n(("corrections", "panic"), hanging));
+    for (actor, kind) in &drills {
+        let times = drills.iter().filter(|drill| **drill == (*actor, *kind)).count();
+        let place = if *kind == "panic" { "handler" } else { "future" };
+        let member = if group(actor) == *actor { String::new() } else { format!("{actor}: ") };
+        let cause = format!("{member}panicked: a drill in a {place}");
+        assert_eq!(count(group(actor), "failed", &cause), times, "{actor} {kind}");
+    }
+    assert_eq!(count("corrections", "stalled", "no progress for"), 1);
+    for name in ALONE.into_iter().chain(["partition/0"]) {
+        assert_eq!(count(name, "failed", ""), count(name, "restarted", ""), "{name}");
+    }
+    let drilled: Vec<_> = log.iter().filter(|one| one.what == "drilled").collect();
+    assert_eq!(drilled.len(), drills.len() + 1);
+    assert!(drilled.iter().all(|one| one.by_whom.as_deref() == Some("tests")));
+}
+
+#[tokio::test]
+async fn actors_that_an_operator_restarts_at_random_lose_and_double_nothing() {
+    let world = world(&[]).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = Load::start(&world, "42").await;
+    let mut actors = [OF_PARTITION_0, ALONE].concat().repeat(usize::try_from(3 * scale()).unwrap());
+    actors.shuffle(&mut rand::rng());
+    let asking = Asking::default();
+    let restarts = async {
+        for actor in &actors {
+            service.restart(actor).await;
+            millis(0..250).await;
+        }
+    };
+    asking.beside(&world, &service, restarts).await;
+    load.exact(&world).await;
+    let queries = u32::try_from(actors.iter().filter(|actor| **actor == "query/0").count()).unwrap();
+    ended(&mut conn, &service, &asking, queries).await;
+    let log = Happened::all(&mut conn).await;
+    for actor in OF_PARTITION_0.into_iter().chain(ALONE) {
+        let asked = |one: &&Happened| one.actor == actor && one.what == "restart_requested";
+        let asked: Vec<_> = log.iter().filter(asked).collect();
+        assert_eq!(asked.len(), actors.iter().filter(|one| **one == actor).count(), "{actor}");
+        assert!(asked.iter().all(|one| one.by_whom.as_deref() == Some("tests")));
+        assert!(log.iter().any(|one| one.actor == group(actor) && one.what == "restarted"), "{actor}");
+    }
+    assert!(log.iter().all(|one| one.what != "failed"), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_partition_out_of_restarts_rests_while_the_other_goes_on_until_an_operator_restarts_it() {
+    let world = world(&[("ANALYTICS__SUPERVISION__MAX_RESTARTS", "1")]).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = Load::start(&world, "43").await;
+    service.drill("writer/0", "panic").await;
+    service.runs_again("partition/0", 1).await;
+    service.drill("rollup/0", "panic-in-future").await;
+    let parked: Value = eventually("partition 0 rests", async || {
+        service.actor("partition/0").await.filter(|actor| actor["state"] == "parked")
+    })
+    .await;
+    assert!(parked["cause"].as_str().unwrap().starts_with("rollup/0: panicked: a drill in a future"), "{parked}");
+    let (status, readiness) = service.readiness().await.unwrap();
+    assert!(status == 200 && readiness["status"] == "degraded" && is_down(&readiness, "partition/0"), "{readiness}");
+    assert!(readiness.to_string().contains("a drill in a future"), "{readiness}");
+
+    let mut received = async |partition: i32| -> i64 {
+        let rows = "SELECT coalesce(sum(received), 0)::bigint FROM analytics.ingestion_batches WHERE partition = $1";
+        sqlx::query_scalar(rows).bind(partition).fetch_one(&mut conn).await.unwrap()
+    };
+    let (rests, goes_on) = (received(0).await, received(1).await);
+    eventually("partition 1 goes on", async || (received(1).await > goes_on + 3000).then_some(())).await;
+    assert_eq!(received(0).await, rests);
+    service.restart("partition/0").await;
+    service.runs_again("partition/0", 2).await;
+    load.exact(&world).await;
+    assert_eq!(service.generation("partition/1").await, 1);
+    let ready = async || (service.readiness().await?.1["status"] == "ready").then_some(());
+    eventually("all is well again", ready).await;
+    let what: Vec<_> = Happened::all(&mut conn).await.into_iter().filter(|one| one.actor == "partition/0").collect();
+    let what: Vec<_> = what.iter().map(|one| one.what.as_str()).collect();
+    assert_eq!(what, ["taken", "started", "failed", "restarted", "failed", "parked", "restart_requested", "restarted"]);
+}

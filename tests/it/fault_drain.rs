@@ -1,0 +1,81 @@
+//! Processes that are asked to end while more than 5,000 events a second are published, with and without a database.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::harness::{FLAWS, Load, Proxy, Service, World, millis, scale};
+
+/// A second signal this soon is the same.
+const ANOTHER_SIGNAL: Duration = Duration::from_millis(700);
+/// What the end of the process takes beside the drain.
+const EXIT: Duration = Duration::from_millis(1500);
+
+/// Asks it to end and waits until it has: its exit code, and how long it took.
+async fn terminate(service: Service) -> (Option<i32>, Duration) {
+    let since = Instant::now();
+    (service.terminate().await, since.elapsed())
+}
+
+#[tokio::test]
+async fn ended_under_load_again_and_again_it_loses_and_doubles_nothing() {
+    let world = World::new(2).await;
+    let load = Load::launch(&world, "61", &FLAWS);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..3 * scale() {
+        let service = world.serve().await;
+        millis(500..2500).await;
+        let (code, took) = terminate(service).await;
+        assert_eq!(code, Some(0));
+        slowest = slowest.max(took);
+    }
+    eprintln!("ended within {slowest:?}");
+    assert!(slowest < world.settings.drain.timeout(), "{slowest:?}");
+    let service = world.serve().await;
+    load.exact(&world).await;
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_database_that_stalls_or_is_away_holds_the_end_up_for_no_longer_than_the_drain_may_take() {
+    let mut world = World::new(2).await;
+    world.set("ANALYTICS__DRAIN__TIMEOUT_MS", "3000");
+    world.set("ANALYTICS__DRAIN__STEP_TIMEOUT_MS", "1500");
+    let proxy = world.proxy_database();
+    let load = Load::launch(&world, "62", &FLAWS);
+    for (kind, fault) in [("stalls", Proxy::stall as fn(&Proxy)), ("is away", Proxy::cut)] {
+        let service = world.serve().await;
+        millis(500..2500).await;
+        fault(&proxy);
+        millis(0..500).await;
+        let (code, took) = terminate(service).await;
+        eprintln!("ended within {took:?} while the database {kind}");
+        assert_eq!(code, Some(0));
+        assert!(took < world.settings.drain.timeout() + EXIT, "{took:?}");
+        proxy.heal();
+    }
+    let _service = world.serve().await;
+    load.exact(&world).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once_what_the_database_holds_up() {
+    let mut world = World::new(2).await;
+    let proxy = world.proxy_database();
+    let mut service = world.serve().await;
+    let load = Load::start(&world, "63").await;
+    millis(500..1500).await;
+    proxy.stall();
+    millis(100..500).await;
+    service.signal("TERM");
+    sleep(ANOTHER_SIGNAL).await;
+    assert!(service.child.try_wait().unwrap().is_none(), "it still tries to store what is in flight");
+    let since = Instant::now();
+    service.signal("TERM");
+    assert_eq!(service.wait_exit().await, Some(0));
+    eprintln!("ended within {:?} of the second signal", since.elapsed());
+    assert!(since.elapsed() < EXIT, "{:?}", since.elapsed());
+    proxy.heal();
+    let _service = world.serve().await;
+    load.exact(&world).await;
+}

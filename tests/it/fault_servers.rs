@@ -1,0 +1,143 @@
+//! Whole servers that are stopped and started again, while more than 5,000 events a second are published. Each test has
+//! the stack for itself meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use analytics_service::auth::Role;
+use sqlx::PgConnection;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::{
+    fault_away::is_down,
+    harness::{
+        Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, scale, settled, stack,
+    },
+};
+
+/// What the service may hold more while the database is away. It holds what the broker sends ahead, 20,000 messages;
+/// they were measured to take 35 MiB.
+const HELD: u64 = 64 << 20;
+
+/// Waits until so many more messages are stored, and says how long it took.
+async fn more(conn: &mut PgConnection, messages: u32) -> Duration {
+    let (since, before) = (Instant::now(), LedgerSums::of_batches(conn).await.received);
+    let enough = before + i64::from(messages);
+    eventually("storing goes on", async || (LedgerSums::of_batches(conn).await.received >= enough).then_some(())).await;
+    since.elapsed()
+}
+
+#[tokio::test]
+async fn a_broker_that_is_stopped_and_started_loses_and_doubles_nothing() {
+    let world = World::exclusive(2).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = Load::start(&world, "31").await;
+    millis(500..1000).await;
+    let broker = Stopped::server("rabbitmq").await;
+    eventually("the broker is seen to be away", async || {
+        is_down(&service.readiness().await?.1, "broker").then_some(())
+    })
+    .await;
+    sleep(Duration::from_secs(if scale() == 1 { 0 } else { 20 })).await;
+    broker.start().await;
+    eprintln!("stored again {:?} after the broker answers", more(&mut conn, 1).await);
+    // The publisher is back too, and makes up for it.
+    more(&mut conn, RATE).await;
+    let report = load.stop().await;
+    let messages = world.in_streams().await;
+    eprintln!("{messages} messages in the streams, {} of them sent again at most", report["resent"]);
+    settled(&mut conn, messages).await;
+    let ledger = assert_stored(&mut conn, &report).await;
+    assert_eq!(ledger.received, messages, "every message of the streams is accounted for");
+    Happened::assert_nothing_failed(&mut conn).await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_stopped_for_a_while_is_waited_for_in_place() {
+    let world = World::exclusive(1).await;
+    let service = world.serve().await;
+    let load = Load::start(&world, "32").await;
+    sleep(Duration::from_secs(2)).await;
+    let before = service.rss_bytes();
+    let database = Stopped::server("postgres").await;
+    let away = Instant::now();
+    let mut most = before;
+    while away.elapsed() < Duration::from_secs(if scale() == 1 { 5 } else { 60 }) {
+        most = most.max(service.rss_bytes());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let (_, readiness) = service.readiness().await.unwrap();
+    assert!(readiness["status"] == "degraded" && is_down(&readiness, "database"), "{readiness}");
+    assert_eq!(service.ops("/ops/supervision").await["source"], "memory");
+    database.start().await;
+    let mut conn = world.connect().await;
+    eprintln!("stored again {:?} after the database answers", more(&mut conn, 1).await);
+    load.exact(&world).await;
+    most = most.max(service.rss_bytes());
+    let grown = most - before;
+    eprintln!("{} MiB before, {} MiB more at most while it was away and after", before >> 20, grown >> 20);
+    assert!(grown < HELD, "{grown} bytes more");
+    Happened::assert_nothing_failed(&mut conn).await;
+}
+
+#[tokio::test]
+async fn database_sessions_that_are_terminated_again_and_again_lose_and_double_nothing() {
+    let world = World::new(2).await;
+    let _service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = Load::start(&world, "33").await;
+    let mut terminated = 0;
+    for _ in 0..8 * scale() {
+        millis(100..900).await;
+        let sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                        WHERE datname = current_database() AND application_name LIKE 'analytics-service %'";
+        terminated += sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut conn).await.unwrap();
+    }
+    eprintln!("{terminated} sessions were terminated");
+    assert!(terminated >= i64::from(8 * scale()));
+    load.exact(&world).await;
+    Happened::assert_nothing_failed(&mut conn).await;
+}
+
+#[tokio::test]
+async fn redis_that_is_stopped_takes_nothing_from_ingest_and_has_every_marker_again() {
+    let world = World::exclusive(1).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let cache_is_down = async |down: bool| {
+        let (status, readiness) = service.readiness().await?;
+        assert_eq!(status, 200);
+        (is_down(&readiness, "cache") == down).then_some(())
+    };
+    let redis = Stopped::server("redis").await;
+    let load = Load::start(&world, "34").await;
+    eventually("the cache is seen to be away", async || cache_is_down(true).await).await;
+    let report = load.exact(&world).await;
+    let orgs: Vec<(Uuid, i64)> =
+        sqlx::query_as("SELECT org_id, count(*) FROM analytics.freshness_status GROUP BY org_id")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+    assert_eq!(orgs.len(), report["orgs"].as_array().unwrap().len());
+    for (org, models) in &orgs {
+        let token = service.token(&[*org], &[Role::OrgViewer]);
+        let (status, answer) = service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &token).await;
+        assert!(status == 200 && answer["status"] == "fresh", "{answer}");
+        assert_eq!(answer["entries"].as_array().unwrap().len(), usize::try_from(*models).unwrap());
+    }
+    redis.start().await;
+    assert!(stack(&["status"]).contains("redis: answers"));
+    eventually("the cache is seen to be back", async || cache_is_down(false).await).await;
+    let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
+    let mut markers = client.get_multiplexed_async_connection().await.unwrap();
+    for (org, models) in orgs {
+        let key = format!("analytics:freshness:{org}");
+        let hash: BTreeMap<String, String> = redis::cmd("HGETALL").arg(key).query_async(&mut markers).await.unwrap();
+        assert_eq!(hash.len(), usize::try_from(models).unwrap(), "{hash:?}");
+        assert!(hash.values().all(|marker| marker.contains("\"fresh\"")), "{hash:?}");
+    }
+}

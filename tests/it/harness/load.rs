@@ -1,0 +1,87 @@
+//! Load: messages that are published beside a test, at the pace that the promises are made for, until it is stopped.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{LedgerSums, World, assert_exact, eventually, scale, sent, settled};
+
+/// Messages a second. The promises are made for 5,000.
+pub const RATE: u32 = 6000;
+
+/// Some of everything that a service has to put up with.
+pub const FLAWS: [&str; 6] = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"];
+
+/// The command `publish` at work. It connects again by itself when the broker is away.
+pub struct Load {
+    child: Option<Child>,
+}
+
+impl Load {
+    /// Starts publishing, and waits until the service has stored some of it.
+    pub async fn start(world: &World, seed: &str) -> Self {
+        Self::with(world, seed, &FLAWS).await
+    }
+
+    /// The same with flaws of one's own.
+    pub async fn with(world: &World, seed: &str, flaws: &[&str]) -> Self {
+        let load = Self::launch(world, seed, flaws);
+        let mut conn = world.connect().await;
+        let received = LedgerSums::of_batches(&mut conn).await.received;
+        eventually("what is published is stored", async || {
+            (LedgerSums::of_batches(&mut conn).await.received > received).then_some(())
+        })
+        .await;
+        load
+    }
+
+    /// Starts publishing.
+    pub fn launch(world: &World, seed: &str, flaws: &[&str]) -> Self {
+        let rate = RATE.to_string();
+        let args = ["publish", "--json", "--duration", "2h", "--rate", &rate, "--orgs", "30", "--models", "5"];
+        let mut command = world.command(&[&args[..], &["--seed", seed], flaws].concat());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { child: Some(child) }
+    }
+
+    /// Ends the publishing, and gives the report of what is in the stream.
+    pub async fn stop(mut self) -> Value {
+        let child = self.child.take().unwrap();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report
+    }
+
+    /// Ends the publishing, waits until all is stored, and holds the outcome against what was published.
+    pub async fn exact(self, world: &World) -> Value {
+        let report = self.stop().await;
+        let reached = report["messagesPerSecond"].as_u64().unwrap();
+        eprintln!("published {} messages, {reached} a second", sent(&report));
+        // Other work on the machine must not fail a short run; a larger one is made to show it.
+        assert!(scale() == 1 || reached >= 5000, "{reached} messages a second are not the load");
+        let mut conn = world.connect().await;
+        settled(&mut conn, sent(&report)).await;
+        assert_exact(&mut conn, &report).await;
+        report
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Lets a random time pass.
+pub async fn millis(range: std::ops::Range<u64>) {
+    tokio::time::sleep(Duration::from_millis(rand::random_range(range))).await;
+}
