@@ -5,6 +5,8 @@
 //! Bound: the credits. Without one the batch at hand grows to its limits, then reading stops; the broker stops sending
 //!        when its own credit, the prefetch, is used up. After a long while without, the subscription is given up.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
@@ -58,7 +60,7 @@ impl Consumer {
             readiness: parts.readiness,
             metrics: parts.metrics,
             log: parts.log,
-            pulse: parts.pulse.clone(),
+            working: Arc::new(parts.pulse.work()),
             dedupe: parts.dedupe,
             inbox,
         };
@@ -72,13 +74,7 @@ impl Actor for Consumer {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let Some(reader) = self.reader.take() else { return };
-        let working = self.pulse.work();
-        let reading = async move {
-            let end = reader.run().await;
-            drop(working);
-            end
-        };
-        ctx.spawn(reading.into_actor(self).map(|end, actor, ctx| {
+        ctx.spawn(reader.run().into_actor(self).map(|end, actor, ctx| {
             actor.exit.note(end.map_or_else(|error| error.into(), |()| Cause::Stopped));
             ctx.stop();
         }));

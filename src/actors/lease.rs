@@ -116,14 +116,14 @@ impl Lease {
         });
         let retiring = futures_util::future::join_all(retiring);
         let ended = async move {
-            let _working = pulse.work();
+            let working = pulse.work();
             let mut retiring = std::pin::pin!(retiring);
             // As long as it takes: the drain of the whole has its own deadline.
             loop {
                 match tokio::time::timeout(desk.settings.interval(), &mut retiring).await {
                     Ok(_) => break,
                     Err(_) => {
-                        pulse.beat();
+                        working.beat();
                         desk.renew().await;
                     }
                 }

@@ -18,7 +18,7 @@ use super::{
         exit::Cause,
         log::{Note, SupervisionLog},
         progress::Progress,
-        pulse::Pulse,
+        pulse::Working,
     },
 };
 use crate::{
@@ -56,7 +56,8 @@ pub struct ReaderParts {
     pub readiness: Readiness,
     pub metrics: Metrics,
     pub log: SupervisionLog,
-    pub pulse: Pulse,
+    /// The loop is one piece of work, from its start to its end.
+    pub working: Arc<Working>,
     pub dedupe: Recipient<Split>,
     pub inbox: mpsc::UnboundedReceiver<Order>,
 }
@@ -102,7 +103,7 @@ impl Reader {
     pub async fn run(mut self) -> Result<(), StreamError> {
         let mut failures = 0;
         loop {
-            self.parts.pulse.beat();
+            self.parts.working.beat();
             // Orders are taken while the broker is away too, at each point where that is waited for.
             let ended = self.subscribe_and_read(&mut failures).await;
             self.parts.progress.subscribed(false);
@@ -158,8 +159,8 @@ impl Reader {
         failures: &mut u32,
     ) -> Result<Ended, StreamError> {
         if let Some((offset, hash)) = known {
-            let pulse = self.parts.pulse.clone();
-            let checking = check(subscription, offset, hash, &pulse);
+            let working = Arc::clone(&self.parts.working);
+            let checking = check(subscription, offset, hash, &working);
             match self.unless_drained(checking).await {
                 Ok(checked) => self.resume(checked?),
                 Err(ended) => return Ok(ended),
@@ -212,7 +213,7 @@ impl Reader {
         let mut asking: Option<BoxFuture<'static, Result<Instant, BrokerError>>> = None;
         let mut ask_at = self.heard_at + self.quiet;
         loop {
-            self.parts.pulse.beat();
+            self.parts.working.beat();
             let full = self.intake.is_full();
             let due_at = self.oldest.map(|oldest| oldest + Duration::from_millis(self.parts.limits.linger_ms));
             let due = full || due_at.is_some_and(|at| at <= Instant::now());
@@ -287,11 +288,11 @@ impl Reader {
     /// Waits until nothing is in flight: all credits are back then. The writer makes the attempts, however long.
     fn all_committed(&self) -> impl Future<Output = ()> + use<> {
         let all = u32::try_from(self.parts.limits.credits).unwrap_or(u32::MAX);
-        let (credits, pulse) = (Arc::clone(&self.credits), self.parts.pulse.clone());
+        let (credits, working) = (Arc::clone(&self.credits), Arc::clone(&self.parts.working));
         async move {
             let mut back = pin!(credits.acquire_many(all));
             while tokio::time::timeout(QUIET, &mut back).await.is_err() {
-                pulse.beat();
+                working.beat();
             }
         }
     }
@@ -346,7 +347,7 @@ mod tests {
             readiness: Readiness::default(),
             log: SupervisionLog::new("host/1", metrics.clone()),
             metrics,
-            pulse: Pulse::default(),
+            working: Arc::new(Pulse::default().work()),
             dedupe,
             inbox,
         };

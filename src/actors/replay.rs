@@ -4,7 +4,7 @@
 //!          read → the replay fails, the partition goes on.
 //! Bound: one batch at a time.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use actix::prelude::*;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
-            pulse::Pulse,
+            pulse::{Pulse, Working},
         },
         writer::Stored,
     },
@@ -163,10 +163,9 @@ impl Worker {
     async fn look(&mut self) -> Result<(), ReplayError> {
         let Self { session, claim, .. } = self;
         let Some(replay) = session.run(async |conn| replays::next(conn, claim).await).await? else { return Ok(()) };
-        let pulse = self.pulse.clone();
-        let _working = pulse.work();
+        let working = self.pulse.work();
         tracing::info!(partition = self.claim.partition, replay = %replay.replay_id, "replaying");
-        let error = match self.replay(&replay).await {
+        let error = match self.replay(&replay, &working).await {
             Err(error) if error.is_transient() => return Err(error),
             Err(ReplayError::Store(error @ StoreError::Fenced { .. })) => return Err(error.into()),
             Err(error) => Some(error.to_string()),
@@ -177,7 +176,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn replay(&mut self, replay: &replays::Replay) -> Result<(), ReplayError> {
+    async fn replay(&mut self, replay: &replays::Replay, working: &Working) -> Result<(), ReplayError> {
         if replay.incarnation != self.claim.incarnation {
             return Err(ReplayError::Incarnation(self.claim.incarnation));
         }
@@ -190,10 +189,11 @@ impl Worker {
             Subscription::open(&broker, self.claim.partition, StartAt::Offset(position), false).await?;
         let outcome = async {
             loop {
-                let Gathered { raw, tag, last } = self.gather(&mut subscription, position, replay.to_offset).await?;
+                let Gathered { raw, tag, last } =
+                    self.gather(&mut subscription, position..replay.to_offset, working).await?;
                 position = raw.next_offset();
                 if !raw.messages.is_empty() {
-                    self.store(raw, replay.replay_id).await?;
+                    self.store(raw, replay.replay_id, working).await?;
                 }
                 if last {
                     return Ok(());
@@ -207,22 +207,27 @@ impl Worker {
     }
 
     /// The next batch of the range.
-    async fn gather(&self, subscription: &mut Subscription, position: i64, to: i64) -> Result<Gathered, ReplayError> {
+    async fn gather(
+        &self,
+        subscription: &mut Subscription,
+        range: Range<i64>,
+        working: &Working,
+    ) -> Result<Gathered, ReplayError> {
         let limits = self.settings.batch;
-        let raw = RawBatch { id: Uuid::now_v7(), first_offset: position, gap_to: None, messages: Vec::new() };
+        let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, gap_to: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
         let mut bytes = 0;
         while !gathered.last && gathered.raw.messages.len() < limits.max_events && bytes < limits.max_bytes {
-            self.pulse.beat();
+            working.beat();
             let Ok(incoming) = tokio::time::timeout(COMES_WITHIN, subscription.next()).await else {
                 // The stream may end before the range does.
-                gathered.last = subscription.last().await?.is_none_or(|last| last + 1 < to);
+                gathered.last = subscription.last().await?.is_none_or(|last| last + 1 < range.end);
                 continue;
             };
             let Incoming { tag, message } = incoming?;
             gathered.tag = tag;
-            gathered.last = message.offset + 1 >= to;
-            if (position..to).contains(&message.offset) {
+            gathered.last = message.offset + 1 >= range.end;
+            if range.contains(&message.offset) {
                 bytes += message.body.len();
                 gathered.raw.messages.push(message);
             }
@@ -231,7 +236,7 @@ impl Worker {
     }
 
     /// Tries until the batch is stored, or until trying is of no use.
-    async fn store(&mut self, raw: RawBatch, replay_id: Uuid) -> Result<(), ReplayError> {
+    async fn store(&mut self, raw: RawBatch, replay_id: Uuid, working: &Working) -> Result<(), ReplayError> {
         let started_at = self.clock.now();
         // A window that covers nothing: every event is a suspect.
         let mut window =
@@ -242,7 +247,7 @@ impl Worker {
         batch.published_to = None;
         let mut retries = 0;
         loop {
-            self.pulse.beat();
+            working.beat();
             let rules = CommitRules {
                 kind: Kind::Replay(replay_id),
                 window: self.settings.dedupe.window(),

@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 use tokio::time::{Duration, timeout};
 
-use super::supervision::pulse::Pulse;
+use super::supervision::pulse::Working;
 use crate::{
     broker::{
         BrokerError,
@@ -45,10 +45,10 @@ pub async fn check(
     subscription: &mut Subscription,
     offset: i64,
     known: MessageHash,
-    pulse: &Pulse,
+    working: &Working,
 ) -> Result<Checked, StreamError> {
     loop {
-        pulse.beat();
+        working.beat();
         let Ok(incoming) = timeout(COMES_WITHIN, subscription.next()).await else {
             // The stream may be slow, or end before the message, as ours never does.
             match subscription.last().await? {

@@ -20,7 +20,7 @@ use crate::{
             backoff::Backoff,
             exit::{Cause, End, ExitGuard},
             progress::Progress,
-            pulse::Pulse,
+            pulse::{Pulse, Working},
         },
     },
     config,
@@ -80,7 +80,6 @@ impl Writer {
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),
             refusals: parts.refusals,
-            pulse: parts.pulse.clone(),
         };
         Self {
             sink: Some(sink),
@@ -157,11 +156,10 @@ impl Writer {
         let working = self.pulse.work();
         let writing = async move {
             let started = Instant::now();
-            let result = sink.persist(&batch).await;
+            let result = sink.persist(&batch, &working).await;
             (sink, batch, result, started.elapsed())
         };
         ctx.spawn(writing.into_actor(self).map(move |(sink, batch, result, took), actor, ctx| {
-            drop(working);
             match result {
                 Ok(committed) => {
                     actor.sink = Some(sink);
@@ -204,7 +202,6 @@ struct Sink {
     claim: Claim,
     clock: DatabaseClock,
     refusals: Refusals,
-    pulse: Pulse,
 }
 
 /// Events and refusals of a partition's last batches. Outlives restarts: each would start counting anew, and in the
@@ -237,11 +234,11 @@ impl Refusals {
 
 impl Sink {
     /// Tries until the batch is stored, or until trying is of no use.
-    async fn persist(&mut self, batch: &Batch) -> Result<store::commit::Committed, StoreError> {
+    async fn persist(&mut self, batch: &Batch, working: &Working) -> Result<store::commit::Committed, StoreError> {
         let started_at = self.clock.now();
         let mut retries = 0;
         loop {
-            self.pulse.beat();
+            working.beat();
             let rules = CommitRules {
                 kind: Kind::Live,
                 window: self.dedupe.window(),

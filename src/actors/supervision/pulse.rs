@@ -1,72 +1,85 @@
-//! An actor's signs of life, in shared atomics: it is healthy while what it has begun makes progress. Not a ping: one
-//! that answers and gets nowhere is as bad as one that does not.
+//! An actor's signs of life: it is healthy while whatever it has begun makes progress. Not a ping: one that answers and
+//! gets nowhere is as bad as one that does not.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// Cheap to clone: the actor beats, its supervisor looks.
-#[derive(Clone, Debug)]
-pub struct Pulse(Arc<Inner>);
+/// Cheap to clone: the actor works, its supervisor looks.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    started: Instant,
-    in_flight: AtomicU64,
-    last_beat_ms: AtomicU64,
+    /// By number: when each piece of work that is under way made its last step.
+    works: BTreeMap<u64, Instant>,
+    next: u64,
+    /// When any piece of work made its last step.
+    last: Instant,
 }
 
-impl Default for Pulse {
+impl Default for Inner {
     fn default() -> Self {
-        let inner = Inner { started: Instant::now(), in_flight: AtomicU64::new(0), last_beat_ms: AtomicU64::new(0) };
-        Self(Arc::new(inner))
+        Self { works: BTreeMap::new(), next: 0, last: Instant::now() }
     }
 }
 
 impl Pulse {
     /// Something is begun; it is done when the guard is dropped.
     pub fn work(&self) -> Working {
-        self.beat();
-        self.0.in_flight.fetch_add(1, Relaxed);
-        Working(self.clone())
+        let mut inner = self.lock();
+        let number = inner.next;
+        inner.next += 1;
+        inner.last = Instant::now();
+        let begun = inner.last;
+        inner.works.insert(number, begun);
+        Working { pulse: self.clone(), number }
     }
 
-    /// Progress: a step done, an attempt over. Waiting for a dependency, one attempt after another, is progress.
-    pub fn beat(&self) {
-        self.0.last_beat_ms.store(self.elapsed_ms(), Relaxed);
+    pub fn in_flight(&self) -> usize {
+        self.lock().works.len()
     }
 
-    pub fn in_flight(&self) -> u64 {
-        self.0.in_flight.load(Relaxed)
-    }
-
-    /// Since the last progress.
+    /// Since the last step of anything.
     pub fn silent(&self) -> Duration {
-        Duration::from_millis(self.elapsed_ms().saturating_sub(self.0.last_beat_ms.load(Relaxed)))
+        self.lock().last.elapsed()
     }
 
-    /// At work, and without progress for longer than that.
-    pub fn is_stalled(&self, deadline: Duration) -> bool {
-        self.in_flight() > 0 && self.silent() > deadline
+    /// How long the piece of work that has been without a step for longest has been so.
+    pub fn stuck(&self) -> Duration {
+        self.lock().works.values().map(Instant::elapsed).max().unwrap_or_default()
     }
 
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    // Every change leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Something is under way.
 #[derive(Debug)]
-pub struct Working(Pulse);
+pub struct Working {
+    pulse: Pulse,
+    number: u64,
+}
+
+impl Working {
+    /// A step is done, an attempt over. Waiting for a dependency, one attempt after another, is progress.
+    pub fn beat(&self) {
+        let mut inner = self.pulse.lock();
+        inner.last = Instant::now();
+        let now = inner.last;
+        inner.works.insert(self.number, now);
+    }
+}
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.beat();
-        self.0.0.in_flight.fetch_sub(1, Relaxed);
+        let mut inner = self.pulse.lock();
+        inner.last = Instant::now();
+        inner.works.remove(&self.number);
     }
 }
 
@@ -74,18 +87,30 @@ impl Drop for Working {
 mod tests {
     use super::*;
 
+    const MOMENT: Duration = Duration::from_millis(5);
+
     #[test]
-    fn only_who_is_at_work_can_stall() {
+    fn only_who_is_at_work_can_be_stuck() {
         let pulse = Pulse::default();
-        std::thread::sleep(Duration::from_millis(5));
-        assert!(!pulse.is_stalled(Duration::ZERO));
+        std::thread::sleep(MOMENT);
+        assert_eq!(pulse.stuck(), Duration::ZERO);
         let working = pulse.work();
-        std::thread::sleep(Duration::from_millis(5));
-        assert!(pulse.is_stalled(Duration::from_millis(2)));
-        assert!(!pulse.is_stalled(Duration::from_secs(60)));
-        pulse.beat();
-        assert!(!pulse.is_stalled(Duration::from_millis(4)));
+        std::thread::sleep(MOMENT);
+        assert!(pulse.stuck() >= MOMENT);
+        working.beat();
+        assert!(pulse.stuck() < MOMENT);
         drop(working);
-        assert_eq!(pulse.in_flight(), 0);
+        assert_eq!((pulse.in_flight(), pulse.stuck()), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_goes_on_does_not_hide_what_is_stuck() {
+        let pulse = Pulse::default();
+        let stuck = pulse.work();
+        std::thread::sleep(MOMENT);
+        pulse.work().beat();
+        assert!(pulse.stuck() >= MOMENT && pulse.silent() < MOMENT);
+        drop(stuck);
+        assert_eq!(pulse.stuck(), Duration::ZERO);
     }
 }

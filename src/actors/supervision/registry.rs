@@ -111,7 +111,7 @@ pub struct ActorView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// Pieces of work that are begun and not done.
-    pub in_flight: u64,
+    pub in_flight: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_progress_at: Option<DateTime<Utc>>,
     /// Next stream offset to commit, of a partition.
