@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
 use super::{
-    exit::{Cause, Drain, End},
+    exit::{Cause, Drain, End, Exited},
     policy::Restarts,
     registry::{ActorState, GroupEntry},
     supervisor::{Exhausted, Member, Start},
@@ -38,6 +38,8 @@ pub struct Group {
     since: DateTime<Utc>,
     /// Those that have not ended.
     pub members: Vec<Member>,
+    /// Ends that were told before the start itself was over.
+    pub early: Vec<Exited>,
     /// The member that drains now.
     draining: Option<String>,
     /// Why the first of them ended.
@@ -65,6 +67,7 @@ impl Group {
             entered: Instant::now(),
             since: Utc::now(),
             members: Vec::new(),
+            early: Vec::new(),
             draining: None,
             failed: None,
             cause: None,

@@ -105,6 +105,7 @@ impl Supervisor {
     fn begin(&mut self, name: &str, ctx: &mut Context<Self>) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.generation += 1;
+        group.early.clear();
         if group.generation > 1 {
             self.parts.metrics.actor_restarted(name);
         }
@@ -134,6 +135,9 @@ impl Supervisor {
         match outcome {
             Ok(members) => {
                 group.members = members;
+                for exited in group.early.drain(..) {
+                    ctx.notify(exited);
+                }
                 group.enter(Phase::Running);
                 let what = if group.generation == 1 { What::Started } else { What::Restarted };
                 self.parts.log.note(Note::new(name, what).generation(group.generation));
@@ -296,7 +300,14 @@ impl Handler<Exited> for Supervisor {
 
     fn handle(&mut self, exited: Exited, ctx: &mut Self::Context) {
         let Some(group) = self.groups.get_mut(&*exited.group) else { return };
-        if exited.generation != group.generation || !group.remove(&exited.member) {
+        if exited.generation != group.generation {
+            return;
+        }
+        if group.phase == Phase::Starting {
+            group.early.push(exited);
+            return;
+        }
+        if !group.remove(&exited.member) {
             return;
         }
         tracing::debug!(actor = exited.member, cause = %exited.cause, "ended");

@@ -244,6 +244,39 @@ async fn a_retired_group_is_drained_in_order_and_forgotten() {
 }
 
 #[actix::test]
+async fn a_member_that_ends_before_the_start_is_over_is_not_taken_for_alive() {
+    let stage = Stage::new(Exhausted::Park, &[]).await;
+    let start: Start = Box::new(|launch| {
+        drop(launch.exit("brief"));
+        async move {
+            // Its end is told before the supervisor knows the member.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let gone = Gone.start().recipient();
+            Ok(vec![Member {
+                name: "brief".to_owned(),
+                end: gone,
+                drain: None,
+                pulse: Pulse::default(),
+                deadline: DEADLINE,
+            }])
+        }
+        .boxed_local()
+    });
+    stage.supervisor.send(Supervise { name: "brief".to_owned(), exhausted: Exhausted::Park, start }).await.unwrap();
+    stage.until(What::Parked).await;
+}
+
+/// Obeys nobody.
+struct Gone;
+impl Actor for Gone {
+    type Context = Context<Self>;
+}
+impl Handler<End> for Gone {
+    type Result = ();
+    fn handle(&mut self, _: End, _: &mut Self::Context) {}
+}
+
+#[actix::test]
 async fn a_panic_in_a_factory_is_a_failure_like_any_other() {
     let mut stage = Stage::new(Exhausted::Park, &[]).await;
     stage.next().await;
