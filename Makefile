@@ -4,8 +4,10 @@ SHELL := /bin/bash
 STACK := deploy/local/stack
 # `make bench` and `make soak` pass these on.
 ARGS ?=
+# How much larger the faults of `make soak` are than those of `make test`.
+ANALYTICS_TEST_SCALE ?= 10
 
-.PHONY: help run test lint bench stack stack-down tools
+.PHONY: help run test lint bench soak stack stack-down tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +24,10 @@ lint: tools ## formatting and clippy, warnings as errors
 
 bench: tools stack ## events a second from stream to rollup, beside a bare COPY; publish-to-answer latency
 	cargo bench --locked --bench ingest -- $(ARGS)
+
+# One test at a time and optimised: what is measured is what runs.
+soak: tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
+	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it fault_ -- --test-threads 1 --nocapture $(ARGS)
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
 	@$(STACK) up

@@ -15,8 +15,9 @@ use crate::{
     domain::batch::MessageHash,
 };
 
-/// The known message exists, so it comes soon; when it does not, the stream's other end is looked at.
-const COMES_WITHIN: Duration = Duration::from_secs(1);
+/// The known message exists, so it comes soon; when it does not, the stream's other end is looked at. Not sooner: the
+/// broker reads all that it may send ahead before it sends the first, and the look's answer comes behind all of it.
+const COMES_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {

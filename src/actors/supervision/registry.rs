@@ -45,17 +45,22 @@ pub struct Registry(Arc<RwLock<Tables>>);
 #[derive(Default)]
 struct Tables {
     groups: BTreeMap<String, GroupEntry>,
+    /// The group of every member, also while that is away: just then operators name it.
+    homes: BTreeMap<String, String>,
     progress: BTreeMap<String, Progress>,
 }
 
 impl Registry {
     pub fn set(&self, group: &str, entry: GroupEntry) {
-        self.write().groups.insert(group.to_owned(), entry);
+        let mut tables = self.write();
+        tables.homes.extend(entry.members.iter().map(|(member, _)| (member.clone(), group.to_owned())));
+        tables.groups.insert(group.to_owned(), entry);
     }
 
     pub fn remove(&self, group: &str) {
         let mut tables = self.write();
         tables.groups.remove(group);
+        tables.homes.retain(|_, home| home != group);
         tables.progress.remove(group);
     }
 
@@ -68,15 +73,13 @@ impl Registry {
         self.write().progress.entry(group.to_owned()).or_default().clone()
     }
 
-    /// The group that an actor belongs to: itself, or the one that it is a member of.
+    /// The group that an actor belongs to: itself, or the one that it is a member of whenever that runs.
     pub fn group_of(&self, actor: &str) -> Option<String> {
         let tables = self.read();
         if tables.groups.contains_key(actor) {
             return Some(actor.to_owned());
         }
-        let mut groups = tables.groups.iter();
-        let found = groups.find(|(_, entry)| entry.members.iter().any(|(name, _)| name == actor));
-        found.map(|(name, _)| name.clone())
+        tables.homes.get(actor).cloned()
     }
 
     /// The tree under the root, in the order of names.
@@ -198,7 +201,10 @@ mod tests {
         );
         assert_eq!(registry.group_of("writer/0").as_deref(), Some("partition/0"));
         assert_eq!(registry.group_of("writer/1"), None);
+        registry.set("partition/0", entry(&[]));
+        assert_eq!(registry.group_of("writer/0").as_deref(), Some("partition/0"), "while it rests");
         registry.remove("partition/0");
+        assert_eq!(registry.group_of("writer/0"), None);
         assert!(!registry.contains("partition/0"));
     }
 }
