@@ -73,6 +73,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Says what of the arguments is wrong, where the parser cannot know it.
+fn bad_usage(text: &str) -> ExitCode {
+    eprintln!("error: {text}\n\nFor more information, try '--help'.");
+    ExitCode::from(2)
+}
+
 /// Runs a command that needs no actors.
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
