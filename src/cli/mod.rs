@@ -8,6 +8,7 @@ mod dead_letters;
 mod healthcheck;
 mod migrate;
 mod operator;
+mod partitions;
 mod print;
 mod publish;
 mod replay;
@@ -42,6 +43,7 @@ enum Command {
     Replay(replay::Args),
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
+    Partitions(partitions::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
 }
@@ -68,6 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),
+        Command::Partitions(args) => block_on(partitions::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
     }
