@@ -8,6 +8,7 @@ mod fault_stopped;
 mod harness;
 mod http_answers;
 mod layout;
+mod operations_cli;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;

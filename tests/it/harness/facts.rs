@@ -109,13 +109,14 @@ impl LedgerSums {
     }
 }
 
-/// Holes in the chain of ledger rows: each must start where the last of its partition ended, the first at 0.
+/// Holes in the chain of ledger rows: each must start where the last of its partition and incarnation ended, the first
+/// at 0.
 pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM (
              SELECT first_offset, lag(next_offset, 1, 0::bigint) OVER (
                  PARTITION BY stream, incarnation, partition ORDER BY first_offset) AS expected
-             FROM analytics.ingestion_batches WHERE kind = 'live') AS chain
+             FROM analytics.ingestion_batches WHERE kind IN ('live', 'gap')) AS chain
          WHERE first_offset <> expected",
     )
     .fetch_one(conn)
