@@ -278,8 +278,13 @@ impl Tree<'_> {
 
 /// Names this process among all that ever work on the partitions.
 fn identity() -> Identity {
+    Identity { id: Uuid::now_v7(), name: process_name() }
+}
+
+/// Host and process number, for operators.
+pub fn process_name() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
-    Identity { id: Uuid::now_v7(), name: format!("{host}/{}", std::process::id()) }
+    format!("{host}/{}", std::process::id())
 }
 
 /// Waits until the database answers: then it has the schema that this build works on.

@@ -107,6 +107,10 @@ enum ReplayError {
     Store(#[from] StoreError),
     #[error("the partition is in incarnation {0} now: offsets mean other messages")]
     Incarnation(i32),
+    #[error("the stream begins at offset {0} now: ask for a range from there on")]
+    Dropped(i64),
+    #[error("the stream ends at offset {0}, which is before the range does: it is not the one that was read")]
+    Short(i64),
 }
 
 impl ReplayError {
@@ -114,7 +118,7 @@ impl ReplayError {
         match self {
             Self::Broker(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
-            Self::Incarnation(_) => false,
+            Self::Incarnation(_) | Self::Dropped(_) | Self::Short(_) => false,
         }
     }
 }
@@ -188,6 +192,10 @@ impl Worker {
         let mut subscription =
             Subscription::open(&broker, self.claim.partition, StartAt::Offset(position), false).await?;
         let outcome = async {
+            // The broker would begin at what it has first, without a word.
+            if let Some(first) = subscription.first_at(StartAt::First).await?.filter(|first| *first > position) {
+                return Err(ReplayError::Dropped(first));
+            }
             loop {
                 let Gathered { raw, tag, last } =
                     self.gather(&mut subscription, position..replay.to_offset, working).await?;
@@ -214,17 +222,22 @@ impl Worker {
         working: &Working,
     ) -> Result<Gathered, ReplayError> {
         let limits = self.settings.batch;
+        // The broker sends no more than that before it is acknowledged.
+        let most = limits.max_events.min(usize::from(self.settings.broker.prefetch));
         let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, gap_to: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
-        let mut bytes = 0;
-        while !gathered.last && gathered.raw.messages.len() < limits.max_events && bytes < limits.max_bytes {
+        let (mut deliveries, mut bytes) = (0, 0);
+        while !gathered.last && deliveries < most && bytes < limits.max_bytes {
             working.beat();
             let Ok(incoming) = tokio::time::timeout(COMES_WITHIN, subscription.next()).await else {
-                // The stream may end before the range does.
-                gathered.last = subscription.last().await?.is_none_or(|last| last + 1 < range.end);
-                continue;
+                // The stream may be slow, or end before the range, as the one that was read never does.
+                match subscription.last().await? {
+                    Some(last) if last + 1 < range.end => return Err(ReplayError::Short(last)),
+                    _ => continue,
+                }
             };
             let Incoming { tag, message } = incoming?;
+            deliveries += 1;
             gathered.tag = tag;
             gathered.last = message.offset + 1 >= range.end;
             if range.contains(&message.offset) {

@@ -11,10 +11,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    cli::{operator, print::json},
     config::Settings,
     domain::{
         correction::Outcome,
@@ -148,7 +148,7 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
     let page = reader.dead_letters(&DeadLetterQuery { whose, start: None, end: None, state, before, limit }).await?;
     if args.json {
         let next = page.next();
-        return print::json(&json!({"deadLetters": page.letters, "nextBefore": next}));
+        return json(&serde_json::json!({"deadLetters": page.letters, "nextBefore": next}));
     }
     print::table(&page.letters)?;
     if let Some(id) = page.next() {
@@ -160,7 +160,7 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
 async fn show(args: Show, reader: &Reader) -> anyhow::Result<()> {
     let letter = reader.dead_letter(Whose::Any, args.id).await?;
     let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
-    if args.json { print::json(&letter) } else { print::letter(&letter) }
+    if args.json { json(&letter) } else { print::letter(&letter) }
 }
 
 async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
@@ -169,7 +169,7 @@ async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
         whose: Whose::Any,
         dead_letter_id: args.id,
         body: body(&args.file).with_context(|| format!("--file {}", args.file.display()))?,
-        by: format!("command-line/{}", user()),
+        by: operator::name(),
     };
     let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
     let timeout = database.write_timeout();
@@ -187,7 +187,7 @@ async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
     };
     let state = if args.wait && state != State::Replayed { wait(args.id, &reader(settings)?).await? } else { state };
     if args.json {
-        return print::json(&json!({"id": args.id, "state": state, "eventId": event_id}));
+        return json(&serde_json::json!({"id": args.id, "state": state, "eventId": event_id}));
     }
     match state {
         State::Replayed => println!("dead letter {}: event {event_id} is in the stream", args.id),
@@ -222,8 +222,4 @@ fn body(file: &Path) -> std::io::Result<Vec<u8>> {
         std::fs::File::open(file)?.take(most).read_to_end(&mut body)?;
     }
     Ok(body)
-}
-
-fn user() -> String {
-    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
 }

@@ -2,9 +2,14 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
+mod actors;
+mod client;
 mod dead_letters;
 mod healthcheck;
 mod migrate;
+mod operator;
+mod partitions;
+mod print;
 mod publish;
 mod replay;
 mod serve;
@@ -37,6 +42,8 @@ enum Command {
     Publish(publish::Args),
     Replay(replay::Args),
     DeadLetters(dead_letters::Args),
+    Actors(actors::Args),
+    Partitions(partitions::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
 }
@@ -62,9 +69,17 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
+        Command::Actors(args) => block_on(actors::run(args, settings)),
+        Command::Partitions(args) => block_on(partitions::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
     }
+}
+
+/// Says what of the arguments is wrong, where the parser cannot know it.
+fn bad_usage(text: &str) -> ExitCode {
+    eprintln!("error: {text}\n\nFor more information, try '--help'.");
+    ExitCode::from(2)
 }
 
 /// Runs a command that needs no actors.
@@ -75,4 +90,16 @@ fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::
 /// Runs a command that is busy itself while the sockets have to be served.
 fn block_on_workers(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_all_commands_go_together() {
+        Cli::command().debug_assert();
+    }
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::{self, Caller, Role},
+    cli::bad_usage,
     config::Settings,
 };
 
@@ -15,8 +16,8 @@ use crate::{
     after_help = "Example: analytics-service token --org 123e4567-e89b-12d3-a456-426614174000 --role finance --ttl 8h"
 )]
 pub struct Args {
-    /// Organisation that the token is for; may be given more than once
-    #[arg(long = "org", value_name = "UUID", required = true)]
+    /// Organisation that the token is for; may be given more than once, and left out for an operator
+    #[arg(long = "org", value_name = "UUID")]
     orgs: Vec<Uuid>,
     /// org_viewer, org_admin, finance, producer, system_admin or operator; may be given more than once
     #[arg(long = "role", value_name = "ROLE", default_value = "org_viewer")]
@@ -30,6 +31,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
+    if args.orgs.is_empty() && args.roles.iter().any(|role| *role != Role::Operator) {
+        return Ok(bad_usage("--org is required: of all roles only operator needs none"));
+    }
     let caller = Caller { subject: args.subject, org_ids: args.orgs, roles: args.roles };
     println!("{}", auth::issue(&settings.auth, &caller, args.ttl)?);
     Ok(ExitCode::SUCCESS)

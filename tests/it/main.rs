@@ -14,6 +14,7 @@ mod fault_stream;
 mod harness;
 mod http_answers;
 mod layout;
+mod operations_cli;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;

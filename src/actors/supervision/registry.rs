@@ -7,11 +7,11 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{progress::Progress, pulse::Pulse};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActorState {
     /// What it needs to start is waited for.
@@ -22,6 +22,18 @@ pub enum ActorState {
     /// Out of restarts: it waits for an operator, or for a long time.
     Parked,
     Draining,
+}
+
+impl ActorState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Parked => "parked",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// A group as its supervisor describes it; its members run while it does.
@@ -99,7 +111,7 @@ impl Registry {
 }
 
 /// An actor as `/ops/actors` shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActorView {
     pub name: String,
@@ -122,7 +134,7 @@ pub struct ActorView {
     pub offset: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ActorView>,
 }
 

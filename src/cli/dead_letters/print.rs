@@ -1,19 +1,14 @@
-//! Dead letters on a terminal: plain text in which nothing that a stranger sent can steer the terminal.
+//! Dead letters on a terminal.
 
-use std::io::Write;
-
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::dead_letter::{DeadLetter, OpenedLetter, Payload};
+use crate::{
+    cli::print::{absent, harmless, text as print, time},
+    domain::dead_letter::{DeadLetter, OpenedLetter, Payload},
+};
 
 /// Bytes of a binary message that are shown.
 const SHOWN_BYTES: usize = 256;
-
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string_pretty(value)?)
-}
 
 /// One line a letter.
 pub fn table(letters: &[DeadLetter]) -> anyhow::Result<()> {
@@ -73,39 +68,5 @@ pub fn letter(opened: &OpenedLetter) -> anyhow::Result<()> {
 }
 
 fn org(org_id: Option<Uuid>) -> String {
-    org_id.map_or_else(|| "-".to_owned(), |org_id| org_id.to_string())
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// Escapes what a terminal would obey or would not show.
-fn harmless(text: &str, lines: bool) -> String {
-    let mut harmless = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' if lines => harmless.push(c),
-            '"' | '\'' | '\\' => harmless.push(c),
-            c => harmless.extend(c.escape_debug()),
-        }
-    }
-    harmless
-}
-
-/// Unlike `println!`, says an error of the reader's end instead of panicking.
-fn print(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_as_it_was_sent() {
-        let sent = "{\"a\": \"\u{e9}\\\"}\n\u{1b}]0;x\u{7}\r\u{9b}2J\u{202e}\0";
-        assert_eq!(harmless(sent, true), "{\"a\": \"\u{e9}\\\"}\n\\u{1b}]0;x\\u{7}\\r\\u{9b}2J\\u{202e}\\0");
-        assert_eq!(harmless("a\nb", false), "a\\nb");
-    }
+    org_id.map_or_else(absent, |org_id| org_id.to_string())
 }

@@ -1,6 +1,8 @@
-//! `replay`: brings events into the stream that did not come, or not rightly, when they happened. One mode a file.
+//! `replay`: brings in events that did not come, or not rightly, when they happened: from a file, or from the stream
+//! itself. One mode a file.
 
 mod file;
+mod range;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -14,27 +16,36 @@ Examples:
       How many of the lines the service would reject, and why. Publishes nothing; exit code 3 when there are any.
   analytics-service replay --file events.ndjson.gz --rate 5000
       A backfill beside the daily load. Started again after Ctrl-C or a crash it goes on where it was.
+  analytics-service replay --partition 0 --from 0 --to 5000
+      Has offsets 0 to 4999 read again by the service that holds the partition, beside its live reading. Events that are
+      stored already count as duplicates; the partition's own offset stays where it is.
 
 A line that breaks the event rules is published as it is: the service keeps it as a dead letter.";
 
-/// Publish a file of events to the stream
+/// Publish a file of events to the stream, or have a range of the stream read again
 #[derive(clap::Args)]
-#[command(after_help = AFTER_HELP, group = ArgGroup::new("mode").args(["file"]).required(true))]
+#[command(after_help = AFTER_HELP, group = ArgGroup::new("mode").args(["file", "partition"]).required(true))]
 pub struct Args {
     /// File with one JSON event a line, plain or gzip
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     of_file: file::Options,
+    /// Partition of which a range is read again
+    #[arg(long, value_name = "N", requires_all = ["from", "to"])]
+    partition: Option<u16>,
+    #[command(flatten)]
+    of_range: range::Options,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    match args.file {
-        Some(file) => file::run(&file, args.of_file, args.json, settings).await,
-        None => anyhow::bail!("the parser demands one of the modes"),
+    match (args.file, args.partition) {
+        (Some(file), _) => file::run(&file, args.of_file, args.json, settings).await,
+        (None, Some(partition)) => range::run(partition, args.of_range, args.json, settings).await,
+        (None, None) => anyhow::bail!("the parser demands one of the modes"),
     }
 }
 
@@ -59,6 +70,7 @@ mod tests {
     fn a_mode_is_required_and_its_options_belong_to_it() {
         assert!(parse("--file f --rate 5 --state s --again --json").is_ok());
         assert!(parse("--file f --dry-run --json").is_ok());
+        assert!(parse("--partition 0 --from 0 --to 5000 --no-wait --json").is_ok());
         for (line, named) in [
             ("", "--file"),
             ("--json", "--file"),
@@ -66,6 +78,17 @@ mod tests {
             ("--file f --rate 0", "--rate"),
             ("--file f --dry-run --rate 5", "--rate"),
             ("--file f --dry-run --again", "--again"),
+            ("--partition 0 --from 0", "--to"),
+            ("--partition 0 --to 1", "--from"),
+            ("--partition 0 --from -1 --to 1", "--from"),
+            ("--partition 0 --from 0 --to 9223372036854775808", "--to"),
+            // An option whose mode is excluded by the other: `requires` alone says nothing then.
+            ("--partition 0 --from 0 --to 1 --rate 5", "--rate"),
+            ("--partition 0 --from 0 --to 1 --dry-run", "--dry-run"),
+            ("--file f --from 0", "--from"),
+            ("--partition 0 --from 0 --to 1 --file f", "--file"),
+            ("--file f --no-wait", "--no-wait"),
+            ("--from 0 --to 1", "--file"),
         ] {
             let error = parse(line).map(|_| ()).unwrap_err();
             assert!(error.contains(named), "{line}: {error}");

@@ -109,7 +109,8 @@ impl LedgerSums {
     }
 }
 
-/// Holes in the chain of ledger rows: each must start where the last of its partition ended, the first at 0.
+/// Holes in the chain of ledger rows: each must start where the last of its partition and incarnation ended, the first
+/// at 0.
 pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM (

@@ -33,18 +33,19 @@ use lines::{FileLines, Line, Lines};
 use report::Report;
 
 #[derive(clap::Args)]
+#[group(id = "of_file")]
 pub struct Options {
     /// Messages a second; as quick as possible when absent
-    #[arg(long, value_name = "N", value_parser = rate, requires = "file")]
+    #[arg(long, value_name = "N", value_parser = rate, requires = "file", conflicts_with = "partition")]
     rate: Option<f64>,
     /// Keeps how far the file was published, in place of FILE.replay-state
-    #[arg(long, value_name = "FILE", requires = "file")]
+    #[arg(long, value_name = "FILE", requires = "file", conflicts_with = "partition")]
     state: Option<PathBuf>,
     /// Publish from the first line on, whatever was published before
-    #[arg(long, requires = "file")]
+    #[arg(long, requires = "file", conflicts_with = "partition")]
     again: bool,
     /// Check every line against the event rules and publish nothing
-    #[arg(long, requires = "file", conflicts_with_all = ["rate", "state", "again"])]
+    #[arg(long, requires = "file", conflicts_with_all = ["rate", "state", "again", "partition"])]
     dry_run: bool,
 }
 

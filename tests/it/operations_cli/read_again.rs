@@ -1,0 +1,263 @@
+//! Reading again: partitions in a new incarnation, and ranges of one.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::{answer, run, run_with, until_running};
+use crate::harness::{
+    LedgerSums, Service, Totals, World, assert_exact, double_counted, eventually, ledger_holes, sent, settled,
+};
+
+/// Partition 0 as `partitions list` has it.
+async fn partition(world: &World, service: &Service) -> Value {
+    answer(world, service, &["partitions", "list", "--json"]).await["partitions"][0].clone()
+}
+
+async fn until_at(world: &World, service: &Service, incarnation: i64, offset: i64) {
+    eventually("the partition has come to its end", async || {
+        let partition = partition(world, service).await;
+        (partition["incarnation"] == incarnation && partition["nextOffset"] == offset).then_some(())
+    })
+    .await;
+}
+
+async fn reset(world: &World, service: &Service, to: &str) -> Value {
+    answer(world, service, &["partitions", "reset", "--partition", "0", "--to", to, "--yes", "--json"]).await
+}
+
+/// Ranges of a partition's gaps in an incarnation.
+async fn gaps(conn: &mut PgConnection, incarnation: i32) -> Vec<(i64, i64)> {
+    sqlx::query_as(
+        "SELECT first_offset, next_offset FROM analytics.ingestion_batches WHERE kind = 'gap' AND incarnation = $1",
+    )
+    .bind(incarnation)
+    .fetch_all(conn)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_read_again_in_a_new_incarnation_changes_no_total() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = ["--events", "6000", "--orgs", "20", "--models", "4", "--late", "0.01", "--invalid", "0.01"];
+    let report = world.publish(&load).await;
+    let n = sent(&report);
+    settled(&mut conn, n).await;
+    let before = assert_exact(&mut conn, &report).await;
+    let (code, table, _) = run(&world, &service, &["partitions", "list"]).await;
+    assert!(code == Some(0) && table.contains(&n.to_string()) && table.contains("yes"), "{table}");
+
+    // Everything, on a running service.
+    let done = reset(&world, &service, "first").await;
+    let stream = &world.settings.broker.stream;
+    assert_eq!(done, json!({"partition": 0, "stream": stream, "incarnation": 2, "from": n, "to": 0}));
+    until_at(&world, &service, 2, n).await;
+    settled(&mut conn, 2 * n).await;
+    let exact = async |conn: &mut PgConnection| {
+        let published = Totals::published(&report);
+        assert_eq!(Totals::raw(conn).await, published);
+        assert_eq!(Totals::rolled_up(conn, "hourly_rollups").await, published);
+        assert_eq!(Totals::rolled_up(conn, "daily_rollups").await, published);
+        assert_eq!((ledger_holes(conn).await, double_counted(conn).await), (0, 0));
+        let batches = LedgerSums::of_batches(conn).await;
+        assert_eq!(batches, LedgerSums::of_hours(conn).await);
+        batches
+    };
+    let again = exact(&mut conn).await;
+    assert_eq!((again.stored, again.late, again.rejected), (before.stored, before.late, 2 * before.rejected));
+    assert_eq!(again.duplicates, before.duplicates + n - before.rejected);
+    let log = eventually("the log has it", async || {
+        let (_, log, _) = run(&world, &service, &["actors", "log", "--actor", "partition/0"]).await;
+        log.contains("reset").then_some(log)
+    })
+    .await;
+    let words = format!("from offset {n} to 0, as incarnation 2, by command-line/ann");
+    assert!(log.lines().any(|line| line.contains(&words)), "{log}");
+
+    // From the middle: what lies before is a gap.
+    assert_eq!(reset(&world, &service, "5000").await["to"], 5000);
+    until_at(&world, &service, 3, n).await;
+    settled(&mut conn, 3 * n - 5000).await;
+    assert_eq!(exact(&mut conn).await.received, 3 * n - 5000);
+    assert_eq!(gaps(&mut conn, 3).await, [(0, 5000)]);
+    assert_eq!(gaps(&mut conn, 2).await, []);
+
+    // From a time on which nothing was published: behind the last message.
+    assert_eq!(reset(&world, &service, "2100-01-01T00:00:00Z").await["to"], n);
+    until_at(&world, &service, 4, n).await;
+    until_running(&world, &service, 4).await;
+    let more = world.publish(&["--events", "100", "--orgs", "5", "--models", "2"]).await;
+    settled(&mut conn, 3 * n - 5000 + sent(&more)).await;
+    assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
+    assert_eq!(gaps(&mut conn, 4).await, [(0, n)]);
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_time_is_found_in_the_stream_and_what_cannot_be_is_named() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = ["--events", "1000", "--orgs", "5", "--models", "2"];
+    let first = sent(&world.publish(&load).await);
+    // The broker's times are whole seconds.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let between = chrono::Utc::now().to_rfc3339();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let n = first + sent(&world.publish(&load).await);
+    settled(&mut conn, n).await;
+    assert_eq!(reset(&world, &service, &between).await["to"], first);
+    until_at(&world, &service, 2, n).await;
+    assert_eq!(reset(&world, &service, "2000-01-01T00:00:00Z").await["to"], 0);
+    until_at(&world, &service, 3, n).await;
+
+    let behind = (n + 1).to_string();
+    for (args, code, words) in [
+        (vec!["--partition", "0", "--to", "-1", "--yes"], 2, "--to"),
+        (vec!["--partition", "0", "--to", "soon", "--yes"], 2, "--to"),
+        (vec!["--partition", "0", "--to", &behind, "--yes"], 1, "--to"),
+        (vec!["--partition", "7", "--to", "first", "--yes"], 1, "--partition 7"),
+        (vec!["--partition", "x", "--to", "first", "--yes"], 2, "--partition"),
+        (vec!["--partition", "0", "--to", "first"], 2, "--yes"),
+    ] {
+        let (found, _, error) = run(&world, &service, &[&["partitions", "reset"], &args[..]].concat()).await;
+        assert!(found == Some(code) && error.contains(words), "{args:?}: {found:?} {error}");
+    }
+    assert_eq!(partition(&world, &service).await["incarnation"], 3, "nothing of it was done");
+}
+
+#[tokio::test]
+async fn a_range_is_read_again_under_load_and_nothing_is_stored_twice() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let load = |events: &'static str| ["--events", events, "--orgs", "20", "--models", "4", "--duplicates", "0.02"];
+    let first = world.publish(&load("8000")).await;
+    settled(&mut conn, sent(&first)).await;
+    let replay = ["replay", "--json", "--partition", "0", "--from", "0", "--to", "5000"];
+    let loading = [&load("12000")[..], &["--rate", "3000", "--seed", "7"]].concat();
+    let (second, report) = tokio::join!(world.publish(&loading), answer(&world, &service, &replay));
+    let ranged = (&report["state"], &report["from"], &report["to"], &report["nextOffset"]);
+    assert_eq!(ranged, (&json!("done"), &json!(0), &json!(5000), &json!(5000)), "{report}");
+    let counted = (&report["received"], &report["stored"], &report["duplicates"]);
+    assert_eq!(counted, (&json!(5000), &json!(0), &json!(5000)), "{report}");
+
+    let live = sent(&first) + sent(&second);
+    settled(&mut conn, live + 5000).await;
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!(ledger, LedgerSums::of_hours(&mut conn).await);
+    let stored = first["events"].as_i64().unwrap() + second["events"].as_i64().unwrap();
+    assert_eq!((ledger.received, ledger.stored), (live + 5000, stored));
+    let raw = Totals::raw(&mut conn).await;
+    assert_eq!(raw.values().map(|totals| totals.invocations).sum::<i64>(), stored);
+    assert_eq!(Totals::rolled_up(&mut conn, "hourly_rollups").await, raw);
+    assert_eq!(Totals::rolled_up(&mut conn, "daily_rollups").await, raw);
+    assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
+    let replayed: i64 = sqlx::query_scalar(
+        "SELECT sum(received)::bigint FROM analytics.ingestion_batches WHERE kind = 'replay' AND next_offset <= 5000",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(replayed, 5000);
+    let now = partition(&world, &service).await;
+    assert_eq!((&now["nextOffset"], &now["incarnation"]), (&json!(live), &json!(1)), "the live offset is untouched");
+
+    // What was not read yet is left to the live pipeline.
+    let (from, to) = ((live - 10).to_string(), (live + 1000).to_string());
+    let cut = answer(&world, &service, &["replay", "--json", "--partition", "0", "--from", &from, "--to", &to]).await;
+    assert_eq!((&cut["to"], &cut["received"]), (&json!(live), &json!(10)), "{cut}");
+    for (args, code, words) in [
+        (vec!["--partition", "0", "--from", &to, "--to", "100000000"], 1, "--from"),
+        (vec!["--partition", "0", "--from", "5", "--to", "5"], 2, "--to 5 must be behind --from 5"),
+        (vec!["--partition", "0", "--from", "-5", "--to", "5"], 2, "--from"),
+        (vec!["--partition", "9", "--from", "0", "--to", "5"], 1, "--partition 9"),
+    ] {
+        let (found, _, error) = run(&world, &service, &[&["replay"], &args[..]].concat()).await;
+        assert!(found == Some(code) && error.contains(words), "{args:?}: {found:?} {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_stores_what_was_skipped_and_fails_in_another_incarnation() {
+    let mut world = World::new(1).await;
+    // Less than a batch: the broker sends no more until it is acknowledged.
+    world.set("ANALYTICS__BROKER__PREFETCH", "100");
+    let world = world;
+    let service = world.serve().await;
+    until_running(&world, &service, 1).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let mut conn = world.connect().await;
+    let report = world.publish(&["--events", "3000", "--orgs", "10", "--models", "3"]).await;
+    let offline = async |args: &[&str]| run_with(&world, None, &[], args).await;
+    let skip = ["partitions", "reset", "--partition", "0", "--to", "2000", "--yes"];
+    let (code, _, error) = offline(&skip).await;
+    assert!(code == Some(0) && error.contains("nobody works on the partition"), "{error}");
+    let mut service = world.serve().await;
+    settled(&mut conn, 1000).await;
+    assert_eq!(LedgerSums::of_batches(&mut conn).await.stored, 1000);
+    let replay = ["replay", "--json", "--partition", "0", "--from", "0", "--to", "2000"];
+    let stored = answer(&world, &service, &replay).await;
+    assert_eq!((&stored["stored"], &stored["duplicates"]), (&json!(2000), &json!(0)), "{stored}");
+    settled(&mut conn, 3000).await;
+    assert_exact(&mut conn, &report).await;
+
+    // Asked for while nobody is there, and overtaken by a new incarnation.
+    assert_eq!(service.terminate().await, Some(0));
+    let (code, _, error) = offline(&[&replay[..], &["--no-wait"]].concat()).await;
+    assert!(code == Some(0) && error.contains("waits for a running service"), "{error}");
+    let waiting = async {
+        let (code, out, error) = offline(&replay).await;
+        assert!(code == Some(1) && error.contains("is in incarnation 3 now"), "{error}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let overtaking = async {
+        eventually("both are asked for", async || {
+            let open = "SELECT count(*) FROM analytics.replays WHERE state = 'open'";
+            (sqlx::query_scalar::<_, i64>(open).fetch_one(&mut conn).await.unwrap() == 2).then_some(())
+        })
+        .await;
+        assert_eq!(offline(&["partitions", "reset", "--partition", "0", "--to", "first", "--yes"]).await.0, Some(0));
+        world.serve().await
+    };
+    let (failed, started) = tokio::join!(waiting, overtaking);
+    service = started;
+    assert_eq!((&failed["state"], &failed["received"]), (&json!("failed"), &json!(0)), "{failed}");
+    until_at(&world, &service, 3, 3000).await;
+    settled(&mut conn, 6000).await;
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((ledger.stored, ledger.duplicates), (3000, 3000));
+}
+
+#[tokio::test]
+async fn what_the_stream_has_dropped_is_neither_replayed_nor_taken_for_read() {
+    let mut world = World::new(1).await;
+    // Two segments of the smallest size.
+    world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let n = sent(&world.publish(&["--events", "20000", "--orgs", "5", "--models", "2"]).await);
+    settled(&mut conn, n).await;
+    let replay = ["replay", "--json", "--partition", "0", "--from", "0", "--to", "100"];
+    let (code, out, error) = run(&world, &service, &replay).await;
+    assert!(code == Some(1) && error.contains("the stream begins at offset"), "{error}");
+    let failed: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&failed["state"], &failed["received"]), (&json!("failed"), &json!(0)));
+
+    let (code, _, error) =
+        run(&world, &service, &["partitions", "reset", "--partition", "0", "--to", "0", "--yes"]).await;
+    assert!(code == Some(1) && error.contains("--to 0 is not in the stream"), "{error}");
+    // Not the number of messages: the broker's own records in the stream have offsets too.
+    let end = partition(&world, &service).await["nextOffset"].as_i64().unwrap();
+    let first = reset(&world, &service, "first").await["to"].as_i64().unwrap();
+    assert!(0 < first && first < end);
+    until_at(&world, &service, 2, end).await;
+    assert_eq!(gaps(&mut conn, 2).await, [(0, first)]);
+    assert_eq!(ledger_holes(&mut conn).await, 0);
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((ledger.stored, ledger.duplicates), (n, ledger.received - n));
+}
