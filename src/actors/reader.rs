@@ -42,6 +42,8 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(1);
 /// As well, while nothing has come since the subscription began: the broker may still be looking for where to begin.
 const FIRST_QUIET: Duration = Duration::from_secs(3);
+/// While it stays quiet, the broker is asked again after so long.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 pub enum Order {
     Acknowledge { next_offset: i64 },
@@ -248,7 +250,7 @@ impl Reader {
                 () = timer, if due_at.is_some() && !due => {}
                 Some(answer) = OptionFuture::from(asking.as_mut()) => {
                     asking = None;
-                    ask_at = Instant::now() + QUIET;
+                    ask_at = ask_at.max(Instant::now() + ASK_AGAIN);
                     let asked_at = answer?;
                     // A batch that waits for a credit holds up what is behind it.
                     if asked_at > self.heard_at && !full {
