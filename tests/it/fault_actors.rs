@@ -1,6 +1,8 @@
 //! Actors that panic, hang, are restarted by an operator or run out of restarts while more than 5,000 events a second
 //! are published: the others go on, and every count is as if nothing had happened.
 
+use std::time::Instant;
+
 use rand::seq::SliceRandom;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -181,4 +183,21 @@ async fn a_partition_out_of_restarts_rests_while_the_other_goes_on_until_an_oper
         "restarted",
     ];
     assert_eq!(what, expected);
+}
+
+#[tokio::test]
+async fn a_process_that_is_out_of_restarts_of_what_it_cannot_do_without_ends_to_be_started_anew() {
+    let world = world(&[("ANALYTICS__SUPERVISION__MAX_RESTARTS", "1")]).await;
+    let mut service = world.serve().await;
+    let load = Load::start(&world, "44").await;
+    service.drill("freshness", "panic").await;
+    service.runs_again("freshness", 1).await;
+    service.drill("freshness", "panic-in-future").await;
+    let since = Instant::now();
+    assert_eq!(service.wait_exit().await, Some(1));
+    assert!(since.elapsed() < world.settings.drain.step_timeout(), "it drains what is left, {:?}", since.elapsed());
+    let _service = world.serve().await;
+    load.exact(&world).await;
+    let log = Happened::all(&mut world.connect().await).await;
+    assert!(log.iter().any(|one| one.actor == "freshness" && one.what == "escalated"), "{log:?}");
 }
