@@ -6,6 +6,8 @@ STACK := deploy/local/stack
 ARGS ?=
 # How much larger the faults of `make soak` are than those of `make test`.
 ANALYTICS_TEST_SCALE ?= 10
+# Which of them: a part of the tests' names.
+FAULTS ?= fault_
 
 .PHONY: help run test lint bench soak stack stack-down tools
 
@@ -27,7 +29,7 @@ bench: tools stack ## events a second from stream to rollup, beside a bare COPY;
 
 # One test at a time and optimised: what is measured is what runs.
 soak: tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
-	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it fault_ -- --test-threads 1 --nocapture $(ARGS)
+	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it $(FAULTS) -- --test-threads 1 --nocapture $(ARGS)
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
 	@$(STACK) up

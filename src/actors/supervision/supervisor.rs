@@ -191,6 +191,10 @@ impl Supervisor {
                 }
                 Verdict::Exhausted => {
                     self.parts.log.note(note(What::Escalated));
+                    self.parts.readiness.down(name, &why);
+                    // Nothing of it is left that the process's drain could wait for.
+                    group.enter(Phase::Parked);
+                    self.publish(name);
                     self.give_up(format!("{name} is out of restarts: {why}"));
                 }
             },
