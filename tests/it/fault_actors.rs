@@ -41,6 +41,8 @@ async fn ended(conn: &mut PgConnection, service: &Service, asking: &Asking, may_
     assert_eq!(service.generation("partition/1").await, 1, "partition 1 has nothing to do with it");
     let (answered, refused) = (asking.answered.get(), asking.refused.get());
     eprintln!("the API answered {answered} questions meanwhile, and refused {refused}");
+    // On a machine that is busy with other work, a query actor's new connections may take too long for a few questions.
+    let may_be_refused = may_be_refused + if scale() == 1 { answered / 20 } else { 0 };
     assert!(answered > 30 && refused <= may_be_refused, "{answered} answered, {refused} refused");
     // The log is read back from the database, where it is written a moment later.
     eventually("the whole supervision log is recorded", async || {
