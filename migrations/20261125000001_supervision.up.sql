@@ -5,10 +5,12 @@
 CREATE TABLE analytics.processes (
     process_id uuid PRIMARY KEY,
     lock_no    integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+    stream     text NOT NULL,
     name       text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL
 );
+COMMENT ON COLUMN analytics.processes.stream IS 'whose partitions it shares: those of other streams are none of its business';
 COMMENT ON COLUMN analytics.processes.name IS 'host/pid, for operators';
 
 -- The owner is a process now. Its lease is in processes: renewing one must not wait for a batch transaction, which has
@@ -18,7 +20,7 @@ COMMENT ON COLUMN analytics.partition_offsets.owner IS 'process that holds the p
 COMMENT ON COLUMN analytics.partition_offsets.epoch IS 'rises with each taking, start and reset; a batch of an older one cannot be committed';
 
 -- Offsets that were never read: the stream dropped them first, or an operator skipped them. Part of the chain.
-ALTER TYPE analytics.batch_kind ADD VALUE 'gap';
+ALTER TYPE analytics.batch_kind ADD VALUE IF NOT EXISTS 'gap';
 DROP INDEX analytics.ingestion_batches_chain;
 -- Named by what is left out: a value that this transaction added cannot be used in it.
 CREATE UNIQUE INDEX ingestion_batches_chain ON analytics.ingestion_batches (stream, incarnation, partition, first_offset)
@@ -37,6 +39,7 @@ CREATE TABLE analytics.supervision_events (
     next_attempt_at timestamptz,
     by_whom         text
 );
+CREATE INDEX supervision_events_actor ON analytics.supervision_events (actor, event_id);
 COMMENT ON COLUMN analytics.supervision_events.event_id IS 'version 7: in the order of time';
 COMMENT ON COLUMN analytics.supervision_events.occurred_at IS 'by the process''s clock: it is recorded later when the database was away';
 

@@ -16,7 +16,6 @@ use crate::{
         reader::{Order, Reader, ReaderParts},
         supervision::{
             exit::{Cause, Drain, End, ExitGuard},
-            log::SupervisionLog,
             progress::Progress,
             pulse::Pulse,
         },
@@ -24,7 +23,7 @@ use crate::{
     },
     config,
     store::partitions::Claim,
-    telemetry::{metrics::Metrics, readiness::Readiness},
+    telemetry::readiness::Readiness,
 };
 
 pub struct Consumer {
@@ -41,8 +40,6 @@ pub struct ConsumerParts {
     pub claim: Claim,
     pub progress: Progress,
     pub readiness: Readiness,
-    pub metrics: Metrics,
-    pub log: SupervisionLog,
     pub dedupe: Recipient<Split>,
     pub pulse: Pulse,
     pub exit: ExitGuard,
@@ -58,8 +55,6 @@ impl Consumer {
             partition: parts.claim.partition,
             progress: parts.progress,
             readiness: parts.readiness,
-            metrics: parts.metrics,
-            log: parts.log,
             working: Arc::new(parts.pulse.work()),
             dedupe: parts.dedupe,
             inbox,

@@ -20,7 +20,7 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{Drain, End, ExitGuard},
-            pulse::Pulse,
+            pulse::{Pulse, Working},
         },
     },
     broker::{
@@ -101,11 +101,10 @@ impl Corrections {
         self.pending = false;
         let working = self.pulse.work();
         let work = async move {
-            let result = outbox.publish().await;
+            let result = outbox.publish(&working).await;
             (outbox, result)
         };
         ctx.spawn(work.into_actor(self).map(move |(outbox, result), actor, ctx| {
-            drop(working);
             actor.outbox = Some(outbox);
             actor.published(&result, ctx);
         }));
@@ -255,14 +254,16 @@ struct Outbox {
 }
 
 impl Outbox {
-    async fn publish(&mut self) -> Result<Round, OutboxError> {
+    async fn publish(&mut self, working: &Working) -> Result<Round, OutboxError> {
         if !self.session.run(table::any_waiting).await? {
             return Ok(Round::Done);
         }
+        working.beat();
         // For as long as it is needed, which is seldom; and before rows are locked.
         let connection = broker::connect(&self.broker, "corrections").await?;
         topology::declare(&connection, &self.broker).await?;
         let publisher = Publisher::open(&connection, &self.broker).await?;
+        working.beat();
         let round = self.round(publisher).await?;
         broker::close(&connection, &self.broker).await;
         Ok(round)

@@ -13,8 +13,9 @@ use crate::{
         supervision::{
             exit::{Drain, End, ExitGuard},
             log::Note,
+            orders::{Restart, Retire, Supervise, Way},
             pulse::Pulse,
-            supervisor::{Exhausted, Restart, Retire, Supervise, Supervisor, Way},
+            supervisor::{Exhausted, Supervisor},
         },
     },
     config::{self, Settings},
@@ -33,8 +34,16 @@ pub struct Lease {
     parts: LeaseParts,
     /// Absent while it is at work.
     desk: Option<Desk>,
+    /// Partitions that are being finished, and those that are finished and to be given back.
+    retiring: BTreeSet<u16>,
+    ended: BTreeSet<u16>,
+    /// Looks that failed one after another.
+    failures: u32,
     draining: bool,
 }
+
+/// So many looks may fail before a process that is about to end does so without giving anything back.
+const PATIENCE: u32 = 3;
 
 pub struct LeaseParts {
     pub settings: Settings,
@@ -61,27 +70,41 @@ impl Lease {
             enrolled: false,
             began: Instant::now(),
         };
-        Self { parts, desk: Some(desk), draining: false }
+        Self {
+            parts,
+            desk: Some(desk),
+            retiring: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            failures: 0,
+            draining: false,
+        }
     }
 
     /// Renews the lease, and does about the partitions what is to be done.
     fn look(&mut self, ctx: &mut Context<Self>) {
         let Some(mut desk) = self.desk.take() else { return };
-        let (working, leaving) = (self.working(), self.draining);
+        let (working, ended, leaving) = (self.working(), self.ended.clone(), self.draining);
         let beat = self.parts.pulse.work();
         let looking = async move {
-            let plan = desk.look(&working, leaving).await;
+            let plan = desk.look(&working, &ended, leaving).await;
             (desk, plan)
         };
-        ctx.spawn(looking.into_actor(self).map(move |(desk, looked), actor, ctx| {
+        ctx.spawn(looking.into_actor(self).map(move |(mut desk, looked), actor, ctx| {
             drop(beat);
             match looked {
-                Ok(look) => actor.carry_out(desk, look, ctx),
+                Ok(look) => {
+                    actor.failures = 0;
+                    actor.desk = Some(desk);
+                    actor.carry_out(look, ctx);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the lease waits for the database");
+                    // What was seen before says nothing about now.
+                    desk.watch = Watch::default();
                     actor.desk = Some(desk);
+                    actor.failures += 1;
                     // Nobody can be told: the others see the lock go, or the lease expire.
-                    if actor.draining {
+                    if actor.draining && actor.failures >= PATIENCE {
                         ctx.stop();
                     }
                 }
@@ -89,59 +112,41 @@ impl Lease {
         }));
     }
 
-    fn carry_out(&mut self, mut desk: Desk, look: Look, ctx: &mut Context<Self>) {
-        let Look { plan, taken, holdings } = look;
+    fn carry_out(&mut self, look: Look, ctx: &mut Context<Self>) {
+        let Look { plan, taken, given, holdings } = look;
+        for partition in given {
+            self.ended.remove(&partition);
+            self.tell(partition, What::Released);
+        }
         for partition in taken.iter().map(|holding| holding.partition) {
             self.tell(partition, What::Taken);
         }
         for partition in plan.work.iter().copied().chain(taken.iter().map(|holding| holding.partition)) {
-            self.work(partition);
+            if !self.ended.contains(&partition) {
+                self.work(partition);
+            }
         }
         for partition in &plan.drop {
             self.parts.supervisor.do_send(Retire { name: group_name(*partition), way: Way::Drop });
         }
         self.restart_where_reset(&holdings, &plan);
-        if plan.give_back.is_empty() {
-            self.desk = Some(desk);
-            if self.draining && self.working().is_empty() {
-                self.leave(ctx);
-            }
+        for partition in plan.give_back {
+            self.retire(partition, ctx);
+        }
+        if self.draining && self.retiring.is_empty() && self.ended.is_empty() && self.working().is_empty() {
+            self.leave(ctx);
+        }
+    }
+
+    /// Finishes a partition's pipeline; when it has ended the partition is given back at the next look.
+    fn retire(&mut self, partition: u16, ctx: &mut Context<Self>) {
+        if self.ended.contains(&partition) || !self.retiring.insert(partition) {
             return;
         }
-        // The lease is renewed meanwhile by whoever comes next: giving back does not hold it up.
-        let (supervisor, pulse) = (self.parts.supervisor.clone(), self.parts.pulse.clone());
-        let retiring = plan.give_back.iter().map(|partition| {
-            let retire = Retire { name: group_name(*partition), way: Way::Drain };
-            supervisor.send(retire)
-        });
-        let retiring = futures_util::future::join_all(retiring);
-        let ended = async move {
-            let working = pulse.work();
-            let mut retiring = std::pin::pin!(retiring);
-            // As long as it takes: the drain of the whole has its own deadline.
-            loop {
-                match tokio::time::timeout(desk.settings.interval(), &mut retiring).await {
-                    Ok(_) => break,
-                    Err(_) => {
-                        working.beat();
-                        desk.renew().await;
-                    }
-                }
-            }
-            let mut given = Vec::new();
-            for partition in plan.give_back {
-                match desk.give_back(partition).await {
-                    Ok(()) => given.push(partition),
-                    Err(error) => tracing::warn!(%error, partition, "a partition cannot be given back yet"),
-                }
-            }
-            (desk, given)
-        };
-        ctx.spawn(ended.into_actor(self).map(|(desk, given), actor, ctx| {
-            for partition in given {
-                actor.tell(partition, What::Released);
-            }
-            actor.desk = Some(desk);
+        let retiring = self.parts.supervisor.send(Retire { name: group_name(partition), way: Way::Drain });
+        ctx.spawn(retiring.into_actor(self).map(move |_, actor, ctx| {
+            actor.retiring.remove(&partition);
+            actor.ended.insert(partition);
             actor.look(ctx);
         }));
     }
@@ -232,11 +237,18 @@ struct Desk {
 struct Look {
     plan: Plan,
     taken: Vec<Holding>,
+    /// Given back.
+    given: BTreeSet<u16>,
     holdings: Vec<Holding>,
 }
 
 impl Desk {
-    async fn look(&mut self, working: &BTreeSet<u16>, leaving: bool) -> Result<Look, StoreError> {
+    async fn look(
+        &mut self,
+        working: &BTreeSet<u16>,
+        ended: &BTreeSet<u16>,
+        leaving: bool,
+    ) -> Result<Look, StoreError> {
         let Self { session, identity, settings, topology, watch, enrolled, began } = self;
         session
             .run(async |conn| {
@@ -244,12 +256,15 @@ impl Desk {
                     lease::enrol(conn, topology).await?;
                     *enrolled = true;
                 }
+                for partition in ended {
+                    lease::give_back(conn, topology, *partition, identity.id).await?;
+                }
                 let view = lease::renew(conn, identity, settings.ttl(), topology).await?;
                 let living = watch.living(identity.id, &view.processes, began.elapsed(), settings.grace());
                 let plan = plan(identity.id, &living, &view.holdings, working, leaving);
                 for dead in &plan.dead {
-                    let ended = lease::evict(conn, *dead).await?;
-                    tracing::warn!(process = %dead, sessions = ended, "a process is dead, its partitions are taken over");
+                    let sessions = lease::evict(conn, *dead).await?;
+                    tracing::warn!(process = %dead, sessions, "a process is dead, its partitions are taken over");
                 }
                 let mut taken = Vec::new();
                 for holding in &plan.take {
@@ -257,23 +272,9 @@ impl Desk {
                         taken.push(*holding);
                     }
                 }
-                Ok(Look { plan, taken, holdings: view.holdings })
+                Ok(Look { plan, taken, given: ended.clone(), holdings: view.holdings })
             })
             .await
-    }
-
-    /// Keeps the lease; a failure shows at the next look.
-    async fn renew(&mut self) {
-        let Self { session, identity, settings, topology, .. } = self;
-        if let Err(error) = session.run(async |conn| lease::renew(conn, identity, settings.ttl(), topology).await).await
-        {
-            tracing::warn!(%error, "the lease waits for the database");
-        }
-    }
-
-    async fn give_back(&mut self, partition: u16) -> Result<(), StoreError> {
-        let Self { session, identity, topology, .. } = self;
-        session.run(async |conn| lease::give_back(conn, topology, partition, identity.id).await).await
     }
 
     async fn leave(&mut self) -> Result<(), StoreError> {

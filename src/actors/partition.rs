@@ -72,11 +72,13 @@ pub fn group_name(partition: u16) -> String {
 
 /// The factory of a partition's pipeline, for its supervisor.
 pub fn factory(parts: PartitionParts, partition: u16, threads: Threads) -> Start {
-    let shared = Shared { progress: parts.registry.progress(&group_name(partition)), refusals: Refusals::default() };
+    let refusals = Refusals::default();
     Box::new(move |launch| {
-        let (parts, threads, shared) = (parts.clone(), threads.clone(), shared.clone());
+        let (parts, threads, refusals) = (parts.clone(), threads.clone(), refusals.clone());
         async move {
             let claim = claim(&parts, partition).await?;
+            // The registry's own, whatever was there before the group was put into it.
+            let shared = Shared { progress: parts.registry.progress(&group_name(partition)), refusals };
             Ok(start(&parts, claim, &threads, &shared, &launch))
         }
         .boxed_local()
@@ -84,7 +86,6 @@ pub fn factory(parts: PartitionParts, partition: u16, threads: Threads) -> Start
 }
 
 /// What outlives restarts.
-#[derive(Clone)]
 struct Shared {
     progress: Progress,
     refusals: Refusals,
@@ -150,6 +151,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         clock: clock.clone(),
         progress: progress.clone(),
         metrics: metrics.clone(),
+        log: log.clone(),
         refusals: refusals.clone(),
         outlets: Outlets {
             consumer: consumer.clone().recipient(),
@@ -187,8 +189,6 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         claim,
         progress: progress.clone(),
         readiness: readiness.clone(),
-        metrics: metrics.clone(),
-        log: log.clone(),
         dedupe: dedupe.clone().recipient(),
         pulse: pulses[0].clone(),
         exit: launch.exit(&names[0]),

@@ -13,13 +13,7 @@ use uuid::Uuid;
 use super::{
     dedupe::Split,
     stream_check::{Checked, StreamError, check},
-    supervision::{
-        backoff::Backoff,
-        exit::Cause,
-        log::{Note, SupervisionLog},
-        progress::Progress,
-        pulse::Working,
-    },
+    supervision::{backoff::Backoff, exit::Cause, progress::Progress, pulse::Working},
 };
 use crate::{
     broker::{
@@ -30,12 +24,8 @@ use crate::{
     domain::{
         batch::MessageHash,
         intake::{Intake, Limits},
-        supervision::What,
     },
-    telemetry::{
-        metrics::Metrics,
-        readiness::{BROKER, Readiness},
-    },
+    telemetry::readiness::{BROKER, Readiness},
 };
 
 /// When nothing has come for so long, the broker is asked whether that is so.
@@ -56,8 +46,6 @@ pub struct ReaderParts {
     pub partition: u16,
     pub progress: Progress,
     pub readiness: Readiness,
-    pub metrics: Metrics,
-    pub log: SupervisionLog,
     /// The loop is one piece of work, from its start to its end.
     pub working: Arc<Working>,
     pub dedupe: Recipient<Split>,
@@ -75,6 +63,8 @@ enum Ended {
 /// The reading loop's state.
 pub struct Reader {
     parts: ReaderParts,
+    /// Who tells of the broker.
+    name: String,
     intake: Intake,
     credits: Arc<Semaphore>,
     /// When the first message of the batch at hand came.
@@ -97,6 +87,7 @@ impl Reader {
             heard_at: Instant::now(),
             quiet: FIRST_QUIET,
             committed_at: Instant::now(),
+            name: format!("partition/{}", parts.partition),
             parts,
         }
     }
@@ -122,7 +113,7 @@ impl Reader {
                     }
                 }
                 Err(StreamError::Broker(error)) if error.is_transient() => {
-                    self.parts.readiness.down(BROKER, error.to_string());
+                    self.parts.readiness.down_for(BROKER, &self.name, error.to_string());
                     let delay = Backoff::DEPENDENCY.delay(failures);
                     failures += 1;
                     let partition = self.parts.partition;
@@ -131,7 +122,11 @@ impl Reader {
                         return Ok(());
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What was read of the stream that is gone may be nowhere else.
+                    let committed = self.all_committed();
+                    return if self.unless_drained(committed).await.is_err() { Ok(()) } else { Err(error) };
+                }
             }
         }
     }
@@ -172,7 +167,7 @@ impl Reader {
         self.heard_at = Instant::now();
         self.quiet = if known.is_some() { QUIET } else { FIRST_QUIET };
         self.parts.progress.subscribed(true);
-        self.parts.readiness.up(BROKER);
+        self.parts.readiness.up_for(BROKER, &self.name);
         tracing::info!(partition = self.parts.partition, offset = self.intake.position(), "subscribed");
         Ok(self.read(subscription).await?)
     }
@@ -188,22 +183,26 @@ impl Reader {
         }
     }
 
-    fn tell_of_gap(&self, from: i64, to: i64) {
-        let partition = self.parts.partition;
-        self.parts.metrics.stream_gap(partition, to.abs_diff(from));
-        let cause = format!("the stream had dropped offsets from {from} to before {to} when they were to be read");
-        self.parts.log.note(Note::new(&format!("partition/{partition}"), What::Gap).cause(cause));
+    /// Nothing is known to compare with, and the first message lies further on: has the stream dropped what was before?
+    async fn look_for_gap(&mut self, subscription: &Subscription) -> Result<(), BrokerError> {
+        let first = subscription.first_at(StartAt::First).await?.ok_or(BrokerError::Silent)?;
+        self.intake.skip_to(first);
+        Ok(())
     }
 
     /// Waits for something that is not reading, unless the order to drain comes first.
     async fn unless_drained<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, Ended> {
-        let mut waiting = pin!(waiting);
+        let mut waiting = Box::pin(waiting);
         loop {
             tokio::select! {
                 order = self.parts.inbox.recv() => match order {
                     // Tags of a subscription that is gone: there is nothing to acknowledge.
                     Some(Order::Acknowledge { .. }) => {}
-                    Some(Order::Drain) | None => return Err(self.drain().await),
+                    Some(Order::Drain) | None => {
+                        // First: it may stand before the drain in the queue for credits.
+                        drop(waiting);
+                        return Err(self.drain().await);
+                    }
                 },
                 done = &mut waiting => return Ok(done),
             }
@@ -240,7 +239,11 @@ impl Reader {
                     }
                 }
                 incoming = subscription.next(), if !full => {
-                    self.take(incoming?);
+                    let incoming = incoming?;
+                    if self.intake.is_unknown_gap(&incoming.message) {
+                        self.look_for_gap(subscription).await?;
+                    }
+                    self.take(incoming);
                     while !self.intake.is_full() && let Some(incoming) = subscription.next_now() {
                         self.take(incoming?);
                     }
@@ -252,12 +255,16 @@ impl Reader {
                     asking = None;
                     ask_at = ask_at.max(Instant::now() + ASK_AGAIN);
                     let asked_at = answer?;
-                    // A batch that waits for a credit holds up what is behind it.
-                    if asked_at > self.heard_at && !full {
+                    if asked_at > self.heard_at {
                         self.parts.progress.proved_quiet(asked_at.into_std());
                     }
                 }
                 () = sleep_until(ask_at), if asking.is_none() => {
+                    // While something is open, the broker may have no credit left to send what it has.
+                    if self.intake.has_uncommitted() || !self.intake.is_empty() {
+                        ask_at = Instant::now() + ASK_AGAIN;
+                        continue;
+                    }
                     let (answer, asked_at) = (subscription.ask(), Instant::now());
                     asking = Some(async move { answer.await.map(|()| asked_at) }.boxed());
                 }
@@ -280,9 +287,6 @@ impl Reader {
         }
         let raw = self.intake.hand_on(Uuid::now_v7());
         self.oldest = None;
-        if let Some(to) = raw.gap_to {
-            self.tell_of_gap(raw.first_offset, to);
-        }
         // Dedupe is gone only when the whole partition is about to restart.
         self.parts.dedupe.do_send(Split { raw, credit });
     }
@@ -302,6 +306,13 @@ impl Reader {
     async fn drain(&mut self) -> Ended {
         self.all_committed().await;
         Ended::Drained
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Another process reads it now, or nobody: it says nothing of the broker any more.
+        self.parts.readiness.forget(BROKER, &self.name);
     }
 }
 
@@ -340,20 +351,36 @@ mod tests {
     fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedSender<Order>) {
         let settings = Settings::from_variables([].into()).unwrap();
         let (orders, inbox) = mpsc::unbounded_channel();
-        let metrics = Metrics::default();
         let parts = ReaderParts {
             broker: settings.broker,
             limits: config::Batch { credits, ..settings.batch },
             partition: 0,
             progress: Progress::default(),
             readiness: Readiness::default(),
-            log: SupervisionLog::new("host/1", metrics.clone()),
-            metrics,
             working: Arc::new(Pulse::default().work()),
             dedupe,
             inbox,
         };
         (Reader::new(parts, 0, None), orders)
+    }
+
+    #[actix::test]
+    async fn an_order_to_drain_is_obeyed_while_commits_are_waited_for() {
+        let held = Rc::new(RefCell::new(Vec::new()));
+        let (mut reader, orders) = reader(3, Held(Rc::clone(&held)).start().recipient());
+        let message = StreamMessage { offset: 0, published_at: None, body: vec![1] };
+        reader.take(Incoming { tag: 1, message });
+        let credit = Arc::clone(&reader.credits).try_acquire_owned().unwrap();
+        reader.hand_on(credit);
+        orders.send(Order::Drain).unwrap();
+        let committed = reader.all_committed();
+        let committing = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            held.borrow_mut().clear();
+        };
+        let drained = tokio::time::timeout(Duration::from_secs(5), reader.unless_drained(committed));
+        let (drained, ()) = tokio::join!(drained, committing);
+        assert_eq!(drained.unwrap(), Err(Ended::Drained));
     }
 
     proptest! {

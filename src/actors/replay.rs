@@ -107,6 +107,9 @@ enum ReplayError {
     Store(#[from] StoreError),
     #[error("the partition is in incarnation {0} now: offsets mean other messages")]
     Incarnation(i32),
+    /// Asked for in an incarnation that this pipeline does not know yet: the next one will.
+    #[error("the partition is about to start in incarnation {0}")]
+    Ahead(i32),
     #[error("the stream begins at offset {0} now: ask for a range from there on")]
     Dropped(i64),
     #[error("the stream ends at offset {0}, which is before the range does: it is not the one that was read")]
@@ -118,6 +121,7 @@ impl ReplayError {
         match self {
             Self::Broker(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
+            Self::Ahead(_) => true,
             Self::Incarnation(_) | Self::Dropped(_) | Self::Short(_) => false,
         }
     }
@@ -176,12 +180,16 @@ impl Worker {
             Ok(()) => None,
         };
         tracing::info!(partition = self.claim.partition, replay = %replay.replay_id, error, "replayed");
-        self.session.run(async |conn| replays::end(conn, replay.replay_id, error.as_deref()).await).await?;
+        let Self { session, claim, .. } = self;
+        session.run(async |conn| replays::end(conn, claim, replay.replay_id, error.as_deref()).await).await?;
         Ok(())
     }
 
     async fn replay(&mut self, replay: &replays::Replay, working: &Working) -> Result<(), ReplayError> {
-        if replay.incarnation != self.claim.incarnation {
+        if replay.incarnation > self.claim.incarnation {
+            return Err(ReplayError::Ahead(replay.incarnation));
+        }
+        if replay.incarnation < self.claim.incarnation {
             return Err(ReplayError::Incarnation(self.claim.incarnation));
         }
         let mut position = replay.next_offset;
@@ -226,15 +234,18 @@ impl Worker {
         let most = limits.max_events.min(usize::from(self.settings.broker.prefetch));
         let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, gap_to: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
-        let (mut deliveries, mut bytes) = (0, 0);
+        let (mut deliveries, mut bytes, mut ended_at) = (0, 0, None);
         while !gathered.last && deliveries < most && bytes < limits.max_bytes {
             working.beat();
             let Ok(incoming) = tokio::time::timeout(COMES_WITHIN, subscription.next()).await else {
                 // The stream may be slow, or end before the range, as the one that was read never does.
-                match subscription.last().await? {
-                    Some(last) if last + 1 < range.end => return Err(ReplayError::Short(last)),
-                    _ => continue,
+                let last = subscription.last().await?.filter(|last| last + 1 < range.end);
+                match last {
+                    // Twice the same: a look may be slow too.
+                    Some(at) if last == ended_at => return Err(ReplayError::Short(at)),
+                    _ => ended_at = last,
                 }
+                continue;
             };
             let Incoming { tag, message } = incoming?;
             deliveries += 1;

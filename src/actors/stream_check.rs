@@ -48,16 +48,19 @@ pub async fn check(
     known: MessageHash,
     working: &Working,
 ) -> Result<Checked, StreamError> {
+    let mut ended_at = None;
     loop {
         working.beat();
         let Ok(incoming) = timeout(COMES_WITHIN, subscription.next()).await else {
-            // The stream may be slow, or end before the message, as ours never does.
-            match subscription.last().await? {
-                Some(last) if last < offset => {
-                    return Err(remade(format!("it ends at offset {last}, and offset {offset} was read before")));
-                }
-                _ => continue,
+            // The stream may be slow, or end before the message, as ours never does. Looked at twice: a look may be slow
+            // too, and see less than there is.
+            let last = subscription.last().await?.filter(|last| *last < offset);
+            if last.is_some() && last == ended_at {
+                let found = last.unwrap_or_default();
+                return Err(remade(format!("it ends at offset {found}, and offset {offset} was read before")));
             }
+            ended_at = last;
+            continue;
         };
         let incoming = incoming?;
         let at = incoming.message.offset;
@@ -77,7 +80,9 @@ pub async fn check(
             Some(first) if first < offset => {
                 Err(remade(format!("it has offset {first}, but none at {offset}, which was read before")))
             }
-            _ => Ok(Checked::Gap { first: incoming }),
+            Some(_) => Ok(Checked::Gap { first: incoming }),
+            // No answer proves nothing.
+            None => Err(BrokerError::Silent.into()),
         };
     }
 }

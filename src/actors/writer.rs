@@ -19,12 +19,13 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{Cause, End, ExitGuard},
+            log::{Note, SupervisionLog},
             progress::Progress,
             pulse::{Pulse, Working},
         },
     },
     config,
-    domain::batch::Batch,
+    domain::{batch::Batch, supervision::What},
     store::{
         self, Session, StoreError,
         clock::DatabaseClock,
@@ -47,6 +48,7 @@ pub struct Writer {
     clock: DatabaseClock,
     progress: Progress,
     metrics: Metrics,
+    log: SupervisionLog,
     outlets: Outlets,
     pulse: Pulse,
     exit: ExitGuard,
@@ -66,6 +68,7 @@ pub struct WriterParts {
     pub clock: DatabaseClock,
     pub progress: Progress,
     pub metrics: Metrics,
+    pub log: SupervisionLog,
     pub refusals: Refusals,
     pub outlets: Outlets,
     pub pulse: Pulse,
@@ -88,10 +91,18 @@ impl Writer {
             clock: parts.clock,
             progress: parts.progress,
             metrics: parts.metrics,
+            log: parts.log,
             outlets: parts.outlets,
             pulse: parts.pulse,
             exit: parts.exit,
         }
+    }
+
+    fn tell_of_gap(&self, from: i64, to: i64) {
+        let partition = self.claim.partition;
+        self.metrics.stream_gap(partition, to.abs_diff(from));
+        let cause = format!("the stream had dropped offsets from {from} to before {to} when they were to be read");
+        self.log.note(Note::new(&format!("partition/{partition}"), What::Gap).cause(cause));
     }
 
     fn publish(&mut self, batch: &Batch, committed: &store::commit::Committed, took: Duration) {
@@ -100,6 +111,9 @@ impl Writer {
         let partition = self.claim.partition;
         for (outcome, count) in Outcome::of(&committed.counts) {
             self.metrics.events(partition, outcome, count);
+        }
+        if let Some(to) = batch.raw.gap_to.filter(|_| !committed.again) {
+            self.tell_of_gap(batch.raw.first_offset, to);
         }
         self.metrics.batch_committed(took, batch.raw.messages.len());
         self.metrics.partition_next_offset(partition, committed.next_offset);

@@ -34,6 +34,9 @@ pub enum BrokerError {
     Refused,
     #[error("broker: the subscription was cancelled")]
     Cancelled,
+    /// Something must be there, and did not come in time.
+    #[error("broker: the stream does not deliver")]
+    Silent,
     /// Will not go away by itself: credentials, rights, a name that leads nowhere.
     #[error("broker: {0}")]
     Permanent(String),

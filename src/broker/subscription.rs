@@ -18,10 +18,10 @@ use crate::{config::Broker, domain::batch::Message};
 
 /// Deliveries that one acknowledgement covers at most.
 const ACK_EVERY: u64 = 500;
-/// A chunk is delivered as a whole: what follows its first message comes at once.
+/// A chunk is delivered as a whole: what follows its first message comes soon.
 const CHUNK_COMES_WITHIN: Duration = Duration::from_millis(500);
-/// Deliveries that a look at one end of the stream asks for.
-const LOOK_PREFETCH: u16 = 5000;
+/// More messages than a chunk has.
+const CHUNK: u16 = 5000;
 
 /// Where to start reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,23 +129,21 @@ impl Subscription {
 
     /// The offset of the stream's last message.
     pub async fn last(&self) -> Result<Option<i64>, BrokerError> {
-        Ok(self.look(StartAt::Last, usize::from(LOOK_PREFETCH)).await?.last().copied())
+        Ok(self.look(StartAt::Last, CHUNK).await?.last().copied())
     }
 
     /// Offsets of at most `limit` messages from somewhere on, on a channel of its own.
-    async fn look(&self, from: StartAt, limit: usize) -> Result<Vec<i64>, BrokerError> {
+    async fn look(&self, from: StartAt, limit: u16) -> Result<Vec<i64>, BrokerError> {
         let timeout = self.broker.connect_timeout();
         let channel = within(timeout, self.connection.create_channel()).await?;
-        let mut consumer = consume(&self.broker, &channel, &self.stream, from, LOOK_PREFETCH).await?;
+        let mut consumer = consume(&self.broker, &channel, &self.stream, from, limit).await?;
         let mut offsets = Vec::new();
-        let mut deadline = Instant::now() + timeout;
-        while offsets.len() < limit
-            && let Ok(delivered) = tokio::time::timeout_at(deadline, consumer.next()).await
+        let (end, mut deadline) = (Instant::now() + timeout * 2, Instant::now() + timeout);
+        while offsets.len() < usize::from(limit)
+            && let Ok(delivered) = tokio::time::timeout_at(deadline.min(end), consumer.next()).await
         {
-            if offsets.is_empty() {
-                deadline = Instant::now() + CHUNK_COMES_WITHIN;
-            }
             offsets.push(read(delivered)?.message.offset);
+            deadline = Instant::now() + CHUNK_COMES_WITHIN;
         }
         // Nothing depends on how it closes.
         let _closed = within(timeout, channel.close(200, "done".into())).await;

@@ -80,6 +80,15 @@ impl Intake {
         true
     }
 
+    /// Whether the first message that comes lies further on than is to be expected, and there is nothing to compare with.
+    pub fn is_unknown_gap(&self, message: &Message) -> bool {
+        self.last_message.is_none() && self.is_empty() && self.gap_to.is_none() && message.offset > self.position
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     pub fn is_full(&self) -> bool {
         self.messages.len() >= self.limits.max_events || self.bytes >= self.limits.max_bytes
     }

@@ -52,23 +52,24 @@ pub fn share(partitions: usize, processes: usize, rank: usize) -> usize {
     partitions / processes + usize::from(rank < partitions % processes)
 }
 
-/// Tells the dead from the living. A lock that is missing means little for a moment: the process may be connecting
-/// again, as all do after the database was away. A row that has expired is enough at once.
+/// Tells the dead from the living. A lock that is missing or a row that has expired mean little for a moment: after the
+/// database was away all rows have expired, and all processes are connecting again.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// Since when each process has been seen without its lock.
-    unlocked: BTreeMap<Uuid, Duration>,
+    /// Since when each process has been seen so.
+    failing: BTreeMap<Uuid, Duration>,
 }
 
 impl Watch {
     /// The processes that live, in the order of enrolment. `now` is any clock that only goes on.
     pub fn living(&mut self, me: Uuid, processes: &[Process], now: Duration, grace: Duration) -> Vec<Uuid> {
-        self.unlocked.retain(|id, _| processes.iter().any(|process| process.id == *id && !process.locked));
+        let fails = |process: &&Process| process.expired || !process.locked;
+        self.failing.retain(|id, _| processes.iter().filter(fails).any(|process| process.id == *id));
         let mut living: Vec<&Process> = processes
             .iter()
             .filter(|process| {
-                let missing = !process.locked && now - *self.unlocked.entry(process.id).or_insert(now) >= grace;
-                process.id == me || !(process.expired || missing)
+                let dead = fails(process) && now - *self.failing.entry(process.id).or_insert(now) >= grace;
+                process.id == me || !dead
             })
             .collect();
         living.sort_unstable_by_key(|process| process.number);
@@ -106,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_lock_is_death_after_a_while_and_an_expired_row_at_once() {
+    fn a_missing_lock_or_an_expired_row_is_death_after_a_while() {
         let grace = Duration::from_secs(1);
         let process =
             |n: usize, locked, expired| Process { id: id(n), number: i32::try_from(n).unwrap(), locked, expired };
         let mut watch = Watch::default();
-        let seen = [process(0, true, false), process(1, false, false), process(2, true, true)];
-        assert_eq!(watch.living(id(0), &seen, Duration::ZERO, grace), [id(0), id(1)]);
-        assert_eq!(watch.living(id(0), &seen, Duration::from_millis(900), grace), [id(0), id(1)]);
+        let seen = [process(0, true, true), process(1, false, false), process(2, true, true)];
+        assert_eq!(watch.living(id(0), &seen, Duration::ZERO, grace), [id(0), id(1), id(2)]);
+        assert_eq!(watch.living(id(0), &seen, Duration::from_millis(900), grace), [id(0), id(1), id(2)]);
         assert_eq!(watch.living(id(0), &seen, Duration::from_secs(1), grace), [id(0)]);
         let back = [process(0, true, false), process(1, true, false)];
         assert_eq!(watch.living(id(0), &back, Duration::from_secs(2), grace), [id(0), id(1)]);

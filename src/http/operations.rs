@@ -10,8 +10,8 @@ use crate::{
         query::{GetPartitions, GetSupervision},
         supervision::{
             exit::End,
+            orders::{Drill, Restart, RestartError},
             registry::{ActorState, ActorView},
-            supervisor::{Drill, Restart, RestartError},
         },
     },
     domain::supervision::{LogQuery, PartitionStatus, SupervisionEvent},
@@ -81,6 +81,12 @@ enum Source {
 pub async fn supervision(request: HttpRequest, ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
     let mut params = Params::new(request.query_string(), &["actor", "limit", "before", "after"]);
     let actor = params.text("actor", 100);
+    if actor
+        .as_ref()
+        .is_some_and(|name| !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/-".contains(&b)))
+    {
+        params.problem("actor", "must be the name of an actor, such as writer/0");
+    }
     let (before, after) = (params.id("before"), params.id("after"));
     let limit = i64::from(params.number("limit", MAX_PAGE, PAGE));
     let query = params.finish(Some(LogQuery { actor, before, after, limit }))?;

@@ -51,6 +51,7 @@ pub async fn renew(
 ) -> Result<View, StoreError> {
     let number: i32 = sqlx::query_scalar(include_str!("sql/lease_renew.sql"))
         .bind(me.id)
+        .bind(&topology.base)
         .bind(&me.name)
         .bind(interval(ttl))
         .fetch_one(&mut *conn)
@@ -65,8 +66,11 @@ pub async fn renew(
     .bind(number)
     .execute(&mut *conn)
     .await?;
-    let processes: Vec<(Uuid, i32, bool, bool)> =
-        sqlx::query_as(include_str!("sql/lease_processes.sql")).bind(PROCESS_LOCK).fetch_all(&mut *conn).await?;
+    let processes: Vec<(Uuid, i32, bool, bool)> = sqlx::query_as(include_str!("sql/lease_processes.sql"))
+        .bind(PROCESS_LOCK)
+        .bind(&topology.base)
+        .fetch_all(&mut *conn)
+        .await?;
     let processes = processes.into_iter().map(|(id, number, locked, expired)| Process { id, number, locked, expired });
     Ok(View { processes: processes.collect(), holdings: holdings(conn, topology).await? })
 }

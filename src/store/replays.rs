@@ -65,15 +65,23 @@ pub async fn next(conn: &mut PgConnection, claim: &Claim) -> Result<Option<Repla
     Ok(replay.bind(&claim.stream).fetch_optional(conn).await?)
 }
 
-/// Ends a replay: done, or failed with an error.
-pub async fn end(conn: &mut PgConnection, replay_id: Uuid, error: Option<&str>) -> Result<(), StoreError> {
+/// Ends a replay: done, or failed with an error. Only in the partition's epoch: what is fenced has no say.
+pub async fn end(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    replay_id: Uuid,
+    error: Option<&str>,
+) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE analytics.replays SET state = CASE WHEN $2::text IS NULL THEN 'done' ELSE 'failed' END, error = $2,
                 completed_at = clock_timestamp()
-         WHERE replay_id = $1 AND state = 'open'",
+         WHERE replay_id = $1 AND state = 'open'
+           AND EXISTS (SELECT FROM analytics.partition_offsets WHERE stream = $3 AND epoch = $4)",
     )
     .bind(replay_id)
     .bind(error)
+    .bind(&claim.stream)
+    .bind(claim.epoch)
     .execute(conn)
     .await?;
     Ok(())

@@ -82,6 +82,8 @@ pub struct Readiness(Arc<RwLock<Inner>>);
 struct Inner {
     phase: Phase,
     components: BTreeMap<String, (State, Option<String>)>,
+    /// Of components that several tell of: those for whom it is down, and why.
+    down_for: BTreeMap<(String, String), String>,
 }
 
 impl Readiness {
@@ -117,6 +119,32 @@ impl Readiness {
     /// Down from now, unless it was down already. The cause is shown on the operations port: no secret, no event.
     pub fn down(&self, name: &str, cause: impl Into<String>) {
         self.set(name, State::Down { since: Utc::now(), cause: cause.into() });
+    }
+
+    /// One of several that use a component reports it down: it is while it is for anybody.
+    pub fn down_for(&self, name: &str, who: &str, cause: impl Into<String>) {
+        let cause = cause.into();
+        self.write().down_for.insert((name.to_owned(), who.to_owned()), cause.clone());
+        self.down(name, cause);
+    }
+
+    pub fn up_for(&self, name: &str, who: &str) {
+        self.write().down_for.remove(&(name.to_owned(), who.to_owned()));
+        match self.cause_of(name) {
+            Some(cause) => self.down(name, cause),
+            None => self.up(name),
+        }
+    }
+
+    /// That one does not use it any more: what it last said counts no longer.
+    pub fn forget(&self, name: &str, who: &str) {
+        if self.write().down_for.remove(&(name.to_owned(), who.to_owned())).is_some() && self.cause_of(name).is_none() {
+            self.remove(name);
+        }
+    }
+
+    fn cause_of(&self, name: &str) -> Option<String> {
+        self.read().down_for.iter().find(|((component, _), _)| component == name).map(|(_, cause)| cause.clone())
     }
 
     /// Adds a remark to a component that has reported before.
@@ -176,6 +204,23 @@ mod tests {
         assert_eq!(readiness.snapshot().status, Status::Ready);
         readiness.set_phase(Phase::Draining);
         assert!(!readiness.snapshot().status.takes_traffic());
+    }
+
+    #[test]
+    fn what_several_tell_of_is_down_while_it_is_for_anybody() {
+        let readiness = Readiness::default();
+        let state = || readiness.snapshot().components.first().map(|component| component.state.clone());
+        readiness.down_for("broker", "partition/0", "refused");
+        readiness.up_for("broker", "partition/1");
+        assert!(matches!(state(), Some(State::Down { cause, .. }) if cause == "refused"));
+        readiness.down_for("broker", "partition/1", "timed out");
+        readiness.up_for("broker", "partition/0");
+        assert!(matches!(state(), Some(State::Down { cause, .. }) if cause == "timed out"));
+        readiness.forget("broker", "partition/1");
+        assert_eq!(state(), None);
+        readiness.up_for("broker", "partition/0");
+        readiness.forget("broker", "partition/0");
+        assert_eq!(state(), Some(State::Up));
     }
 
     #[test]

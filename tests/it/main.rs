@@ -20,4 +20,6 @@ mod pipeline_rejects;
 mod proxy;
 mod replay_file;
 mod store_commit;
+mod store_lease;
 mod store_merge;
+mod store_schema;

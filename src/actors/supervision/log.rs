@@ -19,6 +19,9 @@ use crate::{
 /// Events that are kept in memory: to be shown while the database is away, and to be recorded when it is back.
 const KEPT: usize = 2000;
 
+/// Longest cause or name, in characters.
+const MAX_TEXT: usize = 1000;
+
 /// Clones write to the same log.
 #[derive(Clone)]
 pub struct SupervisionLog {
@@ -76,6 +79,7 @@ impl SupervisionLog {
 
     pub fn note(&self, note: Note<'_>) {
         let Note { actor, generation, what, cause, next_attempt, by_whom } = note;
+        let (cause, by_whom) = (cause.map(|text| storable(&text)), by_whom.map(|text| storable(&text)));
         let (cause_text, by) = (cause.as_deref(), by_whom.as_deref());
         if what.is_trouble() {
             tracing::error!(actor, generation, %what, cause = cause_text, ?next_attempt, by_whom = by, "supervision");
@@ -132,6 +136,11 @@ impl SupervisionLog {
     }
 }
 
+/// What comes from outside is cut, and rid of the one character that the database has no place for.
+fn storable(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +156,14 @@ mod tests {
         log.recorded(&first);
         assert_eq!(log.unrecorded(10).len(), 1);
         assert_eq!(log.recent().iter().map(|event| event.generation).collect::<Vec<_>>(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn what_comes_from_outside_can_be_stored() {
+        let log = SupervisionLog::new("host/1", Metrics::default());
+        log.note(Note::new("lease", What::RestartRequested).by_whom(format!("a\0b{}", "c".repeat(5000))));
+        let by_whom = log.recent()[0].by_whom.clone().unwrap();
+        assert!(by_whom.starts_with("abc") && by_whom.len() == MAX_TEXT);
     }
 
     #[test]

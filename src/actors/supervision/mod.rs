@@ -14,6 +14,7 @@ pub mod exit;
 mod group;
 pub mod line;
 pub mod log;
+pub mod orders;
 pub mod policy;
 pub mod progress;
 pub mod pulse;

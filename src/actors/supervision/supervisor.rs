@@ -12,7 +12,7 @@ use std::{
 
 use actix::prelude::*;
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     exit::{Cause, Drain, End, ExitGuard, Exited, panic_text},
@@ -32,6 +32,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A member that was told to end and has not after so long has its thread blocked: only the process's end helps.
 const END_GRACE: Duration = Duration::from_secs(10);
+/// A look that comes so late means that the process was frozen.
+const FROZEN: Duration = Duration::from_secs(5);
 /// A fenced group looks again whether its partition is its own after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -39,10 +41,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Fatal(pub String);
 
 pub struct Supervisor {
-    parts: SupervisorParts,
+    pub(super) parts: SupervisorParts,
     policy: Policy,
-    groups: BTreeMap<String, Group>,
+    pub(super) groups: BTreeMap<String, Group>,
     born: Instant,
+    /// When stalled members were looked for last.
+    looked: Instant,
 }
 
 #[derive(Clone)]
@@ -98,11 +102,17 @@ pub enum Exhausted {
 
 impl Supervisor {
     pub fn new(parts: SupervisorParts) -> Self {
-        Self { policy: Policy::of(&parts.settings), parts, groups: BTreeMap::new(), born: Instant::now() }
+        Self {
+            policy: Policy::of(&parts.settings),
+            parts,
+            groups: BTreeMap::new(),
+            born: Instant::now(),
+            looked: Instant::now(),
+        }
     }
 
     /// Makes the members of a group.
-    fn begin(&mut self, name: &str, ctx: &mut Context<Self>) {
+    pub(super) fn begin(&mut self, name: &str, ctx: &mut Context<Self>) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.generation += 1;
         group.early.clear();
@@ -223,7 +233,7 @@ impl Supervisor {
     }
 
     /// The group has ended for good.
-    fn finish(&mut self, name: &str) {
+    pub(super) fn finish(&mut self, name: &str) {
         let Some(group) = self.groups.remove(name) else { return };
         self.parts.log.note(Note::new(name, What::Stopped).generation(group.generation));
         self.parts.registry.remove(name);
@@ -235,7 +245,7 @@ impl Supervisor {
         }
     }
 
-    fn publish(&mut self, name: &str) {
+    pub(super) fn publish(&mut self, name: &str) {
         let now = self.born.elapsed();
         if let Some(group) = self.groups.get_mut(name) {
             self.parts.metrics.actor_up(name, matches!(group.phase, Phase::Running | Phase::Draining));
@@ -246,9 +256,16 @@ impl Supervisor {
 
     /// Ends what is stalled, and the process where even that does not help.
     fn look(&mut self) {
+        let late = self.looked.elapsed().saturating_sub(LOOK_EVERY);
+        self.looked = Instant::now();
+        if late > FROZEN {
+            // Everybody stood still: nobody is to blame for it.
+            self.groups.values_mut().for_each(|group| group.entered += late);
+            return;
+        }
         let mut stuck = None;
         for (name, group) in &mut self.groups {
-            if group.phase == Phase::Running
+            if matches!(group.phase, Phase::Running | Phase::Draining)
                 && let Some(member) = group.members.iter().find(|member| member.pulse.stuck() > member.deadline)
             {
                 let why = format!("no progress for {} ms", member.pulse.stuck().as_millis());
@@ -276,26 +293,6 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY, |actor, _| actor.look());
-    }
-}
-
-/// Look after this group from now on. One of that name that is there already stays as it is.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Supervise {
-    pub name: String,
-    pub exhausted: Exhausted,
-    pub start: Start,
-}
-
-impl Handler<Supervise> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Supervise { name, exhausted, start }: Supervise, ctx: &mut Self::Context) {
-        if !self.groups.contains_key(&name) {
-            self.groups.insert(name.clone(), Group::new(start, exhausted));
-            self.begin(&name, ctx);
-        }
     }
 }
 
@@ -329,119 +326,5 @@ impl Handler<Exited> for Supervisor {
         } else {
             self.publish(&exited.group);
         }
-    }
-}
-
-/// End this group for good. Answered when it has ended, at once where there is none.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Retire {
-    pub name: String,
-    pub way: Way,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// What is in flight is finished.
-    Drain,
-    /// Now.
-    Drop,
-}
-
-impl Handler<Retire> for Supervisor {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, Retire { name, way }: Retire, ctx: &mut Self::Context) -> Self::Result {
-        let Some(group) = self.groups.get_mut(&name) else { return Box::pin(async {}) };
-        let (sender, ended) = oneshot::channel();
-        group.waiting.push(sender);
-        group.leaving = true;
-        match group.phase {
-            Phase::Running if way == Way::Drain => group.drain(),
-            Phase::Running | Phase::Draining if way == Way::Drop => group.end_all(),
-            Phase::Running | Phase::Draining | Phase::Ending => {}
-            Phase::Starting | Phase::Restarting | Phase::Parked => {
-                if let Some(task) = group.task.take() {
-                    ctx.cancel_future(task);
-                }
-                self.finish(&name);
-            }
-        }
-        self.publish(&name);
-        Box::pin(async move {
-            // Closed: the supervisor is gone, and the group with it.
-            let _ = ended.await;
-        })
-    }
-}
-
-/// An operator's order: start the group of this actor anew, now, with all its restarts.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<(), RestartError>")]
-pub struct Restart {
-    pub actor: String,
-    pub by_whom: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestartError {
-    #[error("there is no actor of this name in this process")]
-    Unknown,
-    #[error("the actor is about to end")]
-    Leaving,
-}
-
-impl Handler<Restart> for Supervisor {
-    type Result = Result<(), RestartError>;
-
-    fn handle(&mut self, Restart { actor, by_whom }: Restart, ctx: &mut Self::Context) -> Self::Result {
-        let name = self.parts.registry.group_of(&actor).ok_or(RestartError::Unknown)?;
-        let group = self.groups.get_mut(&name).ok_or(RestartError::Unknown)?;
-        if group.leaving {
-            return Err(RestartError::Leaving);
-        }
-        let note = Note::new(&actor, What::RestartRequested).generation(group.generation);
-        self.parts.log.note(note.by_whom(by_whom));
-        group.restarts.forgive();
-        match group.phase {
-            Phase::Running => {
-                group.restart_asked = true;
-                group.end_all();
-                self.publish(&name);
-            }
-            // What they wait for is not made sooner by beginning anew.
-            Phase::Starting => {}
-            Phase::Ending | Phase::Draining => group.restart_asked = true,
-            Phase::Restarting | Phase::Parked => {
-                if let Some(task) = group.task.take() {
-                    ctx.cancel_future(task);
-                }
-                self.begin(&name, ctx);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An operator's drill: make this actor fail.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<(), RestartError>")]
-pub struct Drill {
-    pub actor: String,
-    pub end: End,
-    pub by_whom: String,
-}
-
-impl Handler<Drill> for Supervisor {
-    type Result = Result<(), RestartError>;
-
-    fn handle(&mut self, Drill { actor, end, by_whom }: Drill, _: &mut Self::Context) -> Self::Result {
-        let name = self.parts.registry.group_of(&actor).ok_or(RestartError::Unknown)?;
-        let group = self.groups.get(&name).ok_or(RestartError::Unknown)?;
-        let member = group.members.iter().find(|member| member.name == actor).ok_or(RestartError::Unknown)?;
-        let note = Note::new(&actor, What::Drilled).generation(group.generation);
-        self.parts.log.note(note.cause(format!("{end:?}")).by_whom(by_whom));
-        member.end.do_send(end);
-        Ok(())
     }
 }

@@ -15,12 +15,10 @@ use tokio::sync::mpsc;
 use super::{
     exit::{Cause, Drain, End, ExitGuard},
     log::SupervisionLog,
+    orders::{Drill, Restart, RestartError, Retire, Supervise, Way},
     pulse::Pulse,
     registry::Registry,
-    supervisor::{
-        Drill, Exhausted, Fatal, Member, Restart, RestartError, Retire, Start, Supervise, Supervisor, SupervisorParts,
-        Way,
-    },
+    supervisor::{Exhausted, Fatal, Member, Start, Supervisor, SupervisorParts},
 };
 use crate::{
     config::Settings,

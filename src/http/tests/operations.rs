@@ -13,9 +13,10 @@ use crate::{
         supervision::{
             exit::{End, ExitGuard},
             log::Note,
+            orders::Supervise,
             pulse::Pulse,
             single::single,
-            supervisor::{Exhausted, Supervise},
+            supervisor::Exhausted,
         },
     },
     auth::Role,

@@ -1,4 +1,4 @@
--- All processes, and whether each lives: its session holds its lock, its row has not expired.
+-- All processes of a stream, and whether each lives: its session holds its lock, its row has not expired.
 SELECT p.process_id, p.lock_no,
        EXISTS (
            SELECT FROM pg_locks l
@@ -9,4 +9,5 @@ SELECT p.process_id, p.lock_no,
        ) AS locked,
        p.expires_at < clock_timestamp() AS expired
 FROM analytics.processes p
+WHERE p.stream = $2
 ORDER BY p.lock_no

@@ -1,5 +1,11 @@
--- Renews a process's row, or makes it. Its number, given once, orders processes and names its lock.
-INSERT INTO analytics.processes (process_id, name, expires_at)
-VALUES ($1, $2, clock_timestamp() + $3)
-ON CONFLICT (process_id) DO UPDATE SET expires_at = excluded.expires_at
-RETURNING lock_no
+-- Renews a process's row, or makes it. Its number, given once, orders processes and names its lock; numbers are not
+-- spent by renewals, as an upsert would.
+WITH renewed AS (
+    UPDATE analytics.processes SET expires_at = clock_timestamp() + $4 WHERE process_id = $1 RETURNING lock_no
+),
+begun AS (
+    INSERT INTO analytics.processes (process_id, stream, name, expires_at)
+    SELECT $1, $2, $3, clock_timestamp() + $4 WHERE NOT EXISTS (SELECT FROM renewed)
+    RETURNING lock_no
+)
+SELECT lock_no FROM renewed UNION ALL SELECT lock_no FROM begun
