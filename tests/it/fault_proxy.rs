@@ -121,6 +121,34 @@ async fn a_broker_that_stalls_for_longer_than_the_heartbeat_is_away_until_it_ans
 }
 
 #[tokio::test]
+async fn a_broker_that_stalls_proves_nothing_and_the_watermark_stands_still() {
+    let mut world = World::new(1).await;
+    let proxy = world.proxy_broker();
+    let _service = world.serve().await;
+    let mut conn = world.connect().await;
+    let watermark = "SELECT extract(epoch FROM watermark)::double precision FROM analytics.partition_watermarks";
+    eventually("the empty stream is caught up", async || {
+        sqlx::query_scalar::<_, f64>(watermark).fetch_optional(&mut conn).await.unwrap()
+    })
+    .await;
+    proxy.stall();
+    let stalled_at: f64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::double precision")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    // As long as silence alone was once taken for an empty stream, several times over.
+    sleep(Duration::from_secs(6)).await;
+    let now: f64 = sqlx::query_scalar(watermark).fetch_one(&mut conn).await.unwrap();
+    assert!(now <= stalled_at, "the watermark is {} s behind the stall", now - stalled_at);
+    proxy.heal();
+    eventually("the watermark moves on", async || {
+        let now: f64 = sqlx::query_scalar(watermark).fetch_one(&mut conn).await.unwrap();
+        (now > stalled_at).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn database_connections_that_are_cut_again_and_again_lose_and_double_nothing() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
