@@ -66,6 +66,8 @@ pub struct Reader {
     /// Who tells of the broker.
     name: String,
     intake: Intake,
+    /// The stream has dropped what was between the batch at hand and this.
+    behind_gap: Option<Incoming>,
     credits: Arc<Semaphore>,
     /// When the first message of the batch at hand came.
     oldest: Option<Instant>,
@@ -82,6 +84,7 @@ impl Reader {
         let limits = Limits { max_events: parts.limits.max_events, max_bytes: parts.limits.max_bytes };
         Self {
             intake: Intake::new(limits, position, last_message),
+            behind_gap: None,
             credits: Arc::new(Semaphore::new(parts.limits.credits)),
             oldest: None,
             heard_at: Instant::now(),
@@ -133,7 +136,7 @@ impl Reader {
 
     async fn subscribe_and_read(&mut self, failures: &mut u32) -> Result<Ended, StreamError> {
         self.intake.subscribe();
-        self.oldest = None;
+        (self.oldest, self.behind_gap) = (None, None);
         let (broker, partition) = (self.parts.broker.clone(), self.parts.partition);
         // The last message that is known comes again, to be compared: the stream can be another one by now.
         let known = self.intake.known();
@@ -183,13 +186,6 @@ impl Reader {
         }
     }
 
-    /// Nothing is known to compare with, and the first message lies further on: has the stream dropped what was before?
-    async fn look_for_gap(&mut self, subscription: &Subscription) -> Result<(), BrokerError> {
-        let first = subscription.first_at(StartAt::First).await?.ok_or(BrokerError::Silent)?;
-        self.intake.skip_to(first);
-        Ok(())
-    }
-
     /// Waits for something that is not reading, unless the order to drain comes first.
     async fn unless_drained<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, Ended> {
         let mut waiting = Box::pin(waiting);
@@ -215,7 +211,13 @@ impl Reader {
         let mut ask_at = self.heard_at + self.quiet;
         loop {
             self.parts.working.beat();
-            let full = self.intake.is_full();
+            if self.intake.is_empty()
+                && let Some(incoming) = self.behind_gap.take()
+            {
+                self.intake.skip_to(incoming.message.offset);
+                self.take(incoming);
+            }
+            let full = self.is_full();
             let due_at = self.oldest.map(|oldest| oldest + Duration::from_millis(self.parts.limits.linger_ms));
             let due = full || due_at.is_some_and(|at| at <= Instant::now());
             let credits = Arc::clone(&self.credits);
@@ -239,13 +241,9 @@ impl Reader {
                     }
                 }
                 incoming = subscription.next(), if !full => {
-                    let incoming = incoming?;
-                    if self.intake.is_unknown_gap(&incoming.message) {
-                        self.look_for_gap(subscription).await?;
-                    }
-                    self.take(incoming);
-                    while !self.intake.is_full() && let Some(incoming) = subscription.next_now() {
-                        self.take(incoming?);
+                    self.accept(subscription, incoming?).await?;
+                    while !self.is_full() && let Some(incoming) = subscription.next_now() {
+                        self.accept(subscription, incoming?).await?;
                     }
                     (self.heard_at, self.quiet) = (Instant::now(), QUIET);
                     ask_at = self.heard_at + QUIET;
@@ -271,6 +269,24 @@ impl Reader {
                 () = sleep_until(stalled_at), if self.intake.has_uncommitted() => return Ok(Ended::Stalled),
             }
         }
+    }
+
+    /// Takes a delivery in. The broker uses an offset itself now and then; but what is missing before a message may also
+    /// have been dropped by the stream, which does not wait for who reads it. Then the batch at hand ends there.
+    async fn accept(&mut self, subscription: &Subscription, incoming: Incoming) -> Result<(), BrokerError> {
+        if incoming.message.offset > self.intake.expected() {
+            let first = subscription.first_at(StartAt::First).await?.ok_or(BrokerError::Silent)?;
+            if first > self.intake.expected() {
+                self.behind_gap = Some(incoming);
+                return Ok(());
+            }
+        }
+        self.take(incoming);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.intake.is_full() || self.behind_gap.is_some()
     }
 
     fn take(&mut self, Incoming { tag, message }: Incoming) {

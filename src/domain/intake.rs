@@ -72,7 +72,7 @@ impl Intake {
     /// offset that was asked for.
     pub fn take(&mut self, tag: u64, message: Message) -> bool {
         self.last_tag = tag;
-        if message.offset < self.messages.last().map_or(self.position, |last| last.offset + 1) {
+        if message.offset < self.expected() {
             return false;
         }
         self.bytes += message.body.len();
@@ -80,9 +80,9 @@ impl Intake {
         true
     }
 
-    /// Whether the first message that comes lies further on than is to be expected, and there is nothing to compare with.
-    pub fn is_unknown_gap(&self, message: &Message) -> bool {
-        self.last_message.is_none() && self.is_empty() && self.gap_to.is_none() && message.offset > self.position
+    /// Where the next message is if nothing is missing.
+    pub fn expected(&self) -> i64 {
+        self.messages.last().map_or(self.position, |last| last.offset + 1)
     }
 
     pub fn is_empty(&self) -> bool {
