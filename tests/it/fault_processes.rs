@@ -152,7 +152,9 @@ async fn processes_that_come_and_go_share_the_partitions_and_count_everything_on
         let killed = Instant::now();
         second.kill();
         let taken = taken_over(&mut conn, dead, killed).await;
-        assert!(taken < Duration::from_secs(2) * scale(), "{taken:?}");
+        // A larger run is made to show it; other tests beside a small one must not fail it.
+        let within = if scale() > 1 { 2 } else { 5 };
+        assert!(taken < Duration::from_secs(within), "{taken:?}");
         shared_as(&mut conn, &[2, 2]).await;
         // Stopped in order: it gives back what it has.
         let leaving = process_of(&mut conn, &first).await;
@@ -189,7 +191,7 @@ async fn a_frozen_process_is_replaced_and_cannot_commit_when_it_is_thawed() {
         let since = Instant::now();
         frozen.signal("STOP");
         let taken = taken_over(&mut conn, id, since).await;
-        assert!(taken < Duration::from_secs(15) * scale(), "{taken:?}");
+        assert!(taken < Duration::from_secs(15), "{taken:?}");
         shared_as(&mut conn, &[4]).await;
         let resent = resend_with_another_time(&world, &mut conn).await;
         frozen.signal("CONT");
