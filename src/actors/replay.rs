@@ -17,7 +17,7 @@ use crate::{
             exit::{End, ExitGuard},
             pulse::{Pulse, Working},
         },
-        writer::Stored,
+        writer::{Stored, persist},
     },
     broker::{
         BrokerError,
@@ -31,11 +31,11 @@ use crate::{
     store::{
         Session, StoreError,
         clock::DatabaseClock,
-        commit::{CommitRules, Kind, commit},
+        commit::{CommitRules, Kind},
         partitions::Claim,
         replays,
     },
-    telemetry::metrics::{Metrics, Outcome},
+    telemetry::metrics::Metrics,
 };
 
 /// How often a new range is looked for.
@@ -269,34 +269,16 @@ impl Worker {
         let mut batch: Batch = split(raw, &rules, &mut window, 0);
         // Old messages say nothing about how far the partition is.
         batch.published_to = None;
-        let mut retries = 0;
-        loop {
-            working.beat();
-            let rules = CommitRules {
-                kind: Kind::Replay(replay_id),
-                window: self.settings.dedupe.window(),
-                max_refused: MAX_REFUSED,
-                retries: i32::try_from(retries).unwrap_or(i32::MAX),
-                started_at,
-            };
-            let Self { session, claim, .. } = self;
-            match session.run(async |conn| commit(conn, claim, &batch, &rules).await).await {
-                Ok(committed) => {
-                    let partition = self.claim.partition;
-                    for (outcome, count) in Outcome::of(&committed.counts) {
-                        self.metrics.events(partition, outcome, count);
-                    }
-                    self.rollup.do_send(Stored);
-                    return Ok(());
-                }
-                Err(error) if error.is_transient() => {
-                    let delay = Backoff::DEPENDENCY.delay(retries);
-                    tracing::warn!(partition = self.claim.partition, %error, ?delay, "a replay waits for the database");
-                    tokio::time::sleep(delay).await;
-                    retries += 1;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let rules = CommitRules {
+            kind: Kind::Replay(replay_id),
+            window: self.settings.dedupe.window(),
+            max_refused: MAX_REFUSED,
+            retries: 0,
+            started_at,
+        };
+        let committed = persist(&mut self.session, &self.claim, &batch, rules, working).await?;
+        self.metrics.events(self.claim.partition, &committed.counts);
+        self.rollup.do_send(Stored);
+        Ok(())
     }
 }

@@ -32,7 +32,7 @@ use crate::{
         commit::{CommitRules, Kind, commit},
         partitions::Claim,
     },
-    telemetry::metrics::{Metrics, Outcome},
+    telemetry::metrics::Metrics,
 };
 
 /// Events over which refusals are judged, and how many of them the database may refuse.
@@ -109,9 +109,7 @@ impl Writer {
         self.clock.set(committed.completed_at);
         self.progress.committed(committed.next_offset);
         let partition = self.claim.partition;
-        for (outcome, count) in Outcome::of(&committed.counts) {
-            self.metrics.events(partition, outcome, count);
-        }
+        self.metrics.events(partition, &committed.counts);
         if let Some(to) = batch.raw.gap_to.filter(|_| !committed.again) {
             self.tell_of_gap(batch.raw.first_offset, to);
         }
@@ -247,32 +245,40 @@ impl Refusals {
 }
 
 impl Sink {
-    /// Tries until the batch is stored, or until trying is of no use.
     async fn persist(&mut self, batch: &Batch, working: &Working) -> Result<store::commit::Committed, StoreError> {
-        let started_at = self.clock.now();
-        let mut retries = 0;
-        loop {
-            working.beat();
-            let rules = CommitRules {
-                kind: Kind::Live,
-                window: self.dedupe.window(),
-                max_refused: self.refusals.left(),
-                retries: i32::try_from(retries).unwrap_or(i32::MAX),
-                started_at,
-            };
-            match self.session.run(async |conn| commit(conn, &self.claim, batch, &rules).await).await {
-                Ok(committed) => {
-                    self.refusals.note(batch.raw.messages.len(), committed.refused);
-                    return Ok(committed);
-                }
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(error) => {
-                    let delay = Backoff::DEPENDENCY.delay(retries);
-                    tracing::warn!(partition = self.claim.partition, %error, ?delay, "a batch waits for the database");
-                    tokio::time::sleep(delay).await;
-                    retries += 1;
-                }
+        let rules = CommitRules {
+            kind: Kind::Live,
+            window: self.dedupe.window(),
+            max_refused: self.refusals.left(),
+            retries: 0,
+            started_at: self.clock.now(),
+        };
+        let committed = persist(&mut self.session, &self.claim, batch, rules, working).await?;
+        self.refusals.note(batch.raw.messages.len(), committed.refused);
+        Ok(committed)
+    }
+}
+
+/// Tries until the batch is stored, or until trying is of no use.
+pub(super) async fn persist(
+    session: &mut Session,
+    claim: &Claim,
+    batch: &Batch,
+    mut rules: CommitRules,
+    working: &Working,
+) -> Result<store::commit::Committed, StoreError> {
+    let mut attempt = 0;
+    loop {
+        working.beat();
+        match session.run(async |conn| commit(conn, claim, batch, &rules).await).await {
+            Err(error) if error.is_transient() => {
+                let delay = Backoff::DEPENDENCY.delay(attempt);
+                tracing::warn!(partition = claim.partition, %error, ?delay, "a batch waits for the database");
+                tokio::time::sleep(delay).await;
+                attempt += 1;
+                rules.retries = rules.retries.saturating_add(1);
             }
+            settled => return settled,
         }
     }
 }

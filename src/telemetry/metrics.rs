@@ -24,26 +24,13 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+enum Outcome {
     Received,
     Stored,
     Duplicate,
     Rejected,
     /// Of the stored, those that came late.
     Late,
-}
-
-impl Outcome {
-    /// What became of a batch's events.
-    pub fn of(counts: &Counts) -> [(Self, u64); 5] {
-        [
-            (Self::Received, counts.received),
-            (Self::Stored, counts.stored),
-            (Self::Duplicate, counts.duplicates),
-            (Self::Rejected, counts.rejected),
-            (Self::Late, counts.late),
-        ]
-    }
 }
 
 impl EncodeLabelValue for Outcome {
@@ -180,8 +167,17 @@ impl Metrics {
         r
     }
 
-    pub fn events(&self, partition: u16, outcome: Outcome, count: u64) {
-        self.events.get_or_create(&OfOutcome { partition, outcome }).inc_by(count);
+    /// What became of a batch's messages.
+    pub fn events(&self, partition: u16, counts: &Counts) {
+        for (outcome, count) in [
+            (Outcome::Received, counts.received),
+            (Outcome::Stored, counts.stored),
+            (Outcome::Duplicate, counts.duplicates),
+            (Outcome::Rejected, counts.rejected),
+            (Outcome::Late, counts.late),
+        ] {
+            self.events.get_or_create(&OfOutcome { partition, outcome }).inc_by(count);
+        }
     }
 
     pub fn batch_committed(&self, took: Duration, events: usize) {
@@ -262,8 +258,8 @@ mod tests {
     #[test]
     fn series_have_the_names_of_the_contract() {
         let metrics = Metrics::default();
-        metrics.clone().events(3, Outcome::Stored, 5);
-        metrics.events(3, Outcome::Duplicate, 1);
+        metrics.clone().events(3, &Counts { received: 6, stored: 5, ..Counts::default() });
+        metrics.events(3, &Counts { duplicates: 1, ..Counts::default() });
         metrics.batch_committed(Duration::from_millis(20), 5);
         metrics.end_to_end(Duration::from_millis(900));
         metrics.partition_lag(3, Duration::from_millis(250));

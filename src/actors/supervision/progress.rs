@@ -57,10 +57,6 @@ impl Progress {
         self.0.subscribed.store(lives, Relaxed);
     }
 
-    pub fn is_subscribed(&self) -> bool {
-        self.0.subscribed.load(Relaxed)
-    }
-
     /// Messages came; the next offset after them.
     pub fn received(&self, next_offset: i64) {
         self.0.received_offset.store(next_offset, Relaxed);
