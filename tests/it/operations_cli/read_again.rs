@@ -236,13 +236,13 @@ async fn a_replay_stores_what_was_skipped_and_fails_in_another_incarnation() {
 #[tokio::test]
 async fn what_the_stream_has_dropped_is_neither_replayed_nor_taken_for_read() {
     let mut world = World::new(1).await;
-    // Two segments of the smallest size.
-    world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
+    // Four segments of the smallest size, of which the broker keeps three at least.
+    world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "4000000");
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let mut n = 0;
     for _ in 0..10 {
-        // No more at a time than the stream keeps, so that nothing is dropped before it is read.
+        // About 1.1 MB, less than the stream keeps, so that nothing is dropped before it is read.
         n += sent(&world.publish(&["--events", "2000", "--orgs", "5", "--models", "2"]).await);
         settled(&mut conn, n).await;
     }
