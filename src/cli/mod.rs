@@ -7,6 +7,7 @@ mod client;
 mod dead_letters;
 mod healthcheck;
 mod migrate;
+mod openapi;
 mod operator;
 mod partitions;
 mod print;
@@ -46,6 +47,7 @@ enum Command {
     Partitions(partitions::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
+    Openapi(openapi::Args),
 }
 
 /// Runs the command that the process was called with.
@@ -73,6 +75,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Partitions(args) => block_on(partitions::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
+        Command::Openapi(args) => openapi::run(&args),
     }
 }
 

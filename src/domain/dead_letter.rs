@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How far a rejected message has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = DeadLetterState)]
 pub enum State {
     /// Rejected, and nothing done about it.
     Open,
@@ -61,7 +63,7 @@ pub struct DeadLetterQuery {
     pub limit: u16,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// Version 7: in the order of time, and telling of no other letter.
@@ -77,6 +79,7 @@ pub struct DeadLetter {
     /// Of the whole message, as the hash.
     pub payload_bytes: u64,
     #[serde(serialize_with = "as_hex")]
+    #[schema(value_type = String)]
     pub payload_sha256: Vec<u8>,
     pub state: State,
     pub corrected_by: Option<String>,
@@ -85,7 +88,7 @@ pub struct DeadLetter {
 }
 
 /// Where a message came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Origin {
     pub stream: String,
     pub partition: u16,
@@ -107,17 +110,19 @@ impl DeadLetterPage {
 }
 
 /// A dead letter with its message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenedLetter {
     #[serde(flatten)]
     pub letter: DeadLetter,
     #[serde(flatten)]
+    #[schema(value_type = PayloadForm)]
     pub payload: Payload,
     /// Only the message's first bytes are kept.
     pub payload_truncated: bool,
     /// The event that takes the message's place. As it is stored, so that no amount goes through a float.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub correction: Option<Box<RawValue>>,
 }
 
@@ -128,6 +133,15 @@ pub enum Payload {
     Text(String),
     #[serde(rename = "payloadBase64", serialize_with = "as_base64")]
     Bytes(Vec<u8>),
+}
+
+/// The message as text where it is one, else in Base64
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the API's description")]
+enum PayloadForm {
+    Payload(String),
+    PayloadBase64(String),
 }
 
 impl From<Vec<u8>> for Payload {

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FreshnessStatus {
     Fresh,
@@ -29,7 +30,7 @@ pub struct Thresholds {
 }
 
 /// Its JSON form is that of the contract, in answers and in Redis alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Freshness {
     /// None before the first event.
@@ -39,6 +40,7 @@ pub struct Freshness {
     /// How far the partition's watermark is behind the database's clock, milliseconds. Grows when the pipeline
     /// stands still, not when an org is quiet. None before the partition was first read.
     #[serde(rename = "lagSeconds", serialize_with = "as_seconds")]
+    #[schema(value_type = Option<f64>)]
     pub lag_ms: Option<i64>,
     pub status: FreshnessStatus,
 }

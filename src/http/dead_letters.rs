@@ -3,7 +3,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
@@ -21,15 +23,45 @@ use crate::{
     },
     domain::{
         correction::Outcome,
-        dead_letter::{DeadLetter, DeadLetterQuery, State, Whose},
-        event::Reason,
+        dead_letter::{DeadLetter, DeadLetterQuery, OpenedLetter, State, Whose},
+        event::{Event, Reason},
     },
 };
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 200;
 
-#[derive(Serialize)]
+/// What `parse` reads.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+struct PageParams {
+    /// Rejected at this moment or later
+    start: Option<DateTime<Utc>>,
+    /// Rejected before this moment
+    end: Option<DateTime<Utc>>,
+    /// Only those in this state: all (default), open, corrected or replayed
+    #[param(inline)]
+    state: Option<StateFilter>,
+    /// Letters of a page, 50 without it
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u16>,
+    /// nextCursor of the page before
+    cursor: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the API's description")]
+enum StateFilter {
+    All,
+    Open,
+    Corrected,
+    Replayed,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetterPage)]
 #[serde(rename_all = "camelCase")]
 struct Page {
     dead_letters: Vec<DeadLetter>,
@@ -38,7 +70,7 @@ struct Page {
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Replayed {
     id: Uuid,
@@ -46,6 +78,28 @@ struct Replayed {
     event_id: Uuid,
 }
 
+/// The organisation's rejected messages, newest first
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/dead-letters",
+    operation_id = "listDeadLetters",
+    tag = "dead letters",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        PageParams,
+    ),
+    responses((
+        status = 200,
+        description = "A page",
+        body = Page,
+        example = json!({"deadLetters": [{
+                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
+                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
+                "correctedBy": null, "correctedAt": null, "replayedAt": null
+            }]})
+    ))
+)]
 pub async fn list(
     org: Authorized<ReadDeadLetters>,
     request: HttpRequest,
@@ -54,6 +108,27 @@ pub async fn list(
     page(&api, Whose::Org(org.org_id), &request).await
 }
 
+/// Rejected messages that do not tell their organisation
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/dead-letters",
+    operation_id = "listUnreadableDeadLetters",
+    tag = "dead letters",
+    params(
+        PageParams,
+    ),
+    responses((
+        status = 200,
+        description = "A page",
+        body = Page,
+        example = json!({"deadLetters": [{
+                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
+                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
+                "correctedBy": null, "correctedAt": null, "replayedAt": null
+            }]})
+    ))
+)]
 pub async fn list_unreadable(
     reader: AuthorizedAnywhere<ReadUnreadable>,
     request: HttpRequest,
@@ -63,6 +138,29 @@ pub async fn list_unreadable(
     page(&api, Whose::Unreadable, &request).await
 }
 
+/// One rejected message, with what was sent
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/dead-letters/{id}",
+    operation_id = "getDeadLetter",
+    tag = "dead letters",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("id" = Uuid, Path, description = "The letter's id, from a list"),
+    ),
+    responses((
+        status = 200,
+        description = "The letter and its payload",
+        body = OpenedLetter,
+        example = json!({
+                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
+                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
+                "correctedBy": null, "correctedAt": null, "replayedAt": null, "payload": "{}",
+                "payloadTruncated": false
+            })
+    ))
+)]
 pub async fn get(
     org: Authorized<ReadDeadLetters>,
     request: HttpRequest,
@@ -71,6 +169,28 @@ pub async fn get(
     opened(&api, Whose::Org(org.org_id), &request).await
 }
 
+/// One rejected message that does not tell its organisation
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/dead-letters/{id}",
+    operation_id = "getUnreadableDeadLetter",
+    tag = "dead letters",
+    params(
+        ("id" = Uuid, Path, description = "The letter's id, from a list"),
+    ),
+    responses((
+        status = 200,
+        description = "The letter and its payload",
+        body = OpenedLetter,
+        example = json!({
+                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
+                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
+                "correctedBy": null, "correctedAt": null, "replayedAt": null, "payload": "{}",
+                "payloadTruncated": false
+            })
+    ))
+)]
 pub async fn get_unreadable(
     reader: AuthorizedAnywhere<ReadUnreadable>,
     request: HttpRequest,
@@ -80,13 +200,37 @@ pub async fn get_unreadable(
     opened(&api, Whose::Unreadable, &request).await
 }
 
-/// The body is read after the caller was let in: extractors are asked in this order.
+/// Gives the event that takes a rejected message's place
+#[utoipa::path(
+    post,
+    path = "/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay",
+    operation_id = "replayDeadLetter",
+    tag = "dead letters",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("id" = Uuid, Path, description = "The letter's id, from a list"),
+    ),
+    request_body(content = Event, description = "The corrected event"),
+    responses(
+        (
+            status = 202,
+            description = "It is stored and will be published",
+            body = Replayed,
+            example = json!({
+                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "state": "corrected",
+                "eventId": "7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11"
+            })
+        ),
+        (status = 409, description = "Another correction was first")
+    )
+)]
 pub async fn replay(
     org: Authorized<ReplayDeadLetters>,
     request: HttpRequest,
     api: web::Data<Api>,
     body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
+    // The body was read after the caller was let in: extractors are asked in their order.
     no_parameters(&request)?;
     let dead_letter_id = id(&request)?;
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by: org.subject };

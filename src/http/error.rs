@@ -13,11 +13,15 @@ use actix_web::{
     },
 };
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::actors::query::QueryError;
 
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
 /// A field of the request and what it may be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     pub field: String,
     pub message: String,
@@ -36,7 +40,7 @@ pub enum Problem {
     Forbidden,
     NotFound,
     MethodNotAllowed {
-        allow: &'static str,
+        allow: String,
     },
     /// Another correction was first.
     Conflict,
@@ -137,8 +141,39 @@ impl Problem {
         }
     }
 
+    /// One problem of each type, for the API's description.
+    pub fn of_each_type() -> Vec<Self> {
+        vec![
+            Self::field("start", "is required"),
+            Self::BadRequest,
+            Self::Unauthorized { presented: true },
+            Self::Forbidden,
+            Self::NotFound,
+            Self::MethodNotAllowed { allow: "GET, HEAD".to_owned() },
+            Self::Conflict,
+            Self::BodyTooLarge,
+            Self::Busy,
+            Self::Unavailable,
+            Self::TooSlow,
+            Self::Internal,
+        ]
+    }
+
+    pub const fn status(&self) -> StatusCode {
+        self.words().0
+    }
+
+    /// The last part of the type.
+    pub const fn slug(&self) -> &'static str {
+        self.words().1
+    }
+
+    pub const fn title(&self) -> &'static str {
+        self.words().2
+    }
+
     /// Seconds after which the same request may go through.
-    const fn retry_after(&self) -> Option<u32> {
+    pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Busy => Some(1),
             Self::Unavailable | Self::TooSlow => Some(5),
@@ -146,10 +181,9 @@ impl Problem {
         }
     }
 
-    /// The answer, with the request's id where there is one.
-    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
+    fn body<'a>(&'a self, request_id: Option<&'a str>) -> Body<'a> {
         let (status, slug, title, detail) = self.words();
-        let body = Body {
+        Body {
             kind: format!("/problems/{slug}"),
             title,
             status: status.as_u16(),
@@ -157,9 +191,19 @@ impl Problem {
             instance: request_id.map(|id| format!("/requests/{id}")),
             request_id,
             errors: if let Self::InvalidParameters(errors) = self { Some(errors) } else { None },
-        };
+        }
+    }
+
+    /// What the answer looks like.
+    pub fn example(&self) -> Value {
+        json!(self.body(Some("4f6c1f0e-6f0b-4c0e-9d5e-3c8b8a1f2d77")))
+    }
+
+    /// The answer, with the request's id where there is one.
+    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
+        let (status, body) = (self.status(), self.body(request_id));
         let mut answer = HttpResponse::build(status);
-        answer.insert_header((CONTENT_TYPE, "application/problem+json"));
+        answer.insert_header((CONTENT_TYPE, PROBLEM_JSON));
         answer.insert_header((CACHE_CONTROL, "no-store"));
         if let Some(seconds) = self.retry_after() {
             answer.insert_header((RETRY_AFTER, seconds.to_string()));
@@ -173,7 +217,7 @@ impl Problem {
                 answer.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
             }
             Self::MethodNotAllowed { allow } => {
-                answer.insert_header((ALLOW, *allow));
+                answer.insert_header((ALLOW, allow.as_str()));
             }
             _ => {}
         }
@@ -181,9 +225,12 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
+/// An error (RFC 7807)
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+pub struct Body<'a> {
+    /// A path under /problems/, documented in docs/problems.md
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -195,6 +242,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<FieldError>>)]
     errors: Option<&'a [FieldError]>,
 }
 
@@ -206,7 +254,7 @@ impl fmt::Display for Problem {
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.words().0
+        self.status()
     }
 
     /// Without the request's id: `observe` answers again with it.

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +17,8 @@ use crate::{
     domain::{freshness::FreshnessStatus, query::ModelFreshness},
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrgFreshness)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
     org_id: Uuid,
@@ -24,6 +26,30 @@ struct Answer {
     entries: Vec<ModelFreshness>,
 }
 
+/// How far behind the numbers are
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/freshness",
+    operation_id = "getFreshness",
+    tag = "completeness",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("modelId" = Option<Vec<Uuid>>, Query, description = "Only these models, at most 100; all without it"),
+    ),
+    responses((
+        status = 200,
+        description = "The organisation's status, and an entry for each of its models",
+        body = Answer,
+        example = json!({
+            "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+            "status": "fresh",
+            "entries": [{
+                "modelId": "0d2e7c44-2a0f-4d41-8a53-5a0a7c1be0f2", "lastEventAt": "2026-03-02T10:59:58.5Z",
+                "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412, "status": "fresh"
+            }]
+        })
+    ))
+)]
 pub async fn get(
     org: Authorized<ReadFreshness>,
     request: HttpRequest,

@@ -2,7 +2,8 @@
 //!
 //! A request passes [`observe`] (its id, its metric, its log line, errors turned into problems), then the extractor
 //! [`Authorized`] (credential, org, permission: before anything is read), then a handler that reads its parameters and
-//! sends a message to a query actor, or to the one that stores corrections. `error` has the one mapping to RFC 7807.
+//! sends a message to a query actor, or to the one that stores corrections. `routes` lists what there is, `openapi`
+//! describes it, `error` has the one mapping to RFC 7807.
 
 mod access;
 mod corrections;
@@ -10,10 +11,12 @@ mod dead_letters;
 mod error;
 mod freshness;
 mod observe;
+pub mod openapi;
 mod operations;
 mod ops;
 mod params;
 mod queries;
+mod routes;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -23,10 +26,9 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_web::{
-    App, Error, FromRequest, Handler, HttpResponse, Resource, Responder,
+    App, Error, HttpResponse,
     body::BoxBody,
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
-    guard,
     http::{StatusCode, header::CACHE_CONTROL},
     middleware::from_fn,
     web,
@@ -99,32 +101,18 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         .app_data(web::PayloadConfig::new(api.max_body_bytes))
         .app_data(web::Data::new(observer))
         .app_data(api)
-        .service(read("/analytics/v1/orgs/{orgId}/usage", usage::get))
-        .service(read("/analytics/v1/orgs/{orgId}/freshness", freshness::get))
-        .service(read("/analytics/v1/orgs/{orgId}/dead-letters", dead_letters::list))
-        .service(read("/analytics/v1/orgs/{orgId}/dead-letters/{id}", dead_letters::get))
-        .service(write("/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", dead_letters::replay))
-        .service(read("/analytics/v1/dead-letters", dead_letters::list_unreadable))
-        .service(read("/analytics/v1/dead-letters/{id}", dead_letters::get_unreadable))
+        .configure(|config| routes::put(routes::rest(), config))
         .default_service(web::to(not_found))
         .wrap(from_fn(observe))
 }
 
-/// The operations port. No request to it has a body.
+/// The operations port.
 fn ops(ops: Ops) -> App<impl Application> {
     let observer = Observer { metrics: ops.metrics.clone(), max_body_bytes: 0 };
     App::new()
         .app_data(web::Data::new(observer))
         .app_data(web::Data::new(ops))
-        .service(read("/healthz", ops::healthz))
-        .service(read("/readyz", ops::readyz))
-        .service(read("/metrics", ops::metrics))
-        .service(read("/ops/actors", operations::actors))
-        .service(read("/ops/partitions", operations::partitions))
-        .service(read("/ops/supervision", operations::supervision))
-        // An actor's name has a slash in it.
-        .service(write("/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart))
-        .service(write("/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill))
+        .configure(|config| routes::put(routes::operations_port(), config))
         .default_service(web::to(not_found))
         .wrap(from_fn(observe))
 }
@@ -138,30 +126,6 @@ trait Application:
 impl<F> Application for F where
     F: ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
 {
-}
-
-/// A path that is only read. HEAD is GET without the body (RFC 9110, section 9.1).
-fn read<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(path)
-        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
-        .default_service(web::to(|| async { Err::<(), _>(Problem::MethodNotAllowed { allow: "GET, HEAD" }) }))
-}
-
-/// A path that something is posted to.
-fn write<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(path)
-        .route(web::post().to(handler))
-        .default_service(web::to(|| async { Err::<(), _>(Problem::MethodNotAllowed { allow: "POST" }) }))
 }
 
 /// 200 with a body that no cache keeps: it is one org's, and a second later it is another.

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +22,41 @@ use crate::{
     },
 };
 
-#[derive(Serialize)]
+/// What `parse` reads.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+struct UsageParams {
+    /// Inclusive
+    #[param(example = "2026-03-01T00:00:00Z")]
+    start: DateTime<Utc>,
+    /// Exclusive; at most 90 days of hours, 400 of days, after start
+    #[param(example = "2026-03-08T00:00:00Z")]
+    end: DateTime<Utc>,
+    /// Length of a bucket: day (default) or hour
+    #[param(inline)]
+    granularity: Option<Granularity>,
+    /// Only these models; all without it
+    #[param(max_items = 100)]
+    model_id: Option<Vec<Uuid>>,
+    /// none (default): a point for each bucket; model: one for each bucket and model
+    #[param(inline)]
+    group_by: Option<GroupBy>,
+    /// Whose days
+    #[param(example = "UTC")]
+    timezone: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the API's description")]
+enum GroupBy {
+    None,
+    Model,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
     org_id: Uuid,
@@ -32,16 +67,19 @@ struct Answer {
     series: Vec<Point>,
     totals: Amounts,
     freshness: Freshness,
+    /// The moment up to which the answer is complete
     as_of: Option<DateTime<Utc>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Range)]
 struct RangeAnswer {
     start: DateTime<Utc>,
     end: DateTime<Utc>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsagePoint)]
 #[serde(rename_all = "camelCase")]
 struct Point {
     bucket_start: DateTime<Utc>,
@@ -49,17 +87,21 @@ struct Point {
     model_id: Option<Uuid>,
     #[serde(flatten)]
     amounts: Amounts,
+    /// Whether its end is longer ago than the late threshold, by asOf
     #[serde(rename = "final")]
     is_final: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageAmounts)]
 #[serde(rename_all = "camelCase")]
 struct Amounts {
     invocations: u64,
     input_tokens: u64,
     output_tokens: u64,
+    /// At most four decimals: read it as a decimal
     #[serde(serialize_with = "money::as_json_number")]
+    #[schema(value_type = f64)]
     cost_estimate_cents: Cents,
 }
 
@@ -74,6 +116,41 @@ impl From<Usage> for Amounts {
     }
 }
 
+/// Usage and spend by bucket
+///
+/// Ranges are half-open; start is floored and end ceiled to the bucket, and `range` says what was used. Totals are the
+/// sum of the series.
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/usage",
+    operation_id = "getUsage",
+    tag = "usage",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        UsageParams,
+    ),
+    responses((
+        status = 200,
+        description = "The series, its totals, and how complete they are",
+        body = Answer,
+        example = json!({
+            "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+            "granularity": "day",
+            "timezone": "UTC",
+            "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+            "series": [{
+                "bucketStart": "2026-03-01T00:00:00Z", "invocations": 2, "inputTokens": 30, "outputTokens": 40,
+                "costEstimateCents": 1.5, "final": true
+            }],
+            "totals": {"invocations": 2, "inputTokens": 30, "outputTokens": 40, "costEstimateCents": 1.5},
+            "freshness": {
+                "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412,
+                "status": "fresh"
+            },
+            "asOf": "2026-03-02T11:00:00.088Z"
+        })
+    ))
+)]
 pub async fn get(
     org: Authorized<ReadUsage>,
     request: HttpRequest,

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::money::Cents;
@@ -25,7 +26,7 @@ pub const MAX_TEXT_CHARS: usize = 200;
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 
 /// How an inference ended. All but success count as errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Success,
@@ -55,27 +56,42 @@ pub struct EventKey {
     pub event_id: Uuid,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One inference call. Unknown fields are ignored
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
+    /// With orgId what the event is recognised by: a resend carries the same
     pub event_id: Uuid,
     pub org_id: Uuid,
     pub model_id: Uuid,
+    /// The person or service that called
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<Uuid>,
+    /// API key or application
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200, nullable = false)]
     pub client_id: Option<String>,
-    /// When the inference completed, cut to microseconds.
+    /// When the inference completed, cut to microseconds. Not more than 5 minutes ahead of the service's clock, not older
+    /// than raw events are kept
     pub occurred_at: DateTime<Utc>,
+    /// All but success count as errors
     pub status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
     pub error_code: Option<String>,
+    #[schema(minimum = 0, maximum = 86_400_000)]
     pub latency_ms: u32,
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
     pub input_tokens: u32,
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
     pub output_tokens: u32,
+    /// A decimal, at most four places
     #[serde(serialize_with = "crate::domain::money::as_json_number")]
+    #[schema(value_type = f64, minimum = 0, maximum = 10_000_000_000_i64, multiple_of = 0.0001)]
     pub cost_estimate_cents: Cents,
+    /// Region, guardrail version and so on; at most 8 KiB
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub metadata: Option<BTreeMap<String, String>>,
 }
 

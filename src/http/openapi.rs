@@ -1,0 +1,267 @@
+//! `GET /openapi.json`: the API's description, OpenAPI 3.1, made from the handlers, the answers and the routes.
+//!
+//! A handler's attribute says what is its own. What follows from the route is added here, so that it cannot be
+//! forgotten or be wrong: who may, by which credential, and the problems that may come back.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+};
+use serde_json::json;
+use utoipa::{
+    OpenApi,
+    openapi::{
+        Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
+        example::ExampleBuilder,
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::{
+    dead_letters,
+    error::{self, PROBLEM_JSON, Problem},
+    freshness,
+    params::Params,
+    routes::{self, Access, Route},
+    usage,
+};
+use crate::domain::event::Event;
+
+const BEARER: &str = "bearer";
+const API_KEY: &str = "apiKey";
+/// Long enough to spare a download, short enough to see a new release.
+const CACHED: &str = "public, max-age=300";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Analytics Service",
+        description = "Usage, spend, reliability and freshness of an AI platform's inference, by organisation. \
+            Every answer carries X-Request-Id. Money is a JSON number with at most four decimals: read it as a decimal. \
+            Unknown query parameters are an error.",
+    ),
+    paths(
+        usage::get,
+        freshness::get,
+        dead_letters::list,
+        dead_letters::get,
+        dead_letters::replay,
+        dead_letters::list_unreadable,
+        dead_letters::get_unreadable,
+        get,
+    ),
+    components(schemas(error::Body)),
+    tags(
+        (name = "usage", description = "What an organisation used, what it cost and how well it went"),
+        (name = "completeness", description = "How complete and how fresh the numbers are"),
+        (name = "dead letters", description = "Messages that are no events, and what takes their place"),
+        (name = "events", description = "Checking and publishing events"),
+        (name = "administration", description = "API keys, the audit log, all organisations"),
+        (name = "service", description = "The API itself"),
+    )
+)]
+struct Handlers;
+
+/// The whole description.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Handlers::openapi();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(
+        BEARER,
+        SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build()),
+    );
+    components.add_security_scheme(API_KEY, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))));
+    for (status, problems) in by_status() {
+        components.responses.insert(component(status), problem_response(&problems).into());
+    }
+    for route in routes::rest() {
+        let item = document.paths.paths.get_mut(route.path);
+        if let Some(operation) = item.and_then(|item| operation(item, &route.method)) {
+            complete(operation, &route);
+        }
+    }
+    document
+}
+
+/// Adds what follows from the route.
+fn complete(operation: &mut Operation, route: &Route) {
+    let access = match route.access {
+        Access::Open => "No credential is needed.".to_owned(),
+        access => {
+            let roles: Vec<&str> = access.roles().into_iter().map(|role| role.as_str()).collect();
+            format!("Roles: {}.", roles.join(", "))
+        }
+    };
+    let description = operation.description.take().filter(|text| !text.is_empty());
+    operation.description = Some(description.map_or(access.clone(), |text| format!("{text}\n\n{access}")));
+    if route.access != Access::Open {
+        let either = [BEARER, API_KEY].map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []));
+        operation.security = Some(either.into());
+    }
+    let own = operation.responses.responses.keys().filter_map(|status| status.parse().ok());
+    let own: Vec<u16> = own.filter(|status| *status >= 400).collect();
+    for status in statuses(route).into_iter().chain(own) {
+        let response = RefOr::Ref(Ref::from_response_name(component(status)));
+        operation.responses.responses.insert(status.to_string(), response);
+    }
+}
+
+/// Statuses of the problems that a route may answer; a handler's attribute names what is its own, such as 409.
+fn statuses(route: &Route) -> Vec<u16> {
+    let mut statuses = vec![400, 500];
+    if route.access != Access::Open {
+        statuses.extend([401, 403, 503]);
+    }
+    if route.path.replace("{orgId}", "").contains('{') {
+        statuses.push(404);
+    }
+    if route.method == Method::POST {
+        statuses.extend([413]);
+    }
+    statuses
+}
+
+fn operation<'a>(item: &'a mut utoipa::openapi::PathItem, method: &Method) -> Option<&'a mut Operation> {
+    match *method {
+        Method::GET => item.get.as_mut(),
+        Method::POST => item.post.as_mut(),
+        _ => None,
+    }
+}
+
+/// The response of a status's problems, as a component.
+fn component(status: u16) -> String {
+    format!("Problem{status}")
+}
+
+fn by_status() -> BTreeMap<u16, Vec<Problem>> {
+    let mut found: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
+    for problem in Problem::of_each_type() {
+        found.entry(problem.status().as_u16()).or_default().push(problem);
+    }
+    found
+}
+
+fn problem_response(problems: &[Problem]) -> Response {
+    let examples = problems.iter().map(|problem| {
+        let example = ExampleBuilder::new().summary(problem.to_string()).value(Some(problem.example()));
+        (problem.slug().to_owned(), RefOr::T(example.build()))
+    });
+    let content =
+        Content::builder().schema(Some(Ref::from_schema_name("Problem"))).examples_from_iter(examples).build();
+    let titles: Vec<&str> = problems.iter().map(Problem::title).collect();
+    let response = ResponseBuilder::new().description(titles.join(", or ")).content(PROBLEM_JSON, content);
+    if problems.iter().any(|problem| problem.retry_after().is_some()) {
+        let seconds = ObjectBuilder::new().schema_type(Type::Integer).description(Some("Seconds")).build();
+        return response.header("Retry-After", Header::new(seconds)).build();
+    }
+    response.build()
+}
+
+/// The events of the stream: the schema alone.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Analytics events",
+        description = "The messages of the stream analytics.usage.v1: JSON, UTF-8, at most 64 KiB. A message that \
+            breaks a rule becomes a dead letter with every reason listed. Optional message headers: traceparent links the trace; \
+            timestamp_in_ms, or the timestamp property, is the publish time.",
+    ),
+    components(schemas(Event))
+)]
+struct Events;
+
+pub fn events() -> utoipa::openapi::OpenApi {
+    Events::openapi()
+}
+
+static TEXT: LazyLock<String> = LazyLock::new(|| json!(document()).to_string());
+
+/// This description
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "getDescription",
+    tag = "service",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object, example = json!({"openapi": "3.1.0"})))
+)]
+pub async fn get(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Params::new(request.query_string(), &[]).finish(Some(()))?;
+    let mut answer = HttpResponse::build(StatusCode::OK);
+    answer.insert_header((CONTENT_TYPE, "application/json")).insert_header((CACHE_CONTROL, CACHED));
+    Ok(answer.body(TEXT.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let routes: BTreeSet<(String, String)> =
+            routes::rest().iter().map(|route| (route.path.to_owned(), route.method.to_string())).collect();
+        let described: BTreeSet<(String, String)> = document()
+            .paths
+            .paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = [("GET", &item.get), ("POST", &item.post)];
+                assert!(item.put.is_none() && item.delete.is_none() && item.patch.is_none());
+                methods
+                    .into_iter()
+                    .filter(|(_, operation)| operation.is_some())
+                    .map(|(m, _)| (path.clone(), m.to_owned()))
+            })
+            .collect();
+        assert_eq!(routes, described);
+    }
+
+    #[test]
+    fn every_type_of_problem_is_an_example_and_documented() {
+        let text = json!(document()).to_string();
+        for problem in Problem::of_each_type() {
+            let kind = format!("/problems/{}", problem.slug());
+            assert!(text.contains(&kind), "{kind}");
+            assert!(
+                include_str!("../../docs/problems.md").contains(&format!("`{kind}` | {}", problem.status().as_u16())),
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_operation_says_what_it_is_and_shows_an_example() {
+        let document = json!(document());
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut ids = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let what = format!("{method} {path}");
+                assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what}");
+                let success: Vec<_> =
+                    operation["responses"].as_object().unwrap().iter().filter(|(s, _)| s.starts_with('2')).collect();
+                assert!(!success.is_empty(), "{what}");
+                for (status, answer) in success {
+                    let json = &answer["content"]["application/json"];
+                    assert!(
+                        json.is_null() || json["example"].is_object() || json["examples"].is_object(),
+                        "{what} {status}"
+                    );
+                }
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(ids.insert(id.to_owned()), "{what}: {id}");
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    assert!(parameter["description"].is_string(), "{what} {}", parameter["name"]);
+                }
+            }
+        }
+    }
+}
