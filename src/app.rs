@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        corrections::{Correct, Corrections, CorrectionsParts},
+        corrections::{Corrections, CorrectionsParts},
+        events::{Events, EventsParts},
         freshness::{Freshness, FreshnessParts, Merged},
         lease::{Lease, LeaseParts},
         partition::{PartitionParts, Threads},
@@ -32,7 +33,7 @@ use crate::{
     },
     auth::Verifier,
     config::Settings,
-    http::{self, Api, Ops, Queries},
+    http::{self, Api, Lines, Ops, Queries},
     store::{
         self,
         lease::Identity,
@@ -96,17 +97,17 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     // The tree. Each actor is made anew by its factory whenever it has ended.
     let tree =
         Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
-    let (freshness, corrections) = (Line::default(), Line::default());
+    let (freshness, lines) = (Line::default(), Lines::default());
     supervise(&supervisor, RECORDER, tree.recorder());
     supervise(&supervisor, FRESHNESS, tree.freshness(&freshness));
     for k in 0..settings.query.actors {
         supervise(&supervisor, &query_name(k), tree.query(k, &queries)?);
     }
     supervise(&supervisor, LEASE, tree.lease(&supervisor, &freshness));
+    supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
+    supervise(&supervisor, EVENTS, tree.events(&lines));
 
-    supervise(&supervisor, CORRECTIONS, tree.corrections(&corrections));
-
-    let api = http::serve_api(&settings, Api::new(&settings, queries, corrections, metrics))?;
+    let api = http::serve_api(&settings, Api::new(&settings, lines, queries, metrics))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -125,6 +126,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let drain = async {
         let step = settings.drain.step_timeout();
         within("API", step, api_server.stop(true)).await;
+        within(EVENTS, step, retire(&supervisor, EVENTS)).await;
         within(CORRECTIONS, step, retire(&supervisor, CORRECTIONS)).await;
         // Consumers stop reading, what is in flight is stored and merged, the partitions are given back.
         within(LEASE, step, retire(&supervisor, LEASE)).await;
@@ -148,6 +150,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 const RECORDER: &str = "recorder";
 const FRESHNESS: &str = "freshness";
 const CORRECTIONS: &str = "corrections";
+const EVENTS: &str = "events";
 const LEASE: &str = "lease";
 
 fn query_name(k: u32) -> String {
@@ -209,13 +212,13 @@ impl Tree<'_> {
         })
     }
 
-    fn corrections(&self, line: &Line<Correct>) -> Start {
+    fn corrections(&self, lines: &Lines) -> Start {
         let settings = self.settings.clone();
         let make = move |pulse, exit| {
             let settings = settings.clone();
             Corrections::new(CorrectionsParts { settings, pulse, exit })
         };
-        let line = line.clone();
+        let line = lines.corrections.clone();
         single(
             CORRECTIONS,
             self.deadline(self.settings.broker.longest_subscribe()),
@@ -226,6 +229,21 @@ impl Tree<'_> {
                 Some(corrections.clone().recipient())
             },
         )
+    }
+
+    fn events(&self, lines: &Lines) -> Start {
+        let settings = self.settings.clone();
+        let make = move |pulse, exit| {
+            let settings = settings.clone();
+            Events::new(EventsParts { settings, pulse, exit })
+        };
+        let lines = lines.events.clone();
+        let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
+        single(EVENTS, deadline, Arbiter::new().handle(), make, move |events| {
+            lines.check.set(events.clone().recipient());
+            lines.publish.set(events.clone().recipient());
+            Some(events.clone().recipient())
+        })
     }
 
     /// A query actor, on a thread of its own with its own connections.

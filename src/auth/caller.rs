@@ -24,6 +24,8 @@ pub enum Permission {
     ReplayDeadLetters,
     /// Dead letters that do not tell their org; of no org, so not confined to any.
     ReadUnreadable,
+    /// Checking and publishing events of an org.
+    PublishEvents,
 }
 
 impl Role {
@@ -52,6 +54,7 @@ impl Role {
                 matches!(self, Self::OrgAdmin | Self::SystemAdmin)
             }
             Permission::ReadUnreadable => matches!(self, Self::SystemAdmin),
+            Permission::PublishEvents => matches!(self, Self::Producer | Self::SystemAdmin),
         }
     }
 }
@@ -108,18 +111,23 @@ mod tests {
 
     #[test]
     fn each_role_may_what_the_contract_says() {
-        use Permission::{ReadDeadLetters, ReadFreshness, ReadUnreadable, ReadUsage, ReplayDeadLetters};
+        use Permission::{PublishEvents, ReadDeadLetters, ReadFreshness, ReadUnreadable, ReadUsage, ReplayDeadLetters};
         let table: [(Role, &[Permission]); 6] = [
             (Role::OrgViewer, &[ReadUsage, ReadFreshness]),
             (Role::OrgAdmin, &[ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters]),
             (Role::Finance, &[ReadUsage]),
-            (Role::Producer, &[]),
-            (Role::SystemAdmin, &[ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters, ReadUnreadable]),
+            (Role::Producer, &[PublishEvents]),
+            (
+                Role::SystemAdmin,
+                &[ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters, ReadUnreadable, PublishEvents],
+            ),
             (Role::Operator, &[]),
         ];
         assert_eq!(table.map(|row| row.0), Role::ALL);
         for (role, allowed) in table {
-            for permission in [ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters, ReadUnreadable] {
+            for permission in
+                [ReadUsage, ReadFreshness, ReadDeadLetters, ReplayDeadLetters, ReadUnreadable, PublishEvents]
+            {
                 assert_eq!(role.may(permission), allowed.contains(&permission), "{role} {permission:?}");
             }
         }

@@ -62,6 +62,7 @@ impl Settings {
         found.range("freshness.interval_ms", self.freshness.interval_ms, 100..=60_000);
         found.range("http.workers", self.http.workers, 1..=256);
         found.range("http.max_body_bytes", self.http.max_body_bytes, 1024..=67_108_864);
+        found.range("ingest.timeout_ms", self.ingest.timeout_ms, 100..=60_000);
         let secret = self.auth.hs256_secret.expose();
         found.holds(
             "auth.hs256_secret",

@@ -29,6 +29,7 @@ pub struct Settings {
     pub freshness: Freshness,
     pub http: Http,
     pub ops: Ops,
+    pub ingest: Ingest,
     pub auth: Auth,
     pub supervision: Supervision,
     pub lease: Lease,

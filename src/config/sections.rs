@@ -220,6 +220,24 @@ pub struct Ops {
     pub address: SocketAddr,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub enabled: bool,
+    pub timeout_ms: u64,
+}
+
+impl Ingest {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Longest that a handler waits for events to be published.
+    pub fn answer_within(&self, query: &Query) -> Duration {
+        query.wait() + self.timeout() + Duration::from_secs(1)
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {

@@ -13,6 +13,7 @@ pub mod money;
 pub mod partition;
 pub mod query;
 pub mod rollup;
+pub mod submission;
 pub mod supervision;
 pub mod window;
 pub mod workload;

@@ -72,6 +72,41 @@ fn authorize(request: &HttpRequest, permission: Permission) -> Result<(Uuid, Str
     if caller.may(permission, org_id) { Ok((org_id, caller.subject)) } else { Err(Problem::Forbidden) }
 }
 
+pub struct PublishEvents;
+
+impl Needs for PublishEvents {
+    const PERMISSION: Permission = Permission::PublishEvents;
+}
+
+/// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler asks for each.
+pub struct AuthorizedBody<P> {
+    caller: Caller,
+    permission: PhantomData<P>,
+}
+
+impl<P: Needs> AuthorizedBody<P> {
+    /// # Errors
+    /// One of the orgs is none that the caller may do this to.
+    pub async fn allow(&self, orgs: &[Uuid]) -> Result<(), Problem> {
+        if orgs.iter().all(|org_id| self.caller.may(P::PERMISSION, *org_id)) { Ok(()) } else { Err(Problem::Forbidden) }
+    }
+}
+
+impl<P: Needs> FromRequest for AuthorizedBody<P> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).and_then(|caller| {
+            if caller.may_anywhere(P::PERMISSION) {
+                Ok(Self { caller, permission: PhantomData })
+            } else {
+                Err(Problem::Forbidden)
+            }
+        }))
+    }
+}
+
 /// For a path of no org: a caller who may do `P` anywhere.
 pub struct AuthorizedAnywhere<P> {
     /// Whom the credential names.

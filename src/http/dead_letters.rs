@@ -13,7 +13,9 @@ use super::{
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
     corrections::correct,
     error::{FieldError, Problem},
-    json, json_with,
+    json,
+    json_body::JsonBody,
+    json_with,
     params::{self, Params},
 };
 use crate::{
@@ -221,14 +223,15 @@ pub async fn get_unreadable(
                 "eventId": "7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11"
             })
         ),
-        (status = 409, description = "Another correction was first")
+        (status = 409, description = "Another correction was first"),
+        (status = 415, description = "Not JSON")
     )
 )]
 pub async fn replay(
     org: Authorized<ReplayDeadLetters>,
     request: HttpRequest,
     api: web::Data<Api>,
-    body: web::Bytes,
+    JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
     // The body was read after the caller was let in: extractors are asked in their order.
     no_parameters(&request)?;

@@ -45,6 +45,9 @@ pub enum Problem {
     /// Another correction was first.
     Conflict,
     BodyTooLarge,
+    MediaType,
+    /// It is switched off by a setting.
+    NotEnabled,
     Busy,
     Unavailable,
     TooSlow,
@@ -63,6 +66,7 @@ impl Problem {
             StatusCode::BAD_REQUEST => Self::BadRequest,
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::MediaType,
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
             status if status.is_client_error() => Self::Other(status),
             _ => Self::Internal,
@@ -113,6 +117,18 @@ impl Problem {
                 "Body too large",
                 "the request's body is larger than is accepted",
             ),
+            Self::MediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Unsupported media type",
+                "the body must be application/json, without a Content-Encoding",
+            ),
+            Self::NotEnabled => (
+                StatusCode::NOT_FOUND,
+                "not-enabled",
+                "Not enabled",
+                "events are not taken over HTTP here: ingest.enabled switches it on",
+            ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
@@ -123,7 +139,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "Unavailable",
-                "the data cannot be read at the moment: try again after the time in Retry-After",
+                "what the answer depends on does not answer at the moment: try again after the time in Retry-After",
             ),
             Self::TooSlow => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -152,6 +168,8 @@ impl Problem {
             Self::MethodNotAllowed { allow: "GET, HEAD".to_owned() },
             Self::Conflict,
             Self::BodyTooLarge,
+            Self::MediaType,
+            Self::NotEnabled,
             Self::Busy,
             Self::Unavailable,
             Self::TooSlow,

@@ -9,7 +9,9 @@ mod access;
 mod corrections;
 mod dead_letters;
 mod error;
+mod events;
 mod freshness;
+mod json_body;
 mod observe;
 pub mod openapi;
 mod operations;
@@ -48,6 +50,7 @@ use crate::{
 use error::Problem;
 use observe::{Observer, observe};
 
+pub use events::EventsLine;
 pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
 
@@ -56,6 +59,7 @@ pub struct Api {
     pub verifier: Verifier,
     pub queries: Queries,
     pub corrections: Line<Correct>,
+    pub events: EventsLine,
     /// How long after its end, by the watermark, a bucket counts as final.
     pub late_after: TimeDelta,
     /// Longest that a handler waits for an actor; its own deadlines end sooner.
@@ -64,12 +68,20 @@ pub struct Api {
     pub max_body_bytes: usize,
 }
 
+/// The ways to the actors that are not asked through [`Queries`].
+#[derive(Clone, Default)]
+pub struct Lines {
+    pub corrections: Line<Correct>,
+    pub events: EventsLine,
+}
+
 impl Api {
-    pub fn new(settings: &Settings, queries: Queries, corrections: Line<Correct>, metrics: Metrics) -> Self {
+    pub fn new(settings: &Settings, lines: Lines, queries: Queries, metrics: Metrics) -> Self {
         Self {
             verifier: Verifier::new(&settings.auth),
             queries,
-            corrections,
+            corrections: lines.corrections,
+            events: EventsLine { answer_within: settings.ingest.answer_within(&settings.query), ..lines.events },
             late_after: settings.events.late_after(),
             answer_within: settings.query.answer_within(),
             metrics,

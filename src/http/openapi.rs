@@ -26,7 +26,7 @@ use utoipa::{
 use super::{
     dead_letters,
     error::{self, PROBLEM_JSON, Problem},
-    freshness,
+    events, freshness,
     params::Params,
     routes::{self, Access, Route},
     usage,
@@ -54,6 +54,8 @@ const CACHED: &str = "public, max-age=300";
         dead_letters::replay,
         dead_letters::list_unreadable,
         dead_letters::get_unreadable,
+        events::validate,
+        events::publish,
         get,
     ),
     components(schemas(error::Body)),
@@ -122,7 +124,7 @@ fn statuses(route: &Route) -> Vec<u16> {
         statuses.push(404);
     }
     if route.method == Method::POST {
-        statuses.extend([413]);
+        statuses.push(413);
     }
     statuses
 }

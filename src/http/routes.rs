@@ -10,10 +10,10 @@ use actix_web::{
 };
 
 use super::{
-    access::{Authorized, AuthorizedAnywhere, Needs, Operator},
+    access::{Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
     dead_letters,
     error::Problem,
-    freshness, openapi, operations, ops, usage,
+    events, freshness, openapi, operations, ops, usage,
 };
 use crate::auth::{Permission, Role};
 
@@ -27,6 +27,8 @@ pub fn rest() -> Vec<Route> {
         post("/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", dead_letters::replay),
         get("/analytics/v1/dead-letters", dead_letters::list_unreadable),
         get("/analytics/v1/dead-letters/{id}", dead_letters::get_unreadable),
+        post("/analytics/v1/events/validate", events::validate),
+        post("/analytics/v1/events", events::publish),
         open("/openapi.json", openapi::get),
     ]
 }
@@ -53,6 +55,8 @@ pub enum Access {
     Open,
     /// Who may do this to the org of the path.
     Org(Permission),
+    /// Who may do this to every org that the body names.
+    Body(Permission),
     /// Who may do this where no org, or every org, is concerned.
     Anywhere(Permission),
     /// Operators.
@@ -66,7 +70,7 @@ impl Access {
             .into_iter()
             .filter(|role| match self {
                 Self::Open => false,
-                Self::Org(permission) | Self::Anywhere(permission) => role.may(permission),
+                Self::Org(permission) | Self::Body(permission) | Self::Anywhere(permission) => role.may(permission),
                 Self::Operator => *role == Role::Operator,
             })
             .collect()
@@ -84,6 +88,10 @@ impl<P: Needs> Gate for Authorized<P> {
 
 impl<P: Needs> Gate for AuthorizedAnywhere<P> {
     const ACCESS: Access = Access::Anywhere(P::PERMISSION);
+}
+
+impl<P: Needs> Gate for AuthorizedBody<P> {
+    const ACCESS: Access = Access::Body(P::PERMISSION);
 }
 
 impl Gate for Operator {

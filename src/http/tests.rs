@@ -3,6 +3,7 @@
 mod bad_input;
 mod credentials;
 mod dead_letters;
+mod events;
 mod operations;
 mod reports;
 mod support;

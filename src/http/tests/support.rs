@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::{Actor, Context, Handler, MessageResult};
 use actix_web::{
     body::MessageBody,
     dev::ServiceResponse,
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     actors::{
         corrections::Correct,
+        events::{Check, NotPublished, Publish},
         query::{GetDeadLetter, GetFreshness, GetPartitions, GetSupervision, GetUsage, ListDeadLetters, QueryError},
         supervision::{
             line::Line,
@@ -29,13 +30,14 @@ use crate::{
     domain::{
         correction::Outcome,
         dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
-        event::Reason,
+        event::{Reason, Rules},
         freshness::{Freshness, FreshnessStatus},
         money::Cents,
         query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
+        submission::{Judgement, judge},
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    http::{Api, Ops, Queries, api},
+    http::{Api, EventsLine, Ops, Queries, api},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -228,6 +230,37 @@ impl Handler<Correct> for FixedAnswers {
     }
 }
 
+/// Judges events as at one moment, and takes those of [`ORG`] alone.
+struct FixedRules;
+
+impl Actor for FixedRules {
+    type Context = Context<Self>;
+}
+
+const fn rules() -> Rules {
+    let now = DateTime::from_timestamp(1_772_452_800, 0).unwrap();
+    Rules { now, max_ahead: TimeDelta::minutes(5), retention: TimeDelta::days(400) }
+}
+
+impl Handler<Check> for FixedRules {
+    type Result = MessageResult<Check>;
+
+    fn handle(&mut self, Check(body): Check, _: &mut Self::Context) -> Self::Result {
+        MessageResult(judge(&body, &rules()))
+    }
+}
+
+impl Handler<Publish> for FixedRules {
+    type Result = Result<Vec<Judgement>, NotPublished>;
+
+    fn handle(&mut self, Publish(bodies): Publish, _: &mut Self::Context) -> Self::Result {
+        if bodies.len() == 7 {
+            return Err(NotPublished::Off);
+        }
+        Ok(bodies.iter().map(|body| judge(body, &rules())).collect())
+    }
+}
+
 const DEFAULT_QUERY: DeadLetterQuery =
     DeadLetterQuery { whose: Whose::Org(ORG), start: None, end: None, state: None, before: None, limit: 50 };
 
@@ -254,10 +287,15 @@ pub fn api_with(error: Option<QueryError>) -> Api {
     queries.set(0, &actor);
     let corrections = Line::default();
     corrections.set(actor.recipient());
+    let events = EventsLine { answer_within: Duration::from_secs(5), ..EventsLine::default() };
+    let checker = FixedRules.start();
+    events.check.set(checker.clone().recipient());
+    events.publish.set(checker.recipient());
     Api {
         verifier: Verifier::new(&auth_settings()),
         queries,
         corrections,
+        events,
         late_after: TimeDelta::hours(1),
         answer_within: Duration::from_secs(5),
         metrics: Metrics::default(),
@@ -307,11 +345,14 @@ pub async fn call(state: Api, method: Method, path: &str, headers: &[(&str, &str
 }
 
 /// The same with a body.
-pub async fn call_with(state: Api, method: Method, path: &str, headers: &[(&str, &str)], body: &'static str) -> Answer {
+pub async fn call_with(state: Api, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let app = test::init_service(api(web::Data::new(state))).await;
     let mut request = test::TestRequest::default().method(method).uri(path);
     if !body.is_empty() {
-        request = request.set_payload(body);
+        request = request.set_payload(body.to_owned());
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.append_header(("content-type", "application/json"));
+        }
     }
     for (name, value) in headers {
         request = request.append_header((*name, *value));

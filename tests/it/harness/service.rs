@@ -97,7 +97,8 @@ impl Service {
     }
 
     pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
-        let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token).body(body);
+        let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token);
+        let request = request.header("content-type", "application/json").body(body);
         let answer = request.send().await.unwrap();
         let status = answer.status();
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))

@@ -1,0 +1,244 @@
+//! Events: checks events that come by HTTP, and publishes them to the stream.
+//! In: Check, Publish from http; Drain, End. Out: the judgements to whoever asked; events to the broker.
+//! Failure: broker away → Unavailable to who asks, and a new connection for the next. What was sent may be in the
+//!          stream all the same: sent again, it is counted once. Database away → its clock is reckoned on.
+//! Bound: one request published at a time, QUEUE wait for that, each for at most query.wait_ms.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+use lapin::Connection;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
+
+use crate::{
+    actors::{
+        query::QueryError,
+        supervision::{
+            exit::{Drain, End, ExitGuard},
+            pulse::Pulse,
+        },
+    },
+    broker::{
+        self, BrokerError,
+        publisher::{Outgoing, PublishError, Publisher},
+        topology,
+    },
+    config::{self, Settings},
+    domain::{
+        event::Rules,
+        submission::{Judgement, judge},
+    },
+    store::{Session, StoreError, clock::DatabaseClock},
+};
+
+/// Requests that may wait for their turn; each holds at most `http.max_body_bytes`.
+const QUEUE: usize = 32;
+/// How often the database is asked for the time.
+const CLOCK_EVERY: Duration = Duration::from_secs(30);
+
+pub struct Events {
+    bounds: config::Events,
+    clock: DatabaseClock,
+    /// Absent while the database is asked.
+    session: Option<Session>,
+    /// Absent where publishing is switched off.
+    outlet: Option<Outlet>,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct EventsParts {
+    pub settings: Settings,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Events {
+    pub fn new(EventsParts { settings, pulse, exit }: EventsParts) -> Self {
+        Self {
+            bounds: settings.events,
+            // Until the database has said what time it is.
+            clock: DatabaseClock::new(Utc::now()),
+            outlet: settings.ingest.enabled.then(|| Outlet::new(&settings)),
+            session: Some(Session::new(settings.database)),
+            pulse,
+            exit,
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { now: self.clock.now(), max_ahead: self.bounds.max_ahead(), retention: self.bounds.retention() }
+    }
+
+    fn ask_the_time(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut session) = self.session.take() else { return };
+        let working = self.pulse.work();
+        let work = async move {
+            let now: Result<DateTime<Utc>, StoreError> = session
+                .run(async |conn| Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(conn).await?))
+                .await;
+            drop(working);
+            (session, now)
+        };
+        ctx.spawn(work.into_actor(self).map(|(session, now), actor, _| {
+            actor.session = Some(session);
+            match now {
+                Ok(now) => actor.clock.set(now),
+                Err(error) => tracing::debug!(%error, "the database's clock is reckoned on"),
+            }
+        }));
+    }
+}
+
+impl Actor for Events {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.ask_the_time(ctx);
+        ctx.run_interval(CLOCK_EVERY, |actor, ctx| actor.ask_the_time(ctx));
+    }
+}
+
+/// Is this an event?
+#[derive(Message)]
+#[rtype(result = "Judgement")]
+pub struct Check(pub Vec<u8>);
+
+impl Handler<Check> for Events {
+    type Result = MessageResult<Check>;
+
+    fn handle(&mut self, Check(body): Check, _: &mut Self::Context) -> Self::Result {
+        MessageResult(judge(&body, &self.rules()))
+    }
+}
+
+/// Let these get into the stream, if they are events. The answer has a judgement for each, in their order; those that are
+/// events are confirmed by the broker then.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Judgement>, NotPublished>")]
+pub struct Publish(pub Vec<Vec<u8>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPublished {
+    #[error("publishing is switched off")]
+    Off,
+    #[error(transparent)]
+    Failed(#[from] QueryError),
+}
+
+impl Handler<Publish> for Events {
+    type Result = ResponseFuture<Result<Vec<Judgement>, NotPublished>>;
+
+    fn handle(&mut self, Publish(bodies): Publish, _: &mut Self::Context) -> Self::Result {
+        let (rules, outlet, working) = (self.rules(), self.outlet.clone(), self.pulse.work());
+        Box::pin(async move {
+            let _working = working;
+            let outlet = outlet.ok_or(NotPublished::Off)?;
+            let judged: Vec<Judgement> = bodies.iter().map(|body| judge(body, &rules)).collect();
+            let events =
+                judged.iter().zip(bodies).filter_map(|(judged, body)| Some((judged.as_ref().ok()?.org_id, body)));
+            let messages = events.map(|(org_id, body)| outlet.outgoing(org_id, body)).collect();
+            outlet.publish(messages).await?;
+            Ok(judged)
+        })
+    }
+}
+
+impl Handler<Drain> for Events {
+    type Result = ();
+
+    /// The API has stopped: nobody waits for anything.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<End> for Events {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+/// Publishes one request's events at a time, each with a deadline.
+#[derive(Clone)]
+struct Outlet {
+    link: Arc<Mutex<Link>>,
+    queue: Arc<Semaphore>,
+    broker: Arc<config::Broker>,
+    /// Longest wait for one's turn.
+    wait: Duration,
+    deadline: Duration,
+}
+
+impl Outlet {
+    fn new(settings: &Settings) -> Self {
+        let broker = Arc::new(settings.broker.clone());
+        Self {
+            link: Arc::new(Mutex::new(Link { broker: Arc::clone(&broker), open: None })),
+            queue: Arc::new(Semaphore::new(QUEUE)),
+            broker,
+            wait: settings.query.wait(),
+            deadline: settings.ingest.timeout(),
+        }
+    }
+
+    fn outgoing(&self, org_id: uuid::Uuid, body: Vec<u8>) -> Outgoing {
+        Outgoing { partition: self.broker.topology().home_of(org_id), body: Arc::new(body) }
+    }
+
+    async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), QueryError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let _place = self.queue.try_acquire().map_err(|_| QueryError::Busy)?;
+        let mut link = timeout(self.wait, self.link.lock()).await.map_err(|_| QueryError::Busy)?;
+        let events = messages.len();
+        let sent = timeout(self.deadline, link.send(messages)).await;
+        let error = match sent {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => LinkError::Broker(BrokerError::Timeout(self.deadline)),
+        };
+        link.open = None;
+        tracing::warn!(%error, events, "events of a request are not confirmed");
+        Err(QueryError::Unavailable)
+    }
+}
+
+/// The way to the broker: opened when it is needed, given up at the first error.
+struct Link {
+    broker: Arc<config::Broker>,
+    open: Option<(Connection, Publisher)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl Link {
+    async fn send(&mut self, messages: Vec<Outgoing>) -> Result<(), LinkError> {
+        if self.open.as_ref().is_none_or(|(connection, _)| !connection.status().connected()) {
+            let connection = broker::connect(&self.broker, "events").await?;
+            topology::declare(&connection, &self.broker).await?;
+            let publisher = Publisher::open(&connection, &self.broker).await?;
+            self.open = Some((connection, publisher));
+        }
+        let Some((_, publisher)) = &mut self.open else { return Ok(()) };
+        for message in messages {
+            publisher.publish(message).await?;
+        }
+        publisher.flush().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! `/analytics/v1/events`: events checked, and events taken into the stream.
+
+use std::time::Duration;
+
+use actix::MailboxError;
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Api,
+    access::{AuthorizedBody, PublishEvents},
+    error::{FieldError, Problem},
+    json_body::JsonBody,
+    json_with,
+    params::Params,
+};
+use crate::{
+    actors::{
+        events::{Check, NotPublished, Publish},
+        supervision::line::Line,
+    },
+    domain::{
+        event::{Event, Reason},
+        submission::{Judgement, Submission},
+    },
+};
+
+/// Problems that one answer lists where nothing was taken.
+const MAX_PROBLEMS: usize = 50;
+
+/// The way to the actor that checks and publishes.
+#[derive(Clone, Default)]
+pub struct EventsLine {
+    pub check: Line<Check>,
+    pub publish: Line<Publish>,
+    /// Longest that a handler waits for it; its own deadlines end sooner.
+    pub answer_within: Duration,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Published {
+    /// Events that are in the stream
+    accepted: usize,
+    /// What was sent and is no event
+    rejected: usize,
+    /// One for each that was sent, in their order; only where some are rejected
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<EventResult>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EventResult {
+    /// Its place in the array, from 0
+    index: usize,
+    status: EventStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<Uuid>,
+    /// Every rule that it breaks
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum EventStatus {
+    Accepted,
+    Rejected,
+}
+
+/// Checks one event against the rules, and keeps nothing
+#[utoipa::path(
+    post,
+    path = "/analytics/v1/events/validate",
+    operation_id = "validateEvent",
+    tag = "events",
+    request_body(content = Event, description = "The event"),
+    responses((status = 204, description = "It is an event"), (status = 415, description = "Not JSON"))
+)]
+pub async fn validate(
+    producer: AuthorizedBody<PublishEvents>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let submission = read(&producer, &request, &body).await?;
+    if submission.many {
+        return Err(Problem::field("body", "must be one event"));
+    }
+    let check = Check(body.into());
+    let actor = api.events.check.get().ok_or(Problem::Unavailable)?;
+    match actor.send(check).timeout(api.events.answer_within).await.map_err(unanswered)? {
+        Ok(_) => Ok(HttpResponse::NoContent().finish()),
+        Err(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
+    }
+}
+
+/// Puts an event, or up to 1,000 in an array, into the stream
+///
+/// Off unless `ingest.enabled`. An event that is sent again is counted once, so a request that was not answered can be sent
+/// again as it is. What breaks rules is not taken; the rest of its array is.
+#[utoipa::path(
+    post,
+    path = "/analytics/v1/events",
+    operation_id = "publishEvents",
+    tag = "events",
+    request_body(content = OneOrMany, description = "One event or an array of at most 1,000"),
+    responses(
+        (
+            status = 202,
+            description = "The broker has confirmed what was accepted",
+            body = Published,
+            examples(
+                ("all" = (summary = "Every event was accepted", value = json!({"accepted": 2, "rejected": 0}))),
+                ("some" = (summary = "One of two is no event", value = json!({
+                    "accepted": 1, "rejected": 1, "results": [
+                        {"index": 0, "status": "accepted", "eventId": "7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11"},
+                        {"index": 1, "status": "rejected", "errors": [{"field": "status", "message": "is required"}]}
+                    ]
+                })))
+            )
+        ),
+        (status = 404, description = "Switched off"),
+        (status = 415, description = "Not JSON")
+    )
+)]
+pub async fn publish(
+    producer: AuthorizedBody<PublishEvents>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let Submission { bodies, many } = read(&producer, &request, &body).await?;
+    let actor = api.events.publish.get().ok_or(Problem::Unavailable)?;
+    let answer = actor.send(Publish(bodies)).timeout(api.events.answer_within).await.map_err(unanswered)?;
+    let judged = answer.map_err(|error| match error {
+        NotPublished::Off => Problem::NotEnabled,
+        NotPublished::Failed(error) => error.into(),
+    })?;
+    if judged.iter().all(Result::is_err) {
+        return Err(Problem::InvalidParameters(errors(judged, many)));
+    }
+    Ok(json_with(StatusCode::ACCEPTED, &published(judged)))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the API's description")]
+enum OneOrMany {
+    One(Box<Event>),
+    Many(Batch),
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(max_items = 1000, min_items = 1)]
+struct Batch(Vec<Event>);
+
+/// Takes the body apart, and lets it go on only where every org in it is one that the caller may publish for.
+async fn read(
+    producer: &AuthorizedBody<PublishEvents>,
+    request: &HttpRequest,
+    body: &[u8],
+) -> Result<Submission, Problem> {
+    Params::new(request.query_string(), &[]).finish(Some(()))?;
+    let submission = Submission::read(body).map_err(|error| Problem::field("body", error.to_string()))?;
+    producer.allow(&submission.orgs()).await?;
+    Ok(submission)
+}
+
+/// The actor is gone, or too slow.
+fn unanswered(error: MailboxError) -> Problem {
+    match error {
+        MailboxError::Timeout => Problem::TooSlow,
+        MailboxError::Closed => Problem::Unavailable,
+    }
+}
+
+fn errors(judged: Vec<Judgement>, many: bool) -> Vec<FieldError> {
+    let all = judged.into_iter().enumerate().flat_map(|(index, judgement)| {
+        let reasons = judgement.err().unwrap_or_default();
+        reasons.into_iter().map(move |Reason { field, rule }| {
+            let field = if many { format!("[{index}].{field}") } else { field.to_owned() };
+            FieldError { field, message: rule }
+        })
+    });
+    all.take(MAX_PROBLEMS).collect()
+}
+
+fn published(judged: Vec<Judgement>) -> Published {
+    let (sent, accepted) = (judged.len(), judged.iter().filter(|judgement| judgement.is_ok()).count());
+    let result = |(index, judgement): (usize, Judgement)| match judgement {
+        Ok(accepted) => {
+            EventResult { index, status: EventStatus::Accepted, event_id: Some(accepted.event_id), errors: Vec::new() }
+        }
+        Err(reasons) => {
+            let errors = reasons.into_iter().map(FieldError::from).collect();
+            EventResult { index, status: EventStatus::Rejected, event_id: None, errors }
+        }
+    };
+    let results = (accepted < sent).then(|| judged.into_iter().enumerate().map(result).collect());
+    Published { accepted, rejected: sent - accepted, results }
+}

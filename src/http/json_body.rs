@@ -1,0 +1,34 @@
+//! The body of a POST: JSON, and said to be.
+
+use std::pin::Pin;
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    http::header::{CONTENT_ENCODING, ContentEncoding},
+    web,
+};
+
+use super::error::Problem;
+
+/// A body as it was sent, of the media type `application/json`, not compressed, and within `http.max_body_bytes`.
+pub struct JsonBody(pub web::Bytes);
+
+impl FromRequest for JsonBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        // Compressed, a small body could grow beyond every limit.
+        let plain =
+            request.headers().get(CONTENT_ENCODING).is_none_or(|coding| coding == ContentEncoding::Identity.as_str());
+        if !plain || !request.content_type().eq_ignore_ascii_case("application/json") {
+            return Box::pin(async { Err(Problem::MediaType) });
+        }
+        let body = web::Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let body = body.await.map_err(|error| Problem::of_status(error.as_response_error().status_code()))?;
+            Ok(Self(body))
+        })
+    }
+}
