@@ -9,7 +9,7 @@ ANALYTICS_TEST_SCALE ?= 10
 # Which of them: a part of the tests' names.
 FAULTS ?= fault_
 
-.PHONY: help run test lint bench soak stack stack-down tools
+.PHONY: help run test lint bench soak stack stack-down tools test-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,7 +17,7 @@ help: ## list the targets
 run: tools stack ## run the service on the trace, show the totals, serve until Ctrl-C
 	@deploy/local/run
 
-test: tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers
+test: tools test-tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers
 	cargo test --locked
 
 lint: tools ## formatting and clippy, warnings as errors
@@ -28,7 +28,7 @@ bench: tools stack ## events a second from stream to rollup, beside a bare COPY;
 	cargo bench --locked --bench ingest -- $(ARGS)
 
 # One test at a time and optimised: what is measured is what runs.
-soak: tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
+soak: tools test-tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
 	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it $(FAULTS) -- --test-threads 1 --nocapture $(ARGS)
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
@@ -39,3 +39,6 @@ stack-down: ## stop what `make stack` started; its data is kept
 
 tools:
 	@deploy/local/tools
+
+test-tools:
+	@deploy/local/test-tools

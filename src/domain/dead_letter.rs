@@ -72,6 +72,7 @@ pub struct DeadLetter {
     pub org_id: Option<Uuid>,
     /// Not for an org: offsets tell one org of another.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = OriginForm)]
     pub origin: Option<Origin>,
     pub rejected_at: DateTime<Utc>,
     /// Each `field: reason`.
@@ -88,11 +89,23 @@ pub struct DeadLetter {
 }
 
 /// Where a message came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
     pub stream: String,
     pub partition: u16,
     pub offset: i64,
+}
+
+/// Where a message came from; only where it tells no organisation
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the API's description")]
+struct OriginForm {
+    #[schema(nullable = false)]
+    stream: Option<String>,
+    #[schema(nullable = false)]
+    partition: Option<u16>,
+    #[schema(nullable = false)]
+    offset: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
