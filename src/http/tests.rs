@@ -1,5 +1,6 @@
 //! The API against a query actor that answers fixed reports.
 
+mod access_table;
 mod bad_input;
 mod credentials;
 mod dead_letters;

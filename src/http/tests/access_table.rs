@@ -1,0 +1,117 @@
+//! The contract's table of who may do what, for every route there is: a route without a row here fails.
+
+use actix_web::http::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::support::*;
+use crate::{
+    auth::Role::{self, Finance, Operator, OrgAdmin, OrgViewer, Producer, SystemAdmin},
+    http::routes::{self, Access},
+};
+
+const NOBODY: Uuid = Uuid::from_u128(0xDEAD);
+
+/// Whom the contract lets do what. System administrators may do everything to every org.
+const TABLE: &[(&str, &str, Who)] = &[
+    ("GET", "/analytics/v1/orgs/{orgId}/usage", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
+    ("GET", "/analytics/v1/orgs/{orgId}/freshness", Who::OfOrg(&[OrgViewer, OrgAdmin])),
+    ("GET", "/analytics/v1/orgs/{orgId}/dead-letters", Who::OfOrg(&[OrgAdmin])),
+    ("GET", "/analytics/v1/orgs/{orgId}/dead-letters/{id}", Who::OfOrg(&[OrgAdmin])),
+    ("POST", "/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", Who::OfOrg(&[OrgAdmin])),
+    ("GET", "/analytics/v1/dead-letters", Who::SystemAdmin),
+    ("GET", "/analytics/v1/dead-letters/{id}", Who::SystemAdmin),
+    ("POST", "/analytics/v1/events", Who::OfOrg(&[Producer])),
+    ("POST", "/analytics/v1/events/validate", Who::OfOrg(&[Producer])),
+    ("GET", "/openapi.json", Who::Anybody),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Anybody,
+    /// These, and system administrators, of the org that is asked for.
+    OfOrg(&'static [Role]),
+    SystemAdmin,
+}
+
+impl Who {
+    fn includes(self, role: Role) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::OfOrg(roles) => role == SystemAdmin || roles.contains(&role),
+            Self::SystemAdmin => role == SystemAdmin,
+        }
+    }
+
+    /// What a caller whose credential is for [`ORG`] gets who asks for this one.
+    fn lets_in(self, role: Role, org: Uuid) -> bool {
+        let confined = matches!(self, Self::OfOrg(_)) && org != ORG;
+        self.includes(role) && !confined
+    }
+}
+
+fn row(method: &Method, path: &str) -> Who {
+    let found: Vec<_> = TABLE.iter().filter(|row| row.0 == method.as_str() && row.1 == path).collect();
+    assert_eq!(found.len(), 1, "{method} {path} must have one row in the table of who may");
+    found[0].2
+}
+
+/// Asks for a route about an org.
+async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Answer {
+    let path = path.replace("{orgId}", &org.to_string()).replace("{id}", &LETTER.to_string());
+    assert!(!path.contains('{'), "{path}: what stands for its parameter?");
+    let body = if *method == Method::POST { json!({"orgId": org}).to_string() } else { String::new() };
+    call_with(api_with(None), method.clone(), &path, headers, &body).await
+}
+
+#[actix_web::test]
+async fn every_route_lets_in_exactly_whom_the_contract_says() {
+    for route in routes::rest() {
+        let who = row(&route.method, route.path);
+        for role in Role::ALL {
+            let bearer = format!("Bearer {}", token(role));
+            for org in [ORG, OTHER_ORG, NOBODY] {
+                let answer = ask(&route.method, route.path, org, &[("authorization", &bearer)]).await;
+                let what = format!("{} {} {role} {org}: {}", route.method, route.path, answer.text);
+                if who.lets_in(role, org) {
+                    // Let in, it may still be told what is wrong with its question.
+                    assert!(matches!(answer.status.as_u16(), 200..=299 | 400 | 404 | 409), "{what}");
+                } else {
+                    // The same for an org that there is and one that there is not.
+                    answer.problem(403);
+                }
+            }
+        }
+    }
+    assert_eq!(TABLE.len(), routes::rest().len(), "a row of the table has no route");
+}
+
+#[actix_web::test]
+async fn without_a_credential_that_is_accepted_only_what_is_anybodys_is_answered() {
+    let forged = format!("Bearer {}x", token(OrgAdmin));
+    for route in routes::rest() {
+        let who = row(&route.method, route.path);
+        for headers in [
+            &[][..],
+            &[("authorization", "Bearer nonsense")],
+            &[("authorization", forged.as_str())],
+            &[("authorization", "Basic YTpi")],
+            &[("authorization", "Bearer ")],
+        ] {
+            let answer = ask(&route.method, route.path, ORG, headers).await;
+            match who {
+                Who::Anybody => assert_eq!(answer.status.as_u16(), 200, "{}", route.path),
+                _ => drop(answer.problem(401)),
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_changes_nothing_is_open_on_the_operations_port() {
+    for route in routes::operations_port() {
+        let open = route.access == Access::Open;
+        assert_eq!(open, route.method == Method::GET, "{} {}", route.method, route.path);
+        assert_eq!(route.access.roles(), if open { vec![] } else { vec![Operator] }, "{}", route.path);
+    }
+}
