@@ -1,16 +1,17 @@
 //! Query: answers the API's questions from the rollups and the dead letters.
-//! In: GetUsage, GetFreshness, ListDeadLetters, GetDeadLetter from http. Out: the report, to whoever asked.
+//! In: Ask, with any of the questions below, from http. Out: the answer, to whoever asked.
 //! Failure: database away → Unavailable at once to each who asks, and tried again by the next; it never restarts
 //!          for that. A value that cannot be → Broken.
 //! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::{
@@ -20,15 +21,21 @@ use crate::{
     },
     domain::{
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
+        ledger::{LedgerQuery, LedgerReport},
         query::{FreshnessReport, UsageQuery, UsageReport},
+        reliability::{ReliabilityQuery, ReliabilityReport},
+        summary::{Summary, SummaryQuery},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
     store::{
         StoreError,
-        read::{ReadError, Reader, ReaderPlan},
+        read::{self, ReadError, Reader, ReaderPlan},
     },
     telemetry::metrics::{Metrics, PermitTaken},
 };
+
+/// Most rows of one answer.
+pub const MAX_ROWS: usize = read::MAX_ROWS;
 
 /// Questions that may wait for a permit; one more is told that the actor is busy. A question is a few hundred bytes,
 /// and what waits longer than query.wait_ms is turned away anyway.
@@ -79,90 +86,149 @@ impl Query {
         };
         Self { reader: parts.reader.open(), admission, pulse: parts.pulse, exit: parts.exit }
     }
-
-    /// Answers beside the other questions: the actor itself is free for the next one at once.
-    fn answer<T, F>(&self, read: impl FnOnce(Reader) -> F + 'static) -> ResponseFuture<Result<T, QueryError>>
-    where
-        F: Future<Output = Result<T, ReadError>> + 'static,
-        T: 'static,
-    {
-        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.pulse.work());
-        Box::pin(async move {
-            let _working = working;
-            let _admitted = admission.enter().await?;
-            let asked = Instant::now();
-            read(reader).await.map_err(|error| refuse(&error, asked.elapsed()))
-        })
-    }
 }
 
 impl Actor for Query {
     type Context = Context<Self>;
 }
 
-#[derive(Message)]
-#[rtype(result = "Result<UsageReport, QueryError>")]
+/// What can be asked.
+pub trait Question: Send + 'static {
+    type Answer: Send + 'static;
+
+    fn read(self, reader: Reader) -> impl Future<Output = Result<Self::Answer, ReadError>>;
+}
+
+/// A question, and whether somebody still waits for its answer.
+pub struct Ask<Q> {
+    pub question: Q,
+    /// The other end is dropped with the request that the question is for.
+    pub gone: oneshot::Receiver<Infallible>,
+}
+
+impl<Q: Question> Message for Ask<Q> {
+    type Result = Result<Q::Answer, QueryError>;
+}
+
+impl<Q: Question> Handler<Ask<Q>> for Query {
+    type Result = ResponseFuture<Result<Q::Answer, QueryError>>;
+
+    /// Answers beside the other questions: the actor itself is free for the next one at once.
+    fn handle(&mut self, Ask { question, gone }: Ask<Q>, _: &mut Self::Context) -> Self::Result {
+        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.pulse.work());
+        let answer = async move {
+            let _working = working;
+            let _admitted = admission.enter().await?;
+            let asked = Instant::now();
+            question.read(reader).await.map_err(|error| refuse(&error, asked.elapsed()))
+        };
+        Box::pin(async move {
+            tokio::select! {
+                answer = answer => answer,
+                // Nobody hears it. The statement ends with the connection, and the permit is the next one's.
+                _ = gone => Err(QueryError::Busy),
+            }
+        })
+    }
+}
+
 pub struct GetUsage(pub UsageQuery);
 
-#[derive(Message)]
-#[rtype(result = "Result<FreshnessReport, QueryError>")]
+impl Question for GetUsage {
+    type Answer = UsageReport;
+
+    async fn read(self, reader: Reader) -> Result<UsageReport, ReadError> {
+        reader.usage(&self.0).await
+    }
+}
+
+pub struct GetReliability(pub ReliabilityQuery);
+
+impl Question for GetReliability {
+    type Answer = ReliabilityReport;
+
+    async fn read(self, reader: Reader) -> Result<ReliabilityReport, ReadError> {
+        reader.reliability(&self.0).await
+    }
+}
+
+pub struct GetLedger(pub LedgerQuery);
+
+impl Question for GetLedger {
+    type Answer = LedgerReport;
+
+    async fn read(self, reader: Reader) -> Result<LedgerReport, ReadError> {
+        reader.ledger(&self.0).await
+    }
+}
+
+pub struct GetSummary(pub SummaryQuery);
+
+impl Question for GetSummary {
+    type Answer = Summary;
+
+    async fn read(self, reader: Reader) -> Result<Summary, ReadError> {
+        reader.summary(&self.0).await
+    }
+}
+
 pub struct GetFreshness {
     pub org_id: Uuid,
     /// Empty: all.
     pub models: Vec<Uuid>,
 }
 
-/// A page of the supervision log.
-#[derive(Message)]
-#[rtype(result = "Result<Vec<SupervisionEvent>, QueryError>")]
-pub struct GetSupervision(pub LogQuery);
+impl Question for GetFreshness {
+    type Answer = FreshnessReport;
 
-/// Who works on which partition, and how far it is.
-#[derive(Message)]
-#[rtype(result = "Result<Vec<PartitionStatus>, QueryError>")]
-pub struct GetPartitions;
-
-impl Handler<GetSupervision> for Query {
-    type Result = ResponseFuture<Result<Vec<SupervisionEvent>, QueryError>>;
-
-    fn handle(&mut self, GetSupervision(query): GetSupervision, _: &mut Self::Context) -> Self::Result {
-        self.answer(move |reader| async move { reader.supervision(&query).await })
+    async fn read(self, reader: Reader) -> Result<FreshnessReport, ReadError> {
+        reader.freshness(self.org_id, &self.models).await
     }
 }
 
-impl Handler<GetPartitions> for Query {
-    type Result = ResponseFuture<Result<Vec<PartitionStatus>, QueryError>>;
-
-    fn handle(&mut self, _: GetPartitions, _: &mut Self::Context) -> Self::Result {
-        self.answer(move |reader| async move { reader.partitions().await })
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "Result<DeadLetterPage, QueryError>")]
 pub struct ListDeadLetters(pub DeadLetterQuery);
 
+impl Question for ListDeadLetters {
+    type Answer = DeadLetterPage;
+
+    async fn read(self, reader: Reader) -> Result<DeadLetterPage, ReadError> {
+        reader.dead_letters(&self.0).await
+    }
+}
+
 /// None: there is no such letter, or it is somebody else's.
-#[derive(Message)]
-#[rtype(result = "Result<Option<OpenedLetter>, QueryError>")]
 pub struct GetDeadLetter {
     pub whose: Whose,
     pub id: Uuid,
 }
 
-impl Handler<GetUsage> for Query {
-    type Result = ResponseFuture<Result<UsageReport, QueryError>>;
+impl Question for GetDeadLetter {
+    type Answer = Option<OpenedLetter>;
 
-    fn handle(&mut self, GetUsage(query): GetUsage, _: &mut Self::Context) -> Self::Result {
-        self.answer(move |reader| async move { reader.usage(&query).await })
+    async fn read(self, reader: Reader) -> Result<Option<OpenedLetter>, ReadError> {
+        reader.dead_letter(self.whose, self.id).await
     }
 }
 
-impl Handler<GetFreshness> for Query {
-    type Result = ResponseFuture<Result<FreshnessReport, QueryError>>;
+/// A page of the supervision log.
+pub struct GetSupervision(pub LogQuery);
 
-    fn handle(&mut self, GetFreshness { org_id, models }: GetFreshness, _: &mut Self::Context) -> Self::Result {
-        self.answer(move |reader| async move { reader.freshness(org_id, &models).await })
+impl Question for GetSupervision {
+    type Answer = Vec<SupervisionEvent>;
+
+    async fn read(self, reader: Reader) -> Result<Vec<SupervisionEvent>, ReadError> {
+        reader.supervision(&self.0).await
+    }
+}
+
+/// Who works on which partition, and how far it is.
+pub struct GetPartitions;
+
+impl Question for GetPartitions {
+    type Answer = Vec<PartitionStatus>;
+
+    async fn read(self, reader: Reader) -> Result<Vec<PartitionStatus>, ReadError> {
+        reader.partitions().await
     }
 }
 
@@ -171,22 +237,6 @@ impl Handler<End> for Query {
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
         end.obey(&self.pulse, ctx);
-    }
-}
-
-impl Handler<ListDeadLetters> for Query {
-    type Result = ResponseFuture<Result<DeadLetterPage, QueryError>>;
-
-    fn handle(&mut self, ListDeadLetters(query): ListDeadLetters, _: &mut Self::Context) -> Self::Result {
-        self.answer(move |reader| async move { reader.dead_letters(&query).await })
-    }
-}
-
-impl Handler<GetDeadLetter> for Query {
-    type Result = ResponseFuture<Result<Option<OpenedLetter>, QueryError>>;
-
-    fn handle(&mut self, GetDeadLetter { whose, id }: GetDeadLetter, _: &mut Self::Context) -> Self::Result {
-        self.answer(move |reader| async move { reader.dead_letter(whose, id).await })
     }
 }
 

@@ -62,6 +62,11 @@ impl Settings {
         found.range("freshness.interval_ms", self.freshness.interval_ms, 100..=60_000);
         found.range("http.workers", self.http.workers, 1..=256);
         found.range("http.max_body_bytes", self.http.max_body_bytes, 1024..=67_108_864);
+        found.holds(
+            "http.cors_origins",
+            self.http.cors_origins().all(is_origin),
+            "be origins such as https://dashboards.example.org, separated by commas",
+        );
         found.range("ingest.timeout_ms", self.ingest.timeout_ms, 100..=60_000);
         let secret = self.auth.hs256_secret.expose();
         found.holds(
@@ -106,6 +111,14 @@ impl Problems {
             self.0.push(format!("{name} must {rule}"));
         }
     }
+}
+
+/// A scheme and an authority, as browsers send it: no path, no wildcard.
+fn is_origin(text: &str) -> bool {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    authority.is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    })
 }
 
 fn has_scheme(url: &str, schemes: &[&str]) -> bool {

@@ -206,12 +206,19 @@ impl Freshness {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
     pub address: SocketAddr,
     pub workers: usize,
     pub max_body_bytes: usize,
+    pub cors_origins: String,
+}
+
+impl Http {
+    pub fn cors_origins(&self) -> impl Iterator<Item = &str> {
+        self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -79,6 +79,49 @@ impl Histogram {
     }
 }
 
+/// Adds histograms up, many of them quickly.
+#[derive(Clone, Debug)]
+pub struct Sum(Vec<u64>);
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self(vec![0; BOUNDS.len()])
+    }
+}
+
+impl Sum {
+    /// Adds one in its packed form.
+    ///
+    /// # Errors
+    /// It cannot be read; what was added before stays.
+    pub fn add_packed(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
+        self.add_all(&Histogram::unpack(packed)?);
+        Ok(())
+    }
+
+    pub fn add_all(&mut self, other: &Histogram) {
+        for (bucket, count) in &other.0 {
+            self.add(usize::from(*bucket), *count);
+        }
+    }
+
+    /// Adds latencies of one bucket; one that is not there counts as the last.
+    pub fn add(&mut self, bucket: usize, count: u64) {
+        self.0[bucket.min(BOUNDS.len() - 1)] += count;
+    }
+
+    pub fn histogram(&self) -> Histogram {
+        let counts = (0..).zip(&self.0);
+        Histogram(counts.filter(|(_, count)| **count > 0).map(|(bucket, count)| (bucket, *count)).collect())
+    }
+}
+
+/// Upper bounds of the buckets in order, for whoever sorts latencies into them elsewhere: a latency belongs into the first
+/// bucket whose bound is not below it.
+pub fn bounds() -> &'static [u32] {
+    &BOUNDS
+}
+
 fn representative(bucket: usize) -> f64 {
     let high = f64::from(BOUNDS[bucket.min(BOUNDS.len() - 1)]);
     if bucket <= EXACT as usize {

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, ops::AddAssign};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::{calendar::Buckets, freshness::Freshness};
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,44 @@ impl AddAssign for Counts {
         self.conflicts += other.conflicts;
         self.rejected += other.rejected;
         self.late += other.late;
+    }
+}
+
+impl Counts {
+    /// Whether every message that was received ended as one of the three.
+    pub fn is_balanced(&self) -> bool {
+        self.received == self.stored + self.duplicates + self.rejected
+    }
+}
+
+/// What became of an org's messages, asked for by the hours of their commits.
+#[derive(Clone, Debug)]
+pub struct LedgerQuery {
+    pub org_id: Uuid,
+    pub hours: Buckets,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerHour {
+    /// Of the commit, UTC.
+    pub hour: DateTime<Utc>,
+    pub counts: Counts,
+}
+
+/// Everything read in one snapshot; hours in order, those in which nothing came left out.
+#[derive(Clone, Debug)]
+pub struct LedgerReport {
+    pub hours: Vec<LedgerHour>,
+    pub freshness: Freshness,
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+impl LedgerReport {
+    pub fn totals(&self) -> Counts {
+        self.hours.iter().fold(Counts::default(), |mut sum, hour| {
+            sum += hour.counts;
+            sum
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules of the service as plain functions and types: no actor, no clock, no database.
 
 pub mod batch;
+pub mod calendar;
 pub mod correction;
 pub mod dead_letter;
 pub mod event;
@@ -12,8 +13,10 @@ pub mod ledger;
 pub mod money;
 pub mod partition;
 pub mod query;
+pub mod reliability;
 pub mod rollup;
 pub mod submission;
+pub mod summary;
 pub mod supervision;
 pub mod window;
 pub mod workload;

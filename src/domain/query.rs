@@ -1,11 +1,13 @@
 //! What can be asked of the rollups, and what comes back.
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{freshness::Freshness, money::Cents};
+use crate::domain::{calendar::Buckets, freshness::Freshness, money::Cents};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -16,13 +18,6 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    pub fn length(self) -> TimeDelta {
-        match self {
-            Self::Hour => TimeDelta::hours(1),
-            Self::Day => TimeDelta::days(1),
-        }
-    }
-
     /// Longest range that may be asked for at once.
     pub fn max_range(self) -> TimeDelta {
         match self {
@@ -32,32 +27,15 @@ impl Granularity {
     }
 }
 
-/// Half-open, on bucket boundaries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    pub start: DateTime<Utc>,
-    pub end: DateTime<Utc>,
-}
-
-impl Range {
-    /// Floors `start` and ceils `end` to the bucket. `None` where the calendar ends.
-    pub fn covering(start: DateTime<Utc>, end: DateTime<Utc>, granularity: Granularity) -> Option<Self> {
-        let bucket = granularity.length();
-        let start = start.duration_trunc(bucket).ok()?;
-        let floor = end.duration_trunc(bucket).ok()?;
-        let end = if floor == end { end } else { floor.checked_add_signed(bucket)? };
-        Some(Self { start, end })
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
     pub org_id: Uuid,
-    pub range: Range,
-    pub granularity: Granularity,
+    pub buckets: Buckets,
     /// Empty: all.
     pub models: Vec<Uuid>,
     pub by_model: bool,
+    /// Whether there is a point for every bucket, also where nothing happened.
+    pub fill: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,16 +91,47 @@ pub struct FreshnessReport {
     pub models: Vec<ModelFreshness>,
 }
 
+/// Fills a series up: a point for every bucket and each of the keys, in their order. `None` where that makes more than
+/// `most` points.
+pub fn filled<K: Ord, P>(
+    series: Vec<P>,
+    buckets: &Buckets,
+    keys: &BTreeSet<K>,
+    most: usize,
+    is_at: impl Fn(&P, DateTime<Utc>, &K) -> bool,
+    empty: impl Fn(DateTime<Utc>, &K) -> P,
+) -> Option<Vec<P>> {
+    let points = buckets.starts().len().checked_mul(keys.len()).filter(|points| *points <= most)?;
+    let mut found = series.into_iter().peekable();
+    let mut all = Vec::with_capacity(points);
+    for start in buckets.starts() {
+        for key in keys {
+            let point = found.next_if(|point| is_at(point, *start, key));
+            all.push(point.unwrap_or_else(|| empty(*start, key)));
+        }
+    }
+    Some(all)
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::*;
 
     #[test]
-    fn a_range_is_widened_to_whole_buckets() {
+    fn a_filled_series_has_every_bucket_and_key_in_order_and_keeps_what_was_there() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let range = Range::covering(at("2026-03-01T10:59:59Z"), at("2026-03-01T12:00:00.000001Z"), Granularity::Hour);
-        assert_eq!(range, Some(Range { start: at("2026-03-01T10:00:00Z"), end: at("2026-03-01T13:00:00Z") }));
-        let day = Range { start: at("2026-03-01T00:00:00Z"), end: at("2026-03-02T00:00:00Z") };
-        assert_eq!(Range::covering(day.start, day.end, Granularity::Day), Some(day));
+        let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-01T03:00:00Z"));
+        let buckets = Buckets::covering(start, end, Granularity::Hour, Tz::UTC).unwrap();
+        let series = vec![(start, 2, 7), (start + TimeDelta::hours(2), 1, 8)];
+        let fill = |most| {
+            let keys = BTreeSet::from([1, 2]);
+            let is_at = |point: &(_, _, _), start, key: &u32| (point.0, point.1) == (start, *key);
+            filled(series.clone(), &buckets, &keys, most, is_at, |start, key| (start, *key, 0))
+        };
+        let values: Vec<(u32, i32)> = fill(6).unwrap().iter().map(|point| (point.1, point.2)).collect();
+        assert_eq!(values, [(1, 0), (2, 7), (1, 0), (2, 0), (1, 8), (2, 0)]);
+        assert_eq!(fill(5), None);
     }
 }

@@ -28,6 +28,24 @@ impl Needs for ReadFreshness {
     const PERMISSION: Permission = Permission::ReadFreshness;
 }
 
+pub struct ReadReliability;
+
+impl Needs for ReadReliability {
+    const PERMISSION: Permission = Permission::ReadReliability;
+}
+
+pub struct ReadLedger;
+
+impl Needs for ReadLedger {
+    const PERMISSION: Permission = Permission::ReadLedger;
+}
+
+pub struct ReadSummary;
+
+impl Needs for ReadSummary {
+    const PERMISSION: Permission = Permission::ReadSummary;
+}
+
 pub struct ReadDeadLetters;
 
 impl Needs for ReadDeadLetters {

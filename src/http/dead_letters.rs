@@ -2,7 +2,6 @@
 //! `/analytics/v1/dead-letters`: messages that do not tell their org, for system administrators alone.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -12,6 +11,7 @@ use super::{
     Api,
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
     corrections::correct,
+    cursor,
     error::{FieldError, Problem},
     json,
     json_body::JsonBody,
@@ -261,7 +261,7 @@ fn note(reader: &AuthorizedAnywhere<ReadUnreadable>) {
 async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let query = parse(whose, request.query_string())?;
     let page = api.queries.ask(ListDeadLetters(query), api.answer_within).await?;
-    let next_cursor = page.next().map(cursor);
+    let next_cursor = page.next().map(cursor::of);
     Ok(json(&Page { dead_letters: page.letters, next_cursor }))
 }
 
@@ -281,11 +281,8 @@ fn parse(whose: Whose, query: &str) -> Result<DeadLetterQuery, Problem> {
     let states = State::ALL.map(|state| (state.as_str(), Some(state)));
     let state = params.choice("state", [("all", None), states[0], states[1], states[2]]);
     let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let before = params.single("cursor").map(|text| position(&text));
-    if before == Some(None) {
-        params.problem("cursor", "must be the nextCursor of an earlier answer");
-    }
-    params.finish(Some(DeadLetterQuery { whose, start, end, state, before: before.flatten(), limit }))
+    let before = cursor::read(&mut params);
+    params.finish(Some(DeadLetterQuery { whose, start, end, state, before, limit }))
 }
 
 fn no_parameters(request: &HttpRequest) -> Result<(), Problem> {
@@ -296,29 +293,4 @@ fn no_parameters(request: &HttpRequest) -> Result<(), Problem> {
 fn id(request: &HttpRequest) -> Result<Uuid, Problem> {
     let text = request.match_info().get("id").ok_or(Problem::NotFound)?;
     params::uuid(text).ok_or(Problem::NotFound)
-}
-
-/// The place behind a letter, in a form that nobody is tempted to reckon with.
-fn cursor(id: Uuid) -> String {
-    URL_SAFE_NO_PAD.encode(id)
-}
-
-fn position(cursor: &str) -> Option<Uuid> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    Uuid::from_slice(&bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_leads_back_to_its_place_and_anything_else_nowhere() {
-        for id in [Uuid::from_u128(1), Uuid::from_u128(77), Uuid::max()] {
-            assert_eq!(position(&cursor(id)), Some(id));
-        }
-        for text in ["", "1", "AAAAAAAAAAE=", "AAAAAAAAAAAB", "' OR 1=1 --"] {
-            assert_eq!(position(text), None, "{text}");
-        }
-    }
 }

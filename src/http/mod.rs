@@ -7,19 +7,24 @@
 
 mod access;
 mod corrections;
+mod cursor;
 mod dead_letters;
 mod error;
 mod events;
 mod freshness;
 mod json_body;
+mod ledger;
 mod observe;
 pub mod openapi;
 mod operations;
 mod ops;
 mod params;
 mod queries;
+mod reliability;
+mod report;
 mod routes;
 mod server;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -27,12 +32,16 @@ mod usage;
 use std::time::Duration;
 
 use actix::Addr;
+use actix_cors::Cors;
 use actix_web::{
     App, Error, HttpResponse,
     body::BoxBody,
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
-    http::{StatusCode, header::CACHE_CONTROL},
-    middleware::from_fn,
+    http::{
+        Method, StatusCode,
+        header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER},
+    },
+    middleware::{Compress, Condition, from_fn},
     web,
 };
 use chrono::TimeDelta;
@@ -48,7 +57,7 @@ use crate::{
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 use error::Problem;
-use observe::{Observer, observe};
+use observe::{Observer, X_REQUEST_ID, observe};
 
 pub use events::EventsLine;
 pub use queries::Queries;
@@ -66,6 +75,8 @@ pub struct Api {
     pub answer_within: Duration,
     pub metrics: Metrics,
     pub max_body_bytes: usize,
+    /// Whose pages may read the API.
+    pub cors_origins: Vec<String>,
 }
 
 /// The ways to the actors that are not asked through [`Queries`].
@@ -86,6 +97,7 @@ impl Api {
             answer_within: settings.query.answer_within(),
             metrics,
             max_body_bytes: settings.http.max_body_bytes,
+            cors_origins: settings.http.cors_origins().map(str::to_owned).collect(),
         }
     }
 }
@@ -109,13 +121,27 @@ pub struct Ops {
 /// The REST API: every route of it.
 fn api(api: web::Data<Api>) -> App<impl Application> {
     let observer = Observer { metrics: api.metrics.clone(), max_body_bytes: api.max_body_bytes };
+    let cors_origins = api.cors_origins.clone();
     App::new()
         .app_data(web::PayloadConfig::new(api.max_body_bytes))
         .app_data(web::Data::new(observer))
         .app_data(api)
         .configure(|config| routes::put(routes::rest(), config))
         .default_service(web::to(not_found))
+        .wrap(Compress::default())
+        .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
         .wrap(from_fn(observe))
+}
+
+/// Lets pages of these origins read the API. They bring a credential of their own: cookies are not sent.
+fn cors(origins: &[String]) -> Cors {
+    let allowed = [AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("x-api-key"), X_REQUEST_ID];
+    let cors = Cors::default()
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST])
+        .allowed_headers(allowed)
+        .expose_headers([ETAG, RETRY_AFTER, report::AS_OF, X_REQUEST_ID])
+        .max_age(600);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
 /// The operations port.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::error::Problem;
 use crate::telemetry::metrics::Metrics;
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
 pub struct Observer {
@@ -71,12 +71,12 @@ fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse
             Some(problem) => problem.clone(),
             None => Problem::of_status(error.as_response_error().status_code()),
         },
-        None if response.status().is_client_error() || response.status().is_server_error() => {
-            match response.response().body().size() {
-                BodySize::None | BodySize::Sized(0) => Problem::of_status(response.status()),
-                BodySize::Sized(_) | BodySize::Stream => return response,
-            }
-        }
+        // What a middleware refuses it explains in words of its own.
+        None if response.status().is_client_error() => Problem::of_status(response.status()),
+        None if response.status().is_server_error() => match response.response().body().size() {
+            BodySize::None | BodySize::Sized(0) => Problem::of_status(response.status()),
+            BodySize::Sized(_) | BodySize::Stream => return response,
+        },
         None => return response,
     };
     let (request, _) = response.into_parts();

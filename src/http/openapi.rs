@@ -26,10 +26,11 @@ use utoipa::{
 use super::{
     dead_letters,
     error::{self, PROBLEM_JSON, Problem},
-    events, freshness,
+    events, freshness, ledger,
     params::Params,
+    reliability,
     routes::{self, Access, Route},
-    usage,
+    summary, usage,
 };
 use crate::domain::event::Event;
 
@@ -48,7 +49,10 @@ const CACHED: &str = "public, max-age=300";
     ),
     paths(
         usage::get,
+        reliability::get,
         freshness::get,
+        ledger::get,
+        summary::get,
         dead_letters::list,
         dead_letters::get,
         dead_letters::replay,

@@ -121,6 +121,12 @@ impl Params {
         choices[0].1
     }
 
+    /// One of a few words that may be there.
+    pub fn choice_if_given<T: Copy, const N: usize>(&mut self, name: &str, choices: [(&str, T); N]) -> Option<T> {
+        let given = self.pairs.iter().any(|(found, _)| found == name);
+        given.then(|| self.choice(name, choices))
+    }
+
     /// A number from 1 to `max`; `default` where the parameter is not there, or is wrong.
     pub fn number(&mut self, name: &str, max: u16, default: u16) -> u16 {
         let Some(text) = self.single(name) else { return default };

@@ -13,7 +13,7 @@ use super::{
     access::{Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
     dead_letters,
     error::Problem,
-    events, freshness, openapi, operations, ops, usage,
+    events, freshness, ledger, openapi, operations, ops, reliability, summary, usage,
 };
 use crate::auth::{Permission, Role};
 
@@ -21,10 +21,13 @@ use crate::auth::{Permission, Role};
 pub fn rest() -> Vec<Route> {
     vec![
         get("/analytics/v1/orgs/{orgId}/usage", usage::get),
+        get("/analytics/v1/orgs/{orgId}/reliability", reliability::get),
         get("/analytics/v1/orgs/{orgId}/freshness", freshness::get),
+        get("/analytics/v1/orgs/{orgId}/ledger", ledger::get),
         get("/analytics/v1/orgs/{orgId}/dead-letters", dead_letters::list),
         get("/analytics/v1/orgs/{orgId}/dead-letters/{id}", dead_letters::get),
         post("/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", dead_letters::replay),
+        get("/analytics/v1/summary", summary::get),
         get("/analytics/v1/dead-letters", dead_letters::list_unreadable),
         get("/analytics/v1/dead-letters/{id}", dead_letters::get_unreadable),
         post("/analytics/v1/events/validate", events::validate),

@@ -1,7 +1,9 @@
 //! `GET /analytics/v1/orgs/{orgId}/usage`: invocations, tokens and spend by bucket.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -10,72 +12,38 @@ use super::{
     Api,
     access::{Authorized, ReadUsage},
     error::Problem,
-    json,
     params::Params,
+    report::{self, Completeness, REPORT, Range, ReportParams},
 };
 use crate::{
-    actors::query::GetUsage,
+    actors::query::{GetUsage, MAX_ROWS, QueryError},
     domain::{
-        freshness::Freshness,
         money::{self, Cents},
-        query::{Granularity, Range, Usage, UsageQuery, UsageReport},
+        query::{Granularity, Usage, UsagePoint, UsageQuery, UsageReport, filled},
     },
 };
 
-/// What `parse` reads.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct UsageParams {
-    /// Inclusive
-    #[param(example = "2026-03-01T00:00:00Z")]
-    start: DateTime<Utc>,
-    /// Exclusive; at most 90 days of hours, 400 of days, after start
-    #[param(example = "2026-03-08T00:00:00Z")]
-    end: DateTime<Utc>,
-    /// Length of a bucket: day (default) or hour
-    #[param(inline)]
-    granularity: Option<Granularity>,
-    /// Only these models; all without it
-    #[param(max_items = 100)]
-    model_id: Option<Vec<Uuid>>,
-    /// none (default): a point for each bucket; model: one for each bucket and model
-    #[param(inline)]
-    group_by: Option<GroupBy>,
-    /// Whose days
-    #[param(example = "UTC")]
-    timezone: Option<String>,
-}
-
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum GroupBy {
-    None,
-    Model,
+#[derive(Serialize, ToSchema)]
+#[schema(as = UsageAnswer)]
+struct Answer {
+    #[serde(flatten)]
+    facts: Facts,
+    #[serde(flatten)]
+    completeness: Completeness,
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = Usage)]
+#[schema(as = UsageFacts)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Facts {
     org_id: Uuid,
     granularity: Granularity,
     timezone: &'static str,
-    /// The one that was used: on bucket boundaries.
-    range: RangeAnswer,
+    /// The one that was used: on bucket boundaries
+    range: Range,
     series: Vec<Point>,
+    /// The sum of the series
     totals: Amounts,
-    freshness: Freshness,
-    /// The moment up to which the answer is complete
-    as_of: Option<DateTime<Utc>>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[schema(as = Range)]
-struct RangeAnswer {
-    start: DateTime<Utc>,
-    end: DateTime<Utc>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -83,7 +51,9 @@ struct RangeAnswer {
 #[serde(rename_all = "camelCase")]
 struct Point {
     bucket_start: DateTime<Utc>,
+    /// Where it is grouped by model
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     model_id: Option<Uuid>,
     #[serde(flatten)]
     amounts: Amounts,
@@ -95,7 +65,7 @@ struct Point {
 #[derive(Serialize, ToSchema)]
 #[schema(as = UsageAmounts)]
 #[serde(rename_all = "camelCase")]
-struct Amounts {
+pub struct Amounts {
     invocations: u64,
     input_tokens: u64,
     output_tokens: u64,
@@ -116,40 +86,59 @@ impl From<Usage> for Amounts {
     }
 }
 
+/// What `parse` reads beside them.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+struct UsageParams {
+    /// none (default): a point for each bucket; model: one for each bucket and model
+    #[param(inline)]
+    group_by: Option<GroupBy>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the API's description")]
+enum GroupBy {
+    None,
+    Model,
+}
+
 /// Usage and spend by bucket
 ///
 /// Ranges are half-open; start is floored and end ceiled to the bucket, and `range` says what was used. Totals are the
-/// sum of the series.
+/// sum of the series. If-None-Match with the ETag of an earlier answer is 304 while the facts are the same; Analytics-As-Of
+/// says up to which moment that is so.
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/usage",
     operation_id = "getUsage",
     tag = "usage",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        UsageParams,
-    ),
-    responses((
-        status = 200,
-        description = "The series, its totals, and how complete they are",
-        body = Answer,
-        example = json!({
-            "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-            "granularity": "day",
-            "timezone": "UTC",
-            "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
-            "series": [{
-                "bucketStart": "2026-03-01T00:00:00Z", "invocations": 2, "inputTokens": 30, "outputTokens": 40,
-                "costEstimateCents": 1.5, "final": true
-            }],
-            "totals": {"invocations": 2, "inputTokens": 30, "outputTokens": 40, "costEstimateCents": 1.5},
-            "freshness": {
-                "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412,
-                "status": "fresh"
-            },
-            "asOf": "2026-03-02T11:00:00.088Z"
-        })
-    ))
+    params(("orgId" = Uuid, Path, description = "Organisation"), ReportParams, UsageParams),
+    responses(
+        (
+            status = 200,
+            description = "The series, its totals, and how complete they are",
+            body = Answer,
+            example = json!({
+                "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "granularity": "day",
+                "timezone": "UTC",
+                "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+                "series": [{
+                    "bucketStart": "2026-03-01T00:00:00Z", "invocations": 2, "inputTokens": 30, "outputTokens": 40,
+                    "costEstimateCents": 1.5, "final": true
+                }],
+                "totals": {"invocations": 2, "inputTokens": 30, "outputTokens": 40, "costEstimateCents": 1.5},
+                "freshness": {
+                    "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z",
+                    "lagSeconds": 0.412, "status": "fresh"
+                },
+                "asOf": "2026-03-02T11:00:00.088Z"
+            })
+        ),
+        (status = 304, description = "The facts are those of the ETag that was given")
+    )
 )]
 pub async fn get(
     org: Authorized<ReadUsage>,
@@ -157,53 +146,48 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(org.org_id, request.query_string())?;
-    let report = api.queries.ask(GetUsage(query.clone()), api.answer_within).await?;
-    Ok(json(&answer(&query, report, api.late_after)))
+    let mut report = api.queries.ask(GetUsage(query.clone()), api.answer_within).await?;
+    if query.fill {
+        report.series = fill(&query, report.series)?;
+    }
+    let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
+    report::answer(&request, &facts(&query, &report, &api), &completeness)
 }
 
 fn parse(org_id: Uuid, query: &str) -> Result<UsageQuery, Problem> {
-    let mut params = Params::new(query, &["start", "end", "granularity", "modelId", "groupBy", "timezone"]);
-    let granularity = params.choice("granularity", [("day", Granularity::Day), ("hour", Granularity::Hour)]);
+    let mut params = Params::new(query, &[&REPORT[..], &["groupBy"]].concat());
     let by_model = params.choice("groupBy", [("none", false), ("model", true)]);
-    params.choice("timezone", [("UTC", ())]);
-    let models = params.models();
-    let range = match (params.time("start"), params.time("end")) {
-        (Some(start), Some(end)) => range(&mut params, start, end, granularity),
-        _ => None,
+    let (models, fill) = (params.models(), report::fill(&mut params));
+    let buckets = report::range(&mut params, Granularity::max_range);
+    params.finish(buckets.map(|buckets| UsageQuery { org_id, buckets, models, by_model, fill }))
+}
+
+/// A point for every bucket; with models, for each that is asked for or there.
+fn fill(query: &UsageQuery, series: Vec<UsagePoint>) -> Result<Vec<UsagePoint>, Problem> {
+    let keys: BTreeSet<Option<Uuid>> = if query.by_model {
+        series.iter().map(|point| point.model_id).chain(query.models.iter().copied().map(Some)).collect()
+    } else {
+        BTreeSet::from([None])
     };
-    params.finish(range.map(|range| UsageQuery { org_id, range, granularity, models, by_model }))
+    let is_at = |point: &UsagePoint, start, key: &Option<Uuid>| point.bucket_start == start && point.model_id == *key;
+    let empty = |bucket_start, key: &Option<Uuid>| UsagePoint { bucket_start, model_id: *key, usage: Usage::default() };
+    filled(series, &query.buckets, &keys, MAX_ROWS, is_at, empty).ok_or_else(|| QueryError::TooLarge.into())
 }
 
-fn range(params: &mut Params, start: DateTime<Utc>, end: DateTime<Utc>, granularity: Granularity) -> Option<Range> {
-    let longest = granularity.max_range();
-    if end <= start {
-        params.problem("end", "must be after start");
-    } else if end - start > longest {
-        params.problem("end", format!("must be at most {} days after start at this granularity", longest.num_days()));
-    }
-    Range::covering(start, end, granularity)
-}
-
-fn answer(query: &UsageQuery, report: UsageReport, late_after: TimeDelta) -> Answer {
-    let bucket = query.granularity.length();
-    let is_final = |start: DateTime<Utc>| report.as_of.is_some_and(|as_of| start + bucket + late_after <= as_of);
-    Answer {
+fn facts(query: &UsageQuery, report: &UsageReport, api: &Api) -> Facts {
+    let buckets = &query.buckets;
+    let point = |point: &UsagePoint| Point {
+        bucket_start: point.bucket_start,
+        model_id: point.model_id,
+        amounts: point.usage.into(),
+        is_final: report::is_final(buckets.end_of(point.bucket_start), report.as_of, api.late_after),
+    };
+    Facts {
         org_id: query.org_id,
-        granularity: query.granularity,
-        timezone: "UTC",
-        range: RangeAnswer { start: query.range.start, end: query.range.end },
+        granularity: buckets.granularity,
+        timezone: buckets.zone.name(),
+        range: buckets.into(),
+        series: report.series.iter().map(point).collect(),
         totals: report.totals().into(),
-        series: report
-            .series
-            .iter()
-            .map(|point| Point {
-                bucket_start: point.bucket_start,
-                model_id: point.model_id,
-                amounts: point.usage.into(),
-                is_final: is_final(point.bucket_start),
-            })
-            .collect(),
-        freshness: report.freshness,
-        as_of: report.as_of,
     }
 }

@@ -1,13 +1,17 @@
 //! The reads behind the API: each is one statement, so that whatever it answers is of one snapshot.
 
 mod dead_letters;
+mod ledger;
+mod reliability;
+mod source;
+mod usage;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::{
-    AssertSqlSafe, FromRow, PgPool,
+    FromRow, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
@@ -17,14 +21,12 @@ use crate::{
     config::Settings,
     domain::{
         freshness::{Freshness, Thresholds},
-        money::Cents,
         partition::Topology,
-        query::{FreshnessReport, Granularity, ModelFreshness, Usage, UsagePoint, UsageQuery, UsageReport},
+        query::{FreshnessReport, ModelFreshness},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
 };
 
-const USAGE: &str = include_str!("sql/usage.sql");
 const FRESHNESS: &str = include_str!("sql/freshness.sql");
 
 /// Most rows of one answer: 90 days of hours for 46 models. Keeps an answer within some 20 MB.
@@ -87,6 +89,7 @@ impl ReaderPlan {
                 ("statement_timeout", milliseconds.as_str()),
                 ("idle_in_transaction_session_timeout", milliseconds.as_str()),
                 ("default_transaction_read_only", "on"),
+                ("client_connection_check_interval", "200ms"),
             ]);
         Ok(Self {
             options,
@@ -121,36 +124,12 @@ pub struct Reader {
 impl Reader {
     /// A page of the supervision log.
     pub async fn supervision(&self, query: &LogQuery) -> Result<Vec<SupervisionEvent>, ReadError> {
-        self.in_time(super::supervision::read(&self.pool, query)).await
+        self.in_time(async |conn| super::supervision::read(conn, query).await).await
     }
 
     /// Who works on which partition, and how far it is.
     pub async fn partitions(&self) -> Result<Vec<PartitionStatus>, ReadError> {
-        self.in_time(super::lease::partitions(&self.pool, &self.plan.topology)).await
-    }
-
-    pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
-        let table = match query.granularity {
-            Granularity::Hour => "analytics.hourly_rollups",
-            Granularity::Day => "analytics.daily_rollups",
-        };
-        // Safe: the one thing put in is one of the two names above.
-        let rows = sqlx::query_as::<_, UsageRow>(AssertSqlSafe(USAGE.replace("{rollups}", table)))
-            .bind(query.org_id)
-            .bind(query.range.start)
-            .bind(query.range.end)
-            .bind(&query.models)
-            .bind(query.by_model)
-            .bind(self.plan.topology.stream_of(self.home(query.org_id)))
-            .bind(i32::from(self.home(query.org_id)))
-            .bind(row_limit())
-            .fetch_all(&self.pool);
-        let rows = self.in_time(rows).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
-        let freshness = self.freshness_of(&first.head, first.last_event_at, first.last_rollup_at);
-        let as_of = first.head.watermark;
-        let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
-        Ok(UsageReport { series, freshness, as_of })
+        self.in_time(async |conn| super::lease::partitions(conn, &self.plan.topology).await).await
     }
 
     /// Markers of the models asked for (none: all), and what they make of the org.
@@ -160,9 +139,8 @@ impl Reader {
             .bind(models)
             .bind(self.plan.topology.stream_of(self.home(org_id)))
             .bind(i32::from(self.home(org_id)))
-            .bind(row_limit())
-            .fetch_all(&self.pool);
-        let rows = self.in_time(rows).await?;
+            .bind(row_limit());
+        let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let head = &rows.first().ok_or_else(|| impossible("an answer without a head"))?.head;
         let last_event_at = rows.iter().filter_map(|row| row.last_event_at).max();
         let last_rollup_at = rows.iter().filter_map(|row| row.last_rollup_at).max();
@@ -174,15 +152,33 @@ impl Reader {
         Ok(FreshnessReport { org, models: models.collect() })
     }
 
-    /// Ends a read that neither the server nor the pool ended in time, and refuses an answer that is too large.
-    async fn in_time<T>(&self, rows: impl Future<Output = sqlx::Result<Vec<T>>>) -> Result<Vec<T>, ReadError> {
+    /// Does a read on a connection of the pool. Ends one that neither the server nor the pool ended in time, and refuses an
+    /// answer that is too large.
+    async fn in_time<T>(
+        &self,
+        read: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<T>>,
+    ) -> Result<Vec<T>, ReadError> {
         let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
+        let rows = async {
+            let mut lent = Lent(Some(self.pool.acquire().await?));
+            let rows = match &mut lent.0 {
+                Some(conn) => read(conn).await?,
+                None => Vec::new(),
+            };
+            lent.give_back();
+            Ok::<_, sqlx::Error>(rows)
+        };
         let rows = tokio::time::timeout(limit, rows).await.map_err(|_| StoreError::Timeout(limit))??;
         if rows.len() > MAX_ROWS { Err(ReadError::TooLarge) } else { Ok(rows) }
     }
 
     fn home(&self, org_id: Uuid) -> u16 {
         self.plan.topology.home_of(org_id)
+    }
+
+    /// How fresh an answer is, and the moment up to which it is complete.
+    fn completeness(&self, of: &OrgHead) -> (Freshness, Option<DateTime<Utc>>) {
+        (self.freshness_of(&of.head, of.last_event_at, of.last_rollup_at), of.head.watermark)
     }
 
     fn freshness_of(
@@ -194,6 +190,24 @@ impl Reader {
         // A publisher's clock may be ahead of the database's: that is no lag.
         let lag_ms = head.watermark.map(|watermark| (head.asked_at - watermark).num_milliseconds().max(0));
         Freshness { last_event_at, last_rollup_at, lag_ms, status: self.plan.thresholds.judge(lag_ms) }
+    }
+}
+
+/// A connection while it is read from. Whoever gives a read up closes it: the server ends the statement then, by
+/// client_connection_check_interval, instead of working on for nobody.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            drop(conn.detach());
+        }
     }
 }
 
@@ -212,35 +226,13 @@ struct Head {
     watermark: Option<DateTime<Utc>>,
 }
 
+/// The head of an answer about an org.
 #[derive(FromRow)]
-struct UsageRow {
+struct OrgHead {
     #[sqlx(flatten)]
     head: Head,
     last_event_at: Option<DateTime<Utc>>,
     last_rollup_at: Option<DateTime<Utc>>,
-    /// None, as everything below it, where the series is empty.
-    bucket_start: Option<DateTime<Utc>>,
-    model_id: Option<Uuid>,
-    invocations: Option<i64>,
-    input_tokens: Option<i64>,
-    output_tokens: Option<i64>,
-    cost_cents: Option<Decimal>,
-}
-
-impl UsageRow {
-    fn point(self) -> Option<Result<UsagePoint, StoreError>> {
-        let bucket_start = self.bucket_start?;
-        let usage = || {
-            let cost = self.cost_cents.ok_or_else(|| impossible("cost_cents is null"))?;
-            Ok(Usage {
-                invocations: count("invocations", self.invocations)?,
-                input_tokens: count("input_tokens", self.input_tokens)?,
-                output_tokens: count("output_tokens", self.output_tokens)?,
-                cost: Cents::from_decimal(cost).map_err(|e| impossible(&format!("cost_cents {e}")))?,
-            })
-        };
-        Some(usage().map(|usage| UsagePoint { bucket_start, model_id: self.model_id, usage }))
-    }
 }
 
 fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {
@@ -254,43 +246,4 @@ struct MarkerRow {
     model_id: Option<Uuid>,
     last_event_at: Option<DateTime<Utc>>,
     last_rollup_at: Option<DateTime<Utc>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row() -> UsageRow {
-        UsageRow {
-            head: Head { asked_at: DateTime::UNIX_EPOCH, watermark: None },
-            last_event_at: None,
-            last_rollup_at: None,
-            bucket_start: Some(DateTime::UNIX_EPOCH),
-            model_id: None,
-            invocations: Some(2),
-            input_tokens: Some(3),
-            output_tokens: Some(4),
-            cost_cents: Some(Decimal::new(15_001, 4)),
-        }
-    }
-
-    #[test]
-    fn a_row_becomes_a_point_to_the_last_decimal() {
-        let usage = Usage { invocations: 2, input_tokens: 3, output_tokens: 4, cost: Cents::from_units(15_001) };
-        let point = UsagePoint { bucket_start: DateTime::UNIX_EPOCH, model_id: None, usage };
-        assert_eq!(row().point().unwrap().unwrap(), point);
-        assert!(UsageRow { bucket_start: None, ..row() }.point().is_none());
-    }
-
-    #[test]
-    fn values_that_cannot_be_are_errors() {
-        for row in [
-            UsageRow { invocations: Some(-1), ..row() },
-            UsageRow { input_tokens: None, ..row() },
-            UsageRow { cost_cents: None, ..row() },
-            UsageRow { cost_cents: Some(Decimal::new(1, 5)), ..row() },
-        ] {
-            assert!(matches!(row.point(), Some(Err(StoreError::Permanent(_)))));
-        }
-    }
 }

@@ -15,6 +15,9 @@ const NOBODY: Uuid = Uuid::from_u128(0xDEAD);
 /// Whom the contract lets do what. System administrators may do everything to every org.
 const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/analytics/v1/orgs/{orgId}/usage", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
+    ("GET", "/analytics/v1/orgs/{orgId}/reliability", Who::OfOrg(&[OrgViewer, OrgAdmin])),
+    ("GET", "/analytics/v1/orgs/{orgId}/ledger", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
+    ("GET", "/analytics/v1/summary", Who::SystemAdmin),
     ("GET", "/analytics/v1/orgs/{orgId}/freshness", Who::OfOrg(&[OrgViewer, OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/dead-letters", Who::OfOrg(&[OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/dead-letters/{id}", Who::OfOrg(&[OrgAdmin])),

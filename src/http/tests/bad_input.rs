@@ -25,12 +25,14 @@ async fn each_bad_parameter_is_named() {
         (format!("{DAY}&granularity=week"), vec!["granularity"]),
         (format!("{DAY}&granularity=day&granularity=day"), vec!["granularity"]),
         (format!("{DAY}&groupBy=client"), vec!["groupBy"]),
-        (format!("{DAY}&timezone=Europe/Berlin"), vec!["timezone"]),
+        (format!("{DAY}&timezone=Europe/Atlantis"), vec!["timezone"]),
+        (format!("{DAY}&timezone=europe/berlin"), vec!["timezone"]),
         (format!("{DAY}&modelId=gpt"), vec!["modelId"]),
         (format!("{DAY}&modelId="), vec!["modelId"]),
         (format!("{DAY}&modelId=00000000000000000000000000000001"), vec!["modelId"]),
         (format!("{DAY}{many}"), vec!["modelId"]),
-        (format!("{DAY}&fill=zero"), vec!["fill"]),
+        (format!("{DAY}&fill=one"), vec!["fill"]),
+        (format!("{DAY}&percentile=p95"), vec!["percentile"]),
         (format!("{DAY}&Start=1"), vec!["Start"]),
         (format!("{DAY}&%3Cscript%3E=1"), vec!["query"]),
     ] {
@@ -58,6 +60,13 @@ async fn all_problems_are_in_one_answer_and_nothing_sent_comes_back() {
     let mut fields = answer.wrong_fields();
     fields.sort();
     assert_eq!(fields, ["end", "granularity", "groupBy", "modelId", "start", "timezone", "unknown"]);
+    let raw = format!(
+        "/analytics/v1/orgs/{ORG}/reliability?start=2026-03-01T00:00:00Z&end=2026-03-08T00:00:01Z&groupBy=client"
+    );
+    assert_eq!(get(&format!("{raw}&percentile=p90")).await.wrong_fields(), ["percentile", "end"]);
+    for path in [format!("orgs/{ORG}/ledger?start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:01Z&granularity=day")] {
+        assert_eq!(get(&format!("/analytics/v1/{path}")).await.wrong_fields(), ["granularity", "end"]);
+    }
     assert!(!answer.text.contains("Hunter22"), "{}", answer.text);
 }
 

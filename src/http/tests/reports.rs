@@ -2,12 +2,13 @@
 
 use actix_web::{http::Method, test, web};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::support::*;
 use crate::{
     actors::query::QueryError,
     auth::Role,
-    http::{Queries, api, ops},
+    http::{Api, Queries, api, ops},
     telemetry::{metrics::CONTENT_TYPE, readiness::Phase},
 };
 
@@ -18,7 +19,8 @@ async fn usage_is_answered_as_the_contract_says() {
     let answer = get(&usage_path(TWO_DAYS)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("cache-control"), Some("private, no-store"));
+    assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
+    assert_eq!(answer.header("analytics-as-of"), Some("2026-03-02T01:00:00Z"));
     assert!(answer.header("x-request-id").is_some());
     let expected = json!({
         "orgId": ORG,
@@ -47,6 +49,137 @@ async fn usage_by_model_names_the_model_of_each_point() {
     assert_eq!(answer["granularity"], "hour");
     assert_eq!(answer["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-02T07:00:00Z"}));
     assert_eq!(answer["series"][0]["modelId"], json!(MODEL));
+}
+
+#[actix_web::test]
+async fn a_filled_series_has_every_bucket_and_the_same_totals() {
+    let days = "start=2026-03-01T00:00:00Z&end=2026-03-05T00:00:00Z&fill=zero";
+    let answer = get(&usage_path(days)).await.json();
+    let invocations: Vec<_> = answer["series"].as_array().unwrap().iter().map(|p| p["invocations"].clone()).collect();
+    assert_eq!(invocations, [2, 2, 0, 0]);
+    assert_eq!(answer["totals"]["invocations"], 4);
+    let other = Uuid::from_u128(0xD);
+    let answer = get(&usage_path(&format!("{days}&groupBy=model&modelId={MODEL}&modelId={other}"))).await.json();
+    assert_eq!(answer["series"].as_array().unwrap().len(), 8);
+    assert_eq!(
+        answer["series"][1],
+        json!({
+            "bucketStart": "2026-03-01T00:00:00Z", "modelId": other, "invocations": 0, "inputTokens": 0, "outputTokens": 0,
+            "costEstimateCents": 0, "final": true,
+        })
+    );
+    let many: String = (0..100).map(|n| format!("&modelId={}", Uuid::from_u128(n))).collect();
+    let hours = "start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:00Z&fill=zero&granularity=hour&groupBy=model";
+    assert_eq!(get(&usage_path(&format!("{hours}{many}"))).await.wrong_fields(), ["end"], "216,000 points");
+}
+
+#[actix_web::test]
+async fn reliability_is_answered_with_percentiles_of_all_and_the_worst_bucket() {
+    let path = |more: &str| format!("/analytics/v1/orgs/{ORG}/reliability?{TWO_DAYS}{more}");
+    let answer = get(&path("&percentile=p95")).await.json();
+    let point = |start: &str, invocations, errors, rate: f64, by: [u32; 4], [p50, p95, p99]: [f64; 3]| {
+        json!({
+            "bucketStart": start, "invocations": invocations, "errors": errors, "errorRate": rate,
+            "byStatus": {"success": by[0], "error": by[1], "timeout": by[2], "throttled": by[3]},
+            "latencyMs": {"p50": p50, "p95": p95, "p99": p99}, "final": false,
+        })
+    };
+    assert_eq!(answer["series"][0], point("2026-03-01T00:00:00Z", 4, 3, 0.75, [1, 1, 1, 1], [20.0, 30.0, 30.0]));
+    assert_eq!(answer["series"][1], point("2026-03-02T00:00:00Z", 1, 0, 0.0, [1, 0, 0, 0], [40.0, 40.0, 40.0]));
+    assert_eq!(answer["totals"]["latencyMs"], json!({"p50": 20.0, "p95": 40.0, "p99": 40.0}));
+    assert_eq!((&answer["totals"]["errorRate"], &answer["totals"]["invocations"]), (&json!(0.6), &json!(5)));
+    let worst = json!({"bucketStart": "2026-03-02T00:00:00Z", "latencyMs": 40.0});
+    assert_eq!(answer["highlight"], json!({"percentile": "p95", "latencyMs": 40.0, "worst": worst}));
+    for (by, name, value) in [
+        ("model", "modelId", json!(MODEL)),
+        ("client", "clientId", json!("web")),
+        ("errorCode", "errorCode", json!(null)),
+    ] {
+        let point = get(&path(&format!("&groupBy={by}"))).await.json()["series"][0].clone();
+        assert_eq!(point.get(name), Some(&value), "{point}");
+    }
+    let filled = get(&path("&fill=zero&groupBy=model&granularity=hour")).await.json();
+    assert_eq!(filled["series"].as_array().unwrap().len(), 24);
+    assert_eq!(
+        (&filled["series"][1]["errorRate"], &filled["series"][1]["latencyMs"]["p50"]),
+        (&json!(null), &json!(null))
+    );
+}
+
+#[actix_web::test]
+async fn the_ledger_is_answered_by_hour_with_its_balance() {
+    let path = format!("/analytics/v1/orgs/{ORG}/ledger?start=2026-03-01T07:30:00Z&end=2026-03-01T08:00:00Z");
+    let answer = get(&path).await.json();
+    assert_eq!(answer["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-01T08:00:00Z"}));
+    assert_eq!(
+        answer["hours"][0],
+        json!({
+            "hour": "2026-03-01T07:00:00Z", "received": 10, "stored": 7, "duplicates": 2, "conflicts": 1, "rejected": 1,
+            "late": 3, "balanced": true,
+        })
+    );
+    assert_eq!((&answer["totals"]["received"], &answer["totals"]["balanced"]), (&json!(20), &json!(true)));
+    assert_eq!(answer["asOf"], "2026-03-01T08:00:00Z");
+}
+
+#[actix_web::test]
+async fn the_summary_has_pages_of_orgs_and_the_sum_of_all() {
+    let bearer = format!("Bearer {}", token(Role::SystemAdmin));
+    let ask = async |more: &str| {
+        let path = format!("/analytics/v1/summary?start=2026-03-01T00:00:00Z&end=2026-04-01T00:00:00Z{more}");
+        call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await.json()
+    };
+    let first = ask("").await;
+    assert_eq!((&first["orgs"][0]["orgId"], &first["orgCount"]), (&json!(ORG), &json!(2)));
+    assert_eq!((&first["totals"]["costEstimateCents"], &first["asOf"]), (&json!(1.5), &json!(null)));
+    let last = ask(&format!("&cursor={}", first["nextCursor"].as_str().unwrap())).await;
+    assert_eq!((&last["orgs"][0]["orgId"], last.get("nextCursor")), (&json!(OTHER_ORG), None));
+}
+
+#[actix_web::test]
+async fn who_has_the_same_facts_is_told_so_and_up_to_when() {
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    let tag = get(&usage_path(TWO_DAYS)).await.header("etag").unwrap().to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    let ask = async |path: &str, tag: &str| {
+        call(api_with(None), Method::GET, path, &[("authorization", &bearer), ("if-none-match", tag)]).await
+    };
+    for given in [tag.as_str(), "*", &format!("\"other\", {tag}"), tag.strip_prefix("W/").unwrap()] {
+        let same = ask(&usage_path(TWO_DAYS), given).await;
+        assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""), "{given}");
+        assert_eq!(same.header("analytics-as-of"), Some("2026-03-02T01:00:00Z"));
+        assert_eq!(same.header("etag"), Some(tag.as_str()));
+    }
+    for (path, given) in [(usage_path(TWO_DAYS), "\"other\""), (usage_path(&format!("{TWO_DAYS}&groupBy=model")), &tag)]
+    {
+        assert_eq!(ask(&path, given).await.status.as_u16(), 200, "{path} {given}");
+    }
+}
+
+#[actix_web::test]
+async fn pages_of_the_configured_origins_may_read_and_no_others() {
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    let ask = async |method: Method, origin: &str, more: &[(&str, &str)]| {
+        let headers = [&[("authorization", bearer.as_str()), ("origin", origin)], more].concat();
+        call(api_with(None), method, &usage_path(TWO_DAYS), &headers).await
+    };
+    let ours = "https://dashboards.example.org";
+    let answer = ask(Method::GET, ours, &[]).await;
+    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, Some(ours)));
+    let asked =
+        [("access-control-request-method", "GET"), ("access-control-request-headers", "authorization,x-api-key")];
+    let preflight = ask(Method::OPTIONS, ours, &asked).await;
+    assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (200, Some(ours)));
+    assert_eq!(preflight.header("access-control-allow-credentials"), None);
+    let answer = ask(Method::GET, "https://elsewhere.example.org", &[]).await;
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    ask(Method::OPTIONS, "https://elsewhere.example.org", &asked).await.problem(400);
+    let wanted = [("access-control-request-method", "DELETE")];
+    ask(Method::OPTIONS, ours, &wanted).await.problem(400);
+    let closed = Api { cors_origins: Vec::new(), ..api_with(None) };
+    let headers = [("authorization", bearer.as_str()), ("origin", ours)];
+    let answer = call(closed, Method::GET, &usage_path(TWO_DAYS), &headers).await;
+    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, None));
 }
 
 #[actix_web::test]

@@ -17,7 +17,10 @@ use crate::{
     actors::{
         corrections::Correct,
         events::{Check, NotPublished, Publish},
-        query::{GetDeadLetter, GetFreshness, GetPartitions, GetSupervision, GetUsage, ListDeadLetters, QueryError},
+        query::{
+            Ask, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary, GetSupervision,
+            GetUsage, ListDeadLetters, QueryError,
+        },
         supervision::{
             line::Line,
             log::SupervisionLog,
@@ -32,9 +35,13 @@ use crate::{
         dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
         event::{Reason, Rules},
         freshness::{Freshness, FreshnessStatus},
+        histogram::Histogram,
+        ledger::{Counts, LedgerHour, LedgerReport},
         money::Cents,
         query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
+        reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityReport},
         submission::{Judgement, judge},
+        summary::{OrgUsage, Summary},
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
     http::{Api, EventsLine, Ops, Queries, api},
@@ -78,30 +85,96 @@ impl Actor for FixedAnswers {
     type Context = Context<Self>;
 }
 
-impl Handler<GetUsage> for FixedAnswers {
+impl Handler<Ask<GetUsage>> for FixedAnswers {
     type Result = Result<UsageReport, QueryError>;
 
-    fn handle(&mut self, GetUsage(query): GetUsage, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Ask { question: GetUsage(query), .. }: Ask<GetUsage>, _: &mut Self::Context) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
+        let start = query.buckets.start();
         let point = |bucket_start, units| UsagePoint {
             bucket_start,
             model_id: query.by_model.then_some(MODEL),
             usage: Usage { invocations: 2, input_tokens: 30, output_tokens: 40, cost: Cents::from_units(units) },
         };
         Ok(UsageReport {
-            series: vec![point(query.range.start, 1), point(query.range.start + TimeDelta::days(1), 15_000)],
+            series: vec![point(start, 1), point(start + TimeDelta::days(1), 15_000)],
             freshness: freshness(),
-            as_of: Some(query.range.start + TimeDelta::days(1) + TimeDelta::hours(1)),
+            as_of: Some(start + TimeDelta::days(1) + TimeDelta::hours(1)),
         })
     }
 }
 
-impl Handler<GetFreshness> for FixedAnswers {
+impl Handler<Ask<GetReliability>> for FixedAnswers {
+    type Result = Result<ReliabilityReport, QueryError>;
+
+    /// One bucket with one of each outcome, and one with a slow success.
+    fn handle(
+        &mut self,
+        Ask { question: GetReliability(query), .. }: Ask<GetReliability>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let key = match query.by {
+            Dimension::None => Key::None,
+            Dimension::Model => Key::Model(MODEL),
+            Dimension::Client => Key::Client(Some("web".to_owned())),
+            Dimension::ErrorCode => Key::ErrorCode(None),
+        };
+        let point = |bucket_start, by_status, latencies: &[u32]| {
+            let mut latency = Histogram::default();
+            latencies.iter().for_each(|ms| latency.record(*ms));
+            ReliabilityPoint { bucket_start, key: key.clone(), outcomes: Outcomes { by_status, latency } }
+        };
+        let start = query.buckets.start();
+        let slow = point(start + TimeDelta::days(1), [1, 0, 0, 0], &[40]);
+        let series = vec![point(start, [1, 1, 1, 1], &[10, 20, 20, 30]), slow];
+        Ok(ReliabilityReport { series, freshness: freshness(), as_of: Some(start) })
+    }
+}
+
+impl Handler<Ask<GetLedger>> for FixedAnswers {
+    type Result = Result<LedgerReport, QueryError>;
+
+    fn handle(
+        &mut self,
+        Ask { question: GetLedger(query), .. }: Ask<GetLedger>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let counts = Counts { received: 10, stored: 7, duplicates: 2, conflicts: 1, rejected: 1, late: 3 };
+        let hours = vec![LedgerHour { hour: query.hours.start(), counts }; 2];
+        Ok(LedgerReport { hours, freshness: freshness(), as_of: Some(query.hours.end()) })
+    }
+}
+
+impl Handler<Ask<GetSummary>> for FixedAnswers {
+    type Result = Result<Summary, QueryError>;
+
+    fn handle(
+        &mut self,
+        Ask { question: GetSummary(query), .. }: Ask<GetSummary>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let usage = Usage { invocations: 2, input_tokens: 30, output_tokens: 40, cost: Cents::from_units(15_000) };
+        let org_id = if query.after == Some(ORG) { OTHER_ORG } else { ORG };
+        let more = query.after.is_none();
+        Ok(Summary { orgs: vec![OrgUsage { org_id, usage }], more, orgs_in_all: 2, totals: usage, as_of: None })
+    }
+}
+
+impl Handler<Ask<GetFreshness>> for FixedAnswers {
     type Result = Result<FreshnessReport, QueryError>;
 
-    fn handle(&mut self, _: GetFreshness, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Ask<GetFreshness>, _: &mut Self::Context) -> Self::Result {
         match self.error {
             Some(error) => Err(error),
             None => Ok(FreshnessReport {
@@ -112,10 +185,14 @@ impl Handler<GetFreshness> for FixedAnswers {
     }
 }
 
-impl Handler<GetSupervision> for FixedAnswers {
+impl Handler<Ask<GetSupervision>> for FixedAnswers {
     type Result = Result<Vec<SupervisionEvent>, QueryError>;
 
-    fn handle(&mut self, GetSupervision(query): GetSupervision, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Ask { question: GetSupervision(query), .. }: Ask<GetSupervision>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -134,10 +211,10 @@ impl Handler<GetSupervision> for FixedAnswers {
     }
 }
 
-impl Handler<GetPartitions> for FixedAnswers {
+impl Handler<Ask<GetPartitions>> for FixedAnswers {
     type Result = Result<Vec<PartitionStatus>, QueryError>;
 
-    fn handle(&mut self, _: GetPartitions, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Ask<GetPartitions>, _: &mut Self::Context) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -184,11 +261,15 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
     }
 }
 
-impl Handler<ListDeadLetters> for FixedAnswers {
+impl Handler<Ask<ListDeadLetters>> for FixedAnswers {
     type Result = Result<DeadLetterPage, QueryError>;
 
     /// Names the query by what the one letter was rejected for.
-    fn handle(&mut self, ListDeadLetters(query): ListDeadLetters, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Ask { question: ListDeadLetters(query), .. }: Ask<ListDeadLetters>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         match self.error {
             Some(error) => Err(error),
             None => Ok(DeadLetterPage { letters: vec![letter(&query)], more: query.before.is_none() }),
@@ -196,11 +277,15 @@ impl Handler<ListDeadLetters> for FixedAnswers {
     }
 }
 
-impl Handler<GetDeadLetter> for FixedAnswers {
+impl Handler<Ask<GetDeadLetter>> for FixedAnswers {
     type Result = Result<Option<OpenedLetter>, QueryError>;
 
     /// There is this one, and no other.
-    fn handle(&mut self, GetDeadLetter { id, .. }: GetDeadLetter, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Ask { question: GetDeadLetter { id, .. }, .. }: Ask<GetDeadLetter>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         Ok((id == LETTER).then(|| OpenedLetter {
             letter: letter(&DEFAULT_QUERY),
             payload: b"{".to_vec().into(),
@@ -300,6 +385,7 @@ pub fn api_with(error: Option<QueryError>) -> Api {
         answer_within: Duration::from_secs(5),
         metrics: Metrics::default(),
         max_body_bytes: 1024,
+        cors_origins: vec!["https://dashboards.example.org".to_owned()],
     }
 }
 

@@ -28,9 +28,8 @@ impl Reader {
             .bind(query.state.map(State::as_str))
             .bind(query.before)
             // One more shows that there are more.
-            .bind(i64::from(query.limit) + 1)
-            .fetch_all(&self.pool);
-        let rows = self.in_time(rows).await?;
+            .bind(i64::from(query.limit) + 1);
+        let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let more = rows.len() > limit;
         let letters = rows.into_iter().take(limit).map(|row| row.letter(query.whose)).collect::<Result<_, _>>()?;
         Ok(DeadLetterPage { letters, more })
@@ -39,11 +38,9 @@ impl Reader {
     /// None where there is no such letter, or it is somebody else's.
     pub async fn dead_letter(&self, whose: Whose, id: Uuid) -> Result<Option<OpenedLetter>, ReadError> {
         let (condition, _, org_id) = conditions(whose);
-        let rows = sqlx::query_as::<_, OpenedRow>(AssertSqlSafe(OPEN.replace("{whose}", condition)))
-            .bind(org_id)
-            .bind(id)
-            .fetch_all(&self.pool);
-        let row = self.in_time(rows).await?.pop();
+        let rows =
+            sqlx::query_as::<_, OpenedRow>(AssertSqlSafe(OPEN.replace("{whose}", condition))).bind(org_id).bind(id);
+        let row = self.in_time(async |conn| rows.fetch_all(conn).await).await?.pop();
         Ok(row.map(|row| row.opened(whose)).transpose()?)
     }
 }

@@ -1,6 +1,7 @@
 -- Usage of an org by bucket, with what says how complete it is. One statement, hence one snapshot: the series, the
--- freshness and the watermark cannot disagree. {rollups} is the table of the granularity, put in by the code.
--- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows
+-- freshness and the watermark cannot disagree. What the buckets are summed from is put in by the code.
+-- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows; the
+-- others are those of what is put in
 WITH head AS (
     SELECT now() AS asked_at,
            (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
@@ -18,9 +19,7 @@ series AS (
            sum(input_tokens)::bigint AS input_tokens,
            sum(output_tokens)::bigint AS output_tokens,
            sum(cost_cents)::numeric(28, 4) AS cost_cents
-    FROM {rollups}
-    WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
-      AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+    FROM ({rows}) AS rows
     GROUP BY 1, 2
     ORDER BY 1, 2
     LIMIT $8

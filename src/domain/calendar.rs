@@ -1,0 +1,178 @@
+//! Buckets of time: hours of UTC, or the days of a zone.
+
+use chrono::{DateTime, Days, DurationRound, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use super::query::Granularity;
+
+/// Buckets that follow each other without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    pub granularity: Granularity,
+    pub zone: Tz,
+    /// Ascending, at least one.
+    starts: Vec<DateTime<Utc>>,
+    /// Of the last bucket, exclusive.
+    end: DateTime<Utc>,
+}
+
+impl Buckets {
+    /// Those that [start, end) touches. Hours are hours of UTC in every zone; days begin with the first moment of their
+    /// date in the zone. `None` where the calendar ends, or the range is empty.
+    pub fn covering(start: DateTime<Utc>, end: DateTime<Utc>, granularity: Granularity, zone: Tz) -> Option<Self> {
+        if start >= end {
+            return None;
+        }
+        let (mut starts, next): (Vec<_>, Box<dyn Iterator<Item = DateTime<Utc>>>) = match granularity {
+            Granularity::Hour => {
+                let first = start.duration_trunc(TimeDelta::hours(1)).ok()?;
+                (vec![first], Box::new((1..).map_while(move |n| first.checked_add_signed(TimeDelta::hours(n)))))
+            }
+            Granularity::Day => {
+                let date = start.with_timezone(&zone).date_naive();
+                (vec![first_moment(date, zone)?], Box::new(moments_after(date, zone)))
+            }
+        };
+        for boundary in next {
+            if boundary >= end {
+                return Some(Self { granularity, zone, starts, end: boundary });
+            }
+            starts.push(boundary);
+        }
+        None
+    }
+
+    pub fn start(&self) -> DateTime<Utc> {
+        self.starts[0]
+    }
+
+    pub fn end(&self) -> DateTime<Utc> {
+        self.end
+    }
+
+    pub fn starts(&self) -> &[DateTime<Utc>] {
+        &self.starts
+    }
+
+    /// When the bucket ends that starts then.
+    pub fn end_of(&self, start: DateTime<Utc>) -> DateTime<Utc> {
+        let following = self.starts.partition_point(|other| *other <= start);
+        self.starts.get(following).copied().unwrap_or(self.end)
+    }
+
+    /// Whether each bucket is a day of UTC, whatever the zone is called.
+    pub fn are_utc_days(&self) -> bool {
+        let midnight = |time: &DateTime<Utc>| time.duration_trunc(TimeDelta::days(1)).is_ok_and(|day| day == *time);
+        self.granularity == Granularity::Day
+            && self.starts.iter().chain([&self.end]).all(midnight)
+            && self.starts.iter().all(|start| self.end_of(*start) - start == TimeDelta::days(1))
+    }
+
+    /// The parts of hours of UTC that a boundary of the range or between two buckets lies within. They ascend.
+    pub fn split_hours(&self) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+        let mut parts: Vec<(DateTime<Utc>, DateTime<Utc>)> = Vec::new();
+        for boundary in self.starts.iter().chain([&self.end]) {
+            let Ok(hour) = boundary.duration_trunc(TimeDelta::hours(1)) else { continue };
+            let part = (hour.max(self.start()), (hour + TimeDelta::hours(1)).min(self.end));
+            if hour != *boundary && part.0 < part.1 && parts.last() != Some(&part) {
+                parts.push(part);
+            }
+        }
+        parts
+    }
+}
+
+/// The starts of the days after a date. A date that a zone leaves out has none.
+fn moments_after(date: NaiveDate, zone: Tz) -> impl Iterator<Item = DateTime<Utc>> {
+    (1..).map_while(move |n| date.checked_add_days(Days::new(n))).filter_map(move |date| first_moment(date, zone))
+}
+
+/// Where a zone's clocks leave midnight out, a date begins with the first minute that there is.
+fn first_moment(date: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
+    (0..24 * 60).find_map(|minute| {
+        let local = date.and_hms_opt(minute / 60, minute % 60, 0)?;
+        Some(zone.from_local_datetime(&local).earliest()?.to_utc())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn days(start: &str, end: &str, zone: Tz) -> Buckets {
+        Buckets::covering(at(start), at(end), Granularity::Day, zone).unwrap()
+    }
+
+    fn texts(buckets: &Buckets) -> Vec<String> {
+        buckets.starts().iter().chain([&buckets.end()]).map(|time| time.format("%m-%dT%H:%M").to_string()).collect()
+    }
+
+    #[test]
+    fn hours_are_floored_and_ceiled_and_are_those_of_utc_in_every_zone() {
+        let (start, end) = (at("2026-03-01T10:59:59Z"), at("2026-03-01T12:00:00.000001Z"));
+        for zone in [Tz::UTC, Tz::Asia__Kolkata] {
+            let hours = Buckets::covering(start, end, Granularity::Hour, zone).unwrap();
+            assert_eq!(texts(&hours), ["03-01T10:00", "03-01T11:00", "03-01T12:00", "03-01T13:00"]);
+            assert_eq!(hours.split_hours(), []);
+        }
+        assert_eq!(Buckets::covering(start, start, Granularity::Hour, Tz::UTC), None);
+        assert_eq!(Buckets::covering(end, start, Granularity::Day, Tz::UTC), None);
+    }
+
+    #[test]
+    fn a_day_is_that_of_the_zone_with_23_25_or_24_hours() {
+        let spring = days("2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z", Tz::Europe__Berlin);
+        assert_eq!(texts(&spring), ["03-27T23:00", "03-28T23:00", "03-29T22:00", "03-30T22:00"]);
+        let autumn = days("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", Tz::Europe__Berlin);
+        assert_eq!(texts(&autumn), ["10-24T22:00", "10-25T23:00"]);
+        assert_eq!(autumn.end_of(autumn.start()) - autumn.start(), TimeDelta::hours(25));
+        let utc = days("2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z", Tz::UTC);
+        assert!(utc.are_utc_days() && !spring.are_utc_days());
+        assert!(days("2026-07-01T00:00:00Z", "2026-07-03T00:00:00Z", Tz::Africa__Abidjan).are_utc_days());
+    }
+
+    #[test]
+    fn a_day_whose_midnight_is_left_out_begins_after_it_and_a_date_that_is_left_out_has_none() {
+        let beirut = days("2023-03-25T12:00:00Z", "2023-03-26T12:00:00Z", Tz::Asia__Beirut);
+        assert_eq!(texts(&beirut), ["03-24T22:00", "03-25T22:00", "03-26T21:00"]);
+        let apia = days("2011-12-29T12:00:00Z", "2011-12-31T10:00:00Z", Tz::Pacific__Apia);
+        assert_eq!(texts(&apia), ["12-29T10:00", "12-30T10:00", "12-31T10:00"]);
+    }
+
+    #[test]
+    fn hours_are_split_where_a_zone_is_off_the_hour() {
+        let kolkata = days("2026-03-01T18:30:00Z", "2026-03-02T18:30:00Z", Tz::Asia__Kolkata);
+        let split =
+            [("2026-03-01T18:30:00Z", "2026-03-01T19:00:00Z"), ("2026-03-02T18:00:00Z", "2026-03-02T18:30:00Z")];
+        assert_eq!(kolkata.split_hours(), split.map(|(from, to)| (at(from), at(to))));
+        let two = days("2026-03-01T18:30:00Z", "2026-03-03T00:00:00Z", Tz::Asia__Kolkata);
+        assert_eq!(two.split_hours()[1], (at("2026-03-02T18:00:00Z"), at("2026-03-02T19:00:00Z")));
+        assert_eq!(days("2026-03-01T00:00:00Z", "2026-03-05T00:00:00Z", Tz::America__New_York).split_hours(), []);
+    }
+
+    proptest! {
+        /// Every moment of the range is in the bucket of its own local date, for every zone and year.
+        #[test]
+        fn buckets_are_the_dates_of_the_zone(
+            zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()), start in 0i64..4_000_000_000, hours in 1i64..2000,
+        ) {
+            let start = DateTime::from_timestamp(start, 0).unwrap();
+            let end = start + TimeDelta::hours(hours);
+            let buckets = Buckets::covering(start, end, Granularity::Day, zone).unwrap();
+            prop_assert!(buckets.start() <= start && end <= buckets.end());
+            let date = |time: DateTime<Utc>| time.with_timezone(&zone).date_naive();
+            for start in buckets.starts() {
+                let end = buckets.end_of(*start);
+                prop_assert!(*start < end);
+                prop_assert_eq!(date(*start), date(end - TimeDelta::seconds(1)));
+                prop_assert!(date(end) > date(*start));
+            }
+        }
+    }
+}

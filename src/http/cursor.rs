@@ -1,0 +1,39 @@
+//! Cursors: the place behind something in a list, in a form that nobody is tempted to reckon with.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+use super::params::Params;
+
+pub fn of(id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(id)
+}
+
+/// Reads the parameter `cursor`.
+pub fn read(params: &mut Params) -> Option<Uuid> {
+    let place = params.single("cursor").map(|text| position(&text));
+    if place == Some(None) {
+        params.problem("cursor", "must be the nextCursor of an earlier answer");
+    }
+    place.flatten()
+}
+
+fn position(cursor: &str) -> Option<Uuid> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    Uuid::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place_and_anything_else_nowhere() {
+        for id in [Uuid::from_u128(1), Uuid::from_u128(77), Uuid::max()] {
+            assert_eq!(position(&of(id)), Some(id));
+        }
+        for text in ["", "1", "AAAAAAAAAAE=", "AAAAAAAAAAAB", "' OR 1=1 --"] {
+            assert_eq!(position(text), None, "{text}");
+        }
+    }
+}

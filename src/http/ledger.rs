@@ -1,0 +1,150 @@
+//! `GET /analytics/v1/orgs/{orgId}/ledger`: what became of every message of an org.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    access::{Authorized, ReadLedger},
+    error::Problem,
+    params::Params,
+    report::{self, Completeness, Range},
+};
+use crate::{
+    actors::query::GetLedger,
+    domain::{
+        ledger::{Counts, LedgerHour, LedgerQuery},
+        query::Granularity,
+    },
+};
+
+const LONGEST: TimeDelta = TimeDelta::days(90);
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LedgerAnswer)]
+struct Answer {
+    #[serde(flatten)]
+    facts: Facts,
+    #[serde(flatten)]
+    completeness: Completeness,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LedgerFacts)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    org_id: Uuid,
+    /// The one that was used: on hours
+    range: Range,
+    /// Hours in which messages were committed
+    hours: Vec<Hour>,
+    /// The sum of the hours
+    totals: Tally,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LedgerHour)]
+struct Hour {
+    /// Of the commit, UTC: not of the events
+    hour: DateTime<Utc>,
+    #[serde(flatten)]
+    tally: Tally,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LedgerTally)]
+struct Tally {
+    received: u64,
+    stored: u64,
+    duplicates: u64,
+    /// Those of the duplicates whose content differs from what was stored first
+    conflicts: u64,
+    rejected: u64,
+    /// Those of the stored that came longer after they occurred than the late threshold
+    late: u64,
+    /// Whether received = stored + duplicates + rejected
+    balanced: bool,
+}
+
+impl From<Counts> for Tally {
+    fn from(counts: Counts) -> Self {
+        let Counts { received, stored, duplicates, conflicts, rejected, late } = counts;
+        Self { received, stored, duplicates, conflicts, rejected, late, balanced: counts.is_balanced() }
+    }
+}
+
+/// What `parse` reads.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+struct LedgerParams {
+    /// Inclusive; floored to the hour
+    #[param(example = "2026-03-01T00:00:00Z")]
+    start: DateTime<Utc>,
+    /// Exclusive; ceiled to the hour. At most 90 days after start
+    #[param(example = "2026-03-02T00:00:00Z")]
+    end: DateTime<Utc>,
+}
+
+/// What became of the organisation's messages, by hour of commit
+///
+/// Every message of the stream ends as stored, duplicate or rejected. ETag and Analytics-As-Of as with usage.
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/ledger",
+    operation_id = "getLedger",
+    tag = "completeness",
+    params(("orgId" = Uuid, Path, description = "Organisation"), LedgerParams),
+    responses(
+        (
+            status = 200,
+            description = "The hours, their totals, and how complete they are",
+            body = Answer,
+            example = json!({
+                "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+                "hours": [{
+                    "hour": "2026-03-01T10:00:00Z", "received": 104, "stored": 100, "duplicates": 3, "conflicts": 0,
+                    "rejected": 1, "late": 2, "balanced": true
+                }],
+                "totals": {
+                    "received": 104, "stored": 100, "duplicates": 3, "conflicts": 0, "rejected": 1, "late": 2,
+                    "balanced": true
+                },
+                "freshness": {
+                    "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z",
+                    "lagSeconds": 0.412, "status": "fresh"
+                },
+                "asOf": "2026-03-02T11:00:00.088Z"
+            })
+        ),
+        (status = 304, description = "The facts are those of the ETag that was given")
+    )
+)]
+pub async fn get(
+    org: Authorized<ReadLedger>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    let query = parse(org.org_id, request.query_string())?;
+    let report = api.queries.ask(GetLedger(query.clone()), api.answer_within).await?;
+    let hour = |LedgerHour { hour, counts }: &LedgerHour| Hour { hour: *hour, tally: (*counts).into() };
+    let facts = Facts {
+        org_id: query.org_id,
+        range: (&query.hours).into(),
+        hours: report.hours.iter().map(hour).collect(),
+        totals: report.totals().into(),
+    };
+    let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
+    report::answer(&request, &facts, &completeness)
+}
+
+fn parse(org_id: Uuid, query: &str) -> Result<LedgerQuery, Problem> {
+    let mut params = Params::new(query, &["start", "end"]);
+    let hours = report::buckets(&mut params, Granularity::Hour, Tz::UTC, LONGEST);
+    params.finish(hours.map(|hours| LedgerQuery { org_id, hours }))
+}

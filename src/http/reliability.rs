@@ -1,0 +1,328 @@
+//! `GET /analytics/v1/orgs/{orgId}/reliability`: outcomes, error rates and latencies by bucket.
+
+use std::collections::BTreeSet;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    access::{Authorized, ReadReliability},
+    error::Problem,
+    params::Params,
+    report::{self, Completeness, REPORT, Range, ReportParams},
+};
+use crate::{
+    actors::query::{GetReliability, MAX_ROWS, QueryError},
+    domain::{
+        event::Status,
+        histogram::Histogram,
+        query::{Granularity, filled},
+        reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
+    },
+};
+
+/// Longest range of what only raw events know.
+const MAX_RAW: TimeDelta = TimeDelta::days(7);
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReliabilityAnswer)]
+struct Answer {
+    #[serde(flatten)]
+    facts: Facts,
+    #[serde(flatten)]
+    completeness: Completeness,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReliabilityFacts)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    org_id: Uuid,
+    granularity: Granularity,
+    timezone: &'static str,
+    /// The one that was used: on bucket boundaries
+    range: Range,
+    series: Vec<Point>,
+    /// Of all invocations of the series: percentiles too
+    totals: Figures,
+    /// Where a percentile is asked for
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    highlight: Option<Highlight>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReliabilityPoint)]
+#[serde(rename_all = "camelCase")]
+struct Point {
+    bucket_start: DateTime<Utc>,
+    #[serde(flatten)]
+    label: Label,
+    #[serde(flatten)]
+    figures: Figures,
+    /// Whether its end is longer ago than the late threshold, by asOf
+    #[serde(rename = "final")]
+    is_final: bool,
+}
+
+/// What a point is told apart by, where it is grouped.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = ReliabilityLabel)]
+#[serde(rename_all = "camelCase")]
+struct Label {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    model_id: Option<Uuid>,
+    /// null: events that name no client
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    client_id: Option<Option<String>>,
+    /// null: events without an error code
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    error_code: Option<Option<String>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReliabilityFigures)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    invocations: u64,
+    /// All but success
+    errors: u64,
+    /// From 0 to 1; null where there are no invocations
+    error_rate: Option<f64>,
+    by_status: ByStatus,
+    latency_ms: Latencies,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ByStatus {
+    success: u64,
+    error: u64,
+    timeout: u64,
+    throttled: u64,
+}
+
+/// Nearest-rank percentiles, within 2.5 %; null where there are no invocations
+#[derive(Serialize, ToSchema)]
+struct Latencies {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Highlight {
+    percentile: Percentile,
+    /// Of all invocations of the range
+    latency_ms: Option<f64>,
+    /// The point where it is highest; null where there are no invocations
+    worst: Option<Worst>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Worst {
+    bucket_start: DateTime<Utc>,
+    #[serde(flatten)]
+    label: Label,
+    latency_ms: f64,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Percentile {
+    P50,
+    P95,
+    P99,
+}
+
+impl Percentile {
+    fn of(self, latency: &Histogram) -> Option<f64> {
+        let percent = match self {
+            Self::P50 => 50.0,
+            Self::P95 => 95.0,
+            Self::P99 => 99.0,
+        };
+        // What is beyond a hundredth of a millisecond is the histogram's, not the latency's.
+        latency.percentile(percent).map(|ms| (ms * 100.0).round() / 100.0)
+    }
+}
+
+impl From<&Outcomes> for Figures {
+    fn from(outcomes: &Outcomes) -> Self {
+        let of = |percentile: Percentile| percentile.of(&outcomes.latency);
+        Self {
+            invocations: outcomes.invocations(),
+            errors: outcomes.errors(),
+            error_rate: outcomes.error_rate(),
+            by_status: ByStatus {
+                success: outcomes.of(Status::Success),
+                error: outcomes.of(Status::Error),
+                timeout: outcomes.of(Status::Timeout),
+                throttled: outcomes.of(Status::Throttled),
+            },
+            latency_ms: Latencies { p50: of(Percentile::P50), p95: of(Percentile::P95), p99: of(Percentile::P99) },
+        }
+    }
+}
+
+impl From<&Key> for Label {
+    fn from(key: &Key) -> Self {
+        let none = Self { model_id: None, client_id: None, error_code: None };
+        match key {
+            Key::None => none,
+            Key::Model(model_id) => Self { model_id: Some(*model_id), ..none },
+            Key::Client(client_id) => Self { client_id: Some(client_id.clone()), ..none },
+            Key::ErrorCode(error_code) => Self { error_code: Some(error_code.clone()), ..none },
+        }
+    }
+}
+
+/// What `parse` reads beside them.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+struct ReliabilityParams {
+    /// A point for each bucket (none, the default), or for each bucket and model, client or error code. The last two read raw
+    /// events: at most 7 days
+    #[param(inline)]
+    group_by: Option<GroupBy>,
+    /// Adds `highlight`
+    #[param(inline)]
+    percentile: Option<Percentile>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the API's description")]
+enum GroupBy {
+    None,
+    Model,
+    Client,
+    ErrorCode,
+}
+
+/// Outcomes, error rates and latencies by bucket
+///
+/// Ranges, totals, ETag and Analytics-As-Of as with usage. Percentiles come from mergeable histograms: those of totals are
+/// those of all invocations, never a mean of percentiles.
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/reliability",
+    operation_id = "getReliability",
+    tag = "usage",
+    params(("orgId" = Uuid, Path, description = "Organisation"), ReportParams, ReliabilityParams),
+    responses(
+        (
+            status = 200,
+            description = "The series, its totals, and how complete they are",
+            body = Answer,
+            example = json!({
+                "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "granularity": "day",
+                "timezone": "UTC",
+                "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+                "series": [{
+                    "bucketStart": "2026-03-01T00:00:00Z", "invocations": 4, "errors": 1, "errorRate": 0.25,
+                    "byStatus": {"success": 3, "error": 0, "timeout": 1, "throttled": 0},
+                    "latencyMs": {"p50": 210.93, "p95": 3012.5, "p99": 3012.5}, "final": true
+                }],
+                "totals": {
+                    "invocations": 4, "errors": 1, "errorRate": 0.25,
+                    "byStatus": {"success": 3, "error": 0, "timeout": 1, "throttled": 0},
+                    "latencyMs": {"p50": 210.93, "p95": 3012.5, "p99": 3012.5}
+                },
+                "freshness": {
+                    "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z",
+                    "lagSeconds": 0.412, "status": "fresh"
+                },
+                "asOf": "2026-03-02T11:00:00.088Z"
+            })
+        ),
+        (status = 304, description = "The facts are those of the ETag that was given")
+    )
+)]
+pub async fn get(
+    org: Authorized<ReadReliability>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    let (query, percentile) = parse(org.org_id, request.query_string())?;
+    let mut report = api.queries.ask(GetReliability(query.clone()), api.answer_within).await?;
+    if query.fill {
+        report.series = fill(&query, report.series)?;
+    }
+    let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
+    report::answer(&request, &facts(&query, percentile, &report, &api), &completeness)
+}
+
+fn parse(org_id: Uuid, query: &str) -> Result<(ReliabilityQuery, Option<Percentile>), Problem> {
+    let mut params = Params::new(query, &[&REPORT[..], &["groupBy", "percentile"]].concat());
+    let by = [
+        ("none", Dimension::None),
+        ("model", Dimension::Model),
+        ("client", Dimension::Client),
+        ("errorCode", Dimension::ErrorCode),
+    ];
+    let by = params.choice("groupBy", by);
+    let percentiles = [("p50", Percentile::P50), ("p95", Percentile::P95), ("p99", Percentile::P99)];
+    let percentile = params.choice_if_given("percentile", percentiles);
+    let (models, fill) = (params.models(), report::fill(&mut params));
+    let longest = |granularity: Granularity| if by.is_raw() { MAX_RAW } else { granularity.max_range() };
+    let buckets = report::range(&mut params, longest);
+    let query = buckets.map(|buckets| ReliabilityQuery { org_id, buckets, models, by, fill });
+    params.finish(query.map(|query| (query, percentile)))
+}
+
+/// A point for every bucket; grouped, for each key that is there, and each model that is asked for.
+fn fill(query: &ReliabilityQuery, series: Vec<ReliabilityPoint>) -> Result<Vec<ReliabilityPoint>, Problem> {
+    let mut keys: BTreeSet<Key> = series.iter().map(|point| point.key.clone()).collect();
+    match query.by {
+        Dimension::None => drop(keys.insert(Key::None)),
+        Dimension::Model => keys.extend(query.models.iter().copied().map(Key::Model)),
+        Dimension::Client | Dimension::ErrorCode => {}
+    }
+    let is_at = |point: &ReliabilityPoint, start, key: &Key| point.bucket_start == start && point.key == *key;
+    let empty =
+        |bucket_start, key: &Key| ReliabilityPoint { bucket_start, key: key.clone(), outcomes: Outcomes::default() };
+    filled(series, &query.buckets, &keys, MAX_ROWS, is_at, empty).ok_or_else(|| QueryError::TooLarge.into())
+}
+
+fn facts(query: &ReliabilityQuery, percentile: Option<Percentile>, report: &ReliabilityReport, api: &Api) -> Facts {
+    let buckets = &query.buckets;
+    let totals = report.totals();
+    let point = |point: &ReliabilityPoint| Point {
+        bucket_start: point.bucket_start,
+        label: (&point.key).into(),
+        figures: (&point.outcomes).into(),
+        is_final: report::is_final(buckets.end_of(point.bucket_start), report.as_of, api.late_after),
+    };
+    Facts {
+        org_id: query.org_id,
+        granularity: buckets.granularity,
+        timezone: buckets.zone.name(),
+        range: buckets.into(),
+        series: report.series.iter().map(point).collect(),
+        highlight: percentile.map(|percentile| highlight(percentile, report, &totals)),
+        totals: (&totals).into(),
+    }
+}
+
+fn highlight(percentile: Percentile, report: &ReliabilityReport, totals: &Outcomes) -> Highlight {
+    let worst = report.series.iter().filter_map(|point| {
+        let latency_ms = percentile.of(&point.outcomes.latency)?;
+        Some(Worst { bucket_start: point.bucket_start, label: (&point.key).into(), latency_ms })
+    });
+    Highlight {
+        percentile,
+        latency_ms: percentile.of(&totals.latency),
+        worst: worst.max_by(|a, b| a.latency_ms.total_cmp(&b.latency_ms)),
+    }
+}

@@ -1,0 +1,160 @@
+//! What the answers about a range of time have in common: their parameters, how complete they are, and their ETag.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderName, IfNoneMatch, VARY},
+};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{error::Problem, params::Params};
+use crate::domain::{calendar::Buckets, freshness::Freshness, query::Granularity};
+
+/// Says on every answer, a 304 too, up to which moment it is complete.
+pub const AS_OF: HeaderName = HeaderName::from_static("analytics-as-of");
+/// Kept by who asked alone, and asked for again each time: If-None-Match makes that cheap.
+const REVALIDATED: &str = "private, no-cache";
+/// What an answer depends on beside its path.
+const VARIES: &str = "Authorization, X-API-Key, Accept-Encoding, Origin";
+
+/// What [`range`] and [`fill`] read.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+pub struct ReportParams {
+    /// Inclusive; floored to the bucket
+    #[param(example = "2026-03-01T00:00:00Z")]
+    start: DateTime<Utc>,
+    /// Exclusive; ceiled to the bucket. At most 90 days of hours, 400 of days, after start
+    #[param(example = "2026-03-08T00:00:00Z")]
+    end: DateTime<Utc>,
+    /// Length of a bucket: day (default) or hour. Hours are those of UTC in every zone
+    #[param(inline)]
+    granularity: Option<Granularity>,
+    /// Only these models; all without it
+    #[param(max_items = 100)]
+    model_id: Option<Vec<Uuid>>,
+    /// Whose days: an IANA time zone, UTC without it
+    #[param(example = "Europe/Berlin")]
+    timezone: Option<String>,
+    /// zero: a point for every bucket, also where nothing happened; none (default): only where something did
+    #[param(inline)]
+    fill: Option<Fill>,
+}
+
+/// Names of the parameters of [`ReportParams`].
+pub const REPORT: [&str; 6] = ["start", "end", "granularity", "modelId", "timezone", "fill"];
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the API's description")]
+enum Fill {
+    None,
+    Zero,
+}
+
+/// The buckets that are asked for, at most `max` of time.
+pub fn range(params: &mut Params, max: impl Fn(Granularity) -> TimeDelta) -> Option<Buckets> {
+    let granularity = params.choice("granularity", [("day", Granularity::Day), ("hour", Granularity::Hour)]);
+    let zone = zone(params);
+    buckets(params, granularity, zone, max(granularity))
+}
+
+/// The buckets of a granularity that is not asked for.
+pub fn buckets(params: &mut Params, granularity: Granularity, zone: Tz, longest: TimeDelta) -> Option<Buckets> {
+    let (start, end) = (params.time("start"), params.time("end"));
+    let (start, end) = start.zip(end)?;
+    if end <= start {
+        params.problem("end", "must be after start");
+        return None;
+    }
+    if end - start > longest {
+        params.problem("end", format!("must be at most {} days after start here", longest.num_days()));
+        return None;
+    }
+    Buckets::covering(start, end, granularity, zone)
+}
+
+pub fn fill(params: &mut Params) -> bool {
+    params.choice("fill", [("none", false), ("zero", true)])
+}
+
+fn zone(params: &mut Params) -> Tz {
+    let zone = params.single("timezone").map_or(Ok(Tz::UTC), |name| name.parse());
+    zone.unwrap_or_else(|_| {
+        params.problem("timezone", "must be an IANA time zone such as Europe/Berlin");
+        Tz::UTC
+    })
+}
+
+/// The range that was used: on bucket boundaries.
+#[derive(Serialize, ToSchema)]
+pub struct Range {
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+}
+
+impl From<&Buckets> for Range {
+    fn from(buckets: &Buckets) -> Self {
+        Self { start: buckets.start(), end: buckets.end() }
+    }
+}
+
+/// How complete an answer is. It moves every second, so it is no part of what an answer's ETag stands for.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Completeness {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub freshness: Option<Freshness>,
+    /// The moment up to which the answer is complete; null before the first event of the organisation's partition
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+/// Whether a bucket that ends then changes only by events that come later than late ones usually do.
+pub fn is_final(end: DateTime<Utc>, as_of: Option<DateTime<Utc>>, late_after: TimeDelta) -> bool {
+    as_of.is_some_and(|as_of| end + late_after <= as_of)
+}
+
+/// 200 with `facts` and how complete they are; or 304 where the asker has the same facts already.
+///
+/// # Errors
+/// `facts` cannot be written as a JSON object.
+pub fn answer(
+    request: &HttpRequest,
+    facts: &impl Serialize,
+    completeness: &Completeness,
+) -> Result<HttpResponse, Problem> {
+    let mut body = serde_json::to_vec(facts).map_err(|_| Problem::Internal)?;
+    let tag = EntityTag::new_weak(Sha256::digest(&body).iter().take(16).map(|byte| format!("{byte:02x}")).collect());
+    let mut answer = if has(request, &tag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header((ETAG, tag.to_string()))
+        .insert_header((CACHE_CONTROL, REVALIDATED))
+        .insert_header((VARY, VARIES));
+    if let Some(as_of) = completeness.as_of {
+        answer.insert_header((AS_OF, as_of.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+    }
+    if has(request, &tag) {
+        return Ok(answer.finish());
+    }
+    // Two objects become one: the second's brace is the comma between them.
+    let moment = serde_json::to_vec(completeness).map_err(|_| Problem::Internal)?;
+    body.pop();
+    body.push(b',');
+    body.extend_from_slice(&moment[1..]);
+    Ok(answer.insert_header((CONTENT_TYPE, "application/json")).body(body))
+}
+
+/// Whether the asker says that it has this.
+fn has(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|given| given.weak_eq(tag)),
+        Err(_) => false,
+    }
+}

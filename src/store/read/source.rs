@@ -1,0 +1,88 @@
+//! What a report's buckets are summed from: rollups of hours or days, and raw events where a day begins within an hour.
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
+use uuid::Uuid;
+
+use super::{Reader, row_limit};
+use crate::domain::{calendar::Buckets, histogram, query::Granularity};
+
+const ROLLUPS: &str = include_str!("../sql/rows_rollups.sql");
+const SPLIT: &str = include_str!("../sql/rows_split.sql");
+/// The day of a zone that an hour belongs to.
+const DAY_OF_HOUR: &str = "($9::timestamptz[])[width_bucket(bucket_start, $9)]";
+
+type Statement<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
+
+impl Reader {
+    /// Binds what the statements have in common: $1 to $8.
+    pub(super) fn bind_head<'q, T>(
+        &self,
+        rows: Statement<'q, T>,
+        org_id: Uuid,
+        buckets: &Buckets,
+        models: &'q [Uuid],
+        by_model: bool,
+    ) -> Statement<'q, T> {
+        let home = self.home(org_id);
+        rows.bind(org_id)
+            .bind(buckets.start())
+            .bind(buckets.end())
+            .bind(models)
+            .bind(by_model)
+            .bind(self.plan.topology.stream_of(home))
+            .bind(i32::from(home))
+            .bind(row_limit())
+    }
+}
+
+pub(super) enum Source<'b> {
+    Hours,
+    UtcDays,
+    /// Hours that make up days of a zone, and the parts of hours that raw events are read of.
+    ZoneDays(&'b Buckets, Vec<(DateTime<Utc>, DateTime<Utc>)>),
+}
+
+impl<'b> Source<'b> {
+    pub(super) fn of(buckets: &'b Buckets) -> Self {
+        match buckets.granularity {
+            Granularity::Hour => Self::Hours,
+            Granularity::Day if buckets.are_utc_days() => Self::UtcDays,
+            Granularity::Day => Self::ZoneDays(buckets, buckets.split_hours()),
+        }
+    }
+
+    /// The statement with its rows.
+    pub(super) fn put_into(&self, statement: &str) -> String {
+        let (table, bucket) = match self {
+            Self::Hours => ("analytics.hourly_rollups", "bucket_start"),
+            Self::UtcDays => ("analytics.daily_rollups", "bucket_start"),
+            Self::ZoneDays(..) => ("analytics.hourly_rollups", DAY_OF_HOUR),
+        };
+        let mut rows = ROLLUPS.replace("{bucket}", bucket).replace("{rollups}", table);
+        if matches!(self, Self::ZoneDays(_, parts) if !parts.is_empty()) {
+            rows += SPLIT;
+        }
+        statement.replace("{rows}", &rows)
+    }
+
+    /// Binds what the rows need: $9 and on.
+    pub(super) fn bind<'q, T>(&self, statement: Statement<'q, T>) -> Statement<'q, T> {
+        let Self::ZoneDays(buckets, parts) = self else { return statement };
+        let statement = statement.bind(buckets.starts().to_vec());
+        if parts.is_empty() {
+            return statement;
+        }
+        let hours = parts.iter().filter_map(|part| part.0.duration_trunc(TimeDelta::hours(1)).ok());
+        statement
+            .bind(hours.collect::<Vec<_>>())
+            .bind(parts.iter().map(|part| part.0).collect::<Vec<_>>())
+            .bind(parts.iter().map(|part| part.1).collect::<Vec<_>>())
+            .bind(latency_bounds())
+    }
+}
+
+/// As the database knows them.
+pub(super) fn latency_bounds() -> Vec<i32> {
+    histogram::bounds().iter().map(|bound| i32::try_from(*bound).unwrap_or(i32::MAX)).collect()
+}

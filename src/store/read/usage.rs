@@ -1,0 +1,89 @@
+//! Reading usage.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use super::{OrgHead, ReadError, Reader, StoreError, impossible, source::Source};
+use crate::domain::query::{UsagePoint, UsageQuery, UsageReport};
+
+const USAGE: &str = include_str!("../sql/usage.sql");
+
+impl Reader {
+    pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
+        let source = Source::of(&query.buckets);
+        // Safe: what is put in are constants.
+        let rows = sqlx::query_as::<_, UsageRow>(AssertSqlSafe(source.put_into(USAGE)));
+        let rows = self.bind_head(rows, query.org_id, &query.buckets, &query.models, query.by_model);
+        let rows = source.bind(rows);
+        let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
+        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let (freshness, as_of) = self.completeness(&first.head);
+        let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
+        Ok(UsageReport { series, freshness, as_of })
+    }
+}
+
+#[derive(FromRow)]
+struct UsageRow {
+    #[sqlx(flatten)]
+    head: OrgHead,
+    /// None, as everything below it, where the series is empty.
+    bucket_start: Option<DateTime<Utc>>,
+    model_id: Option<Uuid>,
+    invocations: Option<i64>,
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    cost_cents: Option<Decimal>,
+}
+
+impl UsageRow {
+    fn point(self) -> Option<Result<UsagePoint, StoreError>> {
+        let bucket_start = self.bucket_start?;
+        let usage = super::ledger::usage(self.invocations, self.input_tokens, self.output_tokens, self.cost_cents);
+        Some(usage.map(|usage| UsagePoint { bucket_start, model_id: self.model_id, usage }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Head, *};
+    use crate::domain::{money::Cents, query::Usage};
+
+    fn row() -> UsageRow {
+        UsageRow {
+            head: OrgHead {
+                head: Head { asked_at: DateTime::UNIX_EPOCH, watermark: None },
+                last_event_at: None,
+                last_rollup_at: None,
+            },
+            bucket_start: Some(DateTime::UNIX_EPOCH),
+            model_id: None,
+            invocations: Some(2),
+            input_tokens: Some(3),
+            output_tokens: Some(4),
+            cost_cents: Some(Decimal::new(15_001, 4)),
+        }
+    }
+
+    #[test]
+    fn a_row_becomes_a_point_to_the_last_decimal() {
+        let usage = Usage { invocations: 2, input_tokens: 3, output_tokens: 4, cost: Cents::from_units(15_001) };
+        let point = UsagePoint { bucket_start: DateTime::UNIX_EPOCH, model_id: None, usage };
+        assert_eq!(row().point().unwrap().unwrap(), point);
+        assert!(UsageRow { bucket_start: None, ..row() }.point().is_none());
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_errors() {
+        for row in [
+            UsageRow { invocations: Some(-1), ..row() },
+            UsageRow { input_tokens: None, ..row() },
+            UsageRow { cost_cents: None, ..row() },
+            UsageRow { cost_cents: Some(Decimal::new(1, 5)), ..row() },
+        ] {
+            assert!(matches!(row.point(), Some(Err(StoreError::Permanent(_)))));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+-- Outcomes and latencies of an org by bucket; see usage.sql for the head and the parameters. Histograms come as they are
+-- stored: adding them up is the caller's, for whom they are no bytes.
+WITH head AS (
+    SELECT now() AS asked_at,
+           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
+           max(last_event_at) AS last_event_at,
+           max(last_rollup_at) AS last_rollup_at
+    FROM analytics.freshness_status
+    WHERE org_id = $1 AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+),
+series AS (
+    SELECT bucket_start,
+           CASE WHEN $5 THEN model_id END AS model_id,
+           NULL::text AS label,
+           sum(successes)::bigint AS successes,
+           sum(errors)::bigint AS errors,
+           sum(timeouts)::bigint AS timeouts,
+           sum(throttled)::bigint AS throttled,
+           array_agg(latency_histogram) FILTER (WHERE latency_histogram IS NOT NULL) AS histograms,
+           -- Of raw events: a bucket of the histogram for each.
+           array_agg(latency_bucket) FILTER (WHERE latency_bucket IS NOT NULL) AS latency_buckets,
+           NULL::bigint[] AS latency_counts
+    FROM ({rows}) AS rows
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+    LIMIT $8
+)
+SELECT head.*, series.*
+FROM head LEFT JOIN series ON true
+ORDER BY bucket_start, model_id

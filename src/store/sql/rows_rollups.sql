@@ -1,0 +1,6 @@
+-- What rollups have of an org. {bucket} is the bucket that a row belongs to, put in by the code.
+    SELECT {bucket} AS bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens,
+           cost_cents, latency_histogram, NULL::integer AS latency_bucket
+    FROM {rollups}
+    WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
+      AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))

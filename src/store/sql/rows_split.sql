@@ -1,0 +1,18 @@
+-- Behind rows_rollups.sql, where days of a zone begin within an hour of UTC: those hours are left out of the rollups, and
+-- their raw events taken instead.
+-- $9 starts of the days, $10 the hours, $11 and $12 starts and ends of the parts of them that are within the range, $13
+-- upper bounds of the histogram's buckets
+      AND bucket_start <> ALL ($10::timestamptz[])
+    UNION ALL
+    SELECT ($9::timestamptz[])[width_bucket(occurred_at, $9)], model_id,
+           (status = 'success')::integer::bigint, (status = 'error')::integer::bigint,
+           (status = 'timeout')::integer::bigint, (status = 'throttled')::integer::bigint,
+           input_tokens, output_tokens, cost_cents, NULL, width_bucket(latency_ms - 1, $13::integer[])
+    FROM unnest($11::timestamptz[], $12::timestamptz[]) AS part (part_start, part_end)
+         JOIN analytics.usage_events ON occurred_at >= part_start AND occurred_at < part_end
+    WHERE org_id = $1
+      -- The same again for the planner, which leaves out the chunks beyond.
+      AND occurred_at >= $2 AND occurred_at < $3
+      AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+      -- Only what the watermark has passed: a batch is merged first.
+      AND batch_id <> ALL (ARRAY(SELECT batch_id FROM analytics.rollup_pending))

@@ -1,0 +1,38 @@
+-- Every org's totals over days of UTC, a page of them, and the sum over all orgs, with the watermark up to which all
+-- partitions are complete.
+-- $1 start, $2 end, $3 orgs after this one (null: from the first), $4 most rows, $5 streams
+WITH RECURSIVE known (org_id) AS (
+    -- From org to org by the primary key, which begins with it: reading all rows of all time would take seconds.
+    SELECT min(org_id) FROM analytics.daily_rollups
+    UNION ALL
+    SELECT (SELECT min(r.org_id) FROM analytics.daily_rollups AS r WHERE r.org_id > known.org_id)
+    FROM known WHERE org_id IS NOT NULL
+),
+orgs AS (
+    SELECT org_id,
+           sum(successes + errors + timeouts + throttled)::bigint AS invocations,
+           sum(input_tokens)::bigint AS input_tokens,
+           sum(output_tokens)::bigint AS output_tokens,
+           sum(cost_cents)::numeric(28, 4) AS cost_cents
+    FROM known JOIN analytics.daily_rollups USING (org_id)
+    WHERE bucket_start >= $1 AND bucket_start < $2
+    GROUP BY org_id
+),
+totals AS (
+    SELECT count(*) AS orgs,
+           coalesce(sum(invocations), 0)::bigint AS all_invocations,
+           coalesce(sum(input_tokens), 0)::bigint AS all_input_tokens,
+           coalesce(sum(output_tokens), 0)::bigint AS all_output_tokens,
+           coalesce(sum(cost_cents), 0)::numeric(28, 4) AS all_cost_cents
+    FROM orgs
+),
+page AS (
+    SELECT * FROM orgs WHERE $3::uuid IS NULL OR org_id > $3 ORDER BY org_id LIMIT $4
+)
+-- One partition that was never read makes the whole unknown. The totals come once even where no org has any.
+SELECT now() AS asked_at,
+       (SELECT CASE WHEN count(*) = cardinality($5::text[]) THEN min(watermark) END
+        FROM analytics.partition_watermarks WHERE stream = ANY ($5)) AS watermark,
+       totals.*, page.*
+FROM totals LEFT JOIN page ON true
+ORDER BY org_id
