@@ -15,6 +15,8 @@ mod harness;
 mod http_answers;
 mod http_description;
 mod http_events;
+mod http_reports;
+mod http_zones;
 mod layout;
 mod operations_cli;
 mod pipeline_exact;

@@ -3,10 +3,12 @@
 -- $1 start, $2 end, $3 orgs after this one (null: from the first), $4 most rows, $5 streams
 WITH RECURSIVE known (org_id) AS (
     -- From org to org by the primary key, which begins with it: reading all rows of all time would take seconds.
-    SELECT min(org_id) FROM analytics.daily_rollups
+    (SELECT org_id FROM analytics.daily_rollups ORDER BY org_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(r.org_id) FROM analytics.daily_rollups AS r WHERE r.org_id > known.org_id)
-    FROM known WHERE org_id IS NOT NULL
+    SELECT following.org_id
+    FROM known, LATERAL (
+        SELECT r.org_id FROM analytics.daily_rollups AS r WHERE r.org_id > known.org_id ORDER BY r.org_id LIMIT 1
+    ) AS following
 ),
 orgs AS (
     SELECT org_id,

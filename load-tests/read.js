@@ -1,0 +1,66 @@
+// Dashboards' questions at a constant rate, each about an organisation drawn at random, with a token of its own.
+// k6 run -e API=… -e SECRET=… -e ORGS=250 -e QUESTION=hours -e RATE=200 -e SECONDS=30 read.js
+import http from "k6/http";
+import crypto from "k6/crypto";
+import encoding from "k6/encoding";
+import { check } from "k6";
+
+const { API, SECRET, ORGS, QUESTION, RATE, SECONDS, ISSUER, AUDIENCE } = __ENV;
+
+export const options = {
+    scenarios: {
+        read: {
+            executor: "constant-arrival-rate",
+            rate: Number(RATE),
+            timeUnit: "1s",
+            duration: `${SECONDS}s`,
+            preAllocatedVUs: 50,
+            maxVUs: 200,
+        },
+    },
+    summaryTrendStats: ["med", "p(95)", "p(99)", "max"],
+    thresholds: { checks: ["rate==1"] },
+};
+
+const HOUR = 3600 * 1000;
+const now = Math.ceil(Date.now() / HOUR) * HOUR;
+const since = (days) => `start=${new Date(now - days * 24 * HOUR).toISOString()}&end=${new Date(now).toISOString()}`;
+const QUESTIONS = {
+    "usage-hours": `usage?granularity=hour&${since(7)}`,
+    "usage-days": `usage?granularity=day&${since(30)}`,
+    "reliability-hours": `reliability?granularity=hour&${since(7)}`,
+    "reliability-days": `reliability?granularity=day&${since(30)}`,
+};
+
+function id(n) {
+    return `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
+}
+
+function token(org) {
+    const encode = (value) => encoding.b64encode(JSON.stringify(value), "rawurl");
+    const exp = Math.floor(Date.now() / 1000) + 7200;
+    const claims = { iss: ISSUER, aud: AUDIENCE, sub: `load-${org}`, exp, org_ids: [org], roles: ["org_viewer"] };
+    const signed = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
+    return `${signed}.${crypto.hmac("sha256", SECRET, signed, "base64rawurl")}`;
+}
+
+export function setup() {
+    const orgs = [];
+    for (let n = 1; n <= Number(ORGS); n++) orgs.push({ org: id(n), token: token(id(n)) });
+    return orgs;
+}
+
+export default function (orgs) {
+    const { org, token } = orgs[Math.floor(Math.random() * orgs.length)];
+    const params = { headers: { Authorization: `Bearer ${token}`, "Accept-Encoding": "gzip" }, tags: { name: QUESTION } };
+    const answer = http.get(`${API}/orgs/${org}/${QUESTIONS[QUESTION]}`, params);
+    check(answer, { answered: (a) => a.status === 200 && a.json("series.0.invocations") > 0 });
+}
+
+// One line: the question, answers a second, milliseconds.
+export function handleSummary({ metrics }) {
+    const took = metrics.http_req_duration.values;
+    const ms = ["med", "p(95)", "p(99)", "max"].map((name) => took[name].toFixed(1));
+    const failed = metrics.checks.values.fails + (metrics.dropped_iterations ? metrics.dropped_iterations.values.count : 0);
+    return { stdout: [metrics.http_reqs.values.rate.toFixed(0), ...ms, failed].join(" ") + "\n" };
+}
