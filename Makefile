@@ -9,7 +9,7 @@ ANALYTICS_TEST_SCALE ?= 10
 # Which of them: a part of the tests' names.
 FAULTS ?= fault_
 
-.PHONY: help run test lint bench soak stack stack-down tools test-tools
+.PHONY: help run test lint bench soak load stack stack-down tools test-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ bench: tools stack ## events a second from stream to rollup, beside a bare COPY;
 # One test at a time and optimised: what is measured is what runs.
 soak: tools test-tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
 	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it $(FAULTS) -- --test-threads 1 --nocapture $(ARGS)
+
+load: tools stack ## the API under load, with thirteen months of rollups, beside the same SQL by pgbench
+	load-tests/run
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
 	@$(STACK) up

@@ -166,6 +166,61 @@ mod tests {
         assert_eq!(Histogram::default().percentile(50.0), None);
     }
 
+    /// Latencies that are hard to tell apart or far apart, from a seed.
+    fn hard(name: &str, n: usize, seed: u64) -> Vec<u32> {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut normal = move || {
+            (-2.0 * random.random::<f64>().max(1e-12).ln()).sqrt()
+                * (random.random::<f64>() * std::f64::consts::TAU).cos()
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded before it is cut")]
+        let ms = |value: f64| value.clamp(0.0, f64::from(MAX_LATENCY_MS)) as u32;
+        (0..n)
+            .map(|i| match name {
+                // Answers from a cache, and one in twenty from a model that is far away: p95 lies in the gap.
+                "two peaks" => ms(if i % 20 == 0 { 9000.0 + 900.0 * normal() } else { 80.0 + 4.0 * normal() }),
+                "heavy tail" => ms((5.0 + 2.0 * normal()).exp()),
+                // Just above a bound and just below the next, where a bucket's middle is farthest off.
+                _ => {
+                    let bound = 60 + i % 200;
+                    if i % 2 == 0 { BOUNDS[bound] } else { BOUNDS[bound - 1] + 1 }
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn percentiles_of_hard_distributions_hold_also_after_merging_thirteen_months_of_buckets() {
+        for name in ["two peaks", "heavy tail", "edges of buckets"] {
+            let mut all = Vec::new();
+            let mut hours = Sum::default();
+            let mut days = Histogram::default();
+            for day in 0..395 {
+                let latencies = hard(name, 24 * 20, day);
+                for hour in latencies.chunks(20) {
+                    hours.add_packed(&of(hour).pack()).unwrap();
+                }
+                days.merge(&of(&latencies));
+                all.extend(latencies);
+            }
+            assert_eq!(hours.histogram(), days, "{name}");
+            for percent in [50.0, 90.0, 95.0, 99.0, 99.9] {
+                let (found, exact) = (days.percentile(percent).unwrap(), exact(&all, percent));
+                assert!((found - exact).abs() <= exact * 0.025, "{name} p{percent}: {found} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_the_number_of_bounds_below_a_latency_for_whoever_sorts_by_them() {
+        for latency in [0, 1, 40, 41, 42, 43, 1000, MAX_LATENCY_MS] {
+            let mut sum = Sum::default();
+            sum.add(bounds().iter().filter(|bound| **bound < latency).count(), 1);
+            assert_eq!(sum.histogram(), of(&[latency]));
+        }
+    }
+
     proptest! {
         #[test]
         fn percentiles_are_within_two_and_a_half_percent(
