@@ -16,6 +16,7 @@ use crate::{
         corrections::{Corrections, CorrectionsParts},
         events::{Events, EventsParts},
         freshness::{Freshness, FreshnessParts, Merged},
+        jwks::{self, Jwks, JwksParts, Refresh},
         lease::{Lease, LeaseParts},
         partition::{PartitionParts, Threads},
         query::{Query, QueryParts},
@@ -31,9 +32,9 @@ use crate::{
             supervisor::{Exhausted, Fatal, Start, Supervisor, SupervisorParts},
         },
     },
-    auth::Verifier,
+    auth::{Verifier, key_ring::KeyRing},
     config::Settings,
-    http::{self, Api, Lines, Ops, Queries},
+    http::{self, Api, Gatekeeper, Lines, Ops, Queries},
     store::{
         self,
         lease::Identity,
@@ -74,10 +75,11 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         fatal,
     };
     let supervisor = Supervisor::start_in_arbiter(&Arbiter::new().handle(), move |_| Supervisor::new(parts));
+    let gatekeeper = Gatekeeper { verifier: Verifier::new(&settings.auth), jwks: Line::default() };
     let ops = Ops {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
-        verifier: Verifier::new(&settings.auth),
+        gatekeeper: gatekeeper.clone(),
         registry: registry.clone(),
         log: log.clone(),
         supervisor: supervisor.clone(),
@@ -88,15 +90,19 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let ops = http::serve_ops(&settings, ops)?;
     tracing::info!(address = ?ops.addresses, process = %identity.id, "operations port");
     actix::spawn(ops.server);
+    // The tree. Each actor is made anew by its factory whenever it has ended.
+    let tree =
+        Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
+    // Operators' tokens are checked by it too, with the database away.
+    if let Some(ring) = gatekeeper.verifier.key_ring() {
+        supervise(&supervisor, JWKS, tree.jwks(ring, &gatekeeper.jwks));
+    }
     let server = tokio::select! {
         server = wait_for_database(&settings, &readiness) => server?,
         () = signals.next() => return Ok(()),
     };
     tracing::info!(postgres = server.postgres, timescaledb = server.timescaledb, license = server.license, "database");
 
-    // The tree. Each actor is made anew by its factory whenever it has ended.
-    let tree =
-        Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
     let (freshness, lines) = (Line::default(), Lines::default());
     supervise(&supervisor, RECORDER, tree.recorder());
     supervise(&supervisor, FRESHNESS, tree.freshness(&freshness));
@@ -107,7 +113,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
     supervise(&supervisor, EVENTS, tree.events(&lines));
 
-    let api = http::serve_api(&settings, Api::new(&settings, lines, queries, metrics))?;
+    let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, lines, queries, metrics))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -148,6 +154,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 }
 
 const RECORDER: &str = "recorder";
+const JWKS: &str = "jwks";
 const FRESHNESS: &str = "freshness";
 const CORRECTIONS: &str = "corrections";
 const EVENTS: &str = "events";
@@ -196,6 +203,20 @@ impl Tree<'_> {
         };
         single(RECORDER, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |recorder| {
             Some(recorder.clone().recipient())
+        })
+    }
+
+    fn jwks(&self, ring: &KeyRing, line: &Line<Refresh>) -> Start {
+        let (settings, ring, readiness) = (self.settings.auth.clone(), ring.clone(), self.readiness.clone());
+        let make = move |pulse, exit| {
+            let (settings, ring, readiness) = (settings.clone(), ring.clone(), readiness.clone());
+            Jwks::new(JwksParts { settings, ring, readiness, pulse, exit })
+        };
+        let line = line.clone();
+        let deadline = self.settings.supervision.deadline(jwks::READ_WITHIN);
+        single(JWKS, deadline, Arbiter::new().handle(), make, move |jwks: &Addr<Jwks>| {
+            line.set(jwks.clone().recipient());
+            None::<Recipient<Drain>>
         })
     }
 

@@ -83,12 +83,21 @@ impl FromStr for Role {
     }
 }
 
+/// By what a caller was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// A bearer token.
+    Token,
+}
+
 /// Whose credential a request carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
+    /// Whom the credential names.
     pub subject: String,
     pub org_ids: Vec<Uuid>,
     pub roles: Vec<Role>,
+    pub credential: Credential,
 }
 
 impl Caller {
@@ -119,11 +128,12 @@ mod tests {
     fn no_role_reaches_an_org_that_the_token_does_not_name() {
         let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for role in Role::ALL {
-            let caller = Caller { subject: "s".into(), org_ids: vec![own], roles: vec![role] };
+            let caller =
+                Caller { subject: "s".into(), org_ids: vec![own], roles: vec![role], credential: Credential::Token };
             assert_eq!(caller.may(Permission::ReadUsage, own), role.may(Permission::ReadUsage), "{role}");
             assert!(!caller.may(Permission::ReadUsage, other), "{role}");
         }
-        let nobody = Caller { subject: "s".into(), org_ids: vec![own], roles: vec![] };
+        let nobody = Caller { subject: "s".into(), org_ids: vec![own], roles: vec![], credential: Credential::Token };
         assert!(!nobody.may(Permission::ReadUsage, own));
     }
 

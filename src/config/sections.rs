@@ -1,6 +1,6 @@
 //! One struct per concern. Meanings, units and bounds are documented in `config.default.toml`.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use serde::Deserialize;
@@ -245,13 +245,32 @@ impl Ingest {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     pub hs256_secret: Secret,
+    pub jwks_url: Secret,
+    pub jwks_file: PathBuf,
+    pub jwks_allow_http: bool,
+    pub jwks_refresh_seconds: u64,
+    pub jwks_stale_seconds: u64,
     pub issuer: String,
     pub audience: String,
     pub leeway_seconds: u64,
+}
+
+impl Auth {
+    pub fn has_key_set(&self) -> bool {
+        !self.jwks_url.is_empty() || !self.jwks_file.as_os_str().is_empty()
+    }
+
+    pub fn jwks_refresh(&self) -> Duration {
+        Duration::from_secs(self.jwks_refresh_seconds)
+    }
+
+    pub fn jwks_stale(&self) -> Duration {
+        Duration::from_secs(self.jwks_stale_seconds)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -1,15 +1,16 @@
 //! Who may: a handler takes an [`Authorized`] and cannot be reached without the permission it names.
 
-use std::{
-    future::{Ready, ready},
-    marker::PhantomData,
-};
+use std::marker::PhantomData;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use uuid::Uuid;
 
-use super::{Api, Ops, error::Problem, params};
-use crate::auth::{Caller, Permission, Refusal, Verifier};
+use super::{error::Problem, gatekeeper::Gatekeeper, params};
+use crate::auth::{Caller, Permission};
+
+/// What an extractor is asked for.
+type Asked<T> = LocalBoxFuture<'static, Result<T, Problem>>;
 
 /// A permission as a type, for [`Authorized`].
 pub trait Needs {
@@ -75,19 +76,21 @@ pub struct Authorized<P> {
 
 impl<P: Needs> FromRequest for Authorized<P> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let authorized = authorize(request, P::PERMISSION);
-        ready(authorized.map(|(org_id, subject)| Self { org_id, subject, permission: PhantomData }))
+        let request = request.clone();
+        async move {
+            let caller = Gatekeeper::of(&request)?.caller(&request).await?;
+            let org_id = request.match_info().get("orgId").and_then(params::uuid);
+            let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
+            if !caller.may(P::PERMISSION, org_id) {
+                return Err(Problem::Forbidden);
+            }
+            Ok(Self { org_id, subject: caller.subject, permission: PhantomData })
+        }
+        .boxed_local()
     }
-}
-
-fn authorize(request: &HttpRequest, permission: Permission) -> Result<(Uuid, String), Problem> {
-    let caller = caller(request)?;
-    let org_id = request.match_info().get("orgId").and_then(params::uuid);
-    let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
-    if caller.may(permission, org_id) { Ok((org_id, caller.subject)) } else { Err(Problem::Forbidden) }
 }
 
 pub struct PublishEvents;
@@ -112,17 +115,18 @@ impl<P: Needs> AuthorizedBody<P> {
 
 impl<P: Needs> FromRequest for AuthorizedBody<P> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).and_then(|caller| {
-            if caller.may_anywhere(P::PERMISSION) {
-                Ok(Self { caller, permission: PhantomData })
-            } else {
-                Err(Problem::Forbidden)
-            }
-        }))
+        let request = request.clone();
+        async move { Ok(Self { caller: anywhere::<P>(&request).await?, permission: PhantomData }) }.boxed_local()
     }
+}
+
+/// A caller who may do `P` to some org.
+async fn anywhere<P: Needs>(request: &HttpRequest) -> Result<Caller, Problem> {
+    let caller = Gatekeeper::of(request)?.caller(request).await?;
+    if caller.may_anywhere(P::PERMISSION) { Ok(caller) } else { Err(Problem::Forbidden) }
 }
 
 /// For a path of no org: a caller who may do `P` anywhere.
@@ -134,22 +138,13 @@ pub struct AuthorizedAnywhere<P> {
 
 impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).and_then(|caller| {
-            if caller.may_anywhere(P::PERMISSION) {
-                Ok(Self { subject: caller.subject, permission: PhantomData })
-            } else {
-                Err(Problem::Forbidden)
-            }
-        }))
+        let request = request.clone();
+        async move { Ok(Self { subject: anywhere::<P>(&request).await?.subject, permission: PhantomData }) }
+            .boxed_local()
     }
-}
-
-fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
-    let api = request.app_data::<web::Data<Api>>().ok_or(Problem::Internal)?;
-    authenticate(&api.verifier, request).map_err(refused)
 }
 
 /// An operator: whoever may change something on the operations port. Tells no org's data.
@@ -160,34 +155,14 @@ pub struct Operator {
 
 impl FromRequest for Operator {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(operator(request))
+        let request = request.clone();
+        async move {
+            let caller = Gatekeeper::of(&request)?.caller(&request).await?;
+            if caller.may_operate() { Ok(Self { subject: caller.subject }) } else { Err(Problem::Forbidden) }
+        }
+        .boxed_local()
     }
-}
-
-fn operator(request: &HttpRequest) -> Result<Operator, Problem> {
-    let ops = request.app_data::<web::Data<Ops>>().ok_or(Problem::Internal)?;
-    let caller = authenticate(&ops.verifier, request).map_err(refused)?;
-    if caller.may_operate() { Ok(Operator { subject: caller.subject }) } else { Err(Problem::Forbidden) }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    tracing::info!(reason = %refusal, "a credential was refused");
-    Problem::Unauthorized { presented: refusal != Refusal::Missing }
-}
-
-fn authenticate(verifier: &Verifier, request: &HttpRequest) -> Result<Caller, Refusal> {
-    let mut credentials = request.headers().get_all(AUTHORIZATION);
-    let credential = credentials.next().ok_or(Refusal::Missing)?;
-    if credentials.next().is_some() {
-        return Err(Refusal::Malformed);
-    }
-    let text = credential.to_str().map_err(|_| Refusal::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Malformed);
-    }
-    verifier.verify(token.trim())
 }

@@ -8,3 +8,4 @@ mod events;
 mod operations;
 mod reports;
 mod support;
+mod tokens;

@@ -28,7 +28,7 @@ use crate::{
             supervisor::{Supervisor, SupervisorParts},
         },
     },
-    auth::{self, Caller, Role, Verifier},
+    auth::{self, Caller, Credential, Role, Verifier},
     config::{Auth, Secret, Settings},
     domain::{
         correction::Outcome,
@@ -44,7 +44,7 @@ use crate::{
         summary::{OrgUsage, Summary},
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    http::{Api, EventsLine, Ops, Queries, api},
+    http::{Api, EventsLine, Gatekeeper, Ops, Queries, api},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -59,11 +59,21 @@ pub fn at(text: &str) -> DateTime<Utc> {
 }
 
 pub fn auth_settings() -> Auth {
-    Auth { hs256_secret: Secret::new(SECRET), issuer: "issuer".into(), audience: "audience".into(), leeway_seconds: 0 }
+    Auth {
+        hs256_secret: Secret::new(SECRET),
+        issuer: "issuer".into(),
+        audience: "audience".into(),
+        jwks_stale_seconds: 60,
+        ..Auth::default()
+    }
+}
+
+pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
+    Gatekeeper { verifier: Verifier::new(settings), jwks: Line::default() }
 }
 
 pub fn token(role: Role) -> String {
-    let caller = Caller { subject: "ann".into(), org_ids: vec![ORG], roles: vec![role] };
+    let caller = Caller { subject: "ann".into(), org_ids: vec![ORG], roles: vec![role], credential: Credential::Token };
     auth::issue(&auth_settings(), &caller, Duration::from_secs(60)).unwrap()
 }
 
@@ -251,7 +261,7 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
     Ops {
         readiness,
         metrics,
-        verifier: Verifier::new(&auth_settings()),
+        gatekeeper: gatekeeper(&auth_settings()),
         registry,
         log,
         supervisor: Supervisor::new(parts).start(),
@@ -377,7 +387,7 @@ pub fn api_with(error: Option<QueryError>) -> Api {
     events.check.set(checker.clone().recipient());
     events.publish.set(checker.recipient());
     Api {
-        verifier: Verifier::new(&auth_settings()),
+        gatekeeper: gatekeeper(&auth_settings()),
         queries,
         corrections,
         events,
