@@ -67,6 +67,11 @@ impl Settings {
             self.http.cors_origins().all(is_origin),
             "be origins such as https://dashboards.example.org, separated by commas",
         );
+        found.holds(
+            "http.trusted_proxies",
+            self.http.proxies().is_some(),
+            "be addresses and networks such as 10.0.0.0/8, separated by commas",
+        );
         found.range("ingest.timeout_ms", self.ingest.timeout_ms, 100..=60_000);
         let secret = self.auth.hs256_secret.expose();
         found.holds(

@@ -1,8 +1,14 @@
 //! One struct per concern. Meanings, units and bounds are documented in `config.default.toml`.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::{freshness::Thresholds, partition::Topology};
@@ -213,11 +219,24 @@ pub struct Http {
     pub workers: usize,
     pub max_body_bytes: usize,
     pub cors_origins: String,
+    /// Addresses and networks, separated by commas.
+    pub trusted_proxies: String,
 }
 
 impl Http {
     pub fn cors_origins(&self) -> impl Iterator<Item = &str> {
         self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
+    }
+
+    /// None where one of them cannot be read.
+    pub(super) fn proxies(&self) -> Option<Vec<IpNet>> {
+        let parts = self.trusted_proxies.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| part.parse().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from))).collect()
+    }
+
+    /// Whose `X-Forwarded-For` is believed.
+    pub fn trusted_proxies(&self) -> Vec<IpNet> {
+        self.proxies().unwrap_or_default()
     }
 }
 

@@ -2,12 +2,19 @@
 
 use std::marker::PhantomData;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use uuid::Uuid;
 
-use super::{error::Problem, gatekeeper::Gatekeeper, params};
-use crate::auth::{Caller, Permission};
+use super::{
+    error::Problem,
+    gatekeeper::{Gatekeeper, Visit},
+    params,
+};
+use crate::{
+    auth::Permission,
+    domain::audit::{AuditEvent, Outcome},
+};
 
 /// What an extractor is asked for.
 type Asked<T> = LocalBoxFuture<'static, Result<T, Problem>>;
@@ -59,6 +66,12 @@ impl Needs for ReplayDeadLetters {
     const PERMISSION: Permission = Permission::ReplayDeadLetters;
 }
 
+pub struct ReadAudit;
+
+impl Needs for ReadAudit {
+    const PERMISSION: Permission = Permission::ReadAudit;
+}
+
 pub struct ReadUnreadable;
 
 impl Needs for ReadUnreadable {
@@ -66,11 +79,11 @@ impl Needs for ReadUnreadable {
 }
 
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
-/// form (400), the caller's right (403, the same whether the org exists or not).
+/// form (400), the caller's right (403, the same whether the org exists or not). What a system_admin does outside its own
+/// orgs is recorded before anything else is done, or not done (503).
 pub struct Authorized<P> {
     pub org_id: Uuid,
-    /// Whom the credential names.
-    pub subject: String,
+    pub visit: Visit,
     permission: PhantomData<P>,
 }
 
@@ -81,13 +94,12 @@ impl<P: Needs> FromRequest for Authorized<P> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
-            let caller = Gatekeeper::of(&request)?.caller(&request).await?;
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
             let org_id = request.match_info().get("orgId").and_then(params::uuid);
             let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
-            if !caller.may(P::PERMISSION, org_id) {
-                return Err(Problem::Forbidden);
-            }
-            Ok(Self { org_id, subject: caller.subject, permission: PhantomData })
+            gatekeeper.admit(&visit, P::PERMISSION, &[org_id]).await?;
+            Ok(Self { org_id, visit, permission: PhantomData })
         }
         .boxed_local()
     }
@@ -101,15 +113,18 @@ impl Needs for PublishEvents {
 
 /// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler asks for each.
 pub struct AuthorizedBody<P> {
-    caller: Caller,
+    gatekeeper: web::Data<Gatekeeper>,
+    visit: Visit,
     permission: PhantomData<P>,
 }
 
 impl<P: Needs> AuthorizedBody<P> {
+    /// Records what a system_admin does outside its own orgs.
+    ///
     /// # Errors
-    /// One of the orgs is none that the caller may do this to.
+    /// One of the orgs is none that the caller may do this to, or what must be recorded cannot be.
     pub async fn allow(&self, orgs: &[Uuid]) -> Result<(), Problem> {
-        if orgs.iter().all(|org_id| self.caller.may(P::PERMISSION, *org_id)) { Ok(()) } else { Err(Problem::Forbidden) }
+        self.gatekeeper.admit(&self.visit, P::PERMISSION, orgs).await
     }
 }
 
@@ -119,20 +134,18 @@ impl<P: Needs> FromRequest for AuthorizedBody<P> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        async move { Ok(Self { caller: anywhere::<P>(&request).await?, permission: PhantomData }) }.boxed_local()
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            gatekeeper.may_anywhere(&visit, P::PERMISSION)?;
+            Ok(Self { gatekeeper, visit, permission: PhantomData })
+        }
+        .boxed_local()
     }
 }
 
-/// A caller who may do `P` to some org.
-async fn anywhere<P: Needs>(request: &HttpRequest) -> Result<Caller, Problem> {
-    let caller = Gatekeeper::of(request)?.caller(request).await?;
-    if caller.may_anywhere(P::PERMISSION) { Ok(caller) } else { Err(Problem::Forbidden) }
-}
-
-/// For a path of no org: a caller who may do `P` anywhere.
+/// For a path of no org: a caller who may do `P` anywhere. Each request is recorded before anything is done.
 pub struct AuthorizedAnywhere<P> {
-    /// Whom the credential names.
-    pub subject: String,
     permission: PhantomData<P>,
 }
 
@@ -142,15 +155,41 @@ impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        async move { Ok(Self { subject: anywhere::<P>(&request).await?.subject, permission: PhantomData }) }
-            .boxed_local()
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            gatekeeper.admit_anywhere(&visit, P::PERMISSION).await?;
+            Ok(Self { permission: PhantomData })
+        }
+        .boxed_local()
     }
 }
 
 /// An operator: whoever may change something on the operations port. Tells no org's data.
 pub struct Operator {
+    gatekeeper: web::Data<Gatekeeper>,
+    visit: Visit,
+}
+
+impl Operator {
     /// Whom the token names, for the supervision log.
-    pub subject: String,
+    pub fn subject(&self) -> String {
+        self.visit.caller.subject.clone()
+    }
+
+    /// Records what is about to be done to an actor.
+    ///
+    /// # Errors
+    /// 503: it must not be done.
+    pub async fn record(&self, action: &'static str, actor: &str) -> Result<(), Problem> {
+        self.gatekeeper.record(vec![self.visit.event(action).target(actor)]).await
+    }
+
+    /// What was recorded did not come off.
+    pub fn failed(&self, action: &'static str, actor: &str) {
+        let event = self.visit.event(action).target(actor);
+        self.gatekeeper.refusals.note(AuditEvent { outcome: Outcome::Failed, ..event });
+    }
 }
 
 impl FromRequest for Operator {
@@ -160,8 +199,12 @@ impl FromRequest for Operator {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
-            let caller = Gatekeeper::of(&request)?.caller(&request).await?;
-            if caller.may_operate() { Ok(Self { subject: caller.subject }) } else { Err(Problem::Forbidden) }
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            if !visit.caller.may_operate() {
+                return Err(gatekeeper.deny(&visit, "actors.operate", None));
+            }
+            Ok(Self { gatekeeper, visit })
         }
         .boxed_local()
     }

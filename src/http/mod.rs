@@ -6,6 +6,8 @@
 //! describes it, `error` has the one mapping to RFC 7807.
 
 mod access;
+mod audit;
+mod client_address;
 mod corrections;
 mod cursor;
 mod dead_letters;

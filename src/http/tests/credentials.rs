@@ -84,7 +84,7 @@ async fn without_a_configured_key_every_token_is_401() {
 
 #[actix_web::test]
 async fn an_org_that_is_not_the_callers_is_403_before_anything_else_is_looked_at() {
-    for role in Role::ALL {
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::SystemAdmin) {
         let bearer = format!("Bearer {}", token(role));
         for org in [OTHER_ORG, Uuid::nil()] {
             for path in ["usage?nonsense=1", "freshness"] {
