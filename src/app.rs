@@ -1,5 +1,7 @@
 //! The composition root: what runs, on which threads, and in which order it stops.
 
+mod tree;
+
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -13,31 +15,22 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        corrections::{Corrections, CorrectionsParts},
-        events::{Events, EventsParts},
-        freshness::{Freshness, FreshnessParts, Merged},
-        lease::{Lease, LeaseParts},
-        partition::{PartitionParts, Threads},
-        query::{Query, QueryParts},
-        recorder::{Recorder, RecorderParts},
+        audit::Refusals,
         supervision::{
             backoff::Backoff,
-            exit::{Drain, catch_panics},
+            exit::catch_panics,
             line::Line,
             log::SupervisionLog,
             orders::{Retire, Supervise, Way},
             registry::Registry,
-            single::single,
             supervisor::{Exhausted, Fatal, Start, Supervisor, SupervisorParts},
         },
     },
-    auth::Verifier,
     config::Settings,
-    http::{self, Api, Lines, Ops, Queries},
+    http::{self, Api, Gatekeeper, Lines, Ops, Queries},
     store::{
         self,
         lease::Identity,
-        read::ReaderPlan,
         schema::{self, Server},
     },
     telemetry::{
@@ -45,9 +38,7 @@ use crate::{
         readiness::{DATABASE, Phase, Readiness},
     },
 };
-
-/// Threads that the pipelines of all partitions share at most, beside one for each kind of work.
-const MAX_PIPELINE_THREADS: usize = 48;
+use tree::{AUDIT, CORRECTIONS, EVENTS, FRESHNESS, JWKS, LEASE, RECORDER, Tree, query_name};
 
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -74,10 +65,11 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         fatal,
     };
     let supervisor = Supervisor::start_in_arbiter(&Arbiter::new().handle(), move |_| Supervisor::new(parts));
+    let gatekeeper = Gatekeeper::new(&settings, Refusals::new(metrics.clone()));
     let ops = Ops {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
-        verifier: Verifier::new(&settings.auth),
+        gatekeeper: gatekeeper.clone(),
         registry: registry.clone(),
         log: log.clone(),
         supervisor: supervisor.clone(),
@@ -88,17 +80,22 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let ops = http::serve_ops(&settings, ops)?;
     tracing::info!(address = ?ops.addresses, process = %identity.id, "operations port");
     actix::spawn(ops.server);
+    // The tree. Each actor is made anew by its factory whenever it has ended.
+    let tree =
+        Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
+    // Operators' tokens are checked by it too, with the database away.
+    if let Some(ring) = gatekeeper.verifier.key_ring() {
+        supervise(&supervisor, JWKS, tree.jwks(ring, &gatekeeper.jwks));
+    }
     let server = tokio::select! {
         server = wait_for_database(&settings, &readiness) => server?,
         () = signals.next() => return Ok(()),
     };
     tracing::info!(postgres = server.postgres, timescaledb = server.timescaledb, license = server.license, "database");
 
-    // The tree. Each actor is made anew by its factory whenever it has ended.
-    let tree =
-        Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
     let (freshness, lines) = (Line::default(), Lines::default());
     supervise(&supervisor, RECORDER, tree.recorder());
+    supervise(&supervisor, AUDIT, tree.audit(&gatekeeper));
     supervise(&supervisor, FRESHNESS, tree.freshness(&freshness));
     for k in 0..settings.query.actors {
         supervise(&supervisor, &query_name(k), tree.query(k, &queries)?);
@@ -107,7 +104,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
     supervise(&supervisor, EVENTS, tree.events(&lines));
 
-    let api = http::serve_api(&settings, Api::new(&settings, lines, queries, metrics))?;
+    let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, lines, queries, metrics))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -135,6 +132,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
             let name = query_name(k);
             within(&name, step, retire(&supervisor, &name)).await;
         }
+        within(AUDIT, step, retire(&supervisor, AUDIT)).await;
         within(RECORDER, step, retire(&supervisor, RECORDER)).await;
     };
     tokio::select! {
@@ -145,16 +143,6 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         () = signals.next_after(SAME_SIGNAL) => tracing::warn!("ended before everything was drained"),
     }
     end
-}
-
-const RECORDER: &str = "recorder";
-const FRESHNESS: &str = "freshness";
-const CORRECTIONS: &str = "corrections";
-const EVENTS: &str = "events";
-const LEASE: &str = "lease";
-
-fn query_name(k: u32) -> String {
-    format!("query/{k}")
 }
 
 fn supervise(supervisor: &Addr<Supervisor>, name: &str, start: Start) {
@@ -170,128 +158,6 @@ async fn retire(supervisor: &Addr<Supervisor>, name: &str) {
 async fn within<T>(what: &str, step: Duration, work: impl Future<Output = T>) {
     if timeout(step, work).await.is_err() {
         tracing::warn!(what, ?step, "did not end in time");
-    }
-}
-
-/// Makes the factories of the actors under the root.
-struct Tree<'a> {
-    settings: &'a Settings,
-    identity: Identity,
-    registry: Registry,
-    log: SupervisionLog,
-    metrics: Metrics,
-    readiness: Readiness,
-}
-
-impl Tree<'_> {
-    /// Of an actor that waits for the database, and for others at most that long.
-    fn deadline(&self, others: Duration) -> Duration {
-        self.settings.supervision.deadline(self.settings.database.longest_write() + others)
-    }
-
-    fn recorder(&self) -> Start {
-        let (settings, log) = (self.settings.clone(), self.log.clone());
-        let make = move |pulse, exit| {
-            Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), pulse, exit })
-        };
-        single(RECORDER, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |recorder| {
-            Some(recorder.clone().recipient())
-        })
-    }
-
-    fn freshness(&self, line: &Line<Merged>) -> Start {
-        let (settings, readiness, metrics) = (self.settings.clone(), self.readiness.clone(), self.metrics.clone());
-        let make = move |pulse, exit| {
-            let (settings, readiness, metrics) = (settings.clone(), readiness.clone(), metrics.clone());
-            Freshness::new(FreshnessParts { settings, readiness, metrics, pulse, exit })
-        };
-        let line = line.clone();
-        single(FRESHNESS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |freshness| {
-            line.set(freshness.clone().recipient());
-            Some(freshness.clone().recipient())
-        })
-    }
-
-    fn corrections(&self, lines: &Lines) -> Start {
-        let settings = self.settings.clone();
-        let make = move |pulse, exit| {
-            let settings = settings.clone();
-            Corrections::new(CorrectionsParts { settings, pulse, exit })
-        };
-        let line = lines.corrections.clone();
-        single(
-            CORRECTIONS,
-            self.deadline(self.settings.broker.longest_subscribe()),
-            Arbiter::new().handle(),
-            make,
-            move |corrections| {
-                line.set(corrections.clone().recipient());
-                Some(corrections.clone().recipient())
-            },
-        )
-    }
-
-    fn events(&self, lines: &Lines) -> Start {
-        let settings = self.settings.clone();
-        let make = move |pulse, exit| {
-            let settings = settings.clone();
-            Events::new(EventsParts { settings, pulse, exit })
-        };
-        let lines = lines.events.clone();
-        let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
-        single(EVENTS, deadline, Arbiter::new().handle(), make, move |events| {
-            lines.check.set(events.clone().recipient());
-            lines.publish.set(events.clone().recipient());
-            Some(events.clone().recipient())
-        })
-    }
-
-    /// A query actor, on a thread of its own with its own connections.
-    fn query(&self, k: u32, queries: &Queries) -> anyhow::Result<Start> {
-        let reader = ReaderPlan::new(self.settings).context("database.url")?;
-        let (wait, metrics) = (self.settings.query.wait(), self.metrics.clone());
-        let make = move |pulse, exit| {
-            Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), pulse, exit })
-        };
-        let queries = queries.clone();
-        Ok(single(
-            &query_name(k),
-            self.deadline(self.settings.query.answer_within()),
-            Arbiter::new().handle(),
-            make,
-            move |query: &Addr<Query>| {
-                queries.set(k, query);
-                None::<Recipient<Drain>>
-            },
-        ))
-    }
-
-    fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {
-        let partitions = PartitionParts {
-            settings: self.settings.clone(),
-            process: self.identity.id,
-            freshness: freshness.clone(),
-            registry: self.registry.clone(),
-            log: self.log.clone(),
-            metrics: self.metrics.clone(),
-            readiness: self.readiness.clone(),
-        };
-        let (settings, identity, supervisor) = (self.settings.clone(), self.identity.clone(), supervisor.clone());
-        let threads = pipeline_threads(settings.broker.partitions);
-        let make = move |pulse, exit| {
-            Lease::new(LeaseParts {
-                settings: settings.clone(),
-                identity: identity.clone(),
-                supervisor: supervisor.clone(),
-                partitions: partitions.clone(),
-                threads: threads.clone(),
-                pulse,
-                exit,
-            })
-        };
-        single(LEASE, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |lease| {
-            Some(lease.clone().recipient())
-        })
     }
 }
 
@@ -329,13 +195,6 @@ async fn wait_for_database(settings: &Settings, readiness: &Readiness) -> anyhow
             Err(error) => bail!(error),
         }
     }
-}
-
-/// Three threads a partition: for receiving and decoding, for storing, for merging. Many partitions share them.
-fn pipeline_threads(partitions: u16) -> Vec<Threads> {
-    let sets = usize::from(partitions).clamp(1, MAX_PIPELINE_THREADS / 3);
-    let thread = || Arbiter::new().handle();
-    (0..sets).map(|_| Threads { intake: thread(), writer: thread(), rollup: thread() }).collect()
 }
 
 /// SIGTERM and SIGINT.

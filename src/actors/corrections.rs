@@ -30,6 +30,7 @@ use crate::{
     },
     config::{self, Settings},
     domain::{
+        audit::AuditEvent,
         correction::{self, Outcome},
         dead_letter::Whose,
     },
@@ -153,13 +154,16 @@ pub struct Correct {
     pub body: Vec<u8>,
     /// Who asks, for the record.
     pub by: String,
+    /// What is recorded together with it.
+    pub act: AuditEvent,
 }
 
 impl Handler<Correct> for Corrections {
     type Result = ResponseActFuture<Self, Result<Outcome, QueryError>>;
 
-    fn handle(&mut self, Correct { org_id, dead_letter_id, body, by }: Correct, _: &mut Self::Context) -> Self::Result {
-        let correction = Correction { whose: Whose::Org(org_id), dead_letter_id, body, by };
+    fn handle(&mut self, correct: Correct, _: &mut Self::Context) -> Self::Result {
+        let Correct { org_id, dead_letter_id, body, by, act } = correct;
+        let correction = Correction { whose: Whose::Org(org_id), dead_letter_id, body, by, act };
         let store = self.store.clone();
         let work = async move { store.store(&correction).await };
         Box::pin(work.into_actor(self).map(|outcome, actor, ctx| {
@@ -314,6 +318,7 @@ fn outgoing(correction: Vec<u8>, broker: &config::Broker) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::audit::{self, Outcome};
 
     fn settings() -> Settings {
         let variables = [("ANALYTICS__BROKER__PARTITIONS", "4")].map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -334,7 +339,8 @@ mod tests {
         let store = Store::new(&settings());
         let _all = store.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
         let (whose, body, by) = (Whose::Any, Vec::new(), String::new());
-        let refused = store.store(&Correction { whose, dead_letter_id: Uuid::nil(), body, by }).await;
+        let act = AuditEvent::new(audit::Actor::command_line(by.clone()), "dead_letter.correct", Outcome::Allowed);
+        let refused = store.store(&Correction { whose, dead_letter_id: Uuid::nil(), body, by, act }).await;
         assert_eq!(refused, Err(QueryError::Busy));
     }
 }

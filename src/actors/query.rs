@@ -20,6 +20,7 @@ use crate::{
         pulse::Pulse,
     },
     domain::{
+        audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
         ledger::{LedgerQuery, LedgerReport},
         query::{FreshnessReport, UsageQuery, UsageReport},
@@ -183,6 +184,18 @@ impl Question for GetFreshness {
 
     async fn read(self, reader: Reader) -> Result<FreshnessReport, ReadError> {
         reader.freshness(self.org_id, &self.models).await
+    }
+}
+
+/// A page of the audit log.
+#[derive(Clone, Debug)]
+pub struct GetAudit(pub AuditQuery);
+
+impl Question for GetAudit {
+    type Answer = AuditPage;
+
+    async fn read(self, reader: Reader) -> Result<AuditPage, ReadError> {
+        reader.audit(&self.0).await
     }
 }
 

@@ -1,10 +1,14 @@
-//! Who calls, and what they may: bearer tokens in, a [`Caller`] out.
+//! Who calls, and what they may: credentials in, a [`Caller`] out.
 //!
 //! A credential is checked here and nowhere else. What is wrong with one is a constant text for the log; the caller
-//! learns only that it was not accepted, and the token itself is in neither.
+//! learns only that it was not accepted, and the credential itself is in neither.
 
 mod caller;
+#[cfg(test)]
+pub mod fixtures;
+pub mod jwks;
+pub mod key_ring;
 mod token;
 
-pub use caller::{Caller, Permission, Role, UnknownRole};
+pub use caller::{Caller, Credential, Permission, Role, UnknownRole};
 pub use token::{IssueError, Refusal, Verifier, issue};

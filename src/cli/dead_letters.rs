@@ -17,6 +17,7 @@ use crate::{
     cli::{operator, print::json},
     config::Settings,
     domain::{
+        audit::{Actor, AuditEvent, Outcome::Allowed},
         correction::Outcome,
         dead_letter::{DeadLetterQuery, State, Whose},
         event::MAX_MESSAGE_BYTES,
@@ -170,6 +171,7 @@ async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
         dead_letter_id: args.id,
         body: body(&args.file).with_context(|| format!("--file {}", args.file.display()))?,
         by: operator::name(),
+        act: AuditEvent::new(Actor::command_line(operator::name()), "dead_letter.correct", Allowed).target(args.id),
     };
     let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
     let timeout = database.write_timeout();

@@ -65,6 +65,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(cli.config.as_deref())?;
     telemetry::log::start(&settings.log)?;
+    // For all of the process; it fails only where one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Serve(args) => serve::run(args, settings),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),

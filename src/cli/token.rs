@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use uuid::Uuid;
 
 use crate::{
-    auth::{self, Caller, Role},
+    auth::{self, Caller, Credential, Role},
     cli::bad_usage,
     config::Settings,
 };
@@ -34,8 +34,9 @@ pub fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     if args.orgs.is_empty() && args.roles.iter().any(|role| *role != Role::Operator) {
         return Ok(bad_usage("--org is required: of all roles only operator needs none"));
     }
-    let caller = Caller { subject: args.subject, org_ids: args.orgs, roles: args.roles };
-    println!("{}", auth::issue(&settings.auth, &caller, args.ttl)?);
+    let Args { subject, orgs: org_ids, roles, ttl } = args;
+    let caller = Caller { subject, org_ids, roles, credential: Credential::Token };
+    println!("{}", auth::issue(&settings.auth, &caller, ttl)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -67,6 +67,11 @@ impl Settings {
             self.http.cors_origins().all(is_origin),
             "be origins such as https://dashboards.example.org, separated by commas",
         );
+        found.holds(
+            "http.trusted_proxies",
+            self.http.proxies().is_some(),
+            "be addresses and networks such as 10.0.0.0/8, separated by commas",
+        );
         found.range("ingest.timeout_ms", self.ingest.timeout_ms, 100..=60_000);
         let secret = self.auth.hs256_secret.expose();
         found.holds(
@@ -74,6 +79,17 @@ impl Settings {
             secret.is_empty() || secret.len() >= MIN_SECRET_BYTES,
             "have at least 32 bytes",
         );
+        let (url, file) = (self.auth.jwks_url.expose(), self.auth.jwks_file.as_os_str());
+        let schemes: &[&str] = if self.auth.jwks_allow_http { &["https", "http"] } else { &["https"] };
+        found.holds(
+            "auth.jwks_url",
+            url.is_empty() || has_scheme(url, schemes),
+            "be an https:// URL (http:// only with auth.jwks_allow_http) or empty",
+        );
+        found.holds("auth.jwks_file", url.is_empty() || file.is_empty(), "be empty where auth.jwks_url is set");
+        found.range("auth.jwks_refresh_seconds", self.auth.jwks_refresh_seconds, 1..=86_400);
+        let refresh = self.auth.jwks_refresh_seconds;
+        found.range("auth.jwks_stale_seconds", self.auth.jwks_stale_seconds, refresh..=2_592_000);
         found.holds("auth.issuer", !self.auth.issuer.is_empty(), "not be empty");
         found.holds("auth.audience", !self.auth.audience.is_empty(), "not be empty");
         found.range("auth.leeway_seconds", self.auth.leeway_seconds, 0..=300);

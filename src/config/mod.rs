@@ -136,6 +136,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_set_has_one_place_and_not_in_the_open() {
+        const URL: &str = "ANALYTICS__AUTH__JWKS_URL";
+        let wrong = |pairs: &[(&str, &str)]| with(pairs).unwrap_err().to_string();
+        assert!(wrong(&[(URL, "http://issuer/keys")]).contains("auth.jwks_url must be an https:// URL"));
+        assert!(with(&[(URL, "http://issuer/keys"), ("ANALYTICS__AUTH__JWKS_ALLOW_HTTP", "true")]).is_ok());
+        let both = wrong(&[(URL, "https://issuer/keys"), ("ANALYTICS__AUTH__JWKS_FILE", "/etc/keys.json")]);
+        assert!(both.contains("auth.jwks_file must be empty where auth.jwks_url is set"));
+    }
+
+    #[test]
     fn a_secret_in_the_wrong_place_or_of_digits_alone_stays_what_it_is() {
         let error = with(&[("ANALYTICS__DATABASE", "postgres://u:hunter22@h/d")]).unwrap_err().to_string();
         assert!(error.contains("database") && !error.contains("hunter22"), "{error}");

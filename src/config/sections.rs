@@ -1,8 +1,14 @@
 //! One struct per concern. Meanings, units and bounds are documented in `config.default.toml`.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::{freshness::Thresholds, partition::Topology};
@@ -213,11 +219,24 @@ pub struct Http {
     pub workers: usize,
     pub max_body_bytes: usize,
     pub cors_origins: String,
+    /// Addresses and networks, separated by commas.
+    pub trusted_proxies: String,
 }
 
 impl Http {
     pub fn cors_origins(&self) -> impl Iterator<Item = &str> {
         self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
+    }
+
+    /// None where one of them cannot be read.
+    pub(super) fn proxies(&self) -> Option<Vec<IpNet>> {
+        let parts = self.trusted_proxies.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| part.parse().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from))).collect()
+    }
+
+    /// Whose `X-Forwarded-For` is believed.
+    pub fn trusted_proxies(&self) -> Vec<IpNet> {
+        self.proxies().unwrap_or_default()
     }
 }
 
@@ -245,13 +264,32 @@ impl Ingest {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     pub hs256_secret: Secret,
+    pub jwks_url: Secret,
+    pub jwks_file: PathBuf,
+    pub jwks_allow_http: bool,
+    pub jwks_refresh_seconds: u64,
+    pub jwks_stale_seconds: u64,
     pub issuer: String,
     pub audience: String,
     pub leeway_seconds: u64,
+}
+
+impl Auth {
+    pub fn has_key_set(&self) -> bool {
+        !self.jwks_url.is_empty() || !self.jwks_file.as_os_str().is_empty()
+    }
+
+    pub fn jwks_refresh(&self) -> Duration {
+        Duration::from_secs(self.jwks_refresh_seconds)
+    }
+
+    pub fn jwks_stale(&self) -> Duration {
+        Duration::from_secs(self.jwks_stale_seconds)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -1,15 +1,23 @@
 //! Who may: a handler takes an [`Authorized`] and cannot be reached without the permission it names.
 
-use std::{
-    future::{Ready, ready},
-    marker::PhantomData,
-};
+use std::marker::PhantomData;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::AUTHORIZATION, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use uuid::Uuid;
 
-use super::{Api, Ops, error::Problem, params};
-use crate::auth::{Caller, Permission, Refusal, Verifier};
+use super::{
+    error::Problem,
+    gatekeeper::{Gatekeeper, Visit},
+    params,
+};
+use crate::{
+    auth::Permission,
+    domain::audit::{AuditEvent, Outcome},
+};
+
+/// What an extractor is asked for.
+type Asked<T> = LocalBoxFuture<'static, Result<T, Problem>>;
 
 /// A permission as a type, for [`Authorized`].
 pub trait Needs {
@@ -58,6 +66,12 @@ impl Needs for ReplayDeadLetters {
     const PERMISSION: Permission = Permission::ReplayDeadLetters;
 }
 
+pub struct ReadAudit;
+
+impl Needs for ReadAudit {
+    const PERMISSION: Permission = Permission::ReadAudit;
+}
+
 pub struct ReadUnreadable;
 
 impl Needs for ReadUnreadable {
@@ -65,29 +79,30 @@ impl Needs for ReadUnreadable {
 }
 
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
-/// form (400), the caller's right (403, the same whether the org exists or not).
+/// form (400), the caller's right (403, the same whether the org exists or not). What a system_admin does outside its own
+/// orgs is recorded before anything else is done, or not done (503).
 pub struct Authorized<P> {
     pub org_id: Uuid,
-    /// Whom the credential names.
-    pub subject: String,
+    pub visit: Visit,
     permission: PhantomData<P>,
 }
 
 impl<P: Needs> FromRequest for Authorized<P> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let authorized = authorize(request, P::PERMISSION);
-        ready(authorized.map(|(org_id, subject)| Self { org_id, subject, permission: PhantomData }))
+        let request = request.clone();
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            let org_id = request.match_info().get("orgId").and_then(params::uuid);
+            let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
+            gatekeeper.admit(&visit, P::PERMISSION, &[org_id]).await?;
+            Ok(Self { org_id, visit, permission: PhantomData })
+        }
+        .boxed_local()
     }
-}
-
-fn authorize(request: &HttpRequest, permission: Permission) -> Result<(Uuid, String), Problem> {
-    let caller = caller(request)?;
-    let org_id = request.match_info().get("orgId").and_then(params::uuid);
-    let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
-    if caller.may(permission, org_id) { Ok((org_id, caller.subject)) } else { Err(Problem::Forbidden) }
 }
 
 pub struct PublishEvents;
@@ -98,96 +113,99 @@ impl Needs for PublishEvents {
 
 /// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler asks for each.
 pub struct AuthorizedBody<P> {
-    caller: Caller,
+    gatekeeper: web::Data<Gatekeeper>,
+    visit: Visit,
     permission: PhantomData<P>,
 }
 
 impl<P: Needs> AuthorizedBody<P> {
+    /// Records what a system_admin does outside its own orgs.
+    ///
     /// # Errors
-    /// One of the orgs is none that the caller may do this to.
+    /// One of the orgs is none that the caller may do this to, or what must be recorded cannot be.
     pub async fn allow(&self, orgs: &[Uuid]) -> Result<(), Problem> {
-        if orgs.iter().all(|org_id| self.caller.may(P::PERMISSION, *org_id)) { Ok(()) } else { Err(Problem::Forbidden) }
+        self.gatekeeper.admit(&self.visit, P::PERMISSION, orgs).await
     }
 }
 
 impl<P: Needs> FromRequest for AuthorizedBody<P> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).and_then(|caller| {
-            if caller.may_anywhere(P::PERMISSION) {
-                Ok(Self { caller, permission: PhantomData })
-            } else {
-                Err(Problem::Forbidden)
-            }
-        }))
+        let request = request.clone();
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            gatekeeper.may_anywhere(&visit, P::PERMISSION)?;
+            Ok(Self { gatekeeper, visit, permission: PhantomData })
+        }
+        .boxed_local()
     }
 }
 
-/// For a path of no org: a caller who may do `P` anywhere.
+/// For a path of no org: a caller who may do `P` anywhere. Each request is recorded before anything is done.
 pub struct AuthorizedAnywhere<P> {
-    /// Whom the credential names.
-    pub subject: String,
     permission: PhantomData<P>,
 }
 
 impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).and_then(|caller| {
-            if caller.may_anywhere(P::PERMISSION) {
-                Ok(Self { subject: caller.subject, permission: PhantomData })
-            } else {
-                Err(Problem::Forbidden)
-            }
-        }))
+        let request = request.clone();
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            gatekeeper.admit_anywhere(&visit, P::PERMISSION).await?;
+            Ok(Self { permission: PhantomData })
+        }
+        .boxed_local()
     }
-}
-
-fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
-    let api = request.app_data::<web::Data<Api>>().ok_or(Problem::Internal)?;
-    authenticate(&api.verifier, request).map_err(refused)
 }
 
 /// An operator: whoever may change something on the operations port. Tells no org's data.
 pub struct Operator {
+    gatekeeper: web::Data<Gatekeeper>,
+    visit: Visit,
+}
+
+impl Operator {
     /// Whom the token names, for the supervision log.
-    pub subject: String,
+    pub fn subject(&self) -> String {
+        self.visit.caller.subject.clone()
+    }
+
+    /// Records what is about to be done to an actor.
+    ///
+    /// # Errors
+    /// 503: it must not be done.
+    pub async fn record(&self, action: &'static str, actor: &str) -> Result<(), Problem> {
+        self.gatekeeper.record(vec![self.visit.event(action).target(actor)]).await
+    }
+
+    /// What was recorded did not come off.
+    pub fn failed(&self, action: &'static str, actor: &str) {
+        let event = self.visit.event(action).target(actor);
+        self.gatekeeper.refusals.note(AuditEvent { outcome: Outcome::Failed, ..event });
+    }
 }
 
 impl FromRequest for Operator {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Asked<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(operator(request))
+        let request = request.clone();
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            if !visit.caller.may_operate() {
+                return Err(gatekeeper.deny(&visit, "actors.operate", None));
+            }
+            Ok(Self { gatekeeper, visit })
+        }
+        .boxed_local()
     }
-}
-
-fn operator(request: &HttpRequest) -> Result<Operator, Problem> {
-    let ops = request.app_data::<web::Data<Ops>>().ok_or(Problem::Internal)?;
-    let caller = authenticate(&ops.verifier, request).map_err(refused)?;
-    if caller.may_operate() { Ok(Operator { subject: caller.subject }) } else { Err(Problem::Forbidden) }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    tracing::info!(reason = %refusal, "a credential was refused");
-    Problem::Unauthorized { presented: refusal != Refusal::Missing }
-}
-
-fn authenticate(verifier: &Verifier, request: &HttpRequest) -> Result<Caller, Refusal> {
-    let mut credentials = request.headers().get_all(AUTHORIZATION);
-    let credential = credentials.next().ok_or(Refusal::Missing)?;
-    if credentials.next().is_some() {
-        return Err(Refusal::Malformed);
-    }
-    let text = credential.to_str().map_err(|_| Refusal::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Malformed);
-    }
-    verifier.verify(token.trim())
 }

@@ -1,15 +1,16 @@
-//! Cursors: the place behind something in a list, in a form that nobody is tempted to reckon with.
+//! Cursors of pages: the place behind an entry, in a form that nobody is tempted to reckon with.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use super::params::Params;
 
+/// The cursor behind the entry of that id.
 pub fn of(id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(id)
 }
 
-/// Reads the parameter `cursor`.
+/// The parameter `cursor`.
 pub fn read(params: &mut Params) -> Option<Uuid> {
     let place = params.single("cursor").map(|text| position(&text));
     if place == Some(None) {

@@ -132,11 +132,10 @@ pub async fn list(
     ))
 )]
 pub async fn list_unreadable(
-    reader: AuthorizedAnywhere<ReadUnreadable>,
+    _: AuthorizedAnywhere<ReadUnreadable>,
     request: HttpRequest,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    note(&reader);
     page(&api, Whose::Unreadable, &request).await
 }
 
@@ -194,11 +193,10 @@ pub async fn get(
     ))
 )]
 pub async fn get_unreadable(
-    reader: AuthorizedAnywhere<ReadUnreadable>,
+    _: AuthorizedAnywhere<ReadUnreadable>,
     request: HttpRequest,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    note(&reader);
     opened(&api, Whose::Unreadable, &request).await
 }
 
@@ -236,7 +234,9 @@ pub async fn replay(
     // The body was read after the caller was let in: extractors are asked in their order.
     no_parameters(&request)?;
     let dead_letter_id = id(&request)?;
-    let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by: org.subject };
+    let act = org.visit.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
+    let by = org.visit.caller.subject;
+    let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
     match correct(&api.corrections, correction, api.answer_within).await? {
         Outcome::Accepted { state, event_id } => {
             Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
@@ -251,11 +251,6 @@ impl From<Reason> for FieldError {
     fn from(Reason { field, rule }: Reason) -> Self {
         Self { field: field.to_owned(), message: rule }
     }
-}
-
-/// Says who reads what may be anybody's. The name is quoted: it comes from outside.
-fn note(reader: &AuthorizedAnywhere<ReadUnreadable>) {
-    tracing::info!(subject = ?reader.subject, "dead letters without an org are read");
 }
 
 async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {

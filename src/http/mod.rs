@@ -6,12 +6,15 @@
 //! describes it, `error` has the one mapping to RFC 7807.
 
 mod access;
+mod audit;
+mod client_address;
 mod corrections;
 mod cursor;
 mod dead_letters;
 mod error;
 mod events;
 mod freshness;
+mod gatekeeper;
 mod json_body;
 mod ledger;
 mod observe;
@@ -52,7 +55,6 @@ use crate::{
         corrections::Correct,
         supervision::{line::Line, log::SupervisionLog, registry::Registry, supervisor::Supervisor},
     },
-    auth::Verifier,
     config::Settings,
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
@@ -60,12 +62,13 @@ use error::Problem;
 use observe::{Observer, X_REQUEST_ID, observe};
 
 pub use events::EventsLine;
+pub use gatekeeper::Gatekeeper;
 pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
 
 /// What the service's answers are made from.
 pub struct Api {
-    pub verifier: Verifier,
+    pub gatekeeper: Gatekeeper,
     pub queries: Queries,
     pub corrections: Line<Correct>,
     pub events: EventsLine,
@@ -87,9 +90,9 @@ pub struct Lines {
 }
 
 impl Api {
-    pub fn new(settings: &Settings, lines: Lines, queries: Queries, metrics: Metrics) -> Self {
+    pub fn new(settings: &Settings, gatekeeper: Gatekeeper, lines: Lines, queries: Queries, metrics: Metrics) -> Self {
         Self {
-            verifier: Verifier::new(&settings.auth),
+            gatekeeper,
             queries,
             corrections: lines.corrections,
             events: EventsLine { answer_within: settings.ingest.answer_within(&settings.query), ..lines.events },
@@ -107,7 +110,7 @@ impl Api {
 pub struct Ops {
     pub readiness: Readiness,
     pub metrics: Metrics,
-    pub verifier: Verifier,
+    pub gatekeeper: Gatekeeper,
     pub registry: Registry,
     pub log: SupervisionLog,
     pub supervisor: Addr<Supervisor>,
@@ -125,6 +128,7 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
     App::new()
         .app_data(web::PayloadConfig::new(api.max_body_bytes))
         .app_data(web::Data::new(observer))
+        .app_data(web::Data::new(api.gatekeeper.clone()))
         .app_data(api)
         .configure(|config| routes::put(routes::rest(), config))
         .default_service(web::to(not_found))
@@ -149,6 +153,7 @@ fn ops(ops: Ops) -> App<impl Application> {
     let observer = Observer { metrics: ops.metrics.clone(), max_body_bytes: 0 };
     App::new()
         .app_data(web::Data::new(observer))
+        .app_data(web::Data::new(ops.gatekeeper.clone()))
         .app_data(web::Data::new(ops))
         .configure(|config| routes::put(routes::operations_port(), config))
         .default_service(web::to(not_found))

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -22,6 +22,9 @@ use crate::telemetry::metrics::Metrics;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
+/// A request's id, for whoever handles the request.
+pub struct RequestId(pub String);
+
 pub struct Observer {
     pub metrics: Metrics,
     pub max_body_bytes: usize,
@@ -35,6 +38,7 @@ pub async fn observe(
     let started = Instant::now();
     let id = request_id(&request);
     let method = method_label(request.method());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let response = if announced_length(&request).is_some_and(|length| length > observer.max_body_bytes) {
         request.error_response(Problem::BodyTooLarge)
     } else {

@@ -24,7 +24,7 @@ use utoipa::{
 };
 
 use super::{
-    dead_letters,
+    audit, dead_letters,
     error::{self, PROBLEM_JSON, Problem},
     events, freshness, ledger,
     params::Params,
@@ -60,6 +60,7 @@ const CACHED: &str = "public, max-age=300";
         dead_letters::get_unreadable,
         events::validate,
         events::publish,
+        audit::list,
         get,
     ),
     components(schemas(error::Body)),

@@ -21,6 +21,10 @@ use crate::{
 const PAGE: u16 = 50;
 const MAX_PAGE: u16 = 500;
 
+/// Acts, as the audit log calls them.
+const RESTART: &str = "actor.restart";
+const DRILL: &str = "actor.drill";
+
 #[derive(Serialize)]
 struct Actors {
     actors: Vec<ActorView>,
@@ -123,8 +127,12 @@ pub async fn restart(
     ops: web::Data<Ops>,
 ) -> Result<HttpResponse, Problem> {
     let actor = name.into_inner();
-    let restart = Restart { actor: actor.clone(), by_whom: operator.subject };
+    operator.record(RESTART, &actor).await?;
+    let restart = Restart { actor: actor.clone(), by_whom: operator.subject() };
     let answer = ops.supervisor.send(restart).await.map_err(|_| Problem::Unavailable)?;
+    if answer.is_err() {
+        operator.failed(RESTART, &actor);
+    }
     accepted(answer, Accepted { actor, requested: "restart" })
 }
 
@@ -142,8 +150,12 @@ pub async fn drill(
     let end = params.choice("kind", End::DRILLS);
     let end = params.finish(Some(end))?;
     let actor = name.into_inner();
-    let drill = Drill { actor: actor.clone(), end, by_whom: operator.subject };
+    operator.record(DRILL, &actor).await?;
+    let drill = Drill { actor: actor.clone(), end, by_whom: operator.subject() };
     let answer = ops.supervisor.send(drill).await.map_err(|_| Problem::Unavailable)?;
+    if answer.is_err() {
+        operator.failed(DRILL, &actor);
+    }
     accepted(answer, Accepted { actor, requested: "drill" })
 }
 

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::error::Problem;
 use crate::actors::query::{
-    Ask, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary, GetSupervision, GetUsage,
-    ListDeadLetters, Question,
+    Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary, GetSupervision,
+    GetUsage, ListDeadLetters, Question,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -68,6 +68,7 @@ questions! {
     dead_letter: GetDeadLetter,
     supervision: GetSupervision,
     partitions: GetPartitions,
+    audit: GetAudit,
 }
 
 impl Queries {

@@ -1,6 +1,7 @@
 //! The API against a query actor that answers fixed reports.
 
 mod access_table;
+mod audit;
 mod bad_input;
 mod credentials;
 mod dead_letters;
@@ -8,3 +9,4 @@ mod events;
 mod operations;
 mod reports;
 mod support;
+mod tokens;

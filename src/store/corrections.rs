@@ -1,13 +1,14 @@
 //! Corrections of dead letters: the first one is stored, and what is stored is published by whoever claims it.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::StoreError;
 use crate::{
     config,
     domain::{
+        audit::AuditEvent,
         correction::{self, Outcome, Stored, Verdict},
         dead_letter::{State, Whose},
         event::Rules,
@@ -23,6 +24,8 @@ pub struct Correction {
     pub body: Vec<u8>,
     /// Who asks, for the record.
     pub by: String,
+    /// What is recorded together with it.
+    pub act: AuditEvent,
 }
 
 /// Stores a correction, unless one is stored already. Asking again changes nothing.
@@ -46,6 +49,7 @@ pub async fn correct(
             Verdict::Wrong(reasons) => return Ok(Outcome::Wrong(reasons)),
         };
         let body = serde_json::to_vec(&event).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        let mut tx = conn.begin().await?;
         let updated = sqlx::query(
             "UPDATE analytics.dead_letters SET correction = $2, corrected_by = $3, corrected_at = $4
              WHERE dead_letter_id = $1 AND correction IS NULL",
@@ -56,11 +60,16 @@ pub async fn correct(
         .bind(asked.by.replace('\0', ""))
         // The moment that the event was judged by.
         .bind(letter.now)
-        .execute(&mut *conn)
+        .execute(&mut *tx)
         .await?;
         if updated.rows_affected() > 0 {
+            // Stored and recorded, or neither.
+            let act = AuditEvent { org_id: letter.org_id, ..asked.act.clone() };
+            super::audit::record(&mut tx, &[act]).await?;
+            tx.commit().await?;
             return Ok(Outcome::Accepted { state: State::Corrected, event_id: event.event_id });
         }
+        tx.rollback().await?;
         // Somebody was quicker, or the letter is gone: what is there now decides. It cannot come to this again.
     }
 }

@@ -1,5 +1,6 @@
 //! The reads behind the API: each is one statement, so that whatever it answers is of one snapshot.
 
+mod audit;
 mod dead_letters;
 mod ledger;
 mod reliability;

@@ -100,6 +100,7 @@ pub struct Metrics {
     actor_up: Family<OfActor, Gauge>,
     supervision_events: Family<OfEvent, Counter>,
     stream_gap: Family<OfPartition, Counter>,
+    audit_overflow: Counter,
     freshness_lag: Seconds,
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
     query_permits: Gauge,
@@ -120,6 +121,7 @@ impl Default for Metrics {
             actor_up: Family::default(),
             supervision_events: Family::default(),
             stream_gap: Family::default(),
+            audit_overflow: Counter::default(),
             freshness_lag: Seconds::default(),
             http_requests: Family::new_with_constructor(RequestBuckets),
             query_permits: Gauge::default(),
@@ -152,6 +154,7 @@ impl Metrics {
             "Stream offsets that were dropped by the stream before they were read",
             self.stream_gap.clone(),
         );
+        r.register("audit_overflow", "Refusals that are only counted in the audit log", self.audit_overflow.clone());
         r.register("freshness_lag_seconds", "Lag of the partition that is furthest behind", self.freshness_lag.clone());
         r.register(
             "http_request_seconds",
@@ -207,6 +210,11 @@ impl Metrics {
 
     pub fn supervision_event(&self, actor: &str, what: What) {
         self.supervision_events.get_or_create(&OfEvent { actor: actor.to_owned(), what: what.as_str() }).inc();
+    }
+
+    /// A refusal found no place where it could wait to be recorded.
+    pub fn audit_overflow(&self) {
+        self.audit_overflow.inc();
     }
 
     pub fn stream_gap(&self, partition: u16, offsets: u64) {

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub const DATABASE: &str = "database";
 pub const BROKER: &str = "broker";
 pub const CACHE: &str = "cache";
+/// Where the keys of tokens come from.
+pub const JWKS: &str = "jwks";
 
 /// What the process as a whole is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

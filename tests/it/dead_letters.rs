@@ -9,6 +9,7 @@ use std::{
 use analytics_service::{
     auth::Role,
     domain::{
+        audit::{Actor, AuditEvent, Outcome::Allowed},
         correction::Outcome,
         dead_letter::{State, Whose},
         event::Event,
@@ -246,7 +247,9 @@ async fn what_one_process_publishes_no_other_takes_and_nobody_waits_for() {
     assert_eq!(service.terminate().await, Some(0));
 
     let (mut one, mut other) = (world.connect().await, world.connect().await);
-    let asked = Correction { whose: Whose::Any, dead_letter_id, body: body(&corrected), by: "tests".to_owned() };
+    let by = "tests".to_owned();
+    let act = AuditEvent::new(Actor::command_line(by.clone()), "dead_letter.correct", Allowed);
+    let asked = Correction { whose: Whose::Any, dead_letter_id, body: body(&corrected), by, act };
     let bounds = &world.settings.events;
     corrections::correct(&mut one, &asked, bounds).await.unwrap();
     let mut publishing = one.begin().await.unwrap();

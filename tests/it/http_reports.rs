@@ -240,7 +240,7 @@ async fn with_the_database_stopped_every_route_answers_within_a_second() {
     let org = Uuid::new_v4();
     let token = service.token(&[org], &Role::ALL);
     let questions = every_question(&service, org).await;
-    assert!(questions.len() >= 12, "{questions:?}");
+    assert!(questions.len() >= 14, "{questions:?}");
     let event = json!({
         "eventId": Uuid::new_v4(), "orgId": org, "modelId": Uuid::nil(), "occurredAt": chrono::Utc::now(),
         "status": "success", "latencyMs": 1, "inputTokens": 1, "outputTokens": 1, "costEstimateCents": 1,

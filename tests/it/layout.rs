@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("broker", &["config", "domain"]),
     ("cache", &["config", "domain"]),
     ("store", &["config", "domain"]),
-    ("actors", &["broker", "cache", "config", "domain", "store", "telemetry"]),
+    ("actors", &["auth", "broker", "cache", "config", "domain", "store", "telemetry"]),
     ("http", &["actors", "auth", "config", "domain", "telemetry"]),
     ("app", &["actors", "auth", "broker", "cache", "config", "domain", "http", "store", "telemetry"]),
     ("cli", &["actors", "app", "auth", "broker", "cache", "config", "domain", "http", "store", "telemetry"]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::{
-    auth::{self, Caller, Role},
+    auth::{self, Caller, Credential, Role},
     cli::{client::Client, operator, print},
     config,
 };
@@ -45,6 +45,7 @@ pub async fn run(args: Args, client: &Client, auth: &config::Auth) -> anyhow::Re
 }
 
 fn own_token(auth: &config::Auth) -> Result<String, auth::IssueError> {
-    let caller = Caller { subject: operator::name(), org_ids: Vec::new(), roles: vec![Role::Operator] };
+    let (subject, roles) = (operator::name(), vec![Role::Operator]);
+    let caller = Caller { subject, org_ids: Vec::new(), roles, credential: Credential::Token };
     auth::issue(auth, &caller, TOKEN_LASTS)
 }

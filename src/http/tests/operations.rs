@@ -20,7 +20,7 @@ use crate::{
         },
     },
     auth::Role,
-    domain::supervision::What,
+    domain::{audit::Outcome, supervision::What},
     http::{Ops, ops},
 };
 
@@ -119,6 +119,27 @@ async fn only_an_operator_restarts_and_the_log_names_them() {
     until(&ops, 2).await;
     let asked = ops.log.recent().into_iter().find(|event| event.what == What::RestartRequested).unwrap();
     assert_eq!((asked.actor.as_str(), asked.by_whom.as_deref()), ("query/0", Some("ann")));
+}
+
+#[actix_web::test]
+async fn an_operators_act_is_recorded_first_or_not_done() {
+    let ops = operations(None, true);
+    with_actor(&ops).await;
+    let (books, operator) = (Books::default(), token(Role::Operator));
+    ops.gatekeeper.audit.set(books.clone().start().recipient());
+    assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/0/restart", Some(operator.clone())).await.0, 202);
+    until(&ops, 2).await;
+    assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/9/drill?kind=hang", Some(operator.clone())).await.0, 404);
+    let seen: Vec<_> = books.take().into_iter().map(|event| (event.action, event.target.unwrap())).collect();
+    assert_eq!(seen, [("actor.restart", "query/0".to_owned()), ("actor.drill", "query/9".to_owned())]);
+    let failed = ops.gatekeeper.refusals.take(9).rows();
+    assert_eq!(failed.iter().map(|event| event.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
+    ops.gatekeeper.audit.set(Books { away: true, ..Books::default() }.start().recipient());
+    for path in ["/ops/actors/query/0/restart", "/ops/actors/query/0/drill?kind=panic"] {
+        assert_eq!(ask(&ops, Method::POST, path, Some(operator.clone())).await.0, 503);
+    }
+    assert_eq!(ops.log.recent().iter().filter(|event| event.what == What::RestartRequested).count(), 1);
+    assert!(ops.log.recent().iter().all(|event| event.what != What::Drilled));
 }
 
 #[actix_web::test]

@@ -1,6 +1,9 @@
 //! A query actor that answers what it is told to, and an API in front of it.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use actix::{Actor, Context, Handler, MessageResult};
 use actix_web::{
@@ -15,11 +18,12 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
+        audit::{NotRecorded, Record, Refusals},
         corrections::Correct,
         events::{Check, NotPublished, Publish},
         query::{
-            Ask, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary, GetSupervision,
-            GetUsage, ListDeadLetters, QueryError,
+            Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary,
+            GetSupervision, GetUsage, ListDeadLetters, QueryError,
         },
         supervision::{
             line::Line,
@@ -28,9 +32,10 @@ use crate::{
             supervisor::{Supervisor, SupervisorParts},
         },
     },
-    auth::{self, Caller, Role, Verifier},
+    auth::{self, Caller, Credential, Role, Verifier},
     config::{Auth, Secret, Settings},
     domain::{
+        audit::{self, AuditEvent, AuditPage, AuditRecord, CredentialKind},
         correction::Outcome,
         dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
         event::{Reason, Rules},
@@ -44,7 +49,7 @@ use crate::{
         summary::{OrgUsage, Summary},
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    http::{Api, EventsLine, Ops, Queries, api},
+    http::{Api, EventsLine, Gatekeeper, Ops, Queries, api, client_address::TrustedProxies},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -59,11 +64,66 @@ pub fn at(text: &str) -> DateTime<Utc> {
 }
 
 pub fn auth_settings() -> Auth {
-    Auth { hs256_secret: Secret::new(SECRET), issuer: "issuer".into(), audience: "audience".into(), leeway_seconds: 0 }
+    Auth {
+        hs256_secret: Secret::new(SECRET),
+        issuer: "issuer".into(),
+        audience: "audience".into(),
+        jwks_stale_seconds: 60,
+        ..Auth::default()
+    }
+}
+
+/// Takes down what is to be recorded, where it is not told that it cannot.
+#[derive(Clone, Default)]
+pub struct Books {
+    pub events: Arc<Mutex<Vec<AuditEvent>>>,
+    pub away: bool,
+}
+
+impl Actor for Books {
+    type Context = Context<Self>;
+}
+
+impl Handler<Record> for Books {
+    type Result = Result<(), NotRecorded>;
+
+    fn handle(&mut self, Record(events): Record, _: &mut Self::Context) -> Self::Result {
+        if self.away {
+            return Err(NotRecorded);
+        }
+        self.events.lock().unwrap().extend(events);
+        Ok(())
+    }
+}
+
+impl Books {
+    /// What was taken down since.
+    pub fn take(&self) -> Vec<AuditEvent> {
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+
+    /// An API whose audit log this is, and the refusals that wait to be recorded.
+    pub fn of(&self, api: Api) -> (Api, Refusals) {
+        api.gatekeeper.audit.set(self.clone().start().recipient());
+        let refusals = api.gatekeeper.refusals.clone();
+        (api, refusals)
+    }
+}
+
+pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
+    let audit = Line::default();
+    audit.set(Books::default().start().recipient());
+    Gatekeeper {
+        verifier: Verifier::new(settings),
+        proxies: TrustedProxies::default(),
+        refusals: Refusals::new(Metrics::default()),
+        jwks: Line::default(),
+        audit,
+    }
 }
 
 pub fn token(role: Role) -> String {
-    let caller = Caller { subject: "ann".into(), org_ids: vec![ORG], roles: vec![role] };
+    let caller = Caller { subject: "ann".into(), org_ids: vec![ORG], roles: vec![role], credential: Credential::Token };
     auth::issue(&auth_settings(), &caller, Duration::from_secs(60)).unwrap()
 }
 
@@ -251,7 +311,7 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
     Ops {
         readiness,
         metrics,
-        verifier: Verifier::new(&auth_settings()),
+        gatekeeper: gatekeeper(&auth_settings()),
         registry,
         log,
         supervisor: Supervisor::new(parts).start(),
@@ -292,6 +352,32 @@ impl Handler<Ask<GetDeadLetter>> for FixedAnswers {
             payload_truncated: false,
             correction: None,
         }))
+    }
+}
+
+impl Handler<Ask<GetAudit>> for FixedAnswers {
+    type Result = Result<AuditPage, QueryError>;
+
+    /// Names the query by the one event's detail.
+    fn handle(&mut self, Ask { question: GetAudit(query), .. }: Ask<GetAudit>, _: &mut Self::Context) -> Self::Result {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let event = AuditRecord {
+            id: LETTER,
+            occurred_at: at("2026-03-02T11:00:00Z"),
+            subject: Some("ann".to_owned()),
+            credential: CredentialKind::Token,
+            roles: vec!["system_admin".to_owned()],
+            action: "usage.read".to_owned(),
+            org_id: Some(ORG),
+            target: None,
+            outcome: audit::Outcome::Allowed,
+            request_id: None,
+            address: None,
+            detail: Some(format!("{query:?}")),
+        };
+        Ok(AuditPage { events: vec![event], more: query.before.is_none() })
     }
 }
 
@@ -377,7 +463,7 @@ pub fn api_with(error: Option<QueryError>) -> Api {
     events.check.set(checker.clone().recipient());
     events.publish.set(checker.recipient());
     Api {
-        verifier: Verifier::new(&auth_settings()),
+        gatekeeper: gatekeeper(&auth_settings()),
         queries,
         corrections,
         events,

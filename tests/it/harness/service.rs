@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use analytics_service::auth::{self, Caller};
+use analytics_service::auth::{self, Caller, Credential};
 use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
@@ -49,6 +49,8 @@ impl Service {
             .stderr(log)
             .spawn()
             .unwrap();
+        // Already there where another test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::new();
         Self { child, api, ops, client, auth: world.settings.auth.clone() }
     }
@@ -85,7 +87,8 @@ impl Service {
 
     /// A token of these roles for these orgs.
     pub fn token(&self, orgs: &[Uuid], roles: &[auth::Role]) -> String {
-        let caller = Caller { subject: "tests".to_owned(), org_ids: orgs.to_vec(), roles: roles.to_vec() };
+        let (subject, credential) = ("tests".to_owned(), Credential::Token);
+        let caller = Caller { subject, org_ids: orgs.to_vec(), roles: roles.to_vec(), credential };
         auth::issue(&self.auth, &caller, Duration::from_secs(600)).unwrap()
     }
 

@@ -1,0 +1,209 @@
+//! Audit: records who did what, before it is done.
+//! In: Record from http; refusals, from where they wait; Drain, End. Out: rows, and the answer that they are there.
+//! Failure: database away → who asks is told so within RECORD_WITHIN, and must not go on; refusals wait.
+//! Bound: one statement at a time, of what has come meanwhile; QUEUE requests wait for it. Refusals wait elsewhere, and
+//!        are taken REFUSALS_AT_ONCE at each look, so that nobody can fill the log without a credential.
+
+mod refusals;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    actors::supervision::{
+        backoff::Backoff,
+        exit::{Drain, End, ExitGuard},
+        pulse::Pulse,
+    },
+    config::Settings,
+    domain::audit::AuditEvent,
+    store::{self, Session, StoreError},
+};
+
+pub use refusals::Refusals;
+use refusals::Taken;
+
+/// Longest that a request waits for its events to be rows.
+pub const RECORD_WITHIN: Duration = Duration::from_millis(800);
+/// Requests that may wait.
+const QUEUE: usize = 1024;
+/// Events of one statement, roughly: a request's events stay together.
+const AT_ONCE: usize = 1000;
+/// How often refusals are looked for, and how many are taken: some hundred a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const REFUSALS_AT_ONCE: usize = 100;
+
+pub struct Audit {
+    waiting: VecDeque<Waiting>,
+    refusals: Refusals,
+    /// Absent while a statement is under way.
+    session: Option<Session>,
+    failures: u32,
+    /// Refusals are not tried again before that.
+    rest_until: Instant,
+    draining: bool,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+/// A request that waits until its events are rows.
+struct Waiting {
+    events: Vec<AuditEvent>,
+    since: Instant,
+    answer: oneshot::Sender<Result<(), NotRecorded>>,
+}
+
+pub struct AuditParts {
+    pub settings: Settings,
+    pub refusals: Refusals,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Audit {
+    pub fn new(parts: AuditParts) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            refusals: parts.refusals,
+            session: Some(Session::new(parts.settings.database)),
+            failures: 0,
+            rest_until: Instant::now(),
+            draining: false,
+            pulse: parts.pulse,
+            exit: parts.exit,
+        }
+    }
+
+    /// Records what waits, unless a statement is under way.
+    fn record(&mut self, refusals: Taken, ctx: &mut Context<Self>) {
+        let Some(mut session) = self.session.take() else { return self.refusals.put_back(refusals) };
+        let asked = self.next();
+        if asked.is_empty() && refusals.is_empty() {
+            self.session = Some(session);
+            if self.draining {
+                ctx.stop();
+            }
+            return;
+        }
+        let events: Vec<AuditEvent> =
+            asked.iter().flat_map(|waiting| waiting.events.clone()).chain(refusals.rows()).collect();
+        let working = self.pulse.work();
+        let work = async move {
+            let recorded = write(&mut session, &events).await;
+            drop(working);
+            (session, recorded)
+        };
+        ctx.spawn(work.into_actor(self).map(move |(session, recorded), actor, ctx| {
+            actor.session = Some(session);
+            let answer = recorded.as_ref().map_err(|_| NotRecorded).copied();
+            for waiting in asked {
+                // Who has given up meanwhile has not gone on either.
+                let _ = waiting.answer.send(answer);
+            }
+            if let Err(error) = recorded {
+                tracing::warn!(%error, "the audit log waits for the database");
+                actor.refusals.put_back(refusals);
+                actor.rest_until = Instant::now() + Backoff::DEPENDENCY.delay(actor.failures);
+                actor.failures = actor.failures.saturating_add(1);
+                if actor.draining {
+                    return ctx.stop();
+                }
+            } else {
+                actor.failures = 0;
+            }
+            let more = if actor.draining { actor.refusals.take(AT_ONCE) } else { Taken::default() };
+            actor.record(more, ctx);
+        }));
+    }
+
+    /// The requests of the next statement. One that has waited too long was refused, and what it asked for is not done.
+    fn next(&mut self) -> Vec<Waiting> {
+        let mut taken = Vec::new();
+        let mut events = 0;
+        while events < AT_ONCE
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            if waiting.since.elapsed() < RECORD_WITHIN {
+                events += waiting.events.len();
+                taken.push(waiting);
+            }
+        }
+        taken
+    }
+}
+
+/// A connection may have been lost since it was used last: one that fails is tried again with a new one.
+async fn write(session: &mut Session, events: &[AuditEvent]) -> Result<(), StoreError> {
+    let twice = async {
+        let first = session.run(async |conn| store::audit::record(conn, events).await).await;
+        match first {
+            Ok(()) => Ok(()),
+            Err(_) => session.run(async |conn| store::audit::record(conn, events).await).await,
+        }
+    };
+    timeout(RECORD_WITHIN, twice).await.unwrap_or(Err(StoreError::Timeout(RECORD_WITHIN)))
+}
+
+impl Actor for Audit {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |actor, ctx| {
+            if actor.rest_until > Instant::now() {
+                return;
+            }
+            let refusals = actor.refusals.take(REFUSALS_AT_ONCE);
+            actor.record(refusals, ctx);
+        });
+    }
+}
+
+/// What was to be recorded is no row, or nobody knows: what it is about must not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log cannot be written")]
+pub struct NotRecorded;
+
+/// Record these. Answered when they are committed.
+#[derive(Message)]
+#[rtype(result = "Result<(), NotRecorded>")]
+pub struct Record(pub Vec<AuditEvent>);
+
+impl Handler<Record> for Audit {
+    type Result = ResponseFuture<Result<(), NotRecorded>>;
+
+    fn handle(&mut self, Record(events): Record, ctx: &mut Self::Context) -> Self::Result {
+        if self.waiting.len() >= QUEUE || self.draining {
+            return Box::pin(async { Err(NotRecorded) });
+        }
+        let (answer, recorded) = oneshot::channel();
+        self.waiting.push_back(Waiting { events, since: Instant::now(), answer });
+        self.record(Taken::default(), ctx);
+        // Closed: it waited for too long, or the actor has ended.
+        Box::pin(async move { recorded.await.unwrap_or(Err(NotRecorded)) })
+    }
+}
+
+impl Handler<Drain> for Audit {
+    type Result = ();
+
+    /// Records what is left, if the database takes it, then ends.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = true;
+        let refusals = self.refusals.take(AT_ONCE);
+        self.record(refusals, ctx);
+    }
+}
+
+impl Handler<End> for Audit {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}

@@ -1,0 +1,266 @@
+//! Jwks: keeps the keys that tokens are checked by as their source says.
+//! In: Refresh from http; End. Out: the keys, into the ring that the verifiers look into.
+//! Failure: source away, or no key set there → the keys stay and grow old, it is tried again; verifiers refuse keys
+//!          that are older than auth.jwks_stale_seconds.
+//! Bound: one reading at a time, of MAX_BYTES, within READ_WITHIN; WAITING wait for it.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use reqwest::redirect::Policy;
+use tokio::sync::oneshot;
+
+use crate::{
+    actors::supervision::{
+        backoff::Backoff,
+        exit::{End, ExitGuard},
+        pulse::Pulse,
+    },
+    auth::{
+        jwks::{KeySet, NoKeySet},
+        key_ring::KeyRing,
+    },
+    config::{Auth, Secret},
+    telemetry::readiness::{JWKS, Readiness},
+};
+
+/// Largest key set: some hundred keys.
+const MAX_BYTES: usize = 256 * 1024;
+/// Longest that the URL may take to answer.
+pub const READ_WITHIN: Duration = Duration::from_secs(5);
+/// How often a file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Shortest time between two readings that requests ask for: anybody can make up the name of a key.
+const ASKED_EVERY: Duration = Duration::from_secs(10);
+/// Requests that may wait for a reading; further ones are answered by the keys that there are.
+const WAITING: usize = 1024;
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) };
+
+pub struct Jwks {
+    /// Absent while it is read.
+    source: Option<Source>,
+    ring: KeyRing,
+    /// From one reading to the next.
+    interval: Duration,
+    next: Option<SpawnHandle>,
+    failures: u32,
+    asked_at: Option<Instant>,
+    waiting: Vec<oneshot::Sender<()>>,
+    readiness: Readiness,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct JwksParts {
+    pub settings: Auth,
+    pub ring: KeyRing,
+    pub readiness: Readiness,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Jwks {
+    pub fn new(parts: JwksParts) -> Self {
+        let JwksParts { settings, ring, readiness, pulse, exit } = parts;
+        let from_file = settings.jwks_url.is_empty();
+        let interval = if from_file { LOOK_EVERY } else { settings.jwks_refresh() };
+        let source = if from_file { Place::File(settings.jwks_file) } else { Place::Url(settings.jwks_url) };
+        Self {
+            source: Some(Source { place: source, last: None }),
+            ring,
+            interval,
+            next: None,
+            failures: 0,
+            asked_at: None,
+            waiting: Vec::new(),
+            readiness,
+            pulse,
+            exit,
+        }
+    }
+
+    /// Reads the source now, unless that is under way.
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut source) = self.source.take() else { return };
+        if let Some(next) = self.next.take() {
+            ctx.cancel_future(next);
+        }
+        let working = self.pulse.work();
+        let work = async move {
+            let result = source.read().await;
+            drop(working);
+            (source, result)
+        };
+        ctx.spawn(work.into_actor(self).map(|(source, result), actor, ctx| {
+            actor.source = Some(source);
+            let delay = actor.heed(result);
+            actor.next = Some(ctx.run_later(delay, |actor, ctx| {
+                actor.next = None;
+                actor.read(ctx);
+            }));
+            for waiting in actor.waiting.drain(..) {
+                // Who has gone away meanwhile does not mind.
+                let _ = waiting.send(());
+            }
+        }));
+    }
+
+    /// Takes over what was read, and says when to read again.
+    fn heed(&mut self, result: Result<Option<KeySet>, SourceError>) -> Duration {
+        match result {
+            Ok(read) => {
+                self.failures = 0;
+                self.readiness.up(JWKS);
+                match read {
+                    Some(keys) => {
+                        tracing::info!(keys = keys.len(), "the key set was read");
+                        self.ring.put(keys);
+                    }
+                    None => self.ring.confirm(),
+                }
+                self.interval
+            }
+            Err(error) => {
+                let delay = BACKOFF.delay(self.failures).min(self.interval);
+                tracing::warn!(%error, ?delay, "the key set could not be read");
+                self.readiness.down(JWKS, error.to_string());
+                self.failures = self.failures.saturating_add(1);
+                delay
+            }
+        }
+    }
+}
+
+impl Actor for Jwks {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.read(ctx);
+    }
+}
+
+/// A token names a key that is not there: has the source got it? Answered when it was read, or at once where that was
+/// asked for a moment ago.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Refresh;
+
+impl Handler<Refresh> for Jwks {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Refresh, ctx: &mut Self::Context) -> Self::Result {
+        if self.source.is_some() {
+            if self.asked_at.is_some_and(|at| at.elapsed() < ASKED_EVERY) {
+                return Box::pin(async {});
+            }
+            self.asked_at = Some(Instant::now());
+            self.read(ctx);
+        }
+        if self.waiting.len() >= WAITING {
+            return Box::pin(async {});
+        }
+        let (sender, read) = oneshot::channel();
+        self.waiting.push(sender);
+        Box::pin(async move {
+            // Closed: the actor has ended, and another one reads.
+            let _ = read.await;
+        })
+    }
+}
+
+impl Handler<End> for Jwks {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+/// Why there is no new key set. Shown to operators: without the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+enum SourceError {
+    #[error("auth.jwks_url: {0}")]
+    Unreachable(String),
+    /// A redirection too: keys are taken from where they were said to be, and from nowhere else.
+    #[error("auth.jwks_url: answered {0}")]
+    Status(u16),
+    #[error("auth.jwks_file: {0}")]
+    File(#[from] io::Error),
+    #[error("the key set has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("what was read {0}")]
+    NoKeySet(#[from] NoKeySet),
+}
+
+impl From<reqwest::Error> for SourceError {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        Self::Unreachable(text)
+    }
+}
+
+enum Place {
+    Url(Secret),
+    File(PathBuf),
+}
+
+struct Source {
+    place: Place,
+    /// What it said last.
+    last: Option<Vec<u8>>,
+}
+
+impl Source {
+    /// None: it says what it said.
+    async fn read(&mut self) -> Result<Option<KeySet>, SourceError> {
+        let text = match &self.place {
+            Place::Url(url) => fetch(url).await?,
+            Place::File(path) => load(path)?,
+        };
+        if self.last.as_ref() == Some(&text) {
+            return Ok(None);
+        }
+        let keys = KeySet::read(&text)?;
+        self.last = Some(text);
+        Ok(Some(keys))
+    }
+}
+
+async fn fetch(url: &Secret) -> Result<Vec<u8>, SourceError> {
+    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(READ_WITHIN).build()?;
+    let mut answer = client.get(url.expose()).header("accept", "application/json").send().await?;
+    if !answer.status().is_success() {
+        return Err(SourceError::Status(answer.status().as_u16()));
+    }
+    let mut text = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if text.len() + chunk.len() > MAX_BYTES {
+            return Err(SourceError::TooLarge);
+        }
+        text.extend_from_slice(&chunk);
+    }
+    Ok(text)
+}
+
+/// Blocks for a moment a thread that has nothing else to do.
+fn load(path: &PathBuf) -> Result<Vec<u8>, SourceError> {
+    let mut text = Vec::new();
+    let most = u64::try_from(MAX_BYTES + 1).unwrap_or(u64::MAX);
+    File::open(path)?.take(most).read_to_end(&mut text)?;
+    if text.len() > MAX_BYTES { Err(SourceError::TooLarge) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests;

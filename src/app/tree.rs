@@ -1,0 +1,204 @@
+//! The factories of the actors under the root: each makes its actor anew whenever it has ended.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use anyhow::Context as _;
+
+use crate::{
+    actors::{
+        audit::{Audit, AuditParts},
+        corrections::{Corrections, CorrectionsParts},
+        events::{Events, EventsParts},
+        freshness::{Freshness, FreshnessParts, Merged},
+        jwks::{self, Jwks, JwksParts, Refresh},
+        lease::{Lease, LeaseParts},
+        partition::{PartitionParts, Threads},
+        query::{Query, QueryParts},
+        recorder::{Recorder, RecorderParts},
+        supervision::{
+            exit::Drain,
+            line::Line,
+            log::SupervisionLog,
+            registry::Registry,
+            single::single,
+            supervisor::{Start, Supervisor},
+        },
+    },
+    auth::key_ring::KeyRing,
+    config::Settings,
+    http::{Gatekeeper, Lines, Queries},
+    store::{lease::Identity, read::ReaderPlan},
+    telemetry::{metrics::Metrics, readiness::Readiness},
+};
+
+/// Threads that the pipelines of all partitions share at most, beside one for each kind of work.
+const MAX_PIPELINE_THREADS: usize = 48;
+
+pub const RECORDER: &str = "recorder";
+pub const JWKS: &str = "jwks";
+pub const AUDIT: &str = "audit";
+pub const FRESHNESS: &str = "freshness";
+pub const CORRECTIONS: &str = "corrections";
+pub const EVENTS: &str = "events";
+pub const LEASE: &str = "lease";
+
+pub fn query_name(k: u32) -> String {
+    format!("query/{k}")
+}
+
+/// Makes the factories of the actors under the root.
+pub struct Tree<'a> {
+    pub settings: &'a Settings,
+    pub identity: Identity,
+    pub registry: Registry,
+    pub log: SupervisionLog,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+}
+
+impl Tree<'_> {
+    /// Of an actor that waits for the database, and for others at most that long.
+    fn deadline(&self, others: Duration) -> Duration {
+        self.settings.supervision.deadline(self.settings.database.longest_write() + others)
+    }
+
+    pub fn recorder(&self) -> Start {
+        let (settings, log) = (self.settings.clone(), self.log.clone());
+        let make = move |pulse, exit| {
+            Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), pulse, exit })
+        };
+        single(RECORDER, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |recorder| {
+            Some(recorder.clone().recipient())
+        })
+    }
+
+    pub fn audit(&self, gatekeeper: &Gatekeeper) -> Start {
+        let (settings, refusals) = (self.settings.clone(), gatekeeper.refusals.clone());
+        let make = move |pulse, exit| {
+            let (settings, refusals) = (settings.clone(), refusals.clone());
+            Audit::new(AuditParts { settings, refusals, pulse, exit })
+        };
+        let line = gatekeeper.audit.clone();
+        single(AUDIT, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |audit: &Addr<Audit>| {
+            line.set(audit.clone().recipient());
+            Some(audit.clone().recipient())
+        })
+    }
+
+    pub fn jwks(&self, ring: &KeyRing, line: &Line<Refresh>) -> Start {
+        let (settings, ring, readiness) = (self.settings.auth.clone(), ring.clone(), self.readiness.clone());
+        let make = move |pulse, exit| {
+            let (settings, ring, readiness) = (settings.clone(), ring.clone(), readiness.clone());
+            Jwks::new(JwksParts { settings, ring, readiness, pulse, exit })
+        };
+        let line = line.clone();
+        let deadline = self.settings.supervision.deadline(jwks::READ_WITHIN);
+        single(JWKS, deadline, Arbiter::new().handle(), make, move |jwks: &Addr<Jwks>| {
+            line.set(jwks.clone().recipient());
+            None::<Recipient<Drain>>
+        })
+    }
+
+    pub fn freshness(&self, line: &Line<Merged>) -> Start {
+        let (settings, readiness, metrics) = (self.settings.clone(), self.readiness.clone(), self.metrics.clone());
+        let make = move |pulse, exit| {
+            let (settings, readiness, metrics) = (settings.clone(), readiness.clone(), metrics.clone());
+            Freshness::new(FreshnessParts { settings, readiness, metrics, pulse, exit })
+        };
+        let line = line.clone();
+        single(FRESHNESS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |freshness| {
+            line.set(freshness.clone().recipient());
+            Some(freshness.clone().recipient())
+        })
+    }
+
+    pub fn corrections(&self, lines: &Lines) -> Start {
+        let settings = self.settings.clone();
+        let make = move |pulse, exit| {
+            let settings = settings.clone();
+            Corrections::new(CorrectionsParts { settings, pulse, exit })
+        };
+        let line = lines.corrections.clone();
+        single(
+            CORRECTIONS,
+            self.deadline(self.settings.broker.longest_subscribe()),
+            Arbiter::new().handle(),
+            make,
+            move |corrections| {
+                line.set(corrections.clone().recipient());
+                Some(corrections.clone().recipient())
+            },
+        )
+    }
+
+    pub fn events(&self, lines: &Lines) -> Start {
+        let settings = self.settings.clone();
+        let make = move |pulse, exit| {
+            let settings = settings.clone();
+            Events::new(EventsParts { settings, pulse, exit })
+        };
+        let lines = lines.events.clone();
+        let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
+        single(EVENTS, deadline, Arbiter::new().handle(), make, move |events| {
+            lines.check.set(events.clone().recipient());
+            lines.publish.set(events.clone().recipient());
+            Some(events.clone().recipient())
+        })
+    }
+
+    /// A query actor, on a thread of its own with its own connections.
+    pub fn query(&self, k: u32, queries: &Queries) -> anyhow::Result<Start> {
+        let reader = ReaderPlan::new(self.settings).context("database.url")?;
+        let (wait, metrics) = (self.settings.query.wait(), self.metrics.clone());
+        let make = move |pulse, exit| {
+            Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), pulse, exit })
+        };
+        let queries = queries.clone();
+        Ok(single(
+            &query_name(k),
+            self.deadline(self.settings.query.answer_within()),
+            Arbiter::new().handle(),
+            make,
+            move |query: &Addr<Query>| {
+                queries.set(k, query);
+                None::<Recipient<Drain>>
+            },
+        ))
+    }
+
+    pub fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {
+        let partitions = PartitionParts {
+            settings: self.settings.clone(),
+            process: self.identity.id,
+            freshness: freshness.clone(),
+            registry: self.registry.clone(),
+            log: self.log.clone(),
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+        };
+        let (settings, identity, supervisor) = (self.settings.clone(), self.identity.clone(), supervisor.clone());
+        let threads = pipeline_threads(settings.broker.partitions);
+        let make = move |pulse, exit| {
+            Lease::new(LeaseParts {
+                settings: settings.clone(),
+                identity: identity.clone(),
+                supervisor: supervisor.clone(),
+                partitions: partitions.clone(),
+                threads: threads.clone(),
+                pulse,
+                exit,
+            })
+        };
+        single(LEASE, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |lease| {
+            Some(lease.clone().recipient())
+        })
+    }
+}
+
+/// Three threads a partition: for receiving and decoding, for storing, for merging. Many partitions share them.
+fn pipeline_threads(partitions: u16) -> Vec<Threads> {
+    let sets = usize::from(partitions).clamp(1, MAX_PIPELINE_THREADS / 3);
+    let thread = || Arbiter::new().handle();
+    (0..sets).map(|_| Threads { intake: thread(), writer: thread(), rollup: thread() }).collect()
+}

@@ -1,0 +1,215 @@
+//! The audit log: who did what, to which org, and what came of it.
+
+use std::{fmt, net::IpAddr, str::FromStr, time::Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Longest text that is kept of what comes from outside, in characters.
+const MAX_TEXT: usize = 200;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = AuditOutcome)]
+pub enum Outcome {
+    Allowed,
+    Denied,
+    /// Allowed, and it did not come off.
+    Failed,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Failed];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// By what somebody was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// By nothing that was accepted
+    None,
+    Token,
+    ApiKey,
+    /// Whoever may read the service's settings
+    CommandLine,
+}
+
+impl CredentialKind {
+    pub const ALL: [Self; 4] = [Self::None, Self::Token, Self::ApiKey, Self::CommandLine];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token => "token",
+            Self::ApiKey => "api_key",
+            Self::CommandLine => "command_line",
+        }
+    }
+}
+
+/// A name that the database has and this build does not.
+#[derive(Debug, thiserror::Error)]
+#[error("the name is not known")]
+pub struct UnknownName;
+
+impl FromStr for Outcome {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text).ok_or(UnknownName)
+    }
+}
+
+impl FromStr for CredentialKind {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownName)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who does something, and by which request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Whom the credential names; none where none was accepted.
+    pub subject: Option<String>,
+    pub credential: CredentialKind,
+    pub roles: Vec<&'static str>,
+    pub request_id: Option<String>,
+    pub address: Option<IpAddr>,
+}
+
+impl Actor {
+    /// Whoever works at the command line.
+    pub fn command_line(name: String) -> Self {
+        let credential = CredentialKind::CommandLine;
+        Self { subject: Some(name), credential, roles: Vec::new(), request_id: None, address: None }
+    }
+}
+
+/// Something that is to be recorded. It holds no secret, no token and nothing of an event.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    /// Version 7. Recorded again, it is the same one.
+    pub id: Uuid,
+    /// Its age is known whatever the clocks say.
+    pub noted_at: Instant,
+    pub actor: Actor,
+    pub action: &'static str,
+    pub outcome: Outcome,
+    pub org_id: Option<Uuid>,
+    pub target: Option<String>,
+    pub detail: Option<String>,
+}
+
+impl AuditEvent {
+    pub fn new(actor: Actor, action: &'static str, outcome: Outcome) -> Self {
+        let (id, noted_at) = (Uuid::now_v7(), Instant::now());
+        Self { id, noted_at, actor, action, outcome, org_id: None, target: None, detail: None }
+    }
+
+    pub fn of_org(self, org_id: impl Into<Option<Uuid>>) -> Self {
+        Self { org_id: org_id.into(), ..self }
+    }
+
+    pub fn target(self, target: impl fmt::Display) -> Self {
+        Self { target: Some(target.to_string()), ..self }
+    }
+
+    pub fn detail(self, detail: impl fmt::Display) -> Self {
+        Self { detail: Some(detail.to_string()), ..self }
+    }
+}
+
+/// What comes from outside is cut, and rid of the one character that the database has no place for.
+pub fn storable(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
+}
+
+/// Something that was recorded
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    pub id: Uuid,
+    pub occurred_at: DateTime<Utc>,
+    /// Whom the credential names; null where none was accepted
+    pub subject: Option<String>,
+    pub credential: CredentialKind,
+    pub roles: Vec<String>,
+    pub action: String,
+    pub org_id: Option<Uuid>,
+    /// What it was done to, such as a key's id
+    pub target: Option<String>,
+    pub outcome: Outcome,
+    pub request_id: Option<String>,
+    pub address: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// A page of the audit log, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    pub start: Option<DateTime<Utc>>,
+    pub end: Option<DateTime<Utc>>,
+    pub org_id: Option<Uuid>,
+    pub action: Option<String>,
+    pub subject: Option<String>,
+    pub outcome: Option<Outcome>,
+    /// Those older than this one.
+    pub before: Option<Uuid>,
+    pub limit: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditPage {
+    pub events: Vec<AuditRecord>,
+    /// There are older ones.
+    pub more: bool,
+}
+
+impl AuditPage {
+    /// What [`AuditQuery::before`] is for the next page.
+    pub fn next(&self) -> Option<Uuid> {
+        self.events.last().filter(|_| self.more).map(|event| event.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for outcome in Outcome::ALL {
+            assert_eq!(outcome.as_str().parse::<Outcome>().ok(), Some(outcome));
+        }
+        for kind in CredentialKind::ALL {
+            assert_eq!(kind.as_str().parse::<CredentialKind>().ok(), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        assert!("nobody".parse::<CredentialKind>().is_err());
+    }
+
+    #[test]
+    fn what_comes_from_outside_can_be_stored() {
+        let text = storable(&format!("a\0b{}", "é".repeat(500)));
+        assert!(text.starts_with("abé") && text.chars().count() == MAX_TEXT);
+    }
+}

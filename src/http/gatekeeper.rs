@@ -1,0 +1,173 @@
+//! Who is let in: what every gate asks, on both ports, in this order: the credential, the right, the audit log.
+
+use std::time::Duration;
+
+use actix_web::{HttpMessage, HttpRequest, http::header::AUTHORIZATION, web};
+use uuid::Uuid;
+
+use super::{client_address::TrustedProxies, error::Problem, observe::RequestId};
+use crate::{
+    actors::{
+        audit::{Record, Refusals},
+        jwks::Refresh,
+        supervision::line::Line,
+    },
+    auth::{Caller, Permission, Refusal, Verifier},
+    config::Settings,
+    domain::audit::{Actor, AuditEvent, CredentialKind, Outcome},
+};
+
+/// Longest that a request waits for the key set to be read again, when it names a key that is not there.
+const WAIT_FOR_KEYS: Duration = Duration::from_millis(500);
+/// Longest that a request waits for the audit log: a little longer than the log's own deadline.
+const WAIT_FOR_AUDIT: Duration = Duration::from_millis(900);
+
+/// Clones are the same one.
+#[derive(Clone)]
+pub struct Gatekeeper {
+    pub verifier: Verifier,
+    pub proxies: TrustedProxies,
+    pub refusals: Refusals,
+    pub jwks: Line<Refresh>,
+    pub audit: Line<Record>,
+}
+
+/// A request whose credential was accepted.
+pub struct Visit {
+    pub caller: Caller,
+    /// The caller, as the audit log names it.
+    actor: Actor,
+}
+
+impl Visit {
+    /// Something that the caller does, for the audit log.
+    pub fn event(&self, action: &'static str) -> AuditEvent {
+        AuditEvent::new(self.actor.clone(), action, Outcome::Allowed)
+    }
+}
+
+impl Gatekeeper {
+    pub fn new(settings: &Settings, refusals: Refusals) -> Self {
+        Self {
+            verifier: Verifier::new(&settings.auth),
+            proxies: TrustedProxies::new(&settings.http.trusted_proxies()),
+            refusals,
+            jwks: Line::default(),
+            audit: Line::default(),
+        }
+    }
+
+    /// The one of the application that was asked.
+    pub fn of(request: &HttpRequest) -> Result<web::Data<Self>, Problem> {
+        request.app_data::<web::Data<Self>>().cloned().ok_or(Problem::Internal)
+    }
+
+    /// Whose credential the request carries.
+    ///
+    /// # Errors
+    /// 401 where there is none that is good.
+    pub async fn visit(&self, request: &HttpRequest) -> Result<Visit, Problem> {
+        match self.authenticate(request).await {
+            Ok(caller) => {
+                let credential = caller.credential.kind();
+                let actor = self.actor(request, Some(caller.subject.clone()), credential);
+                let roles = caller.roles.iter().map(|role| role.as_str()).collect();
+                Ok(Visit { actor: Actor { roles, ..actor }, caller })
+            }
+            // Nobody tried to be somebody: there is nothing to record.
+            Err(Refusal::Missing) => Err(Problem::Unauthorized { presented: false }),
+            Err(refusal) => {
+                tracing::info!(reason = %refusal, "a credential was refused");
+                let nobody = self.actor(request, None, CredentialKind::None);
+                self.refusals.note(AuditEvent::new(nobody, "authenticate", Outcome::Denied).detail(refusal));
+                Err(Problem::Unauthorized { presented: true })
+            }
+        }
+    }
+
+    /// Lets a caller go on to what concerns these orgs.
+    ///
+    /// # Errors
+    /// 403 where one of them is not the caller's; 503 where what must be recorded cannot be.
+    pub async fn admit(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
+        if let Some(org_id) = orgs.iter().find(|org_id| !visit.caller.may(permission, **org_id)) {
+            return Err(self.deny(visit, permission.action(), Some(*org_id)));
+        }
+        let foreign = orgs.iter().filter(|org_id| !visit.caller.org_ids.contains(org_id));
+        let events: Vec<AuditEvent> = foreign.map(|org_id| visit.event(permission.action()).of_org(*org_id)).collect();
+        self.record(events).await
+    }
+
+    /// Lets a caller go on to what concerns every org, or none.
+    ///
+    /// # Errors
+    /// As [`Gatekeeper::admit`].
+    pub async fn admit_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
+        self.may_anywhere(visit, permission)?;
+        self.record(vec![visit.event(permission.action())]).await
+    }
+
+    /// Whether the caller may do this to some org.
+    ///
+    /// # Errors
+    /// 403 where not.
+    pub fn may_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
+        if visit.caller.may_anywhere(permission) { Ok(()) } else { Err(self.deny(visit, permission.action(), None)) }
+    }
+
+    /// Turns a caller away.
+    pub fn deny(&self, visit: &Visit, action: &'static str, org_id: Option<Uuid>) -> Problem {
+        self.refusals.note(AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) });
+        Problem::Forbidden
+    }
+
+    /// Records what is about to be done.
+    ///
+    /// # Errors
+    /// 503: it must not be done.
+    pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), Problem> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let audit = self.audit.get().ok_or(Problem::Unavailable)?;
+        match audit.send(Record(events)).timeout(WAIT_FOR_AUDIT).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Problem::Unavailable),
+        }
+    }
+
+    fn actor(&self, request: &HttpRequest, subject: Option<String>, credential: CredentialKind) -> Actor {
+        let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+        Actor { subject, credential, roles: Vec::new(), request_id, address: self.proxies.address_of(request) }
+    }
+
+    async fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Refusal> {
+        let token = bearer(request)?;
+        match self.verifier.verify(token) {
+            // The issuer may have a new key since.
+            Err(Refusal::UnknownKey | Refusal::KeysAway) => {
+                if let Some(jwks) = self.jwks.get() {
+                    // In time or not: the keys that there are then decide.
+                    let _ = jwks.send(Refresh).timeout(WAIT_FOR_KEYS).await;
+                }
+                self.verifier.verify(token)
+            }
+            known => known,
+        }
+    }
+}
+
+/// The token, where there is one credential and it is a bearer token.
+fn bearer(request: &HttpRequest) -> Result<&str, Refusal> {
+    let mut credentials = request.headers().get_all(AUTHORIZATION);
+    let credential = credentials.next().ok_or(Refusal::Missing)?;
+    if credentials.next().is_some() {
+        return Err(Refusal::Ambiguous);
+    }
+    let text = credential.to_str().map_err(|_| Refusal::Malformed)?;
+    let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::Ambiguous);
+    }
+    Ok(token.trim())
+}

@@ -1,0 +1,146 @@
+//! What is recorded, and that nothing is done which must be recorded and cannot be.
+
+use actix_web::http::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::support::*;
+use crate::{
+    actors::query::QueryError,
+    auth::Role,
+    domain::audit::{AuditEvent, CredentialKind, Outcome},
+};
+
+fn freshness_of(org: Uuid) -> String {
+    format!("/analytics/v1/orgs/{org}/freshness")
+}
+
+/// A query actor that would answer 500: it is not asked where the answer is another one.
+const ASKED: u16 = 500;
+
+async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) -> (Answer, Vec<AuditEvent>) {
+    let (api, refusals) = books.of(api_with(Some(QueryError::Broken)));
+    let bearer = format!("Bearer {}", token(role));
+    let headers = [("authorization", bearer.as_str()), ("x-request-id", "request-7")];
+    let answer = call_with(api, method, path, &headers, body).await;
+    (answer, refusals.take(usize::MAX).rows())
+}
+
+#[actix_web::test]
+async fn what_a_system_admin_does_outside_its_own_orgs_is_recorded_first_or_not_done() {
+    for (org, recorded) in [(ORG, 0), (OTHER_ORG, 1)] {
+        let books = Books::default();
+        let (answer, _) = ask(&books, Role::SystemAdmin, Method::GET, &freshness_of(org), "").await;
+        assert_eq!(answer.status, ASKED);
+        let events = books.take();
+        assert_eq!(events.len(), recorded, "{org}");
+        if let [event] = events.as_slice() {
+            assert_eq!((event.action, event.outcome, event.org_id), ("freshness.read", Outcome::Allowed, Some(org)));
+            let actor = &event.actor;
+            assert_eq!((actor.subject.as_deref(), actor.credential), (Some("ann"), CredentialKind::Token));
+            assert_eq!((&actor.roles[..], actor.request_id.as_deref()), (&["system_admin"][..], Some("request-7")));
+        }
+    }
+    let away = Books { away: true, ..Books::default() };
+    let (answer, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(OTHER_ORG), "").await;
+    answer.problem(503);
+    // Its own orgs are nobody else's business.
+    let (answer, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(ORG), "").await;
+    assert_eq!(answer.status, ASKED);
+    let (answer, _) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(ORG), "").await;
+    assert_eq!(answer.status, ASKED);
+}
+
+#[actix_web::test]
+async fn what_is_of_no_org_or_of_all_is_always_recorded() {
+    for (path, action) in [
+        ("/analytics/v1/dead-letters", "unreadable.read"),
+        ("/analytics/v1/dead-letters/00000000-0000-0000-0000-000000000009", "unreadable.read"),
+        ("/analytics/v1/audit", "audit.read"),
+    ] {
+        let books = Books::default();
+        ask(&books, Role::SystemAdmin, Method::GET, path, "").await;
+        let events = books.take();
+        assert_eq!(events.iter().map(|event| (event.action, event.org_id)).collect::<Vec<_>>(), [(action, None)]);
+        let away = Books { away: true, ..Books::default() };
+        ask(&away, Role::SystemAdmin, Method::GET, path, "").await.0.problem(503);
+    }
+}
+
+#[actix_web::test]
+async fn events_of_foreign_orgs_are_recorded_by_org_before_they_are_looked_at() {
+    let body = json!([{"orgId": ORG}, {"orgId": OTHER_ORG}, {"orgId": OTHER_ORG}, {"orgId": MODEL}]).to_string();
+    let books = Books::default();
+    let (answer, _) = ask(&books, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await;
+    answer.problem(400);
+    let mut orgs: Vec<_> = books.take().iter().map(|event| event.org_id.unwrap()).collect();
+    orgs.sort_unstable();
+    assert_eq!(orgs, [OTHER_ORG, MODEL]);
+    let away = Books { away: true, ..Books::default() };
+    ask(&away, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await.0.problem(503);
+}
+
+#[actix_web::test]
+async fn refusals_are_noted_and_do_not_depend_on_the_log() {
+    let away = Books { away: true, ..Books::default() };
+    let (answer, noted) = ask(&away, Role::Finance, Method::GET, &freshness_of(ORG), "").await;
+    answer.problem(403);
+    let seen = |event: &AuditEvent| (event.action, event.outcome, event.org_id, event.actor.subject.clone());
+    let ann = Some("ann".to_owned());
+    assert_eq!(seen(&noted[0]), ("freshness.read", Outcome::Denied, Some(ORG), ann.clone()));
+    let (_, noted) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(OTHER_ORG), "").await;
+    assert_eq!(seen(&noted[0]), ("freshness.read", Outcome::Denied, Some(OTHER_ORG), ann.clone()));
+    let (_, noted) = ask(&away, Role::Operator, Method::GET, "/analytics/v1/audit", "").await;
+    assert_eq!(seen(&noted[0]), ("audit.read", Outcome::Denied, None, ann));
+    let (api, refusals) = away.of(api_with(None));
+    let secret = "hunter22.hunter22.hunter22";
+    let bearer = format!("Bearer {secret}");
+    call(api, Method::GET, &freshness_of(ORG), &[("authorization", &bearer)]).await.problem(401);
+    let noted = refusals.take(usize::MAX).rows();
+    assert_eq!(seen(&noted[0]), ("authenticate", Outcome::Denied, None, None));
+    assert_eq!(noted[0].detail.as_deref(), Some("the token cannot be read"));
+    assert!(!format!("{noted:?}").contains("hunter22"));
+    let (api, refusals) = away.of(api_with(None));
+    call(api, Method::GET, &freshness_of(ORG), &[]).await.problem(401);
+    assert!(refusals.take(usize::MAX).is_empty(), "who shows nothing has not tried");
+}
+
+#[actix_web::test]
+async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
+    let read = async |query: &str| {
+        let bearer = format!("Bearer {}", token(Role::SystemAdmin));
+        let path = format!("/analytics/v1/audit{query}");
+        call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await
+    };
+    let all = read("").await.json();
+    let asked = |answer: &Value| answer["events"][0]["detail"].as_str().unwrap().to_owned();
+    assert!(asked(&all).contains("outcome: None, before: None, limit: 50"), "{all}");
+    let query = format!(
+        "?start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z&orgId={ORG}&action=usage.read&subject=bob&outcome=denied\
+         &limit=500&cursor={}",
+        all["nextCursor"].as_str().unwrap()
+    );
+    let next = read(&query).await.json();
+    let before = format!("before: Some({LETTER})");
+    for part in [
+        "Some(2026-03-01T00:00:00Z)",
+        "Some(2026-03-02T00:00:00Z)",
+        &format!("Some({ORG})"),
+        r#"Some("usage.read")"#,
+        r#"Some("bob")"#,
+        "Some(Denied)",
+        &before,
+        "limit: 500",
+    ] {
+        assert!(asked(&next).contains(part), "{part} {next}");
+    }
+    assert_eq!(next.get("nextCursor"), None);
+    for (query, fields) in [
+        ("?start=yesterday&end=2026&orgId=7", vec!["start", "end", "orgId"]),
+        ("?action=Read&subject=&outcome=maybe", vec!["action", "subject", "outcome"]),
+        ("?subject=a%00b", vec!["subject"]),
+        ("?limit=501&cursor=7&page=2", vec!["page", "limit", "cursor"]),
+    ] {
+        assert_eq!(read(query).await.wrong_fields(), fields, "{query}");
+    }
+}

@@ -1,0 +1,118 @@
+//! The audit log: what is answered is recorded, what cannot be recorded is not answered, and nobody changes it.
+
+use std::time::{Duration, Instant};
+
+use analytics_service::auth::Role;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::harness::{Service, Stopped, World, eventually};
+
+const AUDIT: &str = "/analytics/v1/audit";
+
+/// The newest events of a kind, as a system administrator reads them.
+async fn events(service: &Service, query: &str) -> Vec<Value> {
+    let token = service.token(&[], &[Role::SystemAdmin]);
+    let (status, page) = service.get(&format!("{AUDIT}?{query}"), &token).await;
+    assert_eq!(status, 200, "{page}");
+    page["events"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_services_role_adds_to_the_log_and_cannot_change_it() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let path = format!("/analytics/v1/orgs/{org}/freshness");
+    assert_eq!(service.get(&path, &service.token(&[], &[Role::SystemAdmin])).await.0, 200);
+    let mut conn = world.connect().await;
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.audit_events WHERE org_id = $1")
+        .bind(org)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1, "it was recorded when it was answered");
+    for statement in [
+        "UPDATE analytics.audit_events SET outcome = 'denied'",
+        "DELETE FROM analytics.audit_events",
+        "TRUNCATE analytics.audit_events",
+        "ALTER TABLE analytics.audit_events DISABLE TRIGGER ALL",
+        "DROP TABLE analytics.audit_events",
+        "INSERT INTO analytics.audit_events SELECT * FROM analytics.audit_events
+         ON CONFLICT (event_id) DO UPDATE SET outcome = 'denied'",
+    ] {
+        let refused = sqlx::query(AssertSqlSafe(statement)).execute(&mut conn).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code()).map(String::from);
+        assert_eq!(code.as_deref(), Some("42501"), "{statement}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn who_did_what_is_read_in_pages_newest_first() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let (own, other) = (Uuid::new_v4(), Uuid::new_v4());
+    let admin = service.token(&[own], &[Role::SystemAdmin]);
+    for org in [own, other, other, other] {
+        assert_eq!(service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &admin).await.0, 200);
+    }
+    let viewer = service.token(&[own], &[Role::OrgViewer]);
+    assert_eq!(service.get(&format!("/analytics/v1/orgs/{other}/freshness"), &viewer).await.0, 403);
+    assert_eq!(service.get(&format!("/analytics/v1/orgs/{own}/freshness"), "no.such.token").await.0, 401);
+    assert_eq!(service.post("/ops/no/such", "", Vec::new()).await.0, 404);
+    eventually("refusals are recorded", async || (events(&service, "outcome=denied").await.len() == 2).then_some(()))
+        .await;
+    let denied = events(&service, "outcome=denied").await;
+    assert_eq!((&denied[0]["action"], &denied[0]["subject"]), (&json!("authenticate"), &Value::Null));
+    assert_eq!((&denied[1]["action"], &denied[1]["orgId"]), (&json!("freshness.read"), &json!(other)));
+    assert_eq!((&denied[1]["subject"], &denied[1]["address"]), (&json!("tests"), &json!("127.0.0.1")));
+    let path = format!("{AUDIT}?action=freshness.read&outcome=allowed&limit=2&orgId={other}");
+    let (_, first) = service.get(&path, &admin).await;
+    let (_, second) = service.get(&format!("{path}&cursor={}", first["nextCursor"].as_str().unwrap()), &admin).await;
+    let ids: Vec<&str> = [&first, &second]
+        .iter()
+        .flat_map(|page| page["events"].as_array().unwrap())
+        .map(|event| event["id"].as_str().unwrap())
+        .collect();
+    assert_eq!((ids.len(), second.get("nextCursor")), (3, None));
+    assert!(ids.is_sorted_by(|newer, older| newer > older));
+    assert!(events(&service, &format!("orgId={own}")).await.is_empty(), "its own org is no matter for the log");
+    assert_eq!(service.get(AUDIT, &viewer).await.0, 403);
+    let mut service = service;
+    service.signal("TERM");
+    assert_eq!(service.wait_exit().await, Some(0));
+}
+
+#[tokio::test]
+async fn without_the_database_nothing_that_must_be_recorded_is_done_and_refusals_are_recorded_later() {
+    let world = World::exclusive(1).await;
+    let service = world.serve().await;
+    let (own, other) = (Uuid::new_v4(), Uuid::new_v4());
+    let admin = service.token(&[own], &[Role::SystemAdmin]);
+    let stopped = Stopped::server("postgres").await;
+    for (path, token) in [
+        (format!("/analytics/v1/orgs/{other}/freshness"), &admin),
+        (AUDIT.to_owned(), &admin),
+        ("/analytics/v1/dead-letters".to_owned(), &admin),
+    ] {
+        let since = Instant::now();
+        let (status, problem) = service.get(&path, token).await;
+        assert_eq!((status.as_u16(), &problem["type"]), (503, &json!("/problems/unavailable")), "{path}");
+        assert!(since.elapsed() < Duration::from_secs(1), "{path}: {:?}", since.elapsed());
+    }
+    let since = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(service.get(AUDIT, "no.such.token").await.0, 401);
+    }
+    assert!(since.elapsed() < Duration::from_secs(1), "a refusal waits for nothing");
+    stopped.start().await;
+    eventually("the refusals are recorded", async || {
+        let token = service.token(&[], &[Role::SystemAdmin]);
+        let (status, page) = service.get(&format!("{AUDIT}?action=authenticate"), &token).await;
+        (status == 200 && page["events"].as_array().unwrap().len() == 3).then_some(())
+    })
+    .await;
+    let read = events(&service, &format!("orgId={other}&action=freshness.read")).await;
+    assert!(read.is_empty(), "what was not done is not recorded as done: {read:?}");
+}
