@@ -19,7 +19,6 @@ export const options = {
         },
     },
     summaryTrendStats: ["med", "p(95)", "p(99)", "max"],
-    thresholds: { checks: ["rate==1"] },
 };
 
 const HOUR = 3600 * 1000;
