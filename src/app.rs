@@ -38,7 +38,7 @@ use crate::{
         readiness::{DATABASE, Phase, Readiness},
     },
 };
-use tree::{AUDIT, CORRECTIONS, EVENTS, FRESHNESS, JWKS, LEASE, RECORDER, Tree, query_name};
+use tree::{AUDIT, CORRECTIONS, EVENTS, FRESHNESS, JWKS, KEYS, LEASE, RECORDER, Tree, query_name};
 
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -96,6 +96,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let (freshness, lines) = (Line::default(), Lines::default());
     supervise(&supervisor, RECORDER, tree.recorder());
     supervise(&supervisor, AUDIT, tree.audit(&gatekeeper));
+    supervise(&supervisor, KEYS, tree.keys(&gatekeeper, &lines));
     supervise(&supervisor, FRESHNESS, tree.freshness(&freshness));
     for k in 0..settings.query.actors {
         supervise(&supervisor, &query_name(k), tree.query(k, &queries)?);
@@ -132,6 +133,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
             let name = query_name(k);
             within(&name, step, retire(&supervisor, &name)).await;
         }
+        within(KEYS, step, retire(&supervisor, KEYS)).await;
         within(AUDIT, step, retire(&supervisor, AUDIT)).await;
         within(RECORDER, step, retire(&supervisor, RECORDER)).await;
     };

@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 use crate::{
     actors::supervision::{
@@ -22,7 +22,7 @@ use crate::{
     },
     config::Settings,
     domain::audit::AuditEvent,
-    store::{self, Session, StoreError},
+    store::{self, Session},
 };
 
 pub use refusals::Refusals;
@@ -95,7 +95,8 @@ impl Audit {
             asked.iter().flat_map(|waiting| waiting.events.clone()).chain(refusals.rows()).collect();
         let working = self.pulse.work();
         let work = async move {
-            let recorded = write(&mut session, &events).await;
+            let recorded =
+                session.run_within(RECORD_WITHIN, async |conn| store::audit::record(conn, &events).await).await;
             drop(working);
             (session, recorded)
         };
@@ -136,18 +137,6 @@ impl Audit {
         }
         taken
     }
-}
-
-/// A connection may have been lost since it was used last: one that fails is tried again with a new one.
-async fn write(session: &mut Session, events: &[AuditEvent]) -> Result<(), StoreError> {
-    let twice = async {
-        let first = session.run(async |conn| store::audit::record(conn, events).await).await;
-        match first {
-            Ok(()) => Ok(()),
-            Err(_) => session.run(async |conn| store::audit::record(conn, events).await).await,
-        }
-    };
-    timeout(RECORD_WITHIN, twice).await.unwrap_or(Err(StoreError::Timeout(RECORD_WITHIN)))
 }
 
 impl Actor for Audit {

@@ -12,6 +12,7 @@ use crate::{
         events::{Events, EventsParts},
         freshness::{Freshness, FreshnessParts, Merged},
         jwks::{self, Jwks, JwksParts, Refresh},
+        keys::{Keys, KeysParts},
         lease::{Lease, LeaseParts},
         partition::{PartitionParts, Threads},
         query::{Query, QueryParts},
@@ -37,6 +38,7 @@ const MAX_PIPELINE_THREADS: usize = 48;
 
 pub const RECORDER: &str = "recorder";
 pub const JWKS: &str = "jwks";
+pub const KEYS: &str = "keys";
 pub const AUDIT: &str = "audit";
 pub const FRESHNESS: &str = "freshness";
 pub const CORRECTIONS: &str = "corrections";
@@ -83,6 +85,23 @@ impl Tree<'_> {
         single(AUDIT, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |audit: &Addr<Audit>| {
             line.set(audit.clone().recipient());
             Some(audit.clone().recipient())
+        })
+    }
+
+    pub fn keys(&self, gatekeeper: &Gatekeeper, lines: &Lines) -> Start {
+        let settings = self.settings.clone();
+        let make = move |pulse, exit| {
+            let settings = settings.clone();
+            Keys::new(KeysParts { settings, pulse, exit })
+        };
+        let (authenticate, lines) = (gatekeeper.keys.clone(), lines.keys.clone());
+        single(KEYS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |keys: &Addr<Keys>| {
+            authenticate.set(keys.clone().recipient());
+            lines.create.set(keys.clone().recipient());
+            lines.list.set(keys.clone().recipient());
+            lines.get.set(keys.clone().recipient());
+            lines.revoke.set(keys.clone().recipient());
+            Some(keys.clone().recipient())
         })
     }
 

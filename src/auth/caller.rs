@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-use crate::domain::audit::CredentialKind;
+use crate::domain::{
+    api_key::{Holder, KeyRole},
+    audit::CredentialKind,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -32,6 +35,8 @@ pub enum Permission {
     ReadUnreadable,
     /// Checking and publishing events of an org.
     PublishEvents,
+    /// An org's API keys: to see, make and revoke them.
+    ManageKeys,
     ReadAudit,
 }
 
@@ -48,6 +53,7 @@ impl Permission {
             Self::ReplayDeadLetters => "dead_letters.replay",
             Self::ReadUnreadable => "unreadable.read",
             Self::PublishEvents => "events.publish",
+            Self::ManageKeys => "api_keys.manage",
             Self::ReadAudit => "audit.read",
         }
     }
@@ -77,7 +83,7 @@ impl Role {
             Permission::ReadReliability | Permission::ReadFreshness => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::SystemAdmin)
             }
-            Permission::ReadDeadLetters | Permission::ReplayDeadLetters => {
+            Permission::ReadDeadLetters | Permission::ReplayDeadLetters | Permission::ManageKeys => {
                 matches!(self, Self::OrgAdmin | Self::SystemAdmin)
             }
             Permission::ReadUnreadable | Permission::ReadSummary | Permission::ReadAudit => {
@@ -111,12 +117,15 @@ impl FromStr for Role {
 pub enum Credential {
     /// A bearer token.
     Token,
+    /// The API key of this id.
+    ApiKey(Uuid),
 }
 
 impl Credential {
     pub const fn kind(self) -> CredentialKind {
         match self {
             Self::Token => CredentialKind::Token,
+            Self::ApiKey(_) => CredentialKind::ApiKey,
         }
     }
 }
@@ -131,7 +140,28 @@ pub struct Caller {
     pub credential: Credential,
 }
 
+impl From<KeyRole> for Role {
+    fn from(role: KeyRole) -> Self {
+        match role {
+            KeyRole::OrgViewer => Self::OrgViewer,
+            KeyRole::OrgAdmin => Self::OrgAdmin,
+            KeyRole::Finance => Self::Finance,
+            KeyRole::Producer => Self::Producer,
+        }
+    }
+}
+
 impl Caller {
+    /// Whoever shows an API key.
+    pub fn of_key(key_id: Uuid, holder: Holder) -> Self {
+        Self {
+            subject: format!("api-key/{}", key_id.simple()),
+            org_ids: vec![holder.org_id],
+            roles: vec![holder.role.into()],
+            credential: Credential::ApiKey(key_id),
+        }
+    }
+
     /// Whether the caller may do this to an org. A system_admin may to every org; what it does outside its own is an
     /// audit event.
     pub fn may(&self, permission: Permission, org_id: Uuid) -> bool {

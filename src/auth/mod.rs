@@ -3,6 +3,7 @@
 //! A credential is checked here and nowhere else. What is wrong with one is a constant text for the log; the caller
 //! learns only that it was not accepted, and the credential itself is in neither.
 
+mod api_key;
 mod caller;
 #[cfg(test)]
 pub mod fixtures;
@@ -10,5 +11,6 @@ pub mod jwks;
 pub mod key_ring;
 mod token;
 
+pub use api_key::{FreshKey, NoRandomness, PresentedKey, SecretHash};
 pub use caller::{Caller, Credential, Permission, Role, UnknownRole};
 pub use token::{IssueError, Refusal, Verifier, issue};

@@ -29,6 +29,10 @@ pub enum Refusal {
     KeysAway,
     #[error("the key set has no such key")]
     UnknownKey,
+    #[error("the API key cannot be read")]
+    KeyForm,
+    #[error("the API key is not known, or was revoked, or has expired, or its secret is wrong")]
+    Key,
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     #[error("the token cannot be read")]

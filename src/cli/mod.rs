@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
 
 mod actors;
+mod api_key;
 mod client;
 mod dead_letters;
 mod healthcheck;
@@ -45,6 +46,7 @@ enum Command {
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
     Partitions(partitions::Args),
+    ApiKey(api_key::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
     Openapi(openapi::Args),
@@ -75,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(args) => block_on(partitions::run(args, settings)),
+        Command::ApiKey(args) => block_on(api_key::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Openapi(args) => openapi::run(&args),

@@ -93,6 +93,7 @@ impl Settings {
         found.holds("auth.issuer", !self.auth.issuer.is_empty(), "not be empty");
         found.holds("auth.audience", !self.auth.audience.is_empty(), "not be empty");
         found.range("auth.leeway_seconds", self.auth.leeway_seconds, 0..=300);
+        found.range("auth.api_key_cache_seconds", self.auth.api_key_cache_seconds, 1..=300);
         found.range("supervision.backoff_initial_ms", self.supervision.backoff_initial_ms, 1..=60_000);
         let initial = self.supervision.backoff_initial_ms;
         found.range("supervision.backoff_max_ms", self.supervision.backoff_max_ms, initial..=3_600_000);

@@ -276,9 +276,14 @@ pub struct Auth {
     pub issuer: String,
     pub audience: String,
     pub leeway_seconds: u64,
+    pub api_key_cache_seconds: u64,
 }
 
 impl Auth {
+    pub fn api_key_cache(&self) -> Duration {
+        Duration::from_secs(self.api_key_cache_seconds)
+    }
+
     pub fn has_key_set(&self) -> bool {
         !self.jwks_url.is_empty() || !self.jwks_file.as_os_str().is_empty()
     }

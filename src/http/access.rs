@@ -66,6 +66,12 @@ impl Needs for ReplayDeadLetters {
     const PERMISSION: Permission = Permission::ReplayDeadLetters;
 }
 
+pub struct ManageKeys;
+
+impl Needs for ManageKeys {
+    const PERMISSION: Permission = Permission::ManageKeys;
+}
+
 pub struct ReadAudit;
 
 impl Needs for ReadAudit {

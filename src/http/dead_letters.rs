@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     Api,
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
-    corrections::correct,
+    ask::ask,
     cursor,
     error::{FieldError, Problem},
     json,
@@ -237,7 +237,7 @@ pub async fn replay(
     let act = org.visit.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
     let by = org.visit.caller.subject;
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
-    match correct(&api.corrections, correction, api.answer_within).await? {
+    match ask(&api.corrections, correction, api.answer_within).await? {
         Outcome::Accepted { state, event_id } => {
             Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
         }

@@ -87,7 +87,7 @@ impl Problem {
             ),
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "Bad request", "the request cannot be read"),
             Self::Unauthorized { presented: false } => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "a bearer token is required")
+                (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "a bearer token or an API key is required")
             }
             Self::Unauthorized { presented: true } => {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "the credential was not accepted")

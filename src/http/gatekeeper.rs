@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpMessage, HttpRequest, http::header::AUTHORIZATION, web};
+use actix_web::{
+    HttpMessage, HttpRequest,
+    http::header::{AUTHORIZATION, HeaderName},
+    web,
+};
 use uuid::Uuid;
 
 use super::{client_address::TrustedProxies, error::Problem, observe::RequestId};
@@ -10,15 +14,19 @@ use crate::{
     actors::{
         audit::{Record, Refusals},
         jwks::Refresh,
+        keys::Authenticate,
         supervision::line::Line,
     },
-    auth::{Caller, Permission, Refusal, Verifier},
+    auth::{Caller, Permission, PresentedKey, Refusal, Verifier},
     config::Settings,
     domain::audit::{Actor, AuditEvent, CredentialKind, Outcome},
 };
 
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Longest that a request waits for the key set to be read again, when it names a key that is not there.
 const WAIT_FOR_KEYS: Duration = Duration::from_millis(500);
+/// Longest that a request waits for its API key to be looked up.
+const WAIT_FOR_KEY: Duration = Duration::from_millis(900);
 /// Longest that a request waits for the audit log: a little longer than the log's own deadline.
 const WAIT_FOR_AUDIT: Duration = Duration::from_millis(900);
 
@@ -29,7 +37,21 @@ pub struct Gatekeeper {
     pub proxies: TrustedProxies,
     pub refusals: Refusals,
     pub jwks: Line<Refresh>,
+    pub keys: Line<Authenticate>,
     pub audit: Line<Record>,
+}
+
+/// Why somebody is not let in.
+enum Stopped {
+    Refused(Refusal),
+    /// Whether the credential is good cannot be known now.
+    Unknown,
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// A request whose credential was accepted.
@@ -53,6 +75,7 @@ impl Gatekeeper {
             proxies: TrustedProxies::new(&settings.http.trusted_proxies()),
             refusals,
             jwks: Line::default(),
+            keys: Line::default(),
             audit: Line::default(),
         }
     }
@@ -65,7 +88,7 @@ impl Gatekeeper {
     /// Whose credential the request carries.
     ///
     /// # Errors
-    /// 401 where there is none that is good.
+    /// 401 where there is none that is good; 503 where that cannot be known.
     pub async fn visit(&self, request: &HttpRequest) -> Result<Visit, Problem> {
         match self.authenticate(request).await {
             Ok(caller) => {
@@ -75,8 +98,9 @@ impl Gatekeeper {
                 Ok(Visit { actor: Actor { roles, ..actor }, caller })
             }
             // Nobody tried to be somebody: there is nothing to record.
-            Err(Refusal::Missing) => Err(Problem::Unauthorized { presented: false }),
-            Err(refusal) => {
+            Err(Stopped::Refused(Refusal::Missing)) => Err(Problem::Unauthorized { presented: false }),
+            Err(Stopped::Unknown) => Err(Problem::Unavailable),
+            Err(Stopped::Refused(refusal)) => {
                 tracing::info!(reason = %refusal, "a credential was refused");
                 let nobody = self.actor(request, None, CredentialKind::None);
                 self.refusals.note(AuditEvent::new(nobody, "authenticate", Outcome::Denied).detail(refusal));
@@ -141,8 +165,24 @@ impl Gatekeeper {
         Actor { subject, credential, roles: Vec::new(), request_id, address: self.proxies.address_of(request) }
     }
 
-    async fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Refusal> {
-        let token = bearer(request)?;
+    async fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Stopped> {
+        match credential(request)? {
+            Shown::Token(token) => Ok(self.token(token).await?),
+            Shown::Key(key) => self.key(key).await,
+        }
+    }
+
+    async fn key(&self, text: &str) -> Result<Caller, Stopped> {
+        let key = PresentedKey::read(text).ok_or(Refusal::KeyForm)?;
+        let keys = self.keys.get().ok_or(Stopped::Unknown)?;
+        match keys.send(Authenticate(key)).timeout(WAIT_FOR_KEY).await {
+            Ok(Ok(Some(holder))) => Ok(Caller::of_key(key.key_id, holder)),
+            Ok(Ok(None)) => Err(Refusal::Key.into()),
+            Ok(Err(_)) | Err(_) => Err(Stopped::Unknown),
+        }
+    }
+
+    async fn token(&self, token: &str) -> Result<Caller, Refusal> {
         match self.verifier.verify(token) {
             // The issuer may have a new key since.
             Err(Refusal::UnknownKey | Refusal::KeysAway) => {
@@ -157,17 +197,27 @@ impl Gatekeeper {
     }
 }
 
-/// The token, where there is one credential and it is a bearer token.
-fn bearer(request: &HttpRequest) -> Result<&str, Refusal> {
-    let mut credentials = request.headers().get_all(AUTHORIZATION);
-    let credential = credentials.next().ok_or(Refusal::Missing)?;
-    if credentials.next().is_some() {
+/// What a request shows.
+enum Shown<'a> {
+    Token(&'a str),
+    Key(&'a str),
+}
+
+/// The one credential of a request: with two, nobody could say which one counts.
+fn credential(request: &HttpRequest) -> Result<Shown<'_>, Refusal> {
+    let (tokens, keys) = (request.headers().get_all(AUTHORIZATION), request.headers().get_all(X_API_KEY));
+    let mut shown = tokens.map(|value| (value, true)).chain(keys.map(|value| (value, false)));
+    let (value, is_token) = shown.next().ok_or(Refusal::Missing)?;
+    if shown.next().is_some() {
         return Err(Refusal::Ambiguous);
     }
-    let text = credential.to_str().map_err(|_| Refusal::Malformed)?;
+    let text = value.to_str().map_err(|_| Refusal::Malformed)?;
+    if !is_token {
+        return Ok(Shown::Key(text));
+    }
     let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Refusal::Ambiguous);
     }
-    Ok(token.trim())
+    Ok(Shown::Token(token.trim()))
 }

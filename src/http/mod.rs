@@ -6,9 +6,10 @@
 //! describes it, `error` has the one mapping to RFC 7807.
 
 mod access;
+mod api_keys;
+mod ask;
 mod audit;
 mod client_address;
-mod corrections;
 mod cursor;
 mod dead_letters;
 mod error;
@@ -61,6 +62,7 @@ use crate::{
 use error::Problem;
 use observe::{Observer, X_REQUEST_ID, observe};
 
+pub use api_keys::KeysLine;
 pub use events::EventsLine;
 pub use gatekeeper::Gatekeeper;
 pub use queries::Queries;
@@ -72,6 +74,7 @@ pub struct Api {
     pub queries: Queries,
     pub corrections: Line<Correct>,
     pub events: EventsLine,
+    pub keys: KeysLine,
     /// How long after its end, by the watermark, a bucket counts as final.
     pub late_after: TimeDelta,
     /// Longest that a handler waits for an actor; its own deadlines end sooner.
@@ -87,6 +90,7 @@ pub struct Api {
 pub struct Lines {
     pub corrections: Line<Correct>,
     pub events: EventsLine,
+    pub keys: KeysLine,
 }
 
 impl Api {
@@ -95,6 +99,7 @@ impl Api {
             gatekeeper,
             queries,
             corrections: lines.corrections,
+            keys: lines.keys,
             events: EventsLine { answer_within: settings.ingest.answer_within(&settings.query), ..lines.events },
             late_after: settings.events.late_after(),
             answer_within: settings.query.answer_within(),

@@ -24,7 +24,7 @@ use utoipa::{
 };
 
 use super::{
-    audit, dead_letters,
+    api_keys, audit, dead_letters,
     error::{self, PROBLEM_JSON, Problem},
     events, freshness, ledger,
     params::Params,
@@ -60,6 +60,10 @@ const CACHED: &str = "public, max-age=300";
         dead_letters::get_unreadable,
         events::validate,
         events::publish,
+        api_keys::list,
+        api_keys::create,
+        api_keys::get,
+        api_keys::revoke,
         audit::list,
         get,
     ),

@@ -11,7 +11,7 @@ use actix_web::{
 
 use super::{
     access::{Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
-    audit, dead_letters,
+    api_keys, audit, dead_letters,
     error::Problem,
     events, freshness, ledger, openapi, operations, ops, reliability, summary, usage,
 };
@@ -32,6 +32,10 @@ pub fn rest() -> Vec<Route> {
         get("/analytics/v1/dead-letters/{id}", dead_letters::get_unreadable),
         post("/analytics/v1/events/validate", events::validate),
         post("/analytics/v1/events", events::publish),
+        get("/analytics/v1/orgs/{orgId}/api-keys", api_keys::list),
+        post("/analytics/v1/orgs/{orgId}/api-keys", api_keys::create),
+        get("/analytics/v1/orgs/{orgId}/api-keys/{keyId}", api_keys::get),
+        post("/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke", api_keys::revoke),
         get("/analytics/v1/audit", audit::list),
         open("/openapi.json", openapi::get),
     ]

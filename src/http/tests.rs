@@ -1,6 +1,7 @@
 //! The API against a query actor that answers fixed reports.
 
 mod access_table;
+mod api_keys;
 mod audit;
 mod bad_input;
 mod credentials;

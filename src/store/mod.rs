@@ -1,5 +1,6 @@
 //! PostgreSQL with TimescaleDB: the schema, the batch transaction, the merging of rollups, and the reads.
 
+pub mod api_keys;
 pub mod audit;
 pub mod clock;
 pub mod commit;
@@ -108,6 +109,25 @@ impl Session {
             self.conn = Some(conn);
         }
         done
+    }
+}
+
+impl Session {
+    /// Does a piece of work within a deadline of its own, and once more with a new connection where the first may have been
+    /// lost since it was used last. Only for work that may be done twice.
+    pub async fn run_within<T>(
+        &mut self,
+        deadline: Duration,
+        mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let twice = async {
+            let used = self.conn.is_some();
+            match self.run(async |conn| work(conn).await).await {
+                Err(error) if used && error.is_transient() => self.run(async |conn| work(conn).await).await,
+                done => done,
+            }
+        };
+        tokio::time::timeout(deadline, twice).await.unwrap_or(Err(StoreError::Timeout(deadline)))
     }
 }
 

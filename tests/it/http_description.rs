@@ -24,10 +24,11 @@ fn schemathesis() -> Option<PathBuf> {
     None
 }
 
-/// What the tester cannot know: which organisation and which letter there are, and what time it is.
+/// What the tester cannot know: which organisation, letter and key there are, and what time it is.
 struct Subject {
     org: Uuid,
     letter: String,
+    key: String,
 }
 
 impl Subject {
@@ -40,7 +41,10 @@ impl Subject {
     }
 
     fn settings(&self) -> String {
-        format!("[parameters]\n\"path.orgId\" = \"{}\"\n\"path.id\" = \"{}\"\n", self.org, self.letter)
+        format!(
+            "[parameters]\n\"path.orgId\" = \"{}\"\n\"path.id\" = \"{}\"\n\"path.keyId\" = \"{}\"\n",
+            self.org, self.letter, self.key
+        )
     }
 }
 
@@ -84,7 +88,10 @@ async fn every_answer_is_one_that_the_description_has() {
     let admin = service.token(&[org], &[Role::OrgAdmin]);
     let letters = service.get(&format!("/analytics/v1/orgs/{org}/dead-letters?limit=1"), &admin).await.1;
     let letter = letters["deadLetters"][0]["id"].as_str().unwrap().to_owned();
-    let subject = Subject { org, letter };
+    let body = json!({"name": "a key", "role": "finance"}).to_string().into_bytes();
+    let made = service.post(&format!("/analytics/v1/orgs/{org}/api-keys"), &admin, body).await.1;
+    let key = made["id"].as_str().unwrap().to_owned();
+    let subject = Subject { org, letter, key };
     for roles in [&[Role::OrgAdmin, Role::Finance, Role::Producer, Role::SystemAdmin][..], &[Role::OrgViewer]] {
         let output = examine(&program, &service, &subject, roles).await;
         let text = String::from_utf8_lossy(&output.stdout);

@@ -13,6 +13,7 @@ mod fault_servers;
 mod fault_stream;
 mod harness;
 mod http_answers;
+mod http_api_keys;
 mod http_audit;
 mod http_description;
 mod http_events;

@@ -26,6 +26,10 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/analytics/v1/dead-letters/{id}", Who::SystemAdmin),
     ("POST", "/analytics/v1/events", Who::OfOrg(&[Producer])),
     ("POST", "/analytics/v1/events/validate", Who::OfOrg(&[Producer])),
+    ("GET", "/analytics/v1/orgs/{orgId}/api-keys", Who::OfOrg(&[OrgAdmin])),
+    ("POST", "/analytics/v1/orgs/{orgId}/api-keys", Who::OfOrg(&[OrgAdmin])),
+    ("GET", "/analytics/v1/orgs/{orgId}/api-keys/{keyId}", Who::OfOrg(&[OrgAdmin])),
+    ("POST", "/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke", Who::OfOrg(&[OrgAdmin])),
     ("GET", "/analytics/v1/audit", Who::SystemAdmin),
     ("GET", "/openapi.json", Who::Anybody),
 ];
@@ -62,7 +66,10 @@ fn row(method: &Method, path: &str) -> Who {
 
 /// Asks for a route about an org.
 async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Answer {
-    let path = path.replace("{orgId}", &org.to_string()).replace("{id}", &LETTER.to_string());
+    let path = path
+        .replace("{orgId}", &org.to_string())
+        .replace("{id}", &LETTER.to_string())
+        .replace("{keyId}", &KEY.to_string());
     assert!(!path.contains('{'), "{path}: what stands for its parameter?");
     let body = if *method == Method::POST { json!({"orgId": org}).to_string() } else { String::new() };
     call_with(api_with(None), method.clone(), &path, headers, &body).await

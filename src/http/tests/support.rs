@@ -21,6 +21,7 @@ use crate::{
         audit::{NotRecorded, Record, Refusals},
         corrections::Correct,
         events::{Check, NotPublished, Publish},
+        keys::{Authenticate, Create, GetKey, ListKeys, Revoke},
         query::{
             Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary,
             GetSupervision, GetUsage, ListDeadLetters, QueryError,
@@ -32,9 +33,10 @@ use crate::{
             supervisor::{Supervisor, SupervisorParts},
         },
     },
-    auth::{self, Caller, Credential, Role, Verifier},
+    auth::{self, Caller, Credential, PresentedKey, Role, Verifier},
     config::{Auth, Secret, Settings},
     domain::{
+        api_key::{ApiKey, ApiKeyPage, Holder, KeyRole, KeyState, NewApiKey},
         audit::{self, AuditEvent, AuditPage, AuditRecord, CredentialKind},
         correction::Outcome,
         dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
@@ -49,7 +51,7 @@ use crate::{
         summary::{OrgUsage, Summary},
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    http::{Api, EventsLine, Gatekeeper, Ops, Queries, api, client_address::TrustedProxies},
+    http::{Api, EventsLine, Gatekeeper, KeysLine, Ops, Queries, api, client_address::TrustedProxies},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -110,14 +112,94 @@ impl Books {
     }
 }
 
+/// Has one key, [`KEY`], of [`ORG`]; its secret is all zeros, its role the name of the role.
+pub struct FixedKeys {
+    pub error: Option<QueryError>,
+}
+
+pub const KEY: Uuid = Uuid::from_u128(0x1E);
+
+/// The key as it is shown.
+pub fn key_text() -> String {
+    format!("ak_{}_{}", KEY.simple(), "A".repeat(43))
+}
+
+impl Actor for FixedKeys {
+    type Context = Context<Self>;
+}
+
+impl Handler<Authenticate> for FixedKeys {
+    type Result = Result<Option<Holder>, QueryError>;
+
+    fn handle(&mut self, Authenticate(shown): Authenticate, _: &mut Self::Context) -> Self::Result {
+        let ours = PresentedKey::read(&key_text()).unwrap();
+        let valid = shown.key_id == ours.key_id && shown.secret_sha256 == ours.secret_sha256;
+        self.error.map_or(Ok(valid.then_some(Holder { org_id: ORG, role: KeyRole::OrgViewer })), Err)
+    }
+}
+
+fn api_key(id: Uuid, name: &str, state: KeyState) -> ApiKey {
+    ApiKey {
+        id,
+        org_id: ORG,
+        name: name.to_owned(),
+        role: KeyRole::OrgViewer,
+        state,
+        created_at: at("2026-03-02T11:00:00Z"),
+        created_by: "ann".to_owned(),
+        expires_at: None,
+        revoked_at: None,
+        revoked_by: None,
+        last_used_at: None,
+    }
+}
+
+impl Handler<Create> for FixedKeys {
+    type Result = Result<Result<ApiKey, Vec<Reason>>, QueryError>;
+
+    fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
+        let made = NewApiKey::read(&create.body, rules().now);
+        self.error.map_or(Ok(made.map(|key| api_key(create.key_id, &key.name, KeyState::Active))), Err)
+    }
+}
+
+impl Handler<ListKeys> for FixedKeys {
+    type Result = Result<ApiKeyPage, QueryError>;
+
+    /// Names the query by the one key's name.
+    fn handle(&mut self, list: ListKeys, _: &mut Self::Context) -> Self::Result {
+        let name = format!("{:?} {:?} {}", list.org_id, list.before, list.limit);
+        let keys = vec![api_key(KEY, &name, KeyState::Active)];
+        self.error.map_or(Ok(ApiKeyPage { keys, more: list.before.is_none() }), Err)
+    }
+}
+
+impl Handler<GetKey> for FixedKeys {
+    type Result = Result<Option<ApiKey>, QueryError>;
+
+    fn handle(&mut self, GetKey { key_id, .. }: GetKey, _: &mut Self::Context) -> Self::Result {
+        self.error.map_or(Ok((key_id == KEY).then(|| api_key(KEY, "dashboard", KeyState::Active))), Err)
+    }
+}
+
+impl Handler<Revoke> for FixedKeys {
+    type Result = Result<Option<ApiKey>, QueryError>;
+
+    fn handle(&mut self, Revoke { key_id, .. }: Revoke, _: &mut Self::Context) -> Self::Result {
+        self.error.map_or(Ok((key_id == KEY).then(|| api_key(KEY, "dashboard", KeyState::Revoked))), Err)
+    }
+}
+
 pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
-    let audit = Line::default();
+    let (audit, keys) = (Line::default(), Line::default());
     audit.set(Books::default().start().recipient());
+    keys.set(FixedKeys { error: None }.start().recipient());
     Gatekeeper {
         verifier: Verifier::new(settings),
         proxies: TrustedProxies::default(),
         refusals: Refusals::new(Metrics::default()),
         jwks: Line::default(),
+        keys,
         audit,
     }
 }
@@ -462,11 +544,18 @@ pub fn api_with(error: Option<QueryError>) -> Api {
     let checker = FixedRules.start();
     events.check.set(checker.clone().recipient());
     events.publish.set(checker.recipient());
+    let keys = KeysLine::default();
+    let keeper = FixedKeys { error }.start();
+    keys.create.set(keeper.clone().recipient());
+    keys.list.set(keeper.clone().recipient());
+    keys.get.set(keeper.clone().recipient());
+    keys.revoke.set(keeper.recipient());
     Api {
         gatekeeper: gatekeeper(&auth_settings()),
         queries,
         corrections,
         events,
+        keys,
         late_after: TimeDelta::hours(1),
         answer_within: Duration::from_secs(5),
         metrics: Metrics::default(),

@@ -99,6 +99,18 @@ impl Service {
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
+    /// A GET with an API key.
+    pub async fn get_by_key(&self, path_and_query: &str, key: &str) -> (StatusCode, Value) {
+        let request = self.client.get(format!("http://{}{path_and_query}", self.api)).header("x-api-key", key);
+        read(request).await
+    }
+
+    /// A POST with an API key.
+    pub async fn post_by_key(&self, path: &str, key: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let request = self.client.post(format!("http://{}{path}", self.api)).header("x-api-key", key);
+        read(request.header("content-type", "application/json").body(body)).await
+    }
+
     pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
         let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token);
         let request = request.header("content-type", "application/json").body(body);
@@ -124,6 +136,12 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
 }
 
 /// An address that was free a moment ago.

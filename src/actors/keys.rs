@@ -1,0 +1,211 @@
+//! Keys: knows whose API keys are, and keeps them.
+//! In: Authenticate, Create, ListKeys, GetKey, Revoke from http; Drain, End. Out: the answer, to whoever asked.
+//! Failure: database away → keys that were looked up lately count on until their entry ends; who shows another one is
+//!          told Unavailable, and is never let in. When keys were last used waits for the database.
+//! Bound: one look-up at a time, of all that came meanwhile; WAITING wait for it. One change at a time, QUEUE wait.
+
+mod cache;
+mod desk;
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use actix::{fut, prelude::*};
+use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    actors::{
+        query::QueryError,
+        supervision::{
+            exit::{Drain, End, ExitGuard},
+            pulse::Pulse,
+        },
+    },
+    auth::PresentedKey,
+    config::Settings,
+    domain::api_key::Holder,
+    store::{
+        Session, StoreError,
+        api_keys::{self as table, Valid},
+    },
+};
+use cache::{Cache, Known};
+use desk::Desk;
+
+pub use desk::{Create, GetKey, ListKeys, Revoke};
+
+/// Longest that the database may take.
+const ANSWER_WITHIN: Duration = Duration::from_millis(800);
+/// Requests that may wait for a look-up.
+const WAITING: usize = 1024;
+/// How often is written when keys were last used.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+
+type Answer = Result<Option<Valid>, QueryError>;
+
+pub struct Keys {
+    cache: Cache,
+    /// Who waits for a look-up, by key.
+    waiting: HashMap<Uuid, Vec<oneshot::Sender<Answer>>>,
+    /// Absent while the database is asked.
+    session: Option<Session>,
+    desk: Desk,
+    /// When keys were used that nobody has written yet. As many at most as the cache holds.
+    used: HashMap<Uuid, Instant>,
+    draining: bool,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct KeysParts {
+    pub settings: Settings,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Keys {
+    pub fn new(KeysParts { settings, pulse, exit }: KeysParts) -> Self {
+        Self {
+            cache: Cache::new(settings.auth.api_key_cache()),
+            waiting: HashMap::new(),
+            desk: Desk::new(&settings),
+            session: Some(Session::new(settings.database)),
+            used: HashMap::new(),
+            draining: false,
+            pulse,
+            exit,
+        }
+    }
+
+    /// Whether the secret is that key's.
+    fn judge(&mut self, shown: &PresentedKey, key: Option<Valid>) -> Option<Holder> {
+        let key = key.filter(|key| bool::from(key.secret_sha256.ct_eq(&shown.secret_sha256)))?;
+        self.used.insert(key.key_id, Instant::now());
+        Some(key.holder)
+    }
+
+    /// Asks the database for all that is waited for, unless it is being asked.
+    fn look_up(&mut self, ctx: &mut Context<Self>) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(mut session) = self.session.take() else { return };
+        let waiting = std::mem::take(&mut self.waiting);
+        let (ids, working): (Vec<Uuid>, _) = (waiting.keys().copied().collect(), self.pulse.work());
+        let work = async move {
+            let found = session.run_within(ANSWER_WITHIN, async |conn| table::look_up(conn, &ids).await).await;
+            drop(working);
+            (session, found)
+        };
+        ctx.spawn(work.into_actor(self).map(|(session, found), actor, ctx| {
+            actor.session = Some(session);
+            let found = found.map_err(|error| refuse(&error, "API keys cannot be looked up"));
+            for (key_id, askers) in waiting {
+                let key = found.as_ref().map_err(|error| *error).map(|found| {
+                    let key = found.iter().find(|key| key.key_id == key_id).copied();
+                    actor.cache.put(key_id, key, Instant::now());
+                    // What was revoked meanwhile stays so.
+                    actor.cache.get(key_id, Instant::now()).map_or(key, Known::key)
+                });
+                for asker in askers {
+                    // Who has gone away meanwhile does not mind.
+                    let _ = asker.send(key);
+                }
+            }
+            actor.look_up(ctx);
+        }));
+    }
+
+    /// Writes when keys were last used.
+    fn write_used(&mut self, ctx: &mut Context<Self>) {
+        if self.used.is_empty() || self.session.is_none() {
+            if self.draining {
+                ctx.stop();
+            }
+            return;
+        }
+        let Some(mut session) = self.session.take() else { return };
+        let (used, working) = (std::mem::take(&mut self.used), self.pulse.work());
+        let work = async move {
+            let ago: Vec<(Uuid, Duration)> = used.iter().map(|(key_id, at)| (*key_id, at.elapsed())).collect();
+            let written = session.run_within(ANSWER_WITHIN, async |conn| table::used(conn, &ago).await).await;
+            drop(working);
+            (session, used, written)
+        };
+        ctx.spawn(work.into_actor(self).map(|(session, used, written), actor, ctx| {
+            actor.session = Some(session);
+            if let Err(error) = written {
+                tracing::warn!(%error, "when API keys were last used waits for the database");
+                for (key_id, at) in used {
+                    actor.used.entry(key_id).or_insert(at);
+                }
+            }
+            if actor.draining {
+                ctx.stop();
+            }
+            actor.look_up(ctx);
+        }));
+    }
+}
+
+/// What the asker is told; the cause is for the log alone.
+fn refuse(error: &StoreError, what: &str) -> QueryError {
+    tracing::warn!(%error, "{what}");
+    if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
+}
+
+impl Actor for Keys {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(WRITE_EVERY, |actor, ctx| actor.write_used(ctx));
+    }
+}
+
+/// Whose key is this? None: nobody's, or it was revoked or has expired, or its secret is another.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Holder>, QueryError>")]
+pub struct Authenticate(pub PresentedKey);
+
+impl Handler<Authenticate> for Keys {
+    type Result = ResponseActFuture<Self, Result<Option<Holder>, QueryError>>;
+
+    fn handle(&mut self, Authenticate(shown): Authenticate, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(known) = self.cache.get(shown.key_id, Instant::now()) {
+            let holder = self.judge(&shown, known.key());
+            return Box::pin(fut::ready(Ok(holder)));
+        }
+        if self.waiting.values().map(Vec::len).sum::<usize>() >= WAITING {
+            return Box::pin(fut::ready(Err(QueryError::Busy)));
+        }
+        let (sender, found) = oneshot::channel();
+        self.waiting.entry(shown.key_id).or_default().push(sender);
+        self.look_up(ctx);
+        // Closed: the actor has ended.
+        let found = async move { found.await.unwrap_or(Err(QueryError::Unavailable)) };
+        Box::pin(found.into_actor(self).map(move |key, actor, _| Ok(actor.judge(&shown, key?))))
+    }
+}
+
+impl Handler<Drain> for Keys {
+    type Result = ();
+
+    /// Writes when keys were last used, if the database takes it, then ends.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = true;
+        self.write_used(ctx);
+    }
+}
+
+impl Handler<End> for Keys {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}

@@ -1,0 +1,170 @@
+//! `api-key`: makes, lists and revokes API keys, in the database itself: whoever may read its password needs no other.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    auth::FreshKey,
+    cli::{
+        operator,
+        print::{Column, absent, harmless, json, table, text, time},
+    },
+    config::Settings,
+    domain::{
+        api_key::{ApiKey, KeyRole},
+        audit::{Actor, AuditEvent, Outcome},
+    },
+    store::{self, StoreError, api_keys},
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service api-key create --org 123e4567-e89b-12d3-a456-426614174000 --role producer --name gateway
+  analytics-service api-key list --org 123e4567-e89b-12d3-a456-426614174000
+  analytics-service api-key revoke --org 123e4567-e89b-12d3-a456-426614174000 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07";
+
+/// Make, list and revoke API keys
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Create(Create),
+    List(List),
+    Revoke(Revoke),
+}
+
+/// Make a key and print it, once
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: analytics-service api-key create --org 123e4567-e89b-12d3-a456-426614174000 --role finance --name billing --expires-at 2027-01-01T00:00:00Z"
+)]
+struct Create {
+    /// Organisation that the key is for
+    #[arg(long, value_name = "UUID")]
+    org: Uuid,
+    /// org_viewer, org_admin, finance or producer
+    #[arg(long, value_name = "ROLE")]
+    role: KeyRole,
+    /// What the key is for, at most 100 characters
+    #[arg(long)]
+    name: String,
+    /// When it stops to count: at most five years from now; never without it
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<DateTime<Utc>>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// List an organisation's keys, newest first
+#[derive(clap::Args)]
+#[command(after_help = "Example: analytics-service api-key list --org 123e4567-e89b-12d3-a456-426614174000 --json")]
+struct List {
+    #[arg(long, value_name = "UUID")]
+    org: Uuid,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Only those older than this one: the last of an earlier list
+    #[arg(long, value_name = "ID")]
+    before: Option<Uuid>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Let a key count no longer: within auth.api_key_cache_seconds in every running service
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: analytics-service api-key revoke --org 123e4567-e89b-12d3-a456-426614174000 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07"
+)]
+struct Revoke {
+    #[arg(long, value_name = "UUID")]
+    org: Uuid,
+    id: Uuid,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let database = &settings.database;
+    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let timeout = database.write_timeout();
+    let work = async {
+        match args.command {
+            Command::Create(args) => create(args, &mut conn).await,
+            Command::List(args) => list(args, &mut conn).await,
+            Command::Revoke(args) => revoke(args, &mut conn).await,
+        }
+    };
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn act(action: &'static str, org_id: Uuid, key_id: Uuid) -> AuditEvent {
+    let by = Actor::command_line(operator::name());
+    AuditEvent::new(by, action, Outcome::Allowed).of_org(org_id).target(key_id)
+}
+
+async fn create(args: Create, conn: &mut PgConnection) -> anyhow::Result<()> {
+    let fresh = FreshKey::make()?;
+    let body = serde_json::json!({"name": args.name, "role": args.role, "expiresAt": args.expires_at});
+    let asked = api_keys::Asked {
+        key_id: fresh.key_id,
+        org_id: args.org,
+        secret_sha256: fresh.secret_sha256,
+        body: body.to_string().into(),
+        by: operator::name(),
+        act: act("api_key.create", args.org, fresh.key_id),
+    };
+    match api_keys::create(conn, &asked).await? {
+        Ok(key) if args.json => {
+            let mut shown = serde_json::to_value(&key)?;
+            shown["key"] = fresh.text.expose().into();
+            json(&shown)
+        }
+        Ok(_) => text(fresh.text.expose()),
+        Err(reasons) => {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            bail!("{}", reasons.join("; "))
+        }
+    }
+}
+
+async fn list(args: List, conn: &mut PgConnection) -> anyhow::Result<()> {
+    let page = api_keys::list(conn, args.org, args.before, args.limit).await?;
+    if args.json {
+        let next = page.next();
+        return json(&serde_json::json!({"apiKeys": page.keys, "nextBefore": next}));
+    }
+    let columns = ["ID", "STATE", "ROLE", "EXPIRES", "USED", "NAME"].map(Column::Text);
+    text(&table(columns, &page.keys.iter().map(row).collect::<Vec<_>>()))?;
+    if let Some(id) = page.next() {
+        eprintln!("there are more: --before {id}");
+    }
+    Ok(())
+}
+
+fn row(key: &ApiKey) -> [String; 6] {
+    let at = |moment: Option<DateTime<Utc>>| moment.map_or_else(absent, time);
+    let (state, name) = (key.state.as_str().to_owned(), harmless(&key.name, false));
+    [key.id.to_string(), state, key.role.to_string(), at(key.expires_at), at(key.last_used_at), name]
+}
+
+async fn revoke(args: Revoke, conn: &mut PgConnection) -> anyhow::Result<()> {
+    let act = act("api_key.revoke", args.org, args.id);
+    let key = api_keys::revoke(conn, args.org, args.id, &operator::name(), &act).await?;
+    let key = key.with_context(|| format!("the organisation has no API key {}", args.id))?;
+    if args.json { json(&key) } else { text(&format!("{}: revoked", key.id)) }
+}

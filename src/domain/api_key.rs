@@ -1,0 +1,223 @@
+//! API keys: what one may be, and how it is shown. The secret itself is nowhere here.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Months, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::event::Reason;
+
+const MAX_NAME: usize = 100;
+/// Longest life of a key that expires.
+const MAX_MONTHS: Months = Months::new(60);
+
+/// What a key may be for: never every org, and never the operation of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyRole {
+    OrgViewer,
+    OrgAdmin,
+    Finance,
+    Producer,
+}
+
+impl KeyRole {
+    pub const ALL: [Self; 4] = [Self::OrgViewer, Self::OrgAdmin, Self::Finance, Self::Producer];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrgViewer => "org_viewer",
+            Self::OrgAdmin => "org_admin",
+            Self::Finance => "finance",
+            Self::Producer => "producer",
+        }
+    }
+}
+
+impl fmt::Display for KeyRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be org_viewer, org_admin, finance or producer")]
+pub struct UnknownKeyRole;
+
+impl FromStr for KeyRole {
+    type Err = UnknownKeyRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKeyRole> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownKeyRole)
+    }
+}
+
+/// A key that is asked for
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct NewApiKey {
+    /// What it is for, for people
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: String,
+    pub role: KeyRole,
+    /// From when it is refused: in the future, at most five years; never without it
+    #[schema(nullable = false)]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl NewApiKey {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    /// Every rule that it breaks.
+    pub fn read(body: &[u8], now: DateTime<Utc>) -> Result<Self, Vec<Reason>> {
+        let mut reasons = Vec::new();
+        let mut wrong = |field, rule: &str| reasons.push(Reason { field, rule: rule.to_owned() });
+        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
+            wrong("body", "must be a JSON object");
+            return Err(reasons);
+        };
+        if fields.keys().any(|name| !["name", "role", "expiresAt"].contains(&name.as_str())) {
+            wrong("body", "must have no other fields than name, role and expiresAt");
+        }
+        let name = fields.get("name").and_then(Value::as_str).and_then(valid_name);
+        if name.is_none() {
+            wrong("name", NAME_FORM);
+        }
+        let role = fields.get("role").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        if role.is_none() {
+            wrong("role", &UnknownKeyRole.to_string());
+        }
+        let given = fields.get("expiresAt").filter(|value| !value.is_null());
+        let expires_at = given.and_then(Value::as_str).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let expires_at = expires_at.map(|time| time.to_utc());
+        if given.is_some() && !expires_at.is_some_and(|time| may_expire(time, now)) {
+            wrong("expiresAt", EXPIRY_FORM);
+        }
+        match (name, role) {
+            (Some(name), Some(role)) if reasons.is_empty() => Ok(Self { name, role, expires_at }),
+            _ => Err(reasons),
+        }
+    }
+}
+
+pub const NAME_FORM: &str = "must have 1 to 100 characters, none of them a control character";
+pub const EXPIRY_FORM: &str = "must be an RFC 3339 time in the future, at most five years from now";
+
+/// The name, where it is one.
+pub fn valid_name(text: &str) -> Option<String> {
+    let fits = (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+/// Whether a key may expire at that time.
+pub fn may_expire(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time > now && now.checked_add_months(MAX_MONTHS).is_some_and(|latest| time <= latest)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ApiKeyState)]
+pub enum KeyState {
+    Active,
+    Expired,
+    Revoked,
+}
+
+impl KeyState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A key, as it is shown
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKey {
+    pub id: Uuid,
+    pub org_id: Uuid,
+    pub name: String,
+    pub role: KeyRole,
+    pub state: KeyState,
+    pub created_at: DateTime<Utc>,
+    pub created_by: String,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
+    pub revoked_by: Option<String>,
+    /// To the minute
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// Whom a key was given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub org_id: Uuid,
+    pub role: KeyRole,
+}
+
+/// A page of an org's keys, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyPage {
+    pub keys: Vec<ApiKey>,
+    /// There are older ones.
+    pub more: bool,
+}
+
+impl ApiKeyPage {
+    /// The place behind it, for the next page.
+    pub fn next(&self) -> Option<Uuid> {
+        self.keys.last().filter(|_| self.more).map(|key| key.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn fields(body: &Value) -> Vec<&'static str> {
+        let reasons = NewApiKey::read(body.to_string().as_bytes(), now()).unwrap_err();
+        reasons.into_iter().map(|reason| reason.field).collect()
+    }
+
+    #[test]
+    fn a_key_has_a_name_a_role_and_perhaps_an_end() {
+        let read = |body: Value| NewApiKey::read(body.to_string().as_bytes(), now());
+        for role in KeyRole::ALL {
+            let key = read(json!({"name": "é".repeat(100), "role": role})).unwrap();
+            assert_eq!((key.role, key.expires_at), (role, None));
+        }
+        for time in ["2026-03-01T12:00:01Z", "2031-03-01T12:00:00Z"] {
+            assert!(read(json!({"name": "n", "role": "finance", "expiresAt": time})).unwrap().expires_at.is_some());
+        }
+        assert!(read(json!({"name": "n", "role": "finance", "expiresAt": null})).is_ok());
+    }
+
+    #[test]
+    fn every_rule_that_is_broken_is_named() {
+        for (body, wrong) in [
+            (json!([]), vec!["body"]),
+            (json!({}), vec!["name", "role"]),
+            (json!({"name": "", "role": "system_admin", "expiresAt": "soon"}), vec!["name", "role", "expiresAt"]),
+            (json!({"name": "a\u{7}", "role": "operator"}), vec!["name", "role"]),
+            (json!({"name": "x".repeat(101), "role": "finance", "secret": "s"}), vec!["body", "name"]),
+            (json!({"name": "n", "role": "finance", "expiresAt": "2026-03-01T12:00:00Z"}), vec!["expiresAt"]),
+            (json!({"name": "n", "role": "finance", "expiresAt": "2031-03-01T12:00:01Z"}), vec!["expiresAt"]),
+            (json!({"name": 7, "role": ["finance"], "expiresAt": 7}), vec!["name", "role", "expiresAt"]),
+        ] {
+            assert_eq!(fields(&body), wrong, "{body}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The way from a handler to an actor that there is one of.
+
+use std::time::Duration;
+
+use actix::{MailboxError, Message};
+
+use super::error::Problem;
+use crate::actors::{query::QueryError, supervision::line::Line};
+
+/// Sends a message, and waits for its answer.
+pub async fn ask<M, T>(line: &Line<M>, message: M, within: Duration) -> Result<T, Problem>
+where
+    M: Message<Result = Result<T, QueryError>> + Send + 'static,
+    T: Send + 'static,
+{
+    let actor = line.get().ok_or(Problem::Unavailable)?;
+    match actor.send(message).timeout(within).await {
+        Ok(answer) => Ok(answer?),
+        Err(MailboxError::Timeout) => Err(Problem::TooSlow),
+        Err(MailboxError::Closed) => Err(Problem::Unavailable),
+    }
+}

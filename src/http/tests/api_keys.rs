@@ -1,0 +1,107 @@
+//! API keys: as a credential, and as what an org's administrators keep.
+
+use actix::Actor;
+use actix_web::http::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::support::*;
+use crate::{
+    actors::query::QueryError,
+    auth::{PresentedKey, Role},
+};
+
+fn keys_of_org(rest: &str) -> String {
+    format!("/analytics/v1/orgs/{ORG}/api-keys{rest}")
+}
+
+async fn with(headers: &[(&str, &str)], org: Uuid) -> Answer {
+    call(api_with(None), Method::GET, &format!("/analytics/v1/orgs/{org}/freshness"), headers).await
+}
+
+async fn as_admin(method: Method, path: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {}", token(Role::OrgAdmin));
+    call_with(api_with(None), method, path, &[("authorization", &bearer)], body).await
+}
+
+#[actix_web::test]
+async fn a_key_is_let_in_by_its_role_and_for_its_org_alone() {
+    let key = key_text();
+    assert_eq!(with(&[("x-api-key", &key)], ORG).await.status, 200);
+    with(&[("x-api-key", &key)], OTHER_ORG).await.problem(403);
+    let usage = call(api_with(None), Method::GET, &keys_of_org(""), &[("x-api-key", &key)]).await;
+    usage.problem(403);
+}
+
+#[actix_web::test]
+async fn a_key_that_is_not_good_and_more_than_one_credential_are_401() {
+    let key = key_text();
+    let other = format!("{}B{}", &key[..key.len() - 2], "A");
+    let unknown = key.replacen("1e", "1f", 1);
+    for wrong in [other.as_str(), unknown.as_str(), "ak_", "nonsense", ""] {
+        let answer = with(&[("x-api-key", wrong)], ORG).await;
+        answer.problem(401);
+        assert!(wrong.is_empty() || !answer.text.contains(wrong), "{}", answer.text);
+    }
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    with(&[("x-api-key", &key), ("authorization", &bearer)], ORG).await.problem(401);
+    with(&[("x-api-key", &key), ("x-api-key", &key)], ORG).await.problem(401);
+    with(&[("authorization", &format!("Bearer {key}"))], ORG).await.problem(401);
+}
+
+#[actix_web::test]
+async fn a_key_that_cannot_be_looked_up_is_not_let_in() {
+    let api = api_with(None);
+    api.gatekeeper.keys.set(FixedKeys { error: Some(QueryError::Unavailable) }.start().recipient());
+    let path = format!("/analytics/v1/orgs/{ORG}/freshness");
+    call(api, Method::GET, &path, &[("x-api-key", &key_text())]).await.problem(503);
+}
+
+#[actix_web::test]
+async fn a_made_key_is_shown_once_with_its_secret() {
+    let body = json!({"name": "dashboard", "role": "org_viewer"}).to_string();
+    let answer = as_admin(Method::POST, &keys_of_org(""), &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let made = answer.json();
+    let key = PresentedKey::read(made["key"].as_str().unwrap()).unwrap();
+    assert_eq!((made["id"].as_str(), &made["name"]), (Some(key.key_id.to_string().as_str()), &json!("dashboard")));
+    assert_eq!(answer.header("location"), Some(keys_of_org(&format!("/{}", key.key_id)).as_str()));
+    assert_eq!(answer.header("cache-control"), Some("private, no-store"));
+    let shown = as_admin(Method::GET, &keys_of_org(&format!("/{KEY}")), "").await.json();
+    assert_eq!((shown["id"].as_str(), shown.get("key")), (Some(KEY.to_string().as_str()), None));
+}
+
+#[actix_web::test]
+async fn each_bad_field_and_parameter_is_named() {
+    for (body, fields) in [
+        ("{}", vec!["name", "role"]),
+        (r#"{"name": "n", "role": "system_admin"}"#, vec!["role"]),
+        (
+            r#"{"name": "n", "role": "finance", "expiresAt": "2020-01-01T00:00:00Z", "id": 1}"#,
+            vec!["body", "expiresAt"],
+        ),
+        ("[", vec!["body"]),
+    ] {
+        assert_eq!(as_admin(Method::POST, &keys_of_org(""), body).await.wrong_fields(), fields, "{body}");
+    }
+    for (query, fields) in [("?limit=0&cursor=7", vec!["limit", "cursor"]), ("?state=active", vec!["state"])] {
+        assert_eq!(as_admin(Method::GET, &keys_of_org(query), "").await.wrong_fields(), fields);
+    }
+    let forced = as_admin(Method::POST, &keys_of_org(&format!("/{KEY}/revoke?force=1")), "").await;
+    assert_eq!(forced.wrong_fields(), ["force"]);
+}
+
+#[actix_web::test]
+async fn keys_are_listed_in_pages_and_revoked_by_id() {
+    let first = as_admin(Method::GET, &keys_of_org("?limit=7"), "").await.json();
+    assert_eq!(first["apiKeys"][0]["name"], format!("{ORG} None 7"));
+    let path = keys_of_org(&format!("?cursor={}", first["nextCursor"].as_str().unwrap()));
+    let next = as_admin(Method::GET, &path, "").await.json();
+    assert_eq!((&next["apiKeys"][0]["name"], next.get("nextCursor")), (&json!(format!("{ORG} Some({KEY}) 50")), None));
+    let revoked = as_admin(Method::POST, &keys_of_org(&format!("/{KEY}/revoke")), "").await.json();
+    assert_eq!(revoked["state"], "revoked");
+    for id in [&LETTER.to_string(), "7"] {
+        as_admin(Method::GET, &keys_of_org(&format!("/{id}")), "").await.problem(404);
+        as_admin(Method::POST, &keys_of_org(&format!("/{id}/revoke")), "").await.problem(404);
+    }
+}

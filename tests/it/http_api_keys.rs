@@ -1,0 +1,144 @@
+//! API keys against the real database: made, used, revoked, expired, and with the database away.
+
+use std::time::{Duration, Instant};
+
+use analytics_service::auth::Role;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Service, Stopped, World, eventually};
+
+/// The freshness of an org, asked with a key.
+async fn ask(service: &Service, org: Uuid, key: &str) -> StatusCode {
+    service.get_by_key(&format!("/analytics/v1/orgs/{org}/freshness"), key).await.0
+}
+
+async fn make(service: &Service, org: Uuid, body: &Value) -> (Uuid, String) {
+    let admin = service.token(&[org], &[Role::OrgAdmin]);
+    let path = format!("/analytics/v1/orgs/{org}/api-keys");
+    let (status, made) = service.post(&path, &admin, body.to_string().into_bytes()).await;
+    assert_eq!(status, 201, "{made}");
+    (made["id"].as_str().unwrap().parse().unwrap(), made["key"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_key_works_until_it_is_revoked_here_at_once_and_elsewhere_soon() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__AUTH__API_KEY_CACHE_SECONDS", "2");
+    let (here, elsewhere) = (world.serve().await, world.serve().await);
+    let org = Uuid::new_v4();
+    let (id, key) = make(&here, org, &json!({"name": "dashboard", "role": "org_viewer"})).await;
+    for service in [&here, &elsewhere] {
+        assert_eq!(ask(service, org, &key).await, 200);
+        assert_eq!(ask(service, Uuid::new_v4(), &key).await, 403);
+        assert_eq!(ask(service, org, &format!("{}AA", &key[..key.len() - 2])).await, 401);
+    }
+    let mut conn = world.connect().await;
+    let stored: String =
+        sqlx::query_scalar("SELECT row_to_json(k)::text FROM analytics.api_keys k").fetch_one(&mut conn).await.unwrap();
+    assert!(!stored.contains(&key[36..]), "the secret is stored nowhere: {stored}");
+    let admin = here.token(&[org], &[Role::OrgAdmin]);
+    let path = format!("/analytics/v1/orgs/{org}/api-keys/{id}");
+    for _ in 0..2 {
+        let (status, revoked) = here.post(&format!("{path}/revoke"), &admin, Vec::new()).await;
+        assert_eq!((status.as_u16(), &revoked["state"]), (200, &json!("revoked")));
+    }
+    let since = Instant::now();
+    assert_eq!(ask(&here, org, &key).await, 401);
+    eventually("the other process knows it too", async || (ask(&elsewhere, org, &key).await == 401).then_some(()))
+        .await;
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    let acts: Vec<(String, Option<Uuid>, Option<String>)> = sqlx::query_as(
+        "SELECT action, org_id, target FROM analytics.audit_events WHERE action LIKE 'api_key.%' ORDER BY event_id",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    let target = Some(id.to_string());
+    let expected = ["api_key.create", "api_key.revoke"].map(|act| (act.to_owned(), Some(org), target.clone()));
+    assert_eq!(acts, expected);
+    assert_eq!(here.terminate().await, Some(0));
+    let used: bool = sqlx::query_scalar("SELECT last_used_at IS NOT NULL FROM analytics.api_keys")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert!(used, "draining writes when it was used");
+}
+
+#[tokio::test]
+async fn a_key_that_expires_works_until_then() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let end = chrono::Utc::now() + chrono::TimeDelta::milliseconds(1500);
+    let (id, key) = make(&service, org, &json!({"name": "n", "role": "org_viewer", "expiresAt": end})).await;
+    assert_eq!(ask(&service, org, &key).await, 200);
+    eventually("it has expired", async || (ask(&service, org, &key).await == 401).then_some(())).await;
+    assert!(chrono::Utc::now() >= end - chrono::TimeDelta::milliseconds(200));
+    let admin = service.token(&[org], &[Role::OrgAdmin]);
+    let shown = service.get(&format!("/analytics/v1/orgs/{org}/api-keys/{id}"), &admin).await.1;
+    assert_eq!(shown["state"], "expired");
+}
+
+#[tokio::test]
+async fn without_the_database_known_keys_work_for_a_while_and_others_are_never_let_in() {
+    let mut world = World::exclusive(1).await;
+    world.set("ANALYTICS__AUTH__API_KEY_CACHE_SECONDS", "3");
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let (_, known) = make(&service, org, &json!({"name": "known", "role": "producer"})).await;
+    let (_, unknown) = make(&service, org, &json!({"name": "unknown", "role": "producer"})).await;
+    // An event that is none is answered without the database, once the caller is known.
+    let ask = async |key: &str| {
+        let body = json!({"orgId": org}).to_string().into_bytes();
+        service.post_by_key("/analytics/v1/events/validate", key, body).await.0.as_u16()
+    };
+    assert_eq!(ask(&known).await, 400);
+    let stopped = Stopped::server("postgres").await;
+    let since = Instant::now();
+    assert_eq!(ask(&unknown).await, 503);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    eventually("the known one is not known any more", async || match ask(&known).await {
+        400 => None,
+        status => {
+            assert_eq!(status, 503);
+            Some(())
+        }
+    })
+    .await;
+    stopped.start().await;
+    eventually("both are let in again", async || {
+        (ask(&known).await == 400 && ask(&unknown).await == 400).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_command_makes_lists_and_revokes_keys() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let run = async |args: &[&str]| {
+        let output = world.run(&[&["api-key"], args, &["--org", &org.to_string()]].concat()).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let key = run(&["create", "--role", "org_viewer", "--name", "a dashboard"]).await;
+    assert_eq!(ask(&service, org, &key).await, 200);
+    let listed: Value = serde_json::from_str(&run(&["list", "--json"]).await).unwrap();
+    let id = listed["apiKeys"][0]["id"].as_str().unwrap();
+    assert!(run(&["list"]).await.contains("active  org_viewer"));
+    assert_eq!(run(&["revoke", id]).await, format!("{id}: revoked"));
+    assert!(run(&["list"]).await.contains("revoked  org_viewer"));
+    let mut conn = world.connect().await;
+    let acts: Vec<String> = sqlx::query_scalar(
+        "SELECT action FROM analytics.audit_events WHERE credential = 'command_line' ORDER BY event_id",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(acts, ["api_key.create", "api_key.revoke"]);
+    let arguments = ["api-key", "create", "--role", "system_admin", "--name", "n", "--org", &org.to_string()];
+    assert_eq!(world.run(&arguments).await.status.code(), Some(2));
+}
