@@ -94,6 +94,11 @@ impl Settings {
         found.holds("auth.audience", !self.auth.audience.is_empty(), "not be empty");
         found.range("auth.leeway_seconds", self.auth.leeway_seconds, 0..=300);
         found.range("auth.api_key_cache_seconds", self.auth.api_key_cache_seconds, 1..=300);
+        let limits = &self.rate_limit;
+        found.range("rate_limit.org_per_second", limits.org_per_second, 0..=1_000_000);
+        found.range("rate_limit.org_burst", limits.org_burst, 1..=1_000_000);
+        found.range("rate_limit.credential_per_second", limits.credential_per_second, 0..=1_000_000);
+        found.range("rate_limit.credential_burst", limits.credential_burst, 1..=1_000_000);
         found.range("supervision.backoff_initial_ms", self.supervision.backoff_initial_ms, 1..=60_000);
         let initial = self.supervision.backoff_initial_ms;
         found.range("supervision.backoff_max_ms", self.supervision.backoff_max_ms, initial..=3_600_000);

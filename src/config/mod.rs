@@ -31,6 +31,7 @@ pub struct Settings {
     pub ops: Ops,
     pub ingest: Ingest,
     pub auth: Auth,
+    pub rate_limit: RateLimit,
     pub supervision: Supervision,
     pub lease: Lease,
     pub drain: Drain,

@@ -299,6 +299,32 @@ impl Auth {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub org_per_second: u32,
+    pub org_burst: u32,
+    pub credential_per_second: u32,
+    pub credential_burst: u32,
+}
+
+/// So many requests a second on average, and so many at once; none a second: as many as come.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+impl RateLimit {
+    pub fn org(&self) -> Rate {
+        Rate { per_second: self.org_per_second, burst: self.org_burst }
+    }
+
+    pub fn credential(&self) -> Rate {
+        Rate { per_second: self.credential_per_second, burst: self.credential_burst }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Supervision {
     pub backoff_initial_ms: u64,
     pub backoff_max_ms: u64,

@@ -85,7 +85,7 @@ impl Needs for ReadUnreadable {
 }
 
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
-/// form (400), the caller's right (403, the same whether the org exists or not). What a system_admin does outside its own
+/// form (400), the caller's right (403, the same whether the org exists or not), the limits (429). What a system_admin does outside its own
 /// orgs is recorded before anything else is done, or not done (503).
 pub struct Authorized<P> {
     pub org_id: Uuid,
@@ -130,7 +130,7 @@ impl<P: Needs> AuthorizedBody<P> {
     /// # Errors
     /// One of the orgs is none that the caller may do this to, or what must be recorded cannot be.
     pub async fn allow(&self, orgs: &[Uuid]) -> Result<(), Problem> {
-        self.gatekeeper.admit(&self.visit, P::PERMISSION, orgs).await
+        self.gatekeeper.admit_then(&self.visit, P::PERMISSION, orgs).await
     }
 }
 
@@ -143,7 +143,7 @@ impl<P: Needs> FromRequest for AuthorizedBody<P> {
         async move {
             let gatekeeper = Gatekeeper::of(&request)?;
             let visit = gatekeeper.visit(&request).await?;
-            gatekeeper.may_anywhere(&visit, P::PERMISSION)?;
+            gatekeeper.admit_first(&visit, P::PERMISSION)?;
             Ok(Self { gatekeeper, visit, permission: PhantomData })
         }
         .boxed_local()

@@ -48,6 +48,10 @@ pub enum Problem {
     MediaType,
     /// It is switched off by a setting.
     NotEnabled,
+    /// Seconds after which one more request is within the limit.
+    RateLimited {
+        retry_after: u32,
+    },
     Busy,
     Unavailable,
     TooSlow,
@@ -129,6 +133,13 @@ impl Problem {
                 "Not enabled",
                 "events are not taken over HTTP here: ingest.enabled switches it on",
             ),
+            Self::RateLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate-limited",
+                "Too many requests",
+                "the credential, or all that ask about this organisation, ask too often: try again after the time in \
+                 Retry-After",
+            ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
@@ -170,6 +181,7 @@ impl Problem {
             Self::BodyTooLarge,
             Self::MediaType,
             Self::NotEnabled,
+            Self::RateLimited { retry_after: 1 },
             Self::Busy,
             Self::Unavailable,
             Self::TooSlow,
@@ -193,6 +205,7 @@ impl Problem {
     /// Seconds after which the same request may go through.
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
+            Self::RateLimited { retry_after } => Some(*retry_after),
             Self::Busy => Some(1),
             Self::Unavailable | Self::TooSlow => Some(5),
             _ => None,

@@ -1,4 +1,5 @@
-//! Who is let in: what every gate asks, on both ports, in this order: the credential, the right, the audit log.
+//! Who is let in: what every gate asks, on both ports, in this order: the credential, the right,
+//! the limits, the audit log.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{client_address::TrustedProxies, error::Problem, observe::RequestId};
+use super::{client_address::TrustedProxies, error::Problem, limits::Limits, observe::RequestId};
 use crate::{
     actors::{
         audit::{Record, Refusals},
@@ -35,6 +36,7 @@ const WAIT_FOR_AUDIT: Duration = Duration::from_millis(900);
 pub struct Gatekeeper {
     pub verifier: Verifier,
     pub proxies: TrustedProxies,
+    pub limits: Limits,
     pub refusals: Refusals,
     pub jwks: Line<Refresh>,
     pub keys: Line<Authenticate>,
@@ -73,6 +75,7 @@ impl Gatekeeper {
         Self {
             verifier: Verifier::new(&settings.auth),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies()),
+            limits: Limits::new(&settings.rate_limit),
             refusals,
             jwks: Line::default(),
             keys: Line::default(),
@@ -109,17 +112,33 @@ impl Gatekeeper {
         }
     }
 
-    /// Lets a caller go on to what concerns these orgs.
+    /// Lets a caller go on to what concerns these orgs, once its request is counted.
     ///
     /// # Errors
-    /// 403 where one of them is not the caller's; 503 where what must be recorded cannot be.
+    /// 403 where one of them is not the caller's; 429 where one is asked about too often; 503 where what must be recorded
+    /// cannot be.
     pub async fn admit(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
-        if let Some(org_id) = orgs.iter().find(|org_id| !visit.caller.may(permission, **org_id)) {
-            return Err(self.deny(visit, permission.action(), Some(*org_id)));
-        }
-        let foreign = orgs.iter().filter(|org_id| !visit.caller.org_ids.contains(org_id));
-        let events: Vec<AuditEvent> = foreign.map(|org_id| visit.event(permission.action()).of_org(*org_id)).collect();
-        self.record(events).await
+        self.may(visit, permission, orgs)?;
+        self.limits.credential(&visit.caller)?;
+        self.go_on(visit, permission, orgs).await
+    }
+
+    /// The same in two steps, where the orgs are known later: whether the caller may do this to some org.
+    ///
+    /// # Errors
+    /// 403 where not; 429 where it asks too often.
+    pub fn admit_first(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
+        self.may_anywhere(visit, permission)?;
+        self.limits.credential(&visit.caller)
+    }
+
+    /// And whether to these.
+    ///
+    /// # Errors
+    /// As [`Gatekeeper::admit`].
+    pub async fn admit_then(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
+        self.may(visit, permission, orgs)?;
+        self.go_on(visit, permission, orgs).await
     }
 
     /// Lets a caller go on to what concerns every org, or none.
@@ -127,16 +146,26 @@ impl Gatekeeper {
     /// # Errors
     /// As [`Gatekeeper::admit`].
     pub async fn admit_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
-        self.may_anywhere(visit, permission)?;
+        self.admit_first(visit, permission)?;
         self.record(vec![visit.event(permission.action())]).await
     }
 
-    /// Whether the caller may do this to some org.
-    ///
-    /// # Errors
-    /// 403 where not.
-    pub fn may_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
+    fn may(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
+        match orgs.iter().find(|org_id| !visit.caller.may(permission, **org_id)) {
+            Some(org_id) => Err(self.deny(visit, permission.action(), Some(*org_id))),
+            None => Ok(()),
+        }
+    }
+
+    fn may_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
         if visit.caller.may_anywhere(permission) { Ok(()) } else { Err(self.deny(visit, permission.action(), None)) }
+    }
+
+    async fn go_on(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
+        self.limits.orgs(orgs)?;
+        let foreign = orgs.iter().filter(|org_id| !visit.caller.org_ids.contains(org_id));
+        let events: Vec<AuditEvent> = foreign.map(|org_id| visit.event(permission.action()).of_org(*org_id)).collect();
+        self.record(events).await
     }
 
     /// Turns a caller away.

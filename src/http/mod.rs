@@ -18,6 +18,7 @@ mod freshness;
 mod gatekeeper;
 mod json_body;
 mod ledger;
+mod limits;
 mod observe;
 pub mod openapi;
 mod operations;

@@ -127,7 +127,7 @@ fn complete(operation: &mut Operation, route: &Route) {
 fn statuses(route: &Route) -> Vec<u16> {
     let mut statuses = vec![400, 500];
     if route.access != Access::Open {
-        statuses.extend([401, 403, 503]);
+        statuses.extend([401, 403, 429, 503]);
     }
     if route.path.replace("{orgId}", "").contains('{') {
         statuses.push(404);

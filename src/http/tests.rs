@@ -8,6 +8,7 @@ mod credentials;
 mod dead_letters;
 mod events;
 mod operations;
+mod rate_limits;
 mod reports;
 mod support;
 mod tokens;

@@ -51,7 +51,7 @@ use crate::{
         summary::{OrgUsage, Summary},
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    http::{Api, EventsLine, Gatekeeper, KeysLine, Ops, Queries, api, client_address::TrustedProxies},
+    http::{Api, EventsLine, Gatekeeper, KeysLine, Ops, Queries, api, client_address::TrustedProxies, limits::Limits},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -197,6 +197,7 @@ pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
     Gatekeeper {
         verifier: Verifier::new(settings),
         proxies: TrustedProxies::default(),
+        limits: Limits::default(),
         refusals: Refusals::new(Metrics::default()),
         jwks: Line::default(),
         keys,

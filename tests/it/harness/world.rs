@@ -67,6 +67,10 @@ impl World {
         }
         variables.insert("ANALYTICS__BROKER__STREAM".to_owned(), name.replace('_', "."));
         variables.insert("ANALYTICS__BROKER__PARTITIONS".to_owned(), partitions.to_string());
+        // Tests ask as fast as they can.
+        for what in ["ORG", "CREDENTIAL"] {
+            variables.insert(format!("ANALYTICS__RATE_LIMIT__{what}_PER_SECOND"), "0".to_owned());
+        }
         // A stream that many tests make must not keep a large segment file.
         variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());
         let settings = settings_of(&variables);

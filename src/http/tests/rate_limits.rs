@@ -1,0 +1,79 @@
+//! Rate limits: counted by credential and by org, after the caller is known and before anything is done.
+
+use actix_web::http::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::support::*;
+use crate::{
+    auth::{self, Caller, Credential, Role},
+    config::RateLimit,
+    http::{Api, Gatekeeper, limits::Limits},
+};
+
+/// At once, and then nothing for the rest of the test.
+fn limited(org_burst: u32, credential_burst: u32) -> Gatekeeper {
+    let settings = RateLimit { org_per_second: 1, org_burst, credential_per_second: 1, credential_burst };
+    Gatekeeper { limits: Limits::new(&settings), ..gatekeeper(&auth_settings()) }
+}
+
+fn token_of(subject: &str, org_ids: &[Uuid], role: Role) -> String {
+    let (subject, org_ids) = (subject.to_owned(), org_ids.to_vec());
+    let caller = Caller { subject, org_ids, roles: vec![role], credential: Credential::Token };
+    auth::issue(&auth_settings(), &caller, std::time::Duration::from_secs(60)).unwrap()
+}
+
+async fn ask(gatekeeper: &Gatekeeper, method: Method, path: &str, token: &str, body: &str) -> Answer {
+    let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
+    call_with(api, method, path, &[("authorization", &format!("Bearer {token}"))], body).await
+}
+
+async fn freshness(gatekeeper: &Gatekeeper, org: Uuid, token: &str) -> u16 {
+    let path = format!("/analytics/v1/orgs/{org}/freshness");
+    ask(gatekeeper, Method::GET, &path, token, "").await.status.as_u16()
+}
+
+#[actix_web::test]
+async fn a_credential_that_asks_too_often_is_429_with_the_time_to_wait() {
+    let gatekeeper = limited(100, 3);
+    let ann = token_of("ann", &[ORG, OTHER_ORG], Role::OrgViewer);
+    for org in [ORG, OTHER_ORG, ORG] {
+        assert_eq!(freshness(&gatekeeper, org, &ann).await, 200);
+    }
+    let path = format!("/analytics/v1/orgs/{ORG}/freshness");
+    let answer = ask(&gatekeeper, Method::GET, &path, &ann, "").await;
+    assert_eq!(answer.problem(429)["type"], "/problems/rate-limited");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(freshness(&gatekeeper, ORG, &token_of("bob", &[ORG], Role::OrgViewer)).await, 200);
+    let key = key_text();
+    let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
+    assert_eq!(call(api, Method::GET, &path, &[("x-api-key", &key)]).await.status, 200);
+}
+
+#[actix_web::test]
+async fn an_org_that_is_asked_about_too_often_is_429_whoever_asks() {
+    let gatekeeper = limited(2, 100);
+    for (subject, status) in [("ann", 200), ("bob", 200), ("eve", 429)] {
+        assert_eq!(freshness(&gatekeeper, ORG, &token_of(subject, &[ORG], Role::OrgViewer)).await, status, "{subject}");
+    }
+    assert_eq!(freshness(&gatekeeper, OTHER_ORG, &token_of("ann", &[OTHER_ORG], Role::OrgViewer)).await, 200);
+    let body = json!({"orgId": ORG}).to_string();
+    let producer = token_of("gateway", &[ORG], Role::Producer);
+    ask(&gatekeeper, Method::POST, "/analytics/v1/events/validate", &producer, &body).await.problem(429);
+}
+
+#[actix_web::test]
+async fn who_may_not_ask_uses_up_nobodys_limit_and_what_is_limited_is_not_recorded() {
+    let gatekeeper = limited(1, 1);
+    let books = Books::default();
+    gatekeeper.audit.set(actix::Actor::start(books.clone()).recipient());
+    let stranger = token_of("eve", &[OTHER_ORG], Role::OrgViewer);
+    for _ in 0..5 {
+        assert_eq!(freshness(&gatekeeper, ORG, &stranger).await, 403);
+        assert_eq!(freshness(&gatekeeper, ORG, "no.such.token").await, 401);
+    }
+    let admin = token_of("root", &[], Role::SystemAdmin);
+    assert_eq!(freshness(&gatekeeper, ORG, &admin).await, 200);
+    assert_eq!(freshness(&gatekeeper, ORG, &admin).await, 429);
+    assert_eq!(books.take().len(), 1);
+}
