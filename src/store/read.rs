@@ -91,6 +91,8 @@ impl ReaderPlan {
                 ("idle_in_transaction_session_timeout", milliseconds.as_str()),
                 ("default_transaction_read_only", "on"),
                 ("client_connection_check_interval", "200ms"),
+                // Compiling a plan over a year of chunks takes ten seconds that no timeout ends, for half a second of work.
+                ("jit", "off"),
             ]);
         Ok(Self {
             options,
