@@ -62,6 +62,13 @@ impl Cache {
         self.entries.insert(key_id, (Known::Revoked, now + REVOKED_FOR));
     }
 
+    /// What the database said last may not hold any more. What was revoked here stays so.
+    pub fn forget(&mut self, key_id: Uuid) {
+        if self.entries.get(&key_id).is_some_and(|(known, _)| *known != Known::Revoked) {
+            self.entries.remove(&key_id);
+        }
+    }
+
     /// When it is full, what is over goes; then what was made up; then all but what was revoked.
     fn make_room(&mut self, now: Instant) {
         for keep in [
@@ -112,6 +119,17 @@ mod tests {
         let (mut cache, now) = (Cache::new(LASTS), Instant::now());
         cache.revoke(KEY, now);
         cache.put(KEY, key(None), now);
+        assert_eq!(cache.get(KEY, now), Some(Known::Revoked));
+    }
+
+    #[test]
+    fn what_may_have_changed_is_looked_up_again_unless_it_was_revoked() {
+        let (mut cache, now) = (Cache::new(LASTS), Instant::now());
+        cache.put(KEY, key(None), now);
+        cache.forget(KEY);
+        assert_eq!(cache.get(KEY, now), None);
+        cache.revoke(KEY, now);
+        cache.forget(KEY);
         assert_eq!(cache.get(KEY, now), Some(Known::Revoked));
     }
 

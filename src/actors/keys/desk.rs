@@ -146,8 +146,11 @@ impl Handler<Revoke> for Keys {
             desk.serve(async |conn| table::revoke(conn, org_id, key_id, &by, &act).await).await
         };
         Box::pin(work.into_actor(self).map(move |revoked, actor, _| {
-            if matches!(revoked, Ok(Some(_))) {
-                actor.cache.revoke(key_id, Instant::now());
+            match &revoked {
+                Ok(Some(_)) => actor.cache.revoke(key_id, Instant::now()),
+                Ok(None) => {}
+                // It may be revoked all the same: the database is asked before the key counts again.
+                Err(_) => actor.cache.forget(key_id),
             }
             revoked
         }))
