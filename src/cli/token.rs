@@ -16,7 +16,8 @@ use crate::{
     after_help = "Example: analytics-service token --org 123e4567-e89b-12d3-a456-426614174000 --role finance --ttl 8h"
 )]
 pub struct Args {
-    /// Organisation that the token is for; may be given more than once, and left out for an operator
+    /// Organisation that the token is for; may be given more than once, and left out for an operator or a
+    /// system_admin
     #[arg(long = "org", value_name = "UUID")]
     orgs: Vec<Uuid>,
     /// org_viewer, org_admin, finance, producer, system_admin or operator; may be given more than once
@@ -31,8 +32,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    if args.orgs.is_empty() && args.roles.iter().any(|role| *role != Role::Operator) {
-        return Ok(bad_usage("--org is required: of all roles only operator needs none"));
+    let of_no_org = |role: &Role| matches!(role, Role::Operator | Role::SystemAdmin);
+    if args.orgs.is_empty() && !args.roles.iter().all(of_no_org) {
+        return Ok(bad_usage("--org is required: of all roles only operator and system_admin need none"));
     }
     let Args { subject, orgs: org_ids, roles, ttl } = args;
     let caller = Caller { subject, org_ids, roles, credential: Credential::Token };
