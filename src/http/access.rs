@@ -24,65 +24,30 @@ pub trait Needs {
     const PERMISSION: Permission;
 }
 
-pub struct ReadUsage;
+/// Makes a type of each permission.
+macro_rules! types_of {
+    ($($permission:ident),* $(,)?) => {$(
+        pub struct $permission;
 
-impl Needs for ReadUsage {
-    const PERMISSION: Permission = Permission::ReadUsage;
+        impl Needs for $permission {
+            const PERMISSION: Permission = Permission::$permission;
+        }
+    )*};
 }
 
-pub struct ReadFreshness;
-
-impl Needs for ReadFreshness {
-    const PERMISSION: Permission = Permission::ReadFreshness;
-}
-
-pub struct ReadReliability;
-
-impl Needs for ReadReliability {
-    const PERMISSION: Permission = Permission::ReadReliability;
-}
-
-pub struct ReadLedger;
-
-impl Needs for ReadLedger {
-    const PERMISSION: Permission = Permission::ReadLedger;
-}
-
-pub struct ReadSummary;
-
-impl Needs for ReadSummary {
-    const PERMISSION: Permission = Permission::ReadSummary;
-}
-
-pub struct ReadDeadLetters;
-
-impl Needs for ReadDeadLetters {
-    const PERMISSION: Permission = Permission::ReadDeadLetters;
-}
-
-pub struct ReplayDeadLetters;
-
-impl Needs for ReplayDeadLetters {
-    const PERMISSION: Permission = Permission::ReplayDeadLetters;
-}
-
-pub struct ManageKeys;
-
-impl Needs for ManageKeys {
-    const PERMISSION: Permission = Permission::ManageKeys;
-}
-
-pub struct ReadAudit;
-
-impl Needs for ReadAudit {
-    const PERMISSION: Permission = Permission::ReadAudit;
-}
-
-pub struct ReadUnreadable;
-
-impl Needs for ReadUnreadable {
-    const PERMISSION: Permission = Permission::ReadUnreadable;
-}
+types_of!(
+    ReadUsage,
+    ReadFreshness,
+    ReadReliability,
+    ReadLedger,
+    ReadSummary,
+    ReadDeadLetters,
+    ReplayDeadLetters,
+    ManageKeys,
+    ReadAudit,
+    ReadUnreadable,
+    PublishEvents,
+);
 
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
 /// form (400), the caller's right (403, the same whether the org exists or not), the limits (429). What a system_admin does outside its own
@@ -109,12 +74,6 @@ impl<P: Needs> FromRequest for Authorized<P> {
         }
         .boxed_local()
     }
-}
-
-pub struct PublishEvents;
-
-impl Needs for PublishEvents {
-    const PERMISSION: Permission = Permission::PublishEvents;
 }
 
 /// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler asks for each.

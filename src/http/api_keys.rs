@@ -7,7 +7,6 @@ use actix_web::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     Api,
@@ -128,7 +127,7 @@ pub async fn create(
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request)?;
+    params::none(&request)?;
     let fresh = FreshKey::make().map_err(|error| {
         tracing::error!(%error, "an API key cannot be made");
         Problem::Internal
@@ -181,8 +180,8 @@ pub async fn get(
     request: HttpRequest,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request)?;
-    let key_id = key_id(&request)?;
+    params::none(&request)?;
+    let key_id = params::path_id(&request, "keyId")?;
     let key = ask(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.answer_within).await?;
     key.map(|key| json(&key)).ok_or(Problem::NotFound)
 }
@@ -216,19 +215,10 @@ pub async fn revoke(
     request: HttpRequest,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request)?;
-    let (org_id, key_id) = (org.org_id, key_id(&request)?);
+    params::none(&request)?;
+    let (org_id, key_id) = (org.org_id, params::path_id(&request, "keyId")?);
     let act = org.visit.event("api_key.revoke").of_org(org_id).target(key_id);
     let revoke = Revoke { org_id, key_id, by: org.visit.caller.subject, act };
     let key = ask(&api.keys.revoke, revoke, api.answer_within).await?;
     key.map(|key| json(&key)).ok_or(Problem::NotFound)
-}
-
-fn no_parameters(request: &HttpRequest) -> Result<(), Problem> {
-    Params::new(request.query_string(), &[]).finish(Some(()))
-}
-
-/// A key is found by what its id is written as, and by nothing else.
-fn key_id(request: &HttpRequest) -> Result<Uuid, Problem> {
-    request.match_info().get("keyId").and_then(params::uuid).ok_or(Problem::NotFound)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{MailboxError, Message};
+use actix::Message;
 
 use super::error::Problem;
 use crate::actors::{query::QueryError, supervision::line::Line};
@@ -14,9 +14,5 @@ where
     T: Send + 'static,
 {
     let actor = line.get().ok_or(Problem::Unavailable)?;
-    match actor.send(message).timeout(within).await {
-        Ok(answer) => Ok(answer?),
-        Err(MailboxError::Timeout) => Err(Problem::TooSlow),
-        Err(MailboxError::Closed) => Err(Problem::Unavailable),
-    }
+    Ok(actor.send(message).timeout(within).await??)
 }

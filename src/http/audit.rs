@@ -104,10 +104,7 @@ pub async fn list(
 fn parse(query: &str) -> Result<AuditQuery, Problem> {
     let known = ["start", "end", "orgId", "action", "subject", "outcome", "limit", "cursor"];
     let mut params = Params::new(query, &known);
-    let (start, end) = (params.time_if_given("start"), params.time_if_given("end"));
-    if start.zip(end).is_some_and(|(start, end)| end <= start) {
-        params.problem("end", "must be after start");
-    }
+    let (start, end) = params.span_if_given();
     let org_id = params.id("orgId");
     let action = params.single("action");
     let is_action = |text: &String| {

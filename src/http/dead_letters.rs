@@ -232,8 +232,8 @@ pub async fn replay(
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
     // The body was read after the caller was let in: extractors are asked in their order.
-    no_parameters(&request)?;
-    let dead_letter_id = id(&request)?;
+    params::none(&request)?;
+    let dead_letter_id = params::path_id(&request, "id")?;
     let act = org.visit.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
     let by = org.visit.caller.subject;
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
@@ -261,31 +261,18 @@ async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResp
 }
 
 async fn opened(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    no_parameters(request)?;
-    let id = id(request)?;
+    params::none(request)?;
+    let id = params::path_id(request, "id")?;
     let letter = api.queries.ask(GetDeadLetter { whose, id }, api.answer_within).await?;
     letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
 }
 
 fn parse(whose: Whose, query: &str) -> Result<DeadLetterQuery, Problem> {
     let mut params = Params::new(query, &["start", "end", "state", "limit", "cursor"]);
-    let (start, end) = (params.time_if_given("start"), params.time_if_given("end"));
-    if start.zip(end).is_some_and(|(start, end)| end <= start) {
-        params.problem("end", "must be after start");
-    }
+    let (start, end) = params.span_if_given();
     let states = State::ALL.map(|state| (state.as_str(), Some(state)));
     let state = params.choice("state", [("all", None), states[0], states[1], states[2]]);
     let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
     let before = cursor::read(&mut params);
     params.finish(Some(DeadLetterQuery { whose, start, end, state, before, limit }))
-}
-
-fn no_parameters(request: &HttpRequest) -> Result<(), Problem> {
-    Params::new(request.query_string(), &[]).finish(Some(()))
-}
-
-/// A letter is found by what its id is written as, and by nothing else.
-fn id(request: &HttpRequest) -> Result<Uuid, Problem> {
-    let text = request.match_info().get("id").ok_or(Problem::NotFound)?;
-    params::uuid(text).ok_or(Problem::NotFound)
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use actix::MailboxError;
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -291,6 +292,16 @@ impl ResponseError for Problem {
     /// Without the request's id: `observe` answers again with it.
     fn error_response(&self) -> HttpResponse {
         self.answer(None)
+    }
+}
+
+/// The actor is too slow, or gone.
+impl From<MailboxError> for Problem {
+    fn from(error: MailboxError) -> Self {
+        match error {
+            MailboxError::Timeout => Self::TooSlow,
+            MailboxError::Closed => Self::Unavailable,
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use actix::MailboxError;
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,8 +12,7 @@ use super::{
     access::{AuthorizedBody, PublishEvents},
     error::{FieldError, Problem},
     json_body::JsonBody,
-    json_with,
-    params::Params,
+    json_with, params,
 };
 use crate::{
     actors::{
@@ -92,7 +90,7 @@ pub async fn validate(
     }
     let check = Check(body.into());
     let actor = api.events.check.get().ok_or(Problem::Unavailable)?;
-    match actor.send(check).timeout(api.events.answer_within).await.map_err(unanswered)? {
+    match actor.send(check).timeout(api.events.answer_within).await? {
         Ok(_) => Ok(HttpResponse::NoContent().finish()),
         Err(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
     }
@@ -135,7 +133,7 @@ pub async fn publish(
 ) -> Result<HttpResponse, Problem> {
     let Submission { bodies, many } = read(&producer, &request, &body).await?;
     let actor = api.events.publish.get().ok_or(Problem::Unavailable)?;
-    let answer = actor.send(Publish(bodies)).timeout(api.events.answer_within).await.map_err(unanswered)?;
+    let answer = actor.send(Publish(bodies)).timeout(api.events.answer_within).await?;
     let judged = answer.map_err(|error| match error {
         NotPublished::Off => Problem::NotEnabled,
         NotPublished::Failed(error) => error.into(),
@@ -164,18 +162,10 @@ async fn read(
     request: &HttpRequest,
     body: &[u8],
 ) -> Result<Submission, Problem> {
-    Params::new(request.query_string(), &[]).finish(Some(()))?;
+    params::none(request)?;
     let submission = Submission::read(body).map_err(|error| Problem::field("body", error.to_string()))?;
     producer.allow(&submission.orgs()).await?;
     Ok(submission)
-}
-
-/// The actor is gone, or too slow.
-fn unanswered(error: MailboxError) -> Problem {
-    match error {
-        MailboxError::Timeout => Problem::TooSlow,
-        MailboxError::Closed => Problem::Unavailable,
-    }
 }
 
 fn errors(judged: Vec<Judgement>, many: bool) -> Vec<FieldError> {

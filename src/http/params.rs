@@ -1,6 +1,6 @@
 //! Query parameters: each is read by its rule, and every problem goes into one answer.
 
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
 
@@ -18,6 +18,16 @@ const TIME_FORM: &str =
 /// A UUID in its hyphenated form, the one that the contract knows.
 pub fn uuid(text: &str) -> Option<Uuid> {
     (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+/// An id in the path. What it names is found by what its id is written as, and by nothing else.
+pub fn path_id(request: &HttpRequest, name: &str) -> Result<Uuid, Problem> {
+    request.match_info().get(name).and_then(uuid).ok_or(Problem::NotFound)
+}
+
+/// For a path that has no parameters.
+pub fn none(request: &HttpRequest) -> Result<(), Problem> {
+    Params::new(request.query_string(), &[]).finish(Some(()))
 }
 
 /// The parameters of a request that are still to be read, and what was wrong with those that were.
@@ -85,6 +95,15 @@ impl Params {
             self.problem(name, TIME_FORM);
         }
         time
+    }
+
+    /// `start` and `end`, each of which may be there.
+    pub fn span_if_given(&mut self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+        let (start, end) = (self.time_if_given("start"), self.time_if_given("end"));
+        if start.zip(end).is_some_and(|(start, end)| end <= start) {
+            self.problem("end", "must be after start");
+        }
+        (start, end)
     }
 
     /// A text of at most `max` bytes that may be there.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, Handler, MailboxError, Recipient, dev::ToEnvelope};
+use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 use tokio::sync::oneshot;
 
 use super::error::Problem;
@@ -84,10 +84,6 @@ impl Queries {
             }
             live[self.0.turn.fetch_add(1, Ordering::Relaxed) % live.len()].send(Ask { question, gone })
         };
-        match sent.timeout(within).await {
-            Ok(answer) => Ok(answer?),
-            Err(MailboxError::Timeout) => Err(Problem::TooSlow),
-            Err(MailboxError::Closed) => Err(Problem::Unavailable),
-        }
+        Ok(sent.timeout(within).await??)
     }
 }

@@ -131,7 +131,8 @@ pub fn answer(
 ) -> Result<HttpResponse, Problem> {
     let mut body = serde_json::to_vec(facts).map_err(|_| Problem::Internal)?;
     let tag = EntityTag::new_weak(Sha256::digest(&body).iter().take(16).map(|byte| format!("{byte:02x}")).collect());
-    let mut answer = if has(request, &tag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let known = has(request, &tag);
+    let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((ETAG, tag.to_string()))
         .insert_header((CACHE_CONTROL, REVALIDATED))
@@ -139,7 +140,7 @@ pub fn answer(
     if let Some(as_of) = completeness.as_of {
         answer.insert_header((AS_OF, as_of.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
     }
-    if has(request, &tag) {
+    if known {
         return Ok(answer.finish());
     }
     // Two objects become one: the second's brace is the comma between them.
