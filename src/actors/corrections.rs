@@ -8,10 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use sqlx::Connection;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::timeout,
-};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
@@ -22,6 +19,7 @@ use crate::{
             exit::{Drain, End, ExitGuard},
             pulse::{Pulse, Working},
         },
+        turns::Turns,
     },
     broker::{
         self, BrokerError,
@@ -198,28 +196,22 @@ impl Handler<End> for Corrections {
 /// Stores one correction at a time, each with a deadline.
 #[derive(Clone)]
 struct Store {
-    session: Arc<Mutex<Session>>,
-    queue: Arc<Semaphore>,
+    turns: Turns<Session>,
     bounds: config::Events,
-    /// Longest wait for one's turn.
-    wait: Duration,
     deadline: Duration,
 }
 
 impl Store {
     fn new(settings: &Settings) -> Self {
         Self {
-            session: Arc::new(Mutex::new(Session::new(settings.database.clone()))),
-            queue: Arc::new(Semaphore::new(QUEUE)),
+            turns: Turns::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait()),
             bounds: settings.events,
-            wait: settings.query.wait(),
             deadline: settings.query.statement_timeout(),
         }
     }
 
     async fn store(&self, correction: &Correction) -> Result<Outcome, QueryError> {
-        let _place = self.queue.try_acquire().map_err(|_| QueryError::Busy)?;
-        let mut session = timeout(self.wait, self.session.lock()).await.map_err(|_| QueryError::Busy)?;
+        let mut session = self.turns.take().await?;
         let work = session.run(async |conn| table::correct(conn, correction, &self.bounds).await);
         let result = timeout(self.deadline, work).await.unwrap_or(Err(StoreError::Timeout(self.deadline)));
         result.map_err(|error| {
@@ -337,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_turns_away_without_a_wait() {
         let store = Store::new(&settings());
-        let _all = store.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
+        let _all = store.turns.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
         let (whose, body, by) = (Whose::Any, Vec::new(), String::new());
         let act = AuditEvent::new(audit::Actor::command_line(by.clone()), "dead_letter.correct", Outcome::Allowed);
         let refused = store.store(&Correction { whose, dead_letter_id: Uuid::nil(), body, by, act }).await;

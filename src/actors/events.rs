@@ -9,10 +9,7 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use lapin::Connection;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     actors::{
@@ -21,6 +18,7 @@ use crate::{
             exit::{Drain, End, ExitGuard},
             pulse::Pulse,
         },
+        turns::Turns,
     },
     broker::{
         self, BrokerError,
@@ -169,11 +167,8 @@ impl Handler<End> for Events {
 /// Publishes one request's events at a time, each with a deadline.
 #[derive(Clone)]
 struct Outlet {
-    link: Arc<Mutex<Link>>,
-    queue: Arc<Semaphore>,
+    turns: Turns<Link>,
     broker: Arc<config::Broker>,
-    /// Longest wait for one's turn.
-    wait: Duration,
     deadline: Duration,
 }
 
@@ -181,10 +176,8 @@ impl Outlet {
     fn new(settings: &Settings) -> Self {
         let broker = Arc::new(settings.broker.clone());
         Self {
-            link: Arc::new(Mutex::new(Link { broker: Arc::clone(&broker), open: None })),
-            queue: Arc::new(Semaphore::new(QUEUE)),
+            turns: Turns::new(Link { broker: Arc::clone(&broker), open: None }, QUEUE, settings.query.wait()),
             broker,
-            wait: settings.query.wait(),
             deadline: settings.ingest.timeout(),
         }
     }
@@ -197,8 +190,7 @@ impl Outlet {
         if messages.is_empty() {
             return Ok(());
         }
-        let _place = self.queue.try_acquire().map_err(|_| QueryError::Busy)?;
-        let mut link = timeout(self.wait, self.link.lock()).await.map_err(|_| QueryError::Busy)?;
+        let mut link = self.turns.take().await?;
         let events = messages.len();
         let sent = timeout(self.deadline, link.send(messages)).await;
         let error = match sent {

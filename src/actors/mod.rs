@@ -31,6 +31,7 @@ pub mod replay;
 pub mod rollup;
 mod stream_check;
 pub mod supervision;
+mod turns;
 pub mod writer;
 
 /// What bounds a partition's work in flight: taken before a batch is handed on, given back when it is dropped.

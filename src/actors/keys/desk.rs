@@ -1,21 +1,14 @@
 //! Where API keys are made, listed and revoked.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use actix::prelude::*;
 use sqlx::PgConnection;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::timeout,
-};
 use uuid::Uuid;
 
 use super::{ANSWER_WITHIN, Keys, refuse};
 use crate::{
-    actors::query::QueryError,
+    actors::{query::QueryError, turns::Turns},
     config::Settings,
     domain::{
         api_key::{ApiKey, ApiKeyPage},
@@ -34,27 +27,19 @@ const QUEUE: usize = 32;
 /// Serves one at a time, each with a deadline.
 #[derive(Clone)]
 pub struct Desk {
-    session: Arc<Mutex<Session>>,
-    queue: Arc<Semaphore>,
-    /// Longest wait for one's turn.
-    wait: Duration,
+    turns: Turns<Session>,
 }
 
 impl Desk {
     pub fn new(settings: &Settings) -> Self {
-        Self {
-            session: Arc::new(Mutex::new(Session::new(settings.database.clone()))),
-            queue: Arc::new(Semaphore::new(QUEUE)),
-            wait: settings.query.wait(),
-        }
+        Self { turns: Turns::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait()) }
     }
 
     async fn serve<T>(
         &self,
         work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, QueryError> {
-        let _place = self.queue.try_acquire().map_err(|_| QueryError::Busy)?;
-        let mut session = timeout(self.wait, self.session.lock()).await.map_err(|_| QueryError::Busy)?;
+        let mut session = self.turns.take().await?;
         let done = session.run_within(ANSWER_WITHIN, work).await;
         done.map_err(|error| refuse(&error, "API keys cannot be read or changed"))
     }

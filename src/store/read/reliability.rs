@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     OrgHead, ReadError, Reader, StoreError, count, impossible,
-    source::{Source, latency_bounds},
+    source::{Source, latency_bounds, with_head},
 };
 use crate::domain::{
     histogram::Sum,
@@ -21,8 +21,8 @@ impl Reader {
         let source = Source::of(&query.buckets);
         let text = match query.by {
             Dimension::None | Dimension::Model => source.put_into(OF_ROLLUPS),
-            Dimension::Client => OF_EVENTS.replace("{label}", "client_id"),
-            Dimension::ErrorCode => OF_EVENTS.replace("{label}", "error_code"),
+            Dimension::Client => with_head(OF_EVENTS).replace("{label}", "client_id"),
+            Dimension::ErrorCode => with_head(OF_EVENTS).replace("{label}", "error_code"),
         };
         // Safe: what was put in are constants.
         let rows = sqlx::query_as::<_, Row>(AssertSqlSafe(text));

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Reader, row_limit};
 use crate::domain::{calendar::Buckets, histogram, query::Granularity};
 
+const HEAD: &str = include_str!("../sql/report_head.sql");
 const ROLLUPS: &str = include_str!("../sql/rows_rollups.sql");
 const SPLIT: &str = include_str!("../sql/rows_split.sql");
 /// The day of a zone that an hour belongs to.
@@ -63,7 +64,7 @@ impl<'b> Source<'b> {
         if matches!(self, Self::ZoneDays(_, parts) if !parts.is_empty()) {
             rows += SPLIT;
         }
-        statement.replace("{rows}", &rows)
+        with_head(statement).replace("{rows}", &rows)
     }
 
     /// Binds what the rows need: $9 and on.
@@ -80,6 +81,11 @@ impl<'b> Source<'b> {
             .bind(parts.iter().map(|part| part.1).collect::<Vec<_>>())
             .bind(latency_bounds())
     }
+}
+
+/// A report's statement with what says how complete its answer is.
+pub(super) fn with_head(statement: &str) -> String {
+    statement.replace("{head}", HEAD)
 }
 
 /// As the database knows them.

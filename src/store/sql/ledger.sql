@@ -1,4 +1,4 @@
--- What became of an org's messages by hour of commit, and how complete that is; see usage.sql for the head. Counts of
+-- What became of an org's messages by hour of commit, and how complete that is; see report_head.sql. Counts of
 -- batches that are not merged yet are not in it, as with every answer.
 -- $1 org, $2 start, $3 end, $4 stream, $5 the org's partition, $6 most rows
 WITH head AS (

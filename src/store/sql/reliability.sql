@@ -1,12 +1,7 @@
--- Outcomes and latencies of an org by bucket; see usage.sql for the head and the parameters. Histograms come as they are
+-- Outcomes and latencies of an org by bucket; see usage.sql for the parameters. Histograms come as they are
 -- stored: adding them up is the caller's, for whom they are no bytes.
 WITH head AS (
-    SELECT now() AS asked_at,
-           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
-           max(last_event_at) AS last_event_at,
-           max(last_rollup_at) AS last_rollup_at
-    FROM analytics.freshness_status
-    WHERE org_id = $1 AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+    {head}
 ),
 series AS (
     SELECT bucket_start,

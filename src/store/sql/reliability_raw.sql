@@ -1,13 +1,8 @@
--- Outcomes and latencies of an org by bucket and {label}, a column that only raw events have; see usage.sql for the head.
+-- Outcomes and latencies of an org by bucket and {label}, a column that only raw events have.
 -- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows, $9 starts
 -- of the buckets, $10 upper bounds of the histogram's buckets
 WITH head AS (
-    SELECT now() AS asked_at,
-           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
-           max(last_event_at) AS last_event_at,
-           max(last_rollup_at) AS last_rollup_at
-    FROM analytics.freshness_status
-    WHERE org_id = $1 AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+    {head}
 ),
 counted AS (
     SELECT ($9::timestamptz[])[width_bucket(occurred_at, $9)] AS bucket_start,

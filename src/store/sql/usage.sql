@@ -3,12 +3,7 @@
 -- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows; the
 -- others are those of what is put in
 WITH head AS (
-    SELECT now() AS asked_at,
-           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
-           max(last_event_at) AS last_event_at,
-           max(last_rollup_at) AS last_rollup_at
-    FROM analytics.freshness_status
-    WHERE org_id = $1 AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+    {head}
 ),
 series AS (
     -- Grouped by a constant where models are not told apart. Fixed precision: a sum beyond it is an error, not a

@@ -1,0 +1,8 @@
+-- How complete an answer about an org is, of the models asked for.
+-- $1 org, $4 models (empty: all), $6 stream, $7 the org's partition
+    SELECT now() AS asked_at,
+           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
+           max(last_event_at) AS last_event_at,
+           max(last_rollup_at) AS last_rollup_at
+    FROM analytics.freshness_status
+    WHERE org_id = $1 AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
