@@ -53,6 +53,8 @@ FROM generate_series(date_trunc('day', now()) - make_interval(days => :days), da
 WHERE c.n = (o * 31 + m * 17 + extract(doy FROM d)::int) % 256
 ORDER BY d, o, m;
 
+INSERT INTO analytics.ledger_hourly
+SELECT pg_temp.id(o), date_trunc('hour', now()), 1, 1, 0, 0, 0, 0 FROM generate_series(1, :orgs) AS o;
 INSERT INTO analytics.freshness_status
 SELECT pg_temp.id(o), pg_temp.id(m), now(), now(), 0, 'fresh'
 FROM generate_series(1, :orgs) AS o, generate_series(1, :models) AS m;

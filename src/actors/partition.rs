@@ -130,7 +130,8 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
 
     let rollup = RollupParts {
         database: settings.database.clone(),
-        settings: settings.rollup,
+        settings: settings.rollups,
+        late_after: settings.events.late_after(),
         claim: claim.clone(),
         progress: progress.clone(),
         metrics: metrics.clone(),

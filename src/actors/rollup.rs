@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     actors::{
@@ -23,7 +23,7 @@ use crate::{
     config,
     store::{
         Session, StoreError,
-        merge::{self, PartitionName},
+        merge::{self, MergeRules, PartitionName},
         partitions::Claim,
     },
     telemetry::metrics::Metrics,
@@ -41,7 +41,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(800);
 
 pub struct Rollup {
     merger: Option<Merger>,
-    settings: config::Rollup,
+    settings: config::Rollups,
     claim: Claim,
     progress: Progress,
     metrics: Metrics,
@@ -58,7 +58,9 @@ pub struct Rollup {
 
 pub struct RollupParts {
     pub database: config::Database,
-    pub settings: config::Rollup,
+    pub settings: config::Rollups,
+    /// So long after its end a bucket is final.
+    pub late_after: TimeDelta,
     pub claim: Claim,
     pub progress: Progress,
     pub metrics: Metrics,
@@ -73,7 +75,7 @@ impl Rollup {
             session: Session::new(parts.database),
             claim: parts.claim.clone(),
             progress: parts.progress.clone(),
-            max_batches: parts.settings.max_batches,
+            rules: MergeRules { max_batches: parts.settings.max_batches, late_after: parts.late_after },
         };
         Self {
             merger: Some(merger),
@@ -211,16 +213,16 @@ struct Merger {
     session: Session,
     claim: Claim,
     progress: Progress,
-    max_batches: i64,
+    rules: MergeRules,
 }
 
 impl Merger {
     async fn merge(&mut self) -> Result<merge::Merged, StoreError> {
-        let Self { session, claim, progress, max_batches } = self;
+        let Self { session, claim, progress, rules } = self;
         let partition = PartitionName { stream: &claim.stream, partition: claim.partition };
         session
             .run(async |conn| {
-                let mut merged = merge::merge(conn, partition, *max_batches).await?;
+                let mut merged = merge::merge(conn, partition, *rules).await?;
                 // Judged after the clock was read: what came since then cannot be claimed.
                 if merged.merge.batches == 0
                     && let Some(ago) = progress.caught_up()

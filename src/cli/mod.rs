@@ -7,6 +7,8 @@ mod api_key;
 mod client;
 mod dead_letters;
 mod healthcheck;
+#[expect(dead_code, reason = "the commands that use it come next")]
+mod maintenance;
 mod migrate;
 mod openapi;
 mod operator;

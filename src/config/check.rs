@@ -51,8 +51,17 @@ impl Settings {
         found.range("query.connections", self.query.connections, 1..=64);
         found.range("query.wait_ms", self.query.wait_ms, 1..=10_000);
         found.range("query.statement_timeout_ms", self.query.statement_timeout_ms, 10..=600_000);
-        found.range("rollup.interval_ms", self.rollup.interval_ms, 10..=10_000);
-        found.range("rollup.max_batches", self.rollup.max_batches, 1..=1000);
+        found.range("rollups.interval_ms", self.rollups.interval_ms, 10..=10_000);
+        found.range("rollups.max_batches", self.rollups.max_batches, 1..=1000);
+        for (name, days) in self.retention.days() {
+            found.range(name, days, 1..=3650);
+        }
+        // The database itself keeps them so long (see purge_audit).
+        found.range("retention.audit_days", self.retention.audit_days, 90..=3650);
+        found.range("maintenance.refresh_minutes", self.maintenance.refresh_minutes, 1..=1440);
+        found.range("maintenance.maintain_minutes", self.maintenance.maintain_minutes, 1..=1440);
+        found.range("maintenance.purge_hours", self.maintenance.purge_hours, 1..=168);
+        found.range("maintenance.compress_after_days", self.maintenance.compress_after_days, 1..=3650);
         let cache_url = self.cache.url.expose();
         let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
         found.holds("cache.url", caches, "be a redis:// URL or empty");

@@ -4,6 +4,7 @@
 //! the setting's name and what it may be.
 
 mod check;
+mod life;
 mod sections;
 
 use std::{collections::HashMap, path::Path};
@@ -11,6 +12,7 @@ use std::{collections::HashMap, path::Path};
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
+pub use life::*;
 pub use sections::*;
 
 const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -24,7 +26,9 @@ pub struct Settings {
     pub dedupe: Dedupe,
     pub database: Database,
     pub query: Query,
-    pub rollup: Rollup,
+    pub rollups: Rollups,
+    pub retention: Retention,
+    pub maintenance: Maintenance,
     pub cache: Cache,
     pub freshness: Freshness,
     pub http: Http,

@@ -171,19 +171,6 @@ impl Query {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rollup {
-    pub interval_ms: u64,
-    pub max_batches: i64,
-}
-
-impl Rollup {
-    pub fn interval(&self) -> Duration {
-        Duration::from_millis(self.interval_ms)
-    }
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {

@@ -1,8 +1,8 @@
 //! Aggregates: what a batch adds to the rollups, and how batches fold into one another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -51,7 +51,8 @@ impl Default for Measures {
             output_tokens: 0,
             cost: Cents::default(),
             latency_sum: 0,
-            latency_min: u32::MAX,
+            // The largest that the column holds: adding it is adding nothing.
+            latency_min: i32::MAX.unsigned_abs(),
             latency_max: 0,
             latency: Histogram::default(),
             last_event_at: i64::MIN,
@@ -86,6 +87,10 @@ impl Measures {
         self.last_event_at = self.last_event_at.max(other.last_event_at);
     }
 
+    pub fn invocations(&self) -> u64 {
+        self.by_status.iter().sum()
+    }
+
     pub fn of_status(&self, status: Status) -> u64 {
         self.by_status[status as usize]
     }
@@ -95,6 +100,11 @@ impl Measures {
 pub fn hour_of(at: DateTime<Utc>) -> i32 {
     // Every accepted moment lies within some thousand years of 1970.
     i32::try_from(at.timestamp().div_euclid(HOUR_SECONDS)).unwrap_or(i32::MAX)
+}
+
+/// The first hour that is not final when everything up to that moment is known: an hour is, that long after its end.
+pub fn first_open_hour(known_to: DateTime<Utc>, late_after: TimeDelta) -> i32 {
+    hour_of(known_to - late_after)
 }
 
 /// The day bucket that an hour bucket lies in.
@@ -160,6 +170,8 @@ impl Pending {
 pub struct Merge {
     pub hourly: BTreeMap<Key, Measures>,
     pub daily: BTreeMap<Key, Measures>,
+    /// Those of the hours that a replay adds to.
+    pub replayed: BTreeSet<Key>,
     /// By (org, hour of commit).
     pub ledger: BTreeMap<(Option<Uuid>, i32), crate::domain::ledger::Counts>,
     /// Publish time of the last message, microseconds since 1970.
@@ -169,8 +181,11 @@ pub struct Merge {
 
 impl Merge {
     /// Takes in what a batch that was committed at that moment adds.
-    pub fn add(&mut self, pending: Pending, committed_at: DateTime<Utc>) {
+    pub fn add(&mut self, pending: Pending, committed_at: DateTime<Utc>, replayed: bool) {
         for (key, measures) in pending.hourly {
+            if replayed {
+                self.replayed.insert(key);
+            }
             let day = Key { bucket: day_of_hour(key.bucket), ..key };
             self.daily.entry(day).or_default().merge(&measures);
             self.hourly.entry(key).or_default().merge(&measures);
@@ -218,6 +233,14 @@ mod tests {
     }
 
     #[test]
+    fn an_hour_is_final_an_hour_after_its_end() {
+        let first_open = |at: &str| first_open_hour(at.parse().unwrap(), TimeDelta::hours(1));
+        let ten = hour_of("2026-03-01T10:00:00Z".parse().unwrap());
+        assert_eq!(first_open("2026-03-01T11:59:59.999999Z"), ten);
+        assert_eq!(first_open("2026-03-01T12:00:00Z"), ten + 1, "the hour that ended at eleven is final");
+    }
+
+    #[test]
     fn folding_packed_batches_keeps_every_sum() {
         let mut ledger = Ledger::default();
         ledger.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
@@ -228,7 +251,7 @@ mod tests {
             let pending = Pending::of(events.iter(), ledger.clone(), Some(5));
             let unpacked = Pending::unpack(&pending.pack().unwrap()).unwrap();
             assert_eq!(unpacked, pending);
-            merge.add(unpacked, "2026-03-01T12:30:00Z".parse().unwrap());
+            merge.add(unpacked, "2026-03-01T12:30:00Z".parse().unwrap(), false);
         }
         assert_eq!((merge.hourly.len(), merge.daily.len(), merge.batches), (3, 2, 2));
         let (_, day) = merge.daily.first_key_value().unwrap();

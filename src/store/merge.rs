@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use crate::domain::{
     event::Status,
     histogram::Histogram,
     ledger::Counts,
-    rollup::{Key, Measures, Merge, Pending, day_start, hour_start},
+    revision::Reason,
+    rollup::{Key, Measures, Merge, Pending, day_start, first_open_hour, hour_start},
 };
 
 /// Advisory lock that merges share and a rebuild of rollups takes alone.
@@ -37,40 +38,48 @@ pub struct PartitionName<'a> {
     pub partition: u16,
 }
 
-/// Merges up to `max_batches` of the partition's pending rows, oldest first.
+/// How pending rows are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeRules {
+    /// Most that one merge takes.
+    pub max_batches: i64,
+    /// So long after its end a bucket is final: what changes it then is a revision.
+    pub late_after: TimeDelta,
+}
+
+/// Merges pending rows of the partition, oldest first.
 pub async fn merge(
     conn: &mut PgConnection,
     partition: PartitionName<'_>,
-    max_batches: i64,
+    rules: MergeRules,
 ) -> Result<Merged, StoreError> {
     let mut tx = conn.begin().await?;
     let (at, ()) = sqlx::query_as("SELECT clock_timestamp(), pg_advisory_xact_lock_shared($1)")
         .bind(ROLLUP_LOCK)
         .fetch_one(&mut *tx)
         .await?;
-    let mut rows: Vec<(i64, DateTime<Utc>, Vec<u8>)> = sqlx::query_as(
-        "DELETE FROM analytics.rollup_pending WHERE batch_id IN (
-             SELECT batch_id FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2
-             ORDER BY next_offset LIMIT $3 FOR UPDATE)
-         RETURNING next_offset, committed_at, aggregates",
-    )
-    .bind(partition.stream)
-    .bind(i32::from(partition.partition))
-    .bind(max_batches)
-    .fetch_all(&mut *tx)
-    .await?;
-    rows.sort_unstable_by_key(|(next_offset, ..)| *next_offset);
-    let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == max_batches);
+    let mut rows: Vec<PendingRow> = sqlx::query_as(include_str!("sql/pending_take.sql"))
+        .bind(partition.stream)
+        .bind(i32::from(partition.partition))
+        .bind(rules.max_batches)
+        .fetch_all(&mut *tx)
+        .await?;
+    rows.sort_unstable_by_key(|row| row.next_offset);
+    let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches);
     let mut merge = Merge::default();
-    for (_, committed_at, aggregates) in rows {
-        let pending = Pending::unpack(&aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
-        merge.add(pending, committed_at);
+    let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
+    let (merging, known_to) = (first.merging, first.watermark);
+    for row in rows {
+        let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        merge.add(pending, row.committed_at, row.replayed);
     }
-    if merge.batches == 0 {
-        return Ok(Merged { merge, more, at, watermark: None });
+    let first_open = known_to.map(|known_to| first_open_hour(known_to, rules.late_after));
+    let closed = closed_hours(&merge, first_open);
+    if merging {
+        add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, &closed, at).await?;
+        add(&mut tx, "daily_rollups", &merge.daily, day_start, &[], at).await?;
     }
-    add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, at).await?;
-    add(&mut tx, "daily_rollups", &merge.daily, day_start, at).await?;
+    touch(&mut tx, &closed).await?;
     add_ledger(&mut tx, &merge.ledger).await?;
     let mut watermark = None;
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
@@ -109,11 +118,76 @@ async fn raise_watermark(
     Ok(watermark)
 }
 
+#[derive(sqlx::FromRow)]
+struct PendingRow {
+    next_offset: i64,
+    committed_at: DateTime<Utc>,
+    aggregates: Vec<u8>,
+    /// Of a range that was read again.
+    replayed: bool,
+    /// Whether rollups are kept by merging.
+    merging: bool,
+    /// The partition's.
+    watermark: Option<DateTime<Utc>>,
+}
+
+/// Hours that readers were told to be final, with what is added to each.
+fn closed_hours(merge: &Merge, first_open: Option<i32>) -> Vec<(&Key, &Measures, Reason)> {
+    let Some(first_open) = first_open else { return Vec::new() };
+    let reason = |key| if merge.replayed.contains(key) { Reason::Replay } else { Reason::Late };
+    // Not what adds nothing: a rebuild of the bucket had it already.
+    let closed = merge.hourly.iter().filter(|(key, measures)| key.bucket < first_open && measures.invocations() > 0);
+    closed.map(|(key, measures)| (key, measures, reason(key))).collect()
+}
+
+/// Notes what closed hours had before, and will have with what is added.
+async fn revise(
+    conn: &mut PgConnection,
+    closed: &[(&Key, &Measures, Reason)],
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let column = |value: fn(&Measures) -> u64| -> Result<Vec<i64>, StoreError> {
+        closed.iter().map(|(_, measures, _)| i64::try_from(value(measures)).map_err(overflow)).collect()
+    };
+    let costs: Result<Vec<Decimal>, _> =
+        closed.iter().map(|(_, measures, _)| measures.cost.to_decimal().map_err(overflow)).collect();
+    sqlx::query(include_str!("sql/revisions_add.sql"))
+        .bind(closed.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(key, ..)| key.org_id).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(key, ..)| hour_start(key.bucket)).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(key, ..)| key.model_id).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(.., reason)| reason.as_str()).collect::<Vec<_>>())
+        .bind(column(Measures::invocations)?)
+        .bind(column(|m| m.input_tokens)?)
+        .bind(column(|m| m.output_tokens)?)
+        .bind(costs?)
+        .bind(at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Tells the engine that does not merge which of the hours that it has materialised have changed since.
+async fn touch(conn: &mut PgConnection, closed: &[(&Key, &Measures, Reason)]) -> Result<(), StoreError> {
+    let hours: BTreeMap<i32, Reason> = closed.iter().map(|(key, _, reason)| (key.bucket, *reason)).collect();
+    if hours.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(include_str!("sql/touch.sql"))
+        .bind(hours.keys().map(|hour| hour_start(*hour)).collect::<Vec<_>>())
+        .bind(hours.values().map(|reason| reason.as_str()).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Adds to rollups. Of those that are `closed` it is noted what they had before.
 async fn add(
     conn: &mut PgConnection,
     table: &'static str,
     rows: &BTreeMap<Key, Measures>,
     start_of: fn(i32) -> DateTime<Utc>,
+    closed: &[(&Key, &Measures, Reason)],
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     if rows.is_empty() {
@@ -136,6 +210,9 @@ async fn add(
         .await?;
     if before.len() != rows.len() {
         return Err(StoreError::Permanent(format!("{} of {} rows of {table} are there", before.len(), rows.len())));
+    }
+    if !closed.is_empty() {
+        revise(conn, closed, at).await?;
     }
     let mut histograms = Vec::with_capacity(rows.len());
     for (packed, measures) in before.iter().zip(rows.values()) {

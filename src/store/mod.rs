@@ -9,6 +9,7 @@ mod dead_letters;
 pub mod freshness;
 mod known;
 pub mod lease;
+pub mod maintenance;
 pub mod merge;
 pub mod partitions;
 pub mod read;

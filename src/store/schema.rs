@@ -6,11 +6,17 @@ use super::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// Advisory lock of whoever changes the service's rights.
+const GRANT_LOCK: i64 = 0x0067_7261_6e74;
+
 /// Applies what is missing and grants the service's role its rights. Returns the version.
 pub async fn up(conn: &mut PgConnection, service_role: &str) -> Result<i64, StoreError> {
-    // One migrator at a time: the migrations hold an advisory lock.
+    // One migrator at a time, however many start together: the migrations hold an advisory lock, and so do the grants.
     MIGRATIONS.run(&mut *conn).await.map_err(permanent)?;
-    sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(conn).await?;
+    let mut tx = conn.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GRANT_LOCK).execute(&mut *tx).await?;
+    sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(&mut *tx).await?;
+    tx.commit().await?;
     Ok(newest())
 }
 
@@ -49,9 +55,19 @@ pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
         None
     };
     let ours = newest();
-    if found != Some(ours) {
-        let found = found.map_or("none".to_owned(), |version| version.to_string());
-        return Err(StoreError::Permanent(format!("the schema's version is {found}, not {ours}: run `migrate`")));
+    match found {
+        Some(version) if version == ours => {}
+        // What a newer build has added or taken away is not known here.
+        Some(version) if version > ours => {
+            return Err(StoreError::Permanent(format!(
+                "the schema's version is {version}, and this build knows them up to {ours}: start a newer build, or take the \
+                 schema back with the newer build's `migrate --down-to {ours}`"
+            )));
+        }
+        _ => {
+            let found = found.map_or("none".to_owned(), |version| version.to_string());
+            return Err(StoreError::Permanent(format!("the schema's version is {found}, not {ours}: run `migrate`")));
+        }
     }
     let (postgres, timescaledb, license) = sqlx::query_as(
         "SELECT current_setting('server_version'),

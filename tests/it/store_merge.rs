@@ -3,7 +3,7 @@
 use analytics_service::{
     domain::partition::home_partition,
     store::{
-        merge::{PartitionName, caught_up, merge},
+        merge::{MergeRules, PartitionName, caught_up, merge},
         partitions::Claim,
     },
 };
@@ -39,7 +39,7 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
     let merging = async |partition: u16| {
         let mut conn = desk.world.connect().await;
         let stream = desk.world.settings.broker.topology().stream_of(partition);
-        while merge(&mut conn, PartitionName { stream: &stream, partition }, 1).await.unwrap().more {}
+        while merge(&mut conn, PartitionName { stream: &stream, partition }, rules(1)).await.unwrap().more {}
     };
     tokio::join!(merging(0), merging(1));
     let sums: (i64, i64, i64) = sqlx::query_as(
@@ -65,12 +65,16 @@ async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending()
     let now = published + TimeDelta::milliseconds(1);
     caught_up(&mut desk.conn, &desk.claim, now).await.unwrap();
     assert_eq!(watermark(&mut desk).await, None, "a committed batch is not merged yet");
-    merge(&mut desk.conn, name, 10).await.unwrap();
+    merge(&mut desk.conn, name, rules(10)).await.unwrap();
     assert_eq!(watermark(&mut desk).await, Some(published));
     let fenced = Claim { epoch: desk.claim.epoch - 1, ..desk.claim.clone() };
     assert_eq!(caught_up(&mut desk.conn, &fenced, now).await.unwrap(), None, "an epoch that is over");
     assert_eq!(caught_up(&mut desk.conn, &desk.claim, now).await.unwrap(), Some(now));
     assert_eq!(watermark(&mut desk).await, Some(now));
+}
+
+fn rules(max_batches: i64) -> MergeRules {
+    MergeRules { max_batches, late_after: TimeDelta::hours(1) }
 }
 
 async fn watermark(desk: &mut Desk) -> Option<DateTime<Utc>> {

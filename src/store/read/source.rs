@@ -56,9 +56,9 @@ impl<'b> Source<'b> {
     /// The statement with its rows.
     pub(super) fn put_into(&self, statement: &str) -> String {
         let (table, bucket) = match self {
-            Self::Hours => ("analytics.hourly_rollups", "bucket_start"),
-            Self::UtcDays => ("analytics.daily_rollups", "bucket_start"),
-            Self::ZoneDays(..) => ("analytics.hourly_rollups", DAY_OF_HOUR),
+            Self::Hours => ("analytics.hourly_usage", "bucket_start"),
+            Self::UtcDays => ("analytics.daily_usage", "bucket_start"),
+            Self::ZoneDays(..) => ("analytics.hourly_usage", DAY_OF_HOUR),
         };
         let mut rows = ROLLUPS.replace("{bucket}", bucket).replace("{rollups}", table);
         if matches!(self, Self::ZoneDays(_, parts) if !parts.is_empty()) {

@@ -9,7 +9,7 @@ days AS (
 )
 INSERT INTO analytics.freshness_status AS f (org_id, model_id, last_event_at, last_rollup_at, lag_seconds, status)
 SELECT org_id, model_id, max(last_event_at), max(fresh_as_of), 0, 'fresh'
-FROM analytics.daily_rollups, days
+FROM analytics.daily_usage, days
 WHERE bucket_start BETWEEN days.first AND days.last
 GROUP BY org_id, model_id
 ORDER BY org_id, model_id

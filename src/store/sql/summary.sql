@@ -2,12 +2,13 @@
 -- partitions are complete.
 -- $1 start, $2 end, $3 orgs after this one (null: from the first), $4 most rows, $5 streams
 WITH RECURSIVE known (org_id) AS (
-    -- From org to org by the primary key, which begins with it: reading all rows of all time would take seconds.
-    (SELECT org_id FROM analytics.daily_rollups ORDER BY org_id LIMIT 1)
+    -- Orgs of which anything was received, from one to the next by the key that begins with them: reading all rows of all
+    -- time would take seconds. The ledger's hours are kept by every engine.
+    (SELECT org_id FROM analytics.ledger_hourly WHERE org_id IS NOT NULL ORDER BY org_id LIMIT 1)
     UNION ALL
     SELECT following.org_id
     FROM known, LATERAL (
-        SELECT r.org_id FROM analytics.daily_rollups AS r WHERE r.org_id > known.org_id ORDER BY r.org_id LIMIT 1
+        SELECT l.org_id FROM analytics.ledger_hourly AS l WHERE l.org_id > known.org_id ORDER BY l.org_id LIMIT 1
     ) AS following
 ),
 orgs AS (
@@ -16,7 +17,7 @@ orgs AS (
            sum(input_tokens)::bigint AS input_tokens,
            sum(output_tokens)::bigint AS output_tokens,
            sum(cost_cents)::numeric(28, 4) AS cost_cents
-    FROM known JOIN analytics.daily_rollups USING (org_id)
+    FROM known JOIN analytics.daily_usage USING (org_id)
     WHERE bucket_start >= $1 AND bucket_start < $2
     GROUP BY org_id
 ),

@@ -1,0 +1,173 @@
+-- The life of the data: what was taken away, what changed after it was final, which engine keeps the rollups, and how long
+-- an org's data is kept. Only adds: a build of before works on beside it.
+
+-- Many old rows of the ledger folded into one, which goes on being a link of the chain.
+ALTER TYPE analytics.batch_kind ADD VALUE IF NOT EXISTS 'fold';
+ALTER TABLE analytics.ingestion_batches
+    ADD COLUMN purged bigint NOT NULL DEFAULT 0,
+    ADD CONSTRAINT ingestion_batches_purged CHECK (purged BETWEEN 0 AND stored);
+COMMENT ON COLUMN analytics.ingestion_batches.purged IS
+    'those of the stored that were taken away since, by retention or erasure: raw events = stored − purged';
+COMMENT ON COLUMN analytics.ingestion_batches.kind IS
+    'repair: put rows back that an earlier batch counts; its counts are no part of any sum';
+
+-- Up to where raw events were taken away: nothing can be counted again from before.
+CREATE TABLE analytics.raw_horizons (
+    org_id   uuid,
+    raw_from timestamptz NOT NULL,
+    CONSTRAINT raw_horizons_key UNIQUE NULLS NOT DISTINCT (org_id)
+);
+COMMENT ON COLUMN analytics.raw_horizons.org_id IS 'null: everybody''s; an org with a shorter retention has a row of its own';
+
+-- Buckets that changed after they were final. What changes within one period of an hour is one row.
+CREATE TABLE analytics.rollup_revisions (
+    revision_id          uuid PRIMARY KEY,
+    org_id               uuid NOT NULL,
+    model_id             uuid NOT NULL,
+    bucket_start         timestamptz NOT NULL,
+    reason               text NOT NULL CHECK (reason IN ('late', 'replay', 'rebuild', 'erasure')),
+    period               timestamptz NOT NULL,
+    revised_at           timestamptz NOT NULL,
+    changes              bigint NOT NULL,
+    before_invocations   bigint NOT NULL,
+    before_input_tokens  bigint NOT NULL,
+    before_output_tokens bigint NOT NULL,
+    before_cost_cents    numeric NOT NULL,
+    after_invocations    bigint NOT NULL,
+    after_input_tokens   bigint NOT NULL,
+    after_output_tokens  bigint NOT NULL,
+    after_cost_cents     numeric NOT NULL,
+    UNIQUE (org_id, bucket_start, model_id, reason, period)
+);
+COMMENT ON COLUMN analytics.rollup_revisions.revision_id IS 'version 7: in the order of time';
+COMMENT ON COLUMN analytics.rollup_revisions.bucket_start IS 'UTC hour';
+COMMENT ON COLUMN analytics.rollup_revisions.period IS 'UTC hour of the change';
+COMMENT ON COLUMN analytics.rollup_revisions.revised_at IS 'the last change of the period';
+CREATE INDEX rollup_revisions_org ON analytics.rollup_revisions (org_id, revision_id);
+
+-- How long an org's data is kept where that differs from the settings.
+CREATE TABLE analytics.org_settings (
+    org_id      uuid PRIMARY KEY,
+    raw_days    integer CHECK (raw_days BETWEEN 1 AND 3650),
+    rollup_days integer CHECK (rollup_days BETWEEN 1 AND 3650),
+    export_days integer CHECK (export_days BETWEEN 1 AND 3650),
+    changed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_by  text NOT NULL
+);
+
+-- Which engine the readers' views show. One row.
+CREATE TABLE analytics.rollup_engine (
+    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+    engine      text NOT NULL CHECK (engine IN ('live', 'continuous')),
+    merging     boolean NOT NULL,
+    switched_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON COLUMN analytics.rollup_engine.merging IS
+    'whether merges add to hourly_rollups and daily_rollups: always with live, and while continuous is being left';
+INSERT INTO analytics.rollup_engine (engine, merging) VALUES ('live', true);
+
+-- Hours of a continuous aggregate that changed after they were materialised, to be refreshed.
+CREATE TABLE analytics.rollup_touched (
+    bucket_start timestamptz PRIMARY KEY,
+    reason       text NOT NULL,
+    touched_at   timestamptz NOT NULL
+);
+
+-- What the maintenance did last, so that processes and commands do not repeat it.
+CREATE TABLE analytics.maintenance_runs (
+    task        text PRIMARY KEY,
+    process     text NOT NULL,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    outcome     text,
+    summary     jsonb
+);
+
+-- The readers' views: the same columns whichever engine keeps the rollups.
+CREATE VIEW analytics.hourly_usage AS
+    SELECT org_id, bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents,
+           latency_histogram, last_event_at, fresh_as_of
+    FROM analytics.hourly_rollups;
+CREATE VIEW analytics.daily_usage AS
+    SELECT org_id, bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents,
+           latency_histogram, last_event_at, fresh_as_of
+    FROM analytics.daily_rollups;
+
+-- What only the owner may do, narrowed down to what the service needs.
+
+-- Takes away the oldest day of raw events that ended before that, and tells the ledger. No row: there is none.
+CREATE FUNCTION analytics.purge_raw_chunk(before timestamptz)
+RETURNS TABLE (range_start timestamptz, range_end timestamptz, events bigint, bytes bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    chunk record;
+    raw regclass;
+BEGIN
+    IF before > now() - INTERVAL '1 day' THEN
+        RAISE EXCEPTION 'raw events of the last day are not taken away' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT c.chunk_schema, c.chunk_name, c.range_start AS starts, c.range_end AS ends INTO chunk
+    FROM timescaledb_information.chunks c
+    WHERE c.hypertable_schema = 'analytics' AND c.hypertable_name = 'usage_events' AND c.range_end <= before
+    ORDER BY c.range_end LIMIT 1;
+    IF NOT FOUND THEN RETURN; END IF;
+    raw := format('%I.%I', chunk.chunk_schema, chunk.chunk_name)::regclass;
+    -- What is counted is what goes: nobody may add to it meanwhile.
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', raw);
+    range_start := chunk.starts;
+    range_end := chunk.ends;
+    bytes := pg_total_relation_size(raw);
+    EXECUTE format(
+        'WITH gone AS (SELECT batch_id, count(*) AS n FROM %s GROUP BY batch_id),
+              told AS (UPDATE analytics.ingestion_batches b SET purged = b.purged + gone.n FROM gone
+                       WHERE b.batch_id = gone.batch_id)
+         SELECT coalesce(sum(n), 0)::bigint FROM gone', raw) INTO events;
+    INSERT INTO analytics.raw_horizons AS h (org_id, raw_from) VALUES (NULL, chunk.ends)
+    ON CONFLICT ON CONSTRAINT raw_horizons_key DO UPDATE SET raw_from = greatest(h.raw_from, excluded.raw_from);
+    PERFORM public.drop_chunks('analytics.usage_events', older_than => chunk.ends);
+    RETURN NEXT;
+END $$;
+
+-- Makes a day's chunk ahead of its events. Whether it was made now.
+CREATE FUNCTION analytics.make_raw_chunk(day timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    first bigint := (extract(epoch FROM date_trunc('day', day, 'UTC')) * 1000000)::bigint;
+    made boolean;
+BEGIN
+    IF day NOT BETWEEN now() - INTERVAL '1 day' AND now() + INTERVAL '30 days' THEN
+        RAISE EXCEPTION 'chunks are made for the next 30 days' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT c.created INTO made FROM _timescaledb_functions.create_chunk(
+        'analytics.usage_events', jsonb_build_object('occurred_at', jsonb_build_array(first, first + 86400000000))) AS c;
+    RETURN made;
+END $$;
+
+-- Takes old entries of the audit log away, which the service may otherwise only add to. At most that many; how many it was.
+CREATE FUNCTION analytics.purge_audit(before timestamptz, most bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    gone bigint;
+BEGIN
+    IF before > now() - INTERVAL '90 days' THEN
+        RAISE EXCEPTION 'entries of the last 90 days stay' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    DELETE FROM analytics.audit_events WHERE event_id IN (
+        SELECT event_id FROM analytics.audit_events WHERE occurred_at < before ORDER BY event_id LIMIT most);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END $$;
+
+CREATE OR REPLACE FUNCTION analytics.grant_to(service_role text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA analytics TO %I', service_role);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA analytics TO %I', service_role);
+    EXECUTE format('REVOKE ALL ON analytics.audit_events, analytics.rollup_engine FROM %I', service_role);
+    EXECUTE format('GRANT SELECT, INSERT ON analytics.audit_events TO %I', service_role);
+    EXECUTE format('GRANT SELECT ON analytics.rollup_engine TO %I', service_role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit TO %I',
+                   service_role);
+    EXECUTE format('GRANT SELECT ON public._sqlx_migrations TO %I', service_role);
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA analytics TO %I', service_role);
+END $$;
+REVOKE ALL ON FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit FROM PUBLIC;

@@ -1,0 +1,105 @@
+//! What the commands that maintain the data have in common: their turn, how they show how far they are, and how they end.
+
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::{
+    app,
+    cli::print,
+    config::Settings,
+    store::maintenance::{Access, Turn},
+};
+
+/// How often a line is logged where there is no terminal.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+
+/// Options of every such command.
+#[derive(clap::Args)]
+pub struct Common {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Longest wait while another maintenance command is at work, seconds
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub wait: u64,
+}
+
+/// What a command did, in full as JSON and in one line.
+pub trait Summary: Serialize {
+    fn line(&self) -> String;
+
+    /// 0, or 3 where a check did not hold.
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Takes the turn, does the work, and prints and records what came of it.
+pub async fn run<S: Summary>(
+    settings: &Settings,
+    common: &Common,
+    task: &'static str,
+    access: Access,
+    work: impl AsyncFnOnce(&mut Turn, &mut Steps) -> anyhow::Result<S>,
+) -> anyhow::Result<ExitCode> {
+    let wait = Duration::from_secs(common.wait);
+    let mut turn = Turn::take(&settings.database, task, access, wait).await.context(task)?;
+    if access == Access::Alone {
+        turn.begin(&app::process_name()).await?;
+    }
+    let mut steps = Steps::new();
+    let done = tokio::select! {
+        done = work(&mut turn, &mut steps) => done,
+        asked = tokio::signal::ctrl_c() => {
+            asked?;
+            Err(anyhow::anyhow!("interrupted; what is done is done, and running it again does the rest"))
+        }
+    };
+    steps.end();
+    let summary = done.context(task)?;
+    if access == Access::Alone {
+        turn.finish("done", &serde_json::to_value(&summary)?).await?;
+    }
+    if common.json {
+        print::json(&summary)?
+    } else {
+        print::text(&summary.line())?
+    }
+    Ok(summary.exit_code())
+}
+
+/// How far a command is: on a terminal one line that changes, elsewhere a log line every few seconds.
+pub struct Steps {
+    spinner: Option<ProgressBar>,
+    told: Instant,
+}
+
+impl Steps {
+    fn new() -> Self {
+        let spinner = std::io::stderr().is_terminal().then(ProgressBar::new_spinner);
+        Self { spinner, told: Instant::now() }
+    }
+
+    pub fn tell(&mut self, step: &str) {
+        if let Some(spinner) = &self.spinner {
+            spinner.set_message(print::harmless(step, false));
+            spinner.tick();
+        } else if self.told.elapsed() >= LOG_EVERY {
+            self.told = Instant::now();
+            tracing::info!(step, "at work");
+        }
+    }
+
+    fn end(self) {
+        if let Some(spinner) = self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How long data is kept, what keeps the rollups, and when the data is maintained.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+/// What keeps the hourly and daily rollups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// `Continuous` where the edition has it, else `Live`.
+    Auto,
+    Live,
+    Continuous,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollups {
+    pub engine: EngineChoice,
+    pub interval_ms: u64,
+    pub max_batches: i64,
+}
+
+impl Rollups {
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub rollup_days: i64,
+    pub batch_days: i64,
+    pub ledger_hour_days: i64,
+    pub dead_letter_days: i64,
+    pub audit_days: i64,
+    pub supervision_days: i64,
+}
+
+impl Retention {
+    /// Each with the setting's name.
+    pub(super) fn days(&self) -> [(&'static str, i64); 6] {
+        [
+            ("retention.rollup_days", self.rollup_days),
+            ("retention.batch_days", self.batch_days),
+            ("retention.ledger_hour_days", self.ledger_hour_days),
+            ("retention.dead_letter_days", self.dead_letter_days),
+            ("retention.audit_days", self.audit_days),
+            ("retention.supervision_days", self.supervision_days),
+        ]
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    pub enabled: bool,
+    pub refresh_minutes: i64,
+    pub maintain_minutes: i64,
+    pub purge_hours: i64,
+    pub compress_after_days: i64,
+}
+
+impl Maintenance {
+    pub fn refresh_every(&self) -> TimeDelta {
+        TimeDelta::minutes(self.refresh_minutes)
+    }
+
+    pub fn maintain_every(&self) -> TimeDelta {
+        TimeDelta::minutes(self.maintain_minutes)
+    }
+
+    pub fn purge_every(&self) -> TimeDelta {
+        TimeDelta::hours(self.purge_hours)
+    }
+
+    pub fn compress_after(&self) -> TimeDelta {
+        TimeDelta::days(self.compress_after_days)
+    }
+}
