@@ -11,6 +11,10 @@ COMMENT ON COLUMN analytics.ingestion_batches.purged IS
 COMMENT ON COLUMN analytics.ingestion_batches.kind IS
     'repair: put rows back that an earlier batch counts; its counts are no part of any sum';
 
+-- Ranges of time over all orgs, for counting again and for retention: rows arrive nearly in order.
+CREATE INDEX hourly_rollups_time ON analytics.hourly_rollups USING brin (bucket_start) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX daily_rollups_time ON analytics.daily_rollups USING brin (bucket_start) WITH (pages_per_range = 32, autosummarize = on);
+
 -- Up to where raw events were taken away: nothing can be counted again from before.
 CREATE TABLE analytics.raw_horizons (
     org_id   uuid,

@@ -5,9 +5,9 @@
 mod actors;
 mod api_key;
 mod client;
+mod days;
 mod dead_letters;
 mod healthcheck;
-#[expect(dead_code, reason = "the commands that use it come next")]
 mod maintenance;
 mod migrate;
 mod openapi;
@@ -15,10 +15,12 @@ mod operator;
 mod partitions;
 mod print;
 mod publish;
+mod refresh;
 mod replay;
 mod serve;
 mod stream;
 mod token;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -45,6 +47,8 @@ enum Command {
     Migrate(migrate::Args),
     Publish(publish::Args),
     Replay(replay::Args),
+    Refresh(refresh::Args),
+    Verify(verify::Args),
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
     Partitions(partitions::Args),
@@ -76,6 +80,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
+        Command::Refresh(args) => block_on(refresh::run(args, settings)),
+        Command::Verify(args) => block_on(verify::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(args) => block_on(partitions::run(args, settings)),

@@ -153,6 +153,17 @@ impl Pending {
         Self { hourly: hourly.into_iter().collect(), ledger, published_to }
     }
 
+    /// Makes it add nothing to these hours, since what it has of them is counted otherwise; when their last event was is
+    /// still told. Whether there were any.
+    pub fn neutralise(&mut self, is_counted: impl Fn(&Key) -> bool) -> bool {
+        let mut found = false;
+        for (_, measures) in self.hourly.iter_mut().filter(|(key, _)| is_counted(key)) {
+            *measures = Measures { last_event_at: measures.last_event_at, ..Measures::default() };
+            found = true;
+        }
+        found
+    }
+
     pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
         postcard::to_extend(self, vec![PACKED_VERSION])
     }
@@ -258,6 +269,22 @@ mod tests {
         assert_eq!((day.cost, day.input_tokens, day.of_status(Status::Timeout)), (Cents::from_units(6), 30, 3));
         assert_eq!(day.latency.count(), 3);
         assert_eq!(merge.ledger.values().map(|counts| counts.received).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn a_neutral_hour_adds_nothing_and_still_tells_its_last_event() {
+        let events = [event(1, "2026-03-01T10:00:00Z", 1), event(1, "2026-03-01T11:00:00Z", 2)];
+        let mut pending = Pending::of(events.iter(), Ledger::default(), None);
+        let ten = hour_of(events[0].occurred_at);
+        assert!(pending.neutralise(|key| key.bucket == ten));
+        assert!(!pending.neutralise(|key| key.bucket == ten + 5));
+        let mut merge = Merge::default();
+        merge.add(Pending::unpack(&pending.pack().unwrap()).unwrap(), events[1].occurred_at, false);
+        let (_, day) = merge.daily.first_key_value().unwrap();
+        assert_eq!((day.invocations(), day.cost, day.latency_min), (1, Cents::from_units(2), 5));
+        let (_, hour) = merge.hourly.first_key_value().unwrap();
+        assert_eq!((hour.invocations(), hour.last_event_at), (0, events[0].occurred_at.timestamp_micros()));
+        assert!(i32::try_from(hour.latency_min).is_ok(), "the column holds it");
     }
 
     #[test]

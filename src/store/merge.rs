@@ -7,9 +7,12 @@ use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{StoreError, partitions::Claim};
+use super::{
+    StoreError,
+    columns::{Columns, overflow},
+    partitions::Claim,
+};
 use crate::domain::{
-    event::Status,
     histogram::Histogram,
     ledger::Counts,
     revision::Reason,
@@ -214,40 +217,13 @@ async fn add(
     if !closed.is_empty() {
         revise(conn, closed, at).await?;
     }
-    let mut histograms = Vec::with_capacity(rows.len());
-    for (packed, measures) in before.iter().zip(rows.values()) {
-        let mut histogram = Histogram::unpack(packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
+    let mut columns = Columns::default();
+    for ((key, measures), packed) in rows.iter().zip(before) {
+        let mut histogram = Histogram::unpack(&packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
         histogram.merge(&measures.latency);
-        histograms.push(histogram.pack());
+        columns.push(key, start_of(key.bucket), measures, histogram.pack())?;
     }
-    let column = |value: fn(&Measures) -> u64| -> Result<Vec<i64>, StoreError> {
-        rows.values().map(|m| i64::try_from(value(m)).map_err(overflow)).collect()
-    };
-    let latency = |value: fn(&Measures) -> u32| -> Result<Vec<i32>, StoreError> {
-        rows.values().map(|m| i32::try_from(value(m)).map_err(overflow)).collect()
-    };
-    let costs: Result<Vec<Decimal>, _> = rows.values().map(|m| m.cost.to_decimal().map_err(overflow)).collect();
-    let last_events: Vec<Option<DateTime<Utc>>> =
-        rows.values().map(|m| DateTime::from_timestamp_micros(m.last_event_at)).collect();
-    sqlx::query(of_table(include_str!("sql/rollup_add.sql"), table))
-        .bind(&orgs)
-        .bind(&starts)
-        .bind(&models)
-        .bind(column(|m| m.of_status(Status::Success))?)
-        .bind(column(|m| m.of_status(Status::Error))?)
-        .bind(column(|m| m.of_status(Status::Timeout))?)
-        .bind(column(|m| m.of_status(Status::Throttled))?)
-        .bind(column(|m| m.input_tokens)?)
-        .bind(column(|m| m.output_tokens)?)
-        .bind(costs?)
-        .bind(column(|m| m.latency_sum)?)
-        .bind(latency(|m| m.latency_min)?)
-        .bind(latency(|m| m.latency_max)?)
-        .bind(histograms)
-        .bind(last_events)
-        .bind(at)
-        .execute(conn)
-        .await?;
+    columns.bind(sqlx::query(of_table(include_str!("sql/rollup_add.sql"), table))).bind(at).execute(conn).await?;
     Ok(())
 }
 
@@ -272,8 +248,4 @@ async fn add_ledger(conn: &mut PgConnection, rows: &BTreeMap<(Option<Uuid>, i32)
 /// One statement serves the hourly and the daily table; the name is a constant of this module, never input.
 fn of_table(statement: &'static str, table: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", table))
-}
-
-fn overflow(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Permanent(format!("a sum is out of its column's range: {error}"))
 }

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod clock;
+mod columns;
 pub mod commit;
 pub mod corrections;
 mod dead_letters;
@@ -13,10 +14,13 @@ pub mod maintenance;
 pub mod merge;
 pub mod partitions;
 pub mod read;
+pub mod rebuild;
+pub mod recount;
 pub mod replays;
 mod rows;
 pub mod schema;
 pub mod supervision;
+pub mod verify;
 
 use std::{str::FromStr, time::Duration};
 

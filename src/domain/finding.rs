@@ -1,0 +1,129 @@
+//! Findings: what a reconciliation of raw events, rollups and ledger finds to differ, and what mends it.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Something that is not what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Finding {
+    /// A rollup is not what its raw events make.
+    Rollup {
+        /// hourly or daily.
+        unit: &'static str,
+        org_id: Uuid,
+        model_id: Uuid,
+        bucket_start: DateTime<Utc>,
+        /// Invocations, tokens in and out, cents: as the rollup has them, and as raw events make them.
+        rollup: String,
+        raw: String,
+    },
+    /// A batch has other raw events than the ledger says.
+    Batch {
+        batch_id: Uuid,
+        stream: String,
+        partition: i32,
+        incarnation: i32,
+        first_offset: i64,
+        next_offset: i64,
+        stored: i64,
+        purged: i64,
+        raw: i64,
+    },
+    /// Raw events whose batch has no row in the ledger.
+    Orphans { batch_id: Uuid, raw: i64 },
+    /// The chain of a partition's rows is broken: from where one ends to where the next begins.
+    Chain { stream: String, partition: i32, incarnation: i32, ends: i64, begins: i64 },
+    /// A partition reads on at another offset than the one where its ledger ends.
+    Progress { stream: String, partition: i32, ledger: i64, next_offset: i64 },
+    /// An hour of the ledger is not the sum of the batches that were committed in it.
+    LedgerHour { hour: DateTime<Utc>, batches: String, hours: String },
+}
+
+impl Finding {
+    /// In a sentence, with what mends it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Rollup { unit, org_id, model_id, bucket_start, rollup, raw } => {
+                let day = bucket_start.date_naive();
+                let next = day + TimeDelta::days(1);
+                format!(
+                    "{unit} rollup of org {org_id}, model {model_id} at {}: it has {rollup}, raw events make {raw}; \
+                     `refresh --from {day} --to {next}` rebuilds it from raw events",
+                    time(*bucket_start)
+                )
+            }
+            Self::Batch { batch_id, stream, partition, first_offset, next_offset, stored, purged, raw, .. } => {
+                let mends = if *raw < stored - purged {
+                    format!(
+                        "`replay --partition {partition} --from {first_offset} --to {next_offset}` puts back what the \
+                         stream still has; what it has not is lost"
+                    )
+                } else {
+                    "the surplus was not stored by the service and cannot be told apart: nothing mends it by itself"
+                        .to_owned()
+                };
+                format!(
+                    "batch {batch_id} of {stream} (offsets {first_offset} to {}): {raw} raw events where the ledger has \
+                     {stored} stored and {purged} purged; {mends}",
+                    next_offset - 1
+                )
+            }
+            Self::Orphans { batch_id, raw } => format!(
+                "batch {batch_id}: {raw} raw events and no row in the ledger; the row cannot be made again, the hole that it \
+                 leaves in the chain tells its offsets"
+            ),
+            Self::Chain { stream, partition, incarnation, ends, begins } => format!(
+                "ledger of {stream} (partition {partition}, incarnation {incarnation}): {} from offset {ends} to {begins}; \
+                 a row that was taken out of it cannot be made again",
+                if begins > ends { "no row" } else { "rows overlap" }
+            ),
+            Self::Progress { stream, partition, ledger, next_offset } => format!(
+                "{stream} (partition {partition}): reading goes on at offset {next_offset}, the ledger ends at {ledger}; \
+                 `partitions reset` begins at an offset of your choice, and what is stored already stays counted once"
+            ),
+            Self::LedgerHour { hour, batches, hours } => format!(
+                "ledger of the hour {}: its batches have {batches}, ledger_hourly has {hours}; it is kept by merging alone \
+                 and cannot be rebuilt by org",
+                time(*hour)
+            ),
+        }
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_the_place_and_the_command() {
+        let rollup = Finding::Rollup {
+            unit: "hourly",
+            org_id: Uuid::nil(),
+            model_id: Uuid::nil(),
+            bucket_start: "2026-01-31T23:00:00Z".parse().unwrap(),
+            rollup: "1".to_owned(),
+            raw: "2".to_owned(),
+        };
+        let text = rollup.text();
+        assert!(text.contains("at 2026-01-31T23:00:00Z") && text.contains("refresh --from 2026-01-31 --to 2026-02-01"));
+        let batch = |raw| Finding::Batch {
+            batch_id: Uuid::nil(),
+            stream: "s-1".to_owned(),
+            partition: 1,
+            incarnation: 1,
+            first_offset: 5,
+            next_offset: 9,
+            stored: 4,
+            purged: 1,
+            raw,
+        };
+        assert!(batch(2).text().contains("replay --partition 1 --from 5 --to 9"));
+        assert!(batch(4).text().contains("nothing mends it by itself"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Rebuilding the rollups of a day from raw events, so that what is pending is not counted twice.
+//!
+//! Merges are held off by a lock. In one snapshot, pending aggregates lose what they would add to the day, since their raw
+//! events are counted, and the day's rollups become what raw events make. Batches that are committed meanwhile are in
+//! neither: their aggregates are merged afterwards.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{
+    StoreError,
+    merge::ROLLUP_LOCK,
+    recount::{self, Pending, Rebuilt, Span},
+};
+use crate::domain::{revision::Reason, rollup};
+
+/// Pending rows that are looked at by one statement.
+const AT_ONCE: i64 = 50;
+/// SQLSTATE of a transaction that met another's change.
+const SERIALIZATION_FAILURE: &str = "40001";
+/// How often a day is tried that met another's change. Only erasing and purging change rollups beside merges, and they
+/// take turns with this.
+const ATTEMPTS: u32 = 5;
+
+/// Up to where all raw events are there; none where none were taken away.
+pub async fn raw_from(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let statement = "SELECT raw_from FROM analytics.raw_horizons WHERE org_id IS NULL";
+    Ok(sqlx::query_scalar(statement).fetch_optional(conn).await?)
+}
+
+/// Rebuilds a UTC day, of one org or of all. The connection is [prepared](recount::prepare) and has its turn.
+pub async fn day(
+    conn: &mut PgConnection,
+    start: DateTime<Utc>,
+    org_id: Option<Uuid>,
+    reason: Reason,
+    late_after: TimeDelta,
+) -> Result<Rebuilt, StoreError> {
+    // Before the snapshot: what a merge under way adds must be in it.
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
+    let mut attempt = 1;
+    let rebuilt = loop {
+        match try_day(conn, start, org_id, reason, late_after).await {
+            Err(error) if attempt < ATTEMPTS && met_another(&error) => attempt += 1,
+            tried => break tried,
+        }
+    };
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
+    rebuilt
+}
+
+fn met_another(error: &StoreError) -> bool {
+    let StoreError::Transient(error) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
+}
+
+async fn try_day(
+    conn: &mut PgConnection,
+    start: DateTime<Utc>,
+    org_id: Option<Uuid>,
+    reason: Reason,
+    late_after: TimeDelta,
+) -> Result<Rebuilt, StoreError> {
+    let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+    let span = Span::of(&mut tx, start, org_id).await?;
+    neutralise(&mut tx, &span).await?;
+    recount::count(&mut tx, &span, Pending::Counted).await?;
+    let known_to =
+        sqlx::query_scalar("SELECT max(watermark) FROM analytics.partition_watermarks").fetch_one(&mut *tx).await?;
+    let rebuilt = recount::put(&mut tx, &span, reason, known_to, late_after).await?;
+    tx.commit().await?;
+    Ok(rebuilt)
+}
+
+/// Takes out of pending aggregates what they would add to the span.
+async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError> {
+    let hours = rollup::hour_of(span.start)..rollup::hour_of(span.end());
+    let is_counted = |key: &rollup::Key| {
+        hours.contains(&key.bucket)
+            && span.org_id.is_none_or(|org_id| org_id == key.org_id)
+            && !span.left_out.contains(&key.org_id)
+    };
+    let mut after = Uuid::nil();
+    loop {
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "SELECT batch_id, aggregates FROM analytics.rollup_pending WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
+        )
+        .bind(after)
+        .bind(AT_ONCE)
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = *last;
+        for (batch_id, packed) in rows {
+            let mut pending = rollup::Pending::unpack(&packed).map_err(broken)?;
+            if pending.neutralise(is_counted) {
+                sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
+                    .bind(batch_id)
+                    .bind(pending.pack().map_err(broken)?)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        }
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Permanent(error.to_string())
+}
