@@ -10,8 +10,11 @@ BEGIN
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA analytics TO %I', service_role);
 END $$;
 DROP FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit;
+DROP PROCEDURE analytics.refresh_job, analytics.refresh_continuous;
+DROP AGGREGATE analytics.sum_counts(integer[]);
+DROP FUNCTION analytics.add_counts, analytics.materialised_to;
 DROP VIEW analytics.hourly_usage, analytics.daily_usage;
 DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_settings, analytics.rollup_engine,
-           analytics.rollup_touched, analytics.maintenance_runs;
+           analytics.rollup_touched, analytics.rollup_before, analytics.maintenance_runs;
 DROP INDEX analytics.hourly_rollups_time, analytics.daily_rollups_time;
 ALTER TABLE analytics.ingestion_batches DROP COLUMN purged;

@@ -61,20 +61,43 @@ CREATE TABLE analytics.org_settings (
 
 -- Which engine the readers' views show. One row.
 CREATE TABLE analytics.rollup_engine (
-    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
-    engine      text NOT NULL CHECK (engine IN ('live', 'continuous')),
-    merging     boolean NOT NULL,
-    switched_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    one             boolean PRIMARY KEY DEFAULT true CHECK (one),
+    engine          text NOT NULL CHECK (engine IN ('live', 'continuous')),
+    merging         boolean NOT NULL,
+    touching        boolean NOT NULL,
+    continuous_from timestamptz,
+    switched_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (engine <> 'live' OR merging),
+    CHECK (engine <> 'continuous' OR (touching AND continuous_from IS NOT NULL))
 );
 COMMENT ON COLUMN analytics.rollup_engine.merging IS
     'whether merges add to hourly_rollups and daily_rollups: always with live, and while continuous is being left';
-INSERT INTO analytics.rollup_engine (engine, merging) VALUES ('live', true);
+COMMENT ON COLUMN analytics.rollup_engine.touching IS
+    'whether merges note the final hours that they change: always with continuous, and while it is being prepared';
+COMMENT ON COLUMN analytics.rollup_engine.continuous_from IS
+    'UTC day from which on the continuous aggregates are read; what is older stays in hourly_rollups and daily_rollups';
+INSERT INTO analytics.rollup_engine (engine, merging, touching) VALUES ('live', true, false);
 
--- Hours of a continuous aggregate that changed after they were materialised, to be refreshed.
+-- Hours that changed after they were materialised, to be refreshed; and what they had before, until it is known what
+-- they have afterwards.
 CREATE TABLE analytics.rollup_touched (
     bucket_start timestamptz PRIMARY KEY,
     reason       text NOT NULL,
-    touched_at   timestamptz NOT NULL
+    touched_at   timestamptz NOT NULL,
+    forced       boolean NOT NULL DEFAULT false,
+    taken_at     timestamptz
+);
+COMMENT ON COLUMN analytics.rollup_touched.forced IS 'to be counted again even where no raw event has changed';
+COMMENT ON COLUMN analytics.rollup_touched.taken_at IS 'what it had then is in rollup_before';
+CREATE TABLE analytics.rollup_before (
+    org_id        uuid NOT NULL,
+    bucket_start  timestamptz NOT NULL,
+    model_id      uuid NOT NULL,
+    invocations   bigint NOT NULL,
+    input_tokens  bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cost_cents    numeric NOT NULL,
+    PRIMARY KEY (bucket_start, org_id, model_id)
 );
 
 -- What the maintenance did last, so that processes and commands do not repeat it.
@@ -160,6 +183,140 @@ BEGIN
         SELECT event_id FROM analytics.audit_events WHERE occurred_at < before ORDER BY event_id LIMIT most);
     GET DIAGNOSTICS gone = ROW_COUNT;
     RETURN gone;
+END $$;
+
+-- Adds latency counts up, for daily aggregates on top of hourly ones.
+CREATE FUNCTION analytics.add_counts(sum integer[], counts integer[]) RETURNS integer[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF sum IS NULL THEN RETURN counts; ELSIF counts IS NULL THEN RETURN sum; END IF;
+    RETURN (SELECT array_agg(s + c ORDER BY n) FROM unnest(sum, counts) WITH ORDINALITY AS u (s, c, n));
+END $$;
+CREATE AGGREGATE analytics.sum_counts(integer[]) (
+    SFUNC = analytics.add_counts, STYPE = integer[], COMBINEFUNC = analytics.add_counts, PARALLEL = SAFE);
+
+-- Up to where a continuous aggregate is materialised; what lies behind is read from its source.
+CREATE FUNCTION analytics.materialised_to(aggregate name) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(mat_hypertable_id))
+    FROM _timescaledb_catalog.continuous_agg
+    WHERE user_view_schema = 'analytics' AND user_view_name = aggregate
+$$;
+
+-- Refreshes the continuous aggregates: first the hours that were touched after they had been materialised, and only
+-- these, noting what they had before; then what became final since. Never past what raw events are there for, and never
+-- past the moment up to which all partitions are complete: an hour that is materialised has all its events but late ones.
+-- A refresh commits, so each step can be the last one, and the next run does the rest.
+CREATE PROCEDURE analytics.refresh_continuous(
+    streams text[], late_after interval, note boolean, INOUT hours bigint, INOUT revisions bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    first timestamptz;
+    materialised timestamptz;
+    days timestamptz;
+    complete timestamptz;
+    span record;
+BEGIN
+    hours := 0;
+    revisions := 0;
+    SELECT greatest(e.continuous_from, (SELECT date_trunc('day', raw_from + INTERVAL '1 day' - INTERVAL '1 us', 'UTC')
+                                        FROM analytics.raw_horizons WHERE org_id IS NULL))
+    INTO first FROM analytics.rollup_engine e;
+    materialised := analytics.materialised_to('hourly_continuous');
+    days := analytics.materialised_to('daily_continuous');
+
+    -- What was touched and is not there to be refreshed, or not materialised yet, needs nothing.
+    DELETE FROM analytics.rollup_touched WHERE bucket_start < first OR (bucket_start >= materialised AND taken_at IS NULL);
+    IF note THEN
+        INSERT INTO analytics.rollup_before
+        SELECT org_id, bucket_start, model_id, successes + errors + timeouts + throttled, input_tokens, output_tokens, cost_cents
+        FROM analytics.hourly_continuous
+        WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NULL)
+        ON CONFLICT DO NOTHING;
+    END IF;
+    UPDATE analytics.rollup_touched SET taken_at = clock_timestamp() WHERE taken_at IS NULL;
+    COMMIT;
+    FOR span IN
+        SELECT min(bucket_start) AS starts, max(bucket_start) + INTERVAL '1 hour' AS ends, bool_or(forced) AS forced
+        FROM (SELECT bucket_start, forced,
+                     bucket_start - row_number() OVER (ORDER BY bucket_start) * INTERVAL '1 hour' AS island
+              FROM analytics.rollup_touched WHERE taken_at IS NOT NULL) AS touched
+        GROUP BY island ORDER BY 1
+    LOOP
+        CALL public.refresh_continuous_aggregate('analytics.hourly_continuous', span.starts, span.ends, force => span.forced);
+        -- Only days that are materialised: the others are read from the hours.
+        first := date_trunc('day', span.starts, 'UTC');
+        complete := least(date_trunc('day', span.ends - INTERVAL '1 us', 'UTC') + INTERVAL '1 day', days);
+        IF complete > first THEN
+            CALL public.refresh_continuous_aggregate('analytics.daily_continuous', first, complete, force => span.forced);
+        END IF;
+        hours := hours + (extract(epoch FROM span.ends - span.starts) / 3600)::bigint;
+    END LOOP;
+    IF note THEN
+        INSERT INTO analytics.rollup_revisions AS v
+               (revision_id, org_id, bucket_start, model_id, reason, period, revised_at, changes,
+                before_invocations, before_input_tokens, before_output_tokens, before_cost_cents,
+                after_invocations, after_input_tokens, after_output_tokens, after_cost_cents)
+        SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
+                || substr(replace(gen_random_uuid()::text, '-', ''), 14, 3) || '8'
+                || substr(replace(gen_random_uuid()::text, '-', ''), 18, 15))::uuid,
+               org_id, bucket_start, model_id, t.reason, date_trunc('hour', clock_timestamp(), 'UTC'), clock_timestamp(), 1,
+               coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0),
+               coalesce(b.cost_cents, 0), coalesce(a.invocations, 0), coalesce(a.input_tokens, 0),
+               coalesce(a.output_tokens, 0), coalesce(a.cost_cents, 0)
+        FROM (SELECT * FROM analytics.rollup_before
+              WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NOT NULL)) AS b
+             FULL JOIN (SELECT org_id, bucket_start, model_id, successes + errors + timeouts + throttled AS invocations,
+                               input_tokens, output_tokens, cost_cents
+                        FROM analytics.hourly_continuous
+                        WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NOT NULL)) AS a
+             USING (bucket_start, org_id, model_id)
+             JOIN analytics.rollup_touched t USING (bucket_start)
+        WHERE (coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0), coalesce(b.cost_cents, 0))
+              IS DISTINCT FROM
+              (coalesce(a.invocations, 0), coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_cents, 0))
+        ON CONFLICT (org_id, bucket_start, model_id, reason, period) DO UPDATE SET
+            revised_at = excluded.revised_at,
+            changes = v.changes + 1,
+            after_invocations = excluded.after_invocations,
+            after_input_tokens = excluded.after_input_tokens,
+            after_output_tokens = excluded.after_output_tokens,
+            after_cost_cents = excluded.after_cost_cents;
+        GET DIAGNOSTICS revisions = ROW_COUNT;
+    END IF;
+    DELETE FROM analytics.rollup_before
+    WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NOT NULL);
+    DELETE FROM analytics.rollup_touched WHERE touched_at <= taken_at;
+    -- Touched again meanwhile: once more next time.
+    UPDATE analytics.rollup_touched SET taken_at = NULL WHERE taken_at IS NOT NULL;
+    COMMIT;
+
+    -- A partition that was never read makes the whole unknown.
+    SELECT date_trunc('hour', min(watermark) - late_after, 'UTC') INTO complete
+    FROM analytics.partition_watermarks WHERE stream = ANY (streams) HAVING count(*) = cardinality(streams);
+    SELECT greatest(continuous_from, materialised) INTO first FROM analytics.rollup_engine;
+    IF complete > first THEN
+        CALL public.refresh_continuous_aggregate('analytics.hourly_continuous', first, complete);
+    END IF;
+    SELECT greatest(continuous_from, days) INTO first FROM analytics.rollup_engine;
+    complete := date_trunc('day', complete, 'UTC');
+    IF complete > first THEN
+        CALL public.refresh_continuous_aggregate('analytics.daily_continuous', first, complete);
+    END IF;
+END $$;
+
+-- The same as a job of the database. One maintenance is at work at a time (see the lock of that number in the service).
+CREATE PROCEDURE analytics.refresh_job(job_id integer, config jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    hours bigint;
+    revisions bigint;
+BEGIN
+    IF NOT pg_try_advisory_lock(x'6d61696e74'::bigint) THEN
+        RETURN;
+    END IF;
+    CALL analytics.refresh_continuous(
+        ARRAY(SELECT jsonb_array_elements_text(config -> 'streams')), make_interval(secs => (config ->> 'late_seconds')::int),
+        true, hours, revisions);
+    PERFORM pg_advisory_unlock(x'6d61696e74'::bigint);
 END $$;
 
 CREATE OR REPLACE FUNCTION analytics.grant_to(service_role text) RETURNS void LANGUAGE plpgsql AS $$

@@ -4,7 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::{config::Settings, store};
+use sqlx::PgConnection;
+
+use crate::{
+    cli::rollups,
+    config::Settings,
+    store::{
+        self,
+        engine::{self, Engine},
+        schema, verify,
+    },
+};
 
 /// Bring the database schema up to date
 ///
@@ -19,15 +29,46 @@ pub struct Args {
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let database = &settings.database;
-    let url = if database.migration_url.is_empty() { &database.url } else { &database.migration_url };
-    let mut conn = store::connect(url, database.connect_timeout()).await.context("database.migration_url")?;
+    let mut conn = store::connect_owner(database).await.context("database.migration_url")?;
     match args.down_to {
         Some(version) => store::schema::down(&mut conn, version).await?,
         None => {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let version = store::schema::up(&mut conn, &service_role).await?;
             tracing::info!(version, "the schema is up to date");
+            choose_engine(&mut conn, &settings, &service_role).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A schema without data begins with the engine that the settings ask for. One with data is switched by a command of its
+/// own, which may take long.
+async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
+    let license = schema::probe(owner).await?.license;
+    let chosen = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
+    let engine = engine::state(owner).await?.engine;
+    if engine == chosen {
+        return Ok(());
+    }
+    if verify::first_day(owner).await?.is_some() {
+        tracing::warn!(
+            engine = engine.as_str(),
+            configured = chosen.as_str(),
+            "rollups are kept by another engine than rollups.engine asks for: see `rollups switch`"
+        );
+        return Ok(());
+    }
+    let rules = rollups::rules(settings);
+    let mut turn = store::connect_owner(&settings.database).await?;
+    let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
+    match chosen {
+        Engine::Continuous => engine::to_continuous(&mut turn, owner, &rules, service_role, &mut |_| ()).await?,
+        Engine::Live => engine::to_live(&mut turn, owner, &rules, &mut |_| ()).await?,
+    }
+    if license == "timescale" {
+        engine::schedule(owner, &rules, every).await?;
+    }
+    tracing::info!(engine = chosen.as_str(), "rollups");
+    Ok(())
 }

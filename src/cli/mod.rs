@@ -17,6 +17,7 @@ mod print;
 mod publish;
 mod refresh;
 mod replay;
+mod rollups;
 mod serve;
 mod stream;
 mod token;
@@ -48,6 +49,7 @@ enum Command {
     Publish(publish::Args),
     Replay(replay::Args),
     Refresh(refresh::Args),
+    Rollups(rollups::Args),
     Verify(verify::Args),
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
@@ -81,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
         Command::Refresh(args) => block_on(refresh::run(args, settings)),
+        Command::Rollups(args) => block_on(rollups::run(args, settings)),
         Command::Verify(args) => block_on(verify::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use uuid::Uuid;
@@ -11,35 +11,50 @@ use crate::{
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},
+        rollups,
     },
     config::Settings,
     domain::revision::Reason,
-    store::{maintenance::Access, rebuild, recount},
+    store::{
+        self,
+        engine::{self, Engine, Refreshed},
+        maintenance::Access,
+        rebuild, recount,
+    },
 };
 
 const LONG_ABOUT: &str = "\
-Rebuild rollups from raw events
+Rebuild rollups from raw events, or refresh what late events touched
 
-Counts the raw events of each day again and puts the result in the place of the hourly and daily rollups, where
-they differ; a healthy range is left as it is. What was committed and is not merged yet is counted once. Final
-buckets that change are in the organisations' revisions, with the reason rebuild. Merging waits while a day is
-rebuilt, storing does not; all else goes on.";
+With --from and --to: counts the raw events of each day again and puts the result in the place of the hourly and
+daily rollups, where they differ; a healthy range is left as it is. What was committed and is not merged yet is
+counted once. Final buckets that change are in the organisations' revisions, with the reason rebuild. Merging
+waits while a day is rebuilt, storing does not; all else goes on.
 
-/// Rebuild rollups from raw events
+With --late: where continuous aggregates keep the rollups, refreshes the hours that late events touched, and only
+these, and materialises what has become final; live rollups have late events at once, and need nothing. Takes the
+owner of the schema (database.migration_url) where there is something to refresh.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service refresh --late
+  analytics-service refresh --from 2026-01-30 --to 2026-02-01";
+
+/// Rebuild rollups from raw events, or refresh what late events touched
 #[derive(clap::Args)]
-#[command(
-    long_about = LONG_ABOUT,
-    after_help = "Example: analytics-service refresh --from 2026-01-30 --to 2026-02-01"
-)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub struct Args {
+    /// Refresh what late events touched
+    #[arg(long, required_unless_present = "from", conflicts_with_all = ["from", "to", "org"])]
+    late: bool,
     /// First day (of UTC)
-    #[arg(long, value_name = "DAY", value_parser = days::day)]
-    from: DateTime<Utc>,
+    #[arg(long, value_name = "DAY", value_parser = days::day, requires = "to")]
+    from: Option<DateTime<Utc>>,
     /// Day behind the last
-    #[arg(long, value_name = "DAY", value_parser = days::day)]
-    to: DateTime<Utc>,
-    /// Only this organisation's
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "DAY", value_parser = days::day, requires = "from")]
+    to: Option<DateTime<Utc>>,
+    /// Only this organisation's; with live rollups
+    #[arg(long, value_name = "UUID", requires = "from")]
     org: Option<Uuid>,
     #[command(flatten)]
     common: Common,
@@ -47,29 +62,53 @@ pub struct Args {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct Rebuild {
+    engine: Engine,
     from: DateTime<Utc>,
     /// Exclusive.
     to: DateTime<Utc>,
     days: u64,
-    /// Rollups that were put in place of what was there, or was not.
+    /// Rollups that were put in place of what was there, or was not; with live rollups.
     put: u64,
-    /// Rollups that no raw event stands behind.
+    /// Rollups that no raw event stands behind; with live rollups.
     removed: u64,
     /// Final hours that changed.
     revisions: u64,
 }
 
-impl Summary for Report {
+impl Summary for Rebuild {
     fn line(&self) -> String {
-        let Self { from, to, days, put, removed, revisions } = self;
+        let Self { engine, from, to, days, put, removed, revisions } = self;
         let (first, last) = (from.date_naive(), (*to - TimeDelta::days(1)).date_naive());
-        format!("refresh: {first} to {last}, {days} days: {put} rollups put, {removed} removed, {revisions} revisions")
+        let done = match engine {
+            Engine::Live => format!("{put} rollups put, {removed} removed"),
+            Engine::Continuous => "materialised again".to_owned(),
+        };
+        format!("refresh: {first} to {last}, {days} days: {done}, {revisions} revisions")
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Late {
+    engine: Engine,
+    #[serde(flatten)]
+    refreshed: Refreshed,
+}
+
+impl Summary for Late {
+    fn line(&self) -> String {
+        let Refreshed { hours, revisions } = self.refreshed;
+        match self.engine {
+            Engine::Live => "refresh --late: live rollups have late events at once: nothing to refresh".to_owned(),
+            Engine::Continuous => format!("refresh --late: {hours} hours refreshed, {revisions} revisions"),
+        }
     }
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let (from, to) = (days::floor(args.from), days::ceil(args.to));
+    let Some((from, to)) = args.from.zip(args.to) else { return late(&args.common, &settings).await };
+    let (from, to) = (days::floor(from), days::ceil(to));
     if to <= from {
         return Ok(bad_usage("--to must be after --from"));
     }
@@ -79,17 +118,46 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             let first = days::ceil(raw_from).date_naive();
             bail!("--from must be {first} or later: raw events from before are past their retention");
         }
+        let engine = engine::state(conn).await?.engine;
+        let mut report = Rebuild { engine, from, to, days: 0, put: 0, removed: 0, revisions: 0 };
+        if engine == Engine::Continuous {
+            if args.org.is_some() {
+                bail!("--org: continuous aggregates are refreshed for all organisations at once");
+            }
+            let mut owner = store::connect_owner(&settings.database).await.context("database.migration_url")?;
+            for day in days::between(from, to) {
+                steps.tell(&format!("{}: {} revisions so far", day.date_naive(), report.revisions));
+                engine::touch(conn, day, day + TimeDelta::days(1), Reason::Rebuild.as_str()).await?;
+                let refreshed = engine::refresh(&mut owner, &rollups::rules(&settings), true).await?;
+                report.days += 1;
+                report.revisions += u64::try_from(refreshed.revisions).unwrap_or_default();
+            }
+            return Ok(report);
+        }
         recount::prepare(conn).await?;
-        let mut report = Report { from, to, days: 0, put: 0, removed: 0, revisions: 0 };
         for day in days::between(from, to) {
             steps.tell(&format!("{}: {} rollups put so far", day.date_naive(), report.put));
-            let rebuilt = rebuild::day(conn, day, args.org, Reason::Rebuild, settings.events.late_after()).await?;
+            let late_after = settings.events.late_after();
+            let rebuilt = rebuild::day(conn, day, args.org, Some(Reason::Rebuild), late_after).await?;
             report.days += 1;
             report.put += rebuilt.put;
             report.removed += rebuilt.removed;
             report.revisions += rebuilt.revisions;
         }
         Ok(report)
+    })
+    .await
+}
+
+async fn late(common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> {
+    maintenance::run(settings, common, "refresh --late", Access::Alone, async |turn, _| {
+        let engine = engine::state(&mut turn.conn).await?.engine;
+        let mut refreshed = Refreshed::default();
+        if engine == Engine::Continuous {
+            let mut owner = store::connect_owner(&settings.database).await.context("database.migration_url")?;
+            refreshed = engine::refresh(&mut owner, &rollups::rules(settings), true).await?;
+        }
+        Ok(Late { engine, refreshed })
     })
     .await
 }

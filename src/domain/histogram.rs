@@ -30,8 +30,15 @@ static BOUNDS: LazyLock<Vec<u32>> = LazyLock::new(|| {
 pub struct Histogram(Vec<(u16, u64)>);
 
 #[derive(Debug, thiserror::Error)]
-#[error("a packed histogram cannot be read: {0}")]
-pub struct UnpackError(#[from] postcard::Error);
+pub enum UnpackError {
+    #[error("a packed histogram cannot be read: {0}")]
+    Packed(#[from] postcard::Error),
+    #[error("an array of latency counts cannot be read")]
+    Array,
+}
+
+/// Of a PostgreSQL array of one dimension: dimensions, flags, element type, length, lower bound.
+const ARRAY_HEADER_BYTES: usize = 20;
 
 impl Histogram {
     pub fn record(&mut self, latency_ms: u32) {
@@ -90,12 +97,35 @@ impl Default for Sum {
 }
 
 impl Sum {
-    /// Adds one in its packed form.
+    /// Adds one in its packed form, or in the form of a continuous aggregate: the counts of all buckets as PostgreSQL sends
+    /// an array of integers, behind a zero byte.
     ///
     /// # Errors
     /// It cannot be read; what was added before stays.
     pub fn add_packed(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
-        self.add_all(&Histogram::unpack(packed)?);
+        match packed.split_first() {
+            Some((0, array)) if !array.is_empty() => self.add_array(array),
+            _ => {
+                self.add_all(&Histogram::unpack(packed)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Elements are a length and a value, both of four bytes; the first and the last count what is out of bounds.
+    fn add_array(&mut self, array: &[u8]) -> Result<(), UnpackError> {
+        let elements = array.get(ARRAY_HEADER_BYTES..).ok_or(UnpackError::Array)?;
+        let (elements, rest) = elements.as_chunks::<8>();
+        if elements.len() != BOUNDS.len() + 2 || !rest.is_empty() {
+            return Err(UnpackError::Array);
+        }
+        for (place, element) in elements.iter().enumerate() {
+            let [0, 0, 0, 4, value @ ..] = *element else { return Err(UnpackError::Array) };
+            let count = u64::try_from(i32::from_be_bytes(value)).map_err(|_| UnpackError::Array)?;
+            if count > 0 {
+                self.add(place.saturating_sub(1), count);
+            }
+        }
         Ok(())
     }
 
@@ -156,6 +186,33 @@ mod tests {
         assert!((320..370).contains(&BOUNDS.len()), "{}", BOUNDS.len());
         assert!(BOUNDS.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(BOUNDS.last(), Some(&MAX_LATENCY_MS));
+    }
+
+    #[test]
+    fn counts_of_a_continuous_aggregate_are_the_same_histogram() {
+        let histogram = of(&[0, 7, 7, 300, 86_400_000]);
+        let mut counts = vec![0_i32; BOUNDS.len() + 2];
+        for (bucket, count) in &histogram.0 {
+            counts[usize::from(*bucket) + 1] = i32::try_from(*count).unwrap();
+        }
+        let mut array = vec![0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23];
+        array.extend(i32::try_from(counts.len()).unwrap().to_be_bytes());
+        array.extend(1_i32.to_be_bytes());
+        for count in counts {
+            array.extend(4_i32.to_be_bytes());
+            array.extend(count.to_be_bytes());
+        }
+        let mut sum = Sum::default();
+        sum.add_packed(&array).unwrap();
+        sum.add_packed(&histogram.pack()).unwrap();
+        let mut twice = histogram.clone();
+        twice.merge(&histogram);
+        assert_eq!(sum.histogram(), twice);
+        for broken in [&array[..array.len() - 1], &array[..15], &[0, 1][..]] {
+            assert!(sum.add_packed(broken).is_err());
+        }
+        sum.add_packed(&Histogram::default().pack()).unwrap();
+        assert_eq!(sum.histogram(), twice);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub async fn merge(
     let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches);
     let mut merge = Merge::default();
     let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
-    let (merging, known_to) = (first.merging, first.watermark);
+    let (merging, live, known_to) = (first.merging, first.live, first.watermark);
     for row in rows {
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
@@ -79,7 +79,9 @@ pub async fn merge(
     let first_open = known_to.map(|known_to| first_open_hour(known_to, rules.late_after));
     let closed = closed_hours(&merge, first_open);
     if merging {
-        add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, &closed, at).await?;
+        // While another engine is left, the rollups are incomplete: its refresh knows what changed.
+        let revised = if live { closed.as_slice() } else { &[] };
+        add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, revised, at).await?;
         add(&mut tx, "daily_rollups", &merge.daily, day_start, &[], at).await?;
     }
     touch(&mut tx, &closed).await?;
@@ -130,6 +132,8 @@ struct PendingRow {
     replayed: bool,
     /// Whether rollups are kept by merging.
     merging: bool,
+    /// Whether readers see them.
+    live: bool,
     /// The partition's.
     watermark: Option<DateTime<Utc>>,
 }

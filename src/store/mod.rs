@@ -7,6 +7,7 @@ mod columns;
 pub mod commit;
 pub mod corrections;
 mod dead_letters;
+pub mod engine;
 pub mod freshness;
 mod known;
 pub mod lease;
@@ -63,6 +64,12 @@ impl From<sqlx::Error> for StoreError {
 /// Opens one connection. Errors do not hold the URL.
 pub async fn connect(url: &Secret, timeout: Duration) -> Result<PgConnection, StoreError> {
     open(&options(url)?, timeout).await
+}
+
+/// Opens a connection as the role that owns the schema: that of `database.migration_url`, where there is one.
+pub async fn connect_owner(database: &Database) -> Result<PgConnection, StoreError> {
+    let url = if database.migration_url.is_empty() { &database.url } else { &database.migration_url };
+    connect(url, database.connect_timeout()).await
 }
 
 /// Opens a connection for writing in bulk.

@@ -29,12 +29,12 @@ pub async fn raw_from(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, 
     Ok(sqlx::query_scalar(statement).fetch_optional(conn).await?)
 }
 
-/// Rebuilds a UTC day, of one org or of all. The connection is [prepared](recount::prepare) and has its turn.
+/// Rebuilds a UTC day, of one org or of all. With a reason, final hours that change are noted as revisions. The connection is [prepared](recount::prepare) and has its turn.
 pub async fn day(
     conn: &mut PgConnection,
     start: DateTime<Utc>,
     org_id: Option<Uuid>,
-    reason: Reason,
+    reason: Option<Reason>,
     late_after: TimeDelta,
 ) -> Result<Rebuilt, StoreError> {
     // Before the snapshot: what a merge under way adds must be in it.
@@ -59,16 +59,16 @@ async fn try_day(
     conn: &mut PgConnection,
     start: DateTime<Utc>,
     org_id: Option<Uuid>,
-    reason: Reason,
+    reason: Option<Reason>,
     late_after: TimeDelta,
 ) -> Result<Rebuilt, StoreError> {
     let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
     let span = Span::of(&mut tx, start, org_id).await?;
     neutralise(&mut tx, &span).await?;
     recount::count(&mut tx, &span, Pending::Counted).await?;
-    let known_to =
+    let known_to: Option<DateTime<Utc>> =
         sqlx::query_scalar("SELECT max(watermark) FROM analytics.partition_watermarks").fetch_one(&mut *tx).await?;
-    let rebuilt = recount::put(&mut tx, &span, reason, known_to, late_after).await?;
+    let rebuilt = recount::put(&mut tx, &span, reason.zip(known_to), late_after).await?;
     tx.commit().await?;
     Ok(rebuilt)
 }
@@ -81,6 +81,24 @@ async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError
             && span.org_id.is_none_or(|org_id| org_id == key.org_id)
             && !span.left_out.contains(&key.org_id)
     };
+    each_pending(tx, async |tx, batch_id, mut pending| {
+        if pending.neutralise(is_counted) {
+            sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
+                .bind(batch_id)
+                .bind(pending.pack().map_err(broken)?)
+                .execute(tx)
+                .await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Goes through the pending aggregates of a snapshot.
+pub(super) async fn each_pending(
+    tx: &mut PgConnection,
+    mut work: impl AsyncFnMut(&mut PgConnection, Uuid, rollup::Pending) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut after = Uuid::nil();
     loop {
         let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
@@ -93,14 +111,7 @@ async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError
         let Some((last, _)) = rows.last() else { return Ok(()) };
         after = *last;
         for (batch_id, packed) in rows {
-            let mut pending = rollup::Pending::unpack(&packed).map_err(broken)?;
-            if pending.neutralise(is_counted) {
-                sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
-                    .bind(batch_id)
-                    .bind(pending.pack().map_err(broken)?)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+            work(tx, batch_id, rollup::Pending::unpack(&packed).map_err(broken)?).await?;
         }
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! A day at a time, in one snapshot, kept in temporary tables until the transaction ends.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
-use super::{StoreError, columns::Columns};
+use super::{
+    StoreError,
+    columns::Columns,
+    engine::{self, Engine},
+};
 use crate::domain::{
     histogram::{self, Sum},
     money::Cents,
@@ -68,6 +73,68 @@ impl Unit {
     /// One statement serves both tables; what is put in are constants.
     fn statement(self, text: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(text.replace("{unit}", self.as_str()).replace("{measures}", MEASURES))
+    }
+}
+
+/// Columns that a continuous aggregate has too, in the same form.
+const SHARED_MEASURES: &str =
+    "successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents, last_event_at";
+
+/// What is held against raw events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The rollups that merging keeps, to the last latency.
+    Live,
+    /// What readers see of continuous aggregates; hours that wait for a refresh are left out.
+    Continuous { waiting: Vec<DateTime<Utc>> },
+}
+
+impl Kept {
+    /// What readers see, and with it what cannot be compared, in the snapshot at hand.
+    pub async fn now(tx: &mut PgConnection) -> Result<Self, StoreError> {
+        if engine::state(tx).await?.engine == Engine::Live {
+            return Ok(Self::Live);
+        }
+        let mut waiting: BTreeSet<DateTime<Utc>> =
+            sqlx::query_scalar::<_, DateTime<Utc>>("SELECT bucket_start FROM analytics.rollup_touched")
+                .fetch_all(&mut *tx)
+                .await?
+                .into_iter()
+                .collect();
+        // Stored, and not noted yet as a change of what is materialised.
+        super::rebuild::each_pending(tx, async |_, _, pending| {
+            waiting.extend(pending.hourly.iter().map(|(key, _)| hour_start(key.bucket)));
+            Ok(())
+        })
+        .await?;
+        Ok(Self::Continuous { waiting: waiting.into_iter().collect() })
+    }
+
+    /// Whether events count that are stored and not merged yet.
+    pub fn pending(&self) -> Pending {
+        match self {
+            Self::Live => Pending::LeftOut,
+            Self::Continuous { .. } => Pending::Counted,
+        }
+    }
+
+    fn left_out(&self, unit: Unit) -> Vec<DateTime<Utc>> {
+        match (self, unit) {
+            (Self::Live, _) => Vec::new(),
+            (Self::Continuous { waiting }, Unit::Hourly) => waiting.clone(),
+            (Self::Continuous { waiting }, Unit::Daily) => {
+                let days: BTreeSet<_> = waiting.iter().map(|hour| day_start(day_of_hour(hour_of(*hour)))).collect();
+                days.into_iter().collect()
+            }
+        }
+    }
+
+    fn statement(&self, unit: Unit, text: &str) -> AssertSqlSafe<String> {
+        let (kept, measures) = match self {
+            Self::Live => ("analytics.{unit}_rollups", MEASURES),
+            Self::Continuous { .. } => ("analytics.{unit}_usage", SHARED_MEASURES),
+        };
+        unit.statement(&text.replace("{kept}", kept).replace("{measures}", measures))
     }
 }
 
@@ -173,14 +240,16 @@ async fn keep(
 pub async fn differences(
     tx: &mut PgConnection,
     span: &Span,
+    kept: &Kept,
     unit: Unit,
     most: i64,
 ) -> Result<(Vec<Difference>, u64), StoreError> {
-    let rows: Vec<DifferenceRow> = sqlx::query_as(unit.statement(include_str!("sql/recount_differences.sql")))
+    let rows: Vec<DifferenceRow> = sqlx::query_as(kept.statement(unit, include_str!("sql/recount_differences.sql")))
         .bind(span.start)
         .bind(span.end())
         .bind(span.org_id)
         .bind(&span.left_out)
+        .bind(kept.left_out(unit))
         .bind(most)
         .fetch_all(tx)
         .await?;
@@ -189,18 +258,17 @@ pub async fn differences(
     Ok((rows, found))
 }
 
-/// Puts what was counted in the place of the rollups, and notes which of the changed hours were final: those that ended so
-/// long before `known_to`.
+/// Puts what was counted in the place of the rollups, and notes for what reason hours changed that were final: those that
+/// ended so long before a moment up to which everything is known.
 pub async fn put(
     tx: &mut PgConnection,
     span: &Span,
-    reason: Reason,
-    known_to: Option<DateTime<Utc>>,
+    revise: Option<(Reason, DateTime<Utc>)>,
     late_after: TimeDelta,
 ) -> Result<Rebuilt, StoreError> {
     let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *tx).await?;
     let mut rebuilt = Rebuilt::default();
-    if let Some(known_to) = known_to {
+    if let Some((reason, known_to)) = revise {
         let revised = sqlx::query(include_str!("sql/rebuild_revise.sql"))
             .bind(span.start)
             .bind(span.end())

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     StoreError,
-    recount::{self, Difference, Pending, Span, Unit},
+    recount::{self, Difference, Kept, Span, Unit},
 };
 use crate::domain::{finding::Finding, query::Usage};
 
@@ -52,9 +52,10 @@ pub async fn day(
 ) -> Result<u64, StoreError> {
     let mut tx = conn.begin_with(SNAPSHOT).await?;
     let span = Span::of(&mut tx, start, org_id).await?;
-    let events = recount::count(&mut tx, &span, Pending::LeftOut).await?;
+    let kept = Kept::now(&mut tx).await?;
+    let events = recount::count(&mut tx, &span, kept.pending()).await?;
     for unit in Unit::ALL {
-        let (named, all) = recount::differences(&mut tx, &span, unit, most_named()).await?;
+        let (named, all) = recount::differences(&mut tx, &span, &kept, unit, most_named()).await?;
         found.add(named.into_iter().map(finding), all);
     }
     tx.rollback().await?;

@@ -8,7 +8,9 @@ use sqlx::PgConnection;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::harness::{Service, World, assert_exact, double_counted, eventually, ledger_holes, scale, sent, settled};
+use crate::harness::{
+    Service, World, assert_exact, double_counted, eventually, ledger_holes, not_run, scale, sent, settled,
+};
 
 const PARTITIONS: u16 = 4;
 
@@ -254,7 +256,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 #[tokio::test]
 async fn processes_whose_clocks_are_hours_apart_share_and_take_over_all_the_same() {
     if !std::path::Path::new(FAKETIME).exists() {
-        eprintln!("NOT RUN: {FAKETIME} is not there (Debian's package faketime)");
+        not_run("processes whose clocks are apart", &format!("{FAKETIME} is not there (Debian's package faketime)"));
         return;
     }
     let mut world = World::new(PARTITIONS).await;

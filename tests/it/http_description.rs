@@ -10,7 +10,7 @@ use analytics_service::auth::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Service, World, scale, sent, settled};
+use crate::harness::{Service, World, not_run, scale, sent, settled};
 
 /// `make test` installs it.
 fn schemathesis() -> Option<PathBuf> {
@@ -20,7 +20,10 @@ fn schemathesis() -> Option<PathBuf> {
     if program.exists() {
         return Some(program);
     }
-    eprintln!("NOT RUN: {} is not there (make test installs it)", program.display());
+    not_run(
+        "the description is held against the API",
+        &format!("{} is not there (make test installs it)", program.display()),
+    );
     None
 }
 

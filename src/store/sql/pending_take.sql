@@ -8,4 +8,5 @@ RETURNING next_offset, committed_at, aggregates,
           coalesce((SELECT kind = 'replay' FROM analytics.ingestion_batches b WHERE b.batch_id = p.batch_id), false)
               AS replayed,
           (SELECT merging FROM analytics.rollup_engine) AS merging,
+          (SELECT engine = 'live' FROM analytics.rollup_engine) AS live,
           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $1 AND partition = $2) AS watermark

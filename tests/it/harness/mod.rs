@@ -17,11 +17,19 @@ pub use service::Service;
 pub use stack::{Stopped, stack};
 pub use world::World;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 /// How much larger than in `make test` a run is to be: ANALYTICS_TEST_SCALE, 1 by default.
 pub fn scale() -> u32 {
     std::env::var("ANALYTICS_TEST_SCALE").map_or(1, |scale| scale.parse().unwrap())
+}
+
+/// Says that a test cannot run here. Past the capturing of what tests print, so that it is seen.
+pub fn not_run(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "NOT RUN: {test}: {why}");
 }
 
 /// Waits for a condition, not for a time.

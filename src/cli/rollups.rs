@@ -1,0 +1,149 @@
+//! `rollups`: which engine keeps the rollups, and switching to the other.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::{
+    cli::{
+        maintenance::{self, Common, Summary},
+        print,
+    },
+    config::Settings,
+    store::{
+        self,
+        engine::{self, Engine, RefreshRules},
+        maintenance::Access,
+        schema,
+    },
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service rollups show
+  analytics-service rollups switch --to continuous";
+
+const SWITCH: &str = "\
+Switch to the other engine
+
+Fills the rollups of the other engine from raw events while the service runs, then has the readers see them, in one
+moment: nothing is answered wrongly in between. Where it ends early, run it again. Takes the owner of the schema
+(database.migration_url).";
+
+/// Show which engine keeps the rollups, and switch
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show which engine keeps the rollups
+    #[command(after_help = "Example: analytics-service rollups show --json")]
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Switch to the other engine
+    #[command(long_about = SWITCH, after_help = "Example: analytics-service rollups switch --to continuous")]
+    Switch {
+        #[arg(long, value_enum)]
+        to: To,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum To {
+    /// Merged by the service, exact to a fraction of a second
+    Live,
+    /// Continuous aggregates of TimescaleDB's Community edition
+    Continuous,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    engine: Engine,
+    /// What `rollups.engine` makes of this server.
+    configured: Engine,
+    /// The server's `timescaledb.license`.
+    license: String,
+    /// Whether a switch has begun and not ended.
+    switching: bool,
+}
+
+impl Summary for Report {
+    fn line(&self) -> String {
+        let Self { engine, configured, license, switching } = self;
+        let mut text = format!("rollups: {} (timescaledb.license {license})", engine.as_str());
+        if *switching {
+            text += "; a switch has begun and not ended: run it again";
+        } else if engine != configured {
+            text += &format!("; the settings ask for {0}: `rollups switch --to {0}`", configured.as_str());
+        }
+        text
+    }
+}
+
+pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let database = &settings.database;
+    match args.command {
+        Command::Show { json } => {
+            let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+            let report = report(&mut conn, &settings).await?;
+            if json {
+                print::json(&report)?
+            } else {
+                print::text(&report.line())?
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Switch { to, common } => {
+            let service_role = store::user_of(&database.url).context("database.url")?;
+            let rules = rules(&settings);
+            maintenance::run(&settings, &common, "rollups switch", Access::Alone, async |turn, steps| {
+                let mut owner = store::connect_owner(database).await.context("database.migration_url")?;
+                let license = schema::probe(&mut owner).await?.license;
+                let mut tell = |step: &str| steps.tell(step);
+                match to {
+                    To::Continuous => {
+                        Engine::chosen(crate::config::EngineChoice::Continuous, &license)?;
+                        engine::to_continuous(&mut turn.conn, &mut owner, &rules, &service_role, &mut tell).await?;
+                        engine::schedule(&mut owner, &rules, Some(settings.maintenance.refresh_every())).await?;
+                    }
+                    To::Live => {
+                        engine::to_live(&mut turn.conn, &mut owner, &rules, &mut tell).await?;
+                        if license == "timescale" {
+                            engine::schedule(&mut owner, &rules, None).await?;
+                        }
+                    }
+                }
+                report(&mut owner, &settings).await
+            })
+            .await
+        }
+    }
+}
+
+/// What a refresh has to know, by the settings.
+pub fn rules(settings: &Settings) -> RefreshRules {
+    RefreshRules { streams: settings.broker.topology().streams(), late_after: settings.events.late_after() }
+}
+
+async fn report(conn: &mut sqlx::PgConnection, settings: &Settings) -> anyhow::Result<Report> {
+    let license = schema::probe(conn).await?.license;
+    let state = engine::state(conn).await?;
+    let switching = match state.engine {
+        Engine::Live => state.touching,
+        Engine::Continuous => state.merging,
+    };
+    let configured = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
+    Ok(Report { engine: state.engine, configured, license, switching })
+}

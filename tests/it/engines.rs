@@ -1,0 +1,235 @@
+//! Two engines, one meaning: each that the server has answers the same of the same history, and switching between them
+//! under load loses and doubles nothing.
+
+use std::collections::BTreeMap;
+
+use analytics_service::auth::Role;
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::harness::{LedgerSums, Load, Service, World, millis, not_run, settled};
+
+const LIVE: &str = "live";
+const CONTINUOUS: &str = "continuous";
+const DAYS: i64 = 399;
+
+/// Whether the server has continuous aggregates; says so where it has not.
+async fn has_continuous(conn: &mut PgConnection, test: &str) -> bool {
+    let license: String = sqlx::query_scalar("SHOW timescaledb.license").fetch_one(conn).await.unwrap();
+    if license != "timescale" {
+        not_run(
+            test,
+            &format!("continuous aggregates need TimescaleDB's Community edition, and the licence here is {license}"),
+        );
+    }
+    license == "timescale"
+}
+
+async fn command(world: &World, args: &[&str]) -> Value {
+    let output = world.run(&[args, &["--json"]].concat()).await;
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn switch(world: &World, engine: &str) {
+    let report = command(world, &["rollups", "switch", "--to", engine]).await;
+    assert_eq!((&report["engine"], &report["switching"]), (&json!(engine), &json!(false)));
+}
+
+/// Events of two orgs over the days before `now`, more of them lately; the same for the same `now`.
+fn history(now: DateTime<Utc>) -> (Vec<Uuid>, Vec<Value>) {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let statuses = ["success", "success", "success", "error", "timeout", "throttled"];
+    let orgs = [Uuid::from_u128(0xA), Uuid::from_u128(0xB)];
+    let events = (0..4000).map(|n: i64| {
+        let ago = match n % 4 {
+            0 => TimeDelta::minutes(random.random_range(0..3 * 24 * 60)),
+            _ => TimeDelta::seconds(random.random_range(0..DAYS * 86_400)),
+        };
+        json!({
+            "eventId": Uuid::from_u128(n.unsigned_abs().into()),
+            "orgId": orgs[usize::from(random.random_bool(0.3))],
+            "modelId": Uuid::from_u128(random.random_range(0..4)),
+            "clientId": format!("client-{}", random.random_range(0..3)),
+            "occurredAt": now - ago,
+            "status": statuses[random.random_range(0..6)],
+            "errorCode": null,
+            "latencyMs": (2_u64.pow(random.random_range(0..20)) + random.random_range(0..50)),
+            "inputTokens": random.random_range(0..100_000),
+            "outputTokens": random.random_range(0..100_000),
+            "costEstimateCents": f64::from(random.random_range(0..1_000_000)) / 10_000.0,
+        })
+    });
+    (orgs.to_vec(), events.collect())
+}
+
+/// What can be asked of the history: every kind of answer about it.
+fn questions(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
+    let at = |ago: i64| (now - TimeDelta::days(ago)).format("%Y-%m-%dT00:00:00Z").to_string();
+    let (year, month, week, end) = (at(DAYS), at(31), at(6), at(-1));
+    let mut questions = vec![
+        format!("/analytics/v1/summary?start={}&end={end}", at(29)),
+        format!("/analytics/v1/orgs/{org}/ledger?start={}&end={end}", at(1)),
+    ];
+    for what in ["usage", "reliability"] {
+        for more in ["", "&groupBy=model", "&timezone=Europe/Berlin", "&timezone=Asia/Kolkata", "&fill=zero"] {
+            questions.push(format!("/analytics/v1/orgs/{org}/{what}?start={year}&end={end}{more}"));
+        }
+        for more in ["", "&groupBy=model", &format!("&modelId={}", Uuid::from_u128(2))] {
+            questions.push(format!("/analytics/v1/orgs/{org}/{what}?granularity=hour&start={month}&end={end}{more}"));
+        }
+    }
+    for by in ["client", "errorCode"] {
+        questions.push(format!("/analytics/v1/orgs/{org}/reliability?start={week}&end={end}&groupBy={by}"));
+    }
+    questions
+}
+
+/// Answers without what moves from second to second.
+async fn answers(service: &Service, orgs: &[Uuid], now: DateTime<Utc>) -> BTreeMap<String, Value> {
+    let token = service.token(orgs, &[Role::SystemAdmin]);
+    let mut answers = BTreeMap::new();
+    for org in orgs {
+        for question in questions(*org, now) {
+            let (status, mut answer) = service.get(&question, &token).await;
+            assert_eq!(status, 200, "{question}: {answer}");
+            for moving in ["asOf", "freshness"] {
+                answer.as_object_mut().unwrap().remove(moving);
+            }
+            for point in answer["series"].as_array_mut().into_iter().flatten() {
+                point.as_object_mut().unwrap().remove("final");
+            }
+            answers.insert(question, answer);
+        }
+    }
+    answers
+}
+
+#[tokio::test]
+async fn each_engine_answers_the_same_of_four_hundred_days() {
+    let now = Utc::now().with_nanosecond(0).unwrap();
+    let (orgs, events) = history(now);
+    let mut found: Vec<(&str, BTreeMap<String, Value>)> = Vec::new();
+    for engine in [LIVE, CONTINUOUS] {
+        let world = World::new(1).await;
+        let mut conn = world.connect().await;
+        if engine == CONTINUOUS {
+            if !has_continuous(&mut conn, "each_engine_answers_the_same_of_four_hundred_days").await {
+                continue;
+            }
+            switch(&world, CONTINUOUS).await;
+        }
+        let service = world.serve().await;
+        // Most of it, a part of that twice, and the rest when the most is materialised.
+        let bodies = |events: &[Value]| events.iter().map(|event| event.to_string().into_bytes()).collect::<Vec<_>>();
+        let (first, late) = events.split_at(3500);
+        world.send(bodies(first)).await;
+        world.send(bodies(&first[..300])).await;
+        settled(&mut conn, 3800).await;
+        command(&world, &["refresh", "--late"]).await;
+        world.send(bodies(late)).await;
+        settled(&mut conn, 4300).await;
+        command(&world, &["refresh", "--late"]).await;
+        assert_eq!(command(&world, &["verify"]).await["events"], 4000, "{engine}");
+        let sums = LedgerSums::of_batches(&mut conn).await;
+        assert_eq!((sums.received, sums.stored, sums.duplicates), (4300, 4000, 300));
+        let mut answers = answers(&service, &orgs, now).await;
+        // By the hour of the commit, which is each engine's own.
+        answers.retain(|question, _| !question.contains("/ledger"));
+        found.push((engine, answers));
+    }
+    let (_, live) = &found[0];
+    let year =
+        live.iter().find(|(question, _)| question.contains("/usage") && !question.contains("granularity")).unwrap();
+    assert!(year.1["series"].as_array().unwrap().len() > 300, "the history is there");
+    for (engine, answers) in &found[1..] {
+        for (question, answer) in answers {
+            assert_eq!(answer, &live[question], "{engine}: {question}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_event_is_in_the_answers_after_the_next_refresh_and_in_the_revisions() {
+    let now = Utc::now().with_nanosecond(0).unwrap();
+    let (orgs, events) = history(now);
+    for engine in [LIVE, CONTINUOUS] {
+        let world = World::new(1).await;
+        let mut conn = world.connect().await;
+        if engine == CONTINUOUS {
+            if !has_continuous(&mut conn, "a_late_event_is_in_the_answers_after_the_next_refresh").await {
+                continue;
+            }
+            switch(&world, CONTINUOUS).await;
+        }
+        let service = world.serve().await;
+        world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+        settled(&mut conn, 4000).await;
+        command(&world, &["refresh", "--late"]).await;
+        sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut conn).await.unwrap();
+        let before = answers(&service, &orgs, now).await;
+        let mut event = events[0].clone();
+        let at = now - TimeDelta::days(30);
+        event["eventId"] = json!(Uuid::new_v4());
+        event["orgId"] = json!(orgs[0]);
+        event["occurredAt"] = json!(at);
+        world.send([event.to_string().into_bytes()]).await;
+        settled(&mut conn, 4001).await;
+        let refreshed = command(&world, &["refresh", "--late"]).await;
+        assert_eq!(refreshed["hours"], i64::from(engine == CONTINUOUS), "only the hour that it touched");
+        let after = answers(&service, &orgs, now).await;
+        for (question, answer) in &after {
+            if question.contains("/ledger") || question.contains("/summary") {
+                continue;
+            }
+            let differing = |side: &Value, other: &Value| {
+                let points = side["series"].as_array().unwrap();
+                let others = other["series"].as_array().unwrap();
+                points.iter().filter(|point| !others.contains(point)).cloned().collect::<Vec<_>>()
+            };
+            let changed = differing(answer, &before[question]);
+            let concerned = question.contains(&orgs[0].to_string())
+                && !question.contains("groupBy=client")
+                && !question.contains("groupBy=errorCode")
+                && (!question.contains("modelId=") || event["modelId"] == json!(Uuid::from_u128(2)));
+            assert_eq!(changed.len(), usize::from(concerned), "{engine}: {question}: {changed:?}");
+        }
+        let revisions: Vec<(Uuid, DateTime<Utc>, String, i64)> = sqlx::query_as(
+            "SELECT org_id, bucket_start, reason, after_invocations - before_invocations FROM analytics.rollup_revisions",
+        )
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        let hour = at.with_minute(0).unwrap().with_second(0).unwrap();
+        assert_eq!(revisions, [(orgs[0], hour, "late".to_owned(), 1)], "{engine}");
+        assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    }
+}
+
+#[tokio::test]
+async fn switching_under_load_and_killed_at_any_moment_loses_and_doubles_nothing() {
+    let world = World::new(2).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "switching_under_load_and_killed_at_any_moment").await {
+        return;
+    }
+    let service = world.serve().await;
+    let load = Load::start(&world, "23").await;
+    for engine in [CONTINUOUS, LIVE, CONTINUOUS, LIVE] {
+        for _ in 0..3 {
+            let mut child = world.command(&["rollups", "switch", "--to", engine]).spawn().unwrap();
+            millis(20..900).await;
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+        switch(&world, engine).await;
+        command(&world, &["refresh", "--late"]).await;
+        let report = command(&world, &["verify"]).await;
+        assert_eq!(report["holds"], true, "{engine}: {report}");
+    }
+    load.exact(&world).await;
+    assert_eq!(service.terminate().await, Some(0));
+}
