@@ -25,6 +25,7 @@ use crate::{
         ledger::{LedgerQuery, LedgerReport},
         query::{FreshnessReport, UsageQuery, UsageReport},
         reliability::{ReliabilityQuery, ReliabilityReport},
+        revision::{RevisionPage, RevisionQuery},
         summary::{Summary, SummaryQuery},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
@@ -160,6 +161,17 @@ impl Question for GetLedger {
 
     async fn read(self, reader: Reader) -> Result<LedgerReport, ReadError> {
         reader.ledger(&self.0).await
+    }
+}
+
+/// A page of an org's revisions.
+pub struct GetRevisions(pub RevisionQuery);
+
+impl Question for GetRevisions {
+    type Answer = RevisionPage;
+
+    async fn read(self, reader: Reader) -> Result<RevisionPage, ReadError> {
+        reader.revisions(&self.0).await
     }
 }
 

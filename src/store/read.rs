@@ -4,6 +4,7 @@ mod audit;
 mod dead_letters;
 mod ledger;
 mod reliability;
+mod revisions;
 mod source;
 mod usage;
 

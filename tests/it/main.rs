@@ -18,6 +18,7 @@ mod http_audit;
 mod http_description;
 mod http_events;
 mod http_reports;
+mod http_revisions;
 mod http_zones;
 mod layout;
 mod operations_cli;
