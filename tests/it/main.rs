@@ -17,6 +17,7 @@ mod http_api_keys;
 mod http_audit;
 mod http_description;
 mod http_events;
+mod http_raw_gone;
 mod http_reports;
 mod http_revisions;
 mod http_zones;
