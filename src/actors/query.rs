@@ -23,8 +23,9 @@ use crate::{
         audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
         ledger::{LedgerQuery, LedgerReport},
-        query::{FreshnessReport, UsageQuery, UsageReport},
+        query::{FreshnessReport, RawGone, UsageQuery, UsageReport},
         reliability::{ReliabilityQuery, ReliabilityReport},
+        revision::{RevisionPage, RevisionQuery},
         summary::{Summary, SummaryQuery},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
@@ -53,6 +54,8 @@ pub enum QueryError {
     TooSlow,
     #[error("the answer is too large")]
     TooLarge,
+    #[error("raw events are kept from {} on", .0.start)]
+    Gone(RawGone),
     #[error("the database answered what cannot be")]
     Broken,
 }
@@ -160,6 +163,17 @@ impl Question for GetLedger {
 
     async fn read(self, reader: Reader) -> Result<LedgerReport, ReadError> {
         reader.ledger(&self.0).await
+    }
+}
+
+/// A page of an org's revisions.
+pub struct GetRevisions(pub RevisionQuery);
+
+impl Question for GetRevisions {
+    type Answer = RevisionPage;
+
+    async fn read(self, reader: Reader) -> Result<RevisionPage, ReadError> {
+        reader.revisions(&self.0).await
     }
 }
 
@@ -287,6 +301,7 @@ fn refuse(error: &ReadError, after: Duration) -> QueryError {
     let told = match error {
         ReadError::TooSlow => QueryError::TooSlow,
         ReadError::TooLarge => return QueryError::TooLarge,
+        ReadError::Gone(gone) => return QueryError::Gone(*gone),
         ReadError::Store(StoreError::Permanent(_)) => QueryError::Broken,
         ReadError::Store(_) => QueryError::Unavailable,
     };

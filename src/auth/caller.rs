@@ -26,6 +26,7 @@ pub enum Permission {
     ReadReliability,
     ReadFreshness,
     ReadLedger,
+    ReadRevisions,
     /// Of every org.
     ReadSummary,
     ReadDeadLetters,
@@ -48,6 +49,7 @@ impl Permission {
             Self::ReadReliability => "reliability.read",
             Self::ReadFreshness => "freshness.read",
             Self::ReadLedger => "ledger.read",
+            Self::ReadRevisions => "revisions.read",
             Self::ReadSummary => "summary.read",
             Self::ReadDeadLetters => "dead_letters.read",
             Self::ReplayDeadLetters => "dead_letters.replay",
@@ -77,7 +79,7 @@ impl Role {
     /// The role table of the contract, for the orgs that a role applies to.
     pub const fn may(self, permission: Permission) -> bool {
         match permission {
-            Permission::ReadUsage | Permission::ReadLedger => {
+            Permission::ReadUsage | Permission::ReadLedger | Permission::ReadRevisions => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
             Permission::ReadReliability | Permission::ReadFreshness => {

@@ -60,6 +60,13 @@ impl Buckets {
         self.starts.get(following).copied().unwrap_or(self.end)
     }
 
+    /// The first moment from then on that a bucket of this kind begins with. `None` where the calendar ends.
+    pub fn first_start_from(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let just_after = moment.checked_add_signed(TimeDelta::microseconds(1))?;
+        let around = Self::covering(moment, just_after, self.granularity, self.zone)?;
+        Some(if around.start() == moment { moment } else { around.end })
+    }
+
     /// Whether each bucket is a day of UTC, whatever the zone is called.
     pub fn are_utc_days(&self) -> bool {
         let midnight = |time: &DateTime<Utc>| time.duration_trunc(TimeDelta::days(1)).is_ok_and(|day| day == *time);
@@ -135,6 +142,22 @@ mod tests {
         let utc = days("2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z", Tz::UTC);
         assert!(utc.are_utc_days() && !spring.are_utc_days());
         assert!(days("2026-07-01T00:00:00Z", "2026-07-03T00:00:00Z", Tz::Africa__Abidjan).are_utc_days());
+    }
+
+    #[test]
+    fn the_first_bucket_from_a_moment_begins_there_or_after_it() {
+        let kolkata = days("2026-03-01T18:30:00Z", "2026-03-02T18:30:00Z", Tz::Asia__Kolkata);
+        let hours = Buckets::covering(kolkata.start(), kolkata.end(), Granularity::Hour, Tz::Asia__Kolkata).unwrap();
+        for (buckets, moment, first) in [
+            (&kolkata, "2026-01-01T00:00:00Z", "2026-01-01T18:30:00Z"),
+            (&kolkata, "2026-01-01T18:30:00Z", "2026-01-01T18:30:00Z"),
+            (&kolkata, "2026-01-01T18:30:00.000001Z", "2026-01-02T18:30:00Z"),
+            (&hours, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+            (&hours, "2026-01-01T00:00:01Z", "2026-01-01T01:00:00Z"),
+        ] {
+            assert_eq!(buckets.first_start_from(at(moment)), Some(at(first)), "{moment}");
+        }
+        assert_eq!(hours.first_start_from(DateTime::<Utc>::MAX_UTC), None);
     }
 
     #[test]

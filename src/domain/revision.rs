@@ -1,11 +1,13 @@
 //! Revisions: buckets that changed after they were final.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::query::Usage;
+use super::{audit::UnknownName, calendar::Buckets, query::Usage};
 
 /// Why a bucket changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,6 +36,14 @@ impl Reason {
     }
 }
 
+impl FromStr for Reason {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownName)
+    }
+}
+
 /// A bucket that changed after it was final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
@@ -44,7 +54,53 @@ pub struct Revision {
     pub reason: Reason,
     /// The last of the changes.
     pub revised_at: DateTime<Utc>,
+    /// Merges, rebuilds or erasures that changed it, within one hour.
     pub changes: u64,
     pub before: Usage,
     pub after: Usage,
+}
+
+/// A page of an org's revisions, newest first.
+#[derive(Clone, Debug)]
+pub struct RevisionQuery {
+    pub org_id: Uuid,
+    /// Of the buckets that changed, UTC.
+    pub hours: Buckets,
+    /// Empty: all.
+    pub models: Vec<Uuid>,
+    /// None: all.
+    pub reason: Option<Reason>,
+    /// Those older than this one.
+    pub before: Option<Uuid>,
+    pub limit: u16,
+}
+
+/// Everything read in one snapshot.
+#[derive(Clone, Debug)]
+pub struct RevisionPage {
+    pub revisions: Vec<Revision>,
+    /// There are older ones.
+    pub more: bool,
+    /// The moment up to which all that was published is in them; none before the first event of the org's partition.
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+impl RevisionPage {
+    /// The place behind the page, where there is more.
+    pub fn next(&self) -> Option<Uuid> {
+        self.revisions.last().filter(|_| self.more).map(|last| last.revision_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_read_as_it_is_written() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.as_str().parse::<Reason>().ok(), Some(reason));
+        }
+        assert!("Late".parse::<Reason>().is_err());
+    }
 }

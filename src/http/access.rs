@@ -40,6 +40,7 @@ types_of!(
     ReadFreshness,
     ReadReliability,
     ReadLedger,
+    ReadRevisions,
     ReadSummary,
     ReadDeadLetters,
     ReplayDeadLetters,

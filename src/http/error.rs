@@ -13,11 +13,12 @@ use actix_web::{
         header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
+use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::actors::query::QueryError;
+use crate::{actors::query::QueryError, domain::query::RawGone};
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -314,7 +315,14 @@ impl From<QueryError> for Problem {
             QueryError::TooLarge => {
                 Self::field("end", "must leave fewer rows in the answer: ask for a shorter range or for fewer models")
             }
+            QueryError::Gone(gone) => Self::field("start", kept_from(gone)),
             QueryError::Broken => Self::Internal,
         }
     }
+}
+
+fn kept_from(gone: RawGone) -> String {
+    let start = gone.start.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let zone = if gone.split_hours { ", and days of this zone begin within an hour of UTC" } else { "" };
+    format!("must be at or after {start} here: raw events from before are not kept any more{zone}")
 }

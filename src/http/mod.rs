@@ -27,6 +27,7 @@ mod params;
 mod queries;
 mod reliability;
 mod report;
+mod revisions;
 mod routes;
 mod server;
 mod summary;

@@ -26,7 +26,7 @@ use utoipa::{
 use super::{
     api_keys, audit, dead_letters,
     error::{self, PROBLEM_JSON, Problem},
-    events, freshness, ledger, params, reliability,
+    events, freshness, ledger, params, reliability, revisions,
     routes::{self, Access, Route},
     summary, usage,
 };
@@ -50,6 +50,7 @@ const CACHED: &str = "public, max-age=300";
         reliability::get,
         freshness::get,
         ledger::get,
+        revisions::get,
         summary::get,
         dead_letters::list,
         dead_letters::get,

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::error::Problem;
 use crate::actors::query::{
-    Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary, GetSupervision,
-    GetUsage, ListDeadLetters, Question,
+    Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetRevisions, GetSummary,
+    GetSupervision, GetUsage, ListDeadLetters, Question,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -62,6 +62,7 @@ questions! {
     usage: GetUsage,
     reliability: GetReliability,
     ledger: GetLedger,
+    revisions: GetRevisions,
     summary: GetSummary,
     freshness: GetFreshness,
     dead_letters: ListDeadLetters,

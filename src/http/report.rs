@@ -38,7 +38,8 @@ pub struct ReportParams {
     /// Only these models; all without it
     #[param(max_items = 100)]
     model_id: Option<Vec<Uuid>>,
-    /// Whose days: an IANA time zone, UTC without it
+    /// Whose days: an IANA time zone, UTC without it. Days that begin within an hour of UTC need raw events: none are from
+    /// before those were taken away by retention
     #[param(example = "Europe/Berlin")]
     timezone: Option<String>,
     /// zero: a point for every bucket, also where nothing happened; none (default): only where something did

@@ -10,5 +10,6 @@ mod events;
 mod operations;
 mod rate_limits;
 mod reports;
+mod revisions;
 mod support;
 mod tokens;

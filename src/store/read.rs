@@ -4,6 +4,7 @@ mod audit;
 mod dead_letters;
 mod ledger;
 mod reliability;
+mod revisions;
 mod source;
 mod usage;
 
@@ -21,9 +22,10 @@ use super::StoreError;
 use crate::{
     config::Settings,
     domain::{
+        calendar::Buckets,
         freshness::{Freshness, Thresholds},
         partition::Topology,
-        query::{FreshnessReport, ModelFreshness},
+        query::{FreshnessReport, ModelFreshness, RawGone},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
 };
@@ -50,6 +52,8 @@ pub enum ReadError {
     TooSlow,
     #[error("the answer has more than {MAX_ROWS} rows")]
     TooLarge,
+    #[error("raw events are kept from {} on", .0.start)]
+    Gone(RawGone),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -236,6 +240,22 @@ struct OrgHead {
     head: Head,
     last_event_at: Option<DateTime<Utc>>,
     last_rollup_at: Option<DateTime<Utc>>,
+}
+
+/// The head of an answer that may be of raw events.
+#[derive(FromRow)]
+struct ReportHead {
+    #[sqlx(flatten)]
+    org: OrgHead,
+    /// From when on the org has raw events; none where nothing was taken away.
+    raw_from: Option<DateTime<Utc>>,
+}
+
+impl ReportHead {
+    /// Refuses an answer that misses raw events; see [`RawGone::of`].
+    fn check(&self, buckets: &Buckets, whole: bool) -> Result<(), ReadError> {
+        RawGone::of(buckets, whole, self.raw_from).map_or(Ok(()), |gone| Err(ReadError::Gone(gone)))
+    }
 }
 
 fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {

@@ -17,6 +17,7 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/analytics/v1/orgs/{orgId}/usage", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
     ("GET", "/analytics/v1/orgs/{orgId}/reliability", Who::OfOrg(&[OrgViewer, OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/ledger", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
+    ("GET", "/analytics/v1/orgs/{orgId}/revisions", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
     ("GET", "/analytics/v1/summary", Who::SystemAdmin),
     ("GET", "/analytics/v1/orgs/{orgId}/freshness", Who::OfOrg(&[OrgViewer, OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/dead-letters", Who::OfOrg(&[OrgAdmin])),

@@ -8,6 +8,7 @@ use super::support::*;
 use crate::{
     actors::query::QueryError,
     auth::Role,
+    domain::query::RawGone,
     http::{Api, Queries, api, ops},
     telemetry::{metrics::CONTENT_TYPE, readiness::Phase},
 };
@@ -210,6 +211,22 @@ async fn what_cannot_be_read_now_is_to_be_asked_again() {
     }
     let broken = api_with(Some(QueryError::Broken));
     call(broken, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await.problem(500);
+}
+
+#[actix_web::test]
+async fn what_raw_events_would_be_needed_for_that_are_gone_is_told_with_the_first_start_that_has_an_answer() {
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    let start = at("2026-03-01T18:30:00Z");
+    for (split_hours, ending) in
+        [(false, "any more"), (true, "any more, and days of this zone begin within an hour of UTC")]
+    {
+        let gone = api_with(Some(QueryError::Gone(RawGone { start, split_hours })));
+        let answer = call(gone, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
+        assert_eq!(answer.wrong_fields(), ["start"]);
+        let message =
+            format!("must be at or after 2026-03-01T18:30:00Z here: raw events from before are not kept {ending}");
+        assert_eq!(answer.json()["errors"][0]["message"], message);
+    }
 }
 
 #[actix_web::test]

@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod events;
+mod revisions;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{
-    OrgHead, ReadError, Reader, StoreError, count, impossible,
+    ReadError, Reader, ReportHead, StoreError, count, impossible,
     source::{Source, latency_bounds, with_head},
 };
 use crate::domain::{
@@ -34,7 +34,8 @@ impl Reader {
         };
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
-        let (freshness, as_of) = self.completeness(&first.head);
+        first.head.check(&query.buckets, query.by.is_raw())?;
+        let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(|row| row.point(query.by)).collect::<Result<Vec<_>, _>>()?;
         Ok(ReliabilityReport { series, freshness, as_of })
     }
@@ -43,7 +44,7 @@ impl Reader {
 #[derive(FromRow)]
 struct Row {
     #[sqlx(flatten)]
-    head: OrgHead,
+    head: ReportHead,
     /// None, as everything below it, where the series is empty.
     bucket_start: Option<DateTime<Utc>>,
     model_id: Option<Uuid>,

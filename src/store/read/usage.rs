@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{OrgHead, ReadError, Reader, StoreError, impossible, source::Source};
+use super::{ReadError, Reader, ReportHead, StoreError, impossible, source::Source};
 use crate::domain::query::{UsagePoint, UsageQuery, UsageReport};
 
 const USAGE: &str = include_str!("../sql/usage.sql");
@@ -19,7 +19,8 @@ impl Reader {
         let rows = source.bind(rows);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
-        let (freshness, as_of) = self.completeness(&first.head);
+        first.head.check(&query.buckets, false)?;
+        let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
         Ok(UsageReport { series, freshness, as_of })
     }
@@ -28,7 +29,7 @@ impl Reader {
 #[derive(FromRow)]
 struct UsageRow {
     #[sqlx(flatten)]
-    head: OrgHead,
+    head: ReportHead,
     /// None, as everything below it, where the series is empty.
     bucket_start: Option<DateTime<Utc>>,
     model_id: Option<Uuid>,
@@ -48,15 +49,21 @@ impl UsageRow {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Head, *};
+    use super::{
+        super::{Head, OrgHead},
+        *,
+    };
     use crate::domain::{money::Cents, query::Usage};
 
     fn row() -> UsageRow {
         UsageRow {
-            head: OrgHead {
-                head: Head { asked_at: DateTime::UNIX_EPOCH, watermark: None },
-                last_event_at: None,
-                last_rollup_at: None,
+            head: ReportHead {
+                org: OrgHead {
+                    head: Head { asked_at: DateTime::UNIX_EPOCH, watermark: None },
+                    last_event_at: None,
+                    last_rollup_at: None,
+                },
+                raw_from: None,
             },
             bucket_start: Some(DateTime::UNIX_EPOCH),
             model_id: None,
