@@ -14,3 +14,6 @@ DROP VIEW analytics.hourly_usage, analytics.daily_usage;
 DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_settings, analytics.rollup_engine,
            analytics.rollup_touched, analytics.maintenance_runs;
 ALTER TABLE analytics.ingestion_batches DROP COLUMN purged;
+DROP INDEX analytics.ingestion_batches_replays;
+ALTER TABLE analytics.dead_letters DROP COLUMN taken_by;
+ALTER TABLE analytics.replays DROP COLUMN repaired;

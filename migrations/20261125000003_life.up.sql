@@ -11,6 +11,16 @@ COMMENT ON COLUMN analytics.ingestion_batches.purged IS
 COMMENT ON COLUMN analytics.ingestion_batches.kind IS
     'repair: put rows back that an earlier batch counts; its counts are no part of any sum';
 
+-- Replays put back what raw events have lost. They find by offsets what an earlier replay stored.
+ALTER TABLE analytics.replays ADD COLUMN repaired bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN analytics.replays.repaired IS
+    'those of the duplicates whose lost row of raw events was put back: counted before, by an earlier batch';
+ALTER TABLE analytics.dead_letters ADD COLUMN taken_by uuid;
+COMMENT ON COLUMN analytics.dead_letters.taken_by IS
+    'first batch of a replay that took the message itself for an event after all, new or a duplicate';
+CREATE INDEX ingestion_batches_replays ON analytics.ingestion_batches (stream, incarnation, partition, next_offset)
+    WHERE kind = 'replay' AND stored > 0;
+
 -- Up to where raw events were taken away: nothing can be counted again from before.
 CREATE TABLE analytics.raw_horizons (
     org_id   uuid,
