@@ -13,6 +13,7 @@ pub mod maintenance;
 pub mod merge;
 pub mod partitions;
 pub mod read;
+pub mod repair;
 pub mod replays;
 mod rows;
 pub mod schema;
