@@ -18,3 +18,6 @@ DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_set
            analytics.rollup_touched, analytics.rollup_before, analytics.maintenance_runs;
 DROP INDEX analytics.hourly_rollups_time, analytics.daily_rollups_time;
 ALTER TABLE analytics.ingestion_batches DROP COLUMN purged;
+DROP INDEX analytics.ingestion_batches_replays;
+ALTER TABLE analytics.dead_letters DROP COLUMN taken_by;
+ALTER TABLE analytics.replays DROP COLUMN repaired;

@@ -14,6 +14,15 @@ COMMENT ON COLUMN analytics.ingestion_batches.kind IS
 -- Ranges of time over all orgs, for counting again and for retention: rows arrive nearly in order.
 CREATE INDEX hourly_rollups_time ON analytics.hourly_rollups USING brin (bucket_start) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX daily_rollups_time ON analytics.daily_rollups USING brin (bucket_start) WITH (pages_per_range = 32, autosummarize = on);
+-- Replays put back what raw events have lost. They find by offsets what an earlier replay stored.
+ALTER TABLE analytics.replays ADD COLUMN repaired bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN analytics.replays.repaired IS
+    'those of the duplicates whose lost row of raw events was put back: counted before, by an earlier batch';
+ALTER TABLE analytics.dead_letters ADD COLUMN taken_by uuid;
+COMMENT ON COLUMN analytics.dead_letters.taken_by IS
+    'first batch of a replay that took the message itself for an event after all, new or a duplicate';
+CREATE INDEX ingestion_batches_replays ON analytics.ingestion_batches (stream, incarnation, partition, next_offset)
+    WHERE kind = 'replay' AND stored > 0;
 
 -- Up to where raw events were taken away: nothing can be counted again from before.
 CREATE TABLE analytics.raw_horizons (

@@ -2,7 +2,7 @@
 //! In: End; ranges from the table `replays`. Out: Stored to the rollup.
 //! Failure: broker or database away → waits in place and goes on where the last batch ended; a range that cannot be
 //!          read → the replay fails, the partition goes on.
-//! Bound: one batch at a time.
+//! Bound: one batch at a time, and so much more that it ends with a row of the ledger.
 
 use std::{ops::Range, time::Duration};
 
@@ -26,6 +26,7 @@ use crate::{
     config::Settings,
     domain::{
         batch::{Batch, RawBatch, split},
+        repair::Past,
         window::Window,
     },
     store::{
@@ -33,7 +34,7 @@ use crate::{
         clock::DatabaseClock,
         commit::{CommitRules, Kind},
         partitions::Claim,
-        replays,
+        repair, replays,
     },
     telemetry::metrics::Metrics,
 };
@@ -222,9 +223,16 @@ impl Worker {
         outcome
     }
 
+    /// What the ledger knows of what a batch from there on can reach into.
+    async fn past(&mut self, from: i64, most: usize) -> Result<Past, ReplayError> {
+        let to = from.saturating_add(i64::try_from(most).unwrap_or(i64::MAX).saturating_mul(2));
+        let Self { session, claim, .. } = self;
+        Ok(session.run(async |conn| repair::past(conn, claim, (from, to)).await).await?)
+    }
+
     /// The next batch of the range.
     async fn gather(
-        &self,
+        &mut self,
         subscription: &mut Subscription,
         range: Range<i64>,
         working: &Working,
@@ -234,8 +242,9 @@ impl Worker {
         let most = limits.max_events.min(usize::from(self.settings.broker.prefetch));
         let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, gap_to: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
-        let (mut deliveries, mut bytes, mut ended_at) = (0, 0, None);
-        while !gathered.last && deliveries < most && bytes < limits.max_bytes {
+        let past = self.past(range.start, most).await?;
+        let (mut deliveries, mut bytes, mut ended_at, mut whole) = (0, 0, None, false);
+        while !gathered.last && !whole {
             working.beat();
             let Ok(incoming) = tokio::time::timeout(COMES_WITHIN, subscription.next()).await else {
                 // The stream may be slow, or end before the range, as the one that was read never does.
@@ -251,9 +260,15 @@ impl Worker {
             deliveries += 1;
             gathered.tag = tag;
             gathered.last = message.offset + 1 >= range.end;
+            // What a row of the ledger misses shows when it is read as a whole.
+            let full = deliveries >= most || bytes + message.body.len() >= limits.max_bytes;
+            whole = full && past.may_end(message.offset + 1);
             if range.contains(&message.offset) {
                 bytes += message.body.len();
                 gathered.raw.messages.push(message);
+            }
+            if deliveries % most == 0 && !whole && !gathered.last {
+                subscription.acknowledge(tag).await?;
             }
         }
         Ok(gathered)
@@ -277,6 +292,10 @@ impl Worker {
             started_at,
         };
         let committed = persist(&mut self.session, &self.claim, &batch, rules, working).await?;
+        if committed.repaired > 0 {
+            let repaired = committed.repaired;
+            tracing::warn!(partition = self.claim.partition, repaired, "lost rows of raw events were put back");
+        }
         self.metrics.events(self.claim.partition, &committed.counts);
         self.rollup.do_send(Stored);
         Ok(())

@@ -17,6 +17,7 @@ pub mod money;
 pub mod partition;
 pub mod query;
 pub mod reliability;
+pub mod repair;
 pub mod revision;
 pub mod rollup;
 pub mod submission;

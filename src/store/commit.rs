@@ -1,12 +1,20 @@
 //! The batch transaction: events, dead letters, ledger, aggregates and progress become durable together or not at all.
 
+mod lock;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{StoreError, dead_letters, known, partitions::Claim, rows};
+use self::lock::{Lock, lock};
+use super::{
+    StoreError, dead_letters, known,
+    partitions::Claim,
+    repair::{self, Repaired},
+    rows,
+};
 use crate::domain::{
     batch::{Batch, Candidate},
     ledger::{Counts, Fate, Ledger},
@@ -22,6 +30,8 @@ pub struct Committed {
     pub next_offset: i64,
     /// Events that the database refused for their data; among the rejected.
     pub refused: usize,
+    /// Lost rows of raw events that were put back; among the duplicates. Not known of an earlier attempt.
+    pub repaired: usize,
     /// As the database has it now; see `partition_offsets.foreign_writes`.
     pub foreign_writes: i64,
     /// The database's clock.
@@ -50,8 +60,16 @@ pub struct CommitRules {
     pub started_at: DateTime<Utc>,
 }
 
+/// A batch on its way into the database.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub claim: &'a Claim,
+    pub batch: &'a Batch,
+    pub rules: &'a CommitRules,
+}
+
 /// Why an event is stored or not; indexes are those of the messages.
-type Fates = BTreeMap<usize, Fate>;
+pub(super) type Fates = BTreeMap<usize, Fate>;
 
 /// Stores a batch. Call it again with the same batch when the answer was lost: it is stored once.
 ///
@@ -64,8 +82,9 @@ pub async fn commit(
     batch: &Batch,
     rules: &CommitRules,
 ) -> Result<Committed, StoreError> {
+    let work = Work { claim, batch, rules };
     let mut tx = conn.begin().await?;
-    let foreign_writes = match lock(&mut tx, claim, batch, rules.kind).await? {
+    let foreign_writes = match lock(&mut tx, work).await? {
         Lock::Held { foreign_writes } => foreign_writes,
         Lock::CommittedBefore(committed) => return Ok(committed),
     };
@@ -76,16 +95,21 @@ pub async fn commit(
         // The window missed something: nothing is certain.
         unsure.append(&mut sure);
     }
-    store(&mut tx, batch, sure, &unsure, rules, &mut sorted).await?;
-    settle_repeats(&mut tx, batch, rules, &mut sorted).await?;
+    store(&mut tx, work, sure, &unsure, &mut sorted).await?;
+    settle_repeats(&mut tx, work, &mut sorted).await?;
     dead_letters::keep(&mut tx, claim, batch, &sorted.refused).await?;
     note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
-    let (counts, completed_at) = finish(&mut tx, claim, batch, rules, &sorted).await?;
+    if let Kind::Replay(replay_id) = rules.kind {
+        repair::take_letters(&mut tx, work, &sorted.fates).await?;
+        repair::record(&mut tx, work, replay_id, &sorted.repaired).await?;
+    }
+    let (counts, completed_at) = finish(&mut tx, work, &sorted).await?;
     tx.commit().await?;
     Ok(Committed {
         counts,
         next_offset: batch.raw.next_offset(),
         refused: sorted.refused.len(),
+        repaired: sorted.repaired.count(),
         foreign_writes,
         completed_at,
         again: false,
@@ -98,97 +122,26 @@ struct Sorted {
     fates: Fates,
     /// Refused by the database: index of the message and SQLSTATE.
     refused: BTreeMap<usize, String>,
-}
-
-enum Lock {
-    Held { foreign_writes: i64 },
-    CommittedBefore(Committed),
-}
-
-/// Locks the partition's row, and those of the home partitions of events that came here by mistake: their writers must
-/// not store the same event meanwhile. In one order, so that two such batches cannot wait for each other.
-async fn lock(tx: &mut PgConnection, claim: &Claim, batch: &Batch, kind: Kind) -> Result<Lock, StoreError> {
-    let homes = batch.foreign.values().map(|partition| claim.topology.stream_of(*partition));
-    let streams: BTreeSet<String> = homes.chain([claim.stream.clone()]).collect();
-    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
-        "SELECT stream, epoch, next_offset, foreign_writes FROM analytics.partition_offsets
-         WHERE stream = ANY($1) ORDER BY stream FOR UPDATE",
-    )
-    .bind(streams.into_iter().collect::<Vec<_>>())
-    .fetch_all(&mut *tx)
-    .await?;
-    let ours = rows.into_iter().find(|row| row.0 == claim.stream);
-    let (_, epoch, next_offset, foreign_writes) =
-        ours.ok_or_else(|| StoreError::Permanent("the partition has no row of progress".to_owned()))?;
-    let ours = epoch == claim.epoch;
-    if ours && kind == Kind::Live && next_offset == batch.raw.first_offset {
-        return Ok(Lock::Held { foreign_writes });
-    }
-    let before: Option<LedgerRow> = sqlx::query_as(
-        "SELECT received, stored, duplicates, conflicts, rejected, late, next_offset, completed_at
-         FROM analytics.ingestion_batches WHERE batch_id = $1",
-    )
-    .bind(batch.raw.id)
-    .fetch_optional(tx)
-    .await?;
-    match before {
-        Some(before) => Ok(Lock::CommittedBefore(before.committed(foreign_writes))),
-        // Only the ledger tells whether a replay's batch was committed before: it moves no offset.
-        None if ours && kind != Kind::Live => Ok(Lock::Held { foreign_writes }),
-        None => Err(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch }),
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct LedgerRow {
-    received: i64,
-    stored: i64,
-    duplicates: i64,
-    conflicts: i64,
-    rejected: i64,
-    late: i64,
-    next_offset: i64,
-    completed_at: DateTime<Utc>,
-}
-
-impl LedgerRow {
-    fn committed(&self, foreign_writes: i64) -> Committed {
-        let count = |n: i64| u64::try_from(n).unwrap_or_default();
-        let counts = Counts {
-            received: count(self.received),
-            stored: count(self.stored),
-            duplicates: count(self.duplicates),
-            conflicts: count(self.conflicts),
-            rejected: count(self.rejected),
-            late: count(self.late),
-        };
-        Committed {
-            counts,
-            next_offset: self.next_offset,
-            refused: 0,
-            foreign_writes,
-            completed_at: self.completed_at,
-            again: true,
-        }
-    }
+    /// Put back; they are duplicates.
+    repaired: Repaired,
 }
 
 /// Stores the sure ones, and of the others those that are not known yet: by one COPY when all is as expected.
 async fn store<'a>(
     tx: &mut PgConnection,
-    batch: &Batch,
+    work: Work<'_>,
     sure: Vec<&'a Candidate>,
     unsure: &[&'a Candidate],
-    rules: &CommitRules,
     sorted: &mut Sorted,
 ) -> Result<(), StoreError> {
     let mut new = sure;
-    new.extend(only_new(tx, unsure, rules, sorted).await?);
+    new.extend(only_new(tx, unsure, work, sorted).await?);
+    let batch = work.batch;
     if copy(tx, batch, &new, sorted).await?.is_none() {
         return Ok(());
     }
     // The window was wrong about an event, or the database refuses one: ask about all, then find it by halving.
-    let new = only_new(tx, &new, rules, sorted).await?;
+    let new = only_new(tx, &new, work, sorted).await?;
     let mut open = vec![new.as_slice()];
     while let Some(part) = open.pop() {
         let Some(code) = copy(tx, batch, part, sorted).await? else { continue };
@@ -199,7 +152,7 @@ async fn store<'a>(
             [one] => {
                 sorted.fates.insert(one.message, Fate::Rejected);
                 sorted.refused.insert(one.message, code);
-                if sorted.refused.len() > rules.max_refused {
+                if sorted.refused.len() > work.rules.max_refused {
                     return Err(too_many_refused(batch, sorted));
                 }
             }
@@ -212,16 +165,20 @@ async fn store<'a>(
     Ok(())
 }
 
-/// Notes those that are known as duplicates and gives the others.
+/// Notes those that are known as duplicates and gives the others; of a replay those that nobody took for an event before.
 async fn only_new<'a>(
     tx: &mut PgConnection,
     unsure: &[&'a Candidate],
-    rules: &CommitRules,
+    work: Work<'_>,
     sorted: &mut Sorted,
 ) -> Result<Vec<&'a Candidate>, StoreError> {
-    let known = known::look_up(tx, unsure, rules.window).await?;
+    let known = known::look_up(tx, unsure, work.rules.window).await?;
     sorted.fates.extend(known.iter().map(|(message, known)| (*message, Fate::Duplicate { conflict: known.conflict })));
-    Ok(unsure.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect())
+    let unknown = unsure.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect();
+    match work.rules.kind {
+        Kind::Live => Ok(unknown),
+        Kind::Replay(_) => repair::sort_out(tx, work, unknown, &mut sorted.fates, &mut sorted.repaired).await,
+    }
 }
 
 /// Stores events, all or none. None were where an SQLSTATE comes back: the one that their data is to blame for.
@@ -250,14 +207,9 @@ async fn copy(
 
 /// A repeat of what this batch stored is a duplicate. Where the first one was not stored, because it was known or
 /// refused, the repeat is judged by what the database has; of several repeats each after the one before.
-async fn settle_repeats(
-    tx: &mut PgConnection,
-    batch: &Batch,
-    rules: &CommitRules,
-    sorted: &mut Sorted,
-) -> Result<(), StoreError> {
+async fn settle_repeats(tx: &mut PgConnection, work: Work<'_>, sorted: &mut Sorted) -> Result<(), StoreError> {
     let mut open = Vec::new();
-    for repeat in &batch.repeats {
+    for repeat in &work.batch.repeats {
         let message = repeat.candidate.message;
         match sorted.fates.get(&repeat.of) {
             Some(Fate::Stored { .. }) => {
@@ -278,7 +230,7 @@ async fn settle_repeats(
         let mut firsts = BTreeSet::new();
         let (round, later) = open.into_iter().partition::<Vec<_>, _>(|repeat| firsts.insert(repeat.of));
         let round: Vec<&Candidate> = round.into_iter().map(|repeat| &repeat.candidate).collect();
-        store(tx, batch, Vec::new(), &round, rules, sorted).await?;
+        store(tx, work, Vec::new(), &round, sorted).await?;
         open = later;
     }
     Ok(())
@@ -295,7 +247,7 @@ fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
 }
 
 /// SQLSTATE of an error that an event's data is to blame for: class 22 (data exception) or 23 (constraint).
-fn data_error(error: &sqlx::Error) -> Option<String> {
+pub(super) fn data_error(error: &sqlx::Error) -> Option<String> {
     let code = error.as_database_error()?.code()?;
     (code.starts_with("22") || code.starts_with("23")).then(|| code.into_owned())
 }
@@ -315,13 +267,8 @@ async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates
     Ok(())
 }
 
-async fn finish(
-    tx: &mut PgConnection,
-    claim: &Claim,
-    batch: &Batch,
-    rules: &CommitRules,
-    sorted: &Sorted,
-) -> Result<(Counts, DateTime<Utc>), StoreError> {
+async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Result<(Counts, DateTime<Utc>), StoreError> {
+    let Work { claim, batch, rules } = work;
     let mut ledger = Ledger::default();
     for reject in &batch.rejects {
         ledger.count(reject.rejection.org_id, Fate::Rejected);

@@ -17,6 +17,7 @@ pub mod partitions;
 pub mod read;
 pub mod rebuild;
 pub mod recount;
+pub mod repair;
 pub mod replays;
 mod rows;
 pub mod schema;

@@ -20,6 +20,8 @@ pub struct Replay {
     pub stored: i64,
     pub duplicates: i64,
     pub rejected: i64,
+    /// Lost rows of raw events that were put back; among the duplicates.
+    pub repaired: i64,
     /// open, done or failed.
     pub state: String,
     pub error: Option<String>,

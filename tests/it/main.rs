@@ -28,6 +28,7 @@ mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;
 mod reconcile;
+mod repair;
 mod replay_file;
 mod store_commit;
 mod store_lease;

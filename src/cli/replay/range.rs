@@ -50,6 +50,8 @@ struct Report<'a> {
     stored: i64,
     duplicates: i64,
     rejected: i64,
+    /// Lost rows of raw events that were put back; among the duplicates.
+    repaired: i64,
     state: &'a str,
     error: Option<&'a str>,
 }
@@ -113,9 +115,9 @@ async fn follow(session: &mut Session, mut replay: Replay) -> anyhow::Result<Rep
             }
             Err(error) => return Err(error.into()),
         }
-        let Replay { next_offset, stored, duplicates, rejected, .. } = replay;
+        let Replay { next_offset, stored, duplicates, rejected, repaired, .. } = replay;
         progress.tell(count(next_offset - replay.from_offset), |seconds| {
-            tracing::info!(next_offset, stored, duplicates, rejected, seconds, "replaying");
+            tracing::info!(next_offset, stored, duplicates, rejected, repaired, seconds, "replaying");
         });
     }
     progress.end(count(replay.next_offset - replay.from_offset));
@@ -140,16 +142,17 @@ impl<'a> Report<'a> {
             stored: replay.stored,
             duplicates: replay.duplicates,
             rejected: replay.rejected,
+            repaired: replay.repaired,
             state: &replay.state,
             error: replay.error.as_deref(),
         }
     }
 
     fn text(&self) -> String {
-        let Self { partition, from, to, received, stored, duplicates, rejected, state, .. } = self;
+        let Self { partition, from, to, received, stored, duplicates, rejected, repaired, state, .. } = self;
         format!(
             "replay      {}, {state}\npartition   {partition}, offsets {from} to {}\nreceived    {received}\n\
-             stored      {stored}\nduplicates  {duplicates}\nrejected    {rejected}",
+             stored      {stored}\nduplicates  {duplicates}\nrejected    {rejected}\nrepaired    {repaired}",
             self.replay_id,
             to - 1
         )

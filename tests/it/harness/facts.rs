@@ -76,11 +76,13 @@ impl Totals {
 }
 
 impl LedgerSums {
+    /// Rows of kind repair are no part of it: what they tell of is counted where it was counted first.
     pub async fn of_batches(conn: &mut PgConnection) -> Self {
         Self::read(
             conn,
             "SELECT sum(received)::bigint, sum(stored)::bigint, sum(duplicates)::bigint, sum(conflicts)::bigint,
-                    sum(rejected)::bigint, sum(late)::bigint FROM analytics.ingestion_batches",
+                    sum(rejected)::bigint, sum(late)::bigint FROM analytics.ingestion_batches
+             WHERE kind <> 'repair'",
         )
         .await
     }
