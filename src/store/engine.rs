@@ -284,7 +284,8 @@ async fn backfill(
     from: DateTime<Utc>,
     tell: &mut impl FnMut(&str),
 ) -> Result<(), StoreError> {
-    let span: Option<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = sqlx::query_as(
+    type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+    let span: Option<Span> = sqlx::query_as(
         "SELECT date_trunc('day', min(watermark) - $2, 'UTC'),
                 (SELECT min(range_start) FROM timescaledb_information.chunks
                  WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events')
