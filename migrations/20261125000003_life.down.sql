@@ -11,7 +11,7 @@ BEGIN
 END $$;
 DROP FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit;
 DROP VIEW analytics.hourly_usage, analytics.daily_usage;
-DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_settings, analytics.rollup_engine,
+DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_settings, analytics.erasures, analytics.rollup_engine,
            analytics.rollup_touched, analytics.maintenance_runs;
 DROP INDEX analytics.hourly_rollups_time, analytics.daily_rollups_time;
 ALTER TABLE analytics.ingestion_batches DROP COLUMN purged;

@@ -5,8 +5,10 @@
 mod actors;
 mod api_key;
 mod client;
+mod confirm;
 mod days;
 mod dead_letters;
+mod erase;
 mod healthcheck;
 mod maintenance;
 mod migrate;
@@ -49,6 +51,7 @@ enum Command {
     Replay(replay::Args),
     Refresh(refresh::Args),
     Verify(verify::Args),
+    Erase(erase::Args),
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
     Partitions(partitions::Args),
@@ -82,6 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
         Command::Refresh(args) => block_on(refresh::run(args, settings)),
         Command::Verify(args) => block_on(verify::run(args, settings)),
+        Command::Erase(args) => block_on(erase::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(args) => block_on(partitions::run(args, settings)),

@@ -7,6 +7,7 @@ mod columns;
 pub mod commit;
 pub mod corrections;
 mod dead_letters;
+pub mod erase;
 pub mod freshness;
 mod known;
 pub mod lease;

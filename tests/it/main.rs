@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dead_letters;
+mod erase;
 mod fault_actors;
 mod fault_away;
 mod fault_drain;
