@@ -14,8 +14,8 @@ DROP PROCEDURE analytics.refresh_job, analytics.refresh_continuous;
 DROP AGGREGATE analytics.sum_counts(integer[]);
 DROP FUNCTION analytics.add_counts, analytics.materialised_to;
 DROP VIEW analytics.hourly_usage, analytics.daily_usage;
-DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_settings, analytics.rollup_engine,
-           analytics.rollup_touched, analytics.rollup_before, analytics.maintenance_runs;
+DROP TABLE analytics.raw_horizons, analytics.rollup_revisions, analytics.org_settings, analytics.erasures,
+           analytics.rollup_engine, analytics.rollup_touched, analytics.rollup_before, analytics.maintenance_runs;
 DROP INDEX analytics.hourly_rollups_time, analytics.daily_rollups_time;
 ALTER TABLE analytics.ingestion_batches DROP COLUMN purged;
 DROP INDEX analytics.ingestion_batches_replays;

@@ -68,6 +68,14 @@ CREATE TABLE analytics.org_settings (
     changed_by  text NOT NULL
 );
 
+-- Orgs whose data was erased, and when: what processes still remember of them from before is neither recorded nor
+-- published again. Like the audit log it says that it was done, and nothing of what was there.
+CREATE TABLE analytics.erasures (
+    org_id    uuid PRIMARY KEY,
+    erased_at timestamptz NOT NULL
+);
+COMMENT ON COLUMN analytics.erasures.erased_at IS 'by the database''s clock, while no rollups were merged: merges are before or after it';
+
 -- Which engine the readers' views show. One row.
 CREATE TABLE analytics.rollup_engine (
     one             boolean PRIMARY KEY DEFAULT true CHECK (one),

@@ -1,6 +1,7 @@
 //! Freshness: turns merges into freshness markers, in PostgreSQL for the record and in Redis for dashboards.
 //! In: Merged from the rollups; Drain, End. Out: nothing.
 //! Failure: database or Redis away → markers wait and are recorded and published when it is back.
+//!          An org is erased → what is remembered of it from before is neither recorded nor published.
 //! Bound: one marker for an org and model, however many merges; one write at a time.
 
 use std::{
@@ -70,6 +71,7 @@ impl Freshness {
             recovered: false,
             cache: None,
             published_all: None,
+            forgotten_to: None,
             published_statuses: BTreeMap::new(),
         };
         Self {
@@ -185,6 +187,8 @@ struct Desk {
     recovered: bool,
     cache: Option<FreshnessCache>,
     published_all: Option<Instant>,
+    /// The last erasure whose org was taken out of the cache; none yet: what it was left with by whomever is not known.
+    forgotten_to: Option<DateTime<Utc>>,
     /// By partition; when one changes, so do the markers of all its orgs.
     published_statuses: BTreeMap<u16, FreshnessStatus>,
 }
@@ -193,7 +197,8 @@ impl Desk {
     async fn record(&mut self, session: &mut Session, open: &BTreeMap<MarkerKey, Marker>) -> Outcome {
         match session.run(async |conn| self.record_in_database(conn, open).await).await {
             Ok(due) => {
-                let cache = if due.markers.is_empty() { None } else { Some(self.publish(&due).await) };
+                let nothing = due.markers.is_empty() && due.erased.is_empty();
+                let cache = if nothing { None } else { Some(self.publish(&due).await) };
                 Outcome { database: Ok(()), cache }
             }
             Err(error) => {
@@ -219,21 +224,25 @@ impl Desk {
         }
         self.metrics.freshness_lag(watermarks.lags().map(|(_, lag)| lag).max().unwrap_or_default());
         let judge = Judge::new(&self.settings, &watermarks);
+        let mut open = open.clone();
         if !open.is_empty() {
             let judged = open.iter().map(|(key, marker)| (*key, (*marker, judge.judge(*key, marker)))).collect();
-            store::freshness::record(conn, &judged).await?;
+            let recorded = store::freshness::record(conn, &judged).await?;
+            open.retain(|key, _| recorded.contains(key));
         }
         if self.settings.cache.url.is_empty() {
-            return Ok(Due { markers: Vec::new(), all: false });
+            return Ok(Due { markers: Vec::new(), all: false, erased: Vec::new() });
         }
+        // Before the markers are read: an erasure that comes between is in the next list.
+        let erased = store::freshness::erased(conn, self.forgotten_to).await?;
         let statuses = judge.statuses();
         if statuses != self.published_statuses {
             self.published_statuses = statuses;
             self.published_all = None;
         }
         let all = self.published_all.is_none_or(|at| at.elapsed() >= self.republish);
-        let markers = if all { judge.judge_all(&store::freshness::all(conn).await?) } else { judge.judge_all(open) };
-        Ok(Due { markers, all })
+        let markers = if all { judge.judge_all(&store::freshness::all(conn).await?) } else { judge.judge_all(&open) };
+        Ok(Due { markers, all, erased })
     }
 
     async fn publish(&mut self, due: &Due) -> Result<(), String> {
@@ -242,10 +251,12 @@ impl Desk {
                 Some(cache) => cache,
                 none => none.insert(FreshnessCache::connect(&self.settings.cache).await?),
             };
+            cache.forget(due.erased.iter().map(|(org_id, _)| *org_id)).await?;
             cache.publish(&due.markers).await
         };
         match published.await {
             Ok(()) => {
+                self.forgotten_to = due.erased.iter().map(|(_, at)| *at).max().max(self.forgotten_to);
                 if due.all {
                     self.published_all = Some(Instant::now());
                 }
@@ -265,6 +276,8 @@ struct Due {
     markers: Vec<(Uuid, ModelFreshness)>,
     /// These are all there are.
     all: bool,
+    /// Orgs of which nothing may be left, and when they were erased; what came of them since is among the markers.
+    erased: Vec<(Uuid, DateTime<Utc>)>,
 }
 
 /// Lag and status of each partition, which are those of its orgs.

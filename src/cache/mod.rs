@@ -37,6 +37,20 @@ impl FreshnessCache {
         Ok(Self { manager, ttl_seconds: i64::try_from(settings.ttl_seconds).unwrap_or(i64::MAX) })
     }
 
+    /// Takes orgs' markers away.
+    pub async fn forget(&mut self, org_ids: impl IntoIterator<Item = Uuid>) -> Result<(), CacheError> {
+        let keys: Vec<String> = org_ids.into_iter().map(key).collect();
+        for part in keys.chunks(PIPELINE) {
+            redis::cmd("DEL").arg(part).query_async::<()>(&mut self.manager).await?;
+        }
+        Ok(())
+    }
+
+    /// How many markers there are of an org.
+    pub async fn markers(&mut self, org_id: Uuid) -> Result<u64, CacheError> {
+        Ok(redis::cmd("HLEN").arg(key(org_id)).query_async(&mut self.manager).await?)
+    }
+
     /// Publishes markers: `analytics:freshness:{orgId}`, a hash by model. Each org's hash lives for the TTL from now.
     pub async fn publish(&mut self, markers: &[(Uuid, ModelFreshness)]) -> Result<(), CacheError> {
         for part in markers.chunks(PIPELINE) {
@@ -44,7 +58,7 @@ impl FreshnessCache {
             for (org_id, marker) in part {
                 // A struct of strings and numbers always has a JSON form.
                 let json = serde_json::to_string(marker).unwrap_or_default();
-                let key = format!("analytics:freshness:{org_id}");
+                let key = key(*org_id);
                 commands.hset(&key, marker.model_id.to_string(), json).ignore();
                 commands.expire(&key, self.ttl_seconds).ignore();
             }
@@ -52,4 +66,8 @@ impl FreshnessCache {
         }
         Ok(())
     }
+}
+
+fn key(org_id: Uuid) -> String {
+    format!("analytics:freshness:{org_id}")
 }

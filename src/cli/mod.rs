@@ -5,8 +5,10 @@
 mod actors;
 mod api_key;
 mod client;
+mod confirm;
 mod days;
 mod dead_letters;
+mod erase;
 mod healthcheck;
 mod maintenance;
 mod migrate;
@@ -51,6 +53,7 @@ enum Command {
     Refresh(refresh::Args),
     Rollups(rollups::Args),
     Verify(verify::Args),
+    Erase(erase::Args),
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
     Partitions(partitions::Args),
@@ -85,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Refresh(args) => block_on(refresh::run(args, settings)),
         Command::Rollups(args) => block_on(rollups::run(args, settings)),
         Command::Verify(args) => block_on(verify::run(args, settings)),
+        Command::Erase(args) => block_on(erase::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(args) => block_on(partitions::run(args, settings)),

@@ -164,6 +164,14 @@ impl Pending {
         found
     }
 
+    /// Takes out what it would add to an org's rollups, and when its events were. Its counts for the ledger stay. Whether
+    /// there was anything.
+    pub fn forget(&mut self, org_id: Uuid) -> bool {
+        let before = self.hourly.len();
+        self.hourly.retain(|(key, _)| key.org_id != org_id);
+        self.hourly.len() < before
+    }
+
     pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
         postcard::to_extend(self, vec![PACKED_VERSION])
     }
@@ -285,6 +293,18 @@ mod tests {
         let (_, hour) = merge.hourly.first_key_value().unwrap();
         assert_eq!((hour.invocations(), hour.last_event_at), (0, events[0].occurred_at.timestamp_micros()));
         assert!(i32::try_from(hour.latency_min).is_ok(), "the column holds it");
+    }
+
+    #[test]
+    fn a_forgotten_org_leaves_its_counts_and_nothing_else() {
+        let events = [event(1, "2026-03-01T10:00:00Z", 1), event(2, "2026-03-01T10:00:00Z", 2)];
+        let mut ledger = Ledger::default();
+        ledger.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
+        let mut pending = Pending::of(events.iter(), ledger.clone(), None);
+        assert!(pending.forget(Uuid::from_u128(1)));
+        assert!(!pending.forget(Uuid::from_u128(1)));
+        assert_eq!(pending.hourly.iter().map(|(key, _)| key.org_id).collect::<Vec<_>>(), [Uuid::from_u128(2)]);
+        assert_eq!(pending.ledger, ledger);
     }
 
     #[test]

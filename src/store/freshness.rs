@@ -1,6 +1,9 @@
 //! Freshness markers: the record of what was merged when, by org and model.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -44,22 +47,32 @@ pub async fn watermarks(conn: &mut PgConnection, topology: &Topology) -> Result<
     Ok(Watermarks { now, by_partition })
 }
 
-/// Records markers, in the order of their keys.
+/// Records markers, in the order of their keys, and gives the keys of those that it did: not what was merged before an
+/// erasure of its org.
 pub async fn record(
     conn: &mut PgConnection,
     markers: &BTreeMap<MarkerKey, (Marker, Freshness)>,
-) -> Result<(), StoreError> {
+) -> Result<BTreeSet<MarkerKey>, StoreError> {
     let seconds = |freshness: &Freshness| freshness.lag_ms.map_or(f64::INFINITY, |ms| ms as f64 / 1000.0);
-    sqlx::query(include_str!("sql/freshness_record.sql"))
+    let recorded: Vec<MarkerKey> = sqlx::query_as(include_str!("sql/freshness_record.sql"))
         .bind(markers.keys().map(|key| key.0).collect::<Vec<_>>())
         .bind(markers.keys().map(|key| key.1).collect::<Vec<_>>())
         .bind(markers.values().map(|(marker, _)| marker.last_event_at).collect::<Vec<_>>())
         .bind(markers.values().map(|(marker, _)| marker.last_rollup_at).collect::<Vec<_>>())
         .bind(markers.values().map(|(_, freshness)| seconds(freshness)).collect::<Vec<_>>())
         .bind(markers.values().map(|(_, freshness)| freshness.status.as_str()).collect::<Vec<_>>())
-        .execute(conn)
+        .fetch_all(conn)
         .await?;
-    Ok(())
+    Ok(recorded.into_iter().collect())
+}
+
+/// Orgs that were erased, and when: since that moment, or ever.
+pub async fn erased(
+    conn: &mut PgConnection,
+    since: Option<DateTime<Utc>>,
+) -> Result<Vec<(Uuid, DateTime<Utc>)>, StoreError> {
+    let statement = "SELECT org_id, erased_at FROM analytics.erasures WHERE erased_at > coalesce($1, '-infinity')";
+    Ok(sqlx::query_as(statement).bind(since).fetch_all(conn).await?)
 }
 
 /// Records what a process that ended without warning had merged but not recorded.

@@ -57,7 +57,8 @@ pub async fn merge(
     rules: MergeRules,
 ) -> Result<Merged, StoreError> {
     let mut tx = conn.begin().await?;
-    let (at, ()) = sqlx::query_as("SELECT clock_timestamp(), pg_advisory_xact_lock_shared($1)")
+    // The moment is behind the lock: whoever holds merges off knows which are before it and which are after.
+    let ((), at) = sqlx::query_as("SELECT pg_advisory_xact_lock_shared($1), clock_timestamp()")
         .bind(ROLLUP_LOCK)
         .fetch_one(&mut *tx)
         .await?;

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod corrections;
 mod dead_letters;
 pub mod engine;
+pub mod erase;
 pub mod freshness;
 mod known;
 pub mod lease;

@@ -37,17 +37,26 @@ pub async fn day(
     reason: Option<Reason>,
     late_after: TimeDelta,
 ) -> Result<Rebuilt, StoreError> {
+    while_nothing_is_merged(conn, async |tx| count_again(tx, start, org_id, reason, late_after).await).await
+}
+
+/// Does work in one snapshot while nothing is merged, all of it or nothing; again from the start where it met another's
+/// change.
+pub async fn while_nothing_is_merged<T>(
+    conn: &mut PgConnection,
+    mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     // Before the snapshot: what a merge under way adds must be in it.
     sqlx::query("SELECT pg_advisory_lock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
     let mut attempt = 1;
-    let rebuilt = loop {
-        match try_day(conn, start, org_id, reason, late_after).await {
+    let done = loop {
+        match in_snapshot(conn, &mut work).await {
             Err(error) if attempt < ATTEMPTS && met_another(&error) => attempt += 1,
             tried => break tried,
         }
     };
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
-    rebuilt
+    done
 }
 
 fn met_another(error: &StoreError) -> bool {
@@ -55,22 +64,30 @@ fn met_another(error: &StoreError) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
 }
 
-async fn try_day(
+async fn in_snapshot<T>(
     conn: &mut PgConnection,
+    work: &mut impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+    let done = work(&mut tx).await?;
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// Makes the rollups of a UTC day what its raw events make, [while nothing is merged](while_nothing_is_merged).
+pub async fn count_again(
+    tx: &mut PgConnection,
     start: DateTime<Utc>,
     org_id: Option<Uuid>,
     reason: Option<Reason>,
     late_after: TimeDelta,
 ) -> Result<Rebuilt, StoreError> {
-    let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
-    let span = Span::of(&mut tx, start, org_id).await?;
-    neutralise(&mut tx, &span).await?;
-    recount::count(&mut tx, &span, Pending::Counted).await?;
+    let span = Span::of(&mut *tx, start, org_id).await?;
+    neutralise(&mut *tx, &span).await?;
+    recount::count(&mut *tx, &span, Pending::Counted).await?;
     let known_to: Option<DateTime<Utc>> =
         sqlx::query_scalar("SELECT max(watermark) FROM analytics.partition_watermarks").fetch_one(&mut *tx).await?;
-    let rebuilt = recount::put(&mut tx, &span, reason.zip(known_to), late_after).await?;
-    tx.commit().await?;
-    Ok(rebuilt)
+    recount::put(tx, &span, reason.zip(known_to), late_after).await
 }
 
 /// Takes out of pending aggregates what they would add to the span.
@@ -81,23 +98,14 @@ async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError
             && span.org_id.is_none_or(|org_id| org_id == key.org_id)
             && !span.left_out.contains(&key.org_id)
     };
-    each_pending(tx, async |tx, batch_id, mut pending| {
-        if pending.neutralise(is_counted) {
-            sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
-                .bind(batch_id)
-                .bind(pending.pack().map_err(broken)?)
-                .execute(tx)
-                .await?;
-        }
-        Ok(())
-    })
-    .await
+    change_pending(tx, |pending| pending.neutralise(is_counted)).await
 }
 
-/// Goes through the pending aggregates of a snapshot.
-pub(super) async fn each_pending(
+/// Changes the aggregates that wait to be merged: each row for which `change` says that it did. Unless merges are held off,
+/// `change` must not.
+pub async fn change_pending(
     tx: &mut PgConnection,
-    mut work: impl AsyncFnMut(&mut PgConnection, Uuid, rollup::Pending) -> Result<(), StoreError>,
+    mut change: impl FnMut(&mut rollup::Pending) -> bool,
 ) -> Result<(), StoreError> {
     let mut after = Uuid::nil();
     loop {
@@ -111,7 +119,14 @@ pub(super) async fn each_pending(
         let Some((last, _)) = rows.last() else { return Ok(()) };
         after = *last;
         for (batch_id, packed) in rows {
-            work(tx, batch_id, rollup::Pending::unpack(&packed).map_err(broken)?).await?;
+            let mut pending = rollup::Pending::unpack(&packed).map_err(broken)?;
+            if change(&mut pending) {
+                sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
+                    .bind(batch_id)
+                    .bind(pending.pack().map_err(broken)?)
+                    .execute(&mut *tx)
+                    .await?;
+            }
         }
     }
 }

@@ -102,9 +102,9 @@ impl Kept {
                 .into_iter()
                 .collect();
         // Stored, and not noted yet as a change of what is materialised.
-        super::rebuild::each_pending(tx, async |_, _, pending| {
+        super::rebuild::change_pending(tx, |pending| {
             waiting.extend(pending.hourly.iter().map(|(key, _)| hour_start(key.bucket)));
-            Ok(())
+            false
         })
         .await?;
         Ok(Self::Continuous { waiting: waiting.into_iter().collect() })

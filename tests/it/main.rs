@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod engines;
+mod erase;
 mod fault_actors;
 mod fault_away;
 mod fault_drain;

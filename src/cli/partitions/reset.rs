@@ -1,9 +1,6 @@
 //! `partitions reset`: starts a new incarnation of a partition.
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -18,7 +15,7 @@ use crate::{
         BrokerError,
         subscription::{StartAt, Subscription},
     },
-    cli::{bad_usage, operator, print},
+    cli::{bad_usage, confirm, operator, print},
     config::{Broker, Settings},
     domain::supervision::{PartitionStatus, SupervisionEvent, What},
     store::{Session, lease, partitions, supervision},
@@ -95,8 +92,8 @@ struct Report {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    if !args.yes && !std::io::stdin().is_terminal() {
-        return Ok(bad_usage("--yes is required where nobody can be asked"));
+    if !args.yes && !confirm::can_ask() {
+        return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
     let Args { partition, to: target, .. } = args;
     let topology = settings.broker.topology();
@@ -106,7 +103,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         bail!("--partition {partition}: no service has worked on such a partition of {}", topology.base);
     };
     let to = resolve(target, &settings.broker, partition).await.with_context(|| status.stream.clone())?;
-    if !args.yes && !confirmed(&status, to)? {
+    if !args.yes && !confirm::ask(&question(&status, to))? {
         bail!("nothing was changed");
     }
     let reset = session
@@ -197,15 +194,6 @@ fn place(target: Target, kept: Kept, at_time: Option<i64>) -> Result<i64, String
         )),
         Target::Time(_) => Ok(at_time.unwrap_or(end)),
     }
-}
-
-fn confirmed(status: &PartitionStatus, to: i64) -> anyhow::Result<bool> {
-    let mut prompt = std::io::stderr();
-    write!(prompt, "{} [y/N] ", question(status, to))?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn question(status: &PartitionStatus, to: i64) -> String {

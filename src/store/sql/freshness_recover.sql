@@ -8,11 +8,13 @@ days AS (
     FROM analytics.ingestion_batches, since WHERE completed_at >= since.at
 )
 INSERT INTO analytics.freshness_status AS f (org_id, model_id, last_event_at, last_rollup_at, lag_seconds, status)
-SELECT org_id, model_id, max(last_event_at), max(fresh_as_of), 0, 'fresh'
-FROM analytics.daily_usage, days
+SELECT u.org_id, u.model_id, max(last_event_at), max(fresh_as_of), 0, 'fresh'
+FROM analytics.daily_usage u, days
 WHERE bucket_start BETWEEN days.first AND days.last
-GROUP BY org_id, model_id
-ORDER BY org_id, model_id
+GROUP BY u.org_id, u.model_id
+-- Not what an engine that is behind still shows of an org from before its erasure.
+HAVING NOT EXISTS (SELECT FROM analytics.erasures e WHERE e.org_id = u.org_id AND e.erased_at >= max(fresh_as_of))
+ORDER BY u.org_id, u.model_id
 ON CONFLICT (org_id, model_id) DO UPDATE SET
     last_event_at = greatest(f.last_event_at, excluded.last_event_at),
     last_rollup_at = greatest(f.last_rollup_at, excluded.last_rollup_at)

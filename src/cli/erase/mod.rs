@@ -1,0 +1,226 @@
+//! `erase`: takes an organisation's or a person's data away, and says what was removed and what is left.
+
+mod report;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::bail;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use self::report::{Report, Whom};
+use crate::{
+    cache::{CacheError, FreshnessCache},
+    cli::{
+        bad_usage, confirm,
+        maintenance::{self, Common, Steps},
+        operator,
+    },
+    config::Settings,
+    domain::audit::{Actor, AuditEvent, Outcome},
+    store::{
+        audit,
+        erase::{self, Counts},
+        maintenance::{Access, Turn},
+        recount,
+    },
+};
+
+const LONG_ABOUT: &str = "\
+Take an organisation's or a person's data away, for good
+
+Of an organisation: raw events, hourly and daily rollups, what waits to be merged, revisions, dead letters,
+freshness markers in the database and in Redis, API keys and settings. Of a person: raw events, and dead
+letters that name them; rollups are counted again without them, and final hours that change are in the
+organisation's revisions, with the reason erasure.
+
+The ledger keeps its counts, and its batches say how much of them was taken away. The audit log keeps that it
+was done. What is left is counted afterwards: exit code 1 where that is not nothing. Running it again does
+what one that was interrupted has not done.
+
+Stop the producers first, and wait until everything is read: what is stored later is there again. The
+broker's stream keeps messages until its own retention: they are not read again by themselves, but
+`partitions reset` to before them stores them again, and so does a producer that sends them again.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service erase --org 123e4567-e89b-12d3-a456-426614174000 --dry-run
+  analytics-service erase --actor 9b2f7c1e-0d4a-4f6b-8a57-3f1c2d5e6a70 --yes --json";
+
+/// Most looks at whether the markers in Redis are gone for good.
+const LOOKS: u32 = 10;
+/// Longest time between two of them.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Take an organisation's or a person's data away, for good
+#[derive(clap::Args)]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+pub struct Args {
+    /// This organisation; with --actor, only that person in it
+    #[arg(long, value_name = "UUID", required_unless_present = "actor")]
+    org: Option<Uuid>,
+    /// This person, as events name them in actorId
+    #[arg(long, value_name = "UUID")]
+    actor: Option<Uuid>,
+    /// Only count what there is
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask; required without a terminal
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let whom = match (args.actor, args.org) {
+        (Some(actor_id), org_id) => Whom::Person { actor_id, org_id },
+        (None, Some(org_id)) => Whom::Org(org_id),
+        (None, None) => return Ok(bad_usage("--org or --actor is required")),
+    };
+    if args.dry_run {
+        return maintenance::run(&settings, &args.common, "erase", Access::Shared, async |turn, _| {
+            let mut report = Report::new(whom, true);
+            count(turn, &settings, whom, &mut report).await?;
+            Ok(report)
+        })
+        .await;
+    }
+    if !args.yes {
+        if !confirm::can_ask() {
+            return Ok(bad_usage(confirm::YES_IS_REQUIRED));
+        }
+        if !confirm::ask(&format!("everything of {whom} is removed, for good. Go on?"))? {
+            bail!("nothing was changed");
+        }
+    }
+    maintenance::run(&settings, &args.common, "erase", Access::Alone, async |turn, steps| {
+        let mut report = Report::new(whom, false);
+        // That it was begun is on record whatever comes of it.
+        audit::record(&mut turn.conn, &[act(whom, Outcome::Allowed).detail("begun")]).await?;
+        match whom {
+            Whom::Org(org_id) => org(turn, &settings, org_id, &mut report, steps).await?,
+            Whom::Person { actor_id, org_id } => {
+                person(&mut turn.conn, &settings, (actor_id, org_id), &mut report, steps).await?;
+            }
+        }
+        steps.tell("counting what is left");
+        count(turn, &settings, whom, &mut report).await?;
+        let outcome = if report.holds() { Outcome::Allowed } else { Outcome::Failed };
+        audit::record(&mut turn.conn, &[act(whom, outcome).detail(report.in_short())]).await?;
+        Ok(report)
+    })
+    .await
+}
+
+fn act(whom: Whom, outcome: Outcome) -> AuditEvent {
+    let by = Actor::command_line(operator::name());
+    match whom {
+        Whom::Org(org_id) => AuditEvent::new(by, "org.erase", outcome).of_org(org_id).target(org_id),
+        Whom::Person { actor_id, org_id } => {
+            AuditEvent::new(by, "actor.erase", outcome).of_org(org_id).target(actor_id)
+        }
+    }
+}
+
+async fn org(
+    turn: &mut Turn,
+    settings: &Settings,
+    org_id: Uuid,
+    report: &mut Report,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
+    let conn = &mut turn.conn;
+    let removed = &mut report.removed;
+    steps.tell("removing API keys, settings and dead letters");
+    *removed = erase::keys_and_letters(conn, org_id).await?;
+    removed.raw_events = erase::events_of_org(conn, org_id, |day, gone| {
+        steps.tell(&format!("{}: {gone} raw events removed so far", day.date_naive()));
+    })
+    .await?;
+    steps.tell("removing rollups");
+    let rest = erase::rest_of_org(conn, org_id).await?;
+    *removed = Counts {
+        raw_events: removed.raw_events + rest.raw_events,
+        dead_letters: removed.dead_letters,
+        api_keys: removed.api_keys,
+        settings: removed.settings,
+        freshness_markers: erase::markers(conn, org_id).await?,
+        ..rest
+    };
+    if settings.cache.url.is_empty() {
+        return Ok(());
+    }
+    steps.tell("removing markers in Redis");
+    match forget(settings, org_id).await {
+        Ok(gone) => removed.cached_markers = gone,
+        // Services that run do it when it is back; markers of services that do not run expire.
+        Err(error) => report.not_checked.push(format!("markers in Redis: {error}")),
+    }
+    Ok(())
+}
+
+/// Takes markers out of the cache until they stay away: a service may have been about to publish them.
+async fn forget(settings: &Settings, org_id: Uuid) -> Result<i64, CacheError> {
+    let mut cache = FreshnessCache::connect(&settings.cache).await?;
+    let gone = cache.markers(org_id).await?;
+    for _ in 0..LOOKS {
+        cache.forget([org_id]).await?;
+        tokio::time::sleep(settings.freshness.interval().min(LOOK_EVERY)).await;
+        if cache.markers(org_id).await? == 0 {
+            break;
+        }
+    }
+    Ok(i64::try_from(gone).unwrap_or(i64::MAX))
+}
+
+async fn person(
+    conn: &mut PgConnection,
+    settings: &Settings,
+    (actor_id, org_id): (Uuid, Option<Uuid>),
+    report: &mut Report,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
+    // First the dead letters: their corrections could become raw events.
+    let ids = erase::letters_of(conn, org_id, Some(actor_id)).await?;
+    report.removed.dead_letters = erase::letters(conn, &ids).await?;
+    recount::prepare(conn).await?;
+    for of in erase::actor_days(conn, actor_id, org_id).await? {
+        let day = of.day.date_naive();
+        steps.tell(&format!("{day} of {}: {} raw events removed so far", of.org_id, report.removed.raw_events));
+        let (gone, rebuilt) = erase::actor_day(conn, actor_id, &of, settings.events.late_after()).await?;
+        report.removed.raw_events += gone;
+        report.counted_again(rebuilt);
+    }
+    Ok(())
+}
+
+/// Counts what there is now.
+async fn count(turn: &mut Turn, settings: &Settings, whom: Whom, report: &mut Report) -> anyhow::Result<()> {
+    let conn = &mut turn.conn;
+    match whom {
+        Whom::Org(org_id) => {
+            report.left = erase::count_org(conn, org_id).await?;
+            if !settings.cache.url.is_empty() && report.not_checked.is_empty() {
+                match cached(settings, org_id).await {
+                    Ok(markers) => report.left.cached_markers = i64::try_from(markers).unwrap_or(i64::MAX),
+                    Err(error) => report.not_checked.push(format!("markers in Redis: {error}")),
+                }
+            }
+        }
+        Whom::Person { actor_id, org_id } => {
+            let days = erase::actor_days(conn, actor_id, org_id).await?;
+            let letters = erase::letters_of(conn, org_id, Some(actor_id)).await?;
+            report.left = Counts {
+                raw_events: days.iter().map(|day| day.events).sum(),
+                dead_letters: i64::try_from(letters.len()).unwrap_or(i64::MAX),
+                ..Counts::default()
+            };
+        }
+    }
+    Ok(())
+}
+
+async fn cached(settings: &Settings, org_id: Uuid) -> Result<u64, CacheError> {
+    FreshnessCache::connect(&settings.cache).await?.markers(org_id).await
+}

@@ -1,0 +1,107 @@
+//! Erasing an org. What could bring something of it back goes first, then raw events without holding anybody up, then, in
+//! one transaction while nothing is merged, what is made of them.
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{Counts, Events, letters, letters_of, rows};
+use crate::store::{
+    StoreError,
+    rebuild::{change_pending, while_nothing_is_merged},
+};
+
+/// What there is of an org.
+pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
+    let mut counts: Counts =
+        sqlx::query_as(include_str!("../sql/erase_org_count.sql")).bind(org_id).fetch_one(&mut *conn).await?;
+    counts.dead_letters = i64::try_from(letters_of(&mut *conn, Some(org_id), None).await?.len()).unwrap_or(i64::MAX);
+    change_pending(conn, |pending| {
+        let of_org = pending.hourly.iter().filter(|(key, _)| key.org_id == org_id).count();
+        counts.pending_rollups += i64::try_from(of_org).unwrap_or(i64::MAX);
+        false
+    })
+    .await?;
+    Ok(counts)
+}
+
+/// API keys, settings and dead letters with their corrections: the ways by which more of the org could come.
+pub async fn keys_and_letters(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
+    let ids = letters_of(&mut *conn, Some(org_id), None).await?;
+    let mut tx = conn.begin().await?;
+    let mut gone = Counts { dead_letters: letters(&mut tx, &ids).await?, ..Counts::default() };
+    for (count, statement) in [
+        (&mut gone.api_keys, "DELETE FROM analytics.api_keys WHERE org_id = $1"),
+        (&mut gone.settings, "DELETE FROM analytics.org_settings WHERE org_id = $1"),
+    ] {
+        *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
+    }
+    tx.commit().await?;
+    Ok(gone)
+}
+
+/// Raw events, a chunk in one transaction; storing and merging go on. How many it were.
+pub async fn events_of_org(
+    conn: &mut PgConnection,
+    org_id: Uuid,
+    mut tell: impl FnMut(DateTime<Utc>, i64),
+) -> Result<i64, StoreError> {
+    let chunks: Vec<(DateTime<Utc>, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT range_start, range_end FROM timescaledb_information.chunks
+         WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events' ORDER BY range_start",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut gone = 0;
+    for time in chunks {
+        let mut tx = conn.begin().await?;
+        gone += super::events(&mut tx, Events { org_id, actor_id: None, time: Some(time) }).await?;
+        tx.commit().await?;
+        tell(time.0, gone);
+    }
+    Ok(gone)
+}
+
+/// Raw events that came meanwhile, and all that is made of raw events. What is committed meanwhile is not touched: it is
+/// in raw events and waits to be merged, or neither.
+pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
+    while_nothing_is_merged(conn, async |tx| {
+        let raw_events = super::events(&mut *tx, Events { org_id, actor_id: None, time: None }).await?;
+        let mut gone = Counts { raw_events, ..Counts::default() };
+        change_pending(&mut *tx, |pending| {
+            let before = pending.hourly.len();
+            let changed = pending.forget(org_id);
+            gone.pending_rollups += i64::try_from(before - pending.hourly.len()).unwrap_or(i64::MAX);
+            changed
+        })
+        .await?;
+        for (count, statement) in [
+            (&mut gone.hourly_rollups, "DELETE FROM analytics.hourly_rollups WHERE org_id = $1"),
+            (&mut gone.daily_rollups, "DELETE FROM analytics.daily_rollups WHERE org_id = $1"),
+            (&mut gone.revisions, "DELETE FROM analytics.rollup_revisions WHERE org_id = $1"),
+        ] {
+            *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
+        }
+        // From now on nobody records markers of merges from before.
+        sqlx::query(
+            "INSERT INTO analytics.erasures AS e (org_id, erased_at) VALUES ($1, clock_timestamp())
+             ON CONFLICT (org_id) DO UPDATE SET erased_at = excluded.erased_at",
+        )
+        .bind(org_id)
+        .execute(&mut *tx)
+        .await?;
+        Ok(gone)
+    })
+    .await
+}
+
+/// Freshness markers, after [the rest](rest_of_org). How many it were.
+pub async fn markers(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
+    let mut tx = conn.begin().await?;
+    // Who records markers at this moment may not know of the erasure yet; whoever comes after it does.
+    sqlx::query("LOCK TABLE analytics.freshness_status IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
+    let statement = "DELETE FROM analytics.freshness_status WHERE org_id = $1";
+    let gone = sqlx::query(statement).bind(org_id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(rows(&gone))
+}
