@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{StoreError, dead_letters, known, partitions::Claim, rows};
+use super::{StoreError, dead_letters, horizon, known, partitions::Claim, rows};
 use crate::domain::{
     batch::{Batch, Candidate},
     ledger::{Counts, Fate, Ledger},
@@ -78,7 +78,7 @@ pub async fn commit(
     }
     store(&mut tx, batch, sure, &unsure, rules, &mut sorted).await?;
     settle_repeats(&mut tx, batch, rules, &mut sorted).await?;
-    dead_letters::keep(&mut tx, claim, batch, &sorted.refused).await?;
+    dead_letters::keep(&mut tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
     note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
     let (counts, completed_at) = finish(&mut tx, claim, batch, rules, &sorted).await?;
     tx.commit().await?;
@@ -98,6 +98,8 @@ struct Sorted {
     fates: Fates,
     /// Refused by the database: index of the message and SQLSTATE.
     refused: BTreeMap<usize, String>,
+    /// Rejected, since what they could repeat is not kept any more.
+    too_old: BTreeSet<usize>,
 }
 
 enum Lock {
@@ -184,6 +186,11 @@ async fn store<'a>(
 ) -> Result<(), StoreError> {
     let mut new = sure;
     new.extend(only_new(tx, unsure, rules, sorted).await?);
+    for message in horizon::beyond(tx, &new, rules.window, rules.started_at).await? {
+        sorted.fates.insert(message, Fate::Rejected);
+        sorted.too_old.insert(message);
+    }
+    new.retain(|candidate| !sorted.too_old.contains(&candidate.message));
     if copy(tx, batch, &new, sorted).await?.is_none() {
         return Ok(());
     }
@@ -269,6 +276,9 @@ async fn settle_repeats(
                 sorted.fates.insert(message, fate);
                 if let Some(code) = sorted.refused.get(&repeat.of).cloned() {
                     sorted.refused.insert(message, code);
+                }
+                if sorted.too_old.contains(&repeat.of) {
+                    sorted.too_old.insert(message);
                 }
             }
             _ => open.push(repeat),

@@ -7,6 +7,7 @@ pub mod commit;
 pub mod corrections;
 mod dead_letters;
 pub mod freshness;
+mod horizon;
 mod known;
 pub mod lease;
 pub mod maintenance;
