@@ -16,6 +16,7 @@ pub mod money;
 pub mod partition;
 pub mod query;
 pub mod reliability;
+pub mod retention;
 pub mod revision;
 pub mod rollup;
 pub mod submission;

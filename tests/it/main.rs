@@ -24,6 +24,7 @@ mod operations_cli;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;
+mod purge;
 mod replay_file;
 mod store_commit;
 mod store_lease;
