@@ -17,8 +17,10 @@ mod operator;
 mod partitions;
 mod print;
 mod publish;
+mod purge;
 mod refresh;
 mod replay;
+mod retention;
 mod rollups;
 mod serve;
 mod stream;
@@ -58,6 +60,8 @@ enum Command {
     Actors(actors::Args),
     Partitions(partitions::Args),
     ApiKey(api_key::Args),
+    Retention(retention::Args),
+    Purge(purge::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
     Openapi(openapi::Args),
@@ -93,6 +97,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(args) => block_on(partitions::run(args, settings)),
         Command::ApiKey(args) => block_on(api_key::run(args, settings)),
+        Command::Retention(args) => block_on(retention::run(args, settings)),
+        Command::Purge(args) => block_on(purge::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Openapi(args) => openapi::run(&args),

@@ -3,6 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
 use super::Settings;
+use crate::domain::retention::least_raw_days;
 
 /// Shortest HS256 secret that is accepted: as many bytes as the hash has (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
@@ -39,6 +40,13 @@ impl Settings {
         found.range("events.max_ahead_seconds", self.events.max_ahead_seconds, 0..=3600);
         found.range("events.late_after_seconds", self.events.late_after_seconds, 60..=86_400);
         found.range("dedupe.window_hours", self.dedupe.window_hours, 1..=768);
+        let least = least_raw_days(self.dedupe.window());
+        if (1..=768).contains(&self.dedupe.window_hours) && self.events.retention_days < least {
+            found.0.push(format!(
+                "events.retention_days must be at least {least} with dedupe.window_hours = {}, is {}",
+                self.dedupe.window_hours, self.events.retention_days
+            ));
+        }
         found.range("dedupe.memory_bytes", self.dedupe.memory_bytes, 1 << 20..=1 << 34);
         found.range("database.connect_timeout_ms", self.database.connect_timeout_ms, 100..=600_000);
         found.range("database.write_timeout_ms", self.database.write_timeout_ms, 1000..=3_600_000);

@@ -5,6 +5,26 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::Deserialize;
 
+use super::Settings;
+use crate::domain::retention;
+
+impl Settings {
+    /// How long everything is kept.
+    pub fn retention(&self) -> retention::Retention {
+        let days = TimeDelta::days;
+        retention::Retention {
+            raw: self.events.retention(),
+            window: self.dedupe.window(),
+            rollups: days(self.retention.rollup_days),
+            batches: days(self.retention.batch_days),
+            ledger_hours: days(self.retention.ledger_hour_days),
+            dead_letters: days(self.retention.dead_letter_days),
+            audit: days(self.retention.audit_days),
+            supervision: days(self.retention.supervision_days),
+        }
+    }
+}
+
 /// What keeps the hourly and daily rollups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -141,6 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn raw_events_are_kept_longer_than_the_dedupe_window() {
+        let with = |days, hours| {
+            with(&[("ANALYTICS__EVENTS__RETENTION_DAYS", days), ("ANALYTICS__DEDUPE__WINDOW_HOURS", hours)])
+        };
+        assert!(with("3", "24").is_ok());
+        assert_eq!(
+            with("33", "768").unwrap_err().to_string(),
+            "configuration: events.retention_days must be at least 34 with dedupe.window_hours = 768, is 33"
+        );
+    }
+
+    #[test]
     fn a_key_set_has_one_place_and_not_in_the_open() {
         const URL: &str = "ANALYTICS__AUTH__JWKS_URL";
         let wrong = |pairs: &[(&str, &str)]| with(pairs).unwrap_err().to_string();

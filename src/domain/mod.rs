@@ -18,6 +18,7 @@ pub mod partition;
 pub mod query;
 pub mod reliability;
 pub mod repair;
+pub mod retention;
 pub mod revision;
 pub mod rollup;
 pub mod submission;

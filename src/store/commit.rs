@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use self::lock::{Lock, lock};
 use super::{
-    StoreError, dead_letters, known,
+    StoreError, dead_letters, horizon, known,
     partitions::Claim,
     repair::{self, Repaired},
     rows,
@@ -97,7 +97,7 @@ pub async fn commit(
     }
     store(&mut tx, work, sure, &unsure, &mut sorted).await?;
     settle_repeats(&mut tx, work, &mut sorted).await?;
-    dead_letters::keep(&mut tx, claim, batch, &sorted.refused).await?;
+    dead_letters::keep(&mut tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
     note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
     if let Kind::Replay(replay_id) = rules.kind {
         repair::take_letters(&mut tx, work, &sorted.fates).await?;
@@ -124,6 +124,8 @@ struct Sorted {
     refused: BTreeMap<usize, String>,
     /// Put back; they are duplicates.
     repaired: Repaired,
+    /// Rejected, since what they could repeat is not kept any more.
+    too_old: BTreeSet<usize>,
 }
 
 /// Stores the sure ones, and of the others those that are not known yet: by one COPY when all is as expected.
@@ -137,6 +139,11 @@ async fn store<'a>(
     let mut new = sure;
     new.extend(only_new(tx, unsure, work, sorted).await?);
     let batch = work.batch;
+    for message in horizon::beyond(tx, &new, work.rules.window, work.rules.started_at).await? {
+        sorted.fates.insert(message, Fate::Rejected);
+        sorted.too_old.insert(message);
+    }
+    new.retain(|candidate| !sorted.too_old.contains(&candidate.message));
     if copy(tx, batch, &new, sorted).await?.is_none() {
         return Ok(());
     }
@@ -221,6 +228,9 @@ async fn settle_repeats(tx: &mut PgConnection, work: Work<'_>, sorted: &mut Sort
                 sorted.fates.insert(message, fate);
                 if let Some(code) = sorted.refused.get(&repeat.of).cloned() {
                     sorted.refused.insert(message, code);
+                }
+                if sorted.too_old.contains(&repeat.of) {
+                    sorted.too_old.insert(message);
                 }
             }
             _ => open.push(repeat),

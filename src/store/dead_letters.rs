@@ -1,6 +1,6 @@
 //! Dead letters: rejected messages, kept with their reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
@@ -12,12 +12,17 @@ use crate::domain::batch::Batch;
 /// Bytes of a dead letter's payload that are kept.
 const KEPT_PAYLOAD_BYTES: usize = 64 * 1024;
 
-/// Keeps a batch's rejects, and the events that the database refused (SQLSTATE by the index of the message).
+/// Why an event is rejected that its org's raw events do not reach back to.
+const TOO_OLD: &str = "occurredAt: lies before the raw events that are kept for the organisation: what it may repeat is not known any more";
+
+/// Keeps a batch's rejects, the events that the database refused (SQLSTATE by the index of the message), and those that are
+/// too old to be compared with what is stored.
 pub async fn keep(
     conn: &mut PgConnection,
     claim: &Claim,
     batch: &Batch,
     refused: &BTreeMap<usize, String>,
+    too_old: &BTreeSet<usize>,
 ) -> Result<(), StoreError> {
     let orgs: BTreeMap<usize, _> = batch.candidates().map(|c| (c.message, c.event.org_id)).collect();
     let by_rule = batch.rejects.iter().map(|reject| {
@@ -27,9 +32,10 @@ pub async fn keep(
     let by_database = refused.iter().map(|(message, code)| {
         (*message, orgs.get(message).copied(), vec![format!("event: refused by the database, SQLSTATE {code}")])
     });
+    let by_age = too_old.iter().map(|message| (*message, orgs.get(message).copied(), vec![TOO_OLD.to_owned()]));
     let (mut ids, mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut payloads, mut lengths, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
-    for (message, org_id, why) in by_rule.chain(by_database) {
+    for (message, org_id, why) in by_rule.chain(by_database).chain(by_age) {
         let message = &batch.raw.messages[message];
         ids.push(Uuid::now_v7());
         offsets.push(message.offset);

@@ -28,6 +28,7 @@ mod operations_cli;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;
+mod purge;
 mod reconcile;
 mod repair;
 mod replay_file;

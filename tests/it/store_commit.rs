@@ -44,6 +44,12 @@ impl Desk {
         Self { world, conn, claim, window }
     }
 
+    /// A process that has just begun: it knows nothing of what was stored.
+    pub fn again(self, claim: Claim) -> Self {
+        let window = Window::new(1 << 20, TimeDelta::hours(24), DateTime::<Utc>::MAX_UTC);
+        Self { claim, window, ..self }
+    }
+
     /// The partition's next batch.
     pub fn batch(&mut self, bodies: impl IntoIterator<Item = Vec<u8>>) -> Batch {
         let first_offset = self.claim.next_offset;

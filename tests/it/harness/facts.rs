@@ -66,7 +66,8 @@ impl Totals {
         Self::read(conn, AssertSqlSafe(statement)).await
     }
 
-    async fn read(conn: &mut PgConnection, statement: impl SqlSafeStr) -> BTreeMap<Uuid, Self> {
+    /// By a statement that gives org, events, tokens in and out, and cost.
+    pub async fn read(conn: &mut PgConnection, statement: impl SqlSafeStr) -> BTreeMap<Uuid, Self> {
         let rows: Vec<(Uuid, i64, i64, i64, Decimal)> = sqlx::query_as(statement).fetch_all(conn).await.unwrap();
         let totals = |(org, invocations, input_tokens, output_tokens, cost)| {
             (org, Self { invocations, input_tokens, output_tokens, cost })
@@ -118,8 +119,20 @@ pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
         "SELECT count(*) FROM (
              SELECT first_offset, lag(next_offset, 1, 0::bigint) OVER (
                  PARTITION BY stream, incarnation, partition ORDER BY first_offset) AS expected
-             FROM analytics.ingestion_batches WHERE kind IN ('live', 'gap')) AS chain
+             FROM analytics.ingestion_batches WHERE kind IN ('live', 'gap', 'fold')) AS chain
          WHERE first_offset <> expected",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+/// Batches of which not exactly those events are there that the ledger says: stored and not purged.
+pub async fn raw_imbalance(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM analytics.ingestion_batches b
+         FULL JOIN (SELECT batch_id, count(*) AS events FROM analytics.usage_events GROUP BY batch_id) r USING (batch_id)
+         WHERE coalesce(r.events, 0) <> b.stored - b.purged OR (b.batch_id IS NULL)",
     )
     .fetch_one(conn)
     .await

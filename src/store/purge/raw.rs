@@ -1,0 +1,156 @@
+//! Raw events: everybody's oldest days as whole chunks, and the older events of orgs that keep theirs for a shorter time.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{RawPurged, Run, Tell};
+use crate::store::StoreError;
+
+/// Dropping a chunk waits for nobody for long, and may meet a writer on its way: it is tried so often.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(500);
+/// No lock in time, or a deadlock: with patience it works.
+const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
+
+pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RawPurged, StoreError> {
+    let mut purged = RawPurged { before: run.cutoffs.raw, ..RawPurged::default() };
+    if run.dry_run {
+        count_days(conn, run, &mut purged, tell).await?;
+    } else {
+        while let Some(day) = take_day(conn, run.cutoffs.raw).await? {
+            purged.chunks += 1;
+            purged.events += day.events;
+            purged.bytes += day.bytes;
+            tell(&format!("raw events of {} are gone", day.range_start.date_naive()));
+        }
+    }
+    for org in &run.orgs {
+        let Some(before) = run.retention.org_raw_cutoff(org, run.now) else { continue };
+        let events = purge_org(conn, run, org.org_id, before, tell).await?;
+        purged.orgs += u64::from(events > 0);
+        purged.org_events += events;
+    }
+    Ok(purged)
+}
+
+/// What `purge_raw_chunk` took away.
+#[derive(sqlx::FromRow)]
+struct Day {
+    range_start: DateTime<Utc>,
+    events: i64,
+    bytes: i64,
+}
+
+/// Takes the oldest chunk away that ended before that. `None`: there is none.
+async fn take_day(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Option<Day>, StoreError> {
+    let mut attempt = 1;
+    loop {
+        let taken = sqlx::query_as("SELECT range_start, events, bytes FROM analytics.purge_raw_chunk($1)")
+            .bind(before)
+            .fetch_optional(&mut *conn)
+            .await;
+        match taken {
+            Err(error) if attempt < ATTEMPTS && is_in_the_way(&error) => {
+                tracing::info!(%error, attempt, "a day of raw events is in use");
+                attempt += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
+fn is_in_the_way(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| IN_THE_WAY.contains(&code.as_ref()))
+}
+
+/// Starts and ends of the chunks that begin before that, oldest first.
+async fn chunks(
+    conn: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+    let chunks = sqlx::query_as(
+        "SELECT range_start, range_end FROM timescaledb_information.chunks
+         WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events' AND range_start < $1
+         ORDER BY range_start",
+    );
+    Ok(chunks.bind(before).fetch_all(conn).await?)
+}
+
+async fn count_days(
+    conn: &mut PgConnection,
+    run: &Run,
+    purged: &mut RawPurged,
+    tell: Tell<'_>,
+) -> Result<(), StoreError> {
+    for (start, end) in chunks(conn, run.cutoffs.raw).await? {
+        if end > run.cutoffs.raw {
+            continue;
+        }
+        tell(&format!("raw events of {} are counted", start.date_naive()));
+        let (events, bytes): (i64, i64) = sqlx::query_as(include_str!("../sql/purge_count_day.sql"))
+            .bind(start)
+            .bind(end)
+            .fetch_one(&mut *conn)
+            .await?;
+        purged.chunks += 1;
+        purged.events += events;
+        purged.bytes += bytes;
+    }
+    Ok(())
+}
+
+/// An org's events before that, a chunk a transaction: what goes, what the ledger says of it and the org's horizon change
+/// together.
+async fn purge_org(
+    conn: &mut PgConnection,
+    run: &Run,
+    org_id: Uuid,
+    before: DateTime<Utc>,
+    tell: Tell<'_>,
+) -> Result<i64, StoreError> {
+    let mut all = 0;
+    for (start, end) in chunks(conn, before).await? {
+        tell(&format!("raw events of org {org_id} of {}", start.date_naive()));
+        // What everybody's retention takes is counted there.
+        if run.dry_run && end <= run.cutoffs.raw {
+            continue;
+        }
+        let statement = if run.dry_run {
+            "SELECT count(*) FROM analytics.usage_events WHERE org_id = $1 AND occurred_at >= $2 AND occurred_at < $3"
+        } else {
+            include_str!("../sql/purge_org_day.sql")
+        };
+        let mut tx = conn.begin().await?;
+        if !run.dry_run {
+            // A compressed chunk is unpacked where something of it goes, however much that is.
+            sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+                .execute(&mut *tx)
+                .await?;
+            raise_horizon(&mut tx, org_id, before).await?;
+        }
+        let events: i64 =
+            sqlx::query_scalar(statement).bind(org_id).bind(start).bind(end.min(before)).fetch_one(&mut *tx).await?;
+        tx.commit().await?;
+        all += events;
+    }
+    Ok(all)
+}
+
+/// Says that an org's events before that are gone. All of it at once: what comes from before is refused from now on.
+async fn raise_horizon(conn: &mut PgConnection, org_id: Uuid, to: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO analytics.raw_horizons AS h (org_id, raw_from) VALUES ($1, $2)
+         ON CONFLICT ON CONSTRAINT raw_horizons_key DO UPDATE SET raw_from = excluded.raw_from
+         WHERE h.raw_from < excluded.raw_from",
+    )
+    .bind(org_id)
+    .bind(to)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,21 @@
+-- Takes away old rows of all orgs, at most so many. The only index on these tables begins with the org: so orgs are found by
+-- hopping from one to the next, and the old rows of each lie together at its beginning.
+-- $1 the moment before which rows are old, $2 orgs that have another, $3 theirs, $4 most rows
+WITH RECURSIVE orgs (org_id) AS (
+    (SELECT org_id FROM analytics.{table} WHERE org_id IS NOT NULL ORDER BY org_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT next.org_id FROM analytics.{table} next WHERE next.org_id > orgs.org_id ORDER BY next.org_id LIMIT 1)
+    FROM orgs WHERE orgs.org_id IS NOT NULL
+)
+-- Nobody changes these rows meanwhile: the caller holds the lock that mergers share.
+DELETE FROM analytics.{table} WHERE ctid = ANY(ARRAY(
+    SELECT old.ctid
+    FROM orgs
+    LEFT JOIN unnest($2::uuid[], $3::timestamptz[]) AS own (org_id, before) USING (org_id)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid FROM analytics.{table} r
+        WHERE r.org_id = orgs.org_id AND r.{at} < coalesce(own.before, $1)
+        LIMIT $4
+    ) old
+    LIMIT $4
+))

@@ -1,0 +1,225 @@
+//! Purging beside others: a service at work, late events of the day that goes, a second purge, and its own violent end.
+
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+
+use analytics_service::store::StoreError;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{assert_sound, count, day, history::history, purge, state, world};
+use crate::{
+    harness::{LedgerSums, Load, Totals, World, eventually, millis, raw_imbalance, settled},
+    store_commit::{Desk, body, event},
+};
+
+#[tokio::test]
+async fn a_service_at_work_is_not_disturbed_and_every_total_adds_up() {
+    let world = world().await;
+    let mut conn = world.connect().await;
+    // What history keeps; the load's orgs are others.
+    let kept = format!(
+        "SELECT org_id, count(*), sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_cents)
+         FROM analytics.usage_events WHERE occurred_at >= {} GROUP BY org_id",
+        day(super::RAW_DAYS + 1)
+    );
+    let kept = Totals::read(&mut conn, sqlx::AssertSqlSafe(kept)).await;
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    let _service = world.serve().await;
+    let load = Load::with(&world, "11", &[]).await;
+    let purged = purge(&world, &[]).await;
+    assert!(purged["raw"]["chunks"].as_i64().unwrap() > 0);
+    let report = load.stop().await;
+    let sent = crate::harness::sent(&report);
+    settled(&mut conn, ledger.received + sent).await;
+    let mut expected: BTreeMap<_, _> = Totals::published(&report);
+    expected.extend(kept);
+    assert_eq!(Totals::raw(&mut conn).await, expected);
+    let batches = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!(batches.received, ledger.received + sent);
+    assert_eq!(batches.stored, ledger.stored + report["events"].as_i64().unwrap());
+    assert_eq!(batches, LedgerSums::of_hours(&mut conn).await);
+    assert_sound(&mut conn).await;
+}
+
+/// One event of an org of the day so many days ago, as the stream has it.
+fn old(desk: &Desk, id: u128, days: i64) -> Vec<u8> {
+    let day: DateTime<Utc> = desk.claim.now - TimeDelta::days(days);
+    body(&event(1, id, day))
+}
+
+#[tokio::test]
+async fn an_event_that_may_repeat_what_is_gone_is_refused_and_not_counted_again() {
+    let mut desk = Desk::new(1).await;
+    let bodies: Vec<_> = [(1, 20), (2, 12), (3, 10)].map(|(id, days)| old(&desk, id, days)).into();
+    let batch = desk.batch(bodies.clone());
+    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 3);
+    desk.world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "13");
+    let org = uuid::Uuid::from_u128(1).to_string();
+    assert!(desk.world.run(&["retention", "set", "--org", &org, "--raw-days", "10"]).await.status.success());
+    let purged = purge(&desk.world, &[]).await;
+    // The first is older than everybody's, the second than the org's and the window behind it.
+    assert_eq!((&purged["raw"]["events"], &purged["raw"]["orgEvents"]), (&Value::from(1), &Value::from(1)));
+    // The window of this process knows them all; a process that has just begun knows none.
+    let claim = crate::store_commit::hold(&mut desk.conn, &desk.world, 0).await;
+    let mut desk = desk.again(claim);
+    let batch = desk.batch(bodies);
+    let counts = desk.commit(&batch).await.unwrap().counts;
+    assert_eq!((counts.stored, counts.duplicates, counts.rejected), (0, 1, 2));
+    let reasons: Vec<Vec<String>> =
+        sqlx::query_scalar("SELECT reasons FROM analytics.dead_letters").fetch_all(&mut desk.conn).await.unwrap();
+    assert!(
+        reasons.iter().all(|reasons| reasons[0].starts_with("occurredAt: lies before the raw events")),
+        "{reasons:?}"
+    );
+    assert_eq!(raw_imbalance(&mut desk.conn).await, 0);
+    // Another org's event of the same day is welcome, and so is a new one of this org within its retention.
+    let fresh = [body(&event(2, 9, desk.claim.now - TimeDelta::days(12))), old(&desk, 10, 9)];
+    let batch = desk.batch(fresh);
+    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 2);
+}
+
+#[tokio::test]
+async fn late_events_of_the_day_that_goes_are_counted_as_gone_or_refused() {
+    let mut desk = Desk::new(1).await;
+    let mut purger = desk.world.connect().await;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let purging = async {
+        let (mut events, mut days) = (0, 0);
+        loop {
+            let last = stop.load(std::sync::atomic::Ordering::Relaxed);
+            let taken: Result<Option<(i64,)>, sqlx::Error> =
+                sqlx::query_as("SELECT events FROM analytics.purge_raw_chunk(now() - interval '10 days')")
+                    .fetch_optional(&mut purger)
+                    .await;
+            match taken {
+                Ok(Some((n,))) => {
+                    events += n;
+                    days += 1;
+                    // Whoever comes from there is welcome again, or there would be nothing more to drop.
+                    sqlx::query("DELETE FROM analytics.raw_horizons").execute(&mut purger).await.unwrap();
+                }
+                Ok(None) if last => return (events, days),
+                Ok(None) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => assert!(error.to_string().contains("deadlock"), "{error}"),
+            }
+        }
+    };
+    let storing = async {
+        let (mut stored, mut retries) = (0, 0);
+        for n in 0..200u128 {
+            // Two days that go and one that stays, some known already.
+            let bodies: Vec<_> =
+                (0..6).map(|m| old(&desk, n / 2 * 6 + m, [14, 13, 2][usize::try_from(m % 3).unwrap()])).collect();
+            let batch = desk.batch(bodies);
+            stored += loop {
+                match desk.commit(&batch).await {
+                    Ok(committed) => break committed.counts.stored,
+                    Err(error @ (StoreError::Transient(_) | StoreError::Timeout(_))) => {
+                        eprintln!("{error}");
+                        retries += 1;
+                        desk.conn = desk.world.connect().await;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            };
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (stored, retries)
+    };
+    let ((events, days), (stored, retries)) = tokio::join!(purging, storing);
+    eprintln!("{days} days went while {stored} events were stored, {retries} of 200 batches had to try again");
+    let left = count(&mut desk.conn, "usage_events").await;
+    assert_eq!(i64::try_from(stored).unwrap(), events + left);
+    assert!(days > 5 && left > 0, "they did meet");
+    assert_sound(&mut desk.conn).await;
+}
+
+#[tokio::test]
+async fn two_at_once_do_it_once() {
+    let world = world().await;
+    let mut conn = world.connect().await;
+    let before = count(&mut conn, "usage_events").await;
+    let (one, two) = tokio::join!(purge(&world, &[]), purge(&world, &[]));
+    let gone: i64 = [&one, &two].iter().map(|said| said["raw"]["events"].as_i64().unwrap()).sum();
+    assert_eq!(count(&mut conn, "usage_events").await, before - gone);
+    assert!([&one, &two].iter().any(|said| said["raw"]["events"] == 0), "the second finds nothing to do");
+    // A third does not wait longer than it may.
+    let held = analytics_service::store::maintenance::Turn::take(
+        &world.settings.database,
+        "verify",
+        analytics_service::store::maintenance::Access::Alone,
+        Duration::ZERO,
+    )
+    .await
+    .unwrap();
+    let refused = world.run(&["purge", "--wait", "1"]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another maintenance command is at work"), "{refused:?}");
+    drop(held);
+    assert_sound(&mut conn).await;
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_and_run_again_it_ends_as_one_run_does() {
+    let mut world = world().await;
+    world.set("ANALYTICS__RETENTION__BATCH_DAYS", "6");
+    let mut conn = world.connect().await;
+    let mut killed_at_work = 0;
+    for _ in 0..40 {
+        let began = Utc::now();
+        let mut command = world.command(&["purge"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("it is at work", async || {
+            let runs = "SELECT count(*) FROM analytics.maintenance_runs WHERE started_at > $1";
+            let runs: i64 = sqlx::query_scalar(runs).bind(began).fetch_one(&mut conn).await.unwrap();
+            (runs > 0).then_some(())
+        })
+        .await;
+        millis(0..80).await;
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        killed_at_work += 1;
+        assert_sound(&mut conn).await;
+    }
+    eprintln!("killed {killed_at_work} times");
+    assert!(killed_at_work > 1);
+    purge(&world, &[]).await;
+    let killed = state(&mut conn).await;
+    // The same history again, for a run that nobody kills.
+    reset(&world).await;
+    let mut conn = world.connect().await;
+    history(&mut conn).await;
+    purge(&world, &[]).await;
+    let whole = state(&mut conn).await;
+    assert_eq!(comparable(&killed), comparable(&whole));
+}
+
+/// Takes all data away.
+async fn reset(world: &World) {
+    let mut owner = world.connect_as_owner().await;
+    let truncate = "TRUNCATE analytics.usage_events, analytics.ingestion_batches, analytics.hourly_rollups,
+        analytics.daily_rollups, analytics.rollup_revisions, analytics.freshness_status, analytics.ledger_hourly,
+        analytics.raw_horizons, analytics.partition_offsets, analytics.maintenance_runs";
+    eventually("a killed run's transaction is over", async || sqlx::query(truncate).execute(&mut owner).await.ok())
+        .await;
+}
+
+/// What differs between two histories: ids that were drawn, and when they were made.
+fn comparable(state: &[String]) -> Vec<String> {
+    let mut rows: Vec<String> = state
+        .iter()
+        .map(|row| {
+            let mut row: Value = serde_json::from_str(row).unwrap();
+            for drawn in ["event_id", "revision_id", "fresh_as_of", "model_id"] {
+                if row.get(drawn).is_some() {
+                    row[drawn] = Value::Null;
+                }
+            }
+            row.to_string()
+        })
+        .collect();
+    rows.sort_unstable();
+    rows
+}
