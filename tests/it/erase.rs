@@ -1,6 +1,10 @@
 //! `erase` takes an org's or a person's data away everywhere, and nothing else, whatever goes on beside it.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use analytics_service::{
     auth::Role,
@@ -182,7 +186,7 @@ async fn of_an_erased_org_nothing_is_left_and_everything_of_the_others_is() {
     assert_nothing(&report["left"]);
     assert_eq!(report["removed"], *there, "what it said that it would remove");
     assert!(report["notes"].to_string().contains("partitions reset"), "{report}");
-    let looked = std::time::Instant::now();
+    let looked = Instant::now();
     while looked.elapsed() < A_WHILE {
         assert_eq!(cached(&world, erased.org).await, 0, "markers stay away");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -357,6 +361,29 @@ async fn what_a_process_remembers_from_before_an_erasure_is_not_recorded() {
         assert_eq!(usize::try_from(count(&mut conn, there, org).await).unwrap(), recorded);
     }
     freshness::recover(&mut conn).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_service_takes_an_erased_orgs_markers_out_of_redis_when_it_can() {
+    let mut world = World::new(1).await;
+    let proxy = world.proxy_cache();
+    let service = world.serve().await;
+    let tenant = Tenant::new();
+    world.send(bodies(&tenant.events(40))).await;
+    eventually("its markers are in Redis", async || (cached(&world, tenant.org).await == 4).then_some(())).await;
+    proxy.cut();
+    // The command itself knows of no Redis.
+    let org = tenant.org.to_string();
+    let mut command = world.command(&["erase", "--yes", "--org", &org]);
+    command.env("ANALYTICS__CACHE__URL", "");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(cached(&world, tenant.org).await, 4, "nobody could");
+    proxy.heal();
+    let healed = Instant::now();
+    eventually("they are gone", async || (cached(&world, tenant.org).await == 0).then_some(())).await;
+    assert!(healed.elapsed() < Duration::from_secs(20), "before they expire by themselves");
+    assert_eq!(service.terminate().await, Some(0));
 }
 
 #[tokio::test]
