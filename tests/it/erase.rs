@@ -1,16 +1,15 @@
 //! `erase` takes an org's or a person's data away everywhere, and nothing else, whatever goes on beside it.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+mod markers;
 
-use analytics_service::{
-    auth::Role,
-    domain::{
-        event::Event,
-        freshness::{Freshness, FreshnessStatus},
-    },
-    store::freshness::{self, Marker},
+use std::{
+    collections::BTreeMap,
+    process::Stdio,
+    time::{Duration, Instant},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+
+use analytics_service::{auth::Role, domain::event::Event};
+use chrono::{TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
@@ -182,7 +181,7 @@ async fn of_an_erased_org_nothing_is_left_and_everything_of_the_others_is() {
     assert_nothing(&report["left"]);
     assert_eq!(report["removed"], *there, "what it said that it would remove");
     assert!(report["notes"].to_string().contains("partitions reset"), "{report}");
-    let looked = std::time::Instant::now();
+    let looked = Instant::now();
     while looked.elapsed() < A_WHILE {
         assert_eq!(cached(&world, erased.org).await, 0, "markers stay away");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -332,31 +331,6 @@ async fn an_erasure_that_is_killed_anywhere_is_done_by_running_it_again() {
 
 fn stays(events: &[Event], person: Uuid) -> usize {
     events.iter().filter(|event| event.actor_id != Some(person)).count()
-}
-
-#[tokio::test]
-async fn what_a_process_remembers_from_before_an_erasure_is_not_recorded() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let (org, model) = (Uuid::new_v4(), Uuid::new_v4());
-    erase(&world, &["--org", &org.to_string(), "--yes"]).await;
-    let [(erased, erased_at)] = freshness::erased(&mut conn, None).await.unwrap()[..] else { panic!("one erasure") };
-    assert_eq!(erased, org);
-    assert!(freshness::erased(&mut conn, Some(erased_at)).await.unwrap().is_empty());
-    for (merged_at, recorded) in [(erased_at, 0), (erased_at + TimeDelta::microseconds(1), 1)] {
-        let of = |org: Uuid, last_rollup_at: DateTime<Utc>| {
-            let marker = Marker { last_event_at: last_rollup_at, last_rollup_at };
-            let at = Some(last_rollup_at);
-            let status = FreshnessStatus::Fresh;
-            ((org, model), (marker, Freshness { last_event_at: at, last_rollup_at: at, lag_ms: Some(1), status }))
-        };
-        let markers = [of(org, merged_at), of(Uuid::from_u128(1), merged_at)].into();
-        let keys = freshness::record(&mut conn, &markers).await.unwrap();
-        assert_eq!(keys.len(), recorded + 1);
-        let there = "SELECT count(*) FROM analytics.freshness_status WHERE org_id = $1";
-        assert_eq!(usize::try_from(count(&mut conn, there, org).await).unwrap(), recorded);
-    }
-    freshness::recover(&mut conn).await.unwrap();
 }
 
 #[tokio::test]

@@ -40,7 +40,8 @@ what one that was interrupted has not done.
 
 Stop the producers first, and wait until everything is read: what is stored later is there again. The
 broker's stream keeps messages until its own retention: they are not read again by themselves, but
-`partitions reset` to before them stores them again, and so does a producer that sends them again.";
+`partitions reset` to before them stores them again, and so does a producer that sends them again. A
+`replay --partition` makes dead letters again of those that were rejected.";
 
 const AFTER_HELP: &str = "\
 Examples:

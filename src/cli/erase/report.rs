@@ -11,7 +11,7 @@ use crate::{
 };
 
 const STREAM: &str = "the broker's stream may still have messages of it: they are not read again by themselves, but \
-    `partitions reset` to before them would store them again";
+    `partitions reset` to before them would store them again, and `replay --partition` would keep rejected ones again";
 const LATER: &str = "messages that were not read yet, and those that are sent again, are stored when they come: run this \
     again then";
 
