@@ -2,14 +2,14 @@
 
 SHELL := /bin/bash
 STACK := deploy/local/stack
-# `make bench` and `make soak` pass these on.
+# `make bench`, `make soak` and `make growth` pass these on.
 ARGS ?=
 # How much larger the faults of `make soak` are than those of `make test`.
 ANALYTICS_TEST_SCALE ?= 10
 # Which of them: a part of the tests' names.
 FAULTS ?= fault_
 
-.PHONY: help run test lint bench soak load stack stack-down tools test-tools
+.PHONY: help run test lint bench soak load growth stack stack-down tools test-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ soak: tools test-tools stack ## the fault tests at ten times the size of `make t
 
 load: tools stack ## the API under load, with thirteen months of rollups, beside the same SQL by pgbench
 	load-tests/run
+
+growth: tools stack ## storage, ingest, rebuilding and answers with 10, 30 and 100 million raw events, or ARGS="1 2"; hours, 40 GB
+	load-tests/growth $(ARGS)
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
 	@$(STACK) up

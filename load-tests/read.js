@@ -1,23 +1,25 @@
 // Dashboards' questions at a constant rate, each about an organisation drawn at random, with a token of its own.
 // k6 run -e API=… -e SECRET=… -e ORGS=250 -e QUESTION=hours -e RATE=200 -e SECONDS=30 read.js
+// With COUNT in place of RATE and SECONDS: so many, one after the other.
 import http from "k6/http";
 import crypto from "k6/crypto";
 import encoding from "k6/encoding";
 import { check } from "k6";
 
-const { API, SECRET, ORGS, QUESTION, RATE, SECONDS, ISSUER, AUDIENCE } = __ENV;
+const { API, SECRET, ORGS, QUESTION, RATE, SECONDS, COUNT, ISSUER, AUDIENCE } = __ENV;
+
+const atARate = {
+    executor: "constant-arrival-rate",
+    rate: Number(RATE),
+    timeUnit: "1s",
+    duration: `${SECONDS}s`,
+    preAllocatedVUs: 50,
+    maxVUs: 200,
+};
+const oneByOne = { executor: "shared-iterations", vus: 1, iterations: Number(COUNT), maxDuration: "30m" };
 
 export const options = {
-    scenarios: {
-        read: {
-            executor: "constant-arrival-rate",
-            rate: Number(RATE),
-            timeUnit: "1s",
-            duration: `${SECONDS}s`,
-            preAllocatedVUs: 50,
-            maxVUs: 200,
-        },
-    },
+    scenarios: { read: COUNT ? oneByOne : atARate },
     summaryTrendStats: ["med", "p(95)", "p(99)", "max"],
 };
 
@@ -29,6 +31,8 @@ const QUESTIONS = {
     "usage-days": `usage?granularity=day&${since(30)}`,
     "reliability-hours": `reliability?granularity=hour&${since(7)}`,
     "reliability-days": `reliability?granularity=day&${since(30)}`,
+    "reliability-models": `reliability?granularity=day&groupBy=model&${since(7)}`,
+    "reliability-codes": `reliability?granularity=day&groupBy=errorCode&${since(7)}`,
 };
 
 function id(n) {

@@ -42,6 +42,8 @@ pub fn serve_api(settings: &Settings, state: Api) -> Result<Listening, BindError
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
+        // An answer of more than one packet does not wait for the acknowledgement of its first, 40 ms.
+        .tcp_nodelay(true)
         // A client that closes its end is gone, and so is its question.
         .h1_allow_half_closed(false)
         .shutdown_timeout(drain_seconds(settings))
