@@ -67,9 +67,6 @@ impl Settings {
         // The database itself keeps them so long (see purge_audit).
         found.range("retention.audit_days", self.retention.audit_days, 90..=3650);
         found.range("maintenance.refresh_minutes", self.maintenance.refresh_minutes, 1..=1440);
-        found.range("maintenance.maintain_minutes", self.maintenance.maintain_minutes, 1..=1440);
-        found.range("maintenance.purge_hours", self.maintenance.purge_hours, 1..=168);
-        found.range("maintenance.compress_after_days", self.maintenance.compress_after_days, 1..=3650);
         let cache_url = self.cache.url.expose();
         let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
         found.holds("cache.url", caches, "be a redis:// URL or empty");

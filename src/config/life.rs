@@ -1,4 +1,4 @@
-//! How long data is kept, what keeps the rollups, and when the data is maintained.
+//! How long data is kept, what keeps the rollups, and how often it is refreshed.
 
 use std::time::Duration;
 
@@ -77,27 +77,11 @@ impl Retention {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
-    pub enabled: bool,
     pub refresh_minutes: i64,
-    pub maintain_minutes: i64,
-    pub purge_hours: i64,
-    pub compress_after_days: i64,
 }
 
 impl Maintenance {
     pub fn refresh_every(&self) -> TimeDelta {
         TimeDelta::minutes(self.refresh_minutes)
-    }
-
-    pub fn maintain_every(&self) -> TimeDelta {
-        TimeDelta::minutes(self.maintain_minutes)
-    }
-
-    pub fn purge_every(&self) -> TimeDelta {
-        TimeDelta::hours(self.purge_hours)
-    }
-
-    pub fn compress_after(&self) -> TimeDelta {
-        TimeDelta::days(self.compress_after_days)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -97,19 +97,6 @@ impl Turn {
         .execute(&mut self.conn)
         .await?;
         Ok(())
-    }
-
-    /// Whether the task was done, by whomever, within that time.
-    pub async fn done_within(&mut self, every: TimeDelta) -> Result<bool, StoreError> {
-        let done = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM analytics.maintenance_runs
-             WHERE task = $1 AND outcome = 'done' AND started_at > clock_timestamp() - $2)",
-        )
-        .bind(self.task)
-        .bind(every)
-        .fetch_one(&mut self.conn)
-        .await?;
-        Ok(done)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     domain::audit::{Actor, AuditEvent, Outcome},
     store::{
         audit,
+        engine::{self, Engine},
         erase::{self, Counts},
         maintenance::{Access, Turn},
         recount,
@@ -96,6 +97,10 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         }
     }
     maintenance::run(&settings, &args.common, "erase", Access::Alone, async |turn, steps| {
+        // Their aggregates would show what is gone until they are refreshed, and nobody could say that nothing is left.
+        if engine::state(&mut turn.conn).await?.engine == Engine::Continuous {
+            bail!("continuous aggregates keep the rollups, which this cannot take away yet: `rollups switch --to live` first");
+        }
         let mut report = Report::new(whom, false);
         // That it was begun is on record whatever comes of it.
         audit::record(&mut turn.conn, &[act(whom, Outcome::Allowed).detail("begun")]).await?;

@@ -184,7 +184,7 @@ async fn killed_at_any_moment_and_run_again_it_ends_as_one_run_does() {
         assert_sound(&mut conn).await;
     }
     eprintln!("killed {killed_at_work} times");
-    assert!(killed_at_work > 1);
+    assert!(killed_at_work > 0, "it was killed at work");
     purge(&world, &[]).await;
     let killed = state(&mut conn).await;
     // The same history again, for a run that nobody kills.
