@@ -22,7 +22,6 @@ async fn world() -> World {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__EVENTS__RETENTION_DAYS", &RAW_DAYS.to_string());
     world.set("ANALYTICS__RETENTION__ROLLUP_DAYS", &ROLLUP_DAYS.to_string());
-    world.set("ANALYTICS__MAINTENANCE__ENABLED", "false");
     history(&mut world.connect().await).await;
     world
 }

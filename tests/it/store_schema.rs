@@ -28,3 +28,29 @@ async fn a_migration_that_was_taken_back_can_be_applied_again() {
     crate::harness::settled(&mut owner, crate::harness::sent(&report) + crate::harness::sent(&more)).await;
     drop(service);
 }
+
+#[tokio::test]
+async fn migrations_that_start_together_are_applied_once_and_a_newer_schema_is_refused() {
+    let world = World::new(1).await;
+    let mut owner = world.connect_as_owner().await;
+    schema::down(&mut owner, 20_261_124_000_001).await.unwrap();
+    let together: Vec<_> =
+        (0..6).map(|_| world.command(&["migrate"]).stderr(std::process::Stdio::null()).spawn().unwrap()).collect();
+    for mut child in together {
+        let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
+        assert!(status.success());
+    }
+    schema::probe(&mut owner).await.unwrap();
+    sqlx::query(
+        "INSERT INTO public._sqlx_migrations VALUES (20991231000000, 'of a later build', now(), true, '\\x00', 1)",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    for command in ["serve", "migrate"] {
+        let output = world.run(&[command]).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("20991231000000"), "{command}: {error}");
+    }
+}
