@@ -9,7 +9,7 @@ BEGIN
     EXECUTE format('GRANT SELECT ON public._sqlx_migrations TO %I', service_role);
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA analytics TO %I', service_role);
 END $$;
-DROP FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit;
+DROP FUNCTION analytics.purge_raw_chunk, analytics.purge_audit, analytics.uuid_v7;
 DROP PROCEDURE analytics.refresh_job, analytics.refresh_continuous;
 DROP AGGREGATE analytics.sum_counts(integer[]);
 DROP FUNCTION analytics.add_counts, analytics.materialised_to;

@@ -26,6 +26,13 @@ COMMENT ON COLUMN analytics.dead_letters.taken_by IS
 CREATE INDEX ingestion_batches_replays ON analytics.ingestion_batches (stream, incarnation, partition, next_offset)
     WHERE kind = 'replay' AND stored > 0;
 
+-- An id of version 7 of a moment: in the order of time.
+CREATE FUNCTION analytics.uuid_v7(at timestamptz) RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
+            || substr(replace(gen_random_uuid()::text, '-', ''), 14, 3) || '8'
+            || substr(replace(gen_random_uuid()::text, '-', ''), 18, 15))::uuid
+$$;
+
 -- Up to where raw events were taken away: nothing can be counted again from before.
 CREATE TABLE analytics.raw_horizons (
     org_id   uuid,
@@ -184,21 +191,6 @@ BEGIN
     RETURN NEXT;
 END $$;
 
--- Makes a day's chunk ahead of its events. Whether it was made now.
-CREATE FUNCTION analytics.make_raw_chunk(day timestamptz) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-DECLARE
-    first bigint := (extract(epoch FROM date_trunc('day', day, 'UTC')) * 1000000)::bigint;
-    made boolean;
-BEGIN
-    IF day NOT BETWEEN now() - INTERVAL '1 day' AND now() + INTERVAL '30 days' THEN
-        RAISE EXCEPTION 'chunks are made for the next 30 days' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    SELECT c.created INTO made FROM _timescaledb_functions.create_chunk(
-        'analytics.usage_events', jsonb_build_object('occurred_at', jsonb_build_array(first, first + 86400000000))) AS c;
-    RETURN made;
-END $$;
-
 -- Takes old entries of the audit log away, which the service may otherwise only add to. At most that many; how many it was.
 CREATE FUNCTION analytics.purge_audit(before timestamptz, most bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -289,9 +281,7 @@ BEGIN
                (revision_id, org_id, bucket_start, model_id, reason, period, revised_at, changes,
                 before_invocations, before_input_tokens, before_output_tokens, before_cost_cents,
                 after_invocations, after_input_tokens, after_output_tokens, after_cost_cents)
-        SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
-                || substr(replace(gen_random_uuid()::text, '-', ''), 14, 3) || '8'
-                || substr(replace(gen_random_uuid()::text, '-', ''), 18, 15))::uuid,
+        SELECT analytics.uuid_v7(clock_timestamp()),
                org_id, bucket_start, model_id, t.reason, date_trunc('hour', clock_timestamp(), 'UTC'), clock_timestamp(), 1,
                coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0),
                coalesce(b.cost_cents, 0), coalesce(a.invocations, 0), coalesce(a.input_tokens, 0),
@@ -359,9 +349,9 @@ BEGIN
     EXECUTE format('REVOKE ALL ON analytics.audit_events, analytics.rollup_engine FROM %I', service_role);
     EXECUTE format('GRANT SELECT, INSERT ON analytics.audit_events TO %I', service_role);
     EXECUTE format('GRANT SELECT ON analytics.rollup_engine TO %I', service_role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit TO %I',
+    EXECUTE format('GRANT EXECUTE ON FUNCTION analytics.purge_raw_chunk, analytics.purge_audit TO %I',
                    service_role);
     EXECUTE format('GRANT SELECT ON public._sqlx_migrations TO %I', service_role);
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA analytics TO %I', service_role);
 END $$;
-REVOKE ALL ON FUNCTION analytics.purge_raw_chunk, analytics.make_raw_chunk, analytics.purge_audit FROM PUBLIC;
+REVOKE ALL ON FUNCTION analytics.purge_raw_chunk, analytics.purge_audit FROM PUBLIC;

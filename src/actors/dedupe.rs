@@ -263,7 +263,7 @@ async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreErr
     // A closed mailbox: the actor has ended, and this with it.
     let load = async |keys, covered| dedupe.send(Load { loading: plan.loading, keys, covered }).await.unwrap_or(false);
     let mut conn = store::connect_writer(&plan.database).await?;
-    let oldest_chunk = store::partitions::oldest_chunk(&mut conn).await?;
+    let oldest_chunk = store::chunks::oldest(&mut conn).await?;
     let mut to = plan.newest.duration_trunc(hour).unwrap_or(plan.newest) + hour;
     loop {
         // Nothing lies before the oldest chunk: then everything is covered.

@@ -30,7 +30,10 @@ use crate::{
         event::Rules,
         submission::{Judgement, judge},
     },
-    store::{Session, StoreError, clock::DatabaseClock},
+    store::{
+        Session, StoreError,
+        clock::{self, DatabaseClock},
+    },
 };
 
 /// Requests that may wait for their turn; each holds at most `http.max_body_bytes`.
@@ -77,9 +80,7 @@ impl Events {
         let Some(mut session) = self.session.take() else { return };
         let working = self.pulse.work();
         let work = async move {
-            let now: Result<DateTime<Utc>, StoreError> = session
-                .run(async |conn| Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(conn).await?))
-                .await;
+            let now: Result<DateTime<Utc>, StoreError> = session.run(async |conn| clock::now(conn).await).await;
             drop(working);
             (session, now)
         };

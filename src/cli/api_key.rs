@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     auth::FreshKey,
     cli::{
-        operator,
+        on_database, operator,
         print::{Column, absent, harmless, json, table, text, time},
     },
     config::Settings,
@@ -19,7 +19,7 @@ use crate::{
         api_key::{ApiKey, KeyRole},
         audit::{Actor, AuditEvent, Outcome},
     },
-    store::{self, StoreError, api_keys},
+    store::api_keys,
 };
 
 const AFTER_HELP: &str = "\
@@ -98,17 +98,12 @@ struct Revoke {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let database = &settings.database;
-    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
-    let timeout = database.write_timeout();
-    let work = async {
-        match args.command {
-            Command::Create(args) => create(args, &mut conn).await,
-            Command::List(args) => list(args, &mut conn).await,
-            Command::Revoke(args) => revoke(args, &mut conn).await,
-        }
-    };
-    tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))?;
+    on_database(&settings.database, async |conn| match args.command {
+        Command::Create(args) => create(args, conn).await,
+        Command::List(args) => list(args, conn).await,
+        Command::Revoke(args) => revoke(args, conn).await,
+    })
+    .await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,9 +29,15 @@ mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use sqlx::PgConnection;
 
-use crate::{config::Settings, telemetry};
+use crate::{
+    config::{Database, Settings},
+    store::{self, StoreError},
+    telemetry,
+};
 
 const AFTER_HELP: &str = "Settings come from config.default.toml, the file given by --config, and variables such as \
 ANALYTICS__BROKER__URL; see docs/operations.md.";
@@ -109,6 +115,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn bad_usage(text: &str) -> ExitCode {
     eprintln!("error: {text}\n\nFor more information, try '--help'.");
     ExitCode::from(2)
+}
+
+/// Does a short piece of work in the database, as the service's role and within `database.write_timeout_ms`.
+async fn on_database<T>(
+    database: &Database,
+    work: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let timeout = database.write_timeout();
+    tokio::time::timeout(timeout, work(&mut conn)).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))
 }
 
 /// Runs a command that needs no actors.

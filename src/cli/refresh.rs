@@ -14,7 +14,10 @@ use crate::{
         rollups,
     },
     config::Settings,
-    domain::revision::Reason,
+    domain::{
+        calendar::{next_utc_day, utc_day},
+        revision::Reason,
+    },
     store::{
         self,
         engine::{self, Engine, Refreshed},
@@ -108,14 +111,14 @@ impl Summary for Late {
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let Some((from, to)) = args.from.zip(args.to) else { return late(&args.common, &settings).await };
-    let (from, to) = (days::floor(from), days::ceil(to));
+    let (from, to) = (utc_day(from), next_utc_day(to));
     if to <= from {
         return Ok(bad_usage("--to must be after --from"));
     }
     maintenance::run(&settings, &args.common, "refresh", Access::Alone, async |turn, steps| {
         let conn = &mut turn.conn;
         if let Some(raw_from) = rebuild::raw_from(conn).await?.filter(|raw_from| from < *raw_from) {
-            let first = days::ceil(raw_from).date_naive();
+            let first = next_utc_day(raw_from).date_naive();
             bail!("--from must be {first} or later: raw events from before are past their retention");
         }
         let engine = engine::state(conn).await?.engine;

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     cli::{
-        bad_usage, operator,
+        bad_usage, on_database, operator,
         print::{Column, absent, harmless, json, table, text, time},
     },
     config::Settings,
@@ -17,10 +16,7 @@ use crate::{
         audit::{Actor, AuditEvent, Outcome},
         retention::least_raw_days,
     },
-    store::{
-        self, StoreError,
-        org_settings::{self, Change, OrgRetention},
-    },
+    store::org_settings::{self, Change, OrgRetention},
 };
 
 const AFTER_HELP: &str = "\
@@ -94,17 +90,12 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     {
         return Ok(bad_usage(&problem));
     }
-    let database = &settings.database;
-    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
-    let timeout = database.write_timeout();
-    let work = async {
-        match args.command {
-            Command::Set(args) => set(args, &mut conn).await,
-            Command::List(args) => list(args, &mut conn).await,
-            Command::Clear(args) => clear(args, &mut conn).await,
-        }
-    };
-    tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))?;
+    on_database(&settings.database, async |conn| match args.command {
+        Command::Set(args) => set(args, conn).await,
+        Command::List(args) => list(args, conn).await,
+        Command::Clear(args) => clear(args, conn).await,
+    })
+    .await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,8 +12,12 @@ use crate::{
         maintenance::{self, Common, Summary},
     },
     config::Settings,
-    domain::finding::Finding,
+    domain::{
+        calendar::{next_utc_day, utc_day},
+        finding::Finding,
+    },
     store::{
+        clock,
         maintenance::Access,
         rebuild, recount,
         verify::{self, Found, MOST_NAMED},
@@ -97,7 +101,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     maintenance::run(&settings, &args.common, "verify", Access::Shared, async |turn, steps| {
         let conn = &mut turn.conn;
         recount::prepare(conn).await?;
-        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *conn).await?;
+        let now = clock::now(conn).await?;
         let (first, raw_from) = (verify::first_day(conn).await?, rebuild::raw_from(conn).await?);
         let mut report = Report {
             holds: false,
@@ -111,11 +115,11 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         };
         let mut found = Found::default();
         // Events may lie a little ahead of the clock.
-        let tomorrow = days::ceil(now + settings.events.max_ahead());
+        let tomorrow = next_utc_day(now + settings.events.max_ahead());
         if let Some(first) = first {
-            let asked = args.from.map_or(first, days::floor).max(first);
+            let asked = args.from.map_or(first, utc_day).max(first);
             let from = asked.max(raw_from.unwrap_or(first));
-            let to = args.to.map_or(tomorrow, days::ceil).min(tomorrow);
+            let to = args.to.map_or(tomorrow, next_utc_day).min(tomorrow);
             if from > asked {
                 let days = format!("rollups of {} to {}", asked.date_naive(), from.date_naive() - TimeDelta::days(1));
                 report.not_checked.push(format!("{days}: their raw events are past their retention"));
@@ -134,8 +138,8 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         if args.org.is_some() {
             report.not_checked.push("the ledger, which is not kept by organisation and batch".to_owned());
         } else {
-            let from = args.from.map_or(DateTime::UNIX_EPOCH, days::floor);
-            let to = args.to.map_or(tomorrow, days::ceil);
+            let from = args.from.map_or(DateTime::UNIX_EPOCH, utc_day);
+            let to = args.to.map_or(tomorrow, next_utc_day);
             report.batches = verify::ledger(conn, from, to, &mut found, |step| steps.tell(step)).await?;
         }
         report.holds = found.all == 0;

@@ -5,6 +5,18 @@ use chrono_tz::Tz;
 
 use super::query::Granularity;
 
+/// The start of a moment's UTC day.
+pub fn utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
+    // Fails only for moments some 300 years from now.
+    at.duration_trunc(TimeDelta::days(1)).unwrap_or(at)
+}
+
+/// The first UTC day that starts at a moment or later.
+pub fn next_utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
+    let day = utc_day(at);
+    if day == at { at } else { day.checked_add_signed(TimeDelta::days(1)).unwrap_or(at) }
+}
+
 /// Buckets that follow each other without a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets {

@@ -1,7 +1,9 @@
 //! Retention: up to which moment data is taken away.
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
+
+use super::calendar::utc_day;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Retention {
     pub fn cutoffs(&self, now: DateTime<Utc>) -> Cutoffs {
         Cutoffs {
             raw: self.raw_cutoff(self.raw, now),
-            rollups: day_of(now - self.rollups),
+            rollups: utc_day(now - self.rollups),
             batches: now - self.batches,
             ledger_hours: now - self.ledger_hours,
             dead_letters: now - self.dead_letters,
@@ -67,20 +69,14 @@ impl Retention {
 
     /// Up to where an org's rollups go, where it has a retention of its own.
     pub fn org_rollup_cutoff(&self, org: &OrgDays, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        Some(day_of(now - TimeDelta::days(org.rollups?.into())))
+        Some(utc_day(now - TimeDelta::days(org.rollups?.into())))
     }
 
     /// Events may arrive up to the retention's age, and each is compared with those up to a window before it: these stay
     /// for so much longer.
     fn raw_cutoff(&self, raw: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
-        day_of(now - raw - self.window)
+        utc_day(now - raw - self.window)
     }
-}
-
-/// The start of a moment's UTC day.
-fn day_of(at: DateTime<Utc>) -> DateTime<Utc> {
-    // Fails only for moments some 300 years from now.
-    at.duration_trunc(TimeDelta::days(1)).unwrap_or(at)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, clock};
 use crate::domain::{
     api_key::{ApiKey, ApiKeyPage, Holder, KeyState, NewApiKey},
     audit::{AuditEvent, storable},
@@ -62,7 +62,7 @@ pub struct Asked {
 /// Makes a key, and records that.
 pub async fn create(conn: &mut PgConnection, asked: &Asked) -> Result<Result<ApiKey, Vec<Reason>>, StoreError> {
     let mut tx = conn.begin().await?;
-    let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *tx).await?;
+    let now = clock::now(&mut tx).await?;
     let key = match NewApiKey::read(&asked.body, now) {
         Ok(key) => key,
         Err(reasons) => {

@@ -9,6 +9,14 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::StoreError;
+
+/// What time it is.
+pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(conn).await?)
+}
 
 /// Set from each answer that carries the database's time; runs on by the monotonic clock in between, so that a jump of
 /// this machine's clock changes nothing. Cheap to clone.

@@ -5,17 +5,23 @@
 
 use std::future::Future;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
 use super::{
-    StoreError,
+    StoreError, chunks, clock,
     merge::ROLLUP_LOCK,
     rebuild,
     recount::{self, Unit},
 };
-use crate::{config::EngineChoice, domain::histogram};
+use crate::{
+    config::EngineChoice,
+    domain::{
+        calendar::{next_utc_day, utc_day},
+        histogram,
+    },
+};
 
 /// Days whose daily aggregates are materialised at a time.
 const DAYS_AT_ONCE: i32 = 7;
@@ -197,9 +203,9 @@ pub async fn to_live(
         let raw_from = rebuild::raw_from(turn).await?.map_or(from, |raw_from| raw_from.max(from));
         keep_materialised(owner, from, raw_from).await?;
         recount::prepare(turn).await?;
-        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *turn).await?;
+        let now = clock::now(turn).await?;
         let first = super::verify::first_day(turn).await?.unwrap_or(now);
-        let (mut day, last) = (floor(raw_from.max(first)), now + TimeDelta::days(1));
+        let (mut day, last) = (utc_day(raw_from.max(first)), now + TimeDelta::days(1));
         while day <= last {
             tell(&format!("rebuilding {}", day.date_naive()));
             rebuild::day(turn, day, None, None, rules.late_after).await?;
@@ -273,8 +279,7 @@ async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), Stor
 /// they are, and nothing older can come.
 async fn read_from(conn: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
     let raw_from = rebuild::raw_from(conn).await?;
-    Ok(raw_from
-        .map_or(DateTime::UNIX_EPOCH, |raw_from| floor(raw_from + TimeDelta::days(1) - TimeDelta::microseconds(1))))
+    Ok(raw_from.map_or(DateTime::UNIX_EPOCH, next_utc_day))
 }
 
 /// Materialises what is final, some days at a time.
@@ -284,19 +289,15 @@ async fn backfill(
     from: DateTime<Utc>,
     tell: &mut impl FnMut(&str),
 ) -> Result<(), StoreError> {
-    type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-    let span: Option<Span> = sqlx::query_as(
-        "SELECT date_trunc('day', min(watermark) - $2, 'UTC'),
-                (SELECT min(range_start) FROM timescaledb_information.chunks
-                 WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events')
-         FROM analytics.partition_watermarks
+    let complete: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
+        "SELECT date_trunc('day', min(watermark) - $2, 'UTC') FROM analytics.partition_watermarks
          WHERE stream = ANY ($1) HAVING count(*) = cardinality($1)",
     )
     .bind(&rules.streams)
     .bind(rules.late_after)
     .fetch_optional(&mut *owner)
     .await?;
-    let Some((Some(complete), Some(first))) = span else { return Ok(()) };
+    let Some((complete, first)) = complete.flatten().zip(chunks::oldest(owner).await?) else { return Ok(()) };
     let mut start = first.max(from);
     while start < complete {
         let end = (start + TimeDelta::days(DAYS_AT_ONCE.into())).min(complete);
@@ -383,8 +384,4 @@ async fn merges_held_off<T>(
     let done = work.await;
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(ROLLUP_LOCK).execute(&mut *turn).await?;
     done
-}
-
-fn floor(at: DateTime<Utc>) -> DateTime<Utc> {
-    at.duration_trunc(TimeDelta::days(1)).unwrap_or(at)
 }

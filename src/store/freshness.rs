@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, clock};
 use crate::domain::{freshness::Freshness, partition::Topology};
 
 /// An org and one of its models.
@@ -37,7 +37,7 @@ impl Watermarks {
 }
 
 pub async fn watermarks(conn: &mut PgConnection, topology: &Topology) -> Result<Watermarks, StoreError> {
-    let now = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *conn).await?;
+    let now = clock::now(conn).await?;
     let rows: Vec<(i32, DateTime<Utc>)> =
         sqlx::query_as("SELECT partition, watermark FROM analytics.partition_watermarks WHERE stream = ANY($1)")
             .bind(topology.streams())

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod chunks;
 pub mod clock;
 mod columns;
 pub mod commit;

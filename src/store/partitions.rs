@@ -86,15 +86,6 @@ pub async fn reset(
     Ok(Some(Reset { incarnation, before }))
 }
 
-/// The start of the oldest chunk of raw events: nothing lies before it. `None`: there are no events.
-pub async fn oldest_chunk(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let oldest = sqlx::query_scalar(
-        "SELECT min(range_start) FROM timescaledb_information.chunks
-         WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events'",
-    );
-    Ok(oldest.fetch_one(conn).await?)
-}
-
 /// Keys of all partitions with `occurred_at` in [from, to), one after another: a busy hour does not fit into memory.
 pub fn keys(
     conn: &mut PgConnection,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{StoreError, org_settings};
+use super::{StoreError, clock, org_settings};
 use crate::domain::retention::{Cutoffs, OrgDays, Retention};
 
 /// As its runs are recorded.
@@ -127,7 +127,7 @@ pub async fn purge(
     dry_run: bool,
     tell: Tell<'_>,
 ) -> Result<Purged, StoreError> {
-    let now = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *conn).await?;
+    let now = clock::now(conn).await?;
     let orgs = org_settings::days(conn).await?;
     let run = Run { dry_run, now, retention, cutoffs: retention.cutoffs(now), orgs };
     Ok(Purged {

@@ -29,6 +29,7 @@ use crate::{
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
 };
+pub(super) use source::latency_bounds;
 
 const FRESHNESS: &str = include_str!("sql/freshness.sql");
 

@@ -10,12 +10,13 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    StoreError,
+    StoreError, clock,
     columns::Columns,
     engine::{self, Engine},
+    read::latency_bounds,
 };
 use crate::domain::{
-    histogram::{self, Sum},
+    histogram::Sum,
     money::Cents,
     query::Usage,
     revision::Reason,
@@ -187,7 +188,7 @@ pub async fn count(tx: &mut PgConnection, span: &Span, pending: Pending) -> Resu
         .bind(span.org_id)
         .bind(&span.left_out)
         .bind(pending == Pending::Counted)
-        .bind(histogram::bounds().iter().map(|bound| i32::try_from(*bound).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(latency_bounds())
         .execute(&mut *tx)
         .await?;
     let mut events = 0;
@@ -266,7 +267,7 @@ pub async fn put(
     revise: Option<(Reason, DateTime<Utc>)>,
     late_after: TimeDelta,
 ) -> Result<Rebuilt, StoreError> {
-    let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *tx).await?;
+    let now = clock::now(tx).await?;
     let mut rebuilt = Rebuilt::default();
     if let Some((reason, known_to)) = revise {
         let revised = sqlx::query(include_str!("sql/rebuild_revise.sql"))

@@ -1,14 +1,14 @@
 //! Reconciliation: whether raw events, rollups and ledger tell the same. Reads only.
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    StoreError,
+    StoreError, chunks,
     recount::{self, Difference, Kept, Span, Unit},
 };
-use crate::domain::{finding::Finding, query::Usage};
+use crate::domain::{calendar::utc_day, finding::Finding, query::Usage, rollup};
 
 /// Findings that are named; the others are counted.
 pub const MOST_NAMED: usize = 20;
@@ -31,15 +31,9 @@ impl Found {
 
 /// The days that anything is kept of: of raw events or rollups. None where there is nothing.
 pub async fn first_day(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let first = sqlx::query_scalar(
-        "SELECT least(
-             (SELECT min(range_start) FROM timescaledb_information.chunks
-              WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events'),
-             (SELECT min(bucket_start) FROM analytics.daily_rollups))",
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(first)
+    let rollups =
+        sqlx::query_scalar("SELECT min(bucket_start) FROM analytics.daily_rollups").fetch_one(&mut *conn).await?;
+    Ok([chunks::oldest(conn).await?, rollups].into_iter().flatten().min())
 }
 
 /// Holds the rollups of a UTC day against its raw events. Gives the number of events. The connection is
@@ -125,7 +119,7 @@ pub async fn ledger(
     let rows: Vec<ProgressRow> =
         sqlx::query_as(include_str!("sql/verify_progress.sql")).bind(most_named()).fetch_all(&mut *tx).await?;
     add(found, rows, |row| row.differing, ProgressRow::finding);
-    let hour = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at);
+    let hour = |at| rollup::hour_start(rollup::hour_of(at));
     let rows: Vec<HourRow> = sqlx::query_as(include_str!("sql/verify_hours.sql"))
         .bind(hour(from))
         .bind(hour(to))
@@ -150,7 +144,7 @@ async fn count_batches(
     tell: &mut impl FnMut(&str),
 ) -> Result<(), StoreError> {
     let day = TimeDelta::days(1);
-    let mut start = first.duration_trunc(day).unwrap_or(first);
+    let mut start = utc_day(first);
     while start <= last {
         tell(&format!("counting raw events of {} by batch", start.date_naive()));
         sqlx::query(

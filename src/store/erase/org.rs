@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Counts, Events, letters, letters_of, rows};
 use crate::store::{
-    StoreError,
+    StoreError, chunks,
     rebuild::{change_pending, while_nothing_is_merged},
 };
 
@@ -46,14 +46,8 @@ pub async fn events_of_org(
     org_id: Uuid,
     mut tell: impl FnMut(DateTime<Utc>, i64),
 ) -> Result<i64, StoreError> {
-    let chunks: Vec<(DateTime<Utc>, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT range_start, range_end FROM timescaledb_information.chunks
-         WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events' ORDER BY range_start",
-    )
-    .fetch_all(&mut *conn)
-    .await?;
     let mut gone = 0;
-    for time in chunks {
+    for time in chunks::spans(conn, None).await? {
         let mut tx = conn.begin().await?;
         gone += super::events(&mut tx, Events { org_id, actor_id: None, time: Some(time) }).await?;
         tx.commit().await?;

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{RawPurged, Run, Tell};
-use crate::store::StoreError;
+use crate::store::{StoreError, chunks};
 
 /// Dropping a chunk waits for nobody for long, and may meet a writer on its way: it is tried so often.
 const ATTEMPTS: u32 = 20;
@@ -68,26 +68,13 @@ fn is_in_the_way(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| IN_THE_WAY.contains(&code.as_ref()))
 }
 
-/// Starts and ends of the chunks that begin before that, oldest first.
-async fn chunks(
-    conn: &mut PgConnection,
-    before: DateTime<Utc>,
-) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
-    let chunks = sqlx::query_as(
-        "SELECT range_start, range_end FROM timescaledb_information.chunks
-         WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events' AND range_start < $1
-         ORDER BY range_start",
-    );
-    Ok(chunks.bind(before).fetch_all(conn).await?)
-}
-
 async fn count_days(
     conn: &mut PgConnection,
     run: &Run,
     purged: &mut RawPurged,
     tell: Tell<'_>,
 ) -> Result<(), StoreError> {
-    for (start, end) in chunks(conn, run.cutoffs.raw).await? {
+    for (start, end) in chunks::spans(conn, Some(run.cutoffs.raw)).await? {
         if end > run.cutoffs.raw {
             continue;
         }
@@ -114,7 +101,7 @@ async fn purge_org(
     tell: Tell<'_>,
 ) -> Result<i64, StoreError> {
     let mut all = 0;
-    for (start, end) in chunks(conn, before).await? {
+    for (start, end) in chunks::spans(conn, Some(before)).await? {
         tell(&format!("raw events of org {org_id} of {}", start.date_naive()));
         // What everybody's retention takes is counted there.
         if run.dry_run && end <= run.cutoffs.raw {

@@ -5,7 +5,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{RollupsPurged, Run, Tell, in_pieces};
-use crate::store::{StoreError, merge::ROLLUP_LOCK};
+use crate::store::{
+    StoreError,
+    engine::{self, Engine},
+    merge::ROLLUP_LOCK,
+};
 
 pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RollupsPurged, StoreError> {
     let before = Before::of(run);
@@ -87,13 +91,11 @@ pub(super) async fn take(
     .await
 }
 
-/// What the views show where continuous aggregates keep the rollups is dropped here, by their own chunks.
+/// Says where the rollups that readers see are not those of the tables.
 async fn views(conn: &mut PgConnection, before: &Before) -> Result<(), StoreError> {
-    let engine: String = sqlx::query_scalar("SELECT engine FROM analytics.rollup_engine").fetch_one(conn).await?;
-    match engine.as_str() {
-        // The tables are all there is.
-        "live" => {}
-        engine => tracing::warn!(engine, before = %before.all, "rollups of this engine are not taken away"),
+    let engine = engine::state(conn).await?.engine;
+    if engine != Engine::Live {
+        tracing::warn!(engine = engine.as_str(), before = %before.all, "rollups of this engine are not taken away");
     }
     Ok(())
 }

@@ -89,6 +89,6 @@ pub(super) fn with_head(statement: &str) -> String {
 }
 
 /// As the database knows them.
-pub(super) fn latency_bounds() -> Vec<i32> {
+pub(in crate::store) fn latency_bounds() -> Vec<i32> {
     histogram::bounds().iter().map(|bound| i32::try_from(*bound).unwrap_or(i32::MAX)).collect()
 }

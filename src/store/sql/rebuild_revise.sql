@@ -17,10 +17,8 @@ INSERT INTO analytics.rollup_revisions AS v
        (revision_id, org_id, bucket_start, model_id, reason, period, revised_at, changes,
         before_invocations, before_input_tokens, before_output_tokens, before_cost_cents,
         after_invocations, after_input_tokens, after_output_tokens, after_cost_cents)
--- Ids in the order of time, made here: how many it takes is not known before.
-SELECT (lpad(to_hex((extract(epoch FROM $7::timestamptz) * 1000)::bigint), 12, '0') || '7'
-        || substr(replace(gen_random_uuid()::text, '-', ''), 14, 3) || '8'
-        || substr(replace(gen_random_uuid()::text, '-', ''), 18, 15))::uuid,
+-- Ids are made here: how many it takes is not known before.
+SELECT analytics.uuid_v7($7),
        org_id, bucket_start, model_id, $5, date_trunc('hour', $7::timestamptz, 'UTC'), $7, 1,
        coalesce(k.invocations, 0), coalesce(k.input_tokens, 0), coalesce(k.output_tokens, 0), coalesce(k.cost_cents, 0),
        coalesce(c.invocations, 0), coalesce(c.input_tokens, 0), coalesce(c.output_tokens, 0), coalesce(c.cost_cents, 0)
