@@ -30,6 +30,7 @@ use crate::{
     http::{self, Api, Gatekeeper, Lines, Ops, Queries},
     store::{
         self,
+        engine::Engine,
         lease::Identity,
         schema::{self, Server},
     },
@@ -38,7 +39,7 @@ use crate::{
         readiness::{DATABASE, Phase, Readiness},
     },
 };
-use tree::{AUDIT, CORRECTIONS, EVENTS, FRESHNESS, JWKS, KEYS, LEASE, RECORDER, Tree, query_name};
+use tree::{AUDIT, CORRECTIONS, EVENTS, FRESHNESS, JWKS, KEYS, LEASE, MAINTENANCE, RECORDER, Tree, query_name};
 
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -91,7 +92,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         server = wait_for_database(&settings, &readiness) => server?,
         () = signals.next() => return Ok(()),
     };
-    tracing::info!(postgres = server.postgres, timescaledb = server.timescaledb, license = server.license, "database");
+    introduce(&server, &settings, &readiness);
 
     let (freshness, lines) = (Line::default(), Lines::default());
     supervise(&supervisor, RECORDER, tree.recorder());
@@ -104,6 +105,11 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     supervise(&supervisor, LEASE, tree.lease(&supervisor, &freshness));
     supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
     supervise(&supervisor, EVENTS, tree.events(&lines));
+    if settings.maintenance.enabled {
+        // Without it the service goes on.
+        let (name, start) = (MAINTENANCE.to_owned(), tree.maintenance());
+        supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
+    }
 
     let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, lines, queries, metrics))?;
     let api_server = api.server.handle();
@@ -124,6 +130,9 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let drain = async {
         let step = settings.drain.step_timeout();
         within("API", step, api_server.stop(true)).await;
+        if settings.maintenance.enabled {
+            within(MAINTENANCE, step, retire(&supervisor, MAINTENANCE)).await;
+        }
         within(EVENTS, step, retire(&supervisor, EVENTS)).await;
         within(CORRECTIONS, step, retire(&supervisor, CORRECTIONS)).await;
         // Consumers stop reading, what is in flight is stored and merged, the partitions are given back.
@@ -172,6 +181,26 @@ fn identity() -> Identity {
 pub fn process_name() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
     format!("{host}/{}", std::process::id())
+}
+
+/// Says what the database is, and what it cannot do.
+fn introduce(server: &Server, settings: &Settings, readiness: &Readiness) {
+    let Server { postgres, timescaledb, license, engine } = server;
+    let engine = engine.as_str();
+    tracing::info!(postgres, timescaledb, license, engine, "database");
+    readiness.detail(DATABASE, server.to_string());
+    match Engine::chosen(settings.rollups.engine, license) {
+        Ok(chosen) if chosen.as_str() == engine => {}
+        Ok(chosen) => {
+            let configured = chosen.as_str();
+            tracing::warn!(
+                engine,
+                configured,
+                "rollups are kept by another engine than rollups.engine asks for: see `rollups switch`"
+            );
+        }
+        Err(error) => tracing::warn!(engine, %error, "rollups.engine"),
+    }
 }
 
 /// Waits until the database answers: then it has the schema that this build works on.

@@ -23,6 +23,7 @@ pub mod freshness;
 pub mod jwks;
 pub mod keys;
 pub mod lease;
+pub mod maintenance;
 pub mod partition;
 pub mod query;
 mod reader;

@@ -14,6 +14,7 @@ use crate::{
         jwks::{self, Jwks, JwksParts, Refresh},
         keys::{Keys, KeysParts},
         lease::{Lease, LeaseParts},
+        maintenance::{self, Maintenance, MaintenanceParts},
         partition::{PartitionParts, Threads},
         query::{Query, QueryParts},
         recorder::{Recorder, RecorderParts},
@@ -44,6 +45,7 @@ pub const FRESHNESS: &str = "freshness";
 pub const CORRECTIONS: &str = "corrections";
 pub const EVENTS: &str = "events";
 pub const LEASE: &str = "lease";
+pub const MAINTENANCE: &str = "maintenance";
 
 pub fn query_name(k: u32) -> String {
     format!("query/{k}")
@@ -184,6 +186,18 @@ impl Tree<'_> {
                 None::<Recipient<Drain>>
             },
         ))
+    }
+
+    pub fn maintenance(&self) -> Start {
+        let (settings, process, metrics) = (self.settings.clone(), self.identity.name.clone(), self.metrics.clone());
+        let make = move |pulse, exit| {
+            let (settings, process, metrics) = (settings.clone(), process.clone(), metrics.clone());
+            Maintenance::new(MaintenanceParts { settings, process, metrics, pulse, exit })
+        };
+        let deadline = self.deadline(maintenance::BEAT_EVERY);
+        single(MAINTENANCE, deadline, Arbiter::new().handle(), make, |maintenance| {
+            Some(maintenance.clone().recipient())
+        })
     }
 
     pub fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {

@@ -12,7 +12,9 @@ use crate::{
     store::{
         self,
         engine::{self, Engine},
-        schema, verify,
+        maintain,
+        schema::{self, is_community},
+        verify,
     },
 };
 
@@ -45,9 +47,13 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 /// A schema without data begins with the engine that the settings ask for. One with data is switched by a command of its
 /// own, which may take long.
 async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
-    let license = schema::probe(owner).await?.license;
+    let server = schema::probe(owner).await?;
+    if server.is_community() {
+        maintain::schedule(owner, settings.maintenance.compress_after()).await?;
+    }
+    let license = server.license;
     let chosen = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
-    let engine = engine::state(owner).await?.engine;
+    let engine = server.engine;
     if engine == chosen {
         return Ok(());
     }
@@ -66,7 +72,7 @@ async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_ro
         Engine::Continuous => engine::to_continuous(&mut turn, owner, &rules, service_role, &mut |_| ()).await?,
         Engine::Live => engine::to_live(&mut turn, owner, &rules, &mut |_| ()).await?,
     }
-    if license == "timescale" {
+    if is_community(&license) {
         engine::schedule(owner, &rules, every).await?;
     }
     tracing::info!(engine = chosen.as_str(), "rollups");

@@ -10,6 +10,7 @@ mod days;
 mod dead_letters;
 mod erase;
 mod healthcheck;
+mod maintain;
 mod maintenance;
 mod migrate;
 mod openapi;
@@ -68,6 +69,7 @@ enum Command {
     ApiKey(api_key::Args),
     Retention(retention::Args),
     Purge(purge::Args),
+    Maintain(maintain::Args),
     Healthcheck(healthcheck::Args),
     Token(token::Args),
     Openapi(openapi::Args),
@@ -105,6 +107,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ApiKey(args) => block_on(api_key::run(args, settings)),
         Command::Retention(args) => block_on(retention::run(args, settings)),
         Command::Purge(args) => block_on(purge::run(args, settings)),
+        Command::Maintain(args) => block_on(maintain::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Openapi(args) => openapi::run(&args),

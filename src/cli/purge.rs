@@ -14,8 +14,8 @@ use crate::{
 /// Take away what is older than its retention
 ///
 /// Raw events by whole days, rollups, old rows of the ledger, dead letters and logs: as [retention] and
-/// events.retention_days say, and `retention set` for an organisation. Nothing does it by itself:
-/// have it run daily. It can be interrupted at any moment; running it again does the rest.
+/// events.retention_days say, and `retention set` for an organisation. The service does the same by itself
+/// where nobody has for maintenance.purge_hours. It can be interrupted at any moment; running it again does the rest.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service purge --dry-run --json")]
 pub struct Args {

@@ -16,7 +16,7 @@ use crate::{
         self,
         engine::{self, Engine, RefreshRules},
         maintenance::Access,
-        schema,
+        schema::{self, is_community},
     },
 };
 
@@ -120,7 +120,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                     }
                     To::Live => {
                         engine::to_live(&mut turn.conn, &mut owner, &rules, &mut tell).await?;
-                        if license == "timescale" {
+                        if is_community(&license) {
                             engine::schedule(&mut owner, &rules, None).await?;
                         }
                     }

@@ -66,6 +66,10 @@ impl Settings {
         }
         // The database itself keeps them so long (see purge_audit).
         found.range("retention.audit_days", self.retention.audit_days, 90..=3650);
+        found.range("maintenance.check_seconds", self.maintenance.check_seconds, 1..=3600);
+        found.range("maintenance.purge_hours", self.maintenance.purge_hours, 1..=720);
+        found.range("maintenance.maintain_minutes", self.maintenance.maintain_minutes, 1..=1440);
+        found.range("maintenance.compress_after_days", self.maintenance.compress_after_days, 0..=3650);
         found.range("maintenance.refresh_minutes", self.maintenance.refresh_minutes, 1..=1440);
         let cache_url = self.cache.url.expose();
         let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);

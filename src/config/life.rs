@@ -77,10 +77,32 @@ impl Retention {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
+    pub enabled: bool,
+    pub check_seconds: u64,
+    pub purge_hours: i64,
+    pub maintain_minutes: i64,
     pub refresh_minutes: i64,
+    pub compress_after_days: i64,
 }
 
 impl Maintenance {
+    pub fn check_every(&self) -> Duration {
+        Duration::from_secs(self.check_seconds)
+    }
+
+    pub fn purge_every(&self) -> TimeDelta {
+        TimeDelta::hours(self.purge_hours)
+    }
+
+    pub fn maintain_every(&self) -> TimeDelta {
+        TimeDelta::minutes(self.maintain_minutes)
+    }
+
+    /// `None`: nothing is compressed.
+    pub fn compress_after(&self) -> Option<TimeDelta> {
+        (self.compress_after_days > 0).then(|| TimeDelta::days(self.compress_after_days))
+    }
+
     pub fn refresh_every(&self) -> TimeDelta {
         TimeDelta::minutes(self.refresh_minutes)
     }

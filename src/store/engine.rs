@@ -14,6 +14,7 @@ use super::{
     merge::ROLLUP_LOCK,
     rebuild,
     recount::{self, Unit},
+    schema::is_community,
 };
 use crate::{
     config::EngineChoice,
@@ -50,7 +51,7 @@ impl Engine {
     /// # Errors
     /// The edition does not have it.
     pub fn chosen(choice: EngineChoice, license: &str) -> Result<Self, StoreError> {
-        let has = license == "timescale";
+        let has = is_community(license);
         match choice {
             EngineChoice::Live => Ok(Self::Live),
             EngineChoice::Auto => Ok(if has { Self::Continuous } else { Self::Live }),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -69,6 +69,16 @@ impl Turn {
         }
         sqlx::query(STATEMENT_TIMEOUT).execute(&mut conn).await.map_err(StoreError::from)?;
         Ok(Self { conn, task })
+    }
+
+    /// When the task was begun that has ended last, by whomever, if it has ended well; and whether that is less than that
+    /// time ago.
+    pub async fn last_done(&mut self, within: TimeDelta) -> Result<Option<(DateTime<Utc>, bool)>, StoreError> {
+        let last = sqlx::query_as(
+            "SELECT started_at, started_at > clock_timestamp() - $2 FROM analytics.maintenance_runs
+             WHERE task = $1 AND outcome = 'done'",
+        );
+        Ok(last.bind(self.task).bind(within).fetch_optional(&mut self.conn).await?)
     }
 
     /// Records that the task begins now.

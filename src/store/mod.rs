@@ -14,6 +14,7 @@ pub mod freshness;
 mod horizon;
 mod known;
 pub mod lease;
+pub mod maintain;
 pub mod maintenance;
 pub mod merge;
 pub mod org_settings;

@@ -1,8 +1,13 @@
 //! The schema's version: applying migrations, and checking that the service and the schema fit.
 
+use std::fmt;
+
 use sqlx::{Connection, PgConnection, migrate::Migrator};
 
-use super::StoreError;
+use super::{
+    StoreError,
+    engine::{self, Engine},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -37,6 +42,35 @@ pub struct Server {
     pub timescaledb: String,
     /// `timescale` is the Community edition, `apache` the other.
     pub license: String,
+    /// What keeps the rollups.
+    pub engine: Engine,
+}
+
+impl Server {
+    pub fn is_community(&self) -> bool {
+        is_community(&self.license)
+    }
+}
+
+/// Whether a license (`timescaledb.license`) is of the edition with compression, continuous aggregates and jobs.
+pub fn is_community(license: &str) -> bool {
+    license == "timescale"
+}
+
+/// For operators: what it is and what it cannot do.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { postgres, timescaledb, engine, .. } = self;
+        let edition = match self.is_community() {
+            true => "Community edition",
+            false => "Apache edition: no compression, no continuous aggregates",
+        };
+        write!(
+            f,
+            "PostgreSQL {postgres}, TimescaleDB {timescaledb}, {edition}; rollups were {} at start",
+            engine.as_str()
+        )
+    }
 }
 
 /// Asks the server for its versions and the schema for its own.
@@ -74,9 +108,10 @@ pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
                 (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
                 current_setting('timescaledb.license')",
     )
-    .fetch_one(conn)
+    .fetch_one(&mut *conn)
     .await?;
-    Ok(Server { postgres, timescaledb, license })
+    let engine = engine::state(conn).await?.engine;
+    Ok(Server { postgres, timescaledb, license, engine })
 }
 
 fn permanent(error: sqlx::migrate::MigrateError) -> StoreError {

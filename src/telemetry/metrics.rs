@@ -75,6 +75,17 @@ struct OfRequest {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTask {
+    task: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRun {
+    task: &'static str,
+    outcome: &'static str,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// From a millisecond to eight seconds.
@@ -105,6 +116,8 @@ pub struct Metrics {
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
     query_permits: Gauge,
     rollup_last_success: Seconds,
+    maintenance_runs: Family<OfRun, Counter>,
+    maintenance_last_success: Family<OfTask, Seconds>,
 }
 
 impl Default for Metrics {
@@ -126,6 +139,8 @@ impl Default for Metrics {
             http_requests: Family::new_with_constructor(RequestBuckets),
             query_permits: Gauge::default(),
             rollup_last_success: Seconds::default(),
+            maintenance_runs: Family::default(),
+            maintenance_last_success: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -166,6 +181,12 @@ impl Metrics {
             "rollup_last_success_timestamp",
             "When rollups were last merged, Unix seconds",
             self.rollup_last_success.clone(),
+        );
+        r.register("maintenance_runs", "Runs of maintenance tasks in this process", self.maintenance_runs.clone());
+        r.register(
+            "maintenance_last_success_timestamp",
+            "When a maintenance task was last done, by this process or another, Unix seconds",
+            self.maintenance_last_success.clone(),
         );
         r
     }
@@ -242,6 +263,16 @@ impl Metrics {
         self.rollup_last_success.set(at);
     }
 
+    /// `outcome` is `done` or `failed`.
+    pub fn maintenance_run(&self, task: &'static str, outcome: &'static str) {
+        self.maintenance_runs.get_or_create(&OfRun { task, outcome }).inc();
+    }
+
+    /// Unix seconds.
+    pub fn maintenance_done(&self, task: &'static str, at: f64) {
+        self.maintenance_last_success.get_or_create(&OfTask { task }).set(at);
+    }
+
     /// The registry in OpenMetrics text.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
@@ -279,6 +310,8 @@ mod tests {
         metrics.freshness_lag(Duration::from_millis(1500));
         metrics.http_request("/readyz", "GET", 200, Duration::from_millis(2));
         metrics.rollup_merged(1_700_000_000.5);
+        metrics.maintenance_run("purge", "done");
+        metrics.maintenance_done("purge", 1_700_000_001.0);
         let permit = metrics.query_permit();
         let text = metrics.encode().unwrap();
         for line in [
@@ -297,6 +330,8 @@ mod tests {
             r#"analytics_http_request_seconds_count{route="/readyz",method="GET",status="200"} 1"#,
             "analytics_query_permits 1",
             "analytics_rollup_last_success_timestamp 1700000000.5",
+            r#"analytics_maintenance_runs_total{task="purge",outcome="done"} 1"#,
+            r#"analytics_maintenance_last_success_timestamp{task="purge"} 1700000001.0"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

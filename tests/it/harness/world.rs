@@ -71,6 +71,8 @@ impl World {
         for what in ["ORG", "CREDENTIAL"] {
             variables.insert(format!("ANALYTICS__RATE_LIMIT__{what}_PER_SECOND"), "0".to_owned());
         }
+        // Nothing happens that a test has not asked for.
+        variables.insert("ANALYTICS__MAINTENANCE__ENABLED".to_owned(), "false".to_owned());
         // A stream that many tests make must not keep a large segment file.
         variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());
         let settings = settings_of(&variables);

@@ -1,0 +1,1 @@
+DROP FUNCTION analytics.make_raw_chunk;

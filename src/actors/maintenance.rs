@@ -1,0 +1,261 @@
+//! Maintenance: purges and maintains the data when that is due, where no CronJob does.
+//! In: Drain, End. Out: nothing.
+//! Failure: database away → tried at the next look; a task that fails → tried again after a pause, the others go on.
+//!          Wherever it ends, what is done is done, and the next run does the rest.
+//! Bound: one task at a time, among all processes and commands.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::{
+    actors::supervision::{
+        exit::{Drain, End, ExitGuard},
+        pulse::{Pulse, Working},
+    },
+    config::Settings,
+    store::{
+        StoreError,
+        maintain::{self, Rules},
+        maintenance::{Access, Turn, TurnError},
+        purge::{self, Tell},
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// How long a task that failed rests in this process.
+const REST: Duration = Duration::from_secs(600);
+/// A statement works on its own for as long as the database lets it (see [`Turn`]): so long it is no sign of trouble.
+const LONGEST_STEP: Duration = Duration::from_secs(35 * 60);
+/// How often long work gives a sign of life.
+pub const BEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// What is done on a schedule. In this order: compressing what is about to go would be in vain.
+const TASKS: [Task; 2] = [Task::Purge, Task::Maintain];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Purge,
+    Maintain,
+}
+
+impl Task {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Purge => purge::TASK,
+            Self::Maintain => maintain::TASK,
+        }
+    }
+
+    fn every(self, settings: &Settings) -> TimeDelta {
+        match self {
+            Self::Purge => settings.maintenance.purge_every(),
+            Self::Maintain => settings.maintenance.maintain_every(),
+        }
+    }
+
+    /// What was done, in one line and in full.
+    async fn run(self, turn: &mut Turn, settings: &Settings, tell: Tell<'_>) -> Result<(String, Value), StoreError> {
+        let said = |full: Result<Value, serde_json::Error>| full.map_err(|e| StoreError::Permanent(e.to_string()));
+        match self {
+            Self::Purge => {
+                let purged = purge::purge(&mut turn.conn, settings.retention(), false, tell).await?;
+                Ok((purged.line(), said(serde_json::to_value(&purged))?))
+            }
+            Self::Maintain => {
+                let maintained = maintain::maintain(&mut turn.conn, &Rules::of(settings), tell).await?;
+                Ok((maintained.line(), said(serde_json::to_value(&maintained))?))
+            }
+        }
+    }
+}
+
+pub struct Maintenance {
+    /// Absent while something is done.
+    worker: Option<Worker>,
+    check_every: Duration,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct MaintenanceParts {
+    pub settings: Settings,
+    /// This process, as its runs are recorded.
+    pub process: String,
+    pub metrics: Metrics,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl Maintenance {
+    pub fn new(parts: MaintenanceParts) -> Self {
+        let check_every = parts.settings.maintenance.check_every();
+        let worker = Worker {
+            settings: parts.settings,
+            process: parts.process,
+            metrics: parts.metrics,
+            rests: TASKS.map(|task| (task, None)),
+        };
+        Self { worker: Some(worker), check_every, pulse: parts.pulse, exit: parts.exit }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut worker) = self.worker.take() else { return };
+        let working = self.pulse.work();
+        let work = async move {
+            worker.look(&working).await;
+            worker
+        };
+        ctx.spawn(work.into_actor(self).map(|worker, actor, _| actor.worker = Some(worker)));
+    }
+}
+
+impl Actor for Maintenance {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // The first look is as long after the start: a process that has just begun has other things to do.
+        ctx.run_interval(self.check_every, |actor, ctx| actor.look(ctx));
+    }
+}
+
+impl Handler<Drain> for Maintenance {
+    type Result = ();
+
+    /// Ends at once: what is under way is given up with its transaction.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<End> for Maintenance {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+/// What it takes to do the tasks.
+struct Worker {
+    settings: Settings,
+    process: String,
+    metrics: Metrics,
+    /// Until when each rests.
+    rests: [(Task, Option<Instant>); TASKS.len()],
+}
+
+impl Worker {
+    /// Does what is due, one task after another.
+    async fn look(&mut self, working: &Working) {
+        for n in 0..self.rests.len() {
+            let (task, rests_until) = self.rests[n];
+            if rests_until.is_some_and(|until| until > Instant::now()) {
+                continue;
+            }
+            let told = Told::new();
+            if let Err(error) = beating(working, &told, (BEAT_EVERY, LONGEST_STEP), self.attend(task, &told)).await {
+                tracing::warn!(task = task.name(), %error, "maintenance waits");
+                self.metrics.maintenance_run(task.name(), "failed");
+                self.rests[n].1 = Some(Instant::now() + REST);
+            }
+        }
+    }
+
+    /// Does a task if it is due and nobody else is at work.
+    async fn attend(&self, task: Task, told: &Told) -> Result<(), StoreError> {
+        let mut turn = match Turn::take(&self.settings.database, task.name(), Access::Alone, Duration::ZERO).await {
+            Ok(turn) => turn,
+            // It will be looked at again soon.
+            Err(TurnError::Taken(_)) => return Ok(()),
+            Err(TurnError::Store(error)) => return Err(error),
+        };
+        if let Some((at, lately)) = turn.last_done(task.every(&self.settings)).await? {
+            self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
+            if lately {
+                return Ok(());
+            }
+        }
+        turn.begin(&self.process).await?;
+        let mut tell = |step: &str| {
+            told.now();
+            tracing::debug!(task = task.name(), step, "at work");
+        };
+        let begun = Instant::now();
+        match task.run(&mut turn, &self.settings, &mut tell).await {
+            Ok((line, full)) => {
+                turn.finish("done", &full).await?;
+                let seconds = begun.elapsed().as_secs_f64();
+                tracing::info!(task = task.name(), seconds, summary = line, "maintained");
+                self.metrics.maintenance_run(task.name(), "done");
+                if let Some((at, _)) = turn.last_done(TimeDelta::zero()).await? {
+                    self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Where the connection is gone it stays a run that has not ended.
+                let _ = turn.finish("failed", &json!({ "error": error.to_string() })).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// When a task told of a step last.
+struct Told(Mutex<Instant>);
+
+impl Told {
+    fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn ago(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Gives signs of life while something is under way that tells of its steps, for as long as one step may take.
+async fn beating<T>(
+    working: &Working,
+    told: &Told,
+    (every, longest): (Duration, Duration),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(every, &mut work).await {
+            Ok(done) => return done,
+            Err(_) if told.ago() < longest => working.beat(),
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn long_work_beats_and_what_has_told_of_nothing_for_too_long_does_not() {
+        let pulse = Pulse::default();
+        let working = pulse.work();
+        let told = Told::new();
+        let every = Duration::from_millis(10);
+        let work = || tokio::time::sleep(Duration::from_millis(100));
+        beating(&working, &told, (every, Duration::ZERO), work()).await;
+        assert!(pulse.stuck() >= Duration::from_millis(100));
+        beating(&working, &told, (every, LONGEST_STEP), work()).await;
+        assert!(pulse.stuck() < Duration::from_millis(100));
+    }
+}

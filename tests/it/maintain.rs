@@ -1,0 +1,196 @@
+//! Care for the tables: by command, by the service itself where nobody does it, and compressed where the edition can.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::harness::{LedgerSums, Service, World, eventually, ledger_holes, not_run, settled};
+
+async fn command(world: &World, args: &[&str]) -> Value {
+    let output = world.run(&[args, &["--json"]].concat()).await;
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn license(conn: &mut PgConnection) -> String {
+    sqlx::query_scalar("SHOW timescaledb.license").fetch_one(conn).await.unwrap()
+}
+
+async fn chunks(conn: &mut PgConnection) -> Vec<(DateTime<Utc>, bool)> {
+    sqlx::query_as("SELECT range_start, is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'usage_events' ORDER BY 1")
+        .fetch_all(conn)
+        .await
+        .unwrap()
+}
+
+fn event(org: u128, n: u64, at: DateTime<Utc>) -> Value {
+    json!({
+        "eventId": Uuid::from_u128(u128::from(n)), "orgId": Uuid::from_u128(org), "modelId": Uuid::from_u128(u128::from(n % 3)),
+        "actorId": Uuid::from_u128(u128::from(n % 7)), "occurredAt": at, "status": "success", "latencyMs": n % 900,
+        "inputTokens": n, "outputTokens": 2 * n, "costEstimateCents": 0.25,
+    })
+}
+
+async fn send(world: &World, events: &[Value]) {
+    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+}
+
+#[tokio::test]
+async fn days_are_made_ahead_once_and_what_the_edition_cannot_do_is_said() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let edition = license(&mut conn).await;
+    let (one, two) = tokio::join!(command(&world, &["maintain"]), command(&world, &["maintain"]));
+    assert_eq!(one["chunksMade"].as_i64().unwrap() + two["chunksMade"].as_i64().unwrap(), 4, "{one} {two}");
+    let today = Utc::now().date_naive();
+    let days: Vec<_> = chunks(&mut conn).await.iter().map(|(start, _)| start.date_naive() - today).collect();
+    assert_eq!(days, [0, 1, 2, 3].map(TimeDelta::days));
+    let compression = match edition.as_str() {
+        "timescale" => json!({ "state": "scheduled", "afterDays": 7, "overdue": 0 }),
+        _ => json!({ "state": "notInThisEdition", "license": edition }),
+    };
+    assert_eq!(two["compression"], compression);
+    // What is stored takes the day that was made.
+    let service = world.serve().await;
+    let at = Utc::now();
+    send(&world, &[event(1, 1, at)]).await;
+    settled(&mut conn, 1).await;
+    assert_eq!(chunks(&mut conn).await.len(), 4);
+    let (_, readiness) = service.readiness().await.unwrap();
+    let database = readiness["components"].as_array().unwrap().iter().find(|part| part["name"] == "database").unwrap();
+    let said = database["detail"].as_str().unwrap();
+    assert_eq!(
+        said.contains("Apache edition: no compression, no continuous aggregates"),
+        edition == "apache",
+        "{said}"
+    );
+    let figures = command(&world, &["maintain"]).await;
+    assert_eq!((&figures["chunksMade"], &figures["raw"]["chunks"]), (&json!(0), &json!(4)));
+    assert!(figures["raw"]["bytes"].as_i64().unwrap() > 0);
+    let tables: Vec<_> =
+        figures["tables"].as_array().unwrap().iter().filter_map(|table| table["name"].as_str()).collect();
+    assert!(tables.contains(&"hourly_rollups") && tables.contains(&"rollup_pending"), "{tables:?}");
+    let shown = world.run(&["maintain"]).await;
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("compression: ") && shown.contains("hourly_rollups"), "{shown}");
+}
+
+/// How often a process did a task, as its metrics have it.
+async fn runs(service: &Service, task: &str) -> u64 {
+    let metric = format!("analytics_maintenance_runs_total{{task=\"{task}\",outcome=\"done\"}} ");
+    let metrics = service.metrics().await;
+    metrics.lines().find_map(|line| line.strip_prefix(&metric)).map_or(0, |n| n.parse().unwrap())
+}
+
+async fn knows(service: &Service, task: &str) {
+    let metric = format!("analytics_maintenance_last_success_timestamp{{task=\"{task}\"}}");
+    eventually(&format!("{task} is known to be done"), async || {
+        service.metrics().await.contains(&metric).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_service_does_what_nobody_has_done_and_does_it_once_among_processes() {
+    let mut world = World::new(2).await;
+    world.set("ANALYTICS__MAINTENANCE__ENABLED", "true");
+    world.set("ANALYTICS__MAINTENANCE__CHECK_SECONDS", "1");
+    world.set("ANALYTICS__RETENTION__DEAD_LETTER_DAYS", "1");
+    let mut conn = world.connect().await;
+    sqlx::query(
+        "INSERT INTO analytics.supervision_events (event_id, occurred_at, process, actor, generation, what)
+         SELECT analytics.uuid_v7(at), at, 'test/1', 'lease', 1, 'started'
+         FROM unnest(ARRAY[now() - INTERVAL '91 days', now() - INTERVAL '89 days']) AS at",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    let services = [world.serve().await, world.serve().await];
+    for task in ["purge", "maintain"] {
+        for service in &services {
+            knows(service, task).await;
+        }
+        assert_eq!(runs(&services[0], task).await + runs(&services[1], task).await, 1, "{task}");
+    }
+    let old = "SELECT count(*) FROM analytics.supervision_events WHERE process = 'test/1'";
+    let left: i64 = sqlx::query_scalar(old).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(left, 1, "only what is older went");
+    assert_eq!(chunks(&mut conn).await.len(), 4);
+    for service in services {
+        assert_eq!(service.terminate().await, Some(0));
+    }
+    // Where CronJobs run the commands, a process that starts has nothing to do.
+    for task in ["purge", "maintain"] {
+        command(&world, &[task]).await;
+    }
+    let service = world.serve().await;
+    for task in ["purge", "maintain"] {
+        knows(&service, task).await;
+        assert_eq!(runs(&service, task).await, 0, "{task}");
+    }
+}
+
+#[tokio::test]
+async fn late_events_of_compressed_days_are_stored_exactly_once() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let edition = license(&mut conn).await;
+    if edition != "timescale" {
+        let why = format!("compression needs TimescaleDB's Community edition, and the licence here is {edition}");
+        return not_run("late_events_of_compressed_days_are_stored_exactly_once", &why);
+    }
+    let service = world.serve().await;
+    let day = Utc::now() - TimeDelta::days(10);
+    let at = |n: u64| day + TimeDelta::milliseconds(i64::try_from(n).unwrap());
+    let first: Vec<_> = (0..6000).map(|n| event(1 + u128::from(n % 2), n, at(n))).collect();
+    send(&world, &first).await;
+    settled(&mut conn, 6000).await;
+    command(&world, &["maintain"]).await;
+    let mut owner = world.connect_as_owner().await;
+    let job: i32 = sqlx::query_scalar(
+        "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'
+           AND hypertable_name = 'usage_events'",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    sqlx::query("CALL public.run_job($1)").bind(job).execute(&mut owner).await.unwrap();
+    let compressed = chunks(&mut conn).await.iter().filter(|(_, compressed)| *compressed).count();
+    assert!(compressed > 0);
+    // New ones, the same again, and some whose moment has changed since.
+    let late: Vec<_> = (6000..7000).map(|n| event(1 + u128::from(n % 2), n, at(n))).collect();
+    let again: Vec<_> = (0..500).map(|n| event(1 + u128::from(n % 2), n, at(n))).collect();
+    let moved: Vec<_> = (500..1000).map(|n| event(1 + u128::from(n % 2), n, at(n) + TimeDelta::minutes(5))).collect();
+    send(&world, &[late, again, moved].concat()).await;
+    settled(&mut conn, 8000).await;
+    let sums = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((sums.received, sums.stored, sums.duplicates), (8000, 7000, 1000));
+    // Again by a process that remembers nothing of them.
+    service.kill();
+    let service = world.serve().await;
+    send(&world, &first[..200]).await;
+    settled(&mut conn, 8200).await;
+    assert_eq!(LedgerSums::of_batches(&mut conn).await.stored, 7000);
+    let report = command(&world, &["verify"]).await;
+    assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(7000)), "{report}");
+    // What is lost comes back, and what is taken away is told to the ledger, as elsewhere.
+    let lost = sqlx::query("DELETE FROM analytics.usage_events WHERE event_id = ANY ($1)")
+        .bind((0..40_u128).map(|n| Uuid::from_u128(n * 7)).collect::<Vec<_>>())
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(lost.rows_affected(), 40);
+    let output = world.run(&["replay", "--json", "--partition", "0", "--from", "0", "--to", "6000"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let replayed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(replayed["repaired"], 40, "{replayed}");
+    command(&world, &["erase", "--actor", &Uuid::from_u128(3).to_string(), "--yes"]).await;
+    let report = command(&world, &["verify"]).await;
+    assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(6000)), "{report}");
+    command(&world, &["erase", "--org", &Uuid::from_u128(1).to_string(), "--yes"]).await;
+    let report = command(&world, &["verify"]).await;
+    assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(3000)), "{report}");
+    assert_eq!(ledger_holes(&mut conn).await, 0);
+    drop(service);
+}
