@@ -133,7 +133,7 @@ async fn the_service_does_what_nobody_has_done_and_does_it_once_among_processes(
 
 #[tokio::test]
 async fn late_events_of_compressed_days_are_stored_exactly_once() {
-    let world = World::new(1).await;
+    let mut world = World::new(1).await;
     let mut conn = world.connect().await;
     let edition = license(&mut conn).await;
     if edition != "timescale" {
@@ -191,6 +191,11 @@ async fn late_events_of_compressed_days_are_stored_exactly_once() {
     command(&world, &["erase", "--org", &Uuid::from_u128(1).to_string(), "--yes"]).await;
     let report = command(&world, &["verify"]).await;
     assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(3000)), "{report}");
-    assert_eq!(ledger_holes(&mut conn).await, 0);
     drop(service);
+    world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "4");
+    let purged = command(&world, &["purge"]).await;
+    assert_eq!(purged["raw"]["events"], 3000, "{purged}");
+    assert!(chunks(&mut conn).await.iter().all(|(_, compressed)| !compressed));
+    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_eq!(ledger_holes(&mut conn).await, 0);
 }
