@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         engine::{self, Engine},
-        schema, verify,
+        maintenance, schema, verify,
     },
 };
 
@@ -47,6 +47,12 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
     let license = schema::probe(owner).await?.license;
     let chosen = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
+    if engine::state(owner).await?.engine == chosen {
+        return Ok(());
+    }
+    // Several that start together: one chooses, the others find it done.
+    let mut turn = store::connect_owner(&settings.database).await?;
+    maintenance::wait_for_turn(&mut turn).await?;
     let engine = engine::state(owner).await?.engine;
     if engine == chosen {
         return Ok(());
@@ -60,7 +66,6 @@ async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_ro
         return Ok(());
     }
     let rules = rollups::rules(settings);
-    let mut turn = store::connect_owner(&settings.database).await?;
     let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
     match chosen {
         Engine::Continuous => engine::to_continuous(&mut turn, owner, &rules, service_role, &mut |_| ()).await?,
