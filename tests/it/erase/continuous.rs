@@ -2,7 +2,7 @@
 //! are past their retention.
 
 use super::*;
-use crate::engines::{CONTINUOUS, command, has_continuous, switch};
+use crate::engines::{CONTINUOUS, LIVE, command, has_continuous, switch};
 
 /// Everything that readers see of orgs, by hour and by day.
 async fn shown(conn: &mut PgConnection) -> [BTreeMap<Uuid, Totals>; 2] {
@@ -164,6 +164,47 @@ async fn aggregates_are_made_again_without_an_erased_person() {
     assert!(output.status.code() == Some(1) && error.contains("database.migration_url is not set"), "{error}");
     let theirs = "SELECT count(*) FROM analytics.usage_events WHERE actor_id = $1";
     assert!(count(&mut conn, theirs, tenant.people[1]).await > 0);
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_erased_while_the_aggregates_are_being_left_is_in_neither_engine() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "what_is_erased_while_the_aggregates_are_being_left").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    let service = world.serve().await;
+    let (erased, tenant) = (Tenant::new(), Tenant::new());
+    let events = tenant.events(600);
+    world.send(bodies(&erased.events(600))).await;
+    settled(&mut conn, 600).await;
+    command(&world, &["refresh", "--late"]).await;
+    // As a switch leaves it that was ended on its way: merges add to live rollups, which nobody sees yet.
+    let leaving = "UPDATE analytics.rollup_engine SET merging = true";
+    sqlx::query(leaving).execute(&mut world.connect_as_owner().await).await.unwrap();
+    world.send(bodies(&erased.events(200))).await;
+    world.send(bodies(&events)).await;
+    settled(&mut conn, 1400).await;
+    let live = Totals::rolled_up(&mut conn, "hourly_rollups").await;
+    assert!(live.contains_key(&erased.org) && materialised(&mut conn, erased.org).await > 0);
+    let (org, person) = (erased.org.to_string(), tenant.people[0].to_string());
+    assert_nothing(&erase(&world, &["--org", &org, "--yes"]).await["left"]);
+    let report = erase(&world, &["--actor", &person, "--yes"]).await;
+    assert_eq!(report["removed"]["rawEvents"], events.len() - stays(&events, tenant.people[0]));
+    assert_eq!(materialised(&mut conn, erased.org).await, 0);
+    assert_eq!(tables_with(&mut conn, erased.org).await, KEEP);
+    let left = i64::try_from(stays(&events, tenant.people[0])).unwrap();
+    for totals in shown(&mut conn).await {
+        assert_eq!((totals.len(), totals[&tenant.org].invocations), (1, left));
+    }
+    switch(&world, LIVE).await;
+    for table in ["hourly_rollups", "daily_rollups"] {
+        let totals = Totals::rolled_up(&mut conn, table).await;
+        assert_eq!((totals.len(), totals[&tenant.org].invocations), (1, left), "{table}");
+    }
+    assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
 }
 
