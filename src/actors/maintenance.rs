@@ -64,7 +64,8 @@ impl Task {
         let said = |full: Result<Value, serde_json::Error>| full.map_err(|e| StoreError::Permanent(e.to_string()));
         match self {
             Self::Purge => {
-                let purged = purge::purge(&mut turn.conn, settings.retention(), false, tell).await?;
+                let purged =
+                    purge::purge(&mut turn.conn, &settings.database, settings.retention(), false, tell).await?;
                 Ok((purged.line(), said(serde_json::to_value(&purged))?))
             }
             Self::Maintain => {

@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         engine::{self, Engine},
-        maintain,
+        maintain, maintenance,
         schema::{self, is_community},
         verify,
     },
@@ -38,22 +38,29 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let version = store::schema::up(&mut conn, &service_role).await?;
             tracing::info!(version, "the schema is up to date");
-            choose_engine(&mut conn, &settings, &service_role).await?;
+            settle(&mut conn, &settings, &service_role).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A schema without data begins with the engine that the settings ask for. One with data is switched by a command of its
-/// own, which may take long.
-async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
-    let server = schema::probe(owner).await?;
-    if server.is_community() {
-        maintain::schedule(owner, settings.maintenance.compress_after()).await?;
-    }
-    let license = server.license;
+/// own, which may take long. Compression is scheduled where the edition has it.
+async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
+    let license = schema::probe(owner).await?.license;
     let chosen = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
-    let engine = server.engine;
+    let compress_after = settings.maintenance.compress_after();
+    let compresses = !is_community(&license) || maintain::scheduled(owner).await? == compress_after;
+    if engine::state(owner).await?.engine == chosen && compresses {
+        return Ok(());
+    }
+    // Several that start together: one chooses, the others find it done.
+    let mut turn = store::connect_owner(&settings.database).await?;
+    maintenance::wait_for_turn(&mut turn).await?;
+    if is_community(&license) {
+        maintain::schedule(owner, compress_after).await?;
+    }
+    let engine = engine::state(owner).await?.engine;
     if engine == chosen {
         return Ok(());
     }
@@ -66,7 +73,6 @@ async fn choose_engine(owner: &mut PgConnection, settings: &Settings, service_ro
         return Ok(());
     }
     let rules = rollups::rules(settings);
-    let mut turn = store::connect_owner(&settings.database).await?;
     let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
     match chosen {
         Engine::Continuous => engine::to_continuous(&mut turn, owner, &rules, service_role, &mut |_| ()).await?,

@@ -16,7 +16,10 @@ use crate::{
         audit::{Actor, AuditEvent, Outcome},
         retention::least_raw_days,
     },
-    store::org_settings::{self, Change, OrgRetention},
+    store::{
+        engine::{self, Engine},
+        org_settings::{self, Change, OrgRetention},
+    },
 };
 
 const AFTER_HELP: &str = "\
@@ -42,7 +45,8 @@ enum Command {
 
 /// Set how long an organisation's data is kept; what is not named stays as it is
 ///
-/// It counts from the next purge on. What is gone does not come back when the time is made longer again.
+/// It counts from the next purge on. What is gone does not come back when the time is made longer again. Of raw events and
+/// rollups only where these are kept live (`rollups show`).
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: analytics-service retention set --org 123e4567-e89b-12d3-a456-426614174000 --raw-days 30 --rollup-days 800"
@@ -90,13 +94,39 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     {
         return Ok(bad_usage(&problem));
     }
-    on_database(&settings.database, async |conn| match args.command {
-        Command::Set(args) => set(args, conn).await,
-        Command::List(args) => list(args, conn).await,
-        Command::Clear(args) => clear(args, conn).await,
+    on_database(&settings.database, async |conn| {
+        match args.command {
+            Command::Set(args) => {
+                if let Some(problem) = refused(&args, conn).await? {
+                    return Ok(bad_usage(&problem));
+                }
+                set(args, conn).await?;
+            }
+            Command::List(args) => list(args, conn).await?,
+            Command::Clear(args) => clear(args, conn).await?,
+        }
+        Ok(ExitCode::SUCCESS)
     })
-    .await?;
-    Ok(ExitCode::SUCCESS)
+    .await
+}
+
+/// What the engine that keeps the rollups, or is about to, does not allow.
+async fn refused(set: &Set, conn: &mut PgConnection) -> anyhow::Result<Option<String>> {
+    let option = match (set.raw_days, set.rollup_days) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => "--raw-days",
+        (None, Some(_)) => "--rollup-days",
+        (Some(_), Some(_)) => "--raw-days and --rollup-days",
+    };
+    let state = engine::state(conn).await?;
+    if state.engine == Engine::Live && !state.touching {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{option}: continuous aggregates keep the rollups of all organisations together, and a refresh would take those away \
+         whose raw events are gone; retention.rollup_days and events.retention_days are everybody's. For a retention of an \
+         organisation's own: `rollups switch --to live` first"
+    )))
 }
 
 /// What the settings do not allow.

@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Advisory lock of the session that refreshes. One whose process was killed goes on with what it was called for, when the
+/// turn is another's already.
+const REFRESH_LOCK: i64 = 0x0072_6566_7265_7368;
 /// Days whose daily aggregates are materialised at a time.
 const DAYS_AT_ONCE: i32 = 7;
 /// Rollups that one statement takes away.
@@ -99,14 +102,17 @@ pub struct Refreshed {
     pub revisions: i64,
 }
 
-/// Refreshes the continuous aggregates, as their owner: see the procedure in the migrations.
+/// Refreshes the continuous aggregates, as their owner: see the procedure in the migrations. After an error the connection
+/// is to be given up.
 pub async fn refresh(owner: &mut PgConnection, rules: &RefreshRules, note: bool) -> Result<Refreshed, StoreError> {
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(REFRESH_LOCK).execute(&mut *owner).await?;
     let refreshed = sqlx::query_as("CALL analytics.refresh_continuous($1, $2, $3, NULL, NULL)")
         .bind(&rules.streams)
         .bind(rules.late_after)
         .bind(note)
-        .fetch_one(owner)
+        .fetch_one(&mut *owner)
         .await?;
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(REFRESH_LOCK).execute(owner).await?;
     Ok(refreshed)
 }
 

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::{StoreError, clock, purge::Tell};
 use crate::config::{Database, Settings};
 
-pub use compress::{Compression, schedule};
+pub use compress::{Compression, schedule, scheduled};
 pub use figures::{Figures, RawFigures, TableFigures};
 
 /// As its runs are recorded.

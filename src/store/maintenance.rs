@@ -110,6 +110,12 @@ impl Turn {
     }
 }
 
+/// Waits for the turn on a connection of whatever role, which holds it until it is closed.
+pub async fn wait_for_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(TURN_LOCK).execute(conn).await?;
+    Ok(())
+}
+
 /// What began last and has not ended, for who waits in vain.
 async fn at_work(conn: &mut PgConnection) -> Result<String, StoreError> {
     let last: Option<(String, String, DateTime<Utc>)> = sqlx::query_as(

@@ -1,5 +1,6 @@
 //! PostgreSQL with TimescaleDB: the schema, the batch transaction, the merging of rollups, and the reads.
 
+pub mod aggregates;
 pub mod api_keys;
 pub mod audit;
 pub mod chunks;

@@ -1,22 +1,41 @@
 //! Taking away what is older than its retention, in bounded pieces, each a transaction of its own: whoever ends it at any
 //! moment loses nothing, and running it again does the rest.
 
+mod aggregates;
 mod ledger;
 mod raw;
 mod records;
 mod rollups;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{StoreError, clock, org_settings};
-use crate::domain::retention::{Cutoffs, OrgDays, Retention};
+use super::{
+    StoreError, clock,
+    engine::{self, Engine},
+    org_settings,
+};
+use crate::{
+    config::Database,
+    domain::{
+        calendar::utc_day,
+        retention::{Cutoffs, OrgDays, Retention},
+    },
+};
 
 /// As its runs are recorded.
 pub const TASK: &str = "purge";
 /// Rows that one transaction takes away at most.
 const PIECE: i64 = 5000;
+
+/// Dropping a chunk waits for nobody for long, and may meet a writer on its way: it is tried so often.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(500);
+/// No lock in time, or a deadlock: with patience it works.
+const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 
 /// What is told of the steps: for whoever waits, and as a sign of life.
 pub type Tell<'t> = &'t mut (dyn FnMut(&str) + Send);
@@ -32,6 +51,8 @@ pub struct Purged {
     pub rollups: RollupsPurged,
     pub ledger: LedgerPurged,
     pub records: RecordsPurged,
+    /// What was left as it is, and why.
+    pub left: Vec<String>,
 }
 
 /// Raw events: whole days of everybody's, and those of orgs with a shorter retention.
@@ -54,6 +75,19 @@ pub struct RollupsPurged {
     pub daily: i64,
     pub revisions: i64,
     pub freshness: i64,
+    /// Where continuous aggregates keep the rollups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregates: Option<AggregatesPurged>,
+}
+
+/// Whole chunks of the continuous aggregates: what they keep may be older than the retention by the length of one.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AggregatesPurged {
+    pub chunks: i64,
+    pub hourly: i64,
+    pub daily: i64,
+    pub bytes: i64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -80,7 +114,7 @@ impl Purged {
     /// In one line, for people.
     pub fn line(&self) -> String {
         let Self { raw, rollups, ledger, records, .. } = self;
-        format!(
+        let mut text = format!(
             "{}: {} days of raw events with {} events and {} bytes, {} events of {} orgs; rollups {} hourly, {} daily, {} \
              revisions, {} markers; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
              supervision events, {} replays, {} processes",
@@ -102,7 +136,16 @@ impl Purged {
             records.supervision_events,
             records.replays,
             records.processes,
-        )
+        );
+        if let Some(AggregatesPurged { chunks, hourly, daily, bytes }) = &rollups.aggregates {
+            text += &format!(
+                "; continuous aggregates {chunks} chunks with {hourly} hourly and {daily} daily rollups and {bytes} bytes"
+            );
+        }
+        if !self.left.is_empty() {
+            text += &format!("; left as it is: {}", self.left.join("; "));
+        }
+        text
     }
 }
 
@@ -112,33 +155,91 @@ struct Run {
     now: DateTime<Utc>,
     retention: Retention,
     cutoffs: Cutoffs,
+    /// Whose rollups readers see.
+    engine: Engine,
     /// Orgs with a retention of their own.
     orgs: Vec<OrgDays>,
 }
 
 /// Takes away what is older than its retention. With `dry_run` it is only counted, as it is now: what folding the ledger
-/// would find after raw events had gone is not foreseen.
+/// would find after raw events had gone is not foreseen. `database` is where the owner of continuous aggregates is found,
+/// who is asked for only where these are read.
 ///
 /// # Errors
 /// What was done before stays done.
 pub async fn purge(
     conn: &mut PgConnection,
+    database: &Database,
     retention: Retention,
     dry_run: bool,
     tell: Tell<'_>,
 ) -> Result<Purged, StoreError> {
     let now = clock::now(conn).await?;
+    let engine = engine::state(conn).await?.engine;
     let orgs = org_settings::days(conn).await?;
-    let run = Run { dry_run, now, retention, cutoffs: retention.cutoffs(now), orgs };
-    Ok(Purged {
+    let mut run = Run { dry_run, now, retention, cutoffs: retention.cutoffs(now), engine, orgs };
+    let mut left = Vec::new();
+    if engine == Engine::Continuous {
+        keep_to_aggregates(conn, &mut run, &mut left).await?;
+    }
+    let purged = Purged {
         dry_run,
         at: now,
         // Raw events first: a row of the ledger can be folded when its events are gone.
         raw: raw::purge(conn, &run, tell).await?,
-        rollups: rollups::purge(conn, &run, tell).await?,
+        rollups: rollups::purge(conn, database, &run, &mut left, tell).await?,
         ledger: ledger::purge(conn, &run, tell).await?,
         records: records::purge(conn, &run, tell).await?,
-    })
+        left,
+    };
+    for what in &purged.left {
+        tracing::warn!(what, "left as it is");
+    }
+    Ok(purged)
+}
+
+/// Leaves out what would make rollups of continuous aggregates wrong, or take them away before their time.
+async fn keep_to_aggregates(conn: &mut PgConnection, run: &mut Run, left: &mut Vec<String>) -> Result<(), StoreError> {
+    let stay: Option<DateTime<Utc>> = sqlx::query_scalar(include_str!("sql/purge_unmaterialised.sql"))
+        .bind(run.cutoffs.raw)
+        .fetch_one(&mut *conn)
+        .await?;
+    if let Some(stay) = stay.map(utc_day) {
+        run.cutoffs.raw = stay;
+        left.push(format!(
+            "raw events from {} on: the continuous aggregates do not have all of them yet, see `refresh --late`",
+            stay.date_naive()
+        ));
+    }
+    let before = run.orgs.len();
+    run.orgs.retain(|org| org.raw.is_none() && org.rollups.is_none());
+    if run.orgs.len() < before {
+        left.push(format!(
+            "the retention of {} organisations: continuous aggregates cannot keep to it, see `retention list`",
+            before - run.orgs.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Tries what needs a lock that others may hold, until it is there.
+async fn with_patience<T>(mut work: impl AsyncFnMut() -> Result<T, sqlx::Error>) -> Result<T, StoreError> {
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Err(error) if attempt < ATTEMPTS && is_in_the_way(&error) => {
+                tracing::info!(%error, attempt, "what is to be dropped is in use");
+                attempt += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+fn is_in_the_way(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| IN_THE_WAY.contains(&code.as_ref()))
 }
 
 /// Repeats a piece of work until it finds less than it may take; how much it was in all.

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::harness::{LedgerSums, Load, Service, World, millis, not_run, settled};
+use crate::harness::{LedgerSums, Load, Service, World, eventually, millis, not_run, settled};
 
-const LIVE: &str = "live";
-const CONTINUOUS: &str = "continuous";
+pub const LIVE: &str = "live";
+pub const CONTINUOUS: &str = "continuous";
 const DAYS: i64 = 399;
 
 /// Whether the server has continuous aggregates; says so where it has not.
-async fn has_continuous(conn: &mut PgConnection, test: &str) -> bool {
+pub async fn has_continuous(conn: &mut PgConnection, test: &str) -> bool {
     let license: String = sqlx::query_scalar("SHOW timescaledb.license").fetch_one(conn).await.unwrap();
     if license != "timescale" {
         not_run(
@@ -28,15 +28,32 @@ async fn has_continuous(conn: &mut PgConnection, test: &str) -> bool {
     license == "timescale"
 }
 
-async fn command(world: &World, args: &[&str]) -> Value {
+/// Runs a command and gives what it says of itself.
+pub async fn command(world: &World, args: &[&str]) -> Value {
     let output = world.run(&[args, &["--json"]].concat()).await;
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-async fn switch(world: &World, engine: &str) {
+/// Switches, and takes the database's own job off, so that tests know what is refreshed when.
+pub async fn switch(world: &World, engine: &str) {
     let report = command(world, &["rollups", "switch", "--to", engine]).await;
     assert_eq!((&report["engine"], &report["switching"]), (&json!(engine), &json!(false)));
+    for job in jobs(world).await {
+        sqlx::query("SELECT public.delete_job($1)")
+            .bind(job)
+            .execute(&mut world.connect_as_owner().await)
+            .await
+            .unwrap();
+    }
+}
+
+/// Jobs that refresh.
+async fn jobs(world: &World) -> Vec<i32> {
+    sqlx::query_scalar("SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'refresh_job'")
+        .fetch_all(&mut world.connect().await)
+        .await
+        .unwrap()
 }
 
 /// Events of two orgs over the days before `now`, more of them lately; the same for the same `now`.
@@ -207,6 +224,33 @@ async fn a_late_event_is_in_the_answers_after_the_next_refresh_and_in_the_revisi
         assert_eq!(revisions, [(orgs[0], hour, "late".to_owned(), 1)], "{engine}");
         assert_eq!(command(&world, &["verify"]).await["holds"], true);
     }
+}
+
+#[tokio::test]
+async fn the_databases_own_job_refreshes() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "the_databases_own_job_refreshes").await {
+        return;
+    }
+    command(&world, &["rollups", "switch", "--to", CONTINUOUS]).await;
+    let service = world.serve().await;
+    let (_, events) = history(Utc::now());
+    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+    settled(&mut conn, 4000).await;
+    let [job] = jobs(&world).await[..] else { panic!("one job") };
+    let mut owner = world.connect_as_owner().await;
+    // The schedule may have it at work at this moment: then it leaves that one alone.
+    eventually("what is final is materialised", async || {
+        sqlx::query("CALL public.run_job($1)").bind(job).execute(&mut owner).await.unwrap();
+        let to = "SELECT analytics.materialised_to('daily_continuous') > now() - INTERVAL '3 days'";
+        sqlx::query_scalar::<_, bool>(to).fetch_one(&mut conn).await.unwrap().then_some(())
+    })
+    .await;
+    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    command(&world, &["rollups", "switch", "--to", LIVE]).await;
+    assert!(jobs(&world).await.is_empty());
+    assert_eq!(service.terminate().await, Some(0));
 }
 
 #[tokio::test]

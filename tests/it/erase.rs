@@ -1,5 +1,6 @@
 //! `erase` takes an org's or a person's data away everywhere, and nothing else, whatever goes on beside it.
 
+mod continuous;
 mod markers;
 
 use std::{

@@ -1,6 +1,7 @@
 //! Retention: exactly what is older than it goes, the ledger knows of it, and whoever is at work beside it is not disturbed.
 
 mod beside;
+mod continuous;
 mod history;
 mod ledger;
 mod records;

@@ -9,7 +9,7 @@ mod org;
 pub use actor::{ActorDay, actor_day, actor_days};
 pub use org::{count_org, events_of_org, keys_and_letters, markers, rest_of_org};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -69,8 +69,11 @@ struct Events {
     time: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// Takes raw events away. How many it were.
+/// Takes raw events away. How many it were. Of a person's, the hours have to be made again where continuous aggregates are:
+/// that is noted in the same transaction, so that a refresh does it whenever it comes. Of an org nothing is made again.
 async fn events(tx: &mut PgConnection, which: Events) -> Result<i64, StoreError> {
+    // A compressed chunk is unpacked where something of it goes, however much that is.
+    sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0").execute(&mut *tx).await?;
     let gone: Vec<(DateTime<Utc>, i64)> = sqlx::query_as(include_str!("../sql/erase_events.sql"))
         .bind(which.org_id)
         .bind(which.actor_id)
@@ -78,23 +81,14 @@ async fn events(tx: &mut PgConnection, which: Events) -> Result<i64, StoreError>
         .bind(which.time.map(|(_, end)| end))
         .fetch_all(&mut *tx)
         .await?;
-    touch(tx, gone.iter().map(|(day, _)| *day)).await?;
-    Ok(gone.iter().map(|(_, n)| n).sum())
-}
-
-/// Tells the engine that keeps rollups without merging which days it has to make again. Nothing where rollups are merged.
-async fn touch(tx: &mut PgConnection, days: impl Iterator<Item = DateTime<Utc>>) -> Result<(), StoreError> {
-    let hours: Vec<DateTime<Utc>> =
-        days.flat_map(|day| (0..24).map(move |hour| day + TimeDelta::hours(hour))).collect();
-    if hours.is_empty() {
-        return Ok(());
+    if which.actor_id.is_some() && !gone.is_empty() {
+        sqlx::query(include_str!("../sql/touch.sql"))
+            .bind(gone.iter().map(|(hour, _)| *hour).collect::<Vec<_>>())
+            .bind(vec![Reason::Erasure.as_str(); gone.len()])
+            .execute(tx)
+            .await?;
     }
-    sqlx::query(include_str!("../sql/touch.sql"))
-        .bind(&hours)
-        .bind(hours.iter().map(|_| Reason::Erasure.as_str()).collect::<Vec<_>>())
-        .execute(tx)
-        .await?;
-    Ok(())
+    Ok(gone.iter().map(|(_, n)| n).sum())
 }
 
 /// The dead letters of an org, of a person, or of a person in an org.

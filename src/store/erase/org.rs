@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Counts, Events, letters, letters_of, rows};
 use crate::store::{
-    StoreError, chunks,
+    StoreError, aggregates, chunks,
     rebuild::{change_pending, while_nothing_is_merged},
 };
 
@@ -15,6 +15,9 @@ use crate::store::{
 pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
     let mut counts: Counts =
         sqlx::query_as(include_str!("../sql/erase_org_count.sql")).bind(org_id).fetch_one(&mut *conn).await?;
+    let [hours, days] = aggregates::count_org(&mut *conn, org_id).await?;
+    counts.hourly_rollups += hours;
+    counts.daily_rollups += days;
     counts.dead_letters = i64::try_from(letters_of(&mut *conn, Some(org_id), None).await?.len()).unwrap_or(i64::MAX);
     change_pending(conn, |pending| {
         let of_org = pending.hourly.iter().filter(|(key, _)| key.org_id == org_id).count();
@@ -76,6 +79,9 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
         ] {
             *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
         }
+        let [hours, days] = aggregates::erase_org(&mut *tx, org_id).await?;
+        gone.hourly_rollups += hours;
+        gone.daily_rollups += days;
         // From now on nobody records markers of merges from before.
         sqlx::query(
             "INSERT INTO analytics.erasures AS e (org_id, erased_at) VALUES ($1, clock_timestamp())

@@ -81,7 +81,7 @@ pub(super) async fn attend(
 }
 
 /// How old a day is when the database compresses it, as it is scheduled now.
-async fn scheduled(conn: &mut PgConnection) -> Result<Option<TimeDelta>, StoreError> {
+pub async fn scheduled(conn: &mut PgConnection) -> Result<Option<TimeDelta>, StoreError> {
     let seconds: Option<i64> = sqlx::query_scalar(
         "SELECT extract(epoch FROM (config ->> 'compress_after')::interval)::bigint FROM timescaledb_information.jobs
          WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events'

@@ -1,19 +1,11 @@
 //! Raw events: everybody's oldest days as whole chunks, and the older events of orgs that keep theirs for a shorter time.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{RawPurged, Run, Tell};
+use super::{RawPurged, Run, Tell, with_patience};
 use crate::store::{StoreError, chunks};
-
-/// Dropping a chunk waits for nobody for long, and may meet a writer on its way: it is tried so often.
-const ATTEMPTS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(500);
-/// No lock in time, or a deadlock: with patience it works.
-const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 
 pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RawPurged, StoreError> {
     let mut purged = RawPurged { before: run.cutoffs.raw, ..RawPurged::default() };
@@ -46,26 +38,13 @@ struct Day {
 
 /// Takes the oldest chunk away that ended before that. `None`: there is none.
 async fn take_day(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Option<Day>, StoreError> {
-    let mut attempt = 1;
-    loop {
-        let taken = sqlx::query_as("SELECT range_start, events, bytes FROM analytics.purge_raw_chunk($1)")
+    with_patience(async || {
+        sqlx::query_as("SELECT range_start, events, bytes FROM analytics.purge_raw_chunk($1)")
             .bind(before)
             .fetch_optional(&mut *conn)
-            .await;
-        match taken {
-            Err(error) if attempt < ATTEMPTS && is_in_the_way(&error) => {
-                tracing::info!(%error, attempt, "a day of raw events is in use");
-                attempt += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            taken => return Ok(taken?),
-        }
-    }
-}
-
-fn is_in_the_way(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| IN_THE_WAY.contains(&code.as_ref()))
+            .await
+    })
+    .await
 }
 
 async fn count_days(

@@ -4,22 +4,32 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{RollupsPurged, Run, Tell, in_pieces};
-use crate::store::{
-    StoreError,
-    engine::{self, Engine},
-    merge::ROLLUP_LOCK,
+use super::{RollupsPurged, Run, Tell, aggregates, in_pieces};
+use crate::{
+    config::Database,
+    store::{StoreError, engine::Engine, merge::ROLLUP_LOCK},
 };
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RollupsPurged, StoreError> {
+pub async fn purge(
+    conn: &mut PgConnection,
+    database: &Database,
+    run: &Run,
+    left: &mut Vec<String>,
+    tell: Tell<'_>,
+) -> Result<RollupsPurged, StoreError> {
     let before = Before::of(run);
-    views(conn, &before).await?;
+    let aggregates = match run.engine {
+        Engine::Live => None,
+        Engine::Continuous => Some(aggregates::purge(conn, database, run, left, tell).await?),
+    };
     Ok(RollupsPurged {
         before: before.all,
+        // Where continuous aggregates are read, the tables have what is older than these.
         hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start" }, &before, tell).await?,
         daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start" }, &before, tell).await?,
         revisions: take(conn, run, Old { table: "rollup_revisions", at: "bucket_start" }, &before, tell).await?,
         freshness: markers(conn, run, &before).await?,
+        aggregates,
     })
 }
 
@@ -89,15 +99,6 @@ pub(super) async fn take(
         Ok(taken)
     })
     .await
-}
-
-/// Says where the rollups that readers see are not those of the tables.
-async fn views(conn: &mut PgConnection, before: &Before) -> Result<(), StoreError> {
-    let engine = engine::state(conn).await?.engine;
-    if engine != Engine::Live {
-        tracing::warn!(engine = engine.as_str(), before = %before.all, "rollups of this engine are not taken away");
-    }
-    Ok(())
 }
 
 /// Freshness markers of what has no rollups any more. Few rows: one an org and model.

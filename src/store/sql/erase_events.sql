@@ -1,4 +1,4 @@
--- Takes raw events away and tells the ledger, by UTC day.
+-- Takes raw events away and tells the ledger, by UTC hour.
 -- $1 org, $2 actor (null: all), $3 start (null: all), $4 end
 WITH gone AS (
     DELETE FROM analytics.usage_events
@@ -13,4 +13,4 @@ told AS (
     FROM (SELECT batch_id, count(*) AS n FROM gone GROUP BY batch_id) AS by_batch
     WHERE b.batch_id = by_batch.batch_id
 )
-SELECT date_trunc('day', occurred_at, 'UTC') AS day, count(*) AS events FROM gone GROUP BY 1 ORDER BY 1
+SELECT date_trunc('hour', occurred_at, 'UTC') AS hour, count(*) AS events FROM gone GROUP BY 1 ORDER BY 1

@@ -13,8 +13,13 @@ pub fn org(n: u128) -> Uuid {
 }
 
 pub async fn history(conn: &mut PgConnection) {
+    history_of(conn, DAYS).await;
+}
+
+/// The same of so many days.
+pub async fn history_of(conn: &mut PgConnection, days: i32) {
     let statements = include_str!("history.sql")
-        .replace("{days}", &DAYS.to_string())
+        .replace("{days}", &days.to_string())
         .replace("{orgs}", &ORGS.to_string())
         .replace("{first_org}", &FIRST_ORG.to_string());
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(conn).await.unwrap();

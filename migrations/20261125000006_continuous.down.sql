@@ -1,0 +1,1 @@
+-- Nothing: a build of before works with the job in this form.

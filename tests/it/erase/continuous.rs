@@ -1,0 +1,262 @@
+//! Erasing where continuous aggregates keep the rollups: what they have materialised goes too, also of hours whose raw events
+//! are past their retention.
+
+use super::*;
+use crate::engines::{CONTINUOUS, LIVE, command, has_continuous, switch};
+
+/// Everything that readers see of orgs, by hour and by day.
+async fn shown(conn: &mut PgConnection) -> [BTreeMap<Uuid, Totals>; 2] {
+    [Totals::rolled_up(conn, "hourly_usage").await, Totals::rolled_up(conn, "daily_usage").await]
+}
+
+/// Rows of an org in the tables behind the aggregates, whatever readers see of them.
+async fn materialised(conn: &mut PgConnection, org: Uuid) -> i64 {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
+         FROM timescaledb_information.continuous_aggregates",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .unwrap();
+    assert_eq!(tables.len(), 2);
+    let mut rows = 0;
+    for table in tables {
+        let statement = AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE org_id = $1"));
+        rows += sqlx::query_scalar::<_, i64>(statement).bind(org).fetch_one(&mut *conn).await.unwrap();
+    }
+    rows
+}
+
+/// Takes the raw events away that are older than the day so many days ago.
+async fn forget_raw_before(conn: &mut PgConnection, days: i32) {
+    let statement =
+        "SELECT events FROM analytics.purge_raw_chunk(date_trunc('day', now(), 'UTC') - make_interval(days => $1))";
+    let mut gone: i64 = 0;
+    while let Some(events) =
+        sqlx::query_scalar::<_, i64>(statement).bind(days).fetch_optional(&mut *conn).await.unwrap()
+    {
+        gone += events;
+    }
+    assert!(gone > 0);
+}
+
+/// An event of yesterday, which comes so late that its hour was final.
+fn late(tenant: &Tenant, person: Option<Uuid>) -> Event {
+    let noon = Utc::now().date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc() - TimeDelta::hours(12);
+    let mut event = event(0, 0, noon);
+    (event.org_id, event.event_id, event.actor_id) = (tenant.org, Uuid::new_v4(), person);
+    event
+}
+
+async fn revisions(conn: &mut PgConnection, org: Uuid) -> Vec<(String, i64)> {
+    let statement = "SELECT reason, sum(after_invocations - before_invocations)::bigint FROM analytics.rollup_revisions
+                     WHERE org_id = $1 GROUP BY 1 ORDER BY 1";
+    sqlx::query_as(statement).bind(org).fetch_all(conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn of_an_erased_org_no_aggregate_keeps_anything_also_where_raw_events_are_gone() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "of_an_erased_org_no_aggregate_keeps_anything").await {
+        return;
+    }
+    let service = world.serve().await;
+    let (erased, other) = (Tenant::new(), Tenant::new());
+    world.send(bodies(&erased.events(1500))).await;
+    world.send(bodies(&other.events(900))).await;
+    settled(&mut conn, 2400).await;
+    // The oldest days stay live rollups, the next ones are materialised and lose their raw events.
+    forget_raw_before(&mut conn, 2).await;
+    switch(&world, CONTINUOUS).await;
+    command(&world, &["refresh", "--late"]).await;
+    // What comes late waits for a refresh.
+    world.send(bodies(&[late(&erased, None), late(&other, None)])).await;
+    settled(&mut conn, 2402).await;
+    forget_raw_before(&mut conn, 1).await;
+    // A refresh that was ended has noted what there was.
+    sqlx::query("INSERT INTO analytics.rollup_before VALUES ($1, date_trunc('day', now(), 'UTC'), $1, 1, 1, 1, 1)")
+        .bind(erased.org)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let before = shown(&mut conn).await;
+    assert!(before.iter().all(|totals| totals.len() == 2 && totals[&erased.org].invocations >= 1500));
+    let usage_of_other = usage(&service, other.org).await;
+    let ledger = LedgerSums::of_hours(&mut conn).await;
+    let noted: i64 = revisions(&mut conn, other.org).await.iter().map(|(_, changes)| changes).sum();
+    let org = erased.org.to_string();
+    let planned = erase(&world, &["--org", &org, "--dry-run"]).await;
+    assert!(planned["left"]["hourlyRollups"].as_i64().unwrap() > materialised(&mut conn, erased.org).await / 2);
+
+    let report = erase(&world, &["--org", &org, "--yes"]).await;
+    assert_nothing(&report["left"]);
+    assert_eq!(report["removed"], planned["left"], "what it said that it would remove");
+    assert_eq!(materialised(&mut conn, erased.org).await, 0);
+    assert_eq!(tables_with(&mut conn, erased.org).await, KEEP);
+    let mut after = before;
+    after.iter_mut().for_each(|totals| assert!(totals.remove(&erased.org).is_some()));
+    assert_eq!(shown(&mut conn).await, after, "and nothing else");
+    assert_eq!(usage(&service, erased.org).await["invocations"], 0);
+    assert_eq!(usage(&service, other.org).await, usage_of_other);
+    assert_eq!(LedgerSums::of_hours(&mut conn).await, ledger);
+
+    // What waited for a refresh is refreshed for the others.
+    command(&world, &["refresh", "--late"]).await;
+    for (totals, shown) in after.iter_mut().zip(shown(&mut conn).await) {
+        totals.get_mut(&other.org).unwrap().invocations += 1;
+        assert_eq!(shown[&other.org].invocations, totals[&other.org].invocations);
+        assert_eq!(shown.len(), 1);
+    }
+    assert_eq!(revisions(&mut conn, other.org).await, [("late".to_owned(), noted + 1)]);
+    assert_eq!(revisions(&mut conn, erased.org).await, []);
+    assert_verified(&world).await;
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn aggregates_are_made_again_without_an_erased_person() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "aggregates_are_made_again_without_an_erased_person").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    let service = world.serve().await;
+    let (tenant, other) = (Tenant::new(), Tenant::new());
+    let person = tenant.people[0];
+    let events = tenant.events(1200);
+    world.send(bodies(&events)).await;
+    world.send(bodies(&other.events(300))).await;
+    settled(&mut conn, 1500).await;
+    command(&world, &["refresh", "--late"]).await;
+    // What others sent late is no part of the erasure.
+    world.send(bodies(&[late(&tenant, None)])).await;
+    settled(&mut conn, 1501).await;
+    assert_eq!(revisions(&mut conn, tenant.org).await, []);
+    let of_other = shown(&mut conn).await.map(|mut totals| totals.remove(&other.org).unwrap());
+    let id = person.to_string();
+
+    let report = erase(&world, &["--actor", &id, "--yes"]).await;
+    let gone = events.len() - stays(&events, person);
+    assert_eq!(report["removed"]["rawEvents"], gone);
+    assert!(report["hoursRefreshed"].as_u64().unwrap() > 24, "{report}");
+    for totals in shown(&mut conn).await {
+        assert_eq!(totals[&tenant.org].invocations, i64::try_from(stays(&events, person) + 1).unwrap());
+    }
+    assert_eq!(shown(&mut conn).await.map(|mut totals| totals.remove(&other.org).unwrap()), of_other);
+    assert_eq!(usage(&service, tenant.org).await["invocations"], stays(&events, person) + 1);
+    let noted = revisions(&mut conn, tenant.org).await;
+    assert_eq!((noted[0].0.as_str(), noted[1].clone()), ("erasure", ("late".to_owned(), 1)));
+    // Hours that were not final yet are in no revision.
+    assert!(noted[0].1 < 0 && -noted[0].1 <= i64::try_from(gone).unwrap());
+    let revised = "SELECT count(*) FROM analytics.rollup_revisions WHERE org_id = $1 AND reason = 'erasure'";
+    assert_eq!(report["revisionsAdded"], count(&mut conn, revised, tenant.org).await);
+    assert_eq!(tables_with(&mut conn, person).await, ["audit_events"]);
+    assert_verified(&world).await;
+    assert_nothing(&erase(&world, &["--actor", &id, "--yes"]).await["removed"]);
+
+    // Who cannot refresh changes nothing, and says what it takes.
+    let mut command = world.command(&["erase", "--actor", &tenant.people[1].to_string(), "--yes"]);
+    command.env("ANALYTICS__DATABASE__MIGRATION_URL", "");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && error.contains("database.migration_url is not set"), "{error}");
+    let theirs = "SELECT count(*) FROM analytics.usage_events WHERE actor_id = $1";
+    assert!(count(&mut conn, theirs, tenant.people[1]).await > 0);
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_erased_while_the_aggregates_are_being_left_is_in_neither_engine() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "what_is_erased_while_the_aggregates_are_being_left").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    let service = world.serve().await;
+    let (erased, tenant) = (Tenant::new(), Tenant::new());
+    let events = tenant.events(600);
+    world.send(bodies(&erased.events(600))).await;
+    settled(&mut conn, 600).await;
+    command(&world, &["refresh", "--late"]).await;
+    // As a switch leaves it that was ended on its way: merges add to live rollups, which nobody sees yet.
+    let leaving = "UPDATE analytics.rollup_engine SET merging = true";
+    sqlx::query(leaving).execute(&mut world.connect_as_owner().await).await.unwrap();
+    world.send(bodies(&erased.events(200))).await;
+    world.send(bodies(&events)).await;
+    settled(&mut conn, 1400).await;
+    let live = Totals::rolled_up(&mut conn, "hourly_rollups").await;
+    assert!(live.contains_key(&erased.org) && materialised(&mut conn, erased.org).await > 0);
+    let (org, person) = (erased.org.to_string(), tenant.people[0].to_string());
+    assert_nothing(&erase(&world, &["--org", &org, "--yes"]).await["left"]);
+    let report = erase(&world, &["--actor", &person, "--yes"]).await;
+    assert_eq!(report["removed"]["rawEvents"], events.len() - stays(&events, tenant.people[0]));
+    assert_eq!(materialised(&mut conn, erased.org).await, 0);
+    assert_eq!(tables_with(&mut conn, erased.org).await, KEEP);
+    let left = i64::try_from(stays(&events, tenant.people[0])).unwrap();
+    for totals in shown(&mut conn).await {
+        assert_eq!((totals.len(), totals[&tenant.org].invocations), (1, left));
+    }
+    switch(&world, LIVE).await;
+    for table in ["hourly_rollups", "daily_rollups"] {
+        let totals = Totals::rolled_up(&mut conn, table).await;
+        assert_eq!((totals.len(), totals[&tenant.org].invocations), (1, left), "{table}");
+    }
+    assert_verified(&world).await;
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn killed_anywhere_an_erasure_from_aggregates_is_done_by_running_it_again() {
+    let world = World::new(2).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "killed_anywhere_an_erasure_from_aggregates_is_done_by_running_it_again").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    let service = world.serve().await;
+    let flaws = ["--events", "4000", "--orgs", "8", "--models", "3", "--seed", "53", "--late", "0.01"];
+    let published = world.publish(&flaws).await;
+    let mut messages = sent(&published);
+    let mut expected: BTreeMap<Uuid, usize> = BTreeMap::new();
+    for round in 0..8 {
+        let tenant = Tenant::new();
+        let events = tenant.events(800);
+        world.send(bodies(&events)).await;
+        messages += 800;
+        settled(&mut conn, messages).await;
+        command(&world, &["refresh", "--late"]).await;
+        let (org, person) = (tenant.org.to_string(), tenant.people[1].to_string());
+        let whole = round % 2 == 0;
+        let args = if whole { ["erase", "--yes", "--org", &org] } else { ["erase", "--yes", "--actor", &person] };
+        let mut child = world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        millis(50..700).await;
+        let _ = child.kill();
+        child.wait().unwrap();
+        // A refresh may come in between, as the database's own job does.
+        if round % 4 > 1 {
+            command(&world, &["refresh", "--late"]).await;
+        }
+        assert_nothing(&erase(&world, &args[1..]).await["left"]);
+        let stays = if whole { 0 } else { stays(&events, tenant.people[1]) };
+        for totals in shown(&mut conn).await {
+            assert_eq!(totals.get(&tenant.org).map_or(0, |totals| totals.invocations), i64::try_from(stays).unwrap());
+        }
+        let noted = revisions(&mut conn, tenant.org).await;
+        // However often it was begun, revisions tell of all that was final.
+        assert_eq!(noted.iter().any(|(reason, _)| reason == "erasure"), !whole, "{noted:?}");
+        expected.insert(tenant.org, stays);
+    }
+    command(&world, &["refresh", "--late"]).await;
+    assert_verified(&world).await;
+    for mut totals in shown(&mut conn).await {
+        for (org, stays) in &expected {
+            let there = totals.remove(org).map_or(0, |totals| totals.invocations);
+            assert_eq!(usize::try_from(there).unwrap(), *stays);
+        }
+        assert_eq!(totals, Totals::published(&published));
+    }
+    assert_eq!(service.terminate().await, Some(0));
+}

@@ -1,0 +1,184 @@
+//! Rollups that continuous aggregates keep: whole chunks of them go, and none that is younger than the retention.
+
+use super::{history::history_of, *};
+use crate::engines::{CONTINUOUS, LIVE, command, has_continuous, switch};
+
+/// More than two chunks of the aggregates, which have ten days each.
+const LONG: i32 = 34;
+const KEPT: i32 = 9;
+
+/// A world whose history of many days is materialised, where the server can do that.
+async fn materialised(test: &str) -> Option<World> {
+    let mut world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, test).await {
+        return None;
+    }
+    world.set("ANALYTICS__EVENTS__RETENTION_DAYS", &RAW_DAYS.to_string());
+    world.set("ANALYTICS__RETENTION__ROLLUP_DAYS", &KEPT.to_string());
+    history_of(&mut conn, LONG).await;
+    for stream in world.settings.broker.topology().streams() {
+        sqlx::query("INSERT INTO analytics.partition_watermarks VALUES ($1, 0, clock_timestamp())")
+            .bind(stream)
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+    switch(&world, CONTINUOUS).await;
+    command(&world, &["refresh", "--late"]).await;
+    Some(world)
+}
+
+/// What readers see from that many days ago on.
+async fn shown(conn: &mut PgConnection, ago: i32) -> Vec<String> {
+    let mut rows = Vec::new();
+    for unit in ["hourly", "daily"] {
+        let statement = format!(
+            "SELECT to_jsonb(x)::text FROM (
+                 SELECT org_id, bucket_start, model_id, successes, input_tokens, cost_cents FROM analytics.{unit}_usage
+                 WHERE bucket_start >= {} ORDER BY 1, 2, 3) x",
+            day(ago)
+        );
+        let found: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(&mut *conn).await.unwrap();
+        rows.extend(found);
+    }
+    rows
+}
+
+/// Chunks of both aggregates that end before a day so many days ago.
+async fn old_chunks(conn: &mut PgConnection, ago: i32) -> i64 {
+    let statement = format!(
+        "SELECT count(*) FROM timescaledb_information.chunks
+         WHERE hypertable_name LIKE '\\_materialized%' AND range_end <= {}",
+        day(ago)
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn aggregates_lose_whole_chunks_that_are_older_and_no_refresh_takes_more() {
+    let Some(world) = materialised("aggregates_lose_whole_chunks_that_are_older").await else { return };
+    let mut conn = world.connect().await;
+    let (all, kept) = (shown(&mut conn, LONG).await, shown(&mut conn, KEPT).await);
+    let chunks = old_chunks(&mut conn, KEPT).await;
+    assert!(chunks >= 4 && kept.len() < all.len(), "{chunks} chunks");
+
+    let dry = purge(&world, &["--dry-run"]).await;
+    assert_eq!(shown(&mut conn, LONG).await, all);
+    let run = purge(&world, &[]).await;
+    assert_eq!(run["rollups"]["aggregates"], dry["rollups"]["aggregates"], "what it said that it would take away");
+    assert_eq!(run["left"], json!([]));
+    let aggregates = &run["rollups"]["aggregates"];
+    assert_eq!(aggregates["chunks"], chunks);
+    assert_eq!(old_chunks(&mut conn, KEPT).await, 0);
+    let gone = aggregates["hourly"].as_i64().unwrap() + aggregates["daily"].as_i64().unwrap();
+    let after = shown(&mut conn, LONG).await;
+    assert_eq!(i64::try_from(all.len() - after.len()).unwrap(), gone);
+    assert!(after.iter().all(|row| all.contains(row)), "what is left is as it was");
+    assert_eq!(shown(&mut conn, KEPT).await, kept, "nothing that is younger is gone");
+    // Of most of these the raw events are gone.
+    assert!(run["raw"]["chunks"].as_i64().unwrap() > i64::from(LONG - KEPT));
+    let raw_days = "(SELECT DISTINCT date_trunc('day', occurred_at, 'UTC') FROM analytics.usage_events) days";
+    let raw_days: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {raw_days}")))
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert!(raw_days < i64::from(KEPT));
+
+    // Hours that are touched, and have no raw events any more, are not refreshed.
+    let touched = format!(
+        "INSERT INTO analytics.rollup_touched
+         SELECT hour, 'late', clock_timestamp(), true FROM generate_series({}, now(), interval '1 hour') hour",
+        day(LONG)
+    );
+    sqlx::query(sqlx::AssertSqlSafe(touched)).execute(&mut conn).await.unwrap();
+    command(&world, &["refresh", "--late"]).await;
+    assert_eq!(shown(&mut conn, LONG).await, after);
+    let again = purge(&world, &[]).await;
+    assert_eq!((&again["rollups"]["aggregates"]["chunks"], &again["raw"]["chunks"]), (&json!(0), &json!(0)));
+    assert_eq!(shown(&mut conn, LONG).await, after);
+    // Switching back keeps them too.
+    switch(&world, LIVE).await;
+    assert_eq!(shown(&mut conn, LONG).await, after);
+    assert_sound(&mut conn).await;
+}
+
+#[tokio::test]
+async fn raw_events_stay_until_the_aggregates_have_them() {
+    let Some(world) = materialised("raw_events_stay_until_the_aggregates_have_them").await else { return };
+    let mut conn = world.connect().await;
+    // A late event that no refresh has come to yet.
+    let batch = format!(
+        "WITH late AS (
+             INSERT INTO analytics.usage_events (occurred_at, org_id, event_id, model_id, batch_id, latency_ms, input_tokens,
+                 output_tokens, status, cost_cents)
+             SELECT occurred_at, org_id, gen_random_uuid(), model_id, batch_id, 5, 1000, 1, 'success', 7 FROM analytics.usage_events
+             WHERE occurred_at >= {} ORDER BY occurred_at LIMIT 1 RETURNING batch_id, occurred_at),
+         told AS (UPDATE analytics.ingestion_batches b SET stored = stored + 1, received = received + 1
+                  FROM late WHERE b.batch_id = late.batch_id)
+         INSERT INTO analytics.rollup_touched SELECT date_trunc('hour', occurred_at, 'UTC'), 'late', clock_timestamp() FROM late",
+        day(7)
+    );
+    sqlx::query(sqlx::AssertSqlSafe(batch)).execute(&mut conn).await.unwrap();
+    let purged = purge(&world, &[]).await;
+    assert_eq!(purged["raw"]["chunks"], i64::from(LONG - 1 - 7));
+    assert!(purged["left"][0].as_str().unwrap().starts_with("raw events from"), "{purged}");
+    assert_eq!(command(&world, &["refresh", "--late"]).await["revisions"], 1);
+    let all = shown(&mut conn, LONG).await;
+    let purged = purge(&world, &[]).await;
+    assert_eq!((&purged["raw"]["chunks"], &purged["left"]), (&json!(7 - RAW_DAYS - 1), &json!([])));
+    assert_eq!(shown(&mut conn, LONG).await, all);
+    assert!(all.iter().any(|row| row.contains("1003")), "the late event is counted");
+    assert_sound(&mut conn).await;
+}
+
+#[tokio::test]
+async fn who_does_not_own_the_aggregates_purges_all_else_and_says_so() {
+    let Some(world) = materialised("who_does_not_own_the_aggregates_purges_all_else").await else { return };
+    let mut conn = world.connect().await;
+    let chunks = old_chunks(&mut conn, KEPT).await;
+    let url = world.variables["ANALYTICS__DATABASE__URL"].clone();
+    for (owner, named) in [("", "database.migration_url is not set"), (&url, "does not own")] {
+        let mut command = world.command(&["purge"]);
+        command.env("ANALYTICS__DATABASE__MIGRATION_URL", owner);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("left as it is: ") && text.contains(named), "{text}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(named));
+        assert_eq!(old_chunks(&mut conn, KEPT).await, chunks);
+    }
+    assert_eq!(purge(&world, &["--dry-run"]).await["raw"]["chunks"], 0, "raw events are gone");
+    assert_eq!(purge(&world, &[]).await["rollups"]["aggregates"]["chunks"], chunks);
+}
+
+#[tokio::test]
+async fn an_org_has_no_retention_of_its_own_where_aggregates_keep_the_rollups() {
+    let Some(world) = materialised("an_org_has_no_retention_of_its_own").await else { return };
+    let id = org(0).to_string();
+    let set = async |args: &[&str]| world.run(&[&["retention", "set", "--org", &id], args].concat()).await;
+    for args in [&["--raw-days", "3"][..], &["--rollup-days", "30"], &["--raw-days", "3", "--export-days", "5"]] {
+        let output = set(args).await;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains(args[0]) && error.contains("`rollups switch --to live` first"), "{error}");
+    }
+    assert!(set(&["--export-days", "5"]).await.status.success());
+    let listed = said(&world.run(&["retention", "list", "--json"]).await);
+    let only = &listed["orgs"][0];
+    assert_eq!((&only["exportDays"], &only["rawDays"], &only["rollupDays"]), (&json!(5), &Value::Null, &Value::Null));
+    // One that was there all the same is not kept to: a refresh would take away what it leaves.
+    let mut conn = world.connect().await;
+    sqlx::query("UPDATE analytics.org_settings SET raw_days = 3, rollup_days = 1").execute(&mut conn).await.unwrap();
+    let kept = shown(&mut conn, KEPT).await;
+    let purged = purge(&world, &[]).await;
+    assert!(purged["left"][0].as_str().unwrap().contains("retention of 1 organisations"), "{purged}");
+    assert_eq!(purged["raw"]["orgEvents"], 0);
+    assert_eq!(shown(&mut conn, KEPT).await, kept);
+    sqlx::query("UPDATE analytics.org_settings SET raw_days = NULL, rollup_days = NULL")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    switch(&world, LIVE).await;
+    assert!(set(&["--raw-days", "3", "--rollup-days", "30"]).await.status.success());
+}
