@@ -197,7 +197,7 @@ async fn blocking<T: Send + 'static>(
 /// Plain files, without following symbolic links. A folder that is not there has none, nor has a file that goes meanwhile.
 fn files_under(folder: &FilePath) -> Result<Vec<(PathBuf, fs::Metadata)>, ObjectError> {
     let mut files = Vec::new();
-    for entry in WalkDir::new(folder).follow_links(false).follow_root_links(false) {
+    for entry in WalkDir::new(folder).min_depth(1).follow_links(false).follow_root_links(false) {
         match entry.and_then(|entry| Ok((entry.metadata()?, entry))) {
             Ok((found, entry)) if found.is_file() => files.push((entry.into_path(), found)),
             Ok(_) => {}

@@ -24,6 +24,7 @@ mod http_reports;
 mod http_revisions;
 mod http_zones;
 mod layout;
+mod objects;
 mod operations_cli;
 mod pipeline_exact;
 mod pipeline_rejects;

@@ -1,6 +1,6 @@
 //! An object on its way into S3. What is small enough goes by one request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use object_store::{
@@ -19,6 +19,8 @@ use crate::objects::{
 
 /// Which upload an object came by: tells ours from another's when an answer was lost.
 const UPLOAD: &str = "upload-id";
+/// Longest wait for a part that is being sent when its upload is aborted.
+const LAST_PART_WITHIN: Duration = Duration::from_secs(2);
 
 /// What an upload makes.
 struct Object {
@@ -67,7 +69,7 @@ impl Object {
     }
 }
 
-/// A multipart upload that the store knows of. Aborted when it is dropped before its end.
+/// A multipart upload that the store knows of. Aborted where nobody is there any more to whom it could be given.
 struct Open {
     bucket: Arc<Bucket>,
     path: Path,
@@ -76,15 +78,16 @@ struct Open {
 }
 
 impl Open {
+    /// Goes on by itself where nobody waits for it.
     async fn abort(mut self) -> Result<(), ObjectError> {
+        let aborted = self.bucket.abort(&self.path, &self.id).await;
         self.ended = true;
-        self.bucket.abort(&self.path, &self.id).await
+        aborted
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // Without a runtime the process is at its end: the bucket's own rule removes what stays.
         if !self.ended
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -175,10 +178,28 @@ impl S3Upload {
     }
 
     pub(in crate::objects) async fn abort(mut self) -> Result<(), ObjectError> {
-        self.sending.cancel().await;
         match self.open.take() {
-            Some(open) => open.abort().await,
+            Some(open) => take_back(open, std::mem::take(&mut self.sending)).await,
             None => Ok(()),
         }
     }
+}
+
+impl Drop for S3Upload {
+    fn drop(&mut self) {
+        // Without a runtime the process is at its end: the bucket's own rule removes what stays.
+        if let Some(open) = self.open.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(take_back(open, std::mem::take(&mut self.sending)));
+        }
+    }
+}
+
+/// A part that arrives after the upload was aborted would stay for ever, so it is waited for, where that is not long.
+async fn take_back(open: Open, mut sending: InFlight<PartId>) -> Result<(), ObjectError> {
+    if tokio::time::timeout(LAST_PART_WITHIN, sending.settle()).await.is_err() {
+        sending.cancel().await;
+    }
+    open.abort().await
 }
