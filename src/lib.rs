@@ -1,6 +1,6 @@
 //! The Analytics Service: turns the inference events of an AI platform into usage, spend and freshness views.
 //!
-//! `domain` holds the rules, pure. Adapters (`broker`, `store`, `cache`) reach the servers. `actors` are the pipeline
+//! `domain` holds the rules, pure. Adapters (`broker`, `store`, `cache`, `objects`) reach the servers. `actors` are the pipeline
 //! and the queries; `http` asks them by messages. `app` puts everything together, `cli` calls it.
 
 pub mod actors;
@@ -12,5 +12,6 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod objects;
 pub mod store;
 pub mod telemetry;

@@ -99,13 +99,17 @@ choose_way() {
 
 random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
-SECRETS=(RABBITMQ POSTGRES_ADMIN POSTGRES_OWNER POSTGRES_SERVICE REDIS ERLANG_COOKIE HS256)
+SECRETS=(RABBITMQ POSTGRES_ADMIN POSTGRES_OWNER POSTGRES_SERVICE REDIS ERLANG_COOKIE HS256 LINKS)
 
 # Made by the first `up` and kept. Hexadecimal, so that a secret never needs quoting: not in a URL, not in SQL,
 # not in a configuration file.
 make_secrets() {
     local file=$LOCAL_DIR/secrets.env name
-    [[ ! -f $file ]] || return 0
+    if [[ -f $file ]]; then
+        # Younger than some folders' data, which was not made with it.
+        grep -q '^ANALYTICS_SECRET_LINKS=' "$file" || echo "ANALYTICS_SECRET_LINKS=$(random_hex 32)" >>"$file"
+        return
+    fi
     # New passwords would not open data that was made with the old ones.
     if [[ -d $LOCAL_DIR/debian || -d $LOCAL_DIR/docker ]]; then
         die "$LOCAL_DIR holds data but its secrets.env is gone; start over with: down --purge"
@@ -138,6 +142,9 @@ ANALYTICS__DATABASE__URL=postgres://analytics_service:$ANALYTICS_SECRET_POSTGRES
 ANALYTICS__DATABASE__MIGRATION_URL=postgres://analytics_owner:$ANALYTICS_SECRET_POSTGRES_OWNER@$postgres/analytics
 ANALYTICS__CACHE__URL=redis://:$ANALYTICS_SECRET_REDIS@127.0.0.1:$ANALYTICS_REDIS_PORT/0
 ANALYTICS__AUTH__HS256_SECRET=$ANALYTICS_SECRET_HS256
+ANALYTICS__OBJECTS__DIRECTORY='$LOCAL_DIR/exports'
+ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED=true
+ANALYTICS__OBJECTS__LINK_SECRET=$ANALYTICS_SECRET_LINKS
 ENV
     )
     mv "$file.part" "$file"
@@ -146,6 +153,6 @@ ENV
 # Only what the stack made, by name: the folder may hold other things of the checkout.
 purge() {
     if [[ -d $LOCAL_DIR/docker ]]; then purge_docker; fi
-    rm -rf --one-file-system "$LOCAL_DIR/debian" "$LOCAL_DIR/docker" "$LOCAL_DIR/log" \
+    rm -rf --one-file-system "$LOCAL_DIR/debian" "$LOCAL_DIR/docker" "$LOCAL_DIR/exports" "$LOCAL_DIR/log" \
         "$LOCAL_DIR/secrets.env" "$LOCAL_DIR/stack.env" "$LOCAL_DIR"/run/*.pid "$LOCAL_DIR/run/way"
 }

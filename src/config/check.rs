@@ -78,6 +78,7 @@ impl Settings {
         found.range("freshness.fresh_seconds", self.freshness.fresh_seconds, 1..=86_400);
         found.range("freshness.stale_seconds", self.freshness.stale_seconds, self.freshness.fresh_seconds..=604_800);
         found.range("freshness.interval_ms", self.freshness.interval_ms, 100..=60_000);
+        self.objects.problems(&mut found);
         found.range("http.workers", self.http.workers, 1..=256);
         found.range("http.max_body_bytes", self.http.max_body_bytes, 1024..=67_108_864);
         found.holds(
@@ -137,16 +138,16 @@ impl Settings {
     }
 }
 
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn range<T: PartialOrd + Display>(&mut self, name: &str, value: T, bounds: RangeInclusive<T>) {
+    pub(super) fn range<T: PartialOrd + Display>(&mut self, name: &str, value: T, bounds: RangeInclusive<T>) {
         if !bounds.contains(&value) {
             self.0.push(format!("{name} must be from {} to {}, is {value}", bounds.start(), bounds.end()));
         }
     }
 
-    fn holds(&mut self, name: &str, holds: bool, rule: &str) {
+    pub(super) fn holds(&mut self, name: &str, holds: bool, rule: &str) {
         if !holds {
             self.0.push(format!("{name} must {rule}"));
         }

@@ -5,6 +5,7 @@
 
 mod check;
 mod life;
+mod objects;
 mod sections;
 
 use std::{collections::HashMap, path::Path};
@@ -13,6 +14,7 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
 pub use life::*;
+pub use objects::*;
 pub use sections::*;
 
 const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -31,6 +33,7 @@ pub struct Settings {
     pub maintenance: Maintenance,
     pub cache: Cache,
     pub freshness: Freshness,
+    pub objects: Objects,
     pub http: Http,
     pub ops: Ops,
     pub ingest: Ingest,

@@ -8,18 +8,19 @@ use std::{
 
 /// A module and those of the crate that it may use. `http` sees of the actors only their messages, which live in
 /// their files; it never sees an adapter to a server.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("telemetry", &["config", "domain"]),
     ("auth", &["config", "domain"]),
     ("broker", &["config", "domain"]),
     ("cache", &["config", "domain"]),
+    ("objects", &["config", "domain"]),
     ("store", &["config", "domain"]),
-    ("actors", &["auth", "broker", "cache", "config", "domain", "store", "telemetry"]),
+    ("actors", &["auth", "broker", "cache", "config", "domain", "objects", "store", "telemetry"]),
     ("http", &["actors", "auth", "config", "domain", "telemetry"]),
-    ("app", &["actors", "auth", "broker", "cache", "config", "domain", "http", "store", "telemetry"]),
-    ("cli", &["actors", "app", "auth", "broker", "cache", "config", "domain", "http", "store", "telemetry"]),
+    ("app", &["actors", "auth", "broker", "cache", "config", "domain", "http", "objects", "store", "telemetry"]),
+    ("cli", &["actors", "app", "auth", "broker", "cache", "config", "domain", "http", "objects", "store", "telemetry"]),
 ];
 
 #[test]

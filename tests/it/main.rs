@@ -25,6 +25,7 @@ mod http_revisions;
 mod http_zones;
 mod layout;
 mod maintain;
+mod objects;
 mod operations_cli;
 mod pipeline_exact;
 mod pipeline_rejects;

@@ -3,6 +3,7 @@
 
 mod facts;
 mod load;
+mod object_store;
 mod operator;
 mod proxy;
 mod service;
@@ -11,6 +12,7 @@ mod world;
 
 pub use facts::*;
 pub use load::{FLAWS, Load, RATE, millis};
+pub use object_store::{Asked, BUCKET, Fault, LocalStore, S3Server, SECOND_BUCKET};
 pub use operator::{Asking, Happened};
 pub use proxy::Proxy;
 pub use service::Service;

@@ -1,0 +1,129 @@
+//! Links to objects of the local store, which the service itself serves: a key, until when, and a signature over both.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::key::is_key;
+use crate::config::Secret;
+
+/// Longest that a link may be good for, whatever its signature says.
+const MAX_SECONDS: i64 = 7 * 86_400;
+
+/// The link is over or was not made here. One answer to both: which it is is nobody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link is not valid, or not any more")]
+pub struct LinkError;
+
+/// Signs and checks. Clones share nothing that changes.
+#[derive(Clone)]
+pub(super) struct Links {
+    secret: Secret,
+    /// Without a slash at its end.
+    base: String,
+}
+
+impl Links {
+    pub(super) fn new(secret: Secret, public_url: &str) -> Self {
+        Self { secret, base: public_url.trim_end_matches('/').to_owned() }
+    }
+
+    /// The URL by which whoever has it gets the object until `expires`.
+    pub(super) fn url(&self, key: &str, expires: DateTime<Utc>) -> Option<String> {
+        let expires = expires.timestamp();
+        let signature = URL_SAFE_NO_PAD.encode(self.mac(key, expires)?.finalize().into_bytes());
+        // A key has no character that a URL would need encoded.
+        Some(format!("{}/analytics/v1/downloads/{key}?expires={expires}&signature={signature}", self.base))
+    }
+
+    pub(super) fn verify(&self, key: &str, expires: i64, signature: &str, now: DateTime<Utc>) -> Result<(), LinkError> {
+        let given = URL_SAFE_NO_PAD.decode(signature).map_err(|_| LinkError)?;
+        let mac = self.mac(key, expires).ok_or(LinkError)?;
+        // Takes as long for a first wrong byte as for a last one.
+        mac.verify_slice(&given).map_err(|_| LinkError)?;
+        let left = expires.saturating_sub(now.timestamp());
+        if is_key(key) && (1..=MAX_SECONDS).contains(&left) { Ok(()) } else { Err(LinkError) }
+    }
+
+    /// The text has the number of its form in front, so that another form's signatures are never good for this one.
+    fn mac(&self, key: &str, expires: i64) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.expose().as_bytes()).ok()?;
+        mac.update(format!("download 1\n{expires}\n{key}").as_bytes());
+        Some(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    const KEY: &str = "analytics/exports/org/job.csv";
+
+    fn links(secret: &str) -> Links {
+        Links::new(Secret::new(secret), "https://api.example.org/")
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+    }
+
+    /// A link of ours, as a handler takes it apart.
+    fn made(until: DateTime<Utc>) -> (i64, String) {
+        let url = links("a secret of thirty-two bytes, yes").url(KEY, until).unwrap();
+        let query = url.strip_prefix("https://api.example.org/analytics/v1/downloads/analytics/exports/org/job.csv?");
+        let (expires, signature) = query.unwrap().split_once('&').unwrap();
+        let expires = expires.strip_prefix("expires=").unwrap().parse().unwrap();
+        (expires, signature.strip_prefix("signature=").unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_link_is_good_for_its_object_until_it_is_over() {
+        let links = links("a secret of thirty-two bytes, yes");
+        let until = now() + TimeDelta::hours(24);
+        let (expires, signature) = made(until);
+        let verify = |at| links.verify(KEY, expires, &signature, at);
+        assert_eq!(verify(now()), Ok(()));
+        assert_eq!(verify(until - TimeDelta::seconds(1)), Ok(()));
+        assert_eq!(verify(until), Err(LinkError));
+        assert_eq!(verify(until + TimeDelta::days(400)), Err(LinkError));
+    }
+
+    #[test]
+    fn nothing_of_a_link_can_be_changed() {
+        let links = links("a secret of thirty-two bytes, yes");
+        let (expires, signature) = made(now() + TimeDelta::hours(24));
+        assert_eq!(links.verify(KEY, expires + 1, &signature, now()), Err(LinkError), "later");
+        for key in
+            ["analytics/exports/org/job.cs", "analytics/exports/org2/job.csv", "analytics/exports/org/JOB.csv", ""]
+        {
+            assert_eq!(links.verify(key, expires, &signature, now()), Err(LinkError), "{key}");
+        }
+        for at in 0..signature.len() {
+            let mut changed = signature.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(links.verify(KEY, expires, &changed, now()), Err(LinkError), "character {at}");
+        }
+        for wrong in ["", &signature[1..], &format!("{signature}A"), "ä", "===="] {
+            assert_eq!(links.verify(KEY, expires, wrong, now()), Err(LinkError), "{wrong}");
+        }
+        let other = Links::new(Secret::new("another secret of thirty-two bytes"), "");
+        assert_eq!(other.verify(KEY, expires, &signature, now()), Err(LinkError), "another secret");
+    }
+
+    #[test]
+    fn a_good_signature_does_not_make_a_path_a_key_nor_a_link_eternal() {
+        let links = links("a secret of thirty-two bytes, yes");
+        let signed =
+            |key: &str, expires| URL_SAFE_NO_PAD.encode(links.mac(key, expires).unwrap().finalize().into_bytes());
+        let soon = now().timestamp() + 60;
+        let path = "../../etc/passwd";
+        assert_eq!(links.verify(path, soon, &signed(path, soon), now()), Err(LinkError));
+        let never = i64::MAX;
+        assert_eq!(links.verify(KEY, never, &signed(KEY, never), now()), Err(LinkError));
+        assert_eq!(links.verify(KEY, soon, &signed(KEY, soon), now()), Ok(()));
+    }
+}
