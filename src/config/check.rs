@@ -67,6 +67,7 @@ impl Settings {
         // The database itself keeps them so long (see purge_audit).
         found.range("retention.audit_days", self.retention.audit_days, 90..=3650);
         found.range("maintenance.refresh_minutes", self.maintenance.refresh_minutes, 1..=1440);
+        self.exports.check(&mut found);
         let cache_url = self.cache.url.expose();
         let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
         found.holds("cache.url", caches, "be a redis:// URL or empty");
@@ -133,10 +134,10 @@ impl Settings {
     }
 }
 
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn range<T: PartialOrd + Display>(&mut self, name: &str, value: T, bounds: RangeInclusive<T>) {
+    pub(super) fn range<T: PartialOrd + Display>(&mut self, name: &str, value: T, bounds: RangeInclusive<T>) {
         if !bounds.contains(&value) {
             self.0.push(format!("{name} must be from {} to {}, is {value}", bounds.start(), bounds.end()));
         }
