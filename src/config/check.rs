@@ -71,6 +71,7 @@ impl Settings {
         found.range("maintenance.maintain_minutes", self.maintenance.maintain_minutes, 1..=1440);
         found.range("maintenance.compress_after_days", self.maintenance.compress_after_days, 0..=3650);
         found.range("maintenance.refresh_minutes", self.maintenance.refresh_minutes, 1..=1440);
+        self.exports.check(&mut found);
         let cache_url = self.cache.url.expose();
         let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
         found.holds("cache.url", caches, "be a redis:// URL or empty");

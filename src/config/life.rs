@@ -58,11 +58,17 @@ pub struct Retention {
     pub dead_letter_days: i64,
     pub audit_days: i64,
     pub supervision_days: i64,
+    pub export_days: i64,
 }
 
 impl Retention {
+    /// How long the file of an export is kept, where its org has no retention of its own.
+    pub fn exports(&self) -> TimeDelta {
+        TimeDelta::days(self.export_days)
+    }
+
     /// Each with the setting's name.
-    pub(super) fn days(&self) -> [(&'static str, i64); 6] {
+    pub(super) fn days(&self) -> [(&'static str, i64); 7] {
         [
             ("retention.rollup_days", self.rollup_days),
             ("retention.batch_days", self.batch_days),
@@ -70,6 +76,7 @@ impl Retention {
             ("retention.dead_letter_days", self.dead_letter_days),
             ("retention.audit_days", self.audit_days),
             ("retention.supervision_days", self.supervision_days),
+            ("retention.export_days", self.export_days),
         ]
     }
 }

@@ -4,6 +4,7 @@
 //! the setting's name and what it may be.
 
 mod check;
+mod exports;
 mod life;
 mod objects;
 mod sections;
@@ -13,6 +14,7 @@ use std::{collections::HashMap, path::Path};
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
+pub use exports::*;
 pub use life::*;
 pub use objects::*;
 pub use sections::*;
@@ -31,6 +33,7 @@ pub struct Settings {
     pub rollups: Rollups,
     pub retention: Retention,
     pub maintenance: Maintenance,
+    pub exports: Exports,
     pub cache: Cache,
     pub freshness: Freshness,
     pub objects: Objects,
@@ -153,6 +156,14 @@ mod tests {
             with("33", "768").unwrap_err().to_string(),
             "configuration: events.retention_days must be at least 34 with dedupe.window_hours = 768, is 33"
         );
+    }
+
+    #[test]
+    fn an_export_is_not_taken_over_from_a_process_that_is_merely_slow() {
+        let error = with(&[("ANALYTICS__EXPORTS__HEARTBEAT_MS", "5000"), ("ANALYTICS__EXPORTS__TAKEOVER_MS", "14999")]);
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "configuration: exports.takeover_ms must be from 15000 to 3600000, is 14999");
+        assert_eq!(with(&[("ANALYTICS__EXPORTS__ACTORS", "0")]).unwrap().exports.actors, 0);
     }
 
     #[test]

@@ -65,13 +65,21 @@ impl Histogram {
 
     /// The nearest-rank percentile, milliseconds, within 2.5 % of the exact one. `percent` from 0 to 100.
     pub fn percentile(&self, percent: f64) -> Option<f64> {
+        let [found] = self.percentiles([percent]);
+        found
+    }
+
+    /// Several percentiles at once, ascending.
+    pub fn percentiles<const N: usize>(&self, percents: [f64; N]) -> [Option<f64>; N] {
         let total = self.count();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
-        let rank = ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1));
-        let mut seen = 0;
-        self.0.iter().find_map(|(bucket, count)| {
-            seen += count;
-            (seen >= rank).then(|| representative(usize::from(*bucket)))
+        let (mut seen, mut reached, mut counts) = (0, 0, self.0.iter());
+        percents.map(|percent| {
+            let rank = rank(percent, total);
+            while seen < rank {
+                let (bucket, count) = counts.next()?;
+                (seen, reached) = (seen + count, usize::from(*bucket));
+            }
+            Some(representative(reached))
         })
     }
 
@@ -84,6 +92,63 @@ impl Histogram {
     pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
         Ok(postcard::from_bytes(bytes)?)
     }
+
+    /// Becomes the one that is in these bytes, of either form that [`Sum::add_packed`] reads. Many histograms can so be read
+    /// one after the other into the memory of one.
+    ///
+    /// # Errors
+    /// It cannot be read; what is there then is of no use.
+    pub fn read(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
+        self.0.clear();
+        match packed.split_first() {
+            Some((0, array)) if !array.is_empty() => {
+                for (place, count) in array_counts(array)? {
+                    let (bucket, count) = (bucket_of(place), count?);
+                    match self.0.last_mut() {
+                        Some((last, sum)) if count > 0 && *last == bucket => *sum += count,
+                        _ if count > 0 => self.0.push((bucket, count)),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            }
+            _ => self.read_packed(packed).ok_or(postcard::Error::DeserializeUnexpectedEnd.into()),
+        }
+    }
+
+    /// As [`Self::unpack`] reads it: the number of pairs, then bucket and count of each.
+    fn read_packed(&mut self, mut bytes: &[u8]) -> Option<()> {
+        for _ in 0..varint(&mut bytes)? {
+            let bucket = u16::try_from(varint(&mut bytes)?).ok()?;
+            self.0.push((bucket, varint(&mut bytes)?));
+        }
+        Some(())
+    }
+}
+
+/// Takes a number of postcard's form: seven bits a byte, the lowest first.
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Where a percentile is among so many latencies in order, from 1.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+fn rank(percent: f64, total: u64) -> u64 {
+    ((percent / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1))
+}
+
+/// A percentile as it is shown: what is beyond a hundredth of a millisecond is the histogram's, not the latency's.
+pub fn shown(ms: f64) -> f64 {
+    (ms * 100.0).round() / 100.0
 }
 
 /// Adds histograms up, many of them quickly.
@@ -112,19 +177,9 @@ impl Sum {
         }
     }
 
-    /// Elements are a length and a value, both of four bytes; the first and the last count what is out of bounds.
     fn add_array(&mut self, array: &[u8]) -> Result<(), UnpackError> {
-        let elements = array.get(ARRAY_HEADER_BYTES..).ok_or(UnpackError::Array)?;
-        let (elements, rest) = elements.as_chunks::<8>();
-        if elements.len() != BOUNDS.len() + 2 || !rest.is_empty() {
-            return Err(UnpackError::Array);
-        }
-        for (place, element) in elements.iter().enumerate() {
-            let [0, 0, 0, 4, value @ ..] = *element else { return Err(UnpackError::Array) };
-            let count = u64::try_from(i32::from_be_bytes(value)).map_err(|_| UnpackError::Array)?;
-            if count > 0 {
-                self.add(place.saturating_sub(1), count);
-            }
+        for (place, count) in array_counts(array)? {
+            self.add(usize::from(bucket_of(place)), count?);
         }
         Ok(())
     }
@@ -144,6 +199,24 @@ impl Sum {
         let counts = (0..).zip(&self.0);
         Histogram(counts.filter(|(_, count)| **count > 0).map(|(bucket, count)| (bucket, *count)).collect())
     }
+}
+
+/// Counts of an array with their places. Elements are a length and a value, both of four bytes.
+fn array_counts(array: &[u8]) -> Result<impl Iterator<Item = (usize, Result<u64, UnpackError>)>, UnpackError> {
+    let elements = array.get(ARRAY_HEADER_BYTES..).ok_or(UnpackError::Array)?;
+    let (elements, rest) = elements.as_chunks::<8>();
+    if elements.len() != BOUNDS.len() + 2 || !rest.is_empty() {
+        return Err(UnpackError::Array);
+    }
+    Ok(elements.iter().enumerate().map(|(place, element)| {
+        let [0, 0, 0, 4, value @ ..] = *element else { return (place, Err(UnpackError::Array)) };
+        (place, u64::try_from(i32::from_be_bytes(value)).map_err(|_| UnpackError::Array))
+    }))
+}
+
+/// The bucket of a place in an array: the first and the last place count what is out of bounds.
+fn bucket_of(place: usize) -> u16 {
+    u16::try_from(place.saturating_sub(1).min(BOUNDS.len() - 1)).unwrap_or(u16::MAX)
 }
 
 /// Upper bounds of the buckets in order, for whoever sorts latencies into them elsewhere: a latency belongs into the first
@@ -208,8 +281,11 @@ mod tests {
         let mut twice = histogram.clone();
         twice.merge(&histogram);
         assert_eq!(sum.histogram(), twice);
+        let mut read = of(&[9]);
+        read.read(&array).unwrap();
+        assert_eq!(read, histogram);
         for broken in [&array[..array.len() - 1], &array[..15], &[0, 1][..]] {
-            assert!(sum.add_packed(broken).is_err());
+            assert!(sum.add_packed(broken).is_err() && read.read(broken).is_err());
         }
         sum.add_packed(&Histogram::default().pack()).unwrap();
         assert_eq!(sum.histogram(), twice);
@@ -298,6 +374,14 @@ mod tests {
             prop_assert_eq!(&merged, &of(&latencies));
             let packed = merged.pack();
             prop_assert!(packed.len() < 2048);
+            let mut read = of(right);
+            read.read(&packed).unwrap();
+            prop_assert_eq!(&read, &merged);
+            if !merged.0.is_empty() {
+                prop_assert!(read.read(&packed[..packed.len() - 1]).is_err());
+            }
+            let percents = [0.0, 50.0, 95.0, 99.0, 100.0];
+            prop_assert_eq!(merged.percentiles(percents), percents.map(|percent| merged.percentile(percent)));
             prop_assert_eq!(Histogram::unpack(&packed).unwrap(), merged);
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     actors::query::{GetReliability, MAX_ROWS, QueryError},
     domain::{
         event::Status,
-        histogram::Histogram,
+        histogram::{self, Histogram},
         query::{Granularity, filled},
         reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
     },
@@ -150,8 +150,7 @@ impl Percentile {
             Self::P95 => 95.0,
             Self::P99 => 99.0,
         };
-        // What is beyond a hundredth of a millisecond is the histogram's, not the latency's.
-        latency.percentile(percent).map(|ms| (ms * 100.0).round() / 100.0)
+        latency.percentile(percent).map(histogram::shown)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod corrections;
 mod dead_letters;
 pub mod engine;
 pub mod erase;
+pub mod exports;
 pub mod freshness;
 mod horizon;
 mod known;

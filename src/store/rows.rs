@@ -64,7 +64,7 @@ fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
 }
 
 /// A `numeric` is a list of digits to the base 10,000: the last one is just the four decimals of an amount.
-fn numeric(out: &mut Vec<u8>, amount: Cents) {
+pub(super) fn numeric(out: &mut Vec<u8>, amount: Cents) {
     const BASE: u128 = 10_000;
     let mut digits = [0_u16; 10];
     let (mut rest, mut used) = (amount.units().unsigned_abs(), 0);

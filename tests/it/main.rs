@@ -35,6 +35,7 @@ mod reconcile;
 mod repair;
 mod replay_file;
 mod store_commit;
+mod store_exports;
 mod store_lease;
 mod store_merge;
 mod store_schema;

@@ -1,0 +1,176 @@
+//! How quick an export is, on a real server: `cargo bench --bench export -- [ROWS]`.
+//!
+//! An org's hourly rollups are filled in, then its rows are read, their percentiles found and its CSV made in memory and
+//! dropped, beside `COPY (the same query) TO STDOUT`, whose bytes are dropped too: one after the other, in turns. How far this
+//! process grows meanwhile is Linux's own figure.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
+#![expect(clippy::print_stdout, reason = "its output is its result")]
+
+#[path = "../tests/it/harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
+mod harness;
+
+use std::time::Instant;
+
+use analytics_service::{
+    domain::{
+        export::{Granularity, GroupBy, Spec, TimeRange, csv::CsvRows},
+        histogram::Histogram,
+    },
+    store::exports::rows::ExportReader,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt;
+use rand::{Rng, SeedableRng};
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use harness::World;
+
+const ROWS: i64 = 1_000_000;
+const HOURS: i64 = 31 * 24;
+const TURNS: usize = 3;
+/// Bytes that are taken at a time, as for a part of an upload.
+const PART: usize = 8 << 20;
+
+#[tokio::main]
+async fn main() {
+    // Cargo passes `--bench`.
+    let rows = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(ROWS);
+    let world = World::new(1).await;
+    let start: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
+    let range = TimeRange { start, end: start + TimeDelta::hours(HOURS) };
+    let (granularity, group_by) = (Granularity::Hourly, GroupBy::Model);
+    let spec = Spec { org_id: Uuid::from_u128(1), granularity, group_by, range, models: Vec::new() };
+    fill(&mut world.connect_as_owner().await, &spec, rows).await;
+
+    let reader = ExportReader::new(&world.settings).unwrap();
+    let mut conn = reader.connect().await.unwrap();
+    let copy = statement(&spec);
+    // Both read what is in memory by then.
+    copied(&mut conn, &copy).await;
+    let (mut exports, mut copies) = (Vec::new(), Vec::new());
+    let (mut bytes, mut growth) = (0, 0);
+    for _ in 0..TURNS {
+        let before = resident("VmRSS");
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let began = Instant::now();
+        let (written, made) = exported(&reader, &mut conn, &spec).await;
+        exports.push(began.elapsed().as_secs_f64());
+        assert_eq!(written, rows.unsigned_abs());
+        bytes = made;
+        growth = growth.max(resident("VmHWM").saturating_sub(before));
+        let began = Instant::now();
+        copied(&mut conn, &copy).await;
+        copies.push(began.elapsed().as_secs_f64());
+    }
+    for seconds in [&mut exports, &mut copies] {
+        seconds.sort_by(f64::total_cmp);
+    }
+    let (export, copy) = (exports[TURNS / 2], copies[TURNS / 2]);
+    let rate = |seconds: f64| rows as f64 / seconds;
+    println!("{rows} rows, {:.1} MiB of CSV, median of {TURNS} turns", bytes as f64 / f64::from(1 << 20));
+    println!("export, rows to CSV in memory   {export:>7.2} s {:>10.0} rows/s   all: {exports:.2?}", rate(export));
+    println!("COPY (same query) TO STDOUT     {copy:>7.2} s {:>10.0} rows/s   all: {copies:.2?}", rate(copy));
+    println!("export / COPY                   {:>7.2}", export / copy);
+    println!("largest growth of this process  {:>7.1} MiB", growth as f64 / 1024.0);
+}
+
+/// Rows and bytes of the file.
+async fn exported(reader: &ExportReader, conn: &mut PgConnection, spec: &Spec) -> (u64, usize) {
+    let mut snapshot = reader.begin(conn, spec).await.unwrap();
+    let mut csv = CsvRows::new(spec).unwrap();
+    let mut bytes = 0;
+    let mut rows = snapshot.rows();
+    while let Some(row) = rows.try_next().await.unwrap() {
+        csv.write(&row).unwrap();
+        if csv.len() >= PART {
+            bytes += csv.take().unwrap().len();
+        }
+    }
+    drop(rows);
+    bytes += csv.take().unwrap().len();
+    snapshot.end().await.unwrap();
+    (csv.rows(), bytes)
+}
+
+async fn copied(conn: &mut PgConnection, statement: &str) -> usize {
+    let mut parts = conn.copy_out_raw(statement).await.unwrap();
+    let mut bytes = 0;
+    while let Some(part) = parts.try_next().await.unwrap() {
+        bytes += part.len();
+    }
+    bytes
+}
+
+/// The query of an export with its parameters written out, since COPY takes none.
+fn statement(spec: &Spec) -> String {
+    let query = include_str!("../src/store/sql/exports_rows.sql").replace("{rollups}", "analytics.hourly_usage");
+    let values = [
+        ("$1", format!("'{}'::uuid", spec.org_id)),
+        ("$2", format!("'{}'::timestamptz", spec.range.start)),
+        ("$3", format!("'{}'::timestamptz", spec.range.end)),
+        ("$4", "'{}'".to_owned()),
+    ];
+    // Its comments name the parameters too, and end with their lines.
+    let query = values.into_iter().fold(query, |query, (name, value)| query.replace(name, &value));
+    format!("COPY ({query}) TO STDOUT")
+}
+
+/// Rollups of an org, as many an hour of as many models, with histograms of 5 to 400 latencies; those of another org between.
+async fn fill(owner: &mut PgConnection, spec: &Spec, rows: i64) {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded before it is cut")]
+    let histograms: Vec<Vec<u8>> = (0..1000)
+        .map(|_| {
+            let mut histogram = Histogram::default();
+            let events = (random.random::<f64>() * 4.4).exp() * 5.0;
+            for _ in 0..events as u32 {
+                let normal = (-2.0 * random.random::<f64>().max(1e-12).ln()).sqrt()
+                    * (random.random::<f64>() * std::f64::consts::TAU).cos();
+                histogram.record((6.5 + 0.8 * normal).exp().clamp(0.0, 86_400_000.0) as u32);
+            }
+            histogram.pack()
+        })
+        .collect();
+    println!("filling in {rows} rows, histograms of {} bytes on average", histograms.concat().len() / histograms.len());
+    sqlx::query("CREATE TEMP TABLE histograms (k bigint PRIMARY KEY, packed bytea)")
+        .execute(&mut *owner)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO histograms SELECT n - 1, packed FROM unnest($1::bytea[]) WITH ORDINALITY AS h (packed, n)",
+    )
+    .bind(histograms)
+    .execute(&mut *owner)
+    .await
+    .unwrap();
+    // In the order of time, as merging adds them, half as many of another org between. Ids as random as real ones.
+    sqlx::query(AssertSqlSafe(format!(
+        "INSERT INTO analytics.hourly_rollups
+         SELECT org, start, md5(model::text)::uuid, n % 397 + 1, n % 7, n % 3, n % 2, n % 1000003 * 17, n % 100003 * 5,
+                (n % 1000003)::numeric / 10000 * 37, 0, 0, 0, packed, start, start
+         FROM (SELECT hour * $3 + model AS n, model, $2 + hour * INTERVAL '1 hour' AS start
+               FROM generate_series(0, {HOURS} - 1) AS hour, generate_series(0::bigint, $3 - 1) AS model
+               WHERE hour * $3 + model < $4) AS buckets
+              JOIN histograms ON k = n % 1000
+              CROSS JOIN LATERAL (SELECT $1 AS org UNION ALL SELECT '{}'::uuid WHERE n % 2 = 0) AS orgs
+         ORDER BY start, md5(n::text)",
+        Uuid::from_u128(2)
+    )))
+    .bind(spec.org_id)
+    .bind(spec.range.start)
+    .bind((rows + HOURS - 1) / HOURS)
+    .bind(rows)
+    .execute(&mut *owner)
+    .await
+    .unwrap();
+    sqlx::query("VACUUM (ANALYZE) analytics.hourly_rollups").execute(&mut *owner).await.unwrap();
+}
+
+/// KiB of this process, as Linux counts them.
+fn resident(what: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("no {what}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

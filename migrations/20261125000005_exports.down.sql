@@ -1,0 +1,2 @@
+-- Objects that exports made stay in the object store.
+DROP TABLE analytics.export_jobs;

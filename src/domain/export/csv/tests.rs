@@ -1,0 +1,136 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::export::{Granularity, GroupBy, TimeRange};
+
+fn spec(granularity: Granularity, group_by: GroupBy) -> Spec {
+    let range = TimeRange { start: DateTime::UNIX_EPOCH, end: DateTime::UNIX_EPOCH };
+    Spec { org_id: Uuid::from_u128(0xA), granularity, group_by, range, models: Vec::new() }
+}
+
+fn row(text: Option<&str>) -> Row {
+    Row {
+        bucket_start: "2026-03-01T10:00:00Z".parse().unwrap(),
+        model_id: Uuid::from_u128(0xB),
+        text: text.map(str::to_owned),
+        invocations: 3,
+        errors: 1,
+        input_tokens: 10,
+        output_tokens: 20,
+        cost: Cents::from_units(900_719_925_474_099_300_001),
+        latency: [Some(40.0), Some(1234.567), None],
+    }
+}
+
+fn file(spec: &Spec, rows: &[Row]) -> String {
+    let mut csv = CsvRows::new(spec).unwrap();
+    rows.iter().for_each(|row| csv.write(row).unwrap());
+    String::from_utf8(csv.take().unwrap()).unwrap()
+}
+
+#[test]
+fn a_file_is_the_contracts_columns_and_exact_numbers() {
+    let expected = "org_id,model_id,bucket_start,granularity,invocations,errors,error_rate,input_tokens,output_tokens,\
+                    cost_estimate_cents,latency_p50_ms,latency_p95_ms,latency_p99_ms\r\n\
+                    00000000-0000-0000-0000-00000000000a,00000000-0000-0000-0000-00000000000b,2026-03-01T10:00:00Z,hourly,\
+                    3,1,0.3333333333333333,10,20,90071992547409930.0001,40.0,1234.57,\r\n";
+    assert_eq!(file(&spec(Granularity::Hourly, GroupBy::Model), &[row(None)]), expected);
+}
+
+#[test]
+fn a_file_of_no_rows_is_its_header() {
+    let text = file(&spec(Granularity::Hourly, GroupBy::ErrorCode), &[]);
+    assert!(text.ends_with(",latency_p99_ms,error_code\r\n") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn without_invocations_there_is_no_rate() {
+    let none = Row { invocations: 0, errors: 0, latency: [None; 3], ..row(None) };
+    let text = file(&spec(Granularity::Daily, GroupBy::Model), &[none]);
+    assert!(text.ends_with(",daily,0,0,,10,20,90071992547409930.0001,,,\r\n"), "{text}");
+}
+
+#[test]
+fn a_text_that_looks_like_a_formula_is_one_no_more() {
+    for (text, expected) in [
+        ("=cmd()", "'=cmd()"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("  =1", "'  =1"),
+        ("\u{a0}\u{feff}=1", "'\u{a0}\u{feff}=1"),
+        ("\u{200b}=1", "'\u{200b}=1"),
+        ("\t=1", "'\t=1"),
+        ("\tname", "'\tname"),
+        ("\rname", "'\rname"),
+        ("\nname", "'\nname"),
+        ("＝1", "'＝1"),
+        ("web-console", "web-console"),
+        (" a = b", " a = b"),
+        ("'=1", "'=1"),
+        ("", ""),
+        ("  ", "  "),
+        ("é=1", "é=1"),
+    ] {
+        assert_eq!(neutral(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn texts_with_commas_quotes_and_line_ends_stay_one_cell() {
+    let texts = [None, Some("a,b"), Some("say \"no\""), Some("two\r\nlines"), Some("=1,\"2\""), Some("a\rb")];
+    let rows = texts.map(row);
+    let text = file(&spec(Granularity::Hourly, GroupBy::Client), &rows);
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    assert_eq!(reader.headers().unwrap().iter().next_back(), Some("client_id"));
+    let cells: Vec<String> = reader.records().map(|record| record.unwrap()[13].to_owned()).collect();
+    assert_eq!(cells, ["", "a,b", "say \"no\"", "two\r\nlines", "'=1,\"2\"", "a\rb"]);
+}
+
+#[test]
+fn parts_are_whole_lines_and_together_the_file() {
+    let spec = spec(Granularity::Hourly, GroupBy::Model);
+    let hour = |n: i64| row(None).bucket_start + chrono::TimeDelta::hours(n);
+    let rows: Vec<Row> = (0..2000).map(|n| Row { bucket_start: hour(n), ..row(None) }).collect();
+    let mut csv = CsvRows::new(&spec).unwrap();
+    let (mut parts, mut most) = (Vec::new(), 0);
+    for row in &rows {
+        csv.write(row).unwrap();
+        if csv.len() >= 20_000 {
+            most = most.max(csv.len());
+            parts.push(csv.take().unwrap());
+        }
+    }
+    parts.push(csv.take().unwrap());
+    assert!(csv.is_empty() && parts.len() > 5 && most < 40_000, "{} parts, {most}", parts.len());
+    assert!(parts.iter().all(|part| part.ends_with(b"\r\n")));
+    assert_eq!(String::from_utf8(parts.concat()).unwrap(), file(&spec, &rows));
+    assert_eq!((csv.rows(), csv.totals().invocations, csv.totals().errors), (2000, 6000, 2000));
+    assert_eq!(csv.totals().cost, Cents::from_units(900_719_925_474_099_300_001 * 2000));
+}
+
+proptest! {
+    /// What a reader of the file gets is what was written, to the last digit, and no cell begins like a formula.
+    #[test]
+    fn a_reader_gets_what_was_written(
+        text in any::<String>(), invocations in 1_u64..1 << 53, cost in 0_i128..1_000_000_000_000_000_000_000,
+        errors in 0.0..=1.0_f64, latency in 0.0..86_400_000.0_f64,
+    ) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+        let errors = (errors * invocations as f64) as u64;
+        let cost = Cents::from_units(cost);
+        let row = Row { invocations, errors, cost, latency: [Some(latency); 3], ..row(Some(&text)) };
+        let file = file(&spec(Granularity::Hourly, GroupBy::Client), &[row]);
+        let mut reader = ::csv::Reader::from_reader(file.as_bytes());
+        let record = reader.records().next().unwrap().unwrap();
+        prop_assert_eq!(record[4].parse(), Ok(invocations));
+        prop_assert_eq!(record[5].parse(), Ok(errors));
+        let rate: f64 = serde_json::from_str(&record[6]).unwrap();
+        prop_assert!((rate - errors as f64 / invocations as f64).abs() < 1e-15);
+        prop_assert_eq!(Cents::from_json(&record[9]), Ok(cost));
+        prop_assert!((record[10].parse::<f64>().unwrap() - latency).abs() <= 0.005_000_1);
+        prop_assert_eq!(record[13].strip_prefix('\'').filter(|rest| *rest == text).unwrap_or(&record[13]), &text);
+        let shown = record[13].trim_start();
+        prop_assert!(!shown.starts_with(['=', '+', '-', '@']));
+    }
+}

@@ -1,0 +1,212 @@
+//! What is asked for: read from the body of a request, and held against the rules.
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Granularity, GroupBy, MAX_MODELS, MAX_RANGE, MAX_RAW_RANGE, Month, TimeRange};
+use crate::domain::event::Reason;
+
+const TIME_FORM: &str = "must be an RFC 3339 time such as 2026-01-31T00:00:00Z from the year 1970 to 2200";
+const UUIDS_FORM: &str = "must be an array of UUIDs such as 123e4567-e89b-12d3-a456-426614174000";
+const BUCKET_FORM: &str = "must be one of the buckets that this service may deliver to";
+
+/// An export that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub range: TimeRange,
+    pub granularity: Granularity,
+    pub group_by: GroupBy,
+    /// Empty: all. In order, each once.
+    pub models: Vec<Uuid>,
+    /// Where the file goes; none: where the settings say.
+    pub bucket: Option<String>,
+}
+
+/// What a request is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+    /// Those that a request may name.
+    pub buckets: &'a [String],
+}
+
+/// By what a request is known to be the same: other white space and another order of fields change nothing.
+pub fn fingerprint(body: &[u8]) -> [u8; 32] {
+    // A map of serde_json is in the order of its keys.
+    let canonical = serde_json::from_slice::<Value>(body).map(|value| value.to_string());
+    canonical.map_or_else(|_| Sha256::digest(body), Sha256::digest).into()
+}
+
+impl Request {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    /// Every rule that it breaks.
+    pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Self, Vec<Reason>> {
+        let mut reader = Reader(Vec::new());
+        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
+            return Err(vec![Reason { field: "body", rule: "must be a JSON object".to_owned() }]);
+        };
+        let known = ["timeRange", "granularity", "groupBy", "models", "delivery"];
+        reader.only("body", &fields, &known);
+        let given = |name: &str| fields.get(name).filter(|value| !value.is_null());
+        let granularity = reader.word("granularity", given("granularity"), &Granularity::ALL, Granularity::as_str);
+        let group_by = reader.word("groupBy", given("groupBy"), &GroupBy::ALL, GroupBy::as_str);
+        let range = reader.range(given("timeRange"));
+        let models = reader.models(given("models"));
+        let bucket = reader.delivery(given("delivery"), rules.buckets);
+        if let (Some(range), Some(granularity), Some(group_by)) = (range, granularity, group_by) {
+            reader.judge(range, granularity, group_by, rules.now);
+        }
+        match (range, granularity, group_by, models, bucket) {
+            (Some(range), Some(granularity), Some(group_by), Some(models), Some(bucket)) if reader.0.is_empty() => {
+                Ok(Self { range, granularity, group_by, models, bucket })
+            }
+            _ => Err(reader.0),
+        }
+    }
+}
+
+/// What was wrong with what was read.
+struct Reader(Vec<Reason>);
+
+impl Reader {
+    fn wrong(&mut self, field: &'static str, rule: impl Into<String>) {
+        self.0.push(Reason { field, rule: rule.into() });
+    }
+
+    fn only(&mut self, field: &'static str, fields: &Map<String, Value>, known: &[&str]) {
+        if fields.keys().any(|name| !known.contains(&name.as_str())) {
+            self.wrong(field, format!("must have no other fields than {}", known.join(", ")));
+        }
+    }
+
+    fn word<T: Copy + Default>(
+        &mut self,
+        field: &'static str,
+        value: Option<&Value>,
+        all: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let Some(value) = value else { return Some(T::default()) };
+        let found = all.iter().copied().find(|one| value.as_str() == Some(name(*one)));
+        if found.is_none() {
+            self.wrong(field, format!("must be {}", all.iter().map(|one| name(*one)).collect::<Vec<_>>().join(" or ")));
+        }
+        found
+    }
+
+    fn range(&mut self, value: Option<&Value>) -> Option<TimeRange> {
+        let Some(Value::Object(fields)) = value else {
+            self.wrong("timeRange", "is required and must be an object with start and end");
+            return None;
+        };
+        self.only("timeRange", fields, &["start", "end"]);
+        let start = self.time("timeRange.start", fields.get("start"));
+        let end = self.time("timeRange.end", fields.get("end"));
+        Some(TimeRange { start: start?, end: end? })
+    }
+
+    fn time(&mut self, field: &'static str, value: Option<&Value>) -> Option<DateTime<Utc>> {
+        let time = value.and_then(Value::as_str).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let time = time.map(|time| time.to_utc()).filter(|time| (1970..=2200).contains(&time.year()));
+        if time.is_none() {
+            self.wrong(field, TIME_FORM);
+        }
+        time
+    }
+
+    fn models(&mut self, value: Option<&Value>) -> Option<Vec<Uuid>> {
+        let Some(value) = value else { return Some(Vec::new()) };
+        let Some(values) = value.as_array() else {
+            self.wrong("models", UUIDS_FORM);
+            return None;
+        };
+        if values.len() > MAX_MODELS {
+            self.wrong("models", format!("must name at most {MAX_MODELS} models"));
+            return None;
+        }
+        let hyphenated = |text: &&str| text.len() == uuid::fmt::Hyphenated::LENGTH;
+        let id = |value: &Value| value.as_str().filter(hyphenated).and_then(|text| Uuid::try_parse(text).ok());
+        let Some(mut models) = values.iter().map(id).collect::<Option<Vec<_>>>() else {
+            self.wrong("models", UUIDS_FORM);
+            return None;
+        };
+        models.sort_unstable();
+        models.dedup();
+        if models.len() < values.len() {
+            self.wrong("models", "must name each model once");
+        }
+        Some(models)
+    }
+
+    fn delivery(&mut self, value: Option<&Value>, buckets: &[String]) -> Option<Option<String>> {
+        let Some(value) = value else { return Some(None) };
+        let Some(fields) = value.as_object() else {
+            self.wrong("delivery", "must be an object with a type");
+            return None;
+        };
+        self.only("delivery", fields, &["type", "bucket"]);
+        if fields.get("type").and_then(Value::as_str) != Some("s3") {
+            self.wrong("delivery.type", "must be s3");
+        }
+        let Some(bucket) = fields.get("bucket").filter(|value| !value.is_null()) else { return Some(None) };
+        let found = buckets.iter().find(|allowed| bucket.as_str() == Some(allowed.as_str()));
+        if found.is_none() {
+            self.wrong("delivery.bucket", BUCKET_FORM);
+        }
+        found.cloned().map(Some)
+    }
+
+    fn judge(&mut self, range: TimeRange, granularity: Granularity, group_by: GroupBy, now: DateTime<Utc>) {
+        let TimeRange { start, end } = range;
+        let boundary = match granularity {
+            Granularity::Hourly => "must be a full hour of UTC",
+            Granularity::Daily => "must be a midnight of UTC, as the bucket is a day",
+            Granularity::Monthly => "must be the first midnight of a month of UTC, as the bucket is a month",
+        };
+        for (field, time) in [("timeRange.start", start), ("timeRange.end", end)] {
+            if !is_boundary(time, granularity) {
+                self.wrong(field, boundary);
+            }
+        }
+        if end <= start {
+            self.wrong("timeRange.end", "must be after timeRange.start");
+        } else if end - start > MAX_RANGE {
+            self.wrong("timeRange.end", format!("must be at most {} days after timeRange.start", MAX_RANGE.num_days()));
+        }
+        if end > now {
+            self.wrong("timeRange.end", "must not be in the future");
+        }
+        if group_by != GroupBy::Model {
+            if granularity != Granularity::Hourly {
+                self.wrong("groupBy", "must be model, or granularity hourly");
+            }
+            if end - start > MAX_RAW_RANGE {
+                let days = MAX_RAW_RANGE.num_days();
+                self.wrong(
+                    "timeRange.end",
+                    format!("must be at most {days} days after timeRange.start with this groupBy"),
+                );
+            }
+        }
+    }
+}
+
+fn is_boundary(time: DateTime<Utc>, granularity: Granularity) -> bool {
+    let since_1970 = time - DateTime::UNIX_EPOCH;
+    let is_multiple = |of: TimeDelta| {
+        TimeDelta::seconds(since_1970.num_seconds() / of.num_seconds() * of.num_seconds()) == since_1970
+    };
+    match granularity {
+        Granularity::Hourly => is_multiple(TimeDelta::hours(1)),
+        Granularity::Daily => is_multiple(TimeDelta::days(1)),
+        Granularity::Monthly => Month::of(time).is_some_and(|month| month.range().start == time),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const NOW: &str = "2026-03-10T05:30:00Z";
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn read(body: &Value) -> Result<Request, Vec<Reason>> {
+    let buckets = ["finance".to_owned()];
+    Request::read(body.to_string().as_bytes(), Rules { now: at(NOW), buckets: &buckets })
+}
+
+/// The fields that are wrong.
+fn wrong(body: &Value) -> Vec<&'static str> {
+    read(body).unwrap_err().iter().map(|reason| reason.field).collect()
+}
+
+fn of_range(start: &str, end: &str) -> Value {
+    json!({"timeRange": {"start": start, "end": end}})
+}
+
+fn with(mut body: Value, field: &str, value: Value) -> Value {
+    body[field] = value;
+    body
+}
+
+fn one_day() -> Value {
+    of_range("2026-03-08T00:00:00Z", "2026-03-09T00:00:00Z")
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let request = read(&one_day()).unwrap();
+    let range = TimeRange { start: at("2026-03-08T00:00:00Z"), end: at("2026-03-09T00:00:00Z") };
+    let expected =
+        Request { range, granularity: Granularity::Daily, group_by: GroupBy::Model, models: Vec::new(), bucket: None };
+    assert_eq!(request, expected);
+}
+
+#[test]
+fn everything_can_be_said() {
+    let [a, b] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+    let request = read(&json!({
+        "timeRange": {"start": "2026-03-03T01:00:00+01:00", "end": "2026-03-10T00:00:00Z"}, "granularity": "hourly",
+        "groupBy": "errorCode", "models": [b, a], "delivery": {"type": "s3", "bucket": "finance"},
+    }))
+    .unwrap();
+    assert_eq!((request.range.start, request.models), (at("2026-03-03T00:00:00Z"), vec![a, b]));
+    assert_eq!((request.granularity, request.group_by), (Granularity::Hourly, GroupBy::ErrorCode));
+    assert_eq!(request.bucket.as_deref(), Some("finance"));
+}
+
+#[test]
+fn a_range_is_on_the_boundaries_of_its_buckets() {
+    let of = |granularity: &str, start: &str, end: &str| with(of_range(start, end), "granularity", granularity.into());
+    for (granularity, start, end) in [
+        ("hourly", "2026-03-10T04:00:00Z", "2026-03-10T05:00:00Z"),
+        ("hourly", "2026-02-01T00:00:00Z", "2026-03-04T00:00:00Z"),
+        ("daily", "2026-02-07T00:00:00Z", "2026-03-10T00:00:00Z"),
+        ("monthly", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+        ("monthly", "2025-12-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+    ] {
+        read(&of(granularity, start, end)).unwrap();
+    }
+    for (granularity, start, end, fields) in [
+        ("hourly", "2026-03-09T04:30:00Z", "2026-03-09T05:00:00Z", vec!["timeRange.start"]),
+        ("hourly", "2026-03-09T04:00:00Z", "2026-03-09T05:00:00.000001Z", vec!["timeRange.end"]),
+        ("daily", "2026-03-08T00:00:00+01:00", "2026-03-09T01:00:00Z", vec!["timeRange.start", "timeRange.end"]),
+        ("daily", "2026-03-09T00:00:00Z", "2026-03-09T00:00:00Z", vec!["timeRange.end"]),
+        ("daily", "2026-03-09T00:00:00Z", "2026-03-08T00:00:00Z", vec!["timeRange.end"]),
+        ("daily", "2026-02-01T00:00:00Z", "2026-03-05T00:00:00Z", vec!["timeRange.end"]),
+        ("hourly", "2026-02-01T00:00:00Z", "2026-03-04T01:00:00Z", vec!["timeRange.end"]),
+        // Past now: the hour is not over, nor is the day.
+        ("hourly", "2026-03-10T05:00:00Z", "2026-03-10T06:00:00Z", vec!["timeRange.end"]),
+        ("daily", "2026-03-10T00:00:00Z", "2026-03-11T00:00:00Z", vec!["timeRange.end"]),
+        ("monthly", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z", vec!["timeRange.end"]),
+        ("monthly", "2026-02-02T00:00:00Z", "2026-03-01T00:00:00Z", vec!["timeRange.start"]),
+        ("monthly", "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z", vec!["timeRange.end"]),
+    ] {
+        assert_eq!(wrong(&of(granularity, start, end)), fields, "{granularity} {start} {end}");
+    }
+}
+
+#[test]
+fn clients_and_error_codes_are_of_hours_and_of_a_week_at_most() {
+    let week = |start: &str| of_range(start, "2026-03-09T00:00:00Z");
+    let hourly = |body| with(with(body, "granularity", "hourly".into()), "groupBy", "client".into());
+    read(&hourly(week("2026-03-02T00:00:00Z"))).unwrap();
+    assert_eq!(wrong(&hourly(week("2026-03-01T23:00:00Z"))), ["timeRange.end"]);
+    assert_eq!(wrong(&with(week("2026-03-02T00:00:00Z"), "groupBy", "client".into())), ["groupBy"]);
+}
+
+#[test]
+fn every_field_that_is_wrong_is_named() {
+    let (id, many) =
+        (Uuid::from_u128(1), (0..=MAX_MODELS).map(|n| json!(Uuid::from_u128(n as u128))).collect::<Value>());
+    for (field, value, expected) in [
+        ("granularity", json!("hour"), vec!["granularity"]),
+        ("granularity", json!(1), vec!["granularity"]),
+        ("groupBy", json!("none"), vec!["groupBy"]),
+        ("models", json!(id), vec!["models"]),
+        ("models", json!([id.simple().to_string()]), vec!["models"]),
+        ("models", json!([id, id]), vec!["models"]),
+        ("models", many, vec!["models"]),
+        ("delivery", json!("s3"), vec!["delivery"]),
+        ("delivery", json!({}), vec!["delivery.type"]),
+        ("delivery", json!({"type": "ftp"}), vec!["delivery.type"]),
+        ("delivery", json!({"type": "s3", "bucket": "Finance"}), vec!["delivery.bucket"]),
+        ("delivery", json!({"type": "s3", "bucket": 1, "to": 2}), vec!["delivery", "delivery.bucket"]),
+        (
+            "timeRange",
+            json!({"start": "2026-03-08", "end": "2300-01-01T00:00:00Z"}),
+            vec!["timeRange.start", "timeRange.end"],
+        ),
+        ("timeRange", json!({"start": 1}), vec!["timeRange.start", "timeRange.end"]),
+        ("timeRange", json!(null), vec!["timeRange"]),
+        ("format", json!("csv"), vec!["body"]),
+    ] {
+        assert_eq!(wrong(&with(one_day(), field, value.clone())), expected, "{field}: {value}");
+    }
+    let all = json!({"granularity": "x", "groupBy": "x", "models": {}, "delivery": [], "more": 1});
+    assert_eq!(wrong(&all), ["body", "granularity", "groupBy", "timeRange", "models", "delivery"]);
+    for body in [&b"[]"[..], b"", b"{", b"\xff"] {
+        let rules = Rules { now: at(NOW), buckets: &[] };
+        assert_eq!(Request::read(body, rules).unwrap_err()[0].field, "body");
+    }
+}
+
+#[test]
+fn the_same_request_in_another_form_has_the_same_fingerprint() {
+    let one = fingerprint(br#"{"granularity":"daily","timeRange":{"start":"a","end":"b"}}"#);
+    assert_eq!(one, fingerprint(b"{ \"timeRange\": {\"end\": \"b\", \"start\": \"a\"},\n\"granularity\": \"daily\"}"));
+    assert_ne!(one, fingerprint(br#"{"granularity":"hourly","timeRange":{"start":"a","end":"b"}}"#));
+    assert_ne!(fingerprint(b"{"), fingerprint(b"{ "), "what cannot be read is its bytes");
+}
+
+proptest! {
+    /// Whatever is accepted keeps every rule, and nothing that is sent makes reading fail otherwise.
+    #[test]
+    fn what_is_accepted_is_within_the_rules(
+        start in -800_i64..10, hours in -30_i64..800, minutes in prop_oneof![9 => Just(0_i64), 1 => 0_i64..60],
+        granularity in prop::sample::select(vec!["hourly", "daily", "monthly"]),
+        group_by in prop::sample::select(vec!["model", "client"]),
+    ) {
+        let start = at("2026-03-10T00:00:00Z") + TimeDelta::hours(start) + TimeDelta::minutes(minutes);
+        let end = start + TimeDelta::hours(hours);
+        let body = json!({"timeRange": {"start": start, "end": end}, "granularity": granularity, "groupBy": group_by});
+        if let Ok(request) = read(&body) {
+            let TimeRange { start, end } = request.range;
+            prop_assert!(start < end && end <= at(NOW) && end - start <= MAX_RANGE);
+            prop_assert!(is_boundary(start, request.granularity) && is_boundary(end, request.granularity));
+            let raw = request.group_by != GroupBy::Model;
+            prop_assert!(!raw || end - start <= MAX_RAW_RANGE && request.granularity == Granularity::Hourly);
+        } else {
+            let good = minutes == 0 && hours > 0 && hours <= 168 && end <= at(NOW) && granularity == "hourly";
+            prop_assert!(!good);
+        }
+    }
+}

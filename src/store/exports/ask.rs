@@ -1,0 +1,237 @@
+//! Asking for an export, and cancelling one.
+
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{JobRow, get};
+use crate::{
+    domain::{
+        audit::{AuditEvent, storable},
+        event::Reason,
+        export::{
+            CANCELLED, ExportJob, Granularity, GroupBy, Kind, Month, Spec,
+            request::{Request, Rules, fingerprint},
+        },
+    },
+    store::{StoreError, audit, clock},
+};
+
+/// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.
+/// "expo" in ASCII.
+const ASK_LOCK: i32 = 0x6578_706f;
+
+/// An export that somebody asks for.
+#[derive(Clone, Debug)]
+pub struct AskedExport<'a> {
+    /// Version 7.
+    pub job_id: Uuid,
+    pub org_id: Uuid,
+    /// The request's body, JSON.
+    pub body: &'a [u8],
+    /// Those that a request may name.
+    pub buckets: &'a [String],
+    pub idempotency_key: Option<&'a str>,
+    pub by: &'a str,
+    /// Most jobs of the org that may be open.
+    pub most_open: u32,
+    /// What is recorded together with a new job.
+    pub act: &'a AuditEvent,
+}
+
+/// A month's file that is asked for.
+#[derive(Clone, Debug)]
+pub struct AskedMonth<'a> {
+    /// Version 7.
+    pub job_id: Uuid,
+    pub org_id: Uuid,
+    pub month: Month,
+    pub granularity: Granularity,
+    pub by: &'a str,
+    /// What is recorded together with a new job.
+    pub act: &'a AuditEvent,
+}
+
+/// What became of an export that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    New(Box<ExportJob>),
+    /// The same was asked for before: that job.
+    Same(Box<ExportJob>),
+    /// Something else was asked for under that idempotency key.
+    KeyTaken,
+    /// The org has as many open jobs as it may.
+    TooMany,
+    /// Every rule that the request breaks.
+    Wrong(Vec<Reason>),
+}
+
+/// Makes a job, and records that. A request that is known by its idempotency key is not judged again: its answer stays the
+/// same whatever has become of the rules, or of the job.
+pub async fn create(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created, StoreError> {
+    let mut tx = conn.begin().await?;
+    lock(&mut tx, asked.org_id).await?;
+    let created = add(&mut tx, asked).await?;
+    finish(tx, created, asked.act).await
+}
+
+/// Makes the job of a month's file, and records that. While there is one that is open, it is that one.
+pub async fn create_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Result<Created, StoreError> {
+    let mut tx = conn.begin().await?;
+    lock(&mut tx, asked.org_id).await?;
+    let created = add_month(&mut tx, asked).await?;
+    finish(tx, created, asked.act).await
+}
+
+/// Ends the transaction at once, whatever came of it: until then nobody else asks for an export of the org.
+async fn finish(mut tx: Transaction<'_, Postgres>, created: Created, act: &AuditEvent) -> Result<Created, StoreError> {
+    if matches!(created, Created::New(_)) {
+        audit::record(&mut tx, std::slice::from_ref(act)).await?;
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
+    }
+    Ok(created)
+}
+
+async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created, StoreError> {
+    let request_sha256 = fingerprint(asked.body);
+    if let Some(key) = asked.idempotency_key {
+        let known: Option<JobRow> =
+            sqlx::query_as("SELECT * FROM analytics.export_jobs WHERE org_id = $1 AND idempotency_key = $2")
+                .bind(asked.org_id)
+                .bind(key)
+                .fetch_optional(&mut *conn)
+                .await?;
+        if let Some(known) = known {
+            let same = known.request_sha256 == request_sha256;
+            return if same { Ok(Created::Same(Box::new(known.job()?))) } else { Ok(Created::KeyTaken) };
+        }
+    }
+    let now = clock::now(conn).await?;
+    let request = match Request::read(asked.body, Rules { now, buckets: asked.buckets }) {
+        Ok(request) => request,
+        Err(reasons) => return Ok(Created::Wrong(reasons)),
+    };
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM analytics.export_jobs WHERE org_id = $1 AND status IN ('pending', 'running')",
+    )
+    .bind(asked.org_id)
+    .fetch_one(&mut *conn)
+    .await?;
+    if open >= i64::from(asked.most_open) {
+        return Ok(Created::TooMany);
+    }
+    let Request { range, granularity, group_by, models, bucket } = request;
+    let job = NewJob {
+        id: asked.job_id,
+        spec: Spec { org_id: asked.org_id, granularity, group_by, range, models },
+        month: None,
+        bucket,
+        by: asked.by,
+        idempotency_key: asked.idempotency_key,
+        request_sha256,
+    };
+    insert(conn, &job).await
+}
+
+async fn add_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Result<Created, StoreError> {
+    let (org_id, range) = (asked.org_id, asked.month.range());
+    let open: Option<JobRow> = sqlx::query_as(
+        "SELECT * FROM analytics.export_jobs
+         WHERE org_id = $1 AND month = $2 AND status IN ('pending', 'running')",
+    )
+    .bind(org_id)
+    .bind(asked.month.first_day())
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some(open) = open {
+        return Ok(Created::Same(Box::new(open.job()?)));
+    }
+    let (granularity, group_by, models) = (asked.granularity, GroupBy::Model, Vec::new());
+    let job = NewJob {
+        id: asked.job_id,
+        spec: Spec { org_id, granularity, group_by, range, models },
+        month: Some(asked.month),
+        bucket: None,
+        by: asked.by,
+        idempotency_key: None,
+        request_sha256: fingerprint(asked.month.to_string().as_bytes()),
+    };
+    insert(conn, &job).await
+}
+
+/// Cancels an open job of the org and records that: one that waits is over at once, one that is at work when whoever works on
+/// it sees it. Any other stays as it is. None: there is no such job.
+pub async fn cancel(
+    conn: &mut PgConnection,
+    org_id: Uuid,
+    job_id: Uuid,
+    act: &AuditEvent,
+) -> Result<Option<ExportJob>, StoreError> {
+    let mut tx = conn.begin().await?;
+    let cancelled = sqlx::query(
+        "UPDATE analytics.export_jobs
+         SET cancel_requested = true,
+             status = CASE status WHEN 'pending' THEN 'failed' ELSE status END,
+             error = CASE status WHEN 'pending' THEN $3 ELSE error END,
+             completed_at = CASE status WHEN 'pending' THEN clock_timestamp() END
+         WHERE org_id = $1 AND job_id = $2 AND status IN ('pending', 'running') AND NOT cancel_requested",
+    )
+    .bind(org_id)
+    .bind(job_id)
+    .bind(CANCELLED)
+    .execute(&mut *tx)
+    .await?;
+    if cancelled.rows_affected() > 0 {
+        audit::record(&mut tx, std::slice::from_ref(act)).await?;
+    }
+    let job = get(&mut tx, org_id, job_id).await?;
+    tx.commit().await?;
+    Ok(job)
+}
+
+/// Until the end of the transaction nobody else asks for an export of this org.
+async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
+        .bind(ASK_LOCK)
+        .bind(org_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+struct NewJob<'a> {
+    id: Uuid,
+    spec: Spec,
+    month: Option<Month>,
+    bucket: Option<String>,
+    by: &'a str,
+    idempotency_key: Option<&'a str>,
+    request_sha256: [u8; 32],
+}
+
+async fn insert(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Created, StoreError> {
+    let kind = if job.month.is_some() { Kind::Monthly } else { Kind::Demand };
+    let row: JobRow = sqlx::query_as(
+        "INSERT INTO analytics.export_jobs
+             (job_id, org_id, kind, granularity, group_by, range_start, range_end, models, month, bucket, initiated_by,
+              idempotency_key, request_sha256)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
+    )
+    .bind(job.id)
+    .bind(job.spec.org_id)
+    .bind(kind.as_str())
+    .bind(job.spec.granularity.as_str())
+    .bind(job.spec.group_by.as_str())
+    .bind(job.spec.range.start)
+    .bind(job.spec.range.end)
+    .bind(&job.spec.models)
+    .bind(job.month.map(Month::first_day))
+    .bind(&job.bucket)
+    .bind(storable(job.by))
+    .bind(job.idempotency_key)
+    .bind(job.request_sha256.as_slice())
+    .fetch_one(conn)
+    .await?;
+    Ok(Created::New(Box::new(row.job()?)))
+}

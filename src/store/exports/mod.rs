@@ -1,0 +1,165 @@
+//! Export jobs: asked for, looked at, claimed by whoever makes them, ended, and expired; and the rows of their files.
+//!
+//! A claim is another one each time a job is taken ([`Claim`]), and whatever a claimer does to its job is conditional on it: one
+//! that was frozen, and whose job was taken over meanwhile, changes nothing any more.
+
+mod ask;
+mod claim;
+mod end;
+mod expire;
+mod month;
+mod numeric;
+pub mod reconcile;
+pub mod rows;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+pub use ask::{AskedExport, AskedMonth, Created, cancel, create, create_month};
+pub use claim::{Claim, ClaimRules, Claimed, Claimer, Heartbeat, claim, heartbeat, upload_begun};
+pub use end::{fail, release, retry, succeed, succeed_unchanged};
+pub use expire::{AbandonedUpload, Expired, abandoned_uploads, expired, mark_expired, upload_ended};
+pub use month::{Kept, Versions, orgs_with_usage, versions};
+
+use super::StoreError;
+use crate::domain::{
+    export::{ExportJob, ExportPage, ExportQuery, Month, Output, Revised, Spec, Status, TimeRange, Totals},
+    money::Cents,
+};
+
+const LIST: &str = include_str!("../sql/exports_list.sql");
+
+/// A job of the org. None: there is no such job.
+pub async fn get(conn: &mut PgConnection, org_id: Uuid, job_id: Uuid) -> Result<Option<ExportJob>, StoreError> {
+    let query = ExportQuery { org_id, status: None, before: None, limit: 1 };
+    Ok(jobs(conn, &query, Some(job_id), 1).await?.pop())
+}
+
+/// A page of the org's jobs, newest first.
+pub async fn list(conn: &mut PgConnection, query: &ExportQuery) -> Result<ExportPage, StoreError> {
+    // One more shows that there are more.
+    let mut jobs = jobs(conn, query, None, i64::from(query.limit) + 1).await?;
+    let more = jobs.len() > usize::from(query.limit);
+    jobs.truncate(usize::from(query.limit));
+    Ok(ExportPage { jobs, more })
+}
+
+async fn jobs(
+    conn: &mut PgConnection,
+    query: &ExportQuery,
+    only: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<ExportJob>, StoreError> {
+    let rows = sqlx::query_as::<_, JobRow>(LIST)
+        .bind(query.org_id)
+        .bind(only)
+        .bind(query.status.map(Status::as_str))
+        .bind(query.before)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter().map(JobRow::job).collect()
+}
+
+#[derive(FromRow)]
+struct JobRow {
+    job_id: Uuid,
+    org_id: Uuid,
+    kind: String,
+    status: String,
+    granularity: String,
+    group_by: String,
+    range_start: DateTime<Utc>,
+    range_end: DateTime<Utc>,
+    models: Vec<Uuid>,
+    month: Option<NaiveDate>,
+    initiated_by: String,
+    request_sha256: Vec<u8>,
+    attempts: i32,
+    claim_id: Option<Uuid>,
+    cancel_requested: bool,
+    upload_id: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    error: Option<String>,
+    bucket: Option<String>,
+    object_key: Option<String>,
+    revision: Option<i32>,
+    checksum: Option<Vec<u8>>,
+    row_count: Option<i64>,
+    bytes: Option<i64>,
+    invocations: Option<i64>,
+    errors: Option<i64>,
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    cost_cents: Option<Decimal>,
+    as_of: Option<DateTime<Utc>>,
+    snapshot_at: Option<DateTime<Utc>>,
+    revisions: Option<i64>,
+    last_revision_id: Option<Uuid>,
+}
+
+impl JobRow {
+    fn job(self) -> Result<ExportJob, StoreError> {
+        let spec = Spec {
+            org_id: self.org_id,
+            granularity: self.granularity.parse().map_err(|_| impossible("granularity"))?,
+            group_by: self.group_by.parse().map_err(|_| impossible("group_by"))?,
+            range: TimeRange { start: self.range_start, end: self.range_end },
+            models: self.models.clone(),
+        };
+        Ok(ExportJob {
+            id: self.job_id,
+            kind: self.kind.parse().map_err(|_| impossible("kind"))?,
+            status: self.status.parse().map_err(|_| impossible("status"))?,
+            spec,
+            month: self.month.map(|day| Month::starting(day).ok_or_else(|| impossible("month"))).transpose()?,
+            output: self.output()?,
+            bucket: self.bucket,
+            initiated_by: self.initiated_by,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            completed_at: self.completed_at,
+            attempts: u32::try_from(self.attempts).map_err(|_| impossible("attempts"))?,
+            cancel_requested: self.cancel_requested,
+            error: self.error,
+            expires_at: self.expires_at,
+        })
+    }
+
+    /// All of it or nothing is there: the table's constraints say so.
+    fn output(&self) -> Result<Option<Output>, StoreError> {
+        let Some(key) = self.object_key.clone() else { return Ok(None) };
+        let checksum = self.checksum.as_deref().and_then(|checksum| checksum.try_into().ok());
+        let cost = self.cost_cents.and_then(|cost| Cents::from_decimal(cost).ok());
+        Ok(Some(Output {
+            key,
+            revision: self.revision.map(|n| u32::try_from(n).map_err(|_| impossible("revision"))).transpose()?,
+            checksum: checksum.ok_or_else(|| impossible("checksum"))?,
+            bytes: count("bytes", self.bytes)?,
+            rows: count("row_count", self.row_count)?,
+            totals: Totals {
+                invocations: count("invocations", self.invocations)?,
+                errors: count("errors", self.errors)?,
+                input_tokens: count("input_tokens", self.input_tokens)?,
+                output_tokens: count("output_tokens", self.output_tokens)?,
+                cost: cost.ok_or_else(|| impossible("cost_cents"))?,
+            },
+            as_of: self.as_of,
+            snapshot_at: self.snapshot_at.ok_or_else(|| impossible("snapshot_at"))?,
+            revised: Revised { count: count("revisions", self.revisions)?, last: self.last_revision_id },
+        }))
+    }
+}
+
+fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {
+    value.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| impossible(column))
+}
+
+fn impossible(what: &str) -> StoreError {
+    StoreError::Permanent(format!("the database answered what cannot be: an export's {what}"))
+}

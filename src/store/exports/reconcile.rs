@@ -1,0 +1,141 @@
+//! What is known by now of what a file has: for a comparison with the file's own sums.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::{FromRow, PgConnection};
+
+use super::{
+    count, impossible,
+    rows::{ExportReader, Snapshot, changes},
+};
+use crate::{
+    domain::{
+        export::{
+            GroupBy, Spec, Totals,
+            reconcile::{Difference, Known, Revised},
+        },
+        money::Cents,
+    },
+    store::{StoreError, read::ReadError},
+};
+
+/// Reads all of it in one snapshot. `read_at` is when the file's rows were read. With `raw`, raw events are counted too, which
+/// may take minutes.
+pub async fn known(
+    reader: &ExportReader,
+    conn: &mut PgConnection,
+    spec: &Spec,
+    read_at: DateTime<Utc>,
+    raw: bool,
+) -> Result<Known, ReadError> {
+    // A file by client or error code has the sums of its range too.
+    let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
+    let mut snapshot = reader.begin(conn, &spec).await?;
+    let (stream, partition) = reader.home(&spec);
+    let row: KnownRow = sqlx::query_as(include_str!("../sql/exports_reconcile.sql"))
+        .bind(spec.org_id)
+        .bind(spec.range.start)
+        .bind(spec.range.end)
+        .bind(&spec.models)
+        .bind(stream)
+        .bind(i32::from(partition))
+        .fetch_one(snapshot.conn())
+        .await?;
+    let raw = if raw && row.raw_from.is_none_or(|from| from <= spec.range.start) {
+        Some(of_raw(&mut snapshot, &spec).await?)
+    } else {
+        None
+    };
+    let known = Known {
+        rollups: row.sums.totals()?,
+        raw,
+        ledger_stored: count("ledger_stored", Some(row.ledger_stored))?,
+        as_of: row.as_of,
+        revised: revised(&mut snapshot, &spec, read_at).await?,
+    };
+    snapshot.end().await?;
+    Ok(known)
+}
+
+async fn of_raw(snapshot: &mut Snapshot<'_>, spec: &Spec) -> Result<Totals, ReadError> {
+    let sums: SumsRow = sqlx::query_as(
+        "SELECT count(*) AS invocations, count(*) FILTER (WHERE status <> 'success') AS errors,
+                coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+                coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+                coalesce(sum(cost_cents), 0)::numeric(28, 4) AS cost_cents
+         FROM analytics.usage_events
+         WHERE org_id = $1 AND occurred_at >= $2 AND occurred_at < $3
+           AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
+           AND batch_id <> ALL (ARRAY(SELECT batch_id FROM analytics.rollup_pending))",
+    )
+    .bind(spec.org_id)
+    .bind(spec.range.start)
+    .bind(spec.range.end)
+    .bind(&spec.models)
+    .fetch_one(snapshot.conn())
+    .await?;
+    Ok(sums.totals()?)
+}
+
+async fn revised(snapshot: &mut Snapshot<'_>, spec: &Spec, read_at: DateTime<Utc>) -> Result<Revised, ReadError> {
+    let row: RevisedRow = sqlx::query_as(include_str!("../sql/exports_revised.sql"))
+        .bind(spec.org_id)
+        .bind(spec.range.start)
+        .bind(spec.range.end)
+        .bind(&spec.models)
+        .bind(read_at)
+        .fetch_one(snapshot.conn())
+        .await?;
+    let by = Difference {
+        invocations: row.invocations.into(),
+        input_tokens: row.input_tokens.into(),
+        output_tokens: row.output_tokens.into(),
+        cost: cents(row.cost_cents)?,
+    };
+    let named = changes(snapshot.conn(), spec, Some(read_at)).await?.named;
+    Ok(Revised { count: count("revisions", Some(row.count))?, by, straddles: row.straddles, named })
+}
+
+#[derive(FromRow)]
+struct SumsRow {
+    invocations: i64,
+    errors: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    cost_cents: Decimal,
+}
+
+impl SumsRow {
+    fn totals(&self) -> Result<Totals, StoreError> {
+        Ok(Totals {
+            invocations: count("invocations", Some(self.invocations))?,
+            errors: count("errors", Some(self.errors))?,
+            input_tokens: count("input_tokens", Some(self.input_tokens))?,
+            output_tokens: count("output_tokens", Some(self.output_tokens))?,
+            cost: cents(self.cost_cents)?,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct KnownRow {
+    #[sqlx(flatten)]
+    sums: SumsRow,
+    as_of: Option<DateTime<Utc>>,
+    raw_from: Option<DateTime<Utc>>,
+    ledger_stored: i64,
+}
+
+#[derive(FromRow)]
+struct RevisedRow {
+    count: i64,
+    invocations: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    cost_cents: Decimal,
+    straddles: bool,
+}
+
+fn cents(amount: Decimal) -> Result<Cents, StoreError> {
+    Cents::from_decimal(amount).map_err(|_| impossible("cost_cents"))
+}

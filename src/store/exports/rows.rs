@@ -1,0 +1,261 @@
+//! The rows of a file, all of one snapshot, as a stream: memory stays the same however many there are.
+//!
+//! Reading has a connection of its own, since it may take longer than any question of the API. Whoever stops taking rows, for
+//! an upload that is slow, holds the database back: it sends no more than the network's buffers hold.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream::BoxStream};
+use sqlx::{
+    AssertSqlSafe, Connection, FromRow, PgConnection, Postgres, Row as _, Transaction,
+    postgres::{PgConnectOptions, PgRow},
+};
+use uuid::Uuid;
+
+use super::{count, impossible, numeric};
+use crate::{
+    config::Settings,
+    domain::{
+        calendar::Buckets,
+        export::{
+            Granularity, GroupBy, Revised, Spec,
+            csv::{PERCENTS, Row},
+            manifest::{Change, Changes, MAX_CHANGES},
+        },
+        histogram::{Histogram, Sum},
+        money::Cents,
+        partition::Topology,
+        query::{self, RawGone},
+    },
+    store::{
+        self, StoreError,
+        read::{ReadError, latency_bounds},
+    },
+};
+
+/// Everything of one moment, and nothing is written.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// A change may be committed so long after the moment that it is noted with: changes since a snapshot are looked for from so
+/// long before it. Some are then named twice, none never.
+const OVERLAP: TimeDelta = TimeDelta::minutes(5);
+
+/// How rows are read: prepared where errors can be told.
+#[derive(Clone)]
+pub struct ExportReader {
+    options: PgConnectOptions,
+    connect_timeout: Duration,
+    topology: Topology,
+}
+
+impl ExportReader {
+    /// # Errors
+    /// `database.url` cannot be read.
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let limit = settings.exports.statement_timeout().as_millis().to_string();
+        let options =
+            store::options(&settings.database.url)?.application_name(&settings.database.application_name).options([
+                ("statement_timeout", limit.as_str()),
+                ("idle_in_transaction_session_timeout", limit.as_str()),
+                ("default_transaction_read_only", "on"),
+                // Nobody waits for rows of an export that was given up.
+                ("client_connection_check_interval", "5s"),
+                ("plan_cache_mode", "force_custom_plan"),
+                ("jit", "off"),
+            ]);
+        let (connect_timeout, topology) = (settings.database.connect_timeout(), settings.broker.topology());
+        Ok(Self { options, connect_timeout, topology })
+    }
+
+    pub async fn connect(&self) -> Result<PgConnection, StoreError> {
+        store::open(&self.options, self.connect_timeout).await
+    }
+
+    /// Takes the snapshot that a file is made of.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] where the file would be of raw events that are not kept any more.
+    pub async fn begin<'c>(&self, conn: &'c mut PgConnection, spec: &Spec) -> Result<Snapshot<'c>, ReadError> {
+        let mut tx = conn.begin_with(SNAPSHOT).await?;
+        let (stream, partition) = self.home(spec);
+        let head: HeadRow = sqlx::query_as(include_str!("../sql/exports_head.sql"))
+            .bind(spec.org_id)
+            .bind(spec.range.start)
+            .bind(spec.range.end)
+            .bind(&spec.models)
+            .bind(stream)
+            .bind(i32::from(partition))
+            .fetch_one(&mut *tx)
+            .await?;
+        if spec.group_by != GroupBy::Model {
+            let hour = query::Granularity::Hour;
+            let buckets = Buckets::covering(spec.range.start, spec.range.end, hour, chrono_tz::Tz::UTC);
+            if let Some(gone) = buckets.and_then(|buckets| RawGone::of(&buckets, true, head.raw_from)) {
+                tx.rollback().await?;
+                return Err(ReadError::Gone(gone));
+            }
+        }
+        let revised = Revised { count: count("revisions", Some(head.revisions))?, last: head.last_revision_id };
+        Ok(Snapshot { tx, spec: spec.clone(), as_of: head.as_of, snapshot_at: head.snapshot_at, revised })
+    }
+
+    /// The stream and the partition that the org's events come by.
+    pub(super) fn home(&self, spec: &Spec) -> (String, u16) {
+        let partition = self.topology.home_of(spec.org_id);
+        (self.topology.stream_of(partition), partition)
+    }
+}
+
+#[derive(FromRow)]
+struct HeadRow {
+    snapshot_at: DateTime<Utc>,
+    as_of: Option<DateTime<Utc>>,
+    raw_from: Option<DateTime<Utc>>,
+    revisions: i64,
+    last_revision_id: Option<Uuid>,
+}
+
+/// What the database had at one moment.
+pub struct Snapshot<'c> {
+    tx: Transaction<'c, Postgres>,
+    spec: Spec,
+    /// The moment up to which the rows are complete; none before the first event of the org's partition.
+    pub as_of: Option<DateTime<Utc>>,
+    pub snapshot_at: DateTime<Utc>,
+    /// Changes of final buckets that the rows have in them.
+    pub revised: Revised,
+}
+
+impl Snapshot<'_> {
+    /// The rows in the order of the file. Whoever gives up before the last one also gives the connection up: it has what was
+    /// not taken still before it.
+    pub fn rows(&mut self) -> BoxStream<'_, Result<Row, ReadError>> {
+        let Spec { org_id, range, models, .. } = &self.spec;
+        // Safe: what is put in are constants.
+        let statement = sqlx::query(AssertSqlSafe(text(&self.spec)));
+        let statement = statement.bind(*org_id).bind(range.start).bind(range.end).bind(models);
+        if self.spec.group_by != GroupBy::Model {
+            let rows = statement.bind(latency_bounds()).fetch(&mut *self.tx);
+            return rows.map(|row| incident(&row?)).boxed();
+        }
+        let rows = statement.fetch(&mut *self.tx);
+        match self.spec.granularity {
+            Granularity::Monthly => rows.map(|row| month(&row?)).boxed(),
+            Granularity::Hourly | Granularity::Daily => {
+                let mut histogram = Histogram::default();
+                rows.map(move |row| one(&row?, &mut histogram)).boxed()
+            }
+        }
+    }
+
+    /// The changes of final buckets that the rows have in them and an earlier snapshot had not; all where there is none.
+    pub async fn changes(&mut self, since: Option<DateTime<Utc>>) -> Result<Changes, ReadError> {
+        changes(&mut self.tx, &self.spec, since).await
+    }
+
+    /// For more statements of the same moment.
+    pub(super) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
+}
+
+/// Changes of final buckets of a range, noted since a moment.
+pub(super) async fn changes(
+    conn: &mut PgConnection,
+    spec: &Spec,
+    since: Option<DateTime<Utc>>,
+) -> Result<Changes, ReadError> {
+    type ChangeRow = (Uuid, DateTime<Utc>, Uuid, String, DateTime<Utc>);
+    let most = usize::from(MAX_CHANGES);
+    let rows: Vec<ChangeRow> = sqlx::query_as(
+        "SELECT revision_id, bucket_start, model_id, reason, revised_at FROM analytics.rollup_revisions
+         WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
+           AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4)) AND ($5::timestamptz IS NULL OR revised_at >= $5)
+         ORDER BY revision_id LIMIT $6",
+    )
+    .bind(spec.org_id)
+    .bind(spec.range.start)
+    .bind(spec.range.end)
+    .bind(&spec.models)
+    .bind(since.map(|since| since - OVERLAP))
+    // One more shows that there are more.
+    .bind(i64::from(MAX_CHANGES) + 1)
+    .fetch_all(conn)
+    .await?;
+    let more = rows.len() > most;
+    let change = |(revision_id, bucket_start, model_id, reason, revised_at): ChangeRow| {
+        let reason = reason.parse().map_err(|_| impossible("revision's reason"))?;
+        Ok(Change { revision_id, bucket_start, model_id, reason, revised_at })
+    };
+    let named = rows.into_iter().take(most).map(change).collect::<Result<_, StoreError>>()?;
+    Ok(Changes { since, named, more })
+}
+
+fn text(spec: &Spec) -> String {
+    let incident = include_str!("../sql/exports_incident.sql");
+    match (spec.group_by.column(), spec.granularity) {
+        (Some(column), _) => incident.replace("{label}", column),
+        (None, Granularity::Monthly) => include_str!("../sql/exports_month.sql").to_owned(),
+        (None, Granularity::Daily) => of_rollups("analytics.daily_usage"),
+        (None, Granularity::Hourly) => of_rollups("analytics.hourly_usage"),
+    }
+}
+
+fn of_rollups(view: &str) -> String {
+    include_str!("../sql/exports_rows.sql").replace("{rollups}", view)
+}
+
+/// Of one rollup. `histogram` is memory for its latencies.
+fn one(row: &PgRow, histogram: &mut Histogram) -> Result<Row, ReadError> {
+    let packed: &[u8] = row.try_get_unchecked(7)?;
+    histogram.read(packed).map_err(unreadable)?;
+    Ok(Row { latency: histogram.percentiles(PERCENTS), ..facts(row)? })
+}
+
+fn month(row: &PgRow) -> Result<Row, ReadError> {
+    let mut latency = Sum::default();
+    for packed in row.try_get::<Vec<Vec<u8>>, _>(7)? {
+        latency.add_packed(&packed).map_err(unreadable)?;
+    }
+    Ok(Row { latency: latency.histogram().percentiles(PERCENTS), ..facts(row)? })
+}
+
+fn incident(row: &PgRow) -> Result<Row, ReadError> {
+    let (buckets, counts) = (row.try_get::<Vec<i32>, _>(7)?, row.try_get::<Vec<i64>, _>(8)?);
+    let mut latency = Sum::default();
+    for (bucket, counted) in buckets.into_iter().zip(counts) {
+        let bucket = usize::try_from(bucket).map_err(|_| impossible("latency bucket"))?;
+        latency.add(bucket, count("latencies", Some(counted))?);
+    }
+    Ok(Row { latency: latency.histogram().percentiles(PERCENTS), text: row.try_get(9)?, ..facts(row)? })
+}
+
+/// What the rows of all statements begin with. The types are the statements' own, so they are not asked for each row.
+fn facts(row: &PgRow) -> Result<Row, ReadError> {
+    let number = |column: &str, place: usize| count(column, row.try_get_unchecked(place)?).map_err(ReadError::from);
+    Ok(Row {
+        bucket_start: row.try_get_unchecked(0)?,
+        model_id: row.try_get_unchecked(1)?,
+        text: None,
+        invocations: number("invocations", 2)?,
+        errors: number("errors", 3)?,
+        input_tokens: number("input_tokens", 4)?,
+        output_tokens: number("output_tokens", 5)?,
+        cost: amount(row, 6)?,
+        latency: [None; 3],
+    })
+}
+
+fn amount(row: &PgRow, place: usize) -> Result<Cents, ReadError> {
+    let value = row.try_get_raw(place)?;
+    let amount = value.as_bytes().ok().and_then(numeric::cents);
+    Ok(amount.ok_or_else(|| impossible("cost_cents"))?)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    impossible(&error.to_string())
+}
