@@ -8,6 +8,7 @@ mod month;
 pub mod reconcile;
 pub mod request;
 mod retry;
+pub mod verification;
 
 use std::str::FromStr;
 

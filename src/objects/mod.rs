@@ -142,6 +142,14 @@ impl Objects {
         }
     }
 
+    /// All places where objects may be, for [`Objects::list`].
+    pub fn buckets(&self) -> Vec<Option<String>> {
+        match &self.0.store {
+            Store::Local(_) => vec![None],
+            Store::S3(s3) => s3.names().map(|name| Some(name.to_owned())).collect(),
+        }
+    }
+
     /// Whether objects may go there: into the configured bucket, or one of those that are allowed beside it.
     pub fn bucket_allowed(&self, bucket: Option<&str>) -> bool {
         self.place(bucket).is_ok()

@@ -65,6 +65,10 @@ impl S3 {
         Ok(Self { default_bucket: settings.bucket.clone(), buckets })
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.buckets.keys().map(String::as_str)
+    }
+
     /// None where the bucket is not among those that may be used.
     pub(super) fn bucket(&self, name: Option<&str>) -> Option<&Arc<Bucket>> {
         self.buckets.get(name.unwrap_or(&self.default_bucket))

@@ -49,6 +49,11 @@ impl Upload {
         self.bytes
     }
 
+    /// Of what was written so far.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256.clone().finalize().into()
+    }
+
     /// Takes more content; waits where the store is slower than whoever writes. After an error the upload can only be
     /// aborted.
     pub async fn write(&mut self, mut content: &[u8]) -> Result<(), ObjectError> {

@@ -108,6 +108,8 @@ pub struct RecordsPurged {
     pub supervision_events: i64,
     pub replays: i64,
     pub processes: i64,
+    /// Those that are over since long; their files went before.
+    pub export_jobs: i64,
 }
 
 impl Purged {
@@ -117,7 +119,7 @@ impl Purged {
         let mut text = format!(
             "{}: {} days of raw events with {} events and {} bytes, {} events of {} orgs; rollups {} hourly, {} daily, {} \
              revisions, {} markers; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
-             supervision events, {} replays, {} processes",
+             supervision events, {} replays, {} processes, {} export jobs",
             if self.dry_run { "would be taken away" } else { "taken away" },
             raw.chunks,
             raw.events,
@@ -136,6 +138,7 @@ impl Purged {
             records.supervision_events,
             records.replays,
             records.processes,
+            records.export_jobs,
         );
         if let Some(AggregatesPurged { chunks, hourly, daily, bytes }) = &rollups.aggregates {
             text += &format!(

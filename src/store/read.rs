@@ -162,7 +162,7 @@ impl Reader {
 
     /// Does a read on a connection of the pool. Ends one that neither the server nor the pool ended in time, and refuses an
     /// answer that is too large.
-    async fn in_time<T>(
+    pub(in crate::store) async fn in_time<T>(
         &self,
         read: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<T>>,
     ) -> Result<Vec<T>, ReadError> {

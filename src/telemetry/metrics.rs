@@ -81,6 +81,11 @@ struct OfTask {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRun {
     task: &'static str,
     outcome: &'static str,
@@ -116,6 +121,8 @@ pub struct Metrics {
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
     query_permits: Gauge,
     rollup_last_success: Seconds,
+    export_jobs: Family<OfStatus, Counter>,
+    export_seconds: Histogram,
     maintenance_runs: Family<OfRun, Counter>,
     maintenance_last_success: Family<OfTask, Seconds>,
 }
@@ -139,6 +146,8 @@ impl Default for Metrics {
             http_requests: Family::new_with_constructor(RequestBuckets),
             query_permits: Gauge::default(),
             rollup_last_success: Seconds::default(),
+            export_jobs: Family::default(),
+            export_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 16)),
             maintenance_runs: Family::default(),
             maintenance_last_success: Family::default(),
         };
@@ -182,6 +191,8 @@ impl Metrics {
             "When rollups were last merged, Unix seconds",
             self.rollup_last_success.clone(),
         );
+        r.register("export_jobs", "Attempts at exports by this process, by how they ended", self.export_jobs.clone());
+        r.register("export_seconds", "Time that a made export took", self.export_seconds.clone());
         r.register("maintenance_runs", "Runs of maintenance tasks in this process", self.maintenance_runs.clone());
         r.register(
             "maintenance_last_success_timestamp",
@@ -263,6 +274,14 @@ impl Metrics {
         self.rollup_last_success.set(at);
     }
 
+    /// `status` is succeeded, failed, cancelled, retried, released (given back when the process ended) or lost (taken over).
+    pub fn export_ended(&self, status: &'static str, took: Duration) {
+        self.export_jobs.get_or_create(&OfStatus { status }).inc();
+        if status == "succeeded" {
+            self.export_seconds.observe(took.as_secs_f64());
+        }
+    }
+
     /// `outcome` is `done` or `failed`.
     pub fn maintenance_run(&self, task: &'static str, outcome: &'static str) {
         self.maintenance_runs.get_or_create(&OfRun { task, outcome }).inc();
@@ -310,6 +329,8 @@ mod tests {
         metrics.freshness_lag(Duration::from_millis(1500));
         metrics.http_request("/readyz", "GET", 200, Duration::from_millis(2));
         metrics.rollup_merged(1_700_000_000.5);
+        metrics.export_ended("succeeded", Duration::from_millis(700));
+        metrics.export_ended("failed", Duration::from_millis(700));
         metrics.maintenance_run("purge", "done");
         metrics.maintenance_done("purge", 1_700_000_001.0);
         let permit = metrics.query_permit();
@@ -330,6 +351,9 @@ mod tests {
             r#"analytics_http_request_seconds_count{route="/readyz",method="GET",status="200"} 1"#,
             "analytics_query_permits 1",
             "analytics_rollup_last_success_timestamp 1700000000.5",
+            r#"analytics_export_jobs_total{status="succeeded"} 1"#,
+            r#"analytics_export_jobs_total{status="failed"} 1"#,
+            "analytics_export_seconds_sum 0.7",
             r#"analytics_maintenance_runs_total{task="purge",outcome="done"} 1"#,
             r#"analytics_maintenance_last_success_timestamp{task="purge"} 1700000001.0"#,
         ] {

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub const DATABASE: &str = "database";
 pub const BROKER: &str = "broker";
 pub const CACHE: &str = "cache";
+/// The object store of exports.
+pub const OBJECTS: &str = "objects";
 /// Where the keys of tokens come from.
 pub const JWKS: &str = "jwks";
 

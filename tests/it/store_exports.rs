@@ -40,6 +40,8 @@ async fn ask(conn: &mut PgConnection, org: Uuid, body: &str, key: Option<&str>, 
         org_id: org,
         body: body.as_bytes(),
         buckets: &[],
+        bucket: None,
+        kept: TimeDelta::days(100_000),
         idempotency_key: key,
         by: "ann",
         most_open,
@@ -192,10 +194,13 @@ async fn a_job_that_was_left_is_taken_over_and_its_first_claimer_changes_nothing
     let job = made(&mut one, Uuid::new_v4()).await;
     let first = claim(&mut one, RULES).await.unwrap();
     assert_eq!((first.job.id, first.job.status, first.job.attempts), (job.id, Status::Running, 1));
-    assert!(exports::upload_begun(&mut one, &first.claim, "upload-1").await.unwrap());
+    assert!(exports::upload_begun(&mut one, &first.claim, "key", "upload-1").await.unwrap());
     assert!(claim(&mut two, RULES).await.is_none(), "its claimer lives");
     let second = claim(&mut two, AT_ONCE).await.unwrap();
-    assert_eq!((second.job.id, second.job.attempts, second.upload_id.as_deref()), (job.id, 2, Some("upload-1")));
+    assert_eq!(
+        (second.job.id, second.job.attempts, second.upload.map(|left| left.id)),
+        (job.id, 2, Some("upload-1".to_owned()))
+    );
     // The first one is still there, and knows nothing of it.
     let claim_1 = &first.claim;
     assert_eq!(exports::heartbeat(&mut one, claim_1).await.unwrap(), Heartbeat::Lost);
@@ -203,7 +208,7 @@ async fn a_job_that_was_left_is_taken_over_and_its_first_claimer_changes_nothing
     assert!(!exports::fail(&mut one, claim_1, "no").await.unwrap());
     assert!(!exports::retry(&mut one, claim_1, "no", Duration::ZERO).await.unwrap());
     assert!(!exports::release(&mut one, claim_1).await.unwrap());
-    assert!(!exports::upload_begun(&mut one, claim_1, "upload-2").await.unwrap());
+    assert!(!exports::upload_begun(&mut one, claim_1, "key", "upload-2").await.unwrap());
     assert_eq!(exports::heartbeat(&mut two, &second.claim).await.unwrap(), Heartbeat::Held);
     let done = succeed(&mut two, &second.claim).await;
     assert_eq!((done.status, done.error, done.attempts), (Status::Succeeded, None, 2));

@@ -75,14 +75,27 @@ pub enum Verdict {
     MadeBeforeFinal,
     /// It has other sums, and nothing says why
     Unexplained,
+    /// A part of what it was made of is not kept any more
+    NotKept,
     /// Rollups, raw events and ledger do not agree with each other: `verify` says where
     Disagreement,
 }
 
 impl Verdict {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Revised => "revised",
+            Self::MadeBeforeFinal => "madeBeforeFinal",
+            Self::Unexplained => "unexplained",
+            Self::NotKept => "notKept",
+            Self::Disagreement => "disagreement",
+        }
+    }
+
     /// Whether the file can be relied on: it says what was so when it was made.
     pub const fn holds(self) -> bool {
-        matches!(self, Self::Same | Self::Revised | Self::MadeBeforeFinal)
+        matches!(self, Self::Same | Self::Revised | Self::MadeBeforeFinal | Self::NotKept)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Request {
 pub struct Rules<'a> {
     /// The database's clock.
     pub now: DateTime<Utc>,
+    /// From when on rollups are kept.
+    pub kept_from: DateTime<Utc>,
     /// Those that a request may name.
     pub buckets: &'a [String],
 }
@@ -59,7 +61,7 @@ impl Request {
         let models = reader.models(given("models"));
         let bucket = reader.delivery(given("delivery"), rules.buckets);
         if let (Some(range), Some(granularity), Some(group_by)) = (range, granularity, group_by) {
-            reader.judge(range, granularity, group_by, rules.now);
+            reader.judge(range, granularity, group_by, rules);
         }
         match (range, granularity, group_by, models, bucket) {
             (Some(range), Some(granularity), Some(group_by), Some(models), Some(bucket)) if reader.0.is_empty() => {
@@ -161,7 +163,7 @@ impl Reader {
         found.cloned().map(Some)
     }
 
-    fn judge(&mut self, range: TimeRange, granularity: Granularity, group_by: GroupBy, now: DateTime<Utc>) {
+    fn judge(&mut self, range: TimeRange, granularity: Granularity, group_by: GroupBy, rules: Rules<'_>) {
         let TimeRange { start, end } = range;
         let boundary = match granularity {
             Granularity::Hourly => "must be a full hour of UTC",
@@ -178,7 +180,11 @@ impl Reader {
         } else if end - start > MAX_RANGE {
             self.wrong("timeRange.end", format!("must be at most {} days after timeRange.start", MAX_RANGE.num_days()));
         }
-        if end > now {
+        if start < rules.kept_from {
+            let from = rules.kept_from.format("%Y-%m-%dT00:00:00Z");
+            self.wrong("timeRange.start", format!("must be at or after {from}: what is older is not kept"));
+        }
+        if end > rules.now {
             self.wrong("timeRange.end", "must not be in the future");
         }
         if group_by != GroupBy::Model {

@@ -36,11 +36,16 @@ pub struct Counts {
     pub dead_letters: i64,
     pub api_keys: i64,
     pub settings: i64,
+    #[sqlx(default)]
+    pub exports: i64,
+    /// In the object store, which the database does not know of.
+    #[sqlx(default)]
+    pub export_objects: i64,
 }
 
 impl Counts {
     /// Each by its name.
-    pub const fn named(&self) -> [(&'static str, i64); 10] {
+    pub const fn named(&self) -> [(&'static str, i64); 12] {
         [
             ("raw events", self.raw_events),
             ("hourly rollups", self.hourly_rollups),
@@ -52,6 +57,8 @@ impl Counts {
             ("dead letters", self.dead_letters),
             ("API keys", self.api_keys),
             ("settings", self.settings),
+            ("exports", self.exports),
+            ("objects of exports", self.export_objects),
         ]
     }
 

@@ -28,7 +28,7 @@ pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, 
     Ok(counts)
 }
 
-/// API keys, settings and dead letters with their corrections: the ways by which more of the org could come.
+/// API keys, settings, exports, and dead letters with their corrections: the ways by which more of the org could come.
 pub async fn keys_and_letters(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
     let ids = letters_of(&mut *conn, Some(org_id), None).await?;
     let mut tx = conn.begin().await?;
@@ -36,6 +36,8 @@ pub async fn keys_and_letters(conn: &mut PgConnection, org_id: Uuid) -> Result<C
     for (count, statement) in [
         (&mut gone.api_keys, "DELETE FROM analytics.api_keys WHERE org_id = $1"),
         (&mut gone.settings, "DELETE FROM analytics.org_settings WHERE org_id = $1"),
+        // Whoever makes a file of the org hears at its next heartbeat that its job is nobody's.
+        (&mut gone.exports, "DELETE FROM analytics.export_jobs WHERE org_id = $1"),
     ] {
         *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
     }

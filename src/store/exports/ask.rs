@@ -1,9 +1,10 @@
 //! Asking for an export, and cancelling one.
 
+use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{JobRow, get};
+use super::{JobRow, get, kept_from};
 use crate::{
     domain::{
         audit::{AuditEvent, storable},
@@ -32,6 +33,10 @@ pub struct AskedExport<'a> {
     pub buckets: &'a [String],
     pub idempotency_key: Option<&'a str>,
     pub by: &'a str,
+    /// Where files go for which no bucket is named; none for a store without buckets.
+    pub bucket: Option<&'a str>,
+    /// For how long rollups are kept where the org has no retention of its own.
+    pub kept: TimeDelta,
     /// Most jobs of the org that may be open.
     pub most_open: u32,
     /// What is recorded together with a new job.
@@ -46,6 +51,8 @@ pub struct AskedMonth<'a> {
     pub org_id: Uuid,
     pub month: Month,
     pub granularity: Granularity,
+    /// Where the file goes; none for a store without buckets.
+    pub bucket: Option<&'a str>,
     pub by: &'a str,
     /// What is recorded together with a new job.
     pub act: &'a AuditEvent,
@@ -95,6 +102,10 @@ async fn finish(mut tx: Transaction<'_, Postgres>, created: Created, act: &Audit
 
 async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created, StoreError> {
     let request_sha256 = fingerprint(asked.body);
+    // Asked again, since the answer to the first time was lost.
+    if let Some(job) = get(conn, asked.org_id, asked.job_id).await? {
+        return Ok(Created::Same(Box::new(job)));
+    }
     if let Some(key) = asked.idempotency_key {
         let known: Option<JobRow> =
             sqlx::query_as("SELECT * FROM analytics.export_jobs WHERE org_id = $1 AND idempotency_key = $2")
@@ -108,7 +119,8 @@ async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created
         }
     }
     let now = clock::now(conn).await?;
-    let request = match Request::read(asked.body, Rules { now, buckets: asked.buckets }) {
+    let kept_from = kept_from(conn, asked.org_id, asked.kept).await?;
+    let request = match Request::read(asked.body, Rules { now, kept_from, buckets: asked.buckets }) {
         Ok(request) => request,
         Err(reasons) => return Ok(Created::Wrong(reasons)),
     };
@@ -126,7 +138,7 @@ async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created
         id: asked.job_id,
         spec: Spec { org_id: asked.org_id, granularity, group_by, range, models },
         month: None,
-        bucket,
+        bucket: bucket.or_else(|| asked.bucket.map(str::to_owned)),
         by: asked.by,
         idempotency_key: asked.idempotency_key,
         request_sha256,
@@ -152,7 +164,7 @@ async fn add_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Result<Cr
         id: asked.job_id,
         spec: Spec { org_id, granularity, group_by, range, models },
         month: Some(asked.month),
-        bucket: None,
+        bucket: asked.bucket.map(str::to_owned),
         by: asked.by,
         idempotency_key: None,
         request_sha256: fingerprint(asked.month.to_string().as_bytes()),

@@ -49,7 +49,14 @@ pub struct Claimed {
     /// Its attempts count this one.
     pub job: ExportJob,
     /// An upload that an earlier attempt began and that is not known to have ended.
-    pub upload_id: Option<String>,
+    pub upload: Option<LeftUpload>,
+}
+
+/// An upload that was begun: the object's key, and the store's name of the upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftUpload {
+    pub key: String,
+    pub id: String,
 }
 
 /// What a claimer learns when it says that it is at work.
@@ -91,8 +98,8 @@ pub async fn claim(
     let Some(row) = row else { return Ok(None) };
     let id = row.claim_id.ok_or_else(|| impossible("claim_id"))?;
     let claim = Claim { org_id: row.org_id, job_id: row.job_id, id };
-    let upload_id = row.upload_id.clone();
-    Ok(Some(Claimed { claim, job: row.job()?, upload_id }))
+    let upload = row.upload_key.clone().zip(row.upload_id.clone()).map(|(key, id)| LeftUpload { key, id });
+    Ok(Some(Claimed { claim, job: row.job()?, upload }))
 }
 
 /// Says that the claimer is at work.
@@ -114,14 +121,20 @@ pub async fn heartbeat(conn: &mut PgConnection, claim: &Claim) -> Result<Heartbe
 
 /// Notes an upload that was begun, so that it can be thrown away when this process does not come to its end. Whether the claim
 /// holds.
-pub async fn upload_begun(conn: &mut PgConnection, claim: &Claim, upload_id: &str) -> Result<bool, StoreError> {
+pub async fn upload_begun(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    key: &str,
+    upload_id: &str,
+) -> Result<bool, StoreError> {
     let noted = sqlx::query(
-        "UPDATE analytics.export_jobs SET upload_id = $3, heartbeat_at = clock_timestamp()
+        "UPDATE analytics.export_jobs SET upload_id = $3, upload_key = $4, heartbeat_at = clock_timestamp()
          WHERE job_id = $1 AND claim_id = $2 AND status = 'running'",
     )
     .bind(claim.job_id)
     .bind(claim.id)
     .bind(upload_id)
+    .bind(key)
     .execute(conn)
     .await?;
     Ok(noted.rows_affected() > 0)

@@ -27,8 +27,17 @@ pub struct Expired {
 
 /// Jobs whose files are over, the longest first, at most so many. Those that are marked are not among them.
 pub async fn expired(conn: &mut PgConnection, most: u16) -> Result<Vec<Expired>, StoreError> {
-    let rows: Vec<ExpiredRow> =
-        sqlx::query_as(include_str!("../sql/exports_expired.sql")).bind(i64::from(most)).fetch_all(conn).await?;
+    read(conn, most, None).await
+}
+
+/// The same of one job, as it is now: since the list was made, a new version may have come that its keys are named for.
+pub async fn again(conn: &mut PgConnection, job_id: Uuid) -> Result<Option<Expired>, StoreError> {
+    Ok(read(conn, 1, Some(job_id)).await?.pop())
+}
+
+async fn read(conn: &mut PgConnection, most: u16, only: Option<Uuid>) -> Result<Vec<Expired>, StoreError> {
+    let rows = sqlx::query_as(include_str!("../sql/exports_expired.sql"));
+    let rows: Vec<ExpiredRow> = rows.bind(i64::from(most)).bind(only).fetch_all(conn).await?;
     rows.into_iter().map(ExpiredRow::expired).collect()
 }
 
@@ -77,24 +86,37 @@ pub struct AbandonedUpload {
     pub job_id: Uuid,
     pub org_id: Uuid,
     pub bucket: Option<String>,
+    #[sqlx(rename = "upload_key")]
+    pub key: String,
     pub upload_id: String,
 }
 
 /// Uploads that are to be thrown away, at most so many. Those of open jobs are their next claimer's.
 pub async fn abandoned_uploads(conn: &mut PgConnection, most: u16) -> Result<Vec<AbandonedUpload>, StoreError> {
     let uploads = sqlx::query_as(
-        "SELECT job_id, org_id, bucket, upload_id FROM analytics.export_jobs
+        "SELECT job_id, org_id, bucket, upload_key, upload_id FROM analytics.export_jobs
          WHERE upload_id IS NOT NULL AND status NOT IN ('pending', 'running') ORDER BY job_id LIMIT $1",
     );
     Ok(uploads.bind(i64::from(most)).fetch_all(conn).await?)
 }
 
+/// Uploads of an org that are not known to have ended, whatever its jobs are.
+pub async fn uploads_of(conn: &mut PgConnection, org_id: Uuid) -> Result<Vec<AbandonedUpload>, StoreError> {
+    let uploads = sqlx::query_as(
+        "SELECT job_id, org_id, bucket, upload_key, upload_id FROM analytics.export_jobs
+         WHERE upload_id IS NOT NULL AND org_id = $1",
+    );
+    Ok(uploads.bind(org_id).fetch_all(conn).await?)
+}
+
 /// Notes that an upload has ended, one way or the other.
 pub async fn upload_ended(conn: &mut PgConnection, job_id: Uuid, upload_id: &str) -> Result<(), StoreError> {
-    sqlx::query("UPDATE analytics.export_jobs SET upload_id = NULL WHERE job_id = $1 AND upload_id = $2")
-        .bind(job_id)
-        .bind(upload_id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE analytics.export_jobs SET upload_id = NULL, upload_key = NULL WHERE job_id = $1 AND upload_id = $2",
+    )
+    .bind(job_id)
+    .bind(upload_id)
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -12,18 +12,26 @@ mod numeric;
 pub mod reconcile;
 pub mod rows;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 pub use ask::{AskedExport, AskedMonth, Created, cancel, create, create_month};
-pub use claim::{Claim, ClaimRules, Claimed, Claimer, Heartbeat, claim, heartbeat, upload_begun};
+pub use claim::{Claim, ClaimRules, Claimed, Claimer, Heartbeat, LeftUpload, claim, heartbeat, upload_begun};
 pub use end::{fail, release, retry, succeed, succeed_unchanged};
-pub use expire::{AbandonedUpload, Expired, abandoned_uploads, expired, mark_expired, upload_ended};
-pub use month::{Kept, Versions, orgs_with_usage, versions};
+pub use expire::{
+    AbandonedUpload, Expired, abandoned_uploads, again as expired_again, expired, mark_expired, upload_ended,
+    uploads_of,
+};
+pub use month::{Kept, Versions, is_unchanged, orgs_with_usage, versions};
 
-use super::StoreError;
+use super::{
+    StoreError,
+    read::{ReadError, Reader},
+};
 use crate::domain::{
     export::{ExportJob, ExportPage, ExportQuery, Month, Output, Revised, Spec, Status, TimeRange, Totals},
     money::Cents,
@@ -33,34 +41,77 @@ const LIST: &str = include_str!("../sql/exports_list.sql");
 
 /// A job of the org. None: there is no such job.
 pub async fn get(conn: &mut PgConnection, org_id: Uuid, job_id: Uuid) -> Result<Option<ExportJob>, StoreError> {
-    let query = ExportQuery { org_id, status: None, before: None, limit: 1 };
-    Ok(jobs(conn, &query, Some(job_id), 1).await?.pop())
+    rows(conn, &one_of(org_id), Some(job_id)).await?.pop().map(JobRow::job).transpose()
+}
+
+/// A job of whichever org, for who works at the command line. None: there is no such job.
+pub async fn find(conn: &mut PgConnection, job_id: Uuid) -> Result<Option<ExportJob>, StoreError> {
+    let row: Option<JobRow> = sqlx::query_as("SELECT * FROM analytics.export_jobs WHERE job_id = $1")
+        .bind(job_id)
+        .fetch_optional(conn)
+        .await?;
+    row.map(JobRow::job).transpose()
+}
+
+/// How jobs are, of whichever org. Those that there are not are not among them.
+pub async fn statuses(conn: &mut PgConnection, jobs: &[Uuid]) -> Result<HashMap<Uuid, Status>, StoreError> {
+    let rows: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT job_id, status FROM analytics.export_jobs WHERE job_id = ANY ($1)")
+            .bind(jobs)
+            .fetch_all(conn)
+            .await?;
+    let of = |(job_id, status): (Uuid, String)| Ok((job_id, status.parse().map_err(|_| impossible("status"))?));
+    rows.into_iter().map(of).collect()
 }
 
 /// A page of the org's jobs, newest first.
 pub async fn list(conn: &mut PgConnection, query: &ExportQuery) -> Result<ExportPage, StoreError> {
-    // One more shows that there are more.
-    let mut jobs = jobs(conn, query, None, i64::from(query.limit) + 1).await?;
-    let more = jobs.len() > usize::from(query.limit);
-    jobs.truncate(usize::from(query.limit));
-    Ok(ExportPage { jobs, more })
+    page(query, rows(conn, query, None).await?)
 }
 
-async fn jobs(
-    conn: &mut PgConnection,
-    query: &ExportQuery,
-    only: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<ExportJob>, StoreError> {
-    let rows = sqlx::query_as::<_, JobRow>(LIST)
+impl Reader {
+    /// A page of an org's jobs, newest first.
+    pub async fn exports(&self, query: &ExportQuery) -> Result<ExportPage, ReadError> {
+        Ok(page(query, self.in_time(async |conn| rows(conn, query, None).await).await?)?)
+    }
+
+    /// None: the org has no such job.
+    pub async fn export(&self, org_id: Uuid, job_id: Uuid) -> Result<Option<ExportJob>, ReadError> {
+        let mut found = self.in_time(async |conn| rows(conn, &one_of(org_id), Some(job_id)).await).await?;
+        Ok(found.pop().map(JobRow::job).transpose()?)
+    }
+}
+
+/// From when on an org's rollups are kept: `kept` is for how long where the org has no retention of its own. Of what lies before,
+/// a part may be gone.
+pub async fn kept_from(conn: &mut PgConnection, org_id: Uuid, kept: TimeDelta) -> Result<DateTime<Utc>, StoreError> {
+    let from = sqlx::query_scalar(
+        "SELECT date_trunc('day', clock_timestamp() - coalesce(
+             (SELECT make_interval(days => rollup_days) FROM analytics.org_settings WHERE org_id = $1), $2), 'UTC')",
+    );
+    Ok(from.bind(org_id).bind(kept).fetch_one(conn).await?)
+}
+
+fn one_of(org_id: Uuid) -> ExportQuery {
+    ExportQuery { org_id, status: None, before: None, limit: 1 }
+}
+
+fn page(query: &ExportQuery, mut rows: Vec<JobRow>) -> Result<ExportPage, StoreError> {
+    let more = rows.len() > usize::from(query.limit);
+    rows.truncate(usize::from(query.limit));
+    Ok(ExportPage { jobs: rows.into_iter().map(JobRow::job).collect::<Result<_, _>>()?, more })
+}
+
+async fn rows(conn: &mut PgConnection, query: &ExportQuery, only: Option<Uuid>) -> sqlx::Result<Vec<JobRow>> {
+    sqlx::query_as::<_, JobRow>(LIST)
         .bind(query.org_id)
         .bind(only)
         .bind(query.status.map(Status::as_str))
         .bind(query.before)
-        .bind(limit)
+        // One more shows that there are more.
+        .bind(i64::from(query.limit) + 1)
         .fetch_all(conn)
-        .await?;
-    rows.into_iter().map(JobRow::job).collect()
+        .await
 }
 
 #[derive(FromRow)]
@@ -81,6 +132,7 @@ struct JobRow {
     claim_id: Option<Uuid>,
     cancel_requested: bool,
     upload_id: Option<String>,
+    upload_key: Option<String>,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,

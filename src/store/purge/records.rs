@@ -47,12 +47,23 @@ const PROCESSES: Statements = Statements {
            SELECT count(*) FROM gone",
 };
 
+/// Jobs on demand whose files are long gone, and who asked for them. Those of months stay: no version's number is given twice.
+const EXPORTS: Statements = Statements {
+    count: "SELECT count(*) FROM analytics.export_jobs
+            WHERE kind = 'demand' AND status IN ('failed', 'expired') AND completed_at < $1 AND upload_id IS NULL",
+    take: "WITH gone AS (DELETE FROM analytics.export_jobs
+                         WHERE kind = 'demand' AND status IN ('failed', 'expired') AND completed_at < $1
+                           AND upload_id IS NULL RETURNING 1)
+           SELECT count(*) FROM gone",
+};
+
 pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RecordsPurged, StoreError> {
     let cutoffs = run.cutoffs;
     Ok(RecordsPurged {
         dead_letters: take(conn, run, "dead letters", &DEAD_LETTERS, cutoffs.dead_letters, tell).await?,
         audit_events: take(conn, run, "the audit log", &AUDIT, cutoffs.audit, tell).await?,
         supervision_events: take(conn, run, "the supervision log", &SUPERVISION, cutoffs.supervision, tell).await?,
+        export_jobs: take(conn, run, "exports", &EXPORTS, cutoffs.audit, tell).await?,
         replays: take(conn, run, "replays", &REPLAYS, cutoffs.supervision, tell).await?,
         processes: take(conn, run, "processes", &PROCESSES, cutoffs.supervision, tell).await?,
     })

@@ -26,6 +26,8 @@ next AS (
     SELECT j.job_id
     FROM candidates JOIN orgs USING (org_id) JOIN analytics.export_jobs j USING (job_id)
     WHERE orgs.running < $4
+      -- Looked at again when it is locked: it may have been cancelled since, or have said that it is alive.
+      AND (j.status = 'pending' OR j.status = 'running' AND j.heartbeat_at < clock_timestamp() - $5)
     -- Within an org the oldest; one that was begun before is.
     ORDER BY orgs.running, orgs.waits_since, orgs.org_id, candidates.status DESC, candidates.created_at, j.job_id
     LIMIT 1

@@ -3,7 +3,7 @@
 -- out, $12 cost, $13 complete up to, $14 when it was read, $15 revisions in it, $16 the last of them, $17 how long files are
 -- kept where the org has no retention of its own, $18 a job whose file it is (null: it has made its own)
 UPDATE analytics.export_jobs j
-SET status = 'succeeded', claim_id = NULL, upload_id = NULL, error = NULL, completed_at = clock_timestamp(),
+SET status = 'succeeded', claim_id = NULL, upload_id = NULL, upload_key = NULL, error = NULL, completed_at = clock_timestamp(),
     expires_at = clock_timestamp() + coalesce(
         (SELECT make_interval(days => export_days) FROM analytics.org_settings s WHERE s.org_id = j.org_id), $17),
     object_key = $3, revision = $4, checksum = $5, bytes = $6, row_count = $7, invocations = $8, errors = $9,

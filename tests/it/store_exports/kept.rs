@@ -24,7 +24,7 @@ async fn a_file_is_kept_as_long_as_its_org_says_and_can_be_made_again_when_it_is
     assert_eq!(exports::expired(&mut conn, 10).await.unwrap(), []);
     let Created::New(job) = ask(&mut conn, usual, DAY, Some("k"), 100).await else { panic!() };
     let claimed = claim(&mut conn, RULES).await.unwrap().claim;
-    assert!(exports::upload_begun(&mut conn, &claimed, "u").await.unwrap());
+    assert!(exports::upload_begun(&mut conn, &claimed, "key", "u").await.unwrap());
     exports::succeed(&mut conn, &claimed, &demanded(&claimed), TimeDelta::zero()).await.unwrap().unwrap();
     let over = exports::expired(&mut conn, 10).await.unwrap();
     let file = format!("analytics/exports/{usual}/{}.csv", job.id);
@@ -47,7 +47,7 @@ async fn an_upload_of_a_job_that_is_over_without_it_is_thrown_away() {
     let org = Uuid::new_v4();
     let job = made(&mut conn, org).await;
     let claimed = claim(&mut conn, RULES).await.unwrap().claim;
-    assert!(exports::upload_begun(&mut conn, &claimed, "u").await.unwrap());
+    assert!(exports::upload_begun(&mut conn, &claimed, "key", "u").await.unwrap());
     assert_eq!(exports::abandoned_uploads(&mut conn, 10).await.unwrap(), [], "it is at work");
     assert!(exports::fail(&mut conn, &claimed, "no").await.unwrap());
     let left = exports::abandoned_uploads(&mut conn, 10).await.unwrap();

@@ -14,7 +14,7 @@ fn march() -> Month {
 
 async fn ask_month(conn: &mut PgConnection, org: Uuid) -> Created {
     let (job_id, granularity, month) = (Uuid::now_v7(), Granularity::Monthly, march());
-    let asked = AskedMonth { job_id, org_id: org, month, granularity, by: "cron", act: &act(org) };
+    let asked = AskedMonth { job_id, org_id: org, month, granularity, bucket: None, by: "cron", act: &act(org) };
     exports::create_month(conn, &asked).await.unwrap()
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 
 const NOW: &str = "2026-03-10T05:30:00Z";
+const KEPT_FROM: &str = "2025-02-07T00:00:00Z";
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -11,7 +12,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn read(body: &Value) -> Result<Request, Vec<Reason>> {
     let buckets = ["finance".to_owned()];
-    Request::read(body.to_string().as_bytes(), Rules { now: at(NOW), buckets: &buckets })
+    Request::read(body.to_string().as_bytes(), Rules { now: at(NOW), kept_from: at(KEPT_FROM), buckets: &buckets })
 }
 
 /// The fields that are wrong.
@@ -116,6 +117,7 @@ fn every_field_that_is_wrong_is_named() {
             json!({"start": "2026-03-08", "end": "2300-01-01T00:00:00Z"}),
             vec!["timeRange.start", "timeRange.end"],
         ),
+        ("timeRange", json!({"start": "2025-02-06T00:00:00Z", "end": "2025-02-08T00:00:00Z"}), vec!["timeRange.start"]),
         ("timeRange", json!({"start": 1}), vec!["timeRange.start", "timeRange.end"]),
         ("timeRange", json!(null), vec!["timeRange"]),
         ("format", json!("csv"), vec!["body"]),
@@ -125,7 +127,7 @@ fn every_field_that_is_wrong_is_named() {
     let all = json!({"granularity": "x", "groupBy": "x", "models": {}, "delivery": [], "more": 1});
     assert_eq!(wrong(&all), ["body", "granularity", "groupBy", "timeRange", "models", "delivery"]);
     for body in [&b"[]"[..], b"", b"{", b"\xff"] {
-        let rules = Rules { now: at(NOW), buckets: &[] };
+        let rules = Rules { now: at(NOW), kept_from: at(KEPT_FROM), buckets: &[] };
         assert_eq!(Request::read(body, rules).unwrap_err()[0].field, "body");
     }
 }
