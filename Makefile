@@ -2,14 +2,14 @@
 
 SHELL := /bin/bash
 STACK := deploy/local/stack
-# `make bench`, `make soak` and `make growth` pass these on.
+# `make bench`, `make bench-export`, `make soak` and `make growth` pass these on.
 ARGS ?=
 # How much larger the faults of `make soak` are than those of `make test`.
 ANALYTICS_TEST_SCALE ?= 10
 # Which of them: a part of the tests' names.
 FAULTS ?= fault_
 
-.PHONY: help run test lint bench soak load growth stack stack-down tools test-tools
+.PHONY: help run test lint bench bench-export soak load growth stack stack-down tools test-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ lint: tools ## formatting and clippy, warnings as errors
 
 bench: tools stack ## events a second from stream to rollup, beside a bare COPY; publish-to-answer latency
 	cargo bench --locked --bench ingest -- $(ARGS)
+
+bench-export: tools stack ## an export of a million rows, beside COPY of the same query
+	cargo bench --locked --bench export -- $(ARGS)
 
 # One test at a time and optimised: what is measured is what runs.
 soak: tools test-tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     actors::{
         audit::Refusals,
+        export::make::Tools,
         supervision::{
             backoff::Backoff,
             exit::catch_panics,
@@ -36,10 +37,13 @@ use crate::{
     },
     telemetry::{
         metrics::Metrics,
-        readiness::{DATABASE, Phase, Readiness},
+        readiness::{DATABASE, OBJECTS, Phase, Readiness},
     },
 };
-use tree::{AUDIT, CORRECTIONS, EVENTS, FRESHNESS, JWKS, KEYS, LEASE, MAINTENANCE, RECORDER, Tree, query_name};
+use tree::{
+    AUDIT, CORRECTIONS, EVENTS, EXPORTS, FRESHNESS, JWKS, KEYS, LEASE, MAINTENANCE, RECORDER, Tree, export_name,
+    query_name,
+};
 
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -105,9 +109,28 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     supervise(&supervisor, LEASE, tree.lease(&supervisor, &freshness));
     supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
     supervise(&supervisor, EVENTS, tree.events(&lines));
+    let tools = match Tools::new(&settings) {
+        Ok(tools) => {
+            readiness.up(OBJECTS);
+            Some(tools)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "exports are off");
+            readiness.up(OBJECTS);
+            readiness.detail(OBJECTS, format!("exports are off: {error}"));
+            None
+        }
+    };
+    let makers = vec![Line::default(); settings.exports.actors.into()];
+    supervise(&supervisor, EXPORTS, tree.exports(tools.as_ref(), &makers, &lines));
+    for (k, (line, tools)) in (0..).zip(makers.iter().filter_map(|line| Some((line, tools.as_ref()?)))) {
+        // Without any of these, other processes make files.
+        let (name, start) = (export_name(k), tree.export(k, tools, line));
+        supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
+    }
     if settings.maintenance.enabled {
         // Without it the service goes on.
-        let (name, start) = (MAINTENANCE.to_owned(), tree.maintenance());
+        let (name, start) = (MAINTENANCE.to_owned(), tree.maintenance(tools.as_ref()));
         supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
     }
 
@@ -130,6 +153,10 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let drain = async {
         let step = settings.drain.step_timeout();
         within("API", step, api_server.stop(true)).await;
+        // What is made is given back, for another process to take.
+        for name in tools.iter().flat_map(|_| (0..settings.exports.actors).map(export_name)) {
+            within(&name, step, retire(&supervisor, &name)).await;
+        }
         if settings.maintenance.enabled {
             within(MAINTENANCE, step, retire(&supervisor, MAINTENANCE)).await;
         }

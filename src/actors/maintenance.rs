@@ -14,9 +14,12 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::{
-    actors::supervision::{
-        exit::{Drain, End, ExitGuard},
-        pulse::{Pulse, Working},
+    actors::{
+        export::{make::Tools, sweep},
+        supervision::{
+            exit::{Drain, End, ExitGuard},
+            pulse::{Pulse, Working},
+        },
     },
     config::Settings,
     store::{
@@ -36,11 +39,12 @@ const LONGEST_STEP: Duration = Duration::from_secs(35 * 60);
 pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// What is done on a schedule. In this order: compressing what is about to go would be in vain.
-const TASKS: [Task; 2] = [Task::Purge, Task::Maintain];
+const TASKS: [Task; 3] = [Task::Purge, Task::Sweep, Task::Maintain];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     Purge,
+    Sweep,
     Maintain,
 }
 
@@ -48,25 +52,40 @@ impl Task {
     const fn name(self) -> &'static str {
         match self {
             Self::Purge => purge::TASK,
+            Self::Sweep => sweep::TASK,
             Self::Maintain => maintain::TASK,
         }
     }
 
     fn every(self, settings: &Settings) -> TimeDelta {
         match self {
-            Self::Purge => settings.maintenance.purge_every(),
+            Self::Purge | Self::Sweep => settings.maintenance.purge_every(),
             Self::Maintain => settings.maintenance.maintain_every(),
         }
     }
 
     /// What was done, in one line and in full.
-    async fn run(self, turn: &mut Turn, settings: &Settings, tell: Tell<'_>) -> Result<(String, Value), StoreError> {
+    async fn run(
+        self,
+        turn: &mut Turn,
+        settings: &Settings,
+        tools: Option<&Tools>,
+        tell: Tell<'_>,
+    ) -> Result<(String, Value), StoreError> {
         let said = |full: Result<Value, serde_json::Error>| full.map_err(|e| StoreError::Permanent(e.to_string()));
         match self {
             Self::Purge => {
                 let purged =
                     purge::purge(&mut turn.conn, &settings.database, settings.retention(), false, tell).await?;
                 Ok((purged.line(), said(serde_json::to_value(&purged))?))
+            }
+            Self::Sweep => {
+                let Some(tools) = tools else { return Ok(("no object store".to_owned(), Value::Null)) };
+                let swept = sweep::sweep(&mut turn.conn, tools, false, tell).await?;
+                match &swept.error {
+                    None => Ok((swept.line(), said(serde_json::to_value(&swept))?)),
+                    Some(error) => Err(StoreError::Permanent(error.clone())),
+                }
             }
             Self::Maintain => {
                 let maintained = maintain::maintain(&mut turn.conn, &Rules::of(settings), tell).await?;
@@ -87,6 +106,8 @@ pub struct Maintenance {
 
 pub struct MaintenanceParts {
     pub settings: Settings,
+    /// None where there is no store of exports.
+    pub tools: Option<Tools>,
     /// This process, as its runs are recorded.
     pub process: String,
     pub metrics: Metrics,
@@ -99,6 +120,7 @@ impl Maintenance {
         let check_every = parts.settings.maintenance.check_every();
         let worker = Worker {
             settings: parts.settings,
+            tools: parts.tools,
             process: parts.process,
             metrics: parts.metrics,
             rests: TASKS.map(|task| (task, None)),
@@ -146,6 +168,7 @@ impl Handler<End> for Maintenance {
 /// What it takes to do the tasks.
 struct Worker {
     settings: Settings,
+    tools: Option<Tools>,
     process: String,
     metrics: Metrics,
     /// Until when each rests.
@@ -189,7 +212,7 @@ impl Worker {
             tracing::debug!(task = task.name(), step, "at work");
         };
         let begun = Instant::now();
-        match task.run(&mut turn, &self.settings, &mut tell).await {
+        match task.run(&mut turn, &self.settings, self.tools.as_ref(), &mut tell).await {
             Ok((line, full)) => {
                 turn.finish("done", &full).await?;
                 let seconds = begun.elapsed().as_secs_f64();

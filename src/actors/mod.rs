@@ -19,6 +19,8 @@ pub mod consumer;
 pub mod corrections;
 pub mod dedupe;
 pub mod events;
+pub mod export;
+pub mod exports;
 pub mod freshness;
 pub mod jwks;
 pub mod keys;

@@ -22,6 +22,7 @@ use crate::{
     domain::{
         audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
+        export::{ExportJob, ExportPage, ExportQuery},
         ledger::{LedgerQuery, LedgerReport},
         query::{FreshnessReport, RawGone, UsageQuery, UsageReport},
         reliability::{ReliabilityQuery, ReliabilityReport},
@@ -234,6 +235,31 @@ impl Question for GetDeadLetter {
 
     async fn read(self, reader: Reader) -> Result<Option<OpenedLetter>, ReadError> {
         reader.dead_letter(self.whose, self.id).await
+    }
+}
+
+/// A page of an org's exports.
+pub struct ListExports(pub ExportQuery);
+
+impl Question for ListExports {
+    type Answer = ExportPage;
+
+    async fn read(self, reader: Reader) -> Result<ExportPage, ReadError> {
+        reader.exports(&self.0).await
+    }
+}
+
+/// None: the org has no such export.
+pub struct GetExport {
+    pub org_id: Uuid,
+    pub job_id: Uuid,
+}
+
+impl Question for GetExport {
+    type Answer = Option<ExportJob>;
+
+    async fn read(self, reader: Reader) -> Result<Option<ExportJob>, ReadError> {
+        reader.export(self.org_id, self.job_id).await
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{
         audit::{Audit, AuditParts},
         corrections::{Corrections, CorrectionsParts},
         events::{Events, EventsParts},
+        export::{Export, Wake, make::Tools, worker::WorkerParts},
+        exports::{CHECK_WITHIN, Exports, ExportsParts},
         freshness::{Freshness, FreshnessParts, Merged},
         jwks::{self, Jwks, JwksParts, Refresh},
         keys::{Keys, KeysParts},
@@ -30,7 +32,7 @@ use crate::{
     auth::key_ring::KeyRing,
     config::Settings,
     http::{Gatekeeper, Lines, Queries},
-    store::{lease::Identity, read::ReaderPlan},
+    store::{exports::Claimer, lease::Identity, read::ReaderPlan},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -44,8 +46,14 @@ pub const AUDIT: &str = "audit";
 pub const FRESHNESS: &str = "freshness";
 pub const CORRECTIONS: &str = "corrections";
 pub const EVENTS: &str = "events";
+pub const EXPORTS: &str = "exports";
 pub const LEASE: &str = "lease";
 pub const MAINTENANCE: &str = "maintenance";
+
+/// Of an actor that makes files.
+pub fn export_name(k: u16) -> String {
+    format!("export/{k}")
+}
 
 pub fn query_name(k: u32) -> String {
     format!("query/{k}")
@@ -188,11 +196,49 @@ impl Tree<'_> {
         ))
     }
 
-    pub fn maintenance(&self) -> Start {
+    /// The desk where files are asked for. `makers` lead to those that make them.
+    pub fn exports(&self, tools: Option<&Tools>, makers: &[Line<Wake>], lines: &Lines) -> Start {
+        let (settings, tools, makers) = (self.settings.clone(), tools.cloned(), makers.to_vec());
+        let make = move |pulse, exit| {
+            let (settings, tools, makers) = (settings.clone(), tools.clone(), makers.clone());
+            Exports::new(ExportsParts { settings, tools, makers, pulse, exit })
+        };
+        let lines = lines.exports.clone();
+        single(EXPORTS, self.deadline(CHECK_WITHIN), Arbiter::new().handle(), make, move |exports: &Addr<Exports>| {
+            lines.create.set(exports.clone().recipient());
+            lines.cancel.set(exports.clone().recipient());
+            lines.link.set(exports.clone().recipient());
+            lines.verify.set(exports.clone().recipient());
+            lines.open.set(exports.clone().recipient());
+            None::<Recipient<Drain>>
+        })
+    }
+
+    /// An actor that makes files, on a thread of its own.
+    pub fn export(&self, k: u16, tools: &Tools, line: &Line<Wake>) -> Start {
+        let claimer = Claimer { process: self.identity.id, name: self.identity.name.clone() };
+        let (settings, tools) = (self.settings.clone(), tools.clone());
+        let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
+        let make = move |pulse, exit| {
+            let (settings, tools, claimer) = (settings.clone(), tools.clone(), claimer.clone());
+            let (metrics, readiness) = (metrics.clone(), readiness.clone());
+            Export::new(WorkerParts { settings, claimer, tools, metrics, readiness }, pulse, exit)
+        };
+        let line = line.clone();
+        let deadline = self.deadline(self.settings.exports.heartbeat() + self.settings.objects.longest_call());
+        single(&export_name(k), deadline, Arbiter::new().handle(), make, move |export: &Addr<Export>| {
+            line.set(export.clone().recipient());
+            Some(export.clone().recipient())
+        })
+    }
+
+    pub fn maintenance(&self, tools: Option<&Tools>) -> Start {
+        let tools = tools.cloned();
         let (settings, process, metrics) = (self.settings.clone(), self.identity.name.clone(), self.metrics.clone());
         let make = move |pulse, exit| {
-            let (settings, process, metrics) = (settings.clone(), process.clone(), metrics.clone());
-            Maintenance::new(MaintenanceParts { settings, process, metrics, pulse, exit })
+            let (settings, tools) = (settings.clone(), tools.clone());
+            let (process, metrics) = (process.clone(), metrics.clone());
+            Maintenance::new(MaintenanceParts { settings, tools, process, metrics, pulse, exit })
         };
         let deadline = self.deadline(maintenance::BEAT_EVERY);
         single(MAINTENANCE, deadline, Arbiter::new().handle(), make, |maintenance| {

@@ -39,6 +39,10 @@ pub enum Permission {
     /// An org's API keys: to see, make and revoke them.
     ManageKeys,
     ReadAudit,
+    /// Exports and their files.
+    ReadExports,
+    /// Having files made, cancelled and checked.
+    RequestExports,
 }
 
 impl Permission {
@@ -57,6 +61,8 @@ impl Permission {
             Self::PublishEvents => "events.publish",
             Self::ManageKeys => "api_keys.manage",
             Self::ReadAudit => "audit.read",
+            Self::ReadExports => "exports.read",
+            Self::RequestExports => "exports.request",
         }
     }
 }
@@ -90,6 +96,9 @@ impl Role {
             }
             Permission::ReadUnreadable | Permission::ReadSummary | Permission::ReadAudit => {
                 matches!(self, Self::SystemAdmin)
+            }
+            Permission::ReadExports | Permission::RequestExports => {
+                matches!(self, Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
             Permission::PublishEvents => matches!(self, Self::Producer | Self::SystemAdmin),
         }

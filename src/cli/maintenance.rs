@@ -87,7 +87,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let spinner = std::io::stderr().is_terminal().then(ProgressBar::new_spinner);
         Self { spinner, told: Instant::now() }
     }
@@ -102,7 +102,7 @@ impl Steps {
         }
     }
 
-    fn end(self) {
+    pub fn end(self) {
         if let Some(spinner) = self.spinner {
             spinner.finish_and_clear();
         }

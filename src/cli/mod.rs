@@ -9,6 +9,7 @@ mod confirm;
 mod days;
 mod dead_letters;
 mod erase;
+mod export;
 mod healthcheck;
 mod maintain;
 mod maintenance;
@@ -62,6 +63,7 @@ enum Command {
     Refresh(refresh::Args),
     Rollups(rollups::Args),
     Verify(verify::Args),
+    Export(export::Args),
     Erase(erase::Args),
     DeadLetters(dead_letters::Args),
     Actors(actors::Args),
@@ -100,6 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Refresh(args) => block_on(refresh::run(args, settings)),
         Command::Rollups(args) => block_on(rollups::run(args, settings)),
         Command::Verify(args) => block_on(verify::run(args, settings)),
+        Command::Export(args) => block_on_workers(export::run(args, settings)),
         Command::Erase(args) => block_on(erase::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),

@@ -2,18 +2,24 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use crate::{
+    actors::export::{
+        make::Tools,
+        sweep::{self, Swept},
+    },
     cli::maintenance::{self, Common, Summary},
     config::Settings,
     store::{
         maintenance::Access,
-        purge::{self, Purged},
+        purge::{self, TASK},
     },
 };
 
 /// Take away what is older than its retention
 ///
-/// Raw events by whole days, rollups, old rows of the ledger, dead letters and logs: as [retention] and
+/// Raw events by whole days, rollups, old rows of the ledger, dead letters, exports and logs: as [retention] and
 /// events.retention_days say, and `retention set` for an organisation. The service does the same by itself
 /// where nobody has for maintenance.purge_hours. It can be interrupted at any moment; running it again does the rest.
 /// Rollups of continuous aggregates go by whole chunks, which takes the owner of the schema
@@ -28,17 +34,47 @@ pub struct Args {
     common: Common,
 }
 
+/// What was taken away from the database and from the object store.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Purged {
+    #[serde(flatten)]
+    stored: purge::Purged,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exports: Option<Swept>,
+    /// Why the files of exports were not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exports_left: Option<String>,
+}
+
 impl Summary for Purged {
     fn line(&self) -> String {
-        Self::line(self)
+        let exports = match (&self.exports, &self.exports_left) {
+            (Some(swept), _) => swept.line(),
+            (None, why) => format!("files of exports are left: {}", why.as_deref().unwrap_or_default()),
+        };
+        format!("{}; {exports}", self.stored.line())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        let failed = self.exports.as_ref().is_some_and(|swept| swept.error.is_some());
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let access = if args.dry_run { Access::Shared } else { Access::Alone };
-    maintenance::run(&settings, &args.common, purge::TASK, access, async |turn, steps| {
+    let tools = Tools::new(&settings);
+    maintenance::run(&settings, &args.common, TASK, access, async |turn, steps| {
+        let conn = &mut turn.conn;
+        let mut tell = |step: &str| steps.tell(step);
         let (database, retention) = (&settings.database, settings.retention());
-        Ok(purge::purge(&mut turn.conn, database, retention, args.dry_run, &mut |step| steps.tell(step)).await?)
+        let stored = purge::purge(conn, database, retention, args.dry_run, &mut tell).await?;
+        let (exports, exports_left) = match &tools {
+            Ok(tools) => (Some(sweep::sweep(conn, tools, args.dry_run, &mut tell).await?), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(Purged { stored, exports, exports_left })
     })
     .await
 }

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    actors::export::{check, make::Tools},
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},
@@ -14,10 +16,11 @@ use crate::{
     config::Settings,
     domain::{
         calendar::{next_utc_day, utc_day},
+        export::{Status, verification::Verification},
         finding::Finding,
     },
     store::{
-        clock,
+        clock, exports,
         maintenance::Access,
         rebuild, recount,
         verify::{self, Found, MOST_NAMED},
@@ -38,7 +41,7 @@ Exit code 3 where something differs: the first things are named, with the comman
 #[derive(clap::Args)]
 #[command(
     long_about = LONG_ABOUT,
-    after_help = "Examples:\n  analytics-service verify --from 2026-01-01 --to 2026-02-01\n  analytics-service verify --org 123e4567-e89b-12d3-a456-426614174000 --json"
+    after_help = "Examples:\n  analytics-service verify --from 2026-01-01 --to 2026-02-01\n  analytics-service verify --org 123e4567-e89b-12d3-a456-426614174000 --json\n  analytics-service verify --export 019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4"
 )]
 pub struct Args {
     /// First day (of UTC) of the events; of the commits, for the ledger. The first that anything is kept of without it
@@ -50,6 +53,10 @@ pub struct Args {
     /// Only the rollups of this organisation: batches hold events of many, so the ledger is not looked at
     #[arg(long, value_name = "UUID")]
     org: Option<Uuid>,
+    /// Check the file of this export instead: read it again, and hold its checksum and its sums against the job, the
+    /// rollups, raw events and the ledger
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["from", "to", "org"])]
+    export: Option<Uuid>,
     #[command(flatten)]
     common: Common,
 }
@@ -95,6 +102,9 @@ impl Summary for Report {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    if let Some(job_id) = args.export {
+        return file(job_id, &args.common, &settings).await;
+    }
     if args.from.zip(args.to).is_some_and(|(from, to)| to <= from) {
         return Ok(bad_usage("--to must be after --from"));
     }
@@ -146,6 +156,36 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         report.differences = found.all;
         report.findings = found.named;
         Ok(report)
+    })
+    .await
+}
+
+impl Summary for Verification {
+    fn line(&self) -> String {
+        let verdict = self.verdict.as_str();
+        let (job_id, revisions) = (self.job_id, self.revisions);
+        if self.holds {
+            return format!("verify: export {job_id}: holds ({verdict}, {revisions} revisions since)");
+        }
+        let problems: Vec<String> = self.problems.iter().map(|problem| format!("\n  {problem}")).collect();
+        format!("verify: export {job_id}: does not hold ({verdict}, {revisions} revisions since){}", problems.concat())
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        if self.holds { ExitCode::SUCCESS } else { ExitCode::from(3) }
+    }
+}
+
+/// Checks the file of an export. Beside everything: it changes nothing, and reads one moment.
+async fn file(job_id: Uuid, common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let tools = Tools::new(settings).context("objects")?;
+    maintenance::run(settings, common, "verify", Access::Shared, async |turn, steps| {
+        let job =
+            exports::find(&mut turn.conn, job_id).await?.with_context(|| format!("there is no export {job_id}"))?;
+        let output = job.output.clone().filter(|_| job.status == Status::Succeeded);
+        let output = output.with_context(|| format!("export {job_id} has no file: it is {}", job.status.as_str()))?;
+        steps.tell("reading the file, and counting raw events");
+        Ok(check::check(&tools, &job, &output, true, settings.events.late_after()).await?)
     })
     .await
 }

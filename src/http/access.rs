@@ -48,6 +48,8 @@ types_of!(
     ReadAudit,
     ReadUnreadable,
     PublishEvents,
+    ReadExports,
+    RequestExports,
 );
 
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's

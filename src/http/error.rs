@@ -10,7 +10,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use chrono::SecondsFormat;
@@ -48,6 +48,20 @@ pub enum Problem {
     Conflict,
     BodyTooLarge,
     MediaType,
+    /// The Idempotency-Key was used for another request.
+    KeyReused,
+    /// The org has as many open exports as it may.
+    TooManyExports,
+    /// The export has no file yet, or could not be made.
+    NoFile,
+    /// The export's file is not kept any more.
+    FileExpired,
+    /// A signed link is not good, or not any more.
+    LinkNotGood,
+    /// The file has none of the bytes that are asked for.
+    NoSuchRange {
+        length: u64,
+    },
     /// It is switched off by a setting.
     NotEnabled,
     /// Seconds after which one more request is within the limit.
@@ -133,7 +147,43 @@ impl Problem {
                 StatusCode::NOT_FOUND,
                 "not-enabled",
                 "Not enabled",
-                "events are not taken over HTTP here: ingest.enabled switches it on",
+                "this is not set up here: ingest.enabled switches events over HTTP on, and exports need an object store",
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency-Key reused",
+                "this Idempotency-Key was used for another request: take a new one",
+            ),
+            Self::TooManyExports => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-exports",
+                "Too many exports",
+                "as many exports of this organisation wait or are made as may: try again when some are done",
+            ),
+            Self::NoFile => (
+                StatusCode::CONFLICT,
+                "no-file",
+                "No file",
+                "the export has no file yet, or could not be made: its status says which",
+            ),
+            Self::FileExpired => (
+                StatusCode::GONE,
+                "file-expired",
+                "File expired",
+                "the export's file is not kept any more: ask for a new export",
+            ),
+            Self::LinkNotGood => (
+                StatusCode::FORBIDDEN,
+                "link-not-good",
+                "Link not good",
+                "the link is not good, or not any more: the export's download gives a new one",
+            ),
+            Self::NoSuchRange { .. } => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "no-such-range",
+                "No such range",
+                "the file has none of these bytes",
             ),
             Self::RateLimited { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -182,6 +232,12 @@ impl Problem {
             Self::Conflict,
             Self::BodyTooLarge,
             Self::MediaType,
+            Self::KeyReused,
+            Self::TooManyExports,
+            Self::NoFile,
+            Self::FileExpired,
+            Self::LinkNotGood,
+            Self::NoSuchRange { length: 0 },
             Self::NotEnabled,
             Self::RateLimited { retry_after: 1 },
             Self::Busy,
@@ -208,6 +264,7 @@ impl Problem {
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::TooManyExports => Some(10),
             Self::Busy => Some(1),
             Self::Unavailable | Self::TooSlow => Some(5),
             _ => None,
@@ -251,6 +308,9 @@ impl Problem {
             }
             Self::MethodNotAllowed { allow } => {
                 answer.insert_header((ALLOW, allow.as_str()));
+            }
+            Self::NoSuchRange { length } => {
+                answer.insert_header((CONTENT_RANGE, format!("bytes */{length}")));
             }
             _ => {}
         }

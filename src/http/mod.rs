@@ -12,8 +12,10 @@ mod audit;
 mod client_address;
 mod cursor;
 mod dead_letters;
+mod downloads;
 mod error;
 mod events;
+mod exports;
 mod freshness;
 mod gatekeeper;
 mod json_body;
@@ -66,6 +68,7 @@ use observe::{Observer, X_REQUEST_ID, observe};
 
 pub use api_keys::KeysLine;
 pub use events::EventsLine;
+pub use exports::ExportsLine;
 pub use gatekeeper::Gatekeeper;
 pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
@@ -77,6 +80,7 @@ pub struct Api {
     pub corrections: Line<Correct>,
     pub events: EventsLine,
     pub keys: KeysLine,
+    pub exports: ExportsLine,
     /// How long after its end, by the watermark, a bucket counts as final.
     pub late_after: TimeDelta,
     /// Longest that a handler waits for an actor; its own deadlines end sooner.
@@ -93,6 +97,7 @@ pub struct Lines {
     pub corrections: Line<Correct>,
     pub events: EventsLine,
     pub keys: KeysLine,
+    pub exports: ExportsLine,
 }
 
 impl Api {
@@ -102,6 +107,7 @@ impl Api {
             queries,
             corrections: lines.corrections,
             keys: lines.keys,
+            exports: lines.exports,
             events: EventsLine { answer_within: settings.ingest.answer_within(&settings.query), ..lines.events },
             late_after: settings.events.late_after(),
             answer_within: settings.query.answer_within(),

@@ -24,9 +24,9 @@ use utoipa::{
 };
 
 use super::{
-    api_keys, audit, dead_letters,
+    api_keys, audit, dead_letters, downloads,
     error::{self, PROBLEM_JSON, Problem},
-    events, freshness, ledger, params, reliability, revisions,
+    events, exports, freshness, ledger, params, reliability, revisions,
     routes::{self, Access, Route},
     summary, usage,
 };
@@ -64,12 +64,20 @@ const CACHED: &str = "public, max-age=300";
         api_keys::get,
         api_keys::revoke,
         audit::list,
+        exports::list,
+        exports::create,
+        exports::get,
+        exports::download,
+        exports::verify,
+        exports::cancel,
+        downloads::get,
         get,
     ),
     components(schemas(error::Body)),
     tags(
         (name = "usage", description = "What an organisation used, what it cost and how well it went"),
         (name = "completeness", description = "How complete and how fresh the numbers are"),
+        (name = "exports", description = "CSV files for finance"),
         (name = "dead letters", description = "Messages that are no events, and what takes their place"),
         (name = "events", description = "Checking and publishing events"),
         (name = "administration", description = "API keys, the audit log, all organisations"),

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::error::Problem;
 use crate::actors::query::{
-    Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetRevisions, GetSummary,
-    GetSupervision, GetUsage, ListDeadLetters, Question,
+    Ask, GetAudit, GetDeadLetter, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability, GetRevisions,
+    GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, Question,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -70,6 +70,8 @@ questions! {
     supervision: GetSupervision,
     partitions: GetPartitions,
     audit: GetAudit,
+    exports: ListExports,
+    export: GetExport,
 }
 
 impl Queries {

@@ -11,9 +11,9 @@ use actix_web::{
 
 use super::{
     access::{Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
-    api_keys, audit, dead_letters,
+    api_keys, audit, dead_letters, downloads,
     error::Problem,
-    events, freshness, ledger, openapi, operations, ops, reliability, revisions, summary, usage,
+    events, exports, freshness, ledger, openapi, operations, ops, reliability, revisions, summary, usage,
 };
 use crate::auth::{Permission, Role};
 
@@ -37,6 +37,14 @@ pub fn rest() -> Vec<Route> {
         post("/analytics/v1/orgs/{orgId}/api-keys", api_keys::create),
         get("/analytics/v1/orgs/{orgId}/api-keys/{keyId}", api_keys::get),
         post("/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke", api_keys::revoke),
+        get("/analytics/v1/orgs/{orgId}/exports", exports::list),
+        post("/analytics/v1/orgs/{orgId}/exports", exports::create),
+        get("/analytics/v1/orgs/{orgId}/exports/{jobId}", exports::get),
+        get("/analytics/v1/orgs/{orgId}/exports/{jobId}/download", exports::download),
+        post("/analytics/v1/orgs/{orgId}/exports/{jobId}/verify", exports::verify),
+        post("/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel", exports::cancel),
+        // The link's signature is what lets in.
+        Route { pattern: "/analytics/v1/downloads/{key:.+}", ..open("/analytics/v1/downloads/{key}", downloads::get) },
         get("/analytics/v1/audit", audit::list),
         open("/openapi.json", openapi::get),
     ]
@@ -128,8 +136,10 @@ gated!(A B C D);
 
 pub struct Route {
     pub method: Method,
-    /// With its parameters, as actix writes them.
+    /// With its parameters.
     pub path: &'static str,
+    /// The same as actix reads it, where a parameter may hold slashes.
+    pattern: &'static str,
     pub access: Access,
     handling: Handling,
 }
@@ -140,7 +150,7 @@ where
     Args: FromRequest + Gated + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::GET, path, access: Args::ACCESS, handling: reading().to(handler) }
+    Route { method: Method::GET, path, pattern: path, access: Args::ACCESS, handling: reading().to(handler) }
 }
 
 fn post<F, Args>(path: &'static str, handler: F) -> Route
@@ -149,7 +159,7 @@ where
     Args: FromRequest + Gated + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::POST, path, access: Args::ACCESS, handling: web::post().to(handler) }
+    Route { method: Method::POST, path, pattern: path, access: Args::ACCESS, handling: web::post().to(handler) }
 }
 
 /// Reads what is nobody's.
@@ -159,7 +169,7 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::GET, path, access: Access::Open, handling: reading().to(handler) }
+    Route { method: Method::GET, path, pattern: path, access: Access::Open, handling: reading().to(handler) }
 }
 
 /// HEAD is GET without the body (RFC 9110, section 9.1).
@@ -170,8 +180,8 @@ fn reading() -> Handling {
 /// Puts a table into an application. A path that is there answers other methods with those that it has.
 pub fn put(routes: Vec<Route>, config: &mut ServiceConfig) {
     let mut routes = routes.into_iter().peekable();
-    while let Some(Route { path, method, handling, .. }) = routes.next() {
-        let mut resource = with(web::resource(path), handling);
+    while let Some(Route { path, pattern, method, handling, .. }) = routes.next() {
+        let mut resource = with(web::resource(pattern), handling);
         let mut methods = vec![method];
         while let Some(Route { method, handling, .. }) = routes.next_if(|next| next.path == path) {
             resource = with(resource, handling);

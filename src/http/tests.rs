@@ -7,6 +7,7 @@ mod bad_input;
 mod credentials;
 mod dead_letters;
 mod events;
+mod exports;
 mod operations;
 mod rate_limits;
 mod reports;

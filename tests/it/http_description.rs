@@ -10,7 +10,7 @@ use analytics_service::auth::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Service, World, not_run, scale, sent, settled};
+use crate::harness::{LocalStore, Service, World, eventually, not_run, scale, sent, settled};
 
 /// `make test` installs it.
 fn schemathesis() -> Option<PathBuf> {
@@ -27,11 +27,12 @@ fn schemathesis() -> Option<PathBuf> {
     None
 }
 
-/// What the tester cannot know: which organisation, letter and key there are, and what time it is.
+/// What the tester cannot know: which organisation, letter, key and export there are, and what time it is.
 struct Subject {
     org: Uuid,
     letter: String,
     key: String,
+    job: String,
 }
 
 impl Subject {
@@ -45,8 +46,9 @@ impl Subject {
 
     fn settings(&self) -> String {
         format!(
-            "[parameters]\n\"path.orgId\" = \"{}\"\n\"path.id\" = \"{}\"\n\"path.keyId\" = \"{}\"\n",
-            self.org, self.letter, self.key
+            "[parameters]\n\"path.orgId\" = \"{}\"\n\"path.id\" = \"{}\"\n\"path.keyId\" = \"{}\"\n\
+             \"path.jobId\" = \"{}\"\n\"path.key\" = \"analytics/exports/{}/{}.csv\"\n",
+            self.org, self.letter, self.key, self.job, self.org, self.job
         )
     }
 }
@@ -83,6 +85,8 @@ async fn every_answer_is_one_that_the_description_has() {
     let Some(program) = schemathesis() else { return };
     let mut world = World::new(1).await;
     world.set("ANALYTICS__INGEST__ENABLED", "true");
+    let files = LocalStore::new();
+    world.set_all(files.variables());
     let service = world.serve().await;
     let report = world.publish(&["--events", "500", "--orgs", "1", "--models", "3", "--invalid", "0.1"]).await;
     let mut conn = world.connect().await;
@@ -94,7 +98,15 @@ async fn every_answer_is_one_that_the_description_has() {
     let body = json!({"name": "a key", "role": "finance"}).to_string().into_bytes();
     let made = service.post(&format!("/analytics/v1/orgs/{org}/api-keys"), &admin, body).await.1;
     let key = made["id"].as_str().unwrap().to_owned();
-    let subject = Subject { org, letter, key };
+    let day = json!({"timeRange": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}});
+    let exports = format!("/analytics/v1/orgs/{org}/exports");
+    let asked = service.post(&exports, &admin, day.to_string().into_bytes()).await.1;
+    let job = asked["jobId"].as_str().unwrap().to_owned();
+    eventually("the export is made", async || {
+        (service.get(&format!("{exports}/{job}"), &admin).await.1["status"] == "succeeded").then_some(())
+    })
+    .await;
+    let subject = Subject { org, letter, key, job };
     for roles in [&[Role::OrgAdmin, Role::Finance, Role::Producer, Role::SystemAdmin][..], &[Role::OrgViewer]] {
         let output = examine(&program, &service, &subject, roles).await;
         let text = String::from_utf8_lossy(&output.stdout);

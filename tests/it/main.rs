@@ -4,6 +4,7 @@
 mod dead_letters;
 mod engines;
 mod erase;
+mod exports;
 mod fault_actors;
 mod fault_away;
 mod fault_drain;

@@ -1,5 +1,6 @@
 //! `erase`: takes an organisation's or a person's data away, and says what was removed and what is left.
 
+mod files;
 mod report;
 
 use std::{process::ExitCode, time::Duration};
@@ -18,10 +19,12 @@ use crate::{
     },
     config::Settings,
     domain::audit::{Actor, AuditEvent, Outcome},
+    objects::Objects,
     store::{
         aggregates, audit,
         engine::{self, Engine},
         erase::{self, Counts},
+        exports,
         maintenance::{Access, Turn},
         recount,
     },
@@ -31,7 +34,7 @@ const LONG_ABOUT: &str = "\
 Take an organisation's or a person's data away, for good
 
 Of an organisation: raw events, hourly and daily rollups, what waits to be merged, revisions, dead letters,
-freshness markers in the database and in Redis, API keys and settings. Of a person: raw events, and dead
+exports and their files, freshness markers in the database and in Redis, API keys and settings. Of a person: raw events, and dead
 letters that name them; rollups are counted again without them, and final hours that change are in the
 organisation's revisions, with the reason erasure. Where continuous aggregates keep the rollups, that takes
 the owner of the schema (database.migration_url).
@@ -135,8 +138,18 @@ async fn org(
 ) -> anyhow::Result<()> {
     let conn = &mut turn.conn;
     let removed = &mut report.removed;
-    steps.tell("removing API keys, settings and dead letters");
+    steps.tell("removing API keys, settings, exports and dead letters");
+    let uploads = exports::uploads_of(conn, org_id).await?;
     *removed = erase::keys_and_letters(conn, org_id).await?;
+    match Objects::new(&settings.objects) {
+        Ok(objects) => match files::remove(&objects, org_id, &uploads).await {
+            Ok(gone) => removed.export_objects = gone,
+            Err(error) => report.not_checked.push(format!("objects of exports: {error}")),
+        },
+        Err(error) if removed.exports > 0 => report.not_checked.push(format!("objects of exports: {error}")),
+        // There never were any.
+        Err(_) => {}
+    }
     removed.raw_events = erase::events_of_org(conn, org_id, |day, gone| {
         steps.tell(&format!("{}: {gone} raw events removed so far", day.date_naive()));
     })
@@ -148,6 +161,8 @@ async fn org(
         dead_letters: removed.dead_letters,
         api_keys: removed.api_keys,
         settings: removed.settings,
+        exports: removed.exports,
+        export_objects: removed.export_objects,
         freshness_markers: erase::markers(conn, org_id).await?,
         ..rest
     };
@@ -220,7 +235,14 @@ async fn count(turn: &mut Turn, settings: &Settings, whom: Whom, report: &mut Re
     match whom {
         Whom::Org(org_id) => {
             report.left = erase::count_org(conn, org_id).await?;
-            if !settings.cache.url.is_empty() && report.not_checked.is_empty() {
+            // Without a store there are none, or it was said that they are not checked.
+            if let Ok(objects) = Objects::new(&settings.objects) {
+                match files::count(&objects, org_id).await {
+                    Ok(objects) => report.left.export_objects = objects,
+                    Err(error) => report.not_checked.push(format!("objects of exports: {error}")),
+                }
+            }
+            if !settings.cache.url.is_empty() && report.not_checked.iter().all(|what| !what.contains("Redis")) {
                 match cached(settings, org_id).await {
                     Ok(markers) => report.left.cached_markers = i64::try_from(markers).unwrap_or(i64::MAX),
                     Err(error) => report.not_checked.push(format!("markers in Redis: {error}")),

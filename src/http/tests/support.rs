@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod events;
+pub mod exports;
 mod revisions;
 
 use std::time::Duration;
@@ -373,6 +374,7 @@ pub fn api_with(error: Option<QueryError>) -> Api {
         corrections,
         events,
         keys,
+        exports: exports::desk(error, false),
         late_after: TimeDelta::hours(1),
         answer_within: Duration::from_secs(5),
         metrics: Metrics::default(),

@@ -160,6 +160,19 @@ impl S3Server {
         self.state.lock().unwrap().seen.iter().filter(|seen| seen.asked == asked).cloned().collect()
     }
 
+    /// Makes all objects that are there so much older.
+    pub fn age(&self, by: Duration) {
+        let then = std::time::SystemTime::now() - by;
+        for file in files_in(self.folder.path()) {
+            std::fs::File::options()
+                .write(true)
+                .open(self.folder.path().join(file))
+                .unwrap()
+                .set_modified(then)
+                .unwrap();
+        }
+    }
+
     /// Files that the server keeps for uploads which are neither completed nor aborted.
     pub fn unfinished(&self) -> Vec<String> {
         let names = files_in(self.folder.path()).into_iter();
@@ -225,7 +238,7 @@ impl Desk {
         match fault {
             Some(Fault::Status(status)) => {
                 read_to_end(&mut request).await;
-                return Ok(refusal(status, "InternalError"));
+                return Ok(refusal(status, if status == 403 { "AccessDenied" } else { "InternalError" }));
             }
             Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(Fault::Lost) | None => {}

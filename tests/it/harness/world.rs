@@ -71,6 +71,8 @@ impl World {
         for what in ["ORG", "CREDENTIAL"] {
             variables.insert(format!("ANALYTICS__RATE_LIMIT__{what}_PER_SECOND"), "0".to_owned());
         }
+        // Exports are for tests that give them a store.
+        variables.insert("ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED".to_owned(), "false".to_owned());
         // Nothing happens that a test has not asked for.
         variables.insert("ANALYTICS__MAINTENANCE__ENABLED".to_owned(), "false".to_owned());
         // A stream that many tests make must not keep a large segment file.
@@ -83,6 +85,12 @@ impl World {
         let role = store::user_of(&world.settings.database.url).unwrap();
         store::schema::up(&mut owner, &role).await.unwrap();
         world
+    }
+
+    /// Changes several, which make sense only together.
+    pub fn set_all(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        self.variables.extend(variables);
+        self.settings = settings_of(&self.variables);
     }
 
     /// Changes a setting of what is started next.

@@ -1,0 +1,112 @@
+//! Export: makes the files of export jobs.
+//! In: Wake from the desk where they are asked for; Drain, End. Out: objects into the store.
+//! Failure: database away → looked again later. A file that cannot be made now → its job waits for its next attempt; out of
+//!          attempts, or where waiting does not help, it has failed, with the reason. Killed → its job is taken over.
+//! Bound: one job at a time an actor; two parts of a file in memory.
+
+pub mod check;
+mod copy;
+pub mod make;
+pub mod sweep;
+pub mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use tokio::sync::Notify;
+
+use crate::actors::supervision::{
+    exit::{Drain, End, ExitGuard},
+    pulse::Pulse,
+};
+use worker::{Looked, Worker, WorkerParts};
+
+pub struct Export {
+    /// Absent while it looks or works.
+    worker: Option<Worker>,
+    /// Asks a worker that is at work to give its job back.
+    stop: Arc<Notify>,
+    poll: Duration,
+    /// Somebody asked for a file since it began to look.
+    woken: bool,
+    draining: bool,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+impl Export {
+    pub fn new(parts: WorkerParts, pulse: Pulse, exit: ExitGuard) -> Self {
+        let poll = parts.settings.exports.poll();
+        let worker = Some(Worker::new(parts));
+        Self { worker, stop: Arc::default(), poll, woken: false, draining: false, pulse, exit }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut worker) = self.worker.take() else {
+            self.woken = true;
+            return;
+        };
+        self.woken = false;
+        let (stop, working) = (Arc::clone(&self.stop), self.pulse.work());
+        let work = async move {
+            let looked = worker.look(|| working.beat(), &stop).await;
+            (worker, looked)
+        };
+        ctx.spawn(work.into_actor(self).map(|(worker, looked), actor, ctx| {
+            actor.worker = Some(worker);
+            if actor.draining {
+                ctx.stop();
+            } else if looked == Looked::Worked || actor.woken {
+                actor.look(ctx);
+            }
+        }));
+    }
+}
+
+impl Actor for Export {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.poll, |actor, ctx| {
+            if actor.worker.is_some() {
+                actor.look(ctx);
+            }
+        });
+    }
+}
+
+/// Somebody has asked for a file.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+impl Handler<Wake> for Export {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<Drain> for Export {
+    type Result = ();
+
+    /// Gives its job back, for another process to take at once, then ends.
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.draining = true;
+        if self.worker.is_some() {
+            ctx.stop();
+        } else {
+            self.stop.notify_one();
+        }
+    }
+}
+
+impl Handler<End> for Export {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}

@@ -1,0 +1,116 @@
+//! Checking a file: what is in the store against what the job says, and that against what is known by now.
+
+use std::io::Read;
+
+use ::csv::{ReaderBuilder, StringRecord};
+use bytes::{Buf, Bytes};
+use chrono::TimeDelta;
+use futures_util::TryStreamExt;
+use rust_decimal::Decimal;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::make::{MakeError, Tools};
+use crate::{
+    domain::{
+        export::{
+            ExportJob, Output, Totals, csv,
+            reconcile::{self, Difference, Verdict},
+            verification::{Content, Now, Verification},
+        },
+        money::Cents,
+    },
+    objects::ObjectError,
+    store::exports::{kept_from, reconcile::known},
+};
+
+/// Pieces of a file that wait to be read.
+const PIECES: usize = 4;
+
+/// Reads the file again and holds it against the job, the rollups and the ledger; with `raw`, against raw events too, which
+/// may take minutes.
+///
+/// # Errors
+/// It cannot be checked now. A file that is gone or another is an answer, not an error.
+pub async fn check(
+    tools: &Tools,
+    job: &ExportJob,
+    output: &Output,
+    raw: bool,
+    late_after: TimeDelta,
+) -> Result<Verification, MakeError> {
+    let content = content(tools, job, output).await?;
+    let mut conn = tools.reader.connect().await?;
+    let known = tools.in_time(known(&tools.reader, &mut conn, &job.spec, output.snapshot_at, raw)).await??;
+    // Asked afterwards: what was kept then was kept when it was read.
+    let kept_from = tools.in_time(kept_from(&mut conn, job.spec.org_id, tools.kept)).await??;
+    let verdict = match job.spec.range.start < kept_from {
+        true => Verdict::NotKept,
+        false => reconcile::judge(output, job.spec.range, &known, late_after),
+    };
+    let difference = Difference::between(&output.totals, &known.rollups);
+    let now = Now { verdict, difference, known };
+    Ok(Verification::of(job, output, content, now))
+}
+
+async fn content(tools: &Tools, job: &ExportJob, output: &Output) -> Result<Option<Content>, MakeError> {
+    let mut pieces = match tools.objects.get(job.bucket.as_deref(), &output.key).await {
+        Ok(content) => content.stream,
+        Err(ObjectError::NotFound) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (sender, receiver) = mpsc::channel(PIECES);
+    let summing = tokio::task::spawn_blocking(move || sums(Pieces { receiver, now: Bytes::new() }));
+    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    while let Some(piece) = pieces.try_next().await? {
+        hash.update(&piece);
+        bytes += piece.len() as u64;
+        // Closed: what is there is no such file, and need not be read on. Its hash is still of interest.
+        let _ = sender.send(piece).await;
+    }
+    drop(sender);
+    let sums = summing.await.map_err(std::io::Error::other)?;
+    Ok(Some(Content { sha256: hash.finalize().into(), bytes, sums }))
+}
+
+/// Rows and sums of a file; none where it is not of our form.
+fn sums(file: impl Read) -> Option<(u64, Totals)> {
+    let mut reader = ReaderBuilder::new().from_reader(file);
+    let column = |name: &str| csv::COLUMNS.iter().position(|column| *column == name);
+    let columns = ["invocations", "errors", "input_tokens", "output_tokens", "cost_estimate_cents"].map(column);
+    let [Some(invocations), Some(errors), Some(input), Some(out), Some(cost)] = columns else { return None };
+    if !reader.headers().ok()?.iter().zip(csv::COLUMNS).all(|(found, wanted)| found == wanted) {
+        return None;
+    }
+    let (mut rows, mut totals, mut record) = (0, Totals::default(), StringRecord::new());
+    while reader.read_record(&mut record).ok()? {
+        let number = |at: usize| record.get(at)?.parse::<u64>().ok();
+        rows += 1;
+        totals.invocations = totals.invocations.checked_add(number(invocations)?)?;
+        totals.errors = totals.errors.checked_add(number(errors)?)?;
+        totals.input_tokens = totals.input_tokens.checked_add(number(input)?)?;
+        totals.output_tokens = totals.output_tokens.checked_add(number(out)?)?;
+        totals.cost += Cents::from_decimal(record.get(cost)?.parse::<Decimal>().ok()?).ok()?;
+    }
+    Some((rows, totals))
+}
+
+/// A file that comes piece by piece, for who reads it in one go.
+struct Pieces {
+    receiver: mpsc::Receiver<Bytes>,
+    now: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.now.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.now = piece,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.now.len());
+        self.now.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}

@@ -1,0 +1,349 @@
+//! Making a file: the rows of one snapshot, through the csv crate, into an object that appears whole or not at all.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::TryStreamExt;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::copy;
+use crate::{
+    config::{Database, Settings},
+    domain::export::{
+        ExportJob, Month, Output,
+        csv::CsvRows,
+        keys::{File, Key},
+        manifest::{self, Changes},
+    },
+    objects::{About, Mode, ObjectError, Objects, Upload},
+    store::{
+        Session, StoreError,
+        exports::{
+            self, Claim, Claimed, Heartbeat, Kept,
+            rows::{ExportReader, Snapshot},
+        },
+        read::ReadError,
+    },
+};
+
+/// Bytes that are handed to the upload at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+/// How much later than the database itself a statement is given up.
+const GRACE: Duration = Duration::from_secs(30);
+/// Versions of a month that may be there without anybody knowing of them: each is one that a killed process left.
+const MOST_STRAY_VERSIONS: u32 = 100;
+
+/// What files are made with.
+#[derive(Clone)]
+pub struct Tools {
+    pub reader: ExportReader,
+    pub objects: Objects,
+    pub database: Database,
+    /// For how long rollups are kept where an org has no retention of its own.
+    pub kept: TimeDelta,
+    /// Longest that the database may take for a whole file.
+    pub statement_timeout: Duration,
+}
+
+impl Tools {
+    /// # Errors
+    /// Why no files can be made here.
+    pub fn new(settings: &Settings) -> Result<Self, NoTools> {
+        Ok(Self {
+            reader: ExportReader::new(settings)?,
+            objects: Objects::new(&settings.objects)?,
+            database: settings.database.clone(),
+            kept: TimeDelta::days(settings.retention.rollup_days),
+            statement_timeout: settings.exports.statement_timeout(),
+        })
+    }
+}
+
+impl Tools {
+    /// Waits for the database no longer than it may take: the connection may be dead without either side's having heard.
+    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, MakeError> {
+        let within = self.statement_timeout + GRACE;
+        timeout(within, work).await.map_err(|_| MakeError::Away(StoreError::Timeout(within)))
+    }
+}
+
+/// Why no files can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTools {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+}
+
+/// A file that is in its place.
+pub struct Made {
+    pub output: Output,
+    /// The job whose version of the month came out the same.
+    pub same_as: Option<Uuid>,
+}
+
+/// Why there is no file. Its text is for whoever asked for it.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    #[error("{0}")]
+    Object(#[from] ObjectError),
+    #[error("what it is made of is kept from {} on: ask for a later start", .0.to_rfc3339_opts(SecondsFormat::AutoSi, true))]
+    Gone(DateTime<Utc>),
+    #[error("reading took longer than exports.statement_timeout_ms")]
+    TooSlow,
+    #[error("the database does not answer")]
+    Away(#[source] StoreError),
+    #[error("the database has what cannot be")]
+    Broken(#[source] StoreError),
+    #[error("the file cannot be written")]
+    Written(#[from] std::io::Error),
+    #[error("its versions in the object store do not end")]
+    Strays,
+    #[error("the job is another's")]
+    Lost,
+    #[error("it is not wanted any more")]
+    Cancelled,
+}
+
+impl MakeError {
+    /// Whether another attempt may come off.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // Exists: what an earlier attempt had sent has come late. The next one clears it away.
+            Self::Object(error) => error.is_transient() || matches!(error, ObjectError::Exists),
+            Self::Away(_) | Self::TooSlow => true,
+            Self::Gone(_) | Self::Broken(_) | Self::Written(_) | Self::Strays | Self::Lost | Self::Cancelled => false,
+        }
+    }
+}
+
+impl From<StoreError> for MakeError {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() { Self::Away(error) } else { Self::Broken(error) }
+    }
+}
+
+impl From<ReadError> for MakeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Gone(gone) => Self::Gone(gone.start),
+            ReadError::TooSlow => Self::TooSlow,
+            ReadError::Store(error) => error.into(),
+            ReadError::TooLarge => Self::TooSlow,
+        }
+    }
+}
+
+/// Makes the file of a job, and its manifest.
+pub async fn make(tools: &Tools, claimed: &Claimed) -> Result<Made, MakeError> {
+    let mut making =
+        Making { tools, claimed, session: Session::new(tools.database.clone()), bucket: claimed.job.bucket.as_deref() };
+    match claimed.job.month {
+        None => making.on_demand().await,
+        Some(month) => making.of_month(month).await,
+    }
+}
+
+struct Making<'a> {
+    tools: &'a Tools,
+    claimed: &'a Claimed,
+    /// For a word with the database beside the snapshot.
+    session: Session,
+    bucket: Option<&'a str>,
+}
+
+/// What is written and not visible yet.
+struct Written {
+    upload: Upload,
+    output: Output,
+    changes: Changes,
+}
+
+impl Making<'_> {
+    fn job(&self) -> &ExportJob {
+        &self.claimed.job
+    }
+
+    fn about(&self) -> About {
+        About { org_id: self.job().spec.org_id, job_id: self.job().id }
+    }
+
+    async fn on_demand(&mut self) -> Result<Made, MakeError> {
+        let key = Key::new(self.job().spec.org_id, File::Demand(self.job().id));
+        self.clear(key).await?;
+        // An earlier attempt that was only frozen cannot put its file in the place of this one: it must not be there.
+        let Written { upload, output, changes } = self.write(key, None, None, Mode::Create).await?;
+        self.still_wanted().await?;
+        upload.finish().await?;
+        self.still_held().await?;
+        self.put_manifest(key, &output, &changes, Mode::Overwrite).await?;
+        Ok(Made { output, same_as: None })
+    }
+
+    /// A version is written once. What an attempt left that was killed before it could tell the database is taken for this
+    /// one's if it is the same, and is passed over if not: somebody may have seen it.
+    async fn of_month(&mut self, month: Month) -> Result<Made, MakeError> {
+        let org_id = self.job().spec.org_id;
+        let versions = self.session.run(async |conn| exports::versions(conn, org_id, month).await).await?;
+        let mut number = versions.next;
+        self.clear_upload().await?;
+        loop {
+            let key = Key::new(org_id, File::Version(month, number));
+            let since = versions.newest.as_ref().map(|newest| newest.snapshot_at);
+            let Written { upload, mut output, changes } = self.write(key, Some(number), since, Mode::Create).await?;
+            if let Some(newest) = versions.newest.as_ref().filter(|newest| newest.checksum == output.checksum)
+                && self.is_there(newest).await?
+            {
+                upload.abort().await?;
+                output.key.clone_from(&newest.key);
+                output.revision = Some(newest.revision);
+                let latest = Key::new(org_id, File::Latest(month)).to_string();
+                if self.tools.objects.head(self.bucket, &latest).await?.is_none() {
+                    self.put_latest(month, &output, &changes).await?;
+                }
+                return Ok(Made { output, same_as: Some(newest.job_id) });
+            }
+            self.still_wanted().await?;
+            match upload.finish().await {
+                Ok(_) => {}
+                Err(ObjectError::Exists) if self.is_same(&output).await? => {}
+                Err(ObjectError::Exists) if number - versions.next < MOST_STRAY_VERSIONS => {
+                    number += 1;
+                    continue;
+                }
+                Err(ObjectError::Exists) => return Err(MakeError::Strays),
+                Err(error) => return Err(error.into()),
+            }
+            match self.put_manifest(key, &output, &changes, Mode::Create).await {
+                Err(MakeError::Object(ObjectError::Exists)) | Ok(()) => {}
+                Err(error) => return Err(error),
+            }
+            self.put_latest(month, &output, &changes).await?;
+            return Ok(Made { output, same_as: None });
+        }
+    }
+
+    /// Puts a version in the place of the newest one.
+    async fn put_latest(&mut self, month: Month, output: &Output, changes: &Changes) -> Result<(), MakeError> {
+        let latest = Key::new(self.job().spec.org_id, File::Latest(month));
+        self.still_held().await?;
+        copy::copy(&self.tools.objects, self.bucket, &output.key, &latest.to_string(), &self.about()).await?;
+        self.still_held().await?;
+        self.put_manifest(latest, output, changes, Mode::Overwrite).await
+    }
+
+    /// Writes the rows of one snapshot.
+    async fn write(
+        &mut self,
+        key: Key,
+        revision: Option<u32>,
+        since: Option<DateTime<Utc>>,
+        mode: Mode,
+    ) -> Result<Written, MakeError> {
+        let (spec, key) = (&self.claimed.job.spec, key.to_string());
+        let mut conn = self.tools.reader.connect().await?;
+        let mut snapshot = self.tools.in_time(self.tools.reader.begin(&mut conn, spec)).await??;
+        let mut upload = self.tools.objects.begin(self.bucket, &key, &self.about(), mode).await?;
+        let mut csv = CsvRows::new(spec)?;
+        {
+            let (mut rows, mut noted) = (snapshot.rows(), false);
+            while let Some(row) = self.tools.in_time(rows.try_next()).await?? {
+                csv.write(&row)?;
+                if csv.len() >= PIECE_BYTES {
+                    upload.write(&csv.take()?).await?;
+                    if !noted && let Some(id) = upload.id() {
+                        self.note(&key, id).await?;
+                        noted = true;
+                    }
+                }
+            }
+        }
+        upload.write(&csv.take()?).await?;
+        let changes = self.tools.in_time(snapshot.changes(since)).await??;
+        // Asked after the snapshot was taken: what was there then has not been purged before.
+        let (org_id, kept) = (spec.org_id, self.tools.kept);
+        let kept_from = self.session.run(async |conn| exports::kept_from(conn, org_id, kept).await).await?;
+        if spec.range.start < kept_from {
+            return Err(MakeError::Gone(kept_from));
+        }
+        let Snapshot { as_of, snapshot_at, revised, .. } = snapshot;
+        let output = Output {
+            key,
+            revision,
+            checksum: upload.sha256(),
+            bytes: upload.bytes(),
+            rows: csv.rows(),
+            totals: csv.totals(),
+            as_of,
+            snapshot_at,
+            revised,
+        };
+        Ok(Written { upload, output, changes })
+    }
+
+    async fn put_manifest(&self, key: Key, output: &Output, changes: &Changes, mode: Mode) -> Result<(), MakeError> {
+        let content = manifest::write(self.job(), output, changes).map_err(std::io::Error::from)?;
+        self.tools.objects.put(self.bucket, &key.manifest().to_string(), &content, &self.about(), mode).await?;
+        Ok(())
+    }
+
+    /// Takes away what an earlier attempt has left.
+    async fn clear(&mut self, key: Key) -> Result<(), MakeError> {
+        self.clear_upload().await?;
+        for key in [key, key.manifest()] {
+            // Of a local store: what was staged there.
+            self.tools.objects.abort_upload(self.bucket, &key.to_string(), None).await?;
+            self.tools.objects.delete(self.bucket, &key.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear_upload(&mut self) -> Result<(), MakeError> {
+        if let Some(left) = &self.claimed.upload {
+            self.tools.objects.abort_upload(self.bucket, &left.key, Some(&left.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the upload thrown away by somebody else, should this process not come to its end.
+    async fn note(&mut self, key: &str, upload_id: &str) -> Result<(), MakeError> {
+        let claim: Claim = self.claimed.claim;
+        let held = self.session.run(async |conn| exports::upload_begun(conn, &claim, key, upload_id).await).await?;
+        if held { Ok(()) } else { Err(MakeError::Lost) }
+    }
+
+    /// Before a file appears.
+    async fn still_wanted(&mut self) -> Result<(), MakeError> {
+        match self.heartbeat().await? {
+            Heartbeat::Held => Ok(()),
+            Heartbeat::Cancelled => Err(MakeError::Cancelled),
+            Heartbeat::Lost => Err(MakeError::Lost),
+        }
+    }
+
+    /// Before something is put in the place of something: whoever has the job now may have been there.
+    async fn still_held(&mut self) -> Result<(), MakeError> {
+        match self.heartbeat().await? {
+            Heartbeat::Held | Heartbeat::Cancelled => Ok(()),
+            Heartbeat::Lost => Err(MakeError::Lost),
+        }
+    }
+
+    async fn heartbeat(&mut self) -> Result<Heartbeat, MakeError> {
+        let claim = self.claimed.claim;
+        Ok(self.session.run(async |conn| exports::heartbeat(conn, &claim).await).await?)
+    }
+
+    /// Whether a version's file is still in the store.
+    async fn is_there(&self, kept: &Kept) -> Result<bool, MakeError> {
+        Ok(self.tools.objects.head(self.bucket, &kept.key).await?.is_some())
+    }
+
+    /// Whether the object that is there already has just this content.
+    async fn is_same(&self, output: &Output) -> Result<bool, MakeError> {
+        let found = copy::sha256(&self.tools.objects, self.bucket, &output.key).await?;
+        Ok(found == Some(output.checksum))
+    }
+}

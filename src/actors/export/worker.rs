@@ -1,0 +1,243 @@
+//! Claiming a job, making its file while saying that one is at work, and ending it one way or the other.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    make::{self, Made, MakeError, Tools},
+    sweep,
+};
+use crate::{
+    config::Settings,
+    domain::export::{CANCELLED, ExportJob, RetryPolicy},
+    store::{
+        Session, StoreError,
+        exports::{self, Claim, ClaimRules, Claimed, Claimer, Heartbeat},
+    },
+    telemetry::{
+        metrics::Metrics,
+        readiness::{OBJECTS, Readiness},
+    },
+};
+
+/// Attempts to tell the database what became of a job, and the pause between them.
+const TELLINGS: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What came of looking for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// There was none, or the database is away.
+    Nothing,
+    Worked,
+}
+
+pub struct WorkerParts {
+    pub settings: Settings,
+    pub claimer: Claimer,
+    pub tools: Tools,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+}
+
+pub struct Worker {
+    session: Session,
+    tools: Tools,
+    claimer: Claimer,
+    rules: ClaimRules,
+    retry: RetryPolicy,
+    heartbeat: Duration,
+    kept: TimeDelta,
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+/// How an attempt ended.
+enum Ended {
+    Made(Made),
+    Failed(MakeError),
+    Cancelled,
+    /// The process is to end.
+    Stopped,
+    /// Somebody else works on the job, or it is over.
+    Lost,
+}
+
+impl Ended {
+    fn of(made: Result<Made, MakeError>) -> Self {
+        match made {
+            Ok(made) => Self::Made(made),
+            Err(MakeError::Lost) => Self::Lost,
+            Err(MakeError::Cancelled) => Self::Cancelled,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl Worker {
+    pub fn new(parts: WorkerParts) -> Self {
+        let WorkerParts { settings, claimer, tools, metrics, readiness } = parts;
+        let exports = &settings.exports;
+        let rules = ClaimRules {
+            running_per_org: exports.running_per_org,
+            takeover: exports.takeover(),
+            max_attempts: exports.max_attempts,
+        };
+        Self {
+            retry: exports.retry(),
+            heartbeat: exports.heartbeat(),
+            kept: settings.retention.exports(),
+            session: Session::new(settings.database),
+            tools,
+            claimer,
+            rules,
+            metrics,
+            readiness,
+        }
+    }
+
+    /// Works on the next job, if there is one. `beat` is called while it goes on; `stop` has the job given back.
+    pub async fn look(&mut self, beat: impl Fn(), stop: &Notify) -> Looked {
+        let beat: &dyn Fn() = &beat;
+        let (claimer, rules) = (&self.claimer, self.rules);
+        let claimed = match self.session.run(async |conn| exports::claim(conn, claimer, rules).await).await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => return Looked::Nothing,
+            Err(error) => {
+                tracing::warn!(%error, "exports wait for the database");
+                return Looked::Nothing;
+            }
+        };
+        let begun = Instant::now();
+        let ended = self.attend(&claimed, beat, stop).await;
+        self.end(&claimed, ended, begun, beat).await;
+        Looked::Worked
+    }
+
+    async fn attend(&mut self, claimed: &Claimed, beat: &dyn Fn(), stop: &Notify) -> Ended {
+        let tools = self.tools.clone();
+        let mut making = Box::pin(make::make(&tools, claimed));
+        // Made known from time to time, or somebody else takes the job over.
+        let (within, mut said) = (self.rules.takeover / 3, Instant::now());
+        let mut beats = interval(self.heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                made = &mut making => return Ended::of(made),
+                () = stop.notified() => return Ended::Stopped,
+                _ = beats.tick() => {}
+            }
+            // Store and database have deadlines of their own.
+            beat();
+            let saying = self.session.run_within(within, async |conn| exports::heartbeat(conn, &claimed.claim).await);
+            tokio::select! {
+                made = &mut making => return Ended::of(made),
+                heard = saying => match heard {
+                    Ok(Heartbeat::Held) => said = Instant::now(),
+                    Ok(Heartbeat::Cancelled) => return Ended::Cancelled,
+                    Ok(Heartbeat::Lost) => return Ended::Lost,
+                    Err(error) => {
+                        tracing::warn!(%error, job = %claimed.claim.job_id, "an export cannot say that it is made");
+                        if said.elapsed() >= self.rules.takeover {
+                            return Ended::Lost;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    async fn end(&mut self, claimed: &Claimed, ended: Ended, begun: Instant, beat: &dyn Fn()) {
+        let (claim, job) = (claimed.claim, &claimed.job);
+        let took = begun.elapsed();
+        let (what, told) = match ended {
+            Ended::Made(made) => {
+                let (rows, bytes) = (made.output.rows, made.output.bytes);
+                match self.succeed(&claim, &made, beat).await {
+                    Ok(Some(_)) => {
+                        tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export is made");
+                        self.metrics.export_ended("succeeded", took);
+                        self.readiness.detail(OBJECTS, "exports are made");
+                        return;
+                    }
+                    Ok(None) => return self.disown(&claim, job).await,
+                    Err(error) => ("lost", Err(error)),
+                }
+            }
+            Ended::Failed(error) => {
+                let reason = error.to_string();
+                if let MakeError::Object(error) = &error {
+                    self.readiness.detail(OBJECTS, format!("the last export was not made: {error}"));
+                }
+                let pause = if error.may_pass() { self.retry.after(job.attempts, rand::random()) } else { None };
+                tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = reason, "an export was not made");
+                match pause {
+                    Some(pause) => (
+                        "retried",
+                        self.tell(beat, async |conn| exports::retry(conn, &claim, &reason, pause).await).await,
+                    ),
+                    None => ("failed", self.tell(beat, async |conn| exports::fail(conn, &claim, &reason).await).await),
+                }
+            }
+            Ended::Cancelled => {
+                ("cancelled", self.tell(beat, async |conn| exports::fail(conn, &claim, CANCELLED).await).await)
+            }
+            Ended::Stopped => ("released", self.tell(beat, async |conn| exports::release(conn, &claim).await).await),
+            Ended::Lost => return self.disown(&claim, job).await,
+        };
+        match told {
+            Ok(true) => self.metrics.export_ended(what, took),
+            Ok(false) => self.disown(&claim, job).await,
+            // Its heartbeat stops: another one takes it over.
+            Err(error) => tracing::warn!(%error, job = %job.id, what, "what became of an export cannot be told"),
+        }
+    }
+
+    async fn succeed(&mut self, claim: &Claim, made: &Made, beat: &dyn Fn()) -> Result<Option<ExportJob>, StoreError> {
+        let (output, kept) = (&made.output, self.kept);
+        self.tell(beat, async |conn| match made.same_as {
+            None => exports::succeed(conn, claim, output, kept).await,
+            Some(same_as) => exports::succeed_unchanged(conn, claim, output, kept, same_as).await,
+        })
+        .await
+    }
+
+    /// The job is another's now, or nobody's. Of one that was erased nothing must stay.
+    async fn disown(&mut self, claim: &Claim, job: &ExportJob) {
+        tracing::warn!(job = %job.id, "an export was taken over, or is over");
+        self.metrics.export_ended("lost", Duration::ZERO);
+        let found = self.session.run(async |conn| exports::get(conn, claim.org_id, claim.job_id).await).await;
+        if !matches!(found, Ok(None)) {
+            return;
+        }
+        let (objects, org_id) = (self.tools.objects.clone(), claim.org_id);
+        let swept =
+            self.session.run(async |conn| Ok(sweep::of_nobody(conn, &objects, job.bucket.as_deref(), org_id).await));
+        if let Ok(Err(error)) = swept.await {
+            tracing::warn!(%error, job = %job.id, "objects of an erased organisation stay until it is erased again");
+        }
+    }
+
+    /// Tells the database, which may be away for a moment: what was made need not be made again for that.
+    async fn tell<T>(
+        &mut self,
+        beat: &dyn Fn(),
+        mut what: impl AsyncFnMut(&mut sqlx::PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut told = self.session.run(async |conn| what(conn).await).await;
+        for _ in 1..TELLINGS {
+            if !matches!(&told, Err(error) if error.is_transient()) {
+                break;
+            }
+            sleep(PAUSE).await;
+            beat();
+            told = self.session.run(async |conn| what(conn).await).await;
+        }
+        told
+    }
+}

@@ -1,0 +1,496 @@
+//! Exports: the desk where files are asked for, cancelled, fetched and checked.
+//! In: CreateExport, CancelExport, LinkExport, OpenDownload, VerifyExport from http; End. Out: the answer to whoever asked;
+//!     Wake to the actors that make files.
+//! Failure: database or store away → Unavailable. Without a store every request is told that it is off.
+//! Bound: one change at a time, QUEUE wait for that; DOWNLOADS files open at once; CHECKS files checked at once.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::prelude::*;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream::BoxStream};
+use sqlx::PgConnection;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::{
+    actors::{
+        export::{
+            Wake, check,
+            make::{MakeError, Tools},
+        },
+        query::QueryError,
+        supervision::{
+            exit::{End, ExitGuard},
+            line::Line,
+            pulse::Pulse,
+        },
+        turns::Turns,
+    },
+    config::Settings,
+    domain::{
+        audit::AuditEvent,
+        export::{ExportJob, Output, Status, keys::Key, verification::Verification},
+    },
+    objects::{LINK_LIFETIME, NewLink, ObjectError},
+    store::{
+        Session, StoreError, clock,
+        exports::{self as table, AskedExport},
+    },
+};
+
+pub use crate::{
+    objects::{content_disposition, file_name},
+    store::exports::Created,
+};
+
+/// Requests that may wait for their turn.
+const QUEUE: usize = 64;
+/// Longest that the database may take.
+const ANSWER_WITHIN: Duration = Duration::from_millis(2000);
+/// Files that this process sends at once, in all and of one org: nobody's slow readers take the room of the others.
+const DOWNLOADS: usize = 64;
+const DOWNLOADS_OF_ORG: usize = 16;
+/// Files that this process checks at once.
+const CHECKS: usize = 2;
+/// Longest that checking a file may take.
+pub const CHECK_WITHIN: Duration = Duration::from_secs(120);
+
+pub struct Exports {
+    desk: Desk,
+    /// None where there is no store to put files into.
+    tools: Option<Tools>,
+    makers: Vec<Line<Wake>>,
+    downloads: Downloads,
+    checks: Arc<Semaphore>,
+    late_after: TimeDelta,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct ExportsParts {
+    pub settings: Settings,
+    pub tools: Option<Tools>,
+    pub makers: Vec<Line<Wake>>,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+/// Serves one at a time, each with a deadline.
+#[derive(Clone)]
+struct Desk {
+    turns: Turns<Session>,
+    most_open: u32,
+    /// Those that a request may name; the first is that of requests which name none.
+    buckets: Arc<[String]>,
+    bucket: Option<String>,
+    kept: TimeDelta,
+}
+
+impl Exports {
+    pub fn new(ExportsParts { settings, tools, makers, pulse, exit }: ExportsParts) -> Self {
+        // A local store has none.
+        let buckets: Arc<[String]> = tools.iter().flat_map(|tools| tools.objects.buckets()).flatten().collect();
+        let bucket = tools.as_ref().and_then(|tools| tools.objects.default_bucket().map(str::to_owned));
+        let kept = TimeDelta::days(settings.retention.rollup_days);
+        let late_after = settings.events.late_after();
+        let (most_open, wait) = (settings.exports.pending_per_org, settings.query.wait());
+        let turns = Turns::new(Session::new(settings.database), QUEUE, wait);
+        Self {
+            desk: Desk { turns, most_open, buckets, bucket, kept },
+            tools,
+            makers,
+            downloads: Downloads::default(),
+            checks: Arc::new(Semaphore::new(CHECKS)),
+            late_after,
+            pulse,
+            exit,
+        }
+    }
+}
+
+impl Desk {
+    async fn serve<T>(
+        &self,
+        work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, QueryError> {
+        let mut session = self.turns.take().await?;
+        session.run_within(ANSWER_WITHIN, work).await.map_err(|error| refuse(&error))
+    }
+
+    async fn job(&self, org_id: Uuid, job_id: Uuid) -> Result<Option<(ExportJob, DateTime<Utc>)>, QueryError> {
+        self.serve(async |conn| {
+            let now = clock::now(conn).await?;
+            Ok(table::get(conn, org_id, job_id).await?.map(|job| (job, now)))
+        })
+        .await
+    }
+}
+
+/// What the asker is told; the cause is for the log alone.
+fn refuse(error: &StoreError) -> QueryError {
+    tracing::warn!(%error, "exports cannot be read or changed");
+    if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
+}
+
+fn refuse_object(error: &ObjectError) -> QueryError {
+    tracing::warn!(%error, "an export cannot be read");
+    QueryError::Unavailable
+}
+
+impl Actor for Exports {
+    type Context = Context<Self>;
+}
+
+/// Ask for a file. None: there is no store to put it into.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Created>, QueryError>")]
+pub struct CreateExport {
+    pub job_id: Uuid,
+    pub org_id: Uuid,
+    /// As it was asked for, JSON.
+    pub body: Vec<u8>,
+    pub idempotency_key: Option<String>,
+    pub by: String,
+    /// What is recorded together with it.
+    pub act: AuditEvent,
+}
+
+impl Handler<CreateExport> for Exports {
+    type Result = ResponseFuture<Result<Option<Created>, QueryError>>;
+
+    fn handle(&mut self, create: CreateExport, _: &mut Self::Context) -> Self::Result {
+        if self.tools.is_none() {
+            return Box::pin(async { Ok(None) });
+        }
+        let (desk, makers, working) = (self.desk.clone(), self.makers.clone(), self.pulse.work());
+        Box::pin(async move {
+            let _working = working;
+            let asked = AskedExport {
+                job_id: create.job_id,
+                org_id: create.org_id,
+                body: &create.body,
+                buckets: &desk.buckets,
+                idempotency_key: create.idempotency_key.as_deref(),
+                by: &create.by,
+                bucket: desk.bucket.as_deref(),
+                kept: desk.kept,
+                most_open: desk.most_open,
+                act: &create.act,
+            };
+            let created = desk.serve(async |conn| table::create(conn, &asked).await).await?;
+            if matches!(created, Created::New(_)) {
+                // Those that are at work look again when they are done, and so does every other process in its time.
+                for maker in makers.iter().filter_map(Line::get) {
+                    maker.do_send(Wake);
+                }
+            }
+            Ok(Some(created))
+        })
+    }
+}
+
+/// Let a file not be made. One that is made already stays. None: the org has no such job.
+#[derive(Message)]
+#[rtype(result = "Result<Option<ExportJob>, QueryError>")]
+pub struct CancelExport {
+    pub org_id: Uuid,
+    pub job_id: Uuid,
+    /// What is recorded together with it.
+    pub act: AuditEvent,
+}
+
+impl Handler<CancelExport> for Exports {
+    type Result = ResponseFuture<Result<Option<ExportJob>, QueryError>>;
+
+    fn handle(&mut self, CancelExport { org_id, job_id, act }: CancelExport, _: &mut Self::Context) -> Self::Result {
+        let (desk, working) = (self.desk.clone(), self.pulse.work());
+        Box::pin(async move {
+            let _working = working;
+            desk.serve(async |conn| table::cancel(conn, org_id, job_id, &act).await).await
+        })
+    }
+}
+
+/// Whether there is a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    It(T),
+    /// The org has no such job.
+    NoJob,
+    /// It is not made yet, or could not be.
+    NoFile,
+    /// It was made, and is not kept any more.
+    Expired,
+    /// There is no store.
+    Off,
+}
+
+/// A link by which the file can be fetched for a day, signed now.
+#[derive(Message)]
+#[rtype(result = "Result<Found<String>, QueryError>")]
+pub struct LinkExport {
+    pub org_id: Uuid,
+    pub job_id: Uuid,
+    /// What is recorded before the link is given.
+    pub act: AuditEvent,
+}
+
+impl Handler<LinkExport> for Exports {
+    type Result = ResponseFuture<Result<Found<String>, QueryError>>;
+
+    fn handle(&mut self, LinkExport { org_id, job_id, act }: LinkExport, _: &mut Self::Context) -> Self::Result {
+        let (desk, tools, working) = (self.desk.clone(), self.tools.clone(), self.pulse.work());
+        Box::pin(async move {
+            let _working = working;
+            let Some(tools) = tools else { return Ok(Found::Off) };
+            let ((job, output), now) = match made(desk.job(org_id, job_id).await?) {
+                Found::It(found) => found,
+                other => return Ok(other.without()),
+            };
+            desk.serve(async |conn| crate::store::audit::record(conn, std::slice::from_ref(&act)).await).await?;
+            let link = NewLink {
+                file_name: file_name(&output.key),
+                now,
+                expires: now + TimeDelta::from_std(LINK_LIFETIME).unwrap_or_default(),
+            };
+            let url = tools.objects.link(job.bucket.as_deref(), &output.key, &link).await;
+            Ok(Found::It(url.map_err(|error| refuse_object(&error))?))
+        })
+    }
+}
+
+impl<T> Found<T> {
+    /// The same answer where it is not it.
+    fn without<U>(self) -> Found<U> {
+        match self {
+            Self::It(_) | Self::NoFile => Found::NoFile,
+            Self::NoJob => Found::NoJob,
+            Self::Expired => Found::Expired,
+            Self::Off => Found::Off,
+        }
+    }
+}
+
+type Made = ((ExportJob, Output), DateTime<Utc>);
+
+fn made(job: Option<(ExportJob, DateTime<Utc>)>) -> Found<Made> {
+    let Some((mut job, now)) = job else { return Found::NoJob };
+    match (job.status, job.output.take()) {
+        (Status::Succeeded, Some(output)) if job.expires_at.is_none_or(|at| at > now) => {
+            Found::It(((job, output), now))
+        }
+        (Status::Succeeded | Status::Expired, _) => Found::Expired,
+        _ => Found::NoFile,
+    }
+}
+
+/// What a signed link leads to.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Download>, QueryError>")]
+pub struct OpenDownload {
+    pub key: String,
+    /// As they stand in the link.
+    pub expires: i64,
+    pub signature: String,
+    /// From, and to, exclusive; none: all.
+    pub range: Option<Wanted>,
+}
+
+/// Bytes of a file that are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// From this one on, to that one where it is given; both are wanted.
+    From(u64, Option<u64>),
+    /// So many at the end.
+    Last(u64),
+}
+
+/// A file, piece by piece.
+pub type Pieces = BoxStream<'static, Result<bytes::Bytes, ObjectError>>;
+
+/// A file on its way.
+pub struct Download {
+    pub key: String,
+    /// Length of the whole file.
+    pub length: u64,
+    pub modified: DateTime<Utc>,
+    /// None where what is wanted is not there.
+    pub content: Option<(Range<u64>, Pieces)>,
+}
+
+impl Wanted {
+    /// Which bytes of so many that is; none where there is none of them.
+    pub fn of(self, length: u64) -> Option<Range<u64>> {
+        let range = match self {
+            Self::From(first, last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
+            Self::Last(most) => length.saturating_sub(most)..length,
+        };
+        (range.start < range.end).then_some(range)
+    }
+}
+
+impl Handler<OpenDownload> for Exports {
+    type Result = ResponseFuture<Result<Option<Download>, QueryError>>;
+
+    fn handle(&mut self, open: OpenDownload, _: &mut Self::Context) -> Self::Result {
+        let (tools, downloads, working) = (self.tools.clone(), self.downloads.clone(), self.pulse.work());
+        Box::pin(async move {
+            let _working = working;
+            let OpenDownload { key, expires, signature, range } = open;
+            // A link is judged by this machine's clock, which signed it.
+            let Some(tools) = tools else { return Ok(None) };
+            if tools.objects.verify_link(&key, expires, &signature, Utc::now()).is_err() {
+                return Ok(None);
+            }
+            let Some(key_of) = Key::parse(&key) else { return Ok(None) };
+            let place = downloads.begin(key_of.org_id).ok_or(QueryError::Busy)?;
+            let Some(info) = tools.objects.head(None, &key).await.map_err(|error| refuse_object(&error))? else {
+                return Ok(None);
+            };
+            let range = match range {
+                None => Some(0..info.bytes),
+                Some(wanted) => wanted.of(info.bytes),
+            };
+            let content = match range {
+                None => None,
+                Some(range) if range.is_empty() => Some((range, futures_util::stream::empty().boxed())),
+                Some(range) => {
+                    let content = tools.objects.get_range(None, &key, range).await;
+                    let content = content.map_err(|error| refuse_object(&error))?;
+                    Some((content.range, holding(place, content.stream)))
+                }
+            };
+            Ok(Some(Download { key, length: info.bytes, modified: info.modified, content }))
+        })
+    }
+}
+
+/// Files that are being sent, by org.
+#[derive(Clone, Default)]
+struct Downloads(Arc<Mutex<HashMap<Uuid, usize>>>);
+
+impl Downloads {
+    /// None: there is no room.
+    fn begin(&self, org_id: Uuid) -> Option<Sending> {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = sent.values().sum();
+        let of_org = sent.entry(org_id).or_default();
+        if all >= DOWNLOADS || *of_org >= DOWNLOADS_OF_ORG {
+            return None;
+        }
+        *of_org += 1;
+        Some(Sending { downloads: self.clone(), org_id })
+    }
+}
+
+/// A file is being sent, until this is dropped.
+struct Sending {
+    downloads: Downloads,
+    org_id: Uuid,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let mut sent = self.downloads.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_org) = sent.get_mut(&self.org_id) {
+            *of_org -= 1;
+        }
+        sent.retain(|_, of_org| *of_org > 0);
+    }
+}
+
+/// The stream, with its place until its end.
+fn holding<T: 'static>(place: Sending, stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
+    stream
+        .map(move |item| {
+            let _held = &place;
+            item
+        })
+        .boxed()
+}
+
+/// Read a file again, and hold it against what is known now.
+#[derive(Message)]
+#[rtype(result = "Result<Found<Box<Verification>>, QueryError>")]
+pub struct VerifyExport {
+    pub org_id: Uuid,
+    pub job_id: Uuid,
+}
+
+impl Handler<VerifyExport> for Exports {
+    type Result = ResponseFuture<Result<Found<Box<Verification>>, QueryError>>;
+
+    fn handle(&mut self, VerifyExport { org_id, job_id }: VerifyExport, _: &mut Self::Context) -> Self::Result {
+        let (desk, tools, late_after, working) =
+            (self.desk.clone(), self.tools.clone(), self.late_after, self.pulse.work());
+        let permit = Arc::clone(&self.checks).try_acquire_owned();
+        Box::pin(async move {
+            let _working = working;
+            let Some(tools) = tools else { return Ok(Found::Off) };
+            let _permit = permit.map_err(|_| QueryError::Busy)?;
+            let ((job, output), _) = match made(desk.job(org_id, job_id).await?) {
+                Found::It(found) => found,
+                other => return Ok(other.without()),
+            };
+            let checking = check::check(&tools, &job, &output, false, late_after);
+            match tokio::time::timeout(CHECK_WITHIN, checking).await {
+                Ok(Ok(verification)) => Ok(Found::It(Box::new(verification))),
+                Ok(Err(MakeError::TooSlow)) | Err(_) => Err(QueryError::TooSlow),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, job = %job_id, "an export cannot be checked");
+                    Err(if error.may_pass() { QueryError::Unavailable } else { QueryError::Broken })
+                }
+            }
+        })
+    }
+}
+
+impl Handler<End> for Exports {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_org_takes_a_part_of_the_room_and_gives_it_back() {
+        let (downloads, one, other) = (Downloads::default(), Uuid::from_u128(1), Uuid::from_u128(2));
+        let sent: Vec<_> = std::iter::from_fn(|| downloads.begin(one)).collect();
+        assert_eq!(sent.len(), DOWNLOADS_OF_ORG);
+        let theirs = downloads.begin(other);
+        assert!(theirs.is_some());
+        drop((sent, theirs));
+        assert!(downloads.begin(one).is_some() && downloads.0.lock().unwrap().is_empty());
+        let all: Vec<_> = (0..1000).filter_map(|n| downloads.begin(Uuid::from_u128(n))).collect();
+        assert_eq!(all.len(), DOWNLOADS);
+    }
+
+    #[test]
+    fn what_is_wanted_is_cut_at_the_end_and_nothing_lies_behind_it() {
+        for (wanted, length, expected) in [
+            (Wanted::From(0, Some(0)), 10, Some(0..1)),
+            (Wanted::From(4, None), 10, Some(4..10)),
+            (Wanted::From(4, Some(u64::MAX)), 10, Some(4..10)),
+            (Wanted::From(5, Some(4)), 10, None),
+            (Wanted::From(10, None), 10, None),
+            (Wanted::Last(3), 10, Some(7..10)),
+            (Wanted::Last(30), 10, Some(0..10)),
+            (Wanted::Last(0), 10, None),
+            (Wanted::From(0, None), 0, None),
+        ] {
+            assert_eq!(wanted.of(length), expected, "{wanted:?} of {length}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `export`: makes files for finance.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde::Serialize;
+use sqlx::PgConnection;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    actors::export::{
+        make::Tools,
+        worker::{Looked, Worker, WorkerParts},
+    },
+    app,
+    cli::{
+        bad_usage,
+        maintenance::{Steps, Summary},
+        operator, print,
+    },
+    config::Settings,
+    domain::{
+        audit::{Actor, AuditEvent, Outcome},
+        export::{ExportJob, Granularity, Month, Status},
+    },
+    store::{
+        self, clock,
+        exports::{self as table, AskedMonth, Claimer, Created},
+    },
+    telemetry::{metrics::Metrics, readiness::Readiness},
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  analytics-service export monthly
+  analytics-service export monthly --month 2026-01 --json";
+
+const MONTHLY: &str = "\
+Make the file of a month for every organisation with usage in it
+
+Each organisation has analytics/exports/{orgId}/{YYYYMM}.csv, by day and model, and beside it every version of it,
+{YYYYMM}.r1.csv and so on, which is never overwritten. Run again, nothing is made where nothing has changed since;
+where a month has changed, a new version is made, and its manifest names the revisions behind it. Interrupted, or
+run by several at once, it goes on where it was. Running services may make some of the files.
+
+Exit code 1 where a file could not be made; the others are.";
+
+/// Organisations whose jobs are made in one go.
+const ORGS_AT_ONCE: u16 = 500;
+/// How often is looked for jobs that others work on.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// Make files for finance
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Monthly(Monthly),
+}
+
+/// Make the file of a month for every organisation with usage in it
+#[derive(clap::Args)]
+#[command(long_about = MONTHLY, after_help = AFTER_HELP)]
+struct Monthly {
+    /// A month (of UTC) that is over; the last one without it
+    #[arg(long, value_name = "YYYY-MM")]
+    month: Option<Month>,
+    /// Only this organisation's
+    #[arg(long, value_name = "UUID")]
+    org: Option<Uuid>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    month: String,
+    orgs: usize,
+    /// Files that are new, or new versions.
+    made: usize,
+    unchanged: usize,
+    failed: Vec<Failed>,
+    /// Organisations whose month may still change without a revision: not all of it was final when it was read.
+    not_final: usize,
+    rows: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    org_id: Uuid,
+    job_id: Uuid,
+    error: String,
+}
+
+impl Summary for Report {
+    fn line(&self) -> String {
+        let Self { month, orgs, made, unchanged, failed, not_final, rows, bytes } = self;
+        let mut line = format!(
+            "export monthly: {month}: {orgs} organisations: {made} files made, {unchanged} unchanged, {} failed, {rows} rows, \
+             {bytes} bytes",
+            failed.len()
+        );
+        if *not_final > 0 {
+            line += &format!("; {not_final} were made before the month was final: run it again later");
+        }
+        for Failed { org_id, error, .. } in failed.iter().take(20) {
+            line += &format!("\n  {org_id}: {error}");
+        }
+        line
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let Command::Monthly(args) = args.command;
+    let mut steps = Steps::new();
+    let report = tokio::select! {
+        report = monthly(&args, &settings, &mut steps) => report,
+        asked = tokio::signal::ctrl_c() => {
+            asked?;
+            bail!("interrupted; what is made is made, and running it again does the rest")
+        }
+    };
+    steps.end();
+    let Some(report) = report? else {
+        return Ok(bad_usage("--month must be over, and not be older than rollups are kept (retention.rollup_days)"));
+    };
+    if args.json {
+        print::json(&report)?
+    } else {
+        print::text(&report.line())?
+    }
+    Ok(report.exit_code())
+}
+
+/// None: the month is not over, or part of it may be gone.
+async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyhow::Result<Option<Report>> {
+    let database = &settings.database;
+    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let now = clock::now(&mut conn).await?;
+    let last = Month::last_over(now).context("the database's clock")?;
+    let month = args.month.unwrap_or(last);
+    // Of what is older a part may have been taken away already.
+    let kept_from = settings.retention().cutoffs(now).rollups;
+    if month > last || month.range().start < kept_from {
+        return Ok(None);
+    }
+    let tools = Tools::new(settings).context("objects")?;
+    let jobs = ask(&mut conn, month, args.org, tools.objects.default_bucket(), steps).await?;
+    if jobs.is_empty() {
+        tracing::warn!(%month, "no organisation has usage in this month");
+    }
+    work(&mut conn, settings, tools, &jobs, steps).await?;
+    let mut report = Report {
+        month: month.to_string(),
+        orgs: jobs.len(),
+        made: 0,
+        unchanged: 0,
+        failed: Vec::new(),
+        not_final: 0,
+        rows: 0,
+        bytes: 0,
+    };
+    let final_at = month.range().end + settings.events.late_after();
+    for (job_id, org_id) in jobs {
+        // One of an org that was erased meanwhile is nobody's.
+        let Some(job) = table::get(&mut conn, org_id, job_id).await? else { continue };
+        count(&mut report, &job, table::is_unchanged(&mut conn, &job).await?);
+        let as_of = job.output.as_ref().and_then(|output| output.as_of);
+        report.not_final += usize::from(as_of.is_none_or(|as_of| as_of < final_at));
+    }
+    Ok(Some(report))
+}
+
+/// The jobs of a month's files, each with its org: new ones, and those that are open.
+async fn ask(
+    conn: &mut PgConnection,
+    month: Month,
+    only: Option<Uuid>,
+    bucket: Option<&str>,
+    steps: &mut Steps,
+) -> anyhow::Result<BTreeMap<Uuid, Uuid>> {
+    let (mut jobs, mut after) = (BTreeMap::new(), None);
+    loop {
+        let orgs = table::orgs_with_usage(conn, month, after, ORGS_AT_ONCE).await?;
+        after = orgs.last().copied();
+        for org_id in orgs.iter().copied().filter(|org_id| only.is_none_or(|only| only == *org_id)) {
+            let job_id = Uuid::now_v7();
+            let by = operator::name();
+            let act = AuditEvent::new(Actor::command_line(by.clone()), "export.monthly", Outcome::Allowed);
+            let act = act.of_org(org_id).target(job_id).detail(month);
+            let asked =
+                AskedMonth { job_id, org_id, month, granularity: Granularity::Daily, bucket, by: &by, act: &act };
+            match table::create_month(conn, &asked).await? {
+                Created::New(job) | Created::Same(job) => jobs.insert(job.id, org_id),
+                Created::KeyTaken | Created::TooMany | Created::Wrong(_) => bail!("the month cannot be asked for"),
+            };
+            steps.tell(&format!("{} organisations", jobs.len()));
+        }
+        if orgs.len() < usize::from(ORGS_AT_ONCE) {
+            return Ok(jobs);
+        }
+    }
+}
+
+/// Makes files until those of these jobs are made, or cannot be.
+async fn work(
+    conn: &mut PgConnection,
+    settings: &Settings,
+    tools: Tools,
+    jobs: &BTreeMap<Uuid, Uuid>,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
+    let claimer = Claimer { process: Uuid::now_v7(), name: app::process_name() };
+    let parts = WorkerParts {
+        settings: settings.clone(),
+        claimer,
+        tools,
+        metrics: Metrics::default(),
+        readiness: Readiness::default(),
+    };
+    let (mut worker, stop, beats) = (Worker::new(parts), Notify::new(), Cell::new(0_u32));
+    let mut open: BTreeSet<Uuid> = jobs.keys().copied().collect();
+    while !open.is_empty() {
+        let looked = worker.look(|| beats.set(beats.get() + 1), &stop).await;
+        let ids: Vec<Uuid> = open.iter().copied().collect();
+        for ids in ids.chunks(ORGS_AT_ONCE.into()) {
+            let statuses = table::statuses(conn, ids).await?;
+            open.retain(|id| !ids.contains(id) || statuses.get(id).is_some_and(|status| status.is_open()));
+        }
+        steps.tell(&format!("{} of {} files", jobs.len() - open.len(), jobs.len()));
+        if looked == Looked::Nothing && !open.is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    Ok(())
+}
+
+fn count(report: &mut Report, job: &ExportJob, unchanged: bool) {
+    match (&job.output, job.status) {
+        (Some(output), Status::Succeeded) => {
+            report.made += usize::from(!unchanged);
+            report.unchanged += usize::from(unchanged);
+            report.rows += output.rows;
+            report.bytes += output.bytes;
+        }
+        _ => report.failed.push(Failed {
+            org_id: job.spec.org_id,
+            job_id: job.id,
+            error: job.error.clone().unwrap_or_else(|| job.status.as_str().to_owned()),
+        }),
+    }
+}

@@ -1,0 +1,353 @@
+//! `/analytics/v1/orgs/{orgId}/exports`: CSV files of an org's usage, made on demand, listed, fetched and checked.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, LOCATION},
+    },
+    web,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Api,
+    access::{Authorized, ReadExports, RequestExports},
+    ask::ask,
+    cursor,
+    error::{FieldError, Problem},
+    json,
+    json_body::JsonBody,
+    json_with,
+    params::{self, Params},
+};
+use crate::{
+    actors::{
+        exports::{CHECK_WITHIN, CancelExport, CreateExport, Created, Found, LinkExport, OpenDownload, VerifyExport},
+        query::{GetExport, ListExports},
+        supervision::line::Line,
+    },
+    domain::export::{
+        ExportJob, ExportQuery, Granularity, GroupBy, JobForm, Status, TimeRange, verification::Verification,
+    },
+};
+
+const DEFAULT_LIMIT: u16 = 50;
+const MAX_LIMIT: u16 = 200;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const MAX_KEY_BYTES: usize = 200;
+
+/// The ways to the actor at whose desk exports are asked for.
+#[derive(Clone, Default)]
+pub struct ExportsLine {
+    pub create: Line<CreateExport>,
+    pub cancel: Line<CancelExport>,
+    pub link: Line<LinkExport>,
+    pub verify: Line<VerifyExport>,
+    pub open: Line<OpenDownload>,
+}
+
+/// What a file is to have. Read by [`crate::domain::export::request`].
+#[derive(ToSchema)]
+#[schema(as = ExportRequest, rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the API's description")]
+struct RequestForm {
+    /// At most 31 days, 7 with another groupBy than model; on bucket boundaries of UTC; not in the future
+    time_range: TimeRange,
+    /// daily without it
+    #[schema(nullable = false)]
+    granularity: Option<Granularity>,
+    /// model without it; client and errorCode, which have one column more, only with granularity hourly
+    #[schema(nullable = false)]
+    group_by: Option<GroupBy>,
+    /// Only these, at most 100; all without it
+    #[schema(nullable = false)]
+    models: Option<Vec<Uuid>>,
+    #[schema(nullable = false)]
+    delivery: Option<DeliveryForm>,
+}
+
+/// Where the file goes
+#[derive(ToSchema)]
+#[schema(as = ExportDelivery)]
+#[expect(dead_code, reason = "for the API's description")]
+struct DeliveryForm {
+    /// s3
+    #[schema(rename = "type")]
+    kind: String,
+    /// One of the buckets that the service may deliver to; its own without it
+    #[schema(nullable = false)]
+    bucket: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ExportPage)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[schema(value_type = Vec<JobForm>)]
+    exports: Vec<ExportJob>,
+    /// Only where there are more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// Asks for a file
+///
+/// With an `Idempotency-Key` the same request again is answered with the job that there is; another request by that key is 422.
+#[utoipa::path(
+    post,
+    path = "/analytics/v1/orgs/{orgId}/exports",
+    operation_id = "createExport",
+    tag = "exports",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 visible ASCII characters, of the caller's choice"),
+    ),
+    request_body(content = RequestForm, description = "What the file is to have"),
+    responses(
+        (
+            status = 202,
+            description = "The job that makes it",
+            body = JobForm,
+            headers(("Location" = String, description = "Where the job is")),
+            example = json!({
+                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "kind": "demand", "status": "pending", "granularity": "daily", "groupBy": "model",
+                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [],
+                "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": null,
+                "expiresAt": null, "cancelRequested": false, "error": null, "outputUri": null, "checksum": null,
+                "bytes": null, "rowCount": null, "totals": null, "asOf": null
+            })
+        ),
+        (status = 415, description = "Not JSON"),
+        (status = 422, description = "The Idempotency-Key was used for another request")
+    )
+)]
+pub async fn create(
+    org: Authorized<RequestExports>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+    JsonBody(body): JsonBody,
+) -> Result<HttpResponse, Problem> {
+    params::none(&request)?;
+    let (org_id, job_id) = (org.org_id, Uuid::now_v7());
+    let create = CreateExport {
+        job_id,
+        org_id,
+        idempotency_key: idempotency_key(&request)?,
+        body: body.into(),
+        act: org.visit.event("export.create").of_org(org_id).target(job_id),
+        by: org.visit.caller.subject,
+    };
+    match ask(&api.exports.create, create, api.answer_within).await? {
+        None => Err(Problem::NotEnabled),
+        Some(Created::New(job) | Created::Same(job)) => {
+            let mut answer = json_with(StatusCode::ACCEPTED, &job);
+            let place = format!("/analytics/v1/orgs/{org_id}/exports/{}", job.id);
+            if let Ok(place) = place.parse() {
+                answer.headers_mut().insert(LOCATION, place);
+            }
+            Ok(answer)
+        }
+        Some(Created::Wrong(reasons)) => {
+            Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect()))
+        }
+        Some(Created::KeyTaken) => Err(Problem::KeyReused),
+        Some(Created::TooMany) => Err(Problem::TooManyExports),
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(key) = keys.next() else { return Ok(None) };
+    let fits = |text: &&str| (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    match key.to_str().ok().filter(fits) {
+        Some(key) if keys.next().is_none() => Ok(Some(key.to_owned())),
+        _ => Err(Problem::field("Idempotency-Key", "must be given once and have 1 to 200 visible ASCII characters")),
+    }
+}
+
+/// The organisation's exports, newest first
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/exports",
+    operation_id = "listExports",
+    tag = "exports",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("status" = Option<String>, Query, description = "Only those: pending, running, succeeded, failed or expired"),
+        ("limit" = Option<u16>, Query, description = "Exports of a page, 50 without it", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
+    ),
+    responses((status = 200, description = "A page", body = Page, example = json!({"exports": []})))
+)]
+pub async fn list(
+    org: Authorized<ReadExports>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    let mut params = Params::new(request.query_string(), &["status", "limit", "cursor"]);
+    let status = params.choice_if_given("status", Status::ALL.map(|status| (status.as_str(), status)));
+    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
+    let before = cursor::read(&mut params);
+    let query = params.finish(Some(ExportQuery { org_id: org.org_id, status, before, limit }))?;
+    let page = api.queries.ask(ListExports(query), api.answer_within).await?;
+    let next_cursor = page.next().map(cursor::of);
+    Ok(json(&Page { exports: page.jobs, next_cursor }))
+}
+
+/// One export
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/exports/{jobId}",
+    operation_id = "getExport",
+    tag = "exports",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("jobId" = Uuid, Path, description = "The job's id"),
+    ),
+    responses((
+        status = 200,
+        description = "The job",
+        body = JobForm,
+        example = json!({
+                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "kind": "demand", "status": "succeeded", "granularity": "daily", "groupBy": "model",
+                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [],
+                "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": "2026-03-02T11:00:00.2Z", "completedAt": "2026-03-02T11:00:00.6Z",
+                "expiresAt": "2026-05-31T11:00:00.6Z", "cancelRequested": false, "error": null, "outputUri": "/analytics/v1/orgs/6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10/exports/019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4/download", "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "bytes": 9312, "rowCount": 56, "totals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225}, "asOf": "2026-03-02T11:00:00Z"
+            })
+    ))
+)]
+pub async fn get(
+    org: Authorized<ReadExports>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    params::none(&request)?;
+    let question = GetExport { org_id: org.org_id, job_id: params::path_id(&request, "jobId")? };
+    let job = api.queries.ask(question, api.answer_within).await?;
+    job.map(|job| json(&job)).ok_or(Problem::NotFound)
+}
+
+/// Lets a file not be made
+///
+/// One that waits has failed at once, with the error `cancelled`; one that is being made within exports.heartbeat_ms. One that
+/// is made stays.
+#[utoipa::path(
+    post,
+    path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel",
+    operation_id = "cancelExport",
+    tag = "exports",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("jobId" = Uuid, Path, description = "The job's id"),
+    ),
+    responses((
+        status = 200,
+        description = "The job",
+        body = JobForm,
+        example = json!({
+                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "kind": "demand", "status": "failed", "granularity": "daily", "groupBy": "model",
+                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [],
+                "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": "2026-03-02T11:00:01Z",
+                "expiresAt": null, "cancelRequested": false, "error": "cancelled", "outputUri": null, "checksum": null,
+                "bytes": null, "rowCount": null, "totals": null, "asOf": null
+            })
+    ))
+)]
+pub async fn cancel(
+    org: Authorized<RequestExports>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    params::none(&request)?;
+    let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
+    let act = org.visit.event("export.cancel").of_org(org_id).target(job_id);
+    let job = ask(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.answer_within).await?;
+    job.map(|job| json(&job)).ok_or(Problem::NotFound)
+}
+
+/// Leads to the file
+///
+/// By a link that is signed now, and needs no credential for 24 hours: whoever has it has the file.
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/download",
+    operation_id = "downloadExport",
+    tag = "exports",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("jobId" = Uuid, Path, description = "The job's id"),
+    ),
+    responses(
+        (status = 200, description = "Never: see 302"),
+        (status = 302, description = "The link", headers(("Location" = String, description = "Where the file is"))),
+        (status = 409, description = "There is no file yet, or it could not be made"),
+        (status = 410, description = "The file is not kept any more")
+    )
+)]
+pub async fn download(
+    org: Authorized<ReadExports>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    params::none(&request)?;
+    let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
+    let act = org.visit.event("export.download").of_org(org_id).target(job_id);
+    let link = found(ask(&api.exports.link, LinkExport { org_id, job_id, act }, api.answer_within).await?)?;
+    let mut answer = HttpResponse::Found();
+    Ok(answer.insert_header((LOCATION, link)).insert_header((CACHE_CONTROL, "private, no-store")).finish())
+}
+
+/// Reads the file again, and holds it against the rollups and the ledger
+///
+/// Its checksum and its own sums against the job's, and these against what the API answers now. Where that differs, the
+/// revisions since must say why.
+#[utoipa::path(
+    post,
+    path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/verify",
+    operation_id = "verifyExport",
+    tag = "exports",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("jobId" = Uuid, Path, description = "The job's id"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "What it came to: holds says whether the file can be relied on",
+            body = Verification,
+            example = json!({
+                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "holds": true, "problems": [], "verdict": "same"
+            })
+        ),
+        (status = 409, description = "There is no file yet, or it could not be made"),
+        (status = 410, description = "The file is not kept any more")
+    )
+)]
+pub async fn verify(
+    org: Authorized<RequestExports>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    params::none(&request)?;
+    let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
+    let within = CHECK_WITHIN + api.answer_within;
+    Ok(json(&found(ask(&api.exports.verify, VerifyExport { org_id, job_id }, within).await?)?))
+}
+
+fn found<T>(found: Found<T>) -> Result<T, Problem> {
+    match found {
+        Found::It(it) => Ok(it),
+        Found::NoJob => Err(Problem::NotFound),
+        Found::NoFile => Err(Problem::NoFile),
+        Found::Expired => Err(Problem::FileExpired),
+        Found::Off => Err(Problem::NotEnabled),
+    }
+}

@@ -1,0 +1,128 @@
+//! Exports and their files.
+
+use actix_web::http::{Method, StatusCode};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::support::{
+    exports::{JOB, OVER, WAITING, desk},
+    *,
+};
+use crate::{auth::Role, http::Api};
+
+fn path(job: Uuid, what: &str) -> String {
+    format!("/analytics/v1/orgs/{ORG}/exports/{job}{what}")
+}
+
+fn finance() -> String {
+    token(Role::Finance)
+}
+
+async fn ask(api: Api, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+    let bearer = format!("Bearer {}", finance());
+    let headers = [&[("authorization", bearer.as_str()), ("content-type", "application/json")], more].concat();
+    call_with(api, method, path, &headers, body).await
+}
+
+fn all() -> String {
+    format!("/analytics/v1/orgs/{ORG}/exports")
+}
+
+#[actix_web::test]
+async fn what_is_asked_for_becomes_a_job_that_is_told_where_it_is() {
+    let answer = ask(api_with(None), Method::POST, &all(), &[], "{}").await;
+    let job = answer.json_of(202);
+    assert_eq!((&job["status"], &job["initiatedBy"]), (&json!("pending"), &json!("ann")));
+    let id = job["jobId"].as_str().unwrap();
+    assert_eq!(answer.header("location"), Some(format!("{}/{id}", all()).as_str()));
+    let same = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", "same")], "{}").await;
+    assert_eq!(same.json_of(202)["jobId"], json!(JOB));
+    for (key, status, kind) in
+        [("taken", 422, "/problems/idempotency-key-reused"), ("many", 429, "/problems/too-many-exports")]
+    {
+        let answer = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
+        assert_eq!(answer.problem(status)["type"], kind);
+    }
+    for key in ["", "with space", &"k".repeat(201), "é"] {
+        let answer = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
+        assert_eq!(answer.problem(400)["errors"][0]["field"], "Idempotency-Key", "{key}");
+    }
+    let wrong = ask(api_with(None), Method::POST, &all(), &[], "[]").await;
+    assert_eq!(wrong.problem(400)["errors"], json!([{"field": "timeRange", "message": "is required"}]));
+}
+
+#[actix_web::test]
+async fn a_page_is_asked_for_by_status_and_leads_to_the_next() {
+    let path = format!("{}?status=failed&limit=2", all());
+    let page = ask(api_with(None), Method::GET, &path, &[], "").await.json_of(200);
+    let asked = page["exports"][0]["error"].as_str().unwrap();
+    assert!(asked.contains("status: Some(Failed)") && asked.contains("limit: 2"), "{asked}");
+    let next = page["nextCursor"].as_str().unwrap();
+    let page = ask(api_with(None), Method::GET, &format!("{}?cursor={next}", all()), &[], "").await.json_of(200);
+    assert!(page["exports"][0]["error"].as_str().unwrap().contains(&JOB.to_string()) && page["nextCursor"].is_null());
+    let wrong = ask(api_with(None), Method::GET, &format!("{}?status=done&limit=0", all()), &[], "").await.problem(400);
+    assert_eq!((&wrong["errors"][0]["field"], &wrong["errors"][1]["field"]), (&json!("status"), &json!("limit")));
+    let one = ask(api_with(None), Method::GET, &self::path(JOB, ""), &[], "").await.json_of(200);
+    assert_eq!((&one["status"], &one["rowCount"]), (&json!("succeeded"), &json!(1)));
+    ask(api_with(None), Method::GET, &self::path(MODEL, ""), &[], "").await.problem(404);
+}
+
+#[actix_web::test]
+async fn only_what_has_a_file_leads_to_one() {
+    let found = ask(api_with(None), Method::GET, &path(JOB, "/download"), &[], "").await;
+    assert_eq!((found.status, found.header("location")), (StatusCode::FOUND, Some("https://store.example.org/signed")));
+    for (job, status, kind) in [
+        (WAITING, 409, "/problems/no-file"),
+        (OVER, 410, "/problems/file-expired"),
+        (MODEL, 404, "/problems/not-found"),
+    ] {
+        for (method, what) in [(Method::GET, "/download"), (Method::POST, "/verify")] {
+            let answer = ask(api_with(None), method, &path(job, what), &[], "").await;
+            assert_eq!(answer.problem(status)["type"], kind);
+        }
+    }
+    let off = || Api { exports: desk(None, true), ..api_with(None) };
+    for (method, path) in
+        [(Method::POST, all()), (Method::GET, path(JOB, "/download")), (Method::POST, path(JOB, "/verify"))]
+    {
+        assert_eq!(ask(off(), method, &path, &[], "{}").await.problem(404)["type"], "/problems/not-enabled");
+    }
+}
+
+#[actix_web::test]
+async fn a_file_that_is_another_one_does_not_hold() {
+    let checked = ask(api_with(None), Method::POST, &path(JOB, "/verify"), &[], "").await.json_of(200);
+    assert_eq!((&checked["holds"], &checked["verdict"]), (&json!(false), &json!("same")));
+    assert_eq!(checked["problems"], json!(["the file's checksum is not the job's"]));
+    let cancelled = ask(api_with(None), Method::POST, &path(JOB, "/cancel"), &[], "").await.json_of(200);
+    assert_eq!(cancelled["status"], "failed");
+}
+
+#[actix_web::test]
+async fn a_link_needs_no_credential_and_gives_the_bytes_that_are_wanted() {
+    let file = format!("/analytics/v1/downloads/analytics/exports/{ORG}/{JOB}.csv");
+    let good = format!("{file}?expires=1772449200&signature=good");
+    let get = async |headers: &[(&str, &str)]| call_with(api_with(None), Method::GET, &good, headers, "").await;
+    let whole = get(&[("accept-encoding", "gzip")]).await;
+    assert_eq!((whole.status, whole.text.as_str()), (StatusCode::OK, "0123456789"));
+    assert_eq!(whole.header("content-disposition"), Some(format!("attachment; filename=\"{JOB}.csv\"").as_str()));
+    assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+    let part = get(&[("range", "bytes=2-4")]).await;
+    assert_eq!((part.status, part.text.as_str()), (StatusCode::PARTIAL_CONTENT, "234"));
+    assert_eq!(part.header("content-range"), Some("bytes 2-4/10"));
+    let several = get(&[("range", "bytes=0-1,4-5")]).await;
+    assert_eq!((several.status, several.text.len()), (StatusCode::OK, 10));
+    let behind = get(&[("range", "bytes=10-")]).await;
+    assert_eq!(behind.header("content-range"), Some("bytes */10"));
+    assert_eq!(behind.problem(416)["type"], "/problems/no-such-range");
+    for link in [
+        format!("{file}?expires=1772449200&signature=bad"),
+        format!("{file}?expires=soon&signature=good"),
+        format!("{file}?signature=good"),
+        format!("{good}&more=1"),
+        file,
+    ] {
+        let answer = call_with(api_with(None), Method::GET, &link, &[], "").await;
+        assert_eq!(answer.problem(403)["type"], "/problems/link-not-good", "{link}");
+    }
+}
