@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    domain::export::{CANCELLED, ExportJob, RetryPolicy},
+    domain::export::{CANCELLED, ExportJob, RetryPolicy, Status},
     store::{
         Session, StoreError,
         exports::{self, Claim, ClaimRules, Claimed, Claimer, Heartbeat},
@@ -159,13 +159,13 @@ impl Worker {
             Ended::Made(made) => {
                 let (rows, bytes) = (made.output.rows, made.output.bytes);
                 match self.succeed(&claim, &made, beat).await {
-                    Ok(Some(_)) => {
+                    Ok(Some(job)) if job.status == Status::Succeeded => {
                         tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export is made");
                         self.metrics.export_ended("succeeded", took);
                         self.readiness.detail(OBJECTS, "exports are made");
                         return;
                     }
-                    Ok(None) => return self.disown(&claim, job).await,
+                    Ok(_) => return self.disown(&claim, job).await,
                     Err(error) => ("lost", Err(error)),
                 }
             }
@@ -200,9 +200,17 @@ impl Worker {
 
     async fn succeed(&mut self, claim: &Claim, made: &Made, beat: &dyn Fn()) -> Result<Option<ExportJob>, StoreError> {
         let (output, kept) = (&made.output, self.kept);
-        self.tell(beat, async |conn| match made.same_as {
-            None => exports::succeed(conn, claim, output, kept).await,
-            Some(same_as) => exports::succeed_unchanged(conn, claim, output, kept, same_as).await,
+        self.tell(beat, async |conn| {
+            let told = match made.same_as {
+                None => exports::succeed(conn, claim, output, kept).await?,
+                Some(same_as) => exports::succeed_unchanged(conn, claim, output, kept, same_as).await?,
+            };
+            if told.is_some() {
+                return Ok(told);
+            }
+            // It may have been told before, and the answer was lost.
+            let job = exports::get(conn, claim.org_id, claim.job_id).await?;
+            Ok(job.filter(|job| job.output.as_ref() == Some(output)))
         })
         .await
     }
