@@ -1,7 +1,7 @@
 //! Exports: the desk where files are asked for, cancelled, fetched and checked.
 //! In: CreateExport, CancelExport, LinkExport, OpenDownload, VerifyExport from http; End. Out: the answer to whoever asked;
 //!     Wake to the actors that make files.
-//! Failure: database or store away → Unavailable. Without a store every request is told that it is off.
+//! Failure: database or store away → Unavailable. Without a store nothing is made, fetched or checked: it is said to be off.
 //! Bound: one change at a time, QUEUE wait for that; DOWNLOADS files open at once; CHECKS files checked at once.
 
 use std::{

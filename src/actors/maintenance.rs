@@ -180,7 +180,9 @@ impl Worker {
     async fn look(&mut self, working: &Working) {
         for n in 0..self.rests.len() {
             let (task, rests_until) = self.rests[n];
-            if rests_until.is_some_and(|until| until > Instant::now()) {
+            // Without a store it is another process's: it must not be recorded as done.
+            let cannot = task == Task::Sweep && self.tools.is_none();
+            if cannot || rests_until.is_some_and(|until| until > Instant::now()) {
                 continue;
             }
             let told = Told::new();

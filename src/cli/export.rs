@@ -28,7 +28,7 @@ use crate::{
     config::Settings,
     domain::{
         audit::{Actor, AuditEvent, Outcome},
-        export::{ExportJob, Granularity, Month, Status},
+        export::{ExportJob, Granularity, Month, Output, Status},
     },
     store::{
         self, clock,
@@ -185,8 +185,8 @@ async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyh
         // One of an org that was erased meanwhile is nobody's.
         let Some(job) = table::get(&mut conn, org_id, job_id).await? else { continue };
         count(&mut report, &job, table::is_unchanged(&mut conn, &job).await?);
-        let as_of = job.output.as_ref().and_then(|output| output.as_of);
-        report.not_final += usize::from(as_of.is_none_or(|as_of| as_of < final_at));
+        let open = |output: &Output| output.as_of.is_none_or(|as_of| as_of < final_at);
+        report.not_final += usize::from(job.output.as_ref().is_some_and(open));
     }
     Ok(Some(report))
 }

@@ -200,7 +200,8 @@ impl Making<'_> {
                 output.key.clone_from(&newest.key);
                 output.revision = Some(newest.revision);
                 let latest = Key::new(org_id, File::Latest(month)).to_string();
-                if self.tools.objects.head(self.bucket, &latest).await?.is_none() {
+                // Gone, or not this version: somebody who was frozen may have put an older one there.
+                if copy::sha256(&self.tools.objects, self.bucket, &latest).await? != Some(output.checksum) {
                     self.put_latest(month, &output, &changes).await?;
                 }
                 return Ok(Made { output, same_as: Some(newest.job_id) });

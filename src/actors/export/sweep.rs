@@ -155,9 +155,11 @@ async fn strays(
                 Some(Status::Pending | Status::Running | Status::Succeeded) => {}
                 Some(Status::Failed | Status::Expired) => {
                     for object in found {
-                        if dry_run || swept.note(objects.delete(bucket, &object.key).await) {
-                            swept.objects += 1;
+                        let deleted = if dry_run { Ok(()) } else { objects.delete(bucket, &object.key).await };
+                        if is_away(&deleted) {
+                            return Ok(deleted);
                         }
+                        swept.objects += u64::from(swept.note(deleted));
                     }
                 }
             }

@@ -11,8 +11,11 @@ use crate::{
 
 /// Takes all of them away, and ends uploads that are under way. How many objects it were.
 pub async fn remove(objects: &Objects, org_id: Uuid, uploads: &[AbandonedUpload]) -> Result<i64, ObjectError> {
+    // One that cannot be ended keeps nothing else.
+    let mut ended = Ok(());
     for upload in uploads {
-        objects.abort_upload(upload.bucket.as_deref(), &upload.key, Some(&upload.upload_id)).await?;
+        let aborted = objects.abort_upload(upload.bucket.as_deref(), &upload.key, Some(&upload.upload_id)).await;
+        ended = ended.and(aborted);
     }
     let mut gone = 0;
     for bucket in objects.buckets() {
@@ -22,7 +25,7 @@ pub async fn remove(objects: &Objects, org_id: Uuid, uploads: &[AbandonedUpload]
             gone += 1;
         }
     }
-    Ok(gone)
+    ended.map(|()| gone)
 }
 
 /// How many there are.

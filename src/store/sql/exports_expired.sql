@@ -5,10 +5,11 @@ SELECT job_id, org_id, kind, bucket, object_key, month, revision,
        -- A month that came out the same again has the file of the version before.
        EXISTS (SELECT FROM analytics.export_jobs o
                WHERE o.org_id = j.org_id AND o.object_key = j.object_key AND o.month = j.month AND o.status = 'succeeded'
+                 AND o.bucket IS NOT DISTINCT FROM j.bucket
                  AND o.expires_at > clock_timestamp()) AS shared,
        NOT EXISTS (SELECT FROM analytics.export_jobs o
                    WHERE o.org_id = j.org_id AND o.month = j.month AND o.revision > j.revision
-                     AND o.status = 'succeeded') AS newest
+                     AND o.status = 'succeeded' AND o.bucket IS NOT DISTINCT FROM j.bucket) AS newest
 FROM analytics.export_jobs j
 WHERE status = 'succeeded' AND expires_at <= clock_timestamp() AND ($2::uuid IS NULL OR job_id = $2)
   AND NOT EXISTS (SELECT FROM analytics.export_jobs o
