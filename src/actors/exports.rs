@@ -4,16 +4,12 @@
 //! Failure: database or store away → Unavailable. Without a store nothing is made, fetched or checked: it is said to be off.
 //! Bound: one change at a time, QUEUE wait for that; DOWNLOADS files open at once; CHECKS files checked at once.
 
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod downloads;
+
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt, stream::BoxStream};
 use sqlx::PgConnection;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -35,7 +31,7 @@ use crate::{
     config::Settings,
     domain::{
         audit::AuditEvent,
-        export::{ExportJob, Output, Status, keys::Key, verification::Verification},
+        export::{ExportJob, Output, Status, verification::Verification},
     },
     objects::{LINK_LIFETIME, NewLink, ObjectError},
     store::{
@@ -44,18 +40,18 @@ use crate::{
     },
 };
 
+use downloads::Downloads;
+
 pub use crate::{
     objects::{content_disposition, file_name},
     store::exports::Created,
 };
+pub use downloads::{Download, OpenDownload, Wanted};
 
 /// Requests that may wait for their turn.
 const QUEUE: usize = 64;
 /// Longest that the database may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2000);
-/// Files that this process sends at once, in all and of one org: nobody's slow readers take the room of the others.
-const DOWNLOADS: usize = 64;
-const DOWNLOADS_OF_ORG: usize = 16;
 /// Files that this process checks at once.
 const CHECKS: usize = 2;
 /// Longest that checking a file may take.
@@ -87,23 +83,15 @@ pub struct ExportsParts {
 struct Desk {
     turns: Turns<Session>,
     most_open: u32,
-    /// Those that a request may name; the first is that of requests which name none.
-    buckets: Arc<[String]>,
-    bucket: Option<String>,
-    kept: TimeDelta,
 }
 
 impl Exports {
     pub fn new(ExportsParts { settings, tools, makers, pulse, exit }: ExportsParts) -> Self {
-        // A local store has none.
-        let buckets: Arc<[String]> = tools.iter().flat_map(|tools| tools.objects.buckets()).flatten().collect();
-        let bucket = tools.as_ref().and_then(|tools| tools.objects.default_bucket().map(str::to_owned));
-        let kept = TimeDelta::days(settings.retention.rollup_days);
         let late_after = settings.events.late_after();
         let (most_open, wait) = (settings.exports.pending_per_org, settings.query.wait());
         let turns = Turns::new(Session::new(settings.database), QUEUE, wait);
         Self {
-            desk: Desk { turns, most_open, buckets, bucket, kept },
+            desk: Desk { turns, most_open },
             tools,
             makers,
             downloads: Downloads::default(),
@@ -166,21 +154,21 @@ impl Handler<CreateExport> for Exports {
     type Result = ResponseFuture<Result<Option<Created>, QueryError>>;
 
     fn handle(&mut self, create: CreateExport, _: &mut Self::Context) -> Self::Result {
-        if self.tools.is_none() {
-            return Box::pin(async { Ok(None) });
-        }
+        let Some(tools) = self.tools.clone() else { return Box::pin(async { Ok(None) }) };
         let (desk, makers, working) = (self.desk.clone(), self.makers.clone(), self.pulse.work());
         Box::pin(async move {
             let _working = working;
+            // A local store has none.
+            let buckets: Vec<String> = tools.objects.buckets().into_iter().flatten().collect();
             let asked = AskedExport {
                 job_id: create.job_id,
                 org_id: create.org_id,
                 body: &create.body,
-                buckets: &desk.buckets,
+                buckets: &buckets,
                 idempotency_key: create.idempotency_key.as_deref(),
                 by: &create.by,
-                bucket: desk.bucket.as_deref(),
-                kept: desk.kept,
+                bucket: tools.objects.default_bucket(),
+                kept: tools.kept,
                 most_open: desk.most_open,
                 act: &create.act,
             };
@@ -291,131 +279,6 @@ fn made(job: Option<(ExportJob, DateTime<Utc>)>) -> Found<Made> {
     }
 }
 
-/// What a signed link leads to.
-#[derive(Message)]
-#[rtype(result = "Result<Option<Download>, QueryError>")]
-pub struct OpenDownload {
-    pub key: String,
-    /// As they stand in the link.
-    pub expires: i64,
-    pub signature: String,
-    /// From, and to, exclusive; none: all.
-    pub range: Option<Wanted>,
-}
-
-/// Bytes of a file that are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// From this one on, to that one where it is given; both are wanted.
-    From(u64, Option<u64>),
-    /// So many at the end.
-    Last(u64),
-}
-
-/// A file, piece by piece.
-pub type Pieces = BoxStream<'static, Result<bytes::Bytes, ObjectError>>;
-
-/// A file on its way.
-pub struct Download {
-    pub key: String,
-    /// Length of the whole file.
-    pub length: u64,
-    pub modified: DateTime<Utc>,
-    /// None where what is wanted is not there.
-    pub content: Option<(Range<u64>, Pieces)>,
-}
-
-impl Wanted {
-    /// Which bytes of so many that is; none where there is none of them.
-    pub fn of(self, length: u64) -> Option<Range<u64>> {
-        let range = match self {
-            Self::From(first, last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
-            Self::Last(most) => length.saturating_sub(most)..length,
-        };
-        (range.start < range.end).then_some(range)
-    }
-}
-
-impl Handler<OpenDownload> for Exports {
-    type Result = ResponseFuture<Result<Option<Download>, QueryError>>;
-
-    fn handle(&mut self, open: OpenDownload, _: &mut Self::Context) -> Self::Result {
-        let (tools, downloads, working) = (self.tools.clone(), self.downloads.clone(), self.pulse.work());
-        Box::pin(async move {
-            let _working = working;
-            let OpenDownload { key, expires, signature, range } = open;
-            // A link is judged by this machine's clock, which signed it.
-            let Some(tools) = tools else { return Ok(None) };
-            if tools.objects.verify_link(&key, expires, &signature, Utc::now()).is_err() {
-                return Ok(None);
-            }
-            let Some(key_of) = Key::parse(&key) else { return Ok(None) };
-            let place = downloads.begin(key_of.org_id).ok_or(QueryError::Busy)?;
-            let Some(info) = tools.objects.head(None, &key).await.map_err(|error| refuse_object(&error))? else {
-                return Ok(None);
-            };
-            let range = match range {
-                None => Some(0..info.bytes),
-                Some(wanted) => wanted.of(info.bytes),
-            };
-            let content = match range {
-                None => None,
-                Some(range) if range.is_empty() => Some((range, futures_util::stream::empty().boxed())),
-                Some(range) => {
-                    let content = tools.objects.get_range(None, &key, range).await;
-                    let content = content.map_err(|error| refuse_object(&error))?;
-                    Some((content.range, holding(place, content.stream)))
-                }
-            };
-            Ok(Some(Download { key, length: info.bytes, modified: info.modified, content }))
-        })
-    }
-}
-
-/// Files that are being sent, by org.
-#[derive(Clone, Default)]
-struct Downloads(Arc<Mutex<HashMap<Uuid, usize>>>);
-
-impl Downloads {
-    /// None: there is no room.
-    fn begin(&self, org_id: Uuid) -> Option<Sending> {
-        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = sent.values().sum();
-        let of_org = sent.entry(org_id).or_default();
-        if all >= DOWNLOADS || *of_org >= DOWNLOADS_OF_ORG {
-            return None;
-        }
-        *of_org += 1;
-        Some(Sending { downloads: self.clone(), org_id })
-    }
-}
-
-/// A file is being sent, until this is dropped.
-struct Sending {
-    downloads: Downloads,
-    org_id: Uuid,
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        let mut sent = self.downloads.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_org) = sent.get_mut(&self.org_id) {
-            *of_org -= 1;
-        }
-        sent.retain(|_, of_org| *of_org > 0);
-    }
-}
-
-/// The stream, with its place until its end.
-fn holding<T: 'static>(place: Sending, stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
-    stream
-        .map(move |item| {
-            let _held = &place;
-            item
-        })
-        .boxed()
-}
-
 /// Read a file again, and hold it against what is known now.
 #[derive(Message)]
 #[rtype(result = "Result<Found<Box<Verification>>, QueryError>")]
@@ -457,40 +320,5 @@ impl Handler<End> for Exports {
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
         end.obey(&self.pulse, ctx);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_org_takes_a_part_of_the_room_and_gives_it_back() {
-        let (downloads, one, other) = (Downloads::default(), Uuid::from_u128(1), Uuid::from_u128(2));
-        let sent: Vec<_> = std::iter::from_fn(|| downloads.begin(one)).collect();
-        assert_eq!(sent.len(), DOWNLOADS_OF_ORG);
-        let theirs = downloads.begin(other);
-        assert!(theirs.is_some());
-        drop((sent, theirs));
-        assert!(downloads.begin(one).is_some() && downloads.0.lock().unwrap().is_empty());
-        let all: Vec<_> = (0..1000).filter_map(|n| downloads.begin(Uuid::from_u128(n))).collect();
-        assert_eq!(all.len(), DOWNLOADS);
-    }
-
-    #[test]
-    fn what_is_wanted_is_cut_at_the_end_and_nothing_lies_behind_it() {
-        for (wanted, length, expected) in [
-            (Wanted::From(0, Some(0)), 10, Some(0..1)),
-            (Wanted::From(4, None), 10, Some(4..10)),
-            (Wanted::From(4, Some(u64::MAX)), 10, Some(4..10)),
-            (Wanted::From(5, Some(4)), 10, None),
-            (Wanted::From(10, None), 10, None),
-            (Wanted::Last(3), 10, Some(7..10)),
-            (Wanted::Last(30), 10, Some(0..10)),
-            (Wanted::Last(0), 10, None),
-            (Wanted::From(0, None), 0, None),
-        ] {
-            assert_eq!(wanted.of(length), expected, "{wanted:?} of {length}");
-        }
     }
 }

@@ -38,40 +38,33 @@ const LONGEST_STEP: Duration = Duration::from_secs(35 * 60);
 /// How often long work gives a sign of life.
 pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 
-/// What is done on a schedule. In this order: compressing what is about to go would be in vain.
-const TASKS: [Task; 3] = [Task::Purge, Task::Sweep, Task::Maintain];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is done on a schedule.
+#[derive(Clone)]
 enum Task {
     Purge,
-    Sweep,
+    /// The files of exports, where there is a store.
+    Sweep(Box<Tools>),
     Maintain,
 }
 
 impl Task {
-    const fn name(self) -> &'static str {
+    const fn name(&self) -> &'static str {
         match self {
             Self::Purge => purge::TASK,
-            Self::Sweep => sweep::TASK,
+            Self::Sweep(_) => sweep::TASK,
             Self::Maintain => maintain::TASK,
         }
     }
 
-    fn every(self, settings: &Settings) -> TimeDelta {
+    fn every(&self, settings: &Settings) -> TimeDelta {
         match self {
-            Self::Purge | Self::Sweep => settings.maintenance.purge_every(),
+            Self::Purge | Self::Sweep(_) => settings.maintenance.purge_every(),
             Self::Maintain => settings.maintenance.maintain_every(),
         }
     }
 
     /// What was done, in one line and in full.
-    async fn run(
-        self,
-        turn: &mut Turn,
-        settings: &Settings,
-        tools: Option<&Tools>,
-        tell: Tell<'_>,
-    ) -> Result<(String, Value), StoreError> {
+    async fn run(&self, turn: &mut Turn, settings: &Settings, tell: Tell<'_>) -> Result<(String, Value), StoreError> {
         let said = |full: Result<Value, serde_json::Error>| full.map_err(|e| StoreError::Permanent(e.to_string()));
         match self {
             Self::Purge => {
@@ -79,8 +72,7 @@ impl Task {
                     purge::purge(&mut turn.conn, &settings.database, settings.retention(), false, tell).await?;
                 Ok((purged.line(), said(serde_json::to_value(&purged))?))
             }
-            Self::Sweep => {
-                let Some(tools) = tools else { return Ok(("no object store".to_owned(), Value::Null)) };
+            Self::Sweep(tools) => {
                 let swept = sweep::sweep(&mut turn.conn, tools, false, tell).await?;
                 match &swept.error {
                     None => Ok((swept.line(), said(serde_json::to_value(&swept))?)),
@@ -118,12 +110,13 @@ pub struct MaintenanceParts {
 impl Maintenance {
     pub fn new(parts: MaintenanceParts) -> Self {
         let check_every = parts.settings.maintenance.check_every();
+        // In this order: compressing what is about to go would be in vain. Without a store sweeping is another process's.
+        let tasks = [Some(Task::Purge), parts.tools.map(|tools| Task::Sweep(Box::new(tools))), Some(Task::Maintain)];
         let worker = Worker {
             settings: parts.settings,
-            tools: parts.tools,
             process: parts.process,
             metrics: parts.metrics,
-            rests: TASKS.map(|task| (task, None)),
+            rests: tasks.into_iter().flatten().map(|task| (task, None)).collect(),
         };
         Self { worker: Some(worker), check_every, pulse: parts.pulse, exit: parts.exit }
     }
@@ -168,25 +161,22 @@ impl Handler<End> for Maintenance {
 /// What it takes to do the tasks.
 struct Worker {
     settings: Settings,
-    tools: Option<Tools>,
     process: String,
     metrics: Metrics,
     /// Until when each rests.
-    rests: [(Task, Option<Instant>); TASKS.len()],
+    rests: Vec<(Task, Option<Instant>)>,
 }
 
 impl Worker {
     /// Does what is due, one task after another.
     async fn look(&mut self, working: &Working) {
         for n in 0..self.rests.len() {
-            let (task, rests_until) = self.rests[n];
-            // Without a store it is another process's: it must not be recorded as done.
-            let cannot = task == Task::Sweep && self.tools.is_none();
-            if cannot || rests_until.is_some_and(|until| until > Instant::now()) {
+            let (task, rests_until) = self.rests[n].clone();
+            if rests_until.is_some_and(|until| until > Instant::now()) {
                 continue;
             }
             let told = Told::new();
-            if let Err(error) = beating(working, &told, (BEAT_EVERY, LONGEST_STEP), self.attend(task, &told)).await {
+            if let Err(error) = beating(working, &told, (BEAT_EVERY, LONGEST_STEP), self.attend(&task, &told)).await {
                 tracing::warn!(task = task.name(), %error, "maintenance waits");
                 self.metrics.maintenance_run(task.name(), "failed");
                 self.rests[n].1 = Some(Instant::now() + REST);
@@ -195,7 +185,7 @@ impl Worker {
     }
 
     /// Does a task if it is due and nobody else is at work.
-    async fn attend(&self, task: Task, told: &Told) -> Result<(), StoreError> {
+    async fn attend(&self, task: &Task, told: &Told) -> Result<(), StoreError> {
         let mut turn = match Turn::take(&self.settings.database, task.name(), Access::Alone, Duration::ZERO).await {
             Ok(turn) => turn,
             // It will be looked at again soon.
@@ -214,7 +204,7 @@ impl Worker {
             tracing::debug!(task = task.name(), step, "at work");
         };
         let begun = Instant::now();
-        match task.run(&mut turn, &self.settings, self.tools.as_ref(), &mut tell).await {
+        match task.run(&mut turn, &self.settings, &mut tell).await {
             Ok((line, full)) => {
                 turn.finish("done", &full).await?;
                 let seconds = begun.elapsed().as_secs_f64();

@@ -13,7 +13,7 @@ use crate::{
         self,
         engine::{self, Engine},
         maintain, maintenance,
-        schema::{self, is_community},
+        schema::{self, Server, is_community},
         verify,
     },
 };
@@ -47,11 +47,11 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 /// A schema without data begins with the engine that the settings ask for. One with data is switched by a command of its
 /// own, which may take long. Compression is scheduled where the edition has it.
 async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
-    let license = schema::probe(owner).await?.license;
+    let Server { license, engine, .. } = schema::probe(owner).await?;
     let chosen = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
     let compress_after = settings.maintenance.compress_after();
     let compresses = !is_community(&license) || maintain::scheduled(owner).await? == compress_after;
-    if engine::state(owner).await?.engine == chosen && compresses {
+    if engine == chosen && compresses {
         return Ok(());
     }
     // Several that start together: one chooses, the others find it done.

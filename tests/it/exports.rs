@@ -28,6 +28,13 @@ impl Store {
         [Self::S3(S3Server::start()), Self::Local(LocalStore::new())]
     }
 
+    fn s3(&self) -> &S3Server {
+        match self {
+            Self::S3(s3) => s3,
+            Self::Local(_) => panic!("it is a local one"),
+        }
+    }
+
     /// Has the services of the world put their files here, and look for work often.
     fn serve(&self, world: &mut World) {
         let variables = match self {

@@ -5,13 +5,10 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::harness::{LedgerSums, Service, World, eventually, ledger_holes, not_run, settled};
-
-async fn command(world: &World, args: &[&str]) -> Value {
-    let output = world.run(&[args, &["--json"]].concat()).await;
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use crate::{
+    engines::command,
+    harness::{LedgerSums, Service, World, eventually, ledger_holes, not_run, settled},
+};
 
 async fn license(conn: &mut PgConnection) -> String {
     sqlx::query_scalar("SHOW timescaledb.license").fetch_one(conn).await.unwrap()

@@ -58,9 +58,7 @@ impl Tools {
             statement_timeout: settings.exports.statement_timeout(),
         })
     }
-}
 
-impl Tools {
     /// Waits for the database no longer than it may take: the connection may be dead without either side's having heard.
     pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, MakeError> {
         let within = self.statement_timeout + GRACE;

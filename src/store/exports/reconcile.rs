@@ -31,17 +31,14 @@ pub async fn known(
     // A file by client or error code has the sums of its range too.
     let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
     let mut snapshot = reader.begin(conn, &spec).await?;
-    let (stream, partition) = reader.home(&spec);
     let row: KnownRow = sqlx::query_as(include_str!("../sql/exports_reconcile.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)
         .bind(spec.range.end)
         .bind(&spec.models)
-        .bind(stream)
-        .bind(i32::from(partition))
         .fetch_one(snapshot.conn())
         .await?;
-    let raw = if raw && row.raw_from.is_none_or(|from| from <= spec.range.start) {
+    let raw = if raw && snapshot.raw_from.is_none_or(|from| from <= spec.range.start) {
         Some(of_raw(&mut snapshot, &spec).await?)
     } else {
         None
@@ -50,7 +47,7 @@ pub async fn known(
         rollups: row.sums.totals()?,
         raw,
         ledger_stored: count("ledger_stored", Some(row.ledger_stored))?,
-        as_of: row.as_of,
+        as_of: snapshot.as_of,
         revised: revised(&mut snapshot, &spec, read_at).await?,
     };
     snapshot.end().await?;
@@ -121,8 +118,6 @@ impl SumsRow {
 struct KnownRow {
     #[sqlx(flatten)]
     sums: SumsRow,
-    as_of: Option<DateTime<Utc>>,
-    raw_from: Option<DateTime<Utc>>,
     ledger_stored: i64,
 }
 

@@ -77,13 +77,13 @@ impl ExportReader {
     /// [`ReadError::Gone`] where the file would be of raw events that are not kept any more.
     pub async fn begin<'c>(&self, conn: &'c mut PgConnection, spec: &Spec) -> Result<Snapshot<'c>, ReadError> {
         let mut tx = conn.begin_with(SNAPSHOT).await?;
-        let (stream, partition) = self.home(spec);
+        let partition = self.topology.home_of(spec.org_id);
         let head: HeadRow = sqlx::query_as(include_str!("../sql/exports_head.sql"))
             .bind(spec.org_id)
             .bind(spec.range.start)
             .bind(spec.range.end)
             .bind(&spec.models)
-            .bind(stream)
+            .bind(self.topology.stream_of(partition))
             .bind(i32::from(partition))
             .fetch_one(&mut *tx)
             .await?;
@@ -96,13 +96,8 @@ impl ExportReader {
             }
         }
         let revised = Revised { count: count("revisions", Some(head.revisions))?, last: head.last_revision_id };
-        Ok(Snapshot { tx, spec: spec.clone(), as_of: head.as_of, snapshot_at: head.snapshot_at, revised })
-    }
-
-    /// The stream and the partition that the org's events come by.
-    pub(super) fn home(&self, spec: &Spec) -> (String, u16) {
-        let partition = self.topology.home_of(spec.org_id);
-        (self.topology.stream_of(partition), partition)
+        let HeadRow { snapshot_at, as_of, raw_from, .. } = head;
+        Ok(Snapshot { tx, spec: spec.clone(), as_of, snapshot_at, raw_from, revised })
     }
 }
 
@@ -122,6 +117,8 @@ pub struct Snapshot<'c> {
     /// The moment up to which the rows are complete; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
     pub snapshot_at: DateTime<Utc>,
+    /// From when on all raw events of the org are there; none where they always are.
+    pub(super) raw_from: Option<DateTime<Utc>>,
     /// Changes of final buckets that the rows have in them.
     pub revised: Revised,
 }

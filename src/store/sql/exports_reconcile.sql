@@ -1,11 +1,9 @@
 -- What the rollups have of a file's range and models, and what the ledger has at the most.
--- $1 org, $2 start, $3 end, $4 models (empty: all), $5 stream, $6 the org's partition
+-- $1 org, $2 start, $3 end, $4 models (empty: all)
 SELECT coalesce(sum(successes + errors + timeouts + throttled), 0)::bigint AS invocations,
        coalesce(sum(errors + timeouts + throttled), 0)::bigint AS errors,
        coalesce(sum(input_tokens), 0)::bigint AS input_tokens, coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
        coalesce(sum(cost_cents), 0)::numeric(28, 4) AS cost_cents,
-       (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $5 AND partition = $6) AS as_of,
-       (SELECT max(raw_from) FROM analytics.raw_horizons WHERE org_id = $1 OR org_id IS NULL) AS raw_from,
        -- By hour of commit. An event is committed after it occurred, but for what a publisher's clock is ahead.
        (SELECT coalesce(sum(stored), 0)::bigint FROM analytics.ledger_hourly
         WHERE org_id = $1 AND hour >= $2 - INTERVAL '2 hours') AS ledger_stored

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups};
-use crate::harness::{Asked, Fault, S3Server, Service, World, eventually, millis, not_run, scale};
+use crate::harness::{Asked, Fault, LocalStore, S3Server, Service, World, eventually, millis, not_run, scale};
 
 /// A file of two parts and some bytes: 24 × 20 × 200 rows of 160 bytes.
 fn large() -> Value {
@@ -24,9 +24,8 @@ async fn running(service: &Service, job: Uuid) {
 
 #[tokio::test]
 async fn killed_at_any_moment_an_export_is_made_once_and_leaves_nothing_behind() {
-    let s3 = S3Server::start();
-    let store = Store::S3(s3);
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     world.set("ANALYTICS__EXPORTS__MAX_ATTEMPTS", "100");
@@ -72,8 +71,8 @@ async fn killed_at_any_moment_an_export_is_made_once_and_leaves_nothing_behind()
 
 #[tokio::test]
 async fn a_process_that_ends_gives_its_export_back() {
-    let [store, _] = Store::both();
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     world.set("ANALYTICS__EXPORTS__TAKEOVER_MS", "3600000");
@@ -99,8 +98,8 @@ async fn a_process_that_ends_gives_its_export_back() {
 
 #[tokio::test]
 async fn a_store_that_fails_is_tried_again_and_nothing_else_minds() {
-    let [store, _] = Store::both();
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let mut conn = world.connect().await;
@@ -141,8 +140,8 @@ async fn a_store_that_fails_is_tried_again_and_nothing_else_minds() {
 
 #[tokio::test]
 async fn what_cannot_come_off_fails_with_a_reason_that_helps() {
-    let [store, _] = Store::both();
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     world.set("ANALYTICS__EXPORTS__MAX_ATTEMPTS", "2");
@@ -163,7 +162,7 @@ async fn what_cannot_come_off_fails_with_a_reason_that_helps() {
 
 #[tokio::test]
 async fn on_a_full_disk_an_export_fails_by_that_name_and_is_made_when_there_is_room() {
-    let [_, local] = Store::both();
+    let local = Store::Local(LocalStore::new());
     let Store::Local(files) = &local else { unreachable!() };
     let folder = files.folder.path().to_str().unwrap().to_owned();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs", &folder]).output();
@@ -200,8 +199,8 @@ impl Drop for Mounted {
 
 #[tokio::test]
 async fn one_that_is_being_made_is_cancelled_and_leaves_nothing() {
-    let [store, _] = Store::both();
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     rollups(&mut world.connect().await, ORG, 20, 200).await;

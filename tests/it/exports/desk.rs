@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ORG, Store, ask, days, finance, get, id, path};
-use crate::harness::{Service, World};
+use crate::harness::{LocalStore, Service, World};
 
 const OTHER: Uuid = Uuid::from_u128(0xE9);
 
@@ -26,7 +26,7 @@ async fn post(service: &Service, org: Uuid, rest: &str, key: Option<&str>, body:
 
 #[tokio::test]
 async fn what_cannot_be_made_is_refused_by_its_fields() {
-    let [_, store] = Store::both();
+    let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let service = world.serve().await;
@@ -54,7 +54,7 @@ async fn what_cannot_be_made_is_refused_by_its_fields() {
 
 #[tokio::test]
 async fn the_same_request_is_one_job_and_jobs_are_their_orgs_alone() {
-    let [_, store] = Store::both();
+    let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
     world.set("ANALYTICS__EXPORTS__ACTORS", "0");

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{ORG, Store, command, download, get, rollups};
-use crate::harness::{World, settled};
+use crate::harness::{LocalStore, S3Server, World, settled};
 
 const OTHER: Uuid = Uuid::from_u128(0xE7);
 
@@ -130,7 +130,7 @@ async fn a_month_that_has_changed_has_a_new_version_and_the_old_one_stays() {
 
 #[tokio::test]
 async fn only_a_month_that_is_over_and_kept_is_made() {
-    let [_, store] = Store::both();
+    let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
     rollups(&mut world.connect().await, ORG, 3, 1).await;
@@ -145,7 +145,7 @@ async fn only_a_month_that_is_over_and_kept_is_made() {
 
 #[tokio::test]
 async fn a_month_of_which_a_part_is_gone_makes_no_new_version() {
-    let [_, store] = Store::both();
+    let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let mut conn = world.connect().await;
@@ -168,7 +168,7 @@ async fn a_month_of_which_a_part_is_gone_makes_no_new_version() {
 
 #[tokio::test]
 async fn killed_anywhere_the_months_are_made_by_running_it_again() {
-    let [store, _] = Store::both();
+    let store = Store::S3(S3Server::start());
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let mut conn = world.connect().await;

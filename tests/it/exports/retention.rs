@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ORG, Store, command, days, download, ended, fetch, get, id, link, made, rollups};
-use crate::harness::World;
+use crate::harness::{S3Server, World};
 
 const OTHER: Uuid = Uuid::from_u128(0xE5);
 
@@ -56,8 +56,8 @@ async fn a_file_goes_when_its_time_is_over_and_can_be_made_again() {
 
 #[tokio::test]
 async fn what_attempts_have_left_is_swept_away_and_what_is_nobodys_is_left() {
-    let [store, _] = Store::both();
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let mut conn = world.connect().await;
@@ -86,8 +86,8 @@ async fn what_attempts_have_left_is_swept_away_and_what_is_nobodys_is_left() {
 
 #[tokio::test]
 async fn of_an_erased_org_no_file_is_left() {
-    let [store, _] = Store::both();
-    let Store::S3(s3) = &store else { unreachable!() };
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let mut conn = world.connect().await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ORG, Store, download, fetch, id, link, made, path, records};
-use crate::harness::{Service, Totals, World, not_run, settled};
+use crate::harness::{LocalStore, Service, Totals, World, not_run, settled};
 
 const MODELS: u128 = 5;
 
@@ -163,7 +163,7 @@ async fn links(service: &Service, job: &Value, other: &Value) {
 
 #[tokio::test]
 async fn an_incident_is_told_by_client_and_code_and_no_text_is_a_formula() {
-    let [_, store] = Store::both();
+    let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
     let service = world.serve().await;
