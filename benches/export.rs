@@ -101,7 +101,6 @@ async fn job(conn: &mut PgConnection, spec: &Spec) -> Claimed {
         body,
         buckets: &[],
         bucket: None,
-        kept: TimeDelta::days(396),
         idempotency_key: None,
         by,
         most_open: 100,

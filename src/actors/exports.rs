@@ -168,7 +168,6 @@ impl Handler<CreateExport> for Exports {
                 idempotency_key: create.idempotency_key.as_deref(),
                 by: &create.by,
                 bucket: tools.objects.default_bucket(),
-                kept: tools.kept,
                 most_open: desk.most_open,
                 act: &create.act,
             };

@@ -23,8 +23,9 @@ use crate::{
         audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
         export::{ExportJob, ExportPage, ExportQuery},
+        floor::Gone,
         ledger::{LedgerQuery, LedgerReport},
-        query::{FreshnessReport, RawGone, UsageQuery, UsageReport},
+        query::{FreshnessReport, UsageQuery, UsageReport},
         reliability::{ReliabilityQuery, ReliabilityReport},
         revision::{RevisionPage, RevisionQuery},
         summary::{Summary, SummaryQuery},
@@ -55,8 +56,8 @@ pub enum QueryError {
     TooSlow,
     #[error("the answer is too large")]
     TooLarge,
-    #[error("raw events are kept from {} on", .0.start)]
-    Gone(RawGone),
+    #[error("{} are kept from {} on", .0.what.as_str(), .0.start)]
+    Gone(Gone),
     #[error("the database answered what cannot be")]
     Broken,
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -28,11 +29,12 @@ use crate::{
     config::Settings,
     domain::{
         audit::{Actor, AuditEvent, Outcome},
-        export::{ExportJob, Granularity, Month, Output, Status},
+        export::{ExportJob, Granularity, Month, Output, Status, request::first_boundary},
     },
     store::{
         self, clock,
         exports::{self as table, AskedMonth, Claimer, Created},
+        floors,
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
@@ -104,8 +106,19 @@ struct Report {
 #[serde(rename_all = "camelCase")]
 struct Failed {
     org_id: Uuid,
-    job_id: Uuid,
+    /// None where there is no use in a job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<Uuid>,
     error: String,
+}
+
+impl Failed {
+    fn purged(org_id: Uuid, from: DateTime<Utc>) -> Self {
+        let from = first_boundary(from, Granularity::Monthly).date_naive();
+        let error =
+            format!("a part of the month is purged: the first that can be made is that of {}", from.format("%Y-%m"));
+        Self { org_id, job_id: None, error }
+    }
 }
 
 impl Summary for Report {
@@ -142,7 +155,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     };
     steps.end();
     let Some(report) = report? else {
-        return Ok(bad_usage("--month must be over, and not be older than rollups are kept (retention.rollup_days)"));
+        return Ok(bad_usage("--month must be over"));
     };
     if args.json {
         print::json(&report)?
@@ -152,30 +165,32 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     Ok(report.exit_code())
 }
 
-/// None: the month is not over, or part of it may be gone.
+/// None: the month is not over.
 async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyhow::Result<Option<Report>> {
     let database = &settings.database;
     let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
     let now = clock::now(&mut conn).await?;
     let last = Month::last_over(now).context("the database's clock")?;
     let month = args.month.unwrap_or(last);
-    // Of what is older a part may have been taken away already.
-    let kept_from = settings.retention().cutoffs(now).rollups;
-    if month > last || month.range().start < kept_from {
+    if month > last {
         return Ok(None);
     }
     let tools = Tools::new(settings).context("objects")?;
-    let jobs = ask(&mut conn, month, args.org, tools.objects.default_bucket(), steps).await?;
-    if jobs.is_empty() {
+    // What is purged of a month makes no file of it, and who has nothing left in it may have had something.
+    let mut purged = floors::above(&mut conn, month.range().start).await?;
+    purged.retain(|(org_id, _)| args.org.is_none_or(|only| only == *org_id));
+    let without: BTreeSet<Uuid> = purged.iter().map(|(org_id, _)| *org_id).collect();
+    let jobs = ask(&mut conn, month, args.org, &without, tools.objects.default_bucket(), steps).await?;
+    if jobs.is_empty() && purged.is_empty() {
         tracing::warn!(%month, "no organisation has usage in this month");
     }
     work(&mut conn, settings, tools, &jobs, steps).await?;
     let mut report = Report {
         month: month.to_string(),
-        orgs: jobs.len(),
+        orgs: jobs.len() + purged.len(),
         made: 0,
         unchanged: 0,
-        failed: Vec::new(),
+        failed: purged.into_iter().map(|(org_id, from)| Failed::purged(org_id, from)).collect(),
         not_final: 0,
         rows: 0,
         bytes: 0,
@@ -196,6 +211,7 @@ async fn ask(
     conn: &mut PgConnection,
     month: Month,
     only: Option<Uuid>,
+    without: &BTreeSet<Uuid>,
     bucket: Option<&str>,
     steps: &mut Steps,
 ) -> anyhow::Result<BTreeMap<Uuid, Uuid>> {
@@ -203,7 +219,8 @@ async fn ask(
     loop {
         let orgs = table::orgs_with_usage(conn, month, after, ORGS_AT_ONCE).await?;
         after = orgs.last().copied();
-        for org_id in orgs.iter().copied().filter(|org_id| only.is_none_or(|only| only == *org_id)) {
+        let wanted = |org_id: &Uuid| only.is_none_or(|only| only == *org_id) && !without.contains(org_id);
+        for org_id in orgs.iter().copied().filter(wanted) {
             let job_id = Uuid::now_v7();
             let by = operator::name();
             let act = AuditEvent::new(Actor::command_line(by.clone()), "export.monthly", Outcome::Allowed);
@@ -265,7 +282,7 @@ fn count(report: &mut Report, job: &ExportJob, unchanged: bool) {
         }
         _ => report.failed.push(Failed {
             org_id: job.spec.org_id,
-            job_id: job.id,
+            job_id: Some(job.id),
             error: job.error.clone().unwrap_or_else(|| job.status.as_str().to_owned()),
         }),
     }

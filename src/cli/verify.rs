@@ -20,7 +20,7 @@ use crate::{
         finding::Finding,
     },
     store::{
-        clock, exports,
+        clock, exports, floors,
         maintenance::Access,
         rebuild, recount,
         verify::{self, Found, MOST_NAMED},
@@ -133,6 +133,13 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             if from > asked {
                 let days = format!("rollups of {} to {}", asked.date_naive(), from.date_naive() - TimeDelta::days(1));
                 report.not_checked.push(format!("{days}: their raw events are past their retention"));
+            }
+            let (orgs, floor) = floors::purged_since(conn, from, args.org).await?;
+            if let Some(floor) = floor {
+                let floor = floor.date_naive();
+                report
+                    .not_checked
+                    .push(format!("rollups of {orgs} organisations from before {floor}: they were purged"));
             }
             for day in days::between(from, to) {
                 steps.tell(&format!(

@@ -9,6 +9,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod export;
 pub mod finding;
+pub mod floor;
 pub mod freshness;
 pub mod histogram;
 pub mod intake;

@@ -91,26 +91,6 @@ pub struct FreshnessReport {
     pub models: Vec<ModelFreshness>,
 }
 
-/// A question would read raw events that were taken away: its answer would have too little.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RawGone {
-    /// The first start that the question has an answer for.
-    pub start: DateTime<Utc>,
-    /// Whether raw events are read only since buckets begin within an hour of UTC.
-    pub split_hours: bool,
-}
-
-impl RawGone {
-    /// Whether that is so of a question that reads raw events of the whole range of its buckets (`whole`), or only those of
-    /// hours that a boundary lies within. `raw_from`: from when on there are raw events; none where all are.
-    pub fn of(buckets: &Buckets, whole: bool, raw_from: Option<DateTime<Utc>>) -> Option<Self> {
-        let raw_from = raw_from?;
-        let read_from = if whole { buckets.start() } else { buckets.split_hours().iter().map(|part| part.0).min()? };
-        let start = || buckets.first_start_from(raw_from).unwrap_or(raw_from);
-        (read_from < raw_from).then(|| Self { start: start(), split_hours: !whole })
-    }
-}
-
 /// Fills a series up: a point for every bucket and each of the keys, in their order. `None` where that makes more than
 /// `most` points.
 pub fn filled<K: Ord, P>(
@@ -138,35 +118,6 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::*;
-
-    #[test]
-    fn only_what_reads_raw_events_from_before_they_were_taken_away_is_gone() {
-        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let of = |granularity, zone, whole, raw_from: Option<&str>| {
-            let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-05T00:00:00Z"));
-            let buckets = Buckets::covering(start, end, granularity, zone).unwrap();
-            RawGone::of(&buckets, whole, raw_from.map(at)).map(|gone| (gone.start, gone.split_hours))
-        };
-        let (day, hour) = (Granularity::Day, Granularity::Hour);
-        let gone = |start, split_hours| Some((at(start), split_hours));
-        for (granularity, zone, whole, raw_from, expected) in [
-            (day, Tz::UTC, true, None, None),
-            (day, Tz::UTC, true, Some("2026-03-01T00:00:00Z"), None),
-            (day, Tz::UTC, true, Some("2026-03-02T00:00:00Z"), gone("2026-03-02T00:00:00Z", false)),
-            (hour, Tz::UTC, true, Some("2026-03-02T10:20:00Z"), gone("2026-03-02T11:00:00Z", false)),
-            (day, Tz::Europe__Berlin, true, Some("2026-03-02T00:00:00Z"), gone("2026-03-02T23:00:00Z", false)),
-            // Of rollups alone.
-            (day, Tz::UTC, false, Some("2026-03-02T00:00:00Z"), None),
-            (day, Tz::Europe__Berlin, false, Some("2026-03-02T00:00:00Z"), None),
-            (hour, Tz::Asia__Kolkata, false, Some("2026-03-02T00:00:00Z"), None),
-            // The first day of the range begins at 18:30 the day before.
-            (day, Tz::Asia__Kolkata, false, Some("2026-02-28T18:30:00Z"), None),
-            (day, Tz::Asia__Kolkata, false, Some("2026-02-28T18:30:00.000001Z"), gone("2026-03-01T18:30:00Z", true)),
-            (day, Tz::Asia__Kolkata, false, Some("2026-04-01T00:00:00Z"), gone("2026-04-01T18:30:00Z", true)),
-        ] {
-            assert_eq!(of(granularity, zone, whole, raw_from), expected, "{granularity:?} {zone} {whole} {raw_from:?}");
-        }
-    }
 
     #[test]
     fn a_filled_series_has_every_bucket_and_key_in_order_and_keeps_what_was_there() {

@@ -18,7 +18,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{actors::query::QueryError, domain::query::RawGone};
+use crate::{
+    actors::query::QueryError,
+    domain::floor::{Gone, Missing},
+};
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -381,8 +384,11 @@ impl From<QueryError> for Problem {
     }
 }
 
-fn kept_from(gone: RawGone) -> String {
-    let start = gone.start.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-    let zone = if gone.split_hours { ", and days of this zone begin within an hour of UTC" } else { "" };
-    format!("must be at or after {start} here: raw events from before are not kept any more{zone}")
+fn kept_from(gone: Gone) -> String {
+    let (start, what) = (gone.start.to_rfc3339_opts(SecondsFormat::AutoSi, true), gone.what.as_str());
+    let zone = match gone.what {
+        Missing::RawEventsOfSplitHours => ", and days of this zone begin within an hour of UTC",
+        _ => "",
+    };
+    format!("must be at or after {start} here: {what} from before are not kept any more{zone}")
 }

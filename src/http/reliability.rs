@@ -46,6 +46,9 @@ struct Facts {
     timezone: &'static str,
     /// The one that was used: on bucket boundaries
     range: Range,
+    /// Whether every bucket of the range is final: its end is longer ago than the late threshold, by asOf
+    #[serde(rename = "final")]
+    is_final: bool,
     series: Vec<Point>,
     /// Of all invocations of the series: percentiles too
     totals: Figures,
@@ -228,6 +231,7 @@ enum GroupBy {
                 "granularity": "day",
                 "timezone": "UTC",
                 "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+                "final": true,
                 "series": [{
                     "bucketStart": "2026-03-01T00:00:00Z", "invocations": 4, "errors": 1, "errorRate": 0.25,
                     "byStatus": {"success": 3, "error": 0, "timeout": 1, "throttled": 0},
@@ -308,6 +312,7 @@ fn facts(query: &ReliabilityQuery, percentile: Option<Percentile>, report: &Reli
         granularity: buckets.granularity,
         timezone: buckets.zone.name(),
         range: buckets.into(),
+        is_final: report::is_final(buckets.end(), report.as_of, api.late_after),
         series: report.series.iter().map(point).collect(),
         highlight: percentile.map(|percentile| highlight(percentile, report, &totals)),
         totals: (&totals).into(),

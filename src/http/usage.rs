@@ -41,6 +41,9 @@ struct Facts {
     timezone: &'static str,
     /// The one that was used: on bucket boundaries
     range: Range,
+    /// Whether every bucket of the range is final: its end is longer ago than the late threshold, by asOf
+    #[serde(rename = "final")]
+    is_final: bool,
     series: Vec<Point>,
     /// The sum of the series
     totals: Amounts,
@@ -125,6 +128,7 @@ enum GroupBy {
                 "granularity": "day",
                 "timezone": "UTC",
                 "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+                "final": true,
                 "series": [{
                     "bucketStart": "2026-03-01T00:00:00Z", "invocations": 2, "inputTokens": 30, "outputTokens": 40,
                     "costEstimateCents": 1.5, "final": true
@@ -187,6 +191,7 @@ fn facts(query: &UsageQuery, report: &UsageReport, api: &Api) -> Facts {
         granularity: buckets.granularity,
         timezone: buckets.zone.name(),
         range: buckets.into(),
+        is_final: report::is_final(buckets.end(), report.as_of, api.late_after),
         series: report.series.iter().map(point).collect(),
         totals: report.totals().into(),
     }

@@ -12,6 +12,7 @@ mod dead_letters;
 pub mod engine;
 pub mod erase;
 pub mod exports;
+pub mod floors;
 pub mod freshness;
 mod horizon;
 mod known;

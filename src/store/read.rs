@@ -23,9 +23,10 @@ use crate::{
     config::Settings,
     domain::{
         calendar::Buckets,
+        floor::{Gone, Missing},
         freshness::{Freshness, Thresholds},
         partition::Topology,
-        query::{FreshnessReport, ModelFreshness, RawGone},
+        query::{FreshnessReport, ModelFreshness},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
 };
@@ -53,8 +54,8 @@ pub enum ReadError {
     TooSlow,
     #[error("the answer has more than {MAX_ROWS} rows")]
     TooLarge,
-    #[error("raw events are kept from {} on", .0.start)]
-    Gone(RawGone),
+    #[error("{} are kept from {} on", .0.what.as_str(), .0.start)]
+    Gone(Gone),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -243,20 +244,31 @@ struct OrgHead {
     last_rollup_at: Option<DateTime<Utc>>,
 }
 
-/// The head of an answer that may be of raw events.
+/// The head of an answer from rollups or raw events.
 #[derive(FromRow)]
 struct ReportHead {
     #[sqlx(flatten)]
     org: OrgHead,
-    /// From when on the org has raw events; none where nothing was taken away.
+    /// From when on there is all of the org's rollups of that granularity, and of its raw events; none where there always is.
+    rollups_from: Option<DateTime<Utc>>,
     raw_from: Option<DateTime<Utc>>,
 }
 
 impl ReportHead {
-    /// Refuses an answer that misses raw events; see [`RawGone::of`].
-    fn check(&self, buckets: &Buckets, whole: bool) -> Result<(), ReadError> {
-        RawGone::of(buckets, whole, self.raw_from).map_or(Ok(()), |gone| Err(ReadError::Gone(gone)))
+    /// Refuses an answer from rollups that misses some of them, or raw events of hours that a boundary lies within.
+    fn check_rollups(&self, buckets: &Buckets) -> Result<(), ReadError> {
+        refuse(Gone::of_rollups(buckets, self.rollups_from, self.raw_from))
     }
+
+    /// Refuses an answer from raw events that misses some of them.
+    fn check_raw(&self, buckets: &Buckets) -> Result<(), ReadError> {
+        refuse(Gone::below(buckets, self.raw_from, Missing::RawEvents))
+    }
+}
+
+/// What was purged or erased is no part of an answer: there is none then.
+fn refuse(gone: Option<Gone>) -> Result<(), ReadError> {
+    gone.map_or(Ok(()), |gone| Err(ReadError::Gone(gone)))
 }
 
 fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {

@@ -34,18 +34,14 @@ const AT_ONCE: usize = 2000;
 pub struct Span {
     pub start: DateTime<Utc>,
     pub org_id: Option<Uuid>,
-    /// Orgs whose raw events of the day were taken away: nothing can be counted again.
+    /// Orgs whose raw events or rollups of the day were purged: neither can be held against the other.
     pub left_out: Vec<Uuid>,
 }
 
 impl Span {
     /// Asks whom the day cannot be counted again for.
     pub async fn of(conn: &mut PgConnection, start: DateTime<Utc>, org_id: Option<Uuid>) -> Result<Self, StoreError> {
-        let left_out =
-            sqlx::query_scalar("SELECT org_id FROM analytics.raw_horizons WHERE org_id IS NOT NULL AND raw_from > $1")
-                .bind(start)
-                .fetch_all(conn)
-                .await?;
+        let left_out = sqlx::query_scalar(include_str!("sql/recount_left_out.sql")).bind(start).fetch_all(conn).await?;
         Ok(Self { start, org_id, left_out })
     }
 

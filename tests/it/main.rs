@@ -14,6 +14,7 @@ mod fault_processes;
 mod fault_proxy;
 mod fault_servers;
 mod fault_stream;
+mod floors;
 mod harness;
 mod http_answers;
 mod http_api_keys;

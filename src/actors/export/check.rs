@@ -15,13 +15,13 @@ use crate::{
     domain::{
         export::{
             ExportJob, Output, Totals, csv,
-            reconcile::{self, Difference, Verdict},
+            reconcile::{self, Difference},
             verification::{Content, Now, Verification},
         },
         money::Cents,
     },
     objects::ObjectError,
-    store::exports::{kept_from, reconcile::known},
+    store::{StoreError, exports::reconcile::known, floors},
 };
 
 /// Pieces of a file that wait to be read.
@@ -41,13 +41,11 @@ pub async fn check(
 ) -> Result<Verification, MakeError> {
     let content = content(tools, job, output).await?;
     let mut conn = tools.reader.connect().await?;
-    let known = tools.in_time(known(&tools.reader, &mut conn, &job.spec, output.snapshot_at, raw)).await??;
-    // Asked afterwards: what was kept then was kept when it was read.
-    let kept_from = tools.in_time(kept_from(&mut conn, job.spec.org_id, tools.kept)).await??;
-    let verdict = match job.spec.range.start < kept_from {
-        true => Verdict::NotKept,
-        false => reconcile::judge(output, job.spec.range, &known, late_after),
-    };
+    let mut known = tools.in_time(known(&tools.reader, &mut conn, &job.spec, output.snapshot_at, raw)).await??;
+    // A chunk that is dropped is gone from older snapshots too: what was there afterwards was there when it was read.
+    let floors = tools.in_time(floors::of_org(&mut conn, job.spec.org_id)).await?.map_err(StoreError::from)?;
+    known.whole &= floors.hourly.is_none_or(|floor| floor <= job.spec.range.start);
+    let verdict = reconcile::judge(output, job.spec.range, &known, late_after);
     let difference = Difference::between(&output.totals, &known.rollups);
     let now = Now { verdict, difference, known };
     Ok(Verification::of(job, output, content, now))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -21,8 +21,9 @@ use crate::{
         Session, StoreError,
         exports::{
             self, Claim, Claimed, Heartbeat, Kept,
-            rows::{ExportReader, Snapshot},
+            rows::{self, ExportReader, Snapshot},
         },
+        floors,
         read::ReadError,
     },
 };
@@ -40,8 +41,6 @@ pub struct Tools {
     pub reader: ExportReader,
     pub objects: Objects,
     pub database: Database,
-    /// For how long rollups are kept where an org has no retention of its own.
-    pub kept: TimeDelta,
     /// Longest that the database may take for a whole file.
     pub statement_timeout: Duration,
 }
@@ -54,7 +53,6 @@ impl Tools {
             reader: ExportReader::new(settings)?,
             objects: Objects::new(&settings.objects)?,
             database: settings.database.clone(),
-            kept: TimeDelta::days(settings.retention.rollup_days),
             statement_timeout: settings.exports.statement_timeout(),
         })
     }
@@ -261,11 +259,11 @@ impl Making<'_> {
         }
         upload.write(&csv.take()?).await?;
         let changes = self.tools.in_time(snapshot.changes(since)).await??;
-        // Asked after the snapshot was taken: what was there then has not been purged before.
-        let (org_id, kept) = (spec.org_id, self.tools.kept);
-        let kept_from = self.session.run(async |conn| exports::kept_from(conn, org_id, kept).await).await?;
-        if spec.range.start < kept_from {
-            return Err(MakeError::Gone(kept_from));
+        // A chunk that is dropped is gone from older snapshots too: what is there now was there when the rows were read.
+        let org_id = spec.org_id;
+        let floors = self.session.run(async |conn| Ok(floors::of_org(conn, org_id).await?)).await?;
+        if let Some(gone) = rows::gone(spec, floors) {
+            return Err(MakeError::Gone(gone.start));
         }
         let Snapshot { as_of, snapshot_at, revised, .. } = snapshot;
         let output = Output {

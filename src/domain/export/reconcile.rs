@@ -12,6 +12,8 @@ use crate::domain::money::Cents;
 pub struct Known {
     /// Of the rollups, which the API answers from.
     pub rollups: Totals,
+    /// Whether all of the range's rollups are kept: what was purged or erased is no proof of anything.
+    pub whole: bool,
     /// Of raw events; none where they were not counted, or are not kept from the range's start on.
     pub raw: Option<Totals>,
     /// Events that the ledger has stored for the org since the range began, of all ranges and models: of any time from then on
@@ -102,6 +104,9 @@ impl Verdict {
 /// Judges a file. A bucket is final so long (`late_after`) after its end.
 pub fn judge(file: &Output, range: TimeRange, known: &Known, late_after: TimeDelta) -> Verdict {
     let rollups = &known.rollups;
+    if !known.whole {
+        return Verdict::NotKept;
+    }
     if known.raw.is_some_and(|raw| raw != *rollups) || rollups.invocations > known.ledger_stored {
         return Verdict::Disagreement;
     }
@@ -155,7 +160,7 @@ mod tests {
     }
 
     fn known(rollups: Totals) -> Known {
-        Known { rollups, raw: None, ledger_stored: 50, as_of: None, revised: Revised::default() }
+        Known { rollups, whole: true, raw: None, ledger_stored: 50, as_of: None, revised: Revised::default() }
     }
 
     fn revised(invocations: i128, cost: i128) -> Revised {
@@ -192,6 +197,7 @@ mod tests {
         let judge = |known: &Known| judge(&file(), range(), known, LATE);
         assert_eq!(judge(&Known { raw: Some(totals(10, 100)), ..same.clone() }), Verdict::Same);
         assert_eq!(judge(&Known { raw: Some(totals(10, 101)), ..same.clone() }), Verdict::Disagreement);
-        assert_eq!(judge(&Known { ledger_stored: 9, ..same }), Verdict::Disagreement);
+        assert_eq!(judge(&Known { ledger_stored: 9, ..same.clone() }), Verdict::Disagreement);
+        assert_eq!(judge(&Known { whole: false, ..same }), Verdict::NotKept);
     }
 }

@@ -1,12 +1,12 @@
 //! What is asked for: read from the body of a request, and held against the rules.
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, DurationRound, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Granularity, GroupBy, MAX_MODELS, MAX_RANGE, MAX_RAW_RANGE, Month, TimeRange};
-use crate::domain::event::Reason;
+use crate::domain::{event::Reason, floor::Floors};
 
 const TIME_FORM: &str = "must be an RFC 3339 time such as 2026-01-31T00:00:00Z from the year 1970 to 2200";
 const UUIDS_FORM: &str = "must be an array of UUIDs such as 123e4567-e89b-12d3-a456-426614174000";
@@ -29,8 +29,8 @@ pub struct Request {
 pub struct Rules<'a> {
     /// The database's clock.
     pub now: DateTime<Utc>,
-    /// From when on rollups are kept.
-    pub kept_from: DateTime<Utc>,
+    /// From when on there is all that a file is made of.
+    pub floors: Floors,
     /// Those that a request may name.
     pub buckets: &'a [String],
 }
@@ -180,9 +180,12 @@ impl Reader {
         } else if end - start > MAX_RANGE {
             self.wrong("timeRange.end", format!("must be at most {} days after timeRange.start", MAX_RANGE.num_days()));
         }
-        if start < rules.kept_from {
-            let from = rules.kept_from.format("%Y-%m-%dT00:00:00Z");
-            self.wrong("timeRange.start", format!("must be at or after {from}: what is older is not kept"));
+        if let Some(floor) = floor(granularity, group_by, rules.floors).filter(|floor| start < *floor) {
+            let from = first_boundary(floor, granularity).to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            self.wrong(
+                "timeRange.start",
+                format!("must be at or after {from}: what is from before is not kept any more"),
+            );
         }
         if end > rules.now {
             self.wrong("timeRange.end", "must not be in the future");
@@ -199,6 +202,31 @@ impl Reader {
                 );
             }
         }
+    }
+}
+
+/// From when on there is all that a file of that kind is made of; none where there always is.
+pub fn floor(granularity: Granularity, group_by: GroupBy, floors: Floors) -> Option<DateTime<Utc>> {
+    match (group_by, granularity) {
+        (GroupBy::Model, Granularity::Hourly) => floors.hourly,
+        (GroupBy::Model, Granularity::Daily | Granularity::Monthly) => floors.daily,
+        (GroupBy::Client | GroupBy::ErrorCode, _) => floors.raw,
+    }
+}
+
+/// The first boundary of such buckets from a moment on.
+pub fn first_boundary(from: DateTime<Utc>, granularity: Granularity) -> DateTime<Utc> {
+    let next = |length: TimeDelta| {
+        let before = from.duration_trunc(length).unwrap_or(from);
+        if before == from { from } else { before + length }
+    };
+    match granularity {
+        Granularity::Hourly => next(TimeDelta::hours(1)),
+        Granularity::Daily => next(TimeDelta::days(1)),
+        Granularity::Monthly => match Month::of(from).map(Month::range) {
+            Some(month) if month.start != from => month.end,
+            _ => from,
+        },
     }
 }
 

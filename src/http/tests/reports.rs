@@ -8,7 +8,7 @@ use super::support::*;
 use crate::{
     actors::query::QueryError,
     auth::Role,
-    domain::query::RawGone,
+    domain::floor::{Gone, Missing},
     http::{Api, Queries, api, ops},
     telemetry::{metrics::CONTENT_TYPE, readiness::Phase},
 };
@@ -28,6 +28,7 @@ async fn usage_is_answered_as_the_contract_says() {
         "granularity": "day",
         "timezone": "UTC",
         "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-03T00:00:00Z"},
+        "final": false,
         "series": [
             {"bucketStart": "2026-03-01T00:00:00Z", "invocations": 2, "inputTokens": 30, "outputTokens": 40,
              "costEstimateCents": 0.0001, "final": true},
@@ -41,6 +42,18 @@ async fn usage_is_answered_as_the_contract_says() {
     });
     assert_eq!(answer.json(), expected);
     assert!(answer.text.contains("\"costEstimateCents\":1.5001"), "money is a number with its exact digits");
+}
+
+#[actix_web::test]
+async fn a_range_is_final_when_its_last_bucket_is() {
+    // Everything is complete up to one o'clock of the second, and a bucket is final an hour after its end.
+    for (end, is_final) in [("2026-03-02T00:00:00Z", true), ("2026-03-02T00:00:01Z", false)] {
+        let range = format!("start=2026-03-01T00:00:00Z&end={end}");
+        let usage = get(&usage_path(&range)).await.json();
+        assert_eq!(usage["final"], is_final, "{usage}");
+        let empty = get(&usage_path(&format!("{range}&modelId={}", Uuid::from_u128(0xE)))).await.json();
+        assert_eq!(empty["final"], is_final, "{empty}");
+    }
 }
 
 #[actix_web::test]
@@ -87,6 +100,7 @@ async fn reliability_is_answered_with_percentiles_of_all_and_the_worst_bucket() 
     };
     assert_eq!(answer["series"][0], point("2026-03-01T00:00:00Z", 4, 3, 0.75, [1, 1, 1, 1], [20.0, 30.0, 30.0]));
     assert_eq!(answer["series"][1], point("2026-03-02T00:00:00Z", 1, 0, 0.0, [1, 0, 0, 0], [40.0, 40.0, 40.0]));
+    assert_eq!(answer["final"], false);
     assert_eq!(answer["totals"]["latencyMs"], json!({"p50": 20.0, "p95": 40.0, "p99": 40.0}));
     assert_eq!((&answer["totals"]["errorRate"], &answer["totals"]["invocations"]), (&json!(0.6), &json!(5)));
     let worst = json!({"bucketStart": "2026-03-02T00:00:00Z", "latencyMs": 40.0});
@@ -214,17 +228,23 @@ async fn what_cannot_be_read_now_is_to_be_asked_again() {
 }
 
 #[actix_web::test]
-async fn what_raw_events_would_be_needed_for_that_are_gone_is_told_with_the_first_start_that_has_an_answer() {
+async fn what_is_gone_is_refused_with_the_first_start() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let start = at("2026-03-01T18:30:00Z");
-    for (split_hours, ending) in
-        [(false, "any more"), (true, "any more, and days of this zone begin within an hour of UTC")]
-    {
-        let gone = api_with(Some(QueryError::Gone(RawGone { start, split_hours })));
+    let off_the_hour = "any more, and days of this zone begin within an hour of UTC";
+    for (what, named, ending) in [
+        (Missing::RawEvents, "raw events", "any more"),
+        (Missing::RawEventsOfSplitHours, "raw events", off_the_hour),
+        (Missing::Rollups, "rollups", "any more"),
+        (Missing::RollupsOfSome, "rollups of some organisations", "any more"),
+        (Missing::Revisions, "revisions", "any more"),
+        (Missing::LedgerHours, "hours of the ledger", "any more"),
+    ] {
+        let gone = api_with(Some(QueryError::Gone(Gone { start, what })));
         let answer = call(gone, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
         assert_eq!(answer.wrong_fields(), ["start"]);
         let message =
-            format!("must be at or after 2026-03-01T18:30:00Z here: raw events from before are not kept {ending}");
+            format!("must be at or after 2026-03-01T18:30:00Z here: {named} from before are not kept {ending}");
         assert_eq!(answer.json()["errors"][0]["message"], message);
     }
 }

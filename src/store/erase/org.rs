@@ -6,9 +6,12 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{Counts, Events, letters, letters_of, rows};
-use crate::store::{
-    StoreError, aggregates, chunks,
-    rebuild::{change_pending, while_nothing_is_merged},
+use crate::{
+    domain::rollup::hour_start,
+    store::{
+        StoreError, aggregates, chunks,
+        rebuild::{change_pending, while_nothing_is_merged},
+    },
 };
 
 /// What there is of an org.
@@ -51,6 +54,8 @@ pub async fn events_of_org(
     org_id: Uuid,
     mut tell: impl FnMut(DateTime<Utc>, i64),
 ) -> Result<i64, StoreError> {
+    // Readers refuse what is about to go from here on, also where this is killed before its end.
+    note(&mut *conn, org_id, None).await?;
     let mut gone = 0;
     for time in chunks::spans(conn, None).await? {
         let mut tx = conn.begin().await?;
@@ -67,13 +72,18 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
     while_nothing_is_merged(conn, async |tx| {
         let raw_events = super::events(&mut *tx, Events { org_id, actor_id: None, time: None }).await?;
         let mut gone = Counts { raw_events, ..Counts::default() };
+        let mut pending_to = None;
         change_pending(&mut *tx, |pending| {
             let before = pending.hourly.len();
+            let of_org = pending.hourly.iter().filter(|(key, _)| key.org_id == org_id);
+            pending_to = of_org.map(|(key, _)| hour_start(key.bucket.saturating_add(1))).max().max(pending_to);
             let changed = pending.forget(org_id);
             gone.pending_rollups += i64::try_from(before - pending.hourly.len()).unwrap_or(i64::MAX);
             changed
         })
         .await?;
+        // From now on nobody records markers of merges from before.
+        note(&mut *tx, org_id, pending_to).await?;
         for (count, statement) in [
             (&mut gone.hourly_rollups, "DELETE FROM analytics.hourly_rollups WHERE org_id = $1"),
             (&mut gone.daily_rollups, "DELETE FROM analytics.daily_rollups WHERE org_id = $1"),
@@ -84,17 +94,16 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
         let [hours, days] = aggregates::erase_org(&mut *tx, org_id).await?;
         gone.hourly_rollups += hours;
         gone.daily_rollups += days;
-        // From now on nobody records markers of merges from before.
-        sqlx::query(
-            "INSERT INTO analytics.erasures AS e (org_id, erased_at) VALUES ($1, clock_timestamp())
-             ON CONFLICT (org_id) DO UPDATE SET erased_at = excluded.erased_at",
-        )
-        .bind(org_id)
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query("DELETE FROM analytics.retention_floors WHERE org_id = $1").bind(org_id).execute(&mut *tx).await?;
         Ok(gone)
     })
     .await
+}
+
+/// Notes that everything of an org up to now is erased, and what was pending up to a later moment.
+async fn note(conn: &mut PgConnection, org_id: Uuid, pending_to: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+    sqlx::query(include_str!("../sql/erase_note.sql")).bind(org_id).bind(pending_to).execute(conn).await?;
+    Ok(())
 }
 
 /// Freshness markers, after [the rest](rest_of_org). How many it were.
@@ -102,7 +111,9 @@ pub async fn markers(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, Store
     let mut tx = conn.begin().await?;
     // Who records markers at this moment may not know of the erasure yet; whoever comes after it does.
     sqlx::query("LOCK TABLE analytics.freshness_status IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
-    let statement = "DELETE FROM analytics.freshness_status WHERE org_id = $1";
+    // Not those of what came since.
+    let statement = "DELETE FROM analytics.freshness_status f USING analytics.erasures e
+                     WHERE f.org_id = $1 AND e.org_id = f.org_id AND f.last_rollup_at <= e.erased_at";
     let gone = sqlx::query(statement).bind(org_id).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(rows(&gone))

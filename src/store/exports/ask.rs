@@ -1,10 +1,9 @@
 //! Asking for an export, and cancelling one.
 
-use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{JobRow, get, kept_from};
+use super::{JobRow, get};
 use crate::{
     domain::{
         audit::{AuditEvent, storable},
@@ -14,7 +13,7 @@ use crate::{
             request::{Request, Rules, fingerprint},
         },
     },
-    store::{StoreError, audit, clock},
+    store::{StoreError, audit, clock, floors},
 };
 
 /// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.
@@ -35,8 +34,6 @@ pub struct AskedExport<'a> {
     pub by: &'a str,
     /// Where files go for which no bucket is named; none for a store without buckets.
     pub bucket: Option<&'a str>,
-    /// For how long rollups are kept where the org has no retention of its own.
-    pub kept: TimeDelta,
     /// Most jobs of the org that may be open.
     pub most_open: u32,
     /// What is recorded together with a new job.
@@ -119,8 +116,8 @@ async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created
         }
     }
     let now = clock::now(conn).await?;
-    let kept_from = kept_from(conn, asked.org_id, asked.kept).await?;
-    let request = match Request::read(asked.body, Rules { now, kept_from, buckets: asked.buckets }) {
+    let floors = floors::of_org(conn, asked.org_id).await?;
+    let request = match Request::read(asked.body, Rules { now, floors, buckets: asked.buckets }) {
         Ok(request) => request,
         Err(reasons) => return Ok(Created::Wrong(reasons)),
     };

@@ -14,7 +14,7 @@ pub mod rows;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -80,16 +80,6 @@ impl Reader {
         let mut found = self.in_time(async |conn| rows(conn, &one_of(org_id), Some(job_id)).await).await?;
         Ok(found.pop().map(JobRow::job).transpose()?)
     }
-}
-
-/// From when on an org's rollups are kept: `kept` is for how long where the org has no retention of its own. Of what lies before,
-/// a part may be gone.
-pub async fn kept_from(conn: &mut PgConnection, org_id: Uuid, kept: TimeDelta) -> Result<DateTime<Utc>, StoreError> {
-    let from = sqlx::query_scalar(
-        "SELECT date_trunc('day', clock_timestamp() - coalesce(
-             (SELECT make_interval(days => rollup_days) FROM analytics.org_settings WHERE org_id = $1), $2), 'UTC')",
-    );
-    Ok(from.bind(org_id).bind(kept).fetch_one(conn).await?)
 }
 
 fn one_of(org_id: Uuid) -> ExportQuery {

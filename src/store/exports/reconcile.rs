@@ -30,7 +30,7 @@ pub async fn known(
 ) -> Result<Known, ReadError> {
     // A file by client or error code has the sums of its range too.
     let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
-    let mut snapshot = reader.begin(conn, &spec).await?;
+    let mut snapshot = reader.open(conn, &spec).await?;
     let row: KnownRow = sqlx::query_as(include_str!("../sql/exports_reconcile.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)
@@ -38,7 +38,7 @@ pub async fn known(
         .bind(&spec.models)
         .fetch_one(snapshot.conn())
         .await?;
-    let raw = if raw && snapshot.raw_from.is_none_or(|from| from <= spec.range.start) {
+    let raw = if raw && snapshot.floors.raw.is_none_or(|floor| floor <= spec.range.start) {
         Some(of_raw(&mut snapshot, &spec).await?)
     } else {
         None
@@ -47,6 +47,7 @@ pub async fn known(
         rollups: row.sums.totals()?,
         raw,
         ledger_stored: count("ledger_stored", Some(row.ledger_stored))?,
+        whole: snapshot.floors.hourly.is_none_or(|floor| floor <= spec.range.start),
         as_of: snapshot.as_of,
         revised: revised(&mut snapshot, &spec, read_at).await?,
     };

@@ -17,19 +17,19 @@ use super::{count, impossible, numeric};
 use crate::{
     config::Settings,
     domain::{
-        calendar::Buckets,
         export::{
             Granularity, GroupBy, Revised, Spec,
             csv::{PERCENTS, Row},
             manifest::{Change, Changes, MAX_CHANGES},
+            request,
         },
+        floor::{Floors, Gone, Missing},
         histogram::{Histogram, Sum},
         money::Cents,
         partition::Topology,
-        query::{self, RawGone},
     },
     store::{
-        self, StoreError,
+        self, StoreError, floors,
         read::{ReadError, latency_bounds},
     },
 };
@@ -74,8 +74,20 @@ impl ExportReader {
     /// Takes the snapshot that a file is made of.
     ///
     /// # Errors
-    /// [`ReadError::Gone`] where the file would be of raw events that are not kept any more.
+    /// [`ReadError::Gone`] where the file would be of what was purged or erased.
     pub async fn begin<'c>(&self, conn: &'c mut PgConnection, spec: &Spec) -> Result<Snapshot<'c>, ReadError> {
+        let snapshot = self.open(conn, spec).await?;
+        match gone(spec, snapshot.floors) {
+            Some(gone) => {
+                snapshot.end().await?;
+                Err(ReadError::Gone(gone))
+            }
+            None => Ok(snapshot),
+        }
+    }
+
+    /// Takes a snapshot of a file's range, whether there is all of it or not.
+    pub(super) async fn open<'c>(&self, conn: &'c mut PgConnection, spec: &Spec) -> Result<Snapshot<'c>, ReadError> {
         let mut tx = conn.begin_with(SNAPSHOT).await?;
         let partition = self.topology.home_of(spec.org_id);
         let head: HeadRow = sqlx::query_as(include_str!("../sql/exports_head.sql"))
@@ -87,25 +99,24 @@ impl ExportReader {
             .bind(i32::from(partition))
             .fetch_one(&mut *tx)
             .await?;
-        if spec.group_by != GroupBy::Model {
-            let hour = query::Granularity::Hour;
-            let buckets = Buckets::covering(spec.range.start, spec.range.end, hour, chrono_tz::Tz::UTC);
-            if let Some(gone) = buckets.and_then(|buckets| RawGone::of(&buckets, true, head.raw_from)) {
-                tx.rollback().await?;
-                return Err(ReadError::Gone(gone));
-            }
-        }
+        let floors = floors::of_org(&mut tx, spec.org_id).await?;
         let revised = Revised { count: count("revisions", Some(head.revisions))?, last: head.last_revision_id };
-        let HeadRow { snapshot_at, as_of, raw_from, .. } = head;
-        Ok(Snapshot { tx, spec: spec.clone(), as_of, snapshot_at, raw_from, revised })
+        let HeadRow { snapshot_at, as_of, .. } = head;
+        Ok(Snapshot { tx, spec: spec.clone(), as_of, snapshot_at, floors, revised })
     }
+}
+
+/// Whether a part of what a file is made of was purged or erased.
+pub fn gone(spec: &Spec, floors: Floors) -> Option<Gone> {
+    let floor = request::floor(spec.granularity, spec.group_by, floors).filter(|floor| spec.range.start < *floor)?;
+    let what = if spec.group_by == GroupBy::Model { Missing::Rollups } else { Missing::RawEvents };
+    Some(Gone { start: request::first_boundary(floor, spec.granularity), what })
 }
 
 #[derive(FromRow)]
 struct HeadRow {
     snapshot_at: DateTime<Utc>,
     as_of: Option<DateTime<Utc>>,
-    raw_from: Option<DateTime<Utc>>,
     revisions: i64,
     last_revision_id: Option<Uuid>,
 }
@@ -117,8 +128,8 @@ pub struct Snapshot<'c> {
     /// The moment up to which the rows are complete; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
     pub snapshot_at: DateTime<Utc>,
-    /// From when on all raw events of the org are there; none where they always are.
-    pub(super) raw_from: Option<DateTime<Utc>>,
+    /// From when on there is all of the org's data.
+    pub(super) floors: Floors,
     /// Changes of final buckets that the rows have in them.
     pub revised: Revised,
 }

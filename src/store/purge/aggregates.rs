@@ -71,6 +71,10 @@ async fn drop_before(owner: &mut PgConnection, aggregate: &Aggregate, ends: Date
     let mut tx = owner.begin().await?;
     // Readers wait behind this one, so it does not wait for them for long.
     sqlx::query("SET LOCAL lock_timeout = '3s'").execute(&mut *tx).await?;
+    let floors = include_str!("../sql/purge_aggregate_floors.sql")
+        .replace("{table}", &aggregate.table)
+        .replace("{kind}", aggregate.unit().as_str());
+    sqlx::query(AssertSqlSafe(floors)).bind(ends).execute(&mut *tx).await?;
     sqlx::query("SELECT public.drop_chunks($1::regclass, older_than => $2::timestamptz)")
         .bind(format!("analytics.{}_continuous", aggregate.unit().as_str()))
         .bind(ends)

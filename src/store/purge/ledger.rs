@@ -66,7 +66,8 @@ async fn repairs(conn: &mut PgConnection, run: &Run) -> Result<i64, StoreError> 
 async fn hours(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<i64, StoreError> {
     let before = run.cutoffs.ledger_hours;
     let of_orgs =
-        take(conn, run, Old { table: "ledger_hourly", at: "hour" }, &Before::everywhere(before), tell).await?;
+        take(conn, run, Old { table: "ledger_hourly", at: "hour", kind: "ledger" }, &Before::everywhere(before), tell)
+            .await?;
     // Of messages whose org cannot be read: one row an hour.
     let statement = if run.dry_run {
         "SELECT count(*) FROM analytics.ledger_hourly WHERE org_id IS NULL AND hour < $1"

@@ -25,9 +25,18 @@ pub async fn purge(
     Ok(RollupsPurged {
         before: before.all,
         // Where continuous aggregates are read, the tables have what is older than these.
-        hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start" }, &before, tell).await?,
-        daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start" }, &before, tell).await?,
-        revisions: take(conn, run, Old { table: "rollup_revisions", at: "bucket_start" }, &before, tell).await?,
+        hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" }, &before, tell)
+            .await?,
+        daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start", kind: "daily" }, &before, tell)
+            .await?,
+        revisions: take(
+            conn,
+            run,
+            Old { table: "rollup_revisions", at: "bucket_start", kind: "revisions" },
+            &before,
+            tell,
+        )
+        .await?,
         freshness: markers(conn, run, &before).await?,
         aggregates,
     })
@@ -58,11 +67,13 @@ impl Before {
 pub(super) struct Old {
     pub table: &'static str,
     pub at: &'static str,
+    /// Of the floors that are raised with it.
+    pub kind: &'static str,
 }
 
 impl Old {
     fn statement(self, text: &'static str) -> AssertSqlSafe<String> {
-        AssertSqlSafe(text.replace("{table}", self.table).replace("{at}", self.at))
+        AssertSqlSafe(text.replace("{table}", self.table).replace("{at}", self.at).replace("{kind}", self.kind))
     }
 }
 
@@ -84,16 +95,14 @@ pub(super) async fn take(
         let mut tx = conn.begin().await?;
         // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(&mut *tx).await?;
-        let taken = sqlx::query(old.statement(include_str!("../sql/purge_old.sql")))
+        let taken: i64 = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")))
             .bind(before.all)
             .bind(&before.orgs)
             .bind(&before.theirs)
             .bind(super::PIECE)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+            .fetch_one(&mut *tx)
+            .await?;
         tx.commit().await?;
-        let taken = i64::try_from(taken).unwrap_or(i64::MAX);
         gone += taken;
         tell(&format!("{}: {gone} old rows are gone", old.table));
         Ok(taken)
@@ -104,7 +113,8 @@ pub(super) async fn take(
 /// Freshness markers of what has no rollups any more. Few rows: one an org and model.
 async fn markers(conn: &mut PgConnection, run: &Run, before: &Before) -> Result<i64, StoreError> {
     let statement = if run.dry_run {
-        Old { table: "freshness_status", at: "last_event_at" }.statement(include_str!("../sql/purge_count_old.sql"))
+        Old { table: "freshness_status", at: "last_event_at", kind: "" }
+            .statement(include_str!("../sql/purge_count_old.sql"))
     } else {
         AssertSqlSafe(include_str!("../sql/purge_markers.sql").to_owned())
     };

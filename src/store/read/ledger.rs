@@ -5,8 +5,9 @@ use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Head, OrgHead, ReadError, Reader, StoreError, count, impossible, row_limit};
+use super::{Head, OrgHead, ReadError, Reader, StoreError, count, impossible, refuse, row_limit};
 use crate::domain::{
+    floor::{Gone, Missing},
     ledger::{Counts, LedgerHour, LedgerQuery, LedgerReport},
     money::Cents,
     query::Usage,
@@ -25,6 +26,7 @@ impl Reader {
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        refuse(Gone::below(&query.hours, first.hours_from, Missing::LedgerHours))?;
         let (freshness, as_of) = self.completeness(&first.head);
         let hours = rows.into_iter().filter_map(HourRow::hour).collect::<Result<Vec<_>, _>>()?;
         Ok(LedgerReport { hours, freshness, as_of })
@@ -41,6 +43,7 @@ impl Reader {
             .bind(self.plan.topology.streams());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| impossible("an answer without totals"))?;
+        refuse(Gone::below(&query.days, first.rollups_from, Missing::RollupsOfSome))?;
         let (as_of, orgs_in_all) = (first.head.watermark, count("orgs", Some(first.orgs))?);
         let totals = usage(
             Some(first.all_invocations),
@@ -59,6 +62,7 @@ impl Reader {
 struct HourRow {
     #[sqlx(flatten)]
     head: OrgHead,
+    hours_from: Option<DateTime<Utc>>,
     hour: Option<DateTime<Utc>>,
     received: Option<i64>,
     stored: Option<i64>,
@@ -89,6 +93,8 @@ impl HourRow {
 struct OrgRow {
     #[sqlx(flatten)]
     head: Head,
+    /// From when on there are all days of all orgs.
+    rollups_from: Option<DateTime<Utc>>,
     orgs: i64,
     all_invocations: i64,
     all_input_tokens: i64,

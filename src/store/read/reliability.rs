@@ -19,10 +19,11 @@ const OF_EVENTS: &str = include_str!("../sql/reliability_raw.sql");
 impl Reader {
     pub async fn reliability(&self, query: &ReliabilityQuery) -> Result<ReliabilityReport, ReadError> {
         let source = Source::of(&query.buckets);
+        let of_events = with_head(OF_EVENTS, source.kind());
         let text = match query.by {
             Dimension::None | Dimension::Model => source.put_into(OF_ROLLUPS),
-            Dimension::Client => with_head(OF_EVENTS).replace("{label}", "client_id"),
-            Dimension::ErrorCode => with_head(OF_EVENTS).replace("{label}", "error_code"),
+            Dimension::Client => of_events.replace("{label}", "client_id"),
+            Dimension::ErrorCode => of_events.replace("{label}", "error_code"),
         };
         // Safe: what was put in are constants.
         let rows = sqlx::query_as::<_, Row>(AssertSqlSafe(text));
@@ -34,7 +35,11 @@ impl Reader {
         };
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
-        first.head.check(&query.buckets, query.by.is_raw())?;
+        if query.by.is_raw() {
+            first.head.check_raw(&query.buckets)?;
+        } else {
+            first.head.check_rollups(&query.buckets)?;
+        }
         let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(|row| row.point(query.by)).collect::<Result<Vec<_>, _>>()?;
         Ok(ReliabilityReport { series, freshness, as_of })

@@ -5,8 +5,11 @@ use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{ReadError, Reader, StoreError, count, impossible, ledger::usage};
-use crate::domain::revision::{Reason, Revision, RevisionPage, RevisionQuery};
+use super::{ReadError, Reader, StoreError, count, impossible, ledger::usage, refuse};
+use crate::domain::{
+    floor::{Gone, Missing},
+    revision::{Reason, Revision, RevisionPage, RevisionQuery},
+};
 
 const REVISIONS: &str = include_str!("../sql/revisions.sql");
 
@@ -25,7 +28,9 @@ impl Reader {
             .bind(self.plan.topology.stream_of(home))
             .bind(i32::from(home));
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let as_of = rows.first().ok_or_else(|| impossible("an answer without a head"))?.watermark;
+        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        refuse(Gone::below(&query.hours, first.revisions_from, Missing::Revisions))?;
+        let as_of = first.watermark;
         let mut revisions = rows.into_iter().filter_map(Row::revision).collect::<Result<Vec<_>, _>>()?;
         let more = revisions.len() > limit;
         revisions.truncate(limit);
@@ -36,6 +41,7 @@ impl Reader {
 #[derive(FromRow)]
 struct Row {
     watermark: Option<DateTime<Utc>>,
+    revisions_from: Option<DateTime<Utc>>,
     /// None, as everything below it, where the page is empty.
     revision_id: Option<Uuid>,
     bucket_start: Option<DateTime<Utc>>,
@@ -92,6 +98,7 @@ mod tests {
     fn row() -> Row {
         Row {
             watermark: None,
+            revisions_from: None,
             revision_id: Some(Uuid::from_u128(7)),
             bucket_start: Some(DateTime::UNIX_EPOCH),
             model_id: Some(Uuid::from_u128(8)),

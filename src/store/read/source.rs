@@ -53,6 +53,14 @@ impl<'b> Source<'b> {
         }
     }
 
+    /// Which rollups are read, as floors name them.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Hours | Self::ZoneDays(..) => "hourly",
+            Self::UtcDays => "daily",
+        }
+    }
+
     /// The statement with its rows.
     pub(super) fn put_into(&self, statement: &str) -> String {
         let (table, bucket) = match self {
@@ -64,7 +72,7 @@ impl<'b> Source<'b> {
         if matches!(self, Self::ZoneDays(_, parts) if !parts.is_empty()) {
             rows += SPLIT;
         }
-        with_head(statement).replace("{rows}", &rows)
+        with_head(statement, self.kind()).replace("{rows}", &rows)
     }
 
     /// Binds what the rows need: $9 and on.
@@ -84,8 +92,8 @@ impl<'b> Source<'b> {
 }
 
 /// A report's statement with what says how complete its answer is.
-pub(super) fn with_head(statement: &str) -> String {
-    statement.replace("{head}", HEAD)
+pub(super) fn with_head(statement: &str, kind: &str) -> String {
+    statement.replace("{head}", &HEAD.replace("{kind}", kind))
 }
 
 /// As the database knows them.

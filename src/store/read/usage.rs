@@ -19,7 +19,7 @@ impl Reader {
         let rows = source.bind(rows);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
-        first.head.check(&query.buckets, false)?;
+        first.head.check_rollups(&query.buckets)?;
         let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
         Ok(UsageReport { series, freshness, as_of })
@@ -63,6 +63,7 @@ mod tests {
                     last_event_at: None,
                     last_rollup_at: None,
                 },
+                rollups_from: None,
                 raw_from: None,
             },
             bucket_start: Some(DateTime::UNIX_EPOCH),

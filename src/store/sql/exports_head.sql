@@ -2,7 +2,6 @@
 -- $1 org, $2 start, $3 end, $4 models (empty: all), $5 stream, $6 the org's partition
 SELECT statement_timestamp() AS snapshot_at,
        (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $5 AND partition = $6) AS as_of,
-       (SELECT max(raw_from) FROM analytics.raw_horizons WHERE org_id = $1 OR org_id IS NULL) AS raw_from,
        count(*) AS revisions,
        (array_agg(revision_id ORDER BY revision_id DESC))[1] AS last_revision_id
 FROM analytics.rollup_revisions

@@ -4,6 +4,7 @@
 WITH head AS (
     SELECT now() AS asked_at,
            (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $4 AND partition = $5) AS watermark,
+           analytics.floor_of($1, 'ledger') AS hours_from,
            max(last_event_at) AS last_event_at,
            max(last_rollup_at) AS last_rollup_at
     FROM analytics.freshness_status

@@ -11,14 +11,22 @@ WITH RECURSIVE known (org_id) AS (
         SELECT l.org_id FROM analytics.ledger_hourly AS l WHERE l.org_id > known.org_id ORDER BY l.org_id LIMIT 1
     ) AS following
 ),
+everyone AS (
+    SELECT org_id FROM known
+    UNION
+    -- Their hours of the ledger may all be purged while rollups are kept for longer.
+    SELECT org_id FROM analytics.retention_floors WHERE kind = 'ledger'
+),
 orgs AS (
     SELECT org_id,
            sum(successes + errors + timeouts + throttled)::bigint AS invocations,
            sum(input_tokens)::bigint AS input_tokens,
            sum(output_tokens)::bigint AS output_tokens,
            sum(cost_cents)::numeric(28, 4) AS cost_cents
-    FROM known JOIN analytics.daily_usage USING (org_id)
+    FROM everyone JOIN analytics.daily_usage USING (org_id)
     WHERE bucket_start >= $1 AND bucket_start < $2
+      -- What came of an erased org afterwards, of days from before, is not all that there was.
+      AND NOT EXISTS (SELECT FROM analytics.erasures e WHERE e.org_id = everyone.org_id AND e.floor_at > bucket_start)
     GROUP BY org_id
 ),
 totals AS (
@@ -36,6 +44,7 @@ page AS (
 SELECT now() AS asked_at,
        (SELECT CASE WHEN count(*) = cardinality($5::text[]) THEN min(watermark) END
         FROM analytics.partition_watermarks WHERE stream = ANY ($5)) AS watermark,
+       (SELECT max(floor_at) FROM analytics.retention_floors WHERE kind = 'daily') AS rollups_from,
        totals.*, page.*
 FROM totals LEFT JOIN page ON true
 ORDER BY org_id

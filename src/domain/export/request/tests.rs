@@ -10,9 +10,14 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
+fn rules(buckets: &[String]) -> Rules<'_> {
+    let floor = Some(at(KEPT_FROM));
+    Rules { now: at(NOW), floors: Floors { hourly: floor, daily: floor, raw: floor }, buckets }
+}
+
 fn read(body: &Value) -> Result<Request, Vec<Reason>> {
     let buckets = ["finance".to_owned()];
-    Request::read(body.to_string().as_bytes(), Rules { now: at(NOW), kept_from: at(KEPT_FROM), buckets: &buckets })
+    Request::read(body.to_string().as_bytes(), rules(&buckets))
 }
 
 /// The fields that are wrong.
@@ -127,8 +132,36 @@ fn every_field_that_is_wrong_is_named() {
     let all = json!({"granularity": "x", "groupBy": "x", "models": {}, "delivery": [], "more": 1});
     assert_eq!(wrong(&all), ["body", "granularity", "groupBy", "timeRange", "models", "delivery"]);
     for body in [&b"[]"[..], b"", b"{", b"\xff"] {
-        let rules = Rules { now: at(NOW), kept_from: at(KEPT_FROM), buckets: &[] };
+        let rules = rules(&[]);
         assert_eq!(Request::read(body, rules).unwrap_err()[0].field, "body");
+    }
+}
+
+#[test]
+fn what_lies_below_its_floor_is_refused_with_the_first_start() {
+    let floors = Floors {
+        hourly: Some(at("2026-02-01T10:30:00Z")),
+        daily: Some(at("2026-02-02T00:00:00Z")),
+        raw: Some(at("2026-03-05T00:00:00Z")),
+    };
+    let refused = |granularity: &str, group_by: &str, start: &str, end: &str| {
+        let body = json!({"timeRange": {"start": start, "end": end}, "granularity": granularity, "groupBy": group_by});
+        let rules = Rules { floors, ..rules(&[]) };
+        Request::read(body.to_string().as_bytes(), rules).map(|_| ()).map_err(|reasons| reasons[0].rule.clone())
+    };
+    for (granularity, group_by, start, end, first) in [
+        ("hourly", "model", "2026-02-01T10:00:00Z", "2026-02-03T00:00:00Z", Some("2026-02-01T11:00:00Z")),
+        ("hourly", "model", "2026-02-01T11:00:00Z", "2026-02-03T00:00:00Z", None),
+        ("daily", "model", "2026-02-01T00:00:00Z", "2026-02-03T00:00:00Z", Some("2026-02-02T00:00:00Z")),
+        ("daily", "model", "2026-02-02T00:00:00Z", "2026-02-03T00:00:00Z", None),
+        ("monthly", "model", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", Some("2026-03-01T00:00:00Z")),
+        ("hourly", "client", "2026-03-04T00:00:00Z", "2026-03-06T00:00:00Z", Some("2026-03-05T00:00:00Z")),
+        ("hourly", "client", "2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z", None),
+    ] {
+        let expected = first.map_or(Ok(()), |first| {
+            Err(format!("must be at or after {first}: what is from before is not kept any more"))
+        });
+        assert_eq!(refused(granularity, group_by, start, end), expected, "{granularity} {group_by} {start}");
     }
 }
 

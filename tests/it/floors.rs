@@ -1,0 +1,266 @@
+//! What was purged or erased is refused with the first start that works, whatever the settings say now, and never answered
+//! with what is left of it.
+
+use analytics_service::{auth::Role, store::schema};
+use chrono::{DateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use crate::harness::{Service, World, settled};
+
+/// Days that rollups are kept by default.
+const KEPT: i64 = 396;
+/// Longest range of days that may be asked for.
+const LONGEST: i64 = 400;
+
+/// The start of the UTC day so many days ago.
+fn day(ago: i64) -> DateTime<Utc> {
+    (Utc::now() - TimeDelta::days(ago)).date_naive().and_time(NaiveTime::MIN).and_utc()
+}
+
+fn text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+/// An event at half past ten of each of so many days before today, merged, committed when it occurred, and each hour revised.
+async fn history(conn: &mut PgConnection, org: Uuid, days: i64) {
+    let ten = "date_trunc('day', now(), 'UTC') - day * INTERVAL '24 hours' + INTERVAL '10 hours'";
+    for (table, bucket) in
+        [("hourly_rollups", ten), ("daily_rollups", "date_trunc('day', now(), 'UTC') - day * INTERVAL '24 hours'")]
+    {
+        let statement = format!(
+            "INSERT INTO analytics.{table}
+             SELECT $1, {bucket}, $1, 1, 0, 0, 0, 3, 4, 1.25, 7, 7, 7, '\\x010701', {ten} + INTERVAL '30 minutes', now()
+             FROM generate_series(1, $2) AS day"
+        );
+        sqlx::query(AssertSqlSafe(statement)).bind(org).bind(days).execute(&mut *conn).await.unwrap();
+    }
+    for statement in [
+        format!(
+            "INSERT INTO analytics.ledger_hourly SELECT $1, {ten}, 1, 1, 0, 0, 0, 0 FROM generate_series(1, $2) AS day"
+        ),
+        format!(
+            "INSERT INTO analytics.rollup_revisions
+             SELECT analytics.uuid_v7({ten}), $1, $1, {ten}, 'late', {ten}, {ten}, 1, 0, 0, 0, 0, 1, 3, 4, 1.25
+             FROM generate_series(1, $2) AS day"
+        ),
+    ] {
+        sqlx::query(AssertSqlSafe(statement)).bind(org).bind(days).execute(&mut *conn).await.unwrap();
+    }
+}
+
+fn event(org: Uuid, n: u128, at: DateTime<Utc>) -> Vec<u8> {
+    json!({
+        "eventId": Uuid::from_u128(n), "orgId": org, "modelId": org, "occurredAt": at, "status": "success", "latencyMs": 7,
+        "inputTokens": 3, "outputTokens": 4, "costEstimateCents": 1.25,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+async fn run(world: &World, args: &[&str]) -> Value {
+    let output = world.run(&[args, &["--json"]].concat()).await;
+    assert_eq!(output.status.code(), Some(0), "{args:?} {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+struct Asker<'a> {
+    service: &'a Service,
+    org: Uuid,
+}
+
+impl Asker<'_> {
+    async fn ask(&self, what: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> (u16, Value) {
+        let token = self.service.token(&[self.org], &[Role::OrgAdmin, Role::SystemAdmin]);
+        let (path, query) = what.split_once('?').unwrap_or((what, ""));
+        let path = if path == "summary" { path.to_owned() } else { format!("orgs/{}/{path}", self.org) };
+        let path = format!("/analytics/v1/{path}?{query}&start={}&end={}", text(start), text(end)).replace("?&", "?");
+        let (status, answer) = self.service.get(&path, &token).await;
+        (status.as_u16(), answer)
+    }
+
+    /// The start that a refusal names, which is answered.
+    async fn refused(&self, what: &str, start: DateTime<Utc>, end: DateTime<Utc>, named: &str) -> DateTime<Utc> {
+        let (status, answer) = self.ask(what, start, end).await;
+        assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!("start")), "{what} {start} {answer}");
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        let (first, rest) = message.strip_prefix("must be at or after ").unwrap().split_once(' ').unwrap();
+        assert_eq!(rest, format!("here: {named} from before are not kept any more"), "{what}");
+        let first = first.parse().unwrap();
+        let end = end.max(first + TimeDelta::days(1));
+        assert_eq!(self.ask(what, first, end).await.0, 200, "{what} {first}");
+        first
+    }
+
+    async fn invocations(&self, what: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> i64 {
+        let (status, answer) = self.ask(what, start, end).await;
+        assert_eq!(status, 200, "{what} {start} {answer}");
+        answer["totals"]["invocations"].as_i64().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_purge_has_reached_is_refused_with_the_first_start() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let (old, young, unknown) = (id(0xF1), id(0xF2), id(0xF3));
+    history(&mut conn, old, 820).await;
+    history(&mut conn, young, 100).await;
+    run(&world, &["purge"]).await;
+    let service = world.serve().await;
+    let asker = |org| Asker { service: &service, org };
+    let (of_old, from, to, floor) = (asker(old), day(LONGEST - 1), day(-1), day(KEPT));
+
+    // The longest range that may be asked for is longer than what is kept.
+    for what in ["usage", "usage?fill=zero", "usage?groupBy=model", "reliability", "reliability?groupBy=model"] {
+        assert_eq!(of_old.refused(what, from, to, "rollups").await, floor, "{what}");
+        assert_eq!(of_old.refused(what, floor - TimeDelta::seconds(1), to, "rollups").await, floor, "{what}");
+        assert_eq!(of_old.invocations(what, floor, to).await, KEPT, "{what}");
+    }
+    // A day of a zone is whole from the first that begins at the floor or behind it.
+    let berlin = of_old.refused("usage?timezone=Europe/Berlin", from, to, "rollups").await;
+    assert!(floor < berlin && berlin < floor + TimeDelta::days(1), "{berlin}");
+    let (start, end) = (day(KEPT + 1), day(KEPT - 30));
+    for (what, named, first) in [
+        ("usage?granularity=hour", "rollups", floor),
+        ("reliability?granularity=hour", "rollups", floor),
+        ("revisions", "revisions", floor),
+        ("summary", "rollups of some organisations", floor),
+    ] {
+        assert_eq!(of_old.refused(what, start, end - TimeDelta::days(1), named).await, first, "{what}");
+    }
+    let hours = of_old.refused("ledger", day(801), day(780), "hours of the ledger").await;
+    assert!(day(800) < hours && hours <= day(799) + TimeDelta::hours(1), "hours are kept by the moment: {hours}");
+
+    // Of whom nothing was purged there is nothing to refuse: before the first event there was nothing.
+    assert_eq!(asker(young).invocations("usage", from, to).await, 100);
+    assert_eq!(asker(unknown).invocations("usage", from, to).await, 0);
+    for what in ["revisions", "ledger"] {
+        assert_eq!(asker(young).ask(what, day(LONGEST), day(LONGEST - 89)).await.0, 200, "{what}");
+    }
+
+    // An event that comes late into a purged day is stored and in the ledger, and never shown as that day.
+    let late = day(KEPT + 2) + TimeDelta::hours(9);
+    world.send([event(old, 1, late), event(young, 2, late)]).await;
+    settled(&mut conn, 2).await;
+    let hour = of_old.ask("ledger", Utc::now() - TimeDelta::hours(1), Utc::now() + TimeDelta::hours(1)).await.1;
+    assert_eq!((&hour["totals"]["stored"], &hour["totals"]["received"]), (&json!(1), &json!(1)), "{hour}");
+    assert_eq!(of_old.refused("usage", late, to, "rollups").await, floor);
+    assert_eq!(of_old.refused("usage?granularity=hour", late, late + TimeDelta::days(1), "rollups").await, floor);
+    assert_eq!(of_old.refused("revisions", late, to, "revisions").await, floor);
+    assert_eq!(of_old.invocations("usage", floor, to).await, KEPT);
+    assert_eq!(asker(young).invocations("usage", from, to).await, 101, "all that there ever was of that day");
+    // It is not held against its raw events, nor counted again from them: what is there is not all.
+    let (org, of_day) = (old.to_string(), late.date_naive().to_string());
+    let next = (late.date_naive() + TimeDelta::days(1)).to_string();
+    let verified = run(&world, &["verify", "--org", &org, "--from", &of_day, "--to", &next]).await;
+    assert_eq!((&verified["holds"], &verified["events"]), (&json!(true), &json!(0)), "{verified}");
+    assert!(verified["notChecked"].to_string().contains("rollups of 1 organisations from before"), "{verified}");
+    run(&world, &["refresh", "--from", &of_day, "--to", &next]).await;
+    assert_eq!(of_old.refused("usage", late, to, "rollups").await, floor);
+    // The next purge takes it away, of both now.
+    run(&world, &["purge"]).await;
+    assert_eq!(asker(young).refused("usage", from, to, "rollups").await, floor);
+    assert_eq!(asker(young).invocations("usage", floor, to).await, 100);
+}
+
+#[tokio::test]
+async fn a_longer_retention_brings_no_floor_down() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let (short, other) = (id(0xF4), id(0xF5));
+    history(&mut conn, short, 60).await;
+    history(&mut conn, other, 60).await;
+    let org = short.to_string();
+    run(&world, &["retention", "set", "--org", &org, "--rollup-days", "30"]).await;
+    let service = world.serve().await;
+    let asker = |org| Asker { service: &service, org };
+    let (from, to) = (day(59), day(-1));
+    assert_eq!(asker(short).invocations("usage", from, to).await, 59, "a retention that nothing was purged by yet");
+    run(&world, &["purge"]).await;
+    run(&world, &["retention", "set", "--org", &org, "--rollup-days", "800"]).await;
+    run(&world, &["purge"]).await;
+    run(&world, &["retention", "clear", "--org", &org]).await;
+    run(&world, &["purge"]).await;
+    for what in ["usage", "reliability"] {
+        assert_eq!(asker(short).refused(what, from, to, "rollups").await, day(30), "{what}");
+        assert_eq!(asker(short).invocations(what, day(30), to).await, 30);
+        assert_eq!(asker(other).invocations(what, from, to).await, 59);
+    }
+    let (start, end) = (day(45), day(20));
+    assert_eq!(asker(other).refused("summary", start, end, "rollups of some organisations").await, day(30));
+}
+
+#[tokio::test]
+async fn what_was_erased_is_refused_and_what_comes_later_shown() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let (erased, other) = (id(0xF6), id(0xF7));
+    history(&mut conn, erased, 40).await;
+    history(&mut conn, other, 40).await;
+    let service = world.serve().await;
+    let asker = |org| Asker { service: &service, org };
+    // A little ahead of the clock, as an event may be.
+    let ahead = Utc::now() + TimeDelta::minutes(4);
+    world.send([event(erased, 1, ahead)]).await;
+    settled(&mut conn, 1).await;
+    run(&world, &["erase", "--org", &erased.to_string(), "--yes"]).await;
+    world.send([event(erased, 2, day(3) + TimeDelta::hours(10)), event(erased, 3, ahead)]).await;
+    settled(&mut conn, 3).await;
+    let (from, to) = (day(30), day(-1));
+    for (what, named) in [("usage", "rollups"), ("reliability", "rollups"), ("revisions", "revisions")] {
+        let first = asker(erased).refused(what, from, to, named).await;
+        assert!(first > ahead, "{what}: {first}");
+    }
+    for what in ["reliability?groupBy=client", "usage?timezone=Asia/Kolkata"] {
+        assert_eq!(asker(erased).ask(what, day(6), to).await.0, 400, "{what}");
+    }
+    assert_eq!(asker(erased).ask("ledger", from, to).await.0, 200, "the ledger keeps its counts");
+    assert_eq!(asker(other).invocations("usage", from, to).await, 30);
+    let (status, summary) = asker(other).ask("summary", from, to).await;
+    assert_eq!((status, &summary["totals"]["invocations"]), (200, &json!(30)), "{summary}");
+}
+
+#[tokio::test]
+async fn an_upgrade_derives_floors_from_what_was_purged() {
+    let world = World::new(1).await;
+    let (mut owner, mut conn) = (world.connect_as_owner().await, world.connect().await);
+    let (plain, own, cleared, erased) = (id(0xF8), id(0xF9), id(0xFA), id(0xFB));
+    for org in [plain, own, cleared] {
+        history(&mut conn, org, 60).await;
+    }
+    sqlx::query("INSERT INTO analytics.erasures VALUES ($1, $2)")
+        .bind(erased)
+        .bind(day(5))
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let role = analytics_service::store::user_of(&world.settings.database.url).unwrap();
+    let again = async |owner: &mut PgConnection| {
+        schema::down(owner, 20_261_125_000_007).await.unwrap();
+        schema::up(owner, &role).await.unwrap();
+    };
+    again(&mut owner).await;
+    let floors: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM analytics.retention_floors").fetch_one(&mut owner).await.unwrap();
+    assert_eq!(floors, 0, "nothing was ever purged");
+    run(&world, &["retention", "set", "--org", &own.to_string(), "--rollup-days", "20"]).await;
+    run(&world, &["retention", "set", "--org", &cleared.to_string(), "--rollup-days", "30"]).await;
+    run(&world, &["purge"]).await;
+    run(&world, &["retention", "clear", "--org", &cleared.to_string()]).await;
+    run(&world, &["purge"]).await;
+    again(&mut owner).await;
+    for (org, hourly) in [(plain, day(KEPT)), (own, day(20)), (cleared, day(30)), (erased, day(5))] {
+        let floor: Option<DateTime<Utc>> = sqlx::query_scalar("SELECT analytics.floor_of($1, 'hourly')")
+            .bind(org)
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(floor, Some(hourly), "{org}");
+    }
+}
