@@ -1,14 +1,14 @@
 //! Whole days of UTC as options.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use crate::domain::moment::Moment;
 
 /// A day, or a moment of it.
 pub fn day(text: &str) -> Result<DateTime<Utc>, &'static str> {
     const FORM: &str = "must be a day such as 2026-01-31, or an RFC 3339 time";
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        return Ok(day.and_time(NaiveTime::MIN).and_utc());
-    }
-    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).map_err(|_| FORM)
+    Moment::parse(text).ok().and_then(|moment| moment.in_zone(Tz::UTC)).ok_or(FORM)
 }
 
 /// The starts of the days from one to another.

@@ -106,6 +106,21 @@ fn moments_after(date: NaiveDate, zone: Tz) -> impl Iterator<Item = DateTime<Utc
     (1..).map_while(move |n| date.checked_add_days(Days::new(n))).filter_map(move |date| first_moment(date, zone))
 }
 
+/// The first moment of a date in a zone; of the day after it where the zone leaves the date out.
+pub fn start_of(date: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
+    first_moment(date, zone).or_else(|| first_moment(date.succ_opt()?, zone))
+}
+
+/// The same time of the day so many days of the zone later: days across a change of the clocks have 23 or 25 hours. The
+/// later one where that time comes twice, the next one where it is left out.
+pub fn days_later(at: DateTime<Utc>, days: u32, zone: Tz) -> Option<DateTime<Utc>> {
+    let local = at.with_timezone(&zone).naive_local().checked_add_days(Days::new(u64::from(days)))?;
+    (0..=24 * 60).find_map(|minutes| {
+        let local = local.checked_add_signed(TimeDelta::minutes(minutes))?;
+        Some(zone.from_local_datetime(&local).latest()?.to_utc())
+    })
+}
+
 /// Where a zone's clocks leave midnight out, a date begins with the first minute that there is.
 fn first_moment(date: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
     (0..24 * 60).find_map(|minute| {
@@ -189,6 +204,22 @@ mod tests {
         let two = days("2026-03-01T18:30:00Z", "2026-03-03T00:00:00Z", Tz::Asia__Kolkata);
         assert_eq!(two.split_hours()[1], (at("2026-03-02T18:00:00Z"), at("2026-03-02T19:00:00Z")));
         assert_eq!(days("2026-03-01T00:00:00Z", "2026-03-05T00:00:00Z", Tz::America__New_York).split_hours(), []);
+    }
+
+    #[test]
+    fn local_days_are_counted_as_days() {
+        for (from, days, zone, to) in [
+            ("2026-09-30T22:00:00Z", 90, Tz::Europe__Berlin, "2026-12-29T23:00:00Z"),
+            ("2026-02-28T23:00:00Z", 90, Tz::Europe__Berlin, "2026-05-29T22:00:00Z"),
+            ("2026-09-30T22:00:00Z", 90, Tz::UTC, "2026-12-29T22:00:00Z"),
+            // 02:30 comes twice that day, and is left out that day.
+            ("2026-10-24T00:30:00Z", 1, Tz::Europe__Berlin, "2026-10-25T01:30:00Z"),
+            ("2026-03-28T01:30:00Z", 1, Tz::Europe__Berlin, "2026-03-29T01:00:00Z"),
+            ("2011-12-29T12:00:00Z", 1, Tz::Pacific__Apia, "2011-12-30T10:00:00Z"),
+        ] {
+            assert_eq!(days_later(at(from), days, zone), Some(at(to)), "{from} {zone}");
+        }
+        assert_eq!(days_later(DateTime::<Utc>::MAX_UTC, 1, Tz::UTC), None);
     }
 
     proptest! {

@@ -15,6 +15,7 @@ pub mod histogram;
 pub mod intake;
 pub mod lease;
 pub mod ledger;
+pub mod moment;
 pub mod money;
 pub mod partition;
 pub mod query;

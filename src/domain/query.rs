@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -18,11 +18,11 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    /// Longest range that may be asked for at once.
-    pub fn max_range(self) -> TimeDelta {
+    /// Days of the longest range that may be asked for at once.
+    pub const fn max_days(self) -> u32 {
         match self {
-            Self::Hour => TimeDelta::days(90),
-            Self::Day => TimeDelta::days(400),
+            Self::Hour => 90,
+            Self::Day => 400,
         }
     }
 }
@@ -115,6 +115,7 @@ pub fn filled<K: Ord, P>(
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use chrono_tz::Tz;
 
     use super::*;

@@ -1,7 +1,6 @@
 //! `GET /analytics/v1/audit`: who did what, for system administrators alone.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -27,10 +26,10 @@ const MAX_LIMIT: u16 = 500;
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 #[expect(dead_code, reason = "for the API's description")]
 struct PageParams {
-    /// At this moment or later
-    start: Option<DateTime<Utc>>,
+    /// At this moment or later: a time (RFC 3339), or a date, whose day of UTC begins then
+    start: Option<String>,
     /// Before this moment
-    end: Option<DateTime<Utc>>,
+    end: Option<String>,
     /// Only what concerns this organisation
     org_id: Option<Uuid>,
     /// Only this action, such as usage.read

@@ -2,7 +2,6 @@
 //! `/analytics/v1/dead-letters`: messages that do not tell their org, for system administrators alone.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -38,10 +37,10 @@ const MAX_LIMIT: u16 = 200;
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 #[expect(dead_code, reason = "for the API's description")]
 struct PageParams {
-    /// Rejected at this moment or later
-    start: Option<DateTime<Utc>>,
+    /// Rejected at this moment or later: a time (RFC 3339), or a date, whose day of UTC begins then
+    start: Option<String>,
     /// Rejected before this moment
-    end: Option<DateTime<Utc>>,
+    end: Option<String>,
     /// Only those in this state: all (default), open, corrected or replayed
     #[param(inline)]
     state: Option<StateFilter>,

@@ -1,7 +1,7 @@
 //! `GET /analytics/v1/orgs/{orgId}/ledger`: what became of every message of an org.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -22,7 +22,8 @@ use crate::{
     },
 };
 
-const LONGEST: TimeDelta = TimeDelta::days(90);
+/// Days of the longest range.
+const LONGEST: u32 = 90;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = LedgerAnswer)]
@@ -82,12 +83,12 @@ impl From<Counts> for Tally {
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 #[expect(dead_code, reason = "for the API's description")]
 struct LedgerParams {
-    /// Inclusive; floored to the hour
-    #[param(example = "2026-03-01T00:00:00Z")]
-    start: DateTime<Utc>,
-    /// Exclusive; ceiled to the hour. At most 90 days after start
+    /// Inclusive; floored to the hour. A time (RFC 3339), or a date: the beginning of that day of UTC
+    #[param(example = "2026-03-01")]
+    start: String,
+    /// Exclusive; ceiled to the hour; now without it. At most 90 days after start
     #[param(example = "2026-03-02T00:00:00Z")]
-    end: DateTime<Utc>,
+    end: Option<String>,
 }
 
 /// What became of the organisation's messages, by hour of commit

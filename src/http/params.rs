@@ -1,10 +1,12 @@
 //! Query parameters: each is read by its rule, and every problem goes into one answer.
 
 use actix_web::{HttpRequest, web};
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::error::{FieldError, Problem};
+use crate::domain::moment::{Moment, MomentError};
 
 /// Most models that one request may name.
 pub const MAX_MODELS: usize = 100;
@@ -12,8 +14,6 @@ pub const MAX_MODELS: usize = 100;
 const MAX_PROBLEMS: usize = 50;
 
 pub const UUID_FORM: &str = "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000";
-const TIME_FORM: &str =
-    "must be an RFC 3339 time such as 2026-01-31T00:00:00Z from the year 1970 to 2200 (a + is written %2B)";
 
 /// A UUID in its hyphenated form, the one that the contract knows.
 pub fn uuid(text: &str) -> Option<Uuid> {
@@ -78,28 +78,27 @@ impl Params {
         first
     }
 
-    /// A time that must be there.
-    pub fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        let missing = !self.pairs.iter().any(|(found, _)| found == name);
-        if missing {
-            self.problem(name, format!("is required and {TIME_FORM}"));
-        }
-        self.time_if_given(name)
+    pub fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(found, _)| found == name)
     }
 
-    pub fn time_if_given(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        let text = self.single(name)?;
-        let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
-        let time = time.filter(|time| (1970..=2200).contains(&time.year()));
-        if time.is_none() {
-            self.problem(name, TIME_FORM);
+    /// A moment that must be there; a date is the first moment of that day in the zone.
+    pub fn moment(&mut self, name: &str, zone: Tz) -> Option<DateTime<Utc>> {
+        if !self.has(name) {
+            self.problem(name, format!("is required and {}", MomentError::Form));
         }
-        time
+        self.moment_if_given(name, zone)
     }
 
-    /// `start` and `end`, each of which may be there.
+    pub fn moment_if_given(&mut self, name: &str, zone: Tz) -> Option<DateTime<Utc>> {
+        let moment = Moment::parse(&self.single(name)?);
+        let moment = moment.and_then(|moment| moment.in_zone(zone).ok_or(MomentError::Form));
+        moment.map_err(|error| self.problem(name, error.to_string())).ok()
+    }
+
+    /// `start` and `end`, each of which may be there; a date is a day of UTC.
     pub fn span_if_given(&mut self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-        let (start, end) = (self.time_if_given("start"), self.time_if_given("end"));
+        let (start, end) = (self.moment_if_given("start", Tz::UTC), self.moment_if_given("end", Tz::UTC));
         if start.zip(end).is_some_and(|(start, end)| end <= start) {
             self.problem("end", "must be after start");
         }
@@ -142,8 +141,7 @@ impl Params {
 
     /// One of a few words that may be there.
     pub fn choice_if_given<T: Copy, const N: usize>(&mut self, name: &str, choices: [(&str, T); N]) -> Option<T> {
-        let given = self.pairs.iter().any(|(found, _)| found == name);
-        given.then(|| self.choice(name, choices))
+        self.has(name).then(|| self.choice(name, choices))
     }
 
     /// A number from 1 to `max`; `default` where the parameter is not there, or is wrong.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Longest range of what only raw events know.
-const MAX_RAW: TimeDelta = TimeDelta::days(7);
+/// Days of the longest range of what only raw events know.
+const MAX_RAW: u32 = 7;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReliabilityAnswer)]
@@ -278,7 +278,7 @@ fn parse(org_id: Uuid, query: &str) -> Result<(ReliabilityQuery, Option<Percenti
     let percentiles = [("p50", Percentile::P50), ("p95", Percentile::P95), ("p99", Percentile::P99)];
     let percentile = params.choice_if_given("percentile", percentiles);
     let (models, fill) = (params.models(), report::fill(&mut params));
-    let longest = |granularity: Granularity| if by.is_raw() { MAX_RAW } else { granularity.max_range() };
+    let longest = |granularity: Granularity| if by.is_raw() { MAX_RAW } else { granularity.max_days() };
     let buckets = report::range(&mut params, longest);
     let query = buckets.map(|buckets| ReliabilityQuery { org_id, buckets, models, by, fill });
     params.finish(query.map(|query| (query, percentile)))

@@ -12,7 +12,11 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{error::Problem, params::Params};
-use crate::domain::{calendar::Buckets, freshness::Freshness, query::Granularity};
+use crate::domain::{
+    calendar::{self, Buckets},
+    freshness::Freshness,
+    query::Granularity,
+};
 
 /// Says on every answer, a 304 too, up to which moment it is complete.
 pub const AS_OF: HeaderName = HeaderName::from_static("analytics-as-of");
@@ -26,12 +30,13 @@ const VARIES: &str = "Authorization, X-API-Key, Accept-Encoding, Origin";
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 #[expect(dead_code, reason = "for the API's description")]
 pub struct ReportParams {
-    /// Inclusive; floored to the bucket
-    #[param(example = "2026-03-01T00:00:00Z")]
-    start: DateTime<Utc>,
-    /// Exclusive; ceiled to the bucket. At most 90 days of hours, 400 of days, after start
+    /// Inclusive; floored to the bucket. A time (RFC 3339), or a date: the beginning of that day in `timezone`
+    #[param(example = "2026-03-01")]
+    start: String,
+    /// Exclusive; ceiled to the bucket; now without it. A time, or a date: the beginning of that day. At most 90 days of
+    /// hours, 400 of days, after start, counted as days of `timezone`
     #[param(example = "2026-03-08T00:00:00Z")]
-    end: DateTime<Utc>,
+    end: Option<String>,
     /// Length of a bucket: day (default) or hour. Hours are those of UTC in every zone
     #[param(inline)]
     granularity: Option<Granularity>,
@@ -58,23 +63,28 @@ enum Fill {
     Zero,
 }
 
-/// The buckets that are asked for, at most `max` of time.
-pub fn range(params: &mut Params, max: impl Fn(Granularity) -> TimeDelta) -> Option<Buckets> {
+/// The buckets that are asked for, at most `max` days of the zone.
+pub fn range(params: &mut Params, max: impl Fn(Granularity) -> u32) -> Option<Buckets> {
     let granularity = params.choice("granularity", [("day", Granularity::Day), ("hour", Granularity::Hour)]);
     let zone = zone(params);
     buckets(params, granularity, zone, max(granularity))
 }
 
 /// The buckets of a granularity that is not asked for.
-pub fn buckets(params: &mut Params, granularity: Granularity, zone: Tz, longest: TimeDelta) -> Option<Buckets> {
-    let (start, end) = (params.time("start"), params.time("end"));
+pub fn buckets(params: &mut Params, granularity: Granularity, zone: Tz, longest: u32) -> Option<Buckets> {
+    let open = !params.has("end");
+    let start = params.moment("start", zone);
+    let end = if open { Some(Utc::now()) } else { params.moment_if_given("end", zone) };
     let (start, end) = start.zip(end)?;
     if end <= start {
-        params.problem("end", "must be after start");
+        let (field, rule) =
+            if open { ("start", "must be before now, or end be given") } else { ("end", "must be after start") };
+        params.problem(field, rule);
         return None;
     }
-    if end - start > longest {
-        params.problem("end", format!("must be at most {} days after start here", longest.num_days()));
+    if calendar::days_later(start, longest, zone).is_none_or(|last| end > last) {
+        let now = if open { ", and is now without the parameter" } else { "" };
+        params.problem("end", format!("must be at most {longest} days after start here{now}"));
         return None;
     }
     Buckets::covering(start, end, granularity, zone)

@@ -1,7 +1,7 @@
 //! `GET /analytics/v1/orgs/{orgId}/revisions`: closed buckets that changed, when, why, before and after.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -24,7 +24,8 @@ use crate::{
     },
 };
 
-const LONGEST: TimeDelta = TimeDelta::days(400);
+/// Days of the longest range.
+const LONGEST: u32 = 400;
 const DEFAULT_LIMIT: u16 = 100;
 const MAX_LIMIT: u16 = 1000;
 
@@ -94,12 +95,12 @@ impl From<crate::domain::revision::Revision> for Revision {
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 #[expect(dead_code, reason = "for the API's description")]
 struct RevisionsParams {
-    /// Of bucketStart, inclusive; floored to the hour
-    #[param(example = "2026-02-01T00:00:00Z")]
-    start: DateTime<Utc>,
-    /// Of bucketStart, exclusive; ceiled to the hour. At most 400 days after start
+    /// Of bucketStart, inclusive; floored to the hour. A time (RFC 3339), or a date: the beginning of that day of UTC
+    #[param(example = "2026-02-01")]
+    start: String,
+    /// Of bucketStart, exclusive; ceiled to the hour; now without it. At most 400 days after start
     #[param(example = "2026-03-01T00:00:00Z")]
-    end: DateTime<Utc>,
+    end: Option<String>,
     /// Only these models; all without it
     #[param(max_items = 100)]
     model_id: Option<Vec<Uuid>>,

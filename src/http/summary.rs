@@ -1,7 +1,6 @@
 //! `GET /analytics/v1/summary`: every org's totals, for system administrators.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -24,7 +23,8 @@ use crate::{
     },
 };
 
-const LONGEST: TimeDelta = TimeDelta::days(31);
+/// Days of the longest range.
+const LONGEST: u32 = 31;
 const DEFAULT_LIMIT: u16 = 100;
 const MAX_LIMIT: u16 = 1000;
 
@@ -69,12 +69,12 @@ struct Org {
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 #[expect(dead_code, reason = "for the API's description")]
 struct SummaryParams {
-    /// Inclusive; floored to the day of UTC
-    #[param(example = "2026-03-01T00:00:00Z")]
-    start: DateTime<Utc>,
-    /// Exclusive; ceiled to the day of UTC. At most 31 days after start
+    /// Inclusive; floored to the day of UTC. A time (RFC 3339), or a date
+    #[param(example = "2026-03-01")]
+    start: String,
+    /// Exclusive; ceiled to the day of UTC; now without it. At most 31 days after start
     #[param(example = "2026-04-01T00:00:00Z")]
-    end: DateTime<Utc>,
+    end: Option<String>,
     /// Organisations of a page, 100 without it
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,

@@ -162,7 +162,7 @@ fn parse(org_id: Uuid, query: &str) -> Result<UsageQuery, Problem> {
     let mut params = Params::new(query, &[&REPORT[..], &["groupBy"]].concat());
     let by_model = params.choice("groupBy", [("none", false), ("model", true)]);
     let (models, fill) = (params.models(), report::fill(&mut params));
-    let buckets = report::range(&mut params, Granularity::max_range);
+    let buckets = report::range(&mut params, Granularity::max_days);
     params.finish(buckets.map(|buckets| UsageQuery { org_id, buckets, models, by_model, fill }))
 }
 

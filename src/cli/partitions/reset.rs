@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use sqlx::Connection;
 use uuid::Uuid;
@@ -17,7 +18,10 @@ use crate::{
     },
     cli::{bad_usage, confirm, operator, print},
     config::{Broker, Settings},
-    domain::supervision::{PartitionStatus, SupervisionEvent, What},
+    domain::{
+        moment::Moment,
+        supervision::{PartitionStatus, SupervisionEvent, What},
+    },
     store::{Session, lease, partitions, supervision},
 };
 
@@ -68,14 +72,18 @@ enum Target {
 }
 
 fn target(text: &str) -> Result<Target, &'static str> {
-    const FORM: &str = "must be first, an offset from 0 on, or an RFC 3339 time such as 2026-01-31T00:00:00Z";
+    const FORM: &str =
+        "must be first, an offset from 0 on, a time such as 2026-01-31T00:00:00Z, or a day of UTC such as 2026-01-31";
     if text == "first" {
         return Ok(Target::First);
     }
     match text.parse::<i64>() {
         Ok(offset) if offset >= 0 => Ok(Target::Offset(offset)),
         Ok(_) => Err(FORM),
-        Err(_) => DateTime::parse_from_rfc3339(text).map(|at| Target::Time(at.to_utc())).map_err(|_| FORM),
+        Err(_) => {
+            let moment = Moment::parse(text).ok().and_then(|moment| moment.in_zone(Tz::UTC));
+            moment.map(Target::Time).ok_or(FORM)
+        }
     }
 }
 

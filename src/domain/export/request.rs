@@ -1,14 +1,18 @@
 //! What is asked for: read from the body of a request, and held against the rules.
 
-use chrono::{DateTime, Datelike, DurationRound, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Granularity, GroupBy, MAX_MODELS, MAX_RANGE, MAX_RAW_RANGE, Month, TimeRange};
-use crate::domain::{event::Reason, floor::Floors};
+use crate::domain::{
+    event::Reason,
+    floor::Floors,
+    moment::{Moment, MomentError},
+};
 
-const TIME_FORM: &str = "must be an RFC 3339 time such as 2026-01-31T00:00:00Z from the year 1970 to 2200";
 const UUIDS_FORM: &str = "must be an array of UUIDs such as 123e4567-e89b-12d3-a456-426614174000";
 const BUCKET_FORM: &str = "must be one of the buckets that this service may deliver to";
 
@@ -113,10 +117,10 @@ impl Reader {
     }
 
     fn time(&mut self, field: &'static str, value: Option<&Value>) -> Option<DateTime<Utc>> {
-        let time = value.and_then(Value::as_str).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        let time = time.map(|time| time.to_utc()).filter(|time| (1970..=2200).contains(&time.year()));
+        let moment = value.and_then(Value::as_str).and_then(|text| Moment::parse(text).ok());
+        let time = moment.and_then(|moment| moment.in_zone(Tz::UTC));
         if time.is_none() {
-            self.wrong(field, TIME_FORM);
+            self.wrong(field, MomentError::Form.to_string());
         }
         time
     }

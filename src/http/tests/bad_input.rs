@@ -11,16 +11,19 @@ const DAY: &str = "start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z";
 async fn each_bad_parameter_is_named() {
     let many: String = (0..101).map(|n| format!("&modelId={}", uuid::Uuid::from_u128(n))).collect();
     for (query, fields) in [
-        ("".to_owned(), vec!["start", "end"]),
-        ("start=2026-03-01T00:00:00Z".into(), vec!["end"]),
+        ("".to_owned(), vec!["start"]),
+        ("start=2200-03-01".into(), vec!["start"]),
+        ("start=2020-03-01T00:00:00Z".into(), vec!["end"]),
         ("start=yesterday&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
-        ("start=2026-03-01&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
+        ("start=2026-3-01&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
+        ("start=2026-03-01T00:00:00%2002:00&end=2026-03-02".into(), vec!["start"]),
         ("start=1969-12-31T00:00:00Z&end=2026-03-02T00:00:00Z".into(), vec!["start"]),
         ("start=2026-03-01T00:00:00Z&end=9999-12-31T23:59:59Z".into(), vec!["end"]),
         ("start=2026-03-02T00:00:00Z&end=2026-03-02T00:00:00Z".into(), vec!["end"]),
         ("start=2026-03-02T00:00:00Z&end=2026-03-01T00:00:00Z".into(), vec!["end"]),
         ("start=2025-01-01T00:00:00Z&end=2026-02-05T00:00:01Z".into(), vec!["end"]),
         ("granularity=hour&start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:01Z".into(), vec!["end"]),
+        ("granularity=hour&timezone=Europe/Berlin&start=2025-10-01&end=2025-12-31".into(), vec!["end"]),
         (format!("{DAY}&start=2026-03-01T00:00:00Z"), vec!["start"]),
         (format!("{DAY}&granularity=week"), vec!["granularity"]),
         (format!("{DAY}&granularity=day&granularity=day"), vec!["granularity"]),
@@ -46,6 +49,8 @@ async fn the_longest_ranges_are_answered() {
         "start=2025-01-01T00:00:00Z&end=2026-02-05T00:00:00Z",
         "granularity=hour&start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:00Z",
         "start=2026-03-01T00:00:00%2B02:00&end=2026-03-01T00:00:00.000001%2B02:00",
+        "granularity=hour&timezone=Europe/Berlin&start=2025-10-01&end=2025-12-30",
+        "timezone=Europe/Berlin&start=2025-02-25&end=2026-04-01",
     ] {
         let answer = get(&usage_path(query)).await;
         assert_eq!(answer.status, 200, "{query} {}", answer.text);
@@ -59,7 +64,7 @@ async fn all_problems_are_in_one_answer_and_nothing_sent_comes_back() {
     let answer = get(&usage_path(query)).await;
     let mut fields = answer.wrong_fields();
     fields.sort();
-    assert_eq!(fields, ["end", "granularity", "groupBy", "modelId", "start", "timezone", "unknown"]);
+    assert_eq!(fields, ["granularity", "groupBy", "modelId", "start", "timezone", "unknown"]);
     let raw = format!(
         "/analytics/v1/orgs/{ORG}/reliability?start=2026-03-01T00:00:00Z&end=2026-03-08T00:00:01Z&groupBy=client"
     );
@@ -68,6 +73,42 @@ async fn all_problems_are_in_one_answer_and_nothing_sent_comes_back() {
         assert_eq!(get(&format!("/analytics/v1/{path}")).await.wrong_fields(), ["granularity", "end"]);
     }
     assert!(!answer.text.contains("Hunter22"), "{}", answer.text);
+}
+
+#[actix_web::test]
+async fn a_date_is_a_day_and_no_end_is_now() {
+    for (query, range) in [
+        ("start=2026-03-01&end=2026-03-03", ["2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z"]),
+        ("start=2026-03-28&end=2026-03-30&timezone=Europe/Berlin", ["2026-03-27T23:00:00Z", "2026-03-29T22:00:00Z"]),
+        (
+            "start=2026-03-01&end=2026-03-01T09:59:60Z&granularity=hour",
+            ["2026-03-01T00:00:00Z", "2026-03-01T10:00:00Z"],
+        ),
+    ] {
+        let answer = get(&usage_path(query)).await;
+        assert_eq!(answer.json()["range"], serde_json::json!({"start": range[0], "end": range[1]}), "{query}");
+    }
+    let ledger = format!("/analytics/v1/orgs/{ORG}/ledger?start=");
+    let begun = chrono::Utc::now();
+    let end = get(&format!("{ledger}{}", begun.date_naive())).await.json()["range"]["end"].clone();
+    let end: chrono::DateTime<chrono::Utc> = end.as_str().unwrap().parse().unwrap();
+    assert!(begun <= end && end <= chrono::Utc::now() + chrono::TimeDelta::hours(1), "{end}");
+    for path in ["ledger", "revisions", "reliability"] {
+        let answer = get(&format!("/analytics/v1/orgs/{ORG}/{path}?start=2026-03-01&end=2026-03-02")).await;
+        assert_eq!(answer.json()["range"]["end"], "2026-03-02T00:00:00Z", "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_raw_plus_of_an_offset_is_explained() {
+    for path in [
+        usage_path("start=2026-03-01T00:00:00+02:00"),
+        format!("/analytics/v1/orgs/{ORG}/ledger?start=2026-03-01T00:00:00+02:00"),
+    ] {
+        let answer = get(&path).await;
+        let told = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        assert!(told.contains("write %2B"), "{told}");
+    }
 }
 
 #[actix_web::test]

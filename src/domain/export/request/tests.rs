@@ -48,6 +48,11 @@ fn what_is_not_said_has_its_default() {
 }
 
 #[test]
+fn dates_are_days_of_utc() {
+    assert_eq!(read(&of_range("2026-03-08", "2026-03-09")), read(&one_day()));
+}
+
+#[test]
 fn everything_can_be_said() {
     let [a, b] = [Uuid::from_u128(1), Uuid::from_u128(2)];
     let request = read(&json!({
@@ -119,7 +124,7 @@ fn every_field_that_is_wrong_is_named() {
         ("delivery", json!({"type": "s3", "bucket": 1, "to": 2}), vec!["delivery", "delivery.bucket"]),
         (
             "timeRange",
-            json!({"start": "2026-03-08", "end": "2300-01-01T00:00:00Z"}),
+            json!({"start": "2026-3-08", "end": "2300-01-01T00:00:00Z"}),
             vec!["timeRange.start", "timeRange.end"],
         ),
         ("timeRange", json!({"start": "2025-02-06T00:00:00Z", "end": "2025-02-08T00:00:00Z"}), vec!["timeRange.start"]),
