@@ -41,8 +41,8 @@ use crate::{
     },
 };
 use tree::{
-    AUDIT, CORRECTIONS, EVENTS, EXPORTS, FRESHNESS, JWKS, KEYS, LEASE, MAINTENANCE, RECORDER, Tree, export_name,
-    query_name,
+    AUDIT, CORRECTIONS, EVENTS, EXPORTS, FRESHNESS, JWKS, KEYS, LEASE, MAINTENANCE, PENDING_MERGER, RECORDER, Tree,
+    export_name, query_name,
 };
 
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
@@ -107,6 +107,9 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         supervise(&supervisor, &query_name(k), tree.query(k, &queries)?);
     }
     supervise(&supervisor, LEASE, tree.lease(&supervisor, &freshness));
+    // Without it the service goes on.
+    let (name, start) = (PENDING_MERGER.to_owned(), tree.pending_merger(&freshness));
+    supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
     supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
     supervise(&supervisor, EVENTS, tree.events(&lines));
     let tools = match Tools::new(&settings) {
@@ -164,6 +167,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         within(CORRECTIONS, step, retire(&supervisor, CORRECTIONS)).await;
         // Consumers stop reading, what is in flight is stored and merged, the partitions are given back.
         within(LEASE, step, retire(&supervisor, LEASE)).await;
+        within(PENDING_MERGER, step, retire(&supervisor, PENDING_MERGER)).await;
         within(FRESHNESS, step, retire(&supervisor, FRESHNESS)).await;
         for k in 0..settings.query.actors {
             let name = query_name(k);

@@ -15,6 +15,7 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
+            progress::Progress,
             pulse::Pulse,
         },
         writer::Write,
@@ -33,6 +34,9 @@ pub struct Dedupe {
     settings: DedupeSettings,
     claim: Claim,
     clock: DatabaseClock,
+    progress: Progress,
+    /// The newest publish time that was read.
+    reached: Option<DateTime<Utc>>,
     writer: Recipient<Write>,
     window: Window,
     /// `foreign_writes` that the window was loaded after.
@@ -49,6 +53,7 @@ pub struct DedupeParts {
     pub settings: DedupeSettings,
     pub claim: Claim,
     pub clock: DatabaseClock,
+    pub progress: Progress,
     pub writer: Recipient<Write>,
     pub pulse: Pulse,
     pub exit: ExitGuard,
@@ -72,6 +77,7 @@ impl DedupeSettings {
         SplitRules {
             event: Rules { now, max_ahead: events.max_ahead(), retention: events.retention() },
             late_after: events.late_after(),
+            reached: None,
             window: self.dedupe.window(),
             partition: claim.partition,
             partitions: claim.topology.partitions,
@@ -93,6 +99,8 @@ impl Dedupe {
             settings: parts.settings,
             claim: parts.claim,
             clock: parts.clock,
+            progress: parts.progress,
+            reached: None,
             writer: parts.writer,
             loading: None,
             loadings: 0,
@@ -144,7 +152,9 @@ impl Handler<Split> for Dedupe {
     fn handle(&mut self, Split { raw, credit }: Split, _: &mut Self::Context) {
         let _working = self.pulse.work();
         let rules = self.settings.rules(self.clock.now(), &self.claim);
+        let rules = SplitRules { reached: self.reached.max(self.progress.watermark()), ..rules };
         let batch = split(raw, &rules, &mut self.window, self.window_version);
+        self.reached = self.reached.max(batch.published_to);
         self.writer.do_send(Write { batch, credit });
     }
 }

@@ -1,11 +1,11 @@
-//! Freshness: turns merges into freshness markers, in PostgreSQL for the record and in Redis for dashboards.
+//! Freshness: publishes freshness markers in Redis for dashboards. Merges record them, each in its own transaction.
 //! In: Merged from the rollups; Drain, End. Out: nothing.
-//! Failure: database or Redis away → markers wait and are recorded and published when it is back.
-//!          An org is erased → what is remembered of it from before is neither recorded nor published.
+//! Failure: database or Redis away → what changed waits and is published when it is back.
+//!          An org is erased → it has no markers on record, and none is published.
 //! Bound: one marker for an org and model, however many merges; one write at a time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -43,8 +43,10 @@ pub struct Freshness {
     /// Absent while a write is under way.
     desk: Option<(Session, Desk)>,
     settings: config::Freshness,
-    /// Merged but not recorded yet.
-    open: BTreeMap<MarkerKey, Marker>,
+    /// Merged but not published yet.
+    open: BTreeSet<MarkerKey>,
+    /// All markers are to be published again.
+    all_due: bool,
     readiness: Readiness,
     draining: bool,
     pulse: Pulse,
@@ -76,7 +78,8 @@ impl Freshness {
         };
         Self {
             settings,
-            open: BTreeMap::new(),
+            open: BTreeSet::new(),
+            all_due: false,
             readiness: parts.readiness,
             draining: false,
             pulse: parts.pulse,
@@ -85,12 +88,15 @@ impl Freshness {
         }
     }
 
-    fn record(&mut self, ctx: &mut Context<Self>) {
+    fn publish(&mut self, ctx: &mut Context<Self>) {
         let Some((mut session, mut desk)) = self.desk.take() else { return };
         let open = std::mem::take(&mut self.open);
+        if std::mem::take(&mut self.all_due) {
+            desk.published_all = None;
+        }
         let working = self.pulse.work();
         let work = async move {
-            let outcome = desk.record(&mut session, &open).await;
+            let outcome = desk.publish(&mut session, &open).await;
             ((session, desk), open, outcome)
         };
         ctx.spawn(work.into_actor(self).map(move |(desk, open, outcome), actor, ctx| {
@@ -101,14 +107,11 @@ impl Freshness {
                 actor.report(CACHE, cache);
             }
             if outcome.database.is_err() {
-                // They wait, unless something newer came meanwhile.
-                for (key, marker) in open {
-                    actor.note(key, marker);
-                }
+                actor.open.extend(open);
             }
             match actor.draining {
-                // What came meanwhile is written too; without a database the next start makes it again.
-                true if outcome.database.is_ok() && !actor.open.is_empty() => actor.record(ctx),
+                // What came meanwhile is published too; without a database by whoever publishes all the next time.
+                true if outcome.database.is_ok() && !actor.open.is_empty() => actor.publish(ctx),
                 true => ctx.stop(),
                 false => {}
             }
@@ -121,36 +124,32 @@ impl Freshness {
             Err(cause) => self.readiness.down(dependency, cause),
         }
     }
-
-    fn note(&mut self, key: MarkerKey, marker: Marker) {
-        let open = self.open.entry(key).or_insert(marker);
-        open.last_event_at = open.last_event_at.max(marker.last_event_at);
-        open.last_rollup_at = open.last_rollup_at.max(marker.last_rollup_at);
-    }
 }
 
 impl Actor for Freshness {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.settings.interval(), |actor, ctx| actor.record(ctx));
+        ctx.run_interval(self.settings.interval(), |actor, ctx| actor.publish(ctx));
     }
 }
 
-/// A partition's rollups were merged: the newest event of each org and model among them, and when.
+/// A partition's rollups were merged: the orgs and models whose markers changed.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Merged {
-    pub at: DateTime<Utc>,
-    pub events: Vec<(MarkerKey, DateTime<Utc>)>,
+pub enum Merged {
+    Changed(Vec<MarkerKey>),
+    /// The answer to the merge was lost: any of the markers may have changed.
+    Unknown,
 }
 
 impl Handler<Merged> for Freshness {
     type Result = ();
 
-    fn handle(&mut self, Merged { at, events }: Merged, _: &mut Self::Context) {
-        for (key, last_event_at) in events {
-            self.note(key, Marker { last_event_at, last_rollup_at: at });
+    fn handle(&mut self, merged: Merged, _: &mut Self::Context) {
+        match merged {
+            Merged::Changed(changed) => self.open.extend(changed),
+            Merged::Unknown => self.all_due = true,
         }
     }
 }
@@ -158,10 +157,10 @@ impl Handler<Merged> for Freshness {
 impl Handler<Drain> for Freshness {
     type Result = ();
 
-    /// Records what is open, then ends.
+    /// Publishes what is open, then ends.
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
-        self.record(ctx);
+        self.publish(ctx);
     }
 }
 
@@ -194,11 +193,11 @@ struct Desk {
 }
 
 impl Desk {
-    async fn record(&mut self, session: &mut Session, open: &BTreeMap<MarkerKey, Marker>) -> Outcome {
-        match session.run(async |conn| self.record_in_database(conn, open).await).await {
+    async fn publish(&mut self, session: &mut Session, open: &BTreeSet<MarkerKey>) -> Outcome {
+        match session.run(async |conn| self.due(conn, open).await).await {
             Ok(due) => {
                 let nothing = due.markers.is_empty() && due.erased.is_empty();
-                let cache = if nothing { None } else { Some(self.publish(&due).await) };
+                let cache = if nothing { None } else { Some(self.put(&due).await) };
                 Outcome { database: Ok(()), cache }
             }
             Err(error) => {
@@ -209,11 +208,7 @@ impl Desk {
     }
 
     /// Returns the markers to publish: those that changed, or all when their time has come.
-    async fn record_in_database(
-        &mut self,
-        conn: &mut PgConnection,
-        open: &BTreeMap<MarkerKey, Marker>,
-    ) -> Result<Due, StoreError> {
+    async fn due(&mut self, conn: &mut PgConnection, open: &BTreeSet<MarkerKey>) -> Result<Due, StoreError> {
         if !self.recovered {
             store::freshness::recover(conn).await?;
             self.recovered = true;
@@ -223,29 +218,26 @@ impl Desk {
             self.metrics.partition_lag(partition, lag);
         }
         self.metrics.freshness_lag(watermarks.lags().map(|(_, lag)| lag).max().unwrap_or_default());
-        let judge = Judge::new(&self.settings, &watermarks);
-        let mut open = open.clone();
-        if !open.is_empty() {
-            let judged = open.iter().map(|(key, marker)| (*key, (*marker, judge.judge(*key, marker)))).collect();
-            let recorded = store::freshness::record(conn, &judged).await?;
-            open.retain(|key, _| recorded.contains(key));
-        }
         if self.settings.cache.url.is_empty() {
             return Ok(Due { markers: Vec::new(), all: false, erased: Vec::new() });
         }
         // Before the markers are read: an erasure that comes between is in the next list.
         let erased = store::freshness::erased(conn, self.forgotten_to).await?;
+        let judge = Judge::new(&self.settings, &watermarks);
         let statuses = judge.statuses();
         if statuses != self.published_statuses {
             self.published_statuses = statuses;
             self.published_all = None;
         }
         let all = self.published_all.is_none_or(|at| at.elapsed() >= self.republish);
-        let markers = if all { judge.judge_all(&store::freshness::all(conn).await?) } else { judge.judge_all(&open) };
-        Ok(Due { markers, all, erased })
+        let markers = match all {
+            true => store::freshness::all(conn).await?,
+            false => store::freshness::recorded(conn, open.iter()).await?,
+        };
+        Ok(Due { markers: judge.judge_all(&markers), all, erased })
     }
 
-    async fn publish(&mut self, due: &Due) -> Result<(), String> {
+    async fn put(&mut self, due: &Due) -> Result<(), String> {
         let published = async {
             let cache = match &mut self.cache {
                 Some(cache) => cache,

@@ -32,6 +32,7 @@ use crate::{
     store::{
         self, StoreError,
         clock::DatabaseClock,
+        merge::MergeRules,
         partitions::{self, Claim},
     },
     telemetry::{
@@ -63,6 +64,15 @@ pub struct Threads {
     pub intake: ArbiterHandle,
     pub writer: ArbiterHandle,
     pub rollup: ArbiterHandle,
+}
+
+/// How pending rows are merged.
+pub fn merge_rules(settings: &Settings) -> MergeRules {
+    MergeRules {
+        max_batches: settings.rollups.max_batches,
+        late_after: settings.events.late_after(),
+        freshness: settings.freshness.thresholds(),
+    }
 }
 
 /// The name of a partition's group.
@@ -123,6 +133,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     let Shared { progress, refusals } = shared;
     let n = claim.partition;
     progress.claimed(claim.incarnation, claim.next_offset);
+    progress.complete_to(claim.watermark);
     tracing::info!(partition = n, offset = claim.next_offset, epoch = claim.epoch, "claimed");
     let clock = DatabaseClock::new(claim.now);
     let names = ["consumer", "dedupe", "writer", "rollup", "replay"].map(|role| format!("{role}/{n}"));
@@ -131,7 +142,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     let rollup = RollupParts {
         database: settings.database.clone(),
         settings: settings.rollups,
-        late_after: settings.events.late_after(),
+        rules: merge_rules(settings),
         claim: claim.clone(),
         progress: progress.clone(),
         metrics: metrics.clone(),
@@ -167,6 +178,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         settings: DedupeSettings::of(settings),
         claim: claim.clone(),
         clock: clock.clone(),
+        progress: progress.clone(),
         writer: writer.clone().recipient(),
         pulse: pulses[1].clone(),
         exit: launch.exit(&names[1]),

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::DateTime;
 
 use crate::{
     actors::{
@@ -59,8 +59,7 @@ pub struct Rollup {
 pub struct RollupParts {
     pub database: config::Database,
     pub settings: config::Rollups,
-    /// So long after its end a bucket is final.
-    pub late_after: TimeDelta,
+    pub rules: MergeRules,
     pub claim: Claim,
     pub progress: Progress,
     pub metrics: Metrics,
@@ -75,7 +74,7 @@ impl Rollup {
             session: Session::new(parts.database),
             claim: parts.claim.clone(),
             progress: parts.progress.clone(),
-            rules: MergeRules { max_batches: parts.settings.max_batches, late_after: parts.late_after },
+            rules: parts.rules,
         };
         Self {
             merger: Some(merger),
@@ -118,7 +117,7 @@ impl Rollup {
                 self.failures = 0;
                 let pause = self.settings.interval().max(took * PAUSE_PER_MERGE).min(MAX_PAUSE);
                 self.pending |= merged.more;
-                self.publish(merged);
+                report(merged, &self.metrics, &self.freshness);
                 if self.draining && !self.pending {
                     ctx.stop();
                     return;
@@ -139,26 +138,11 @@ impl Rollup {
                 tracing::warn!(partition = self.claim.partition, %error, ?delay, "merging waits for the database");
                 self.failures += 1;
                 self.pending = true;
+                // It may have been committed all the same.
+                self.freshness.tell(Merged::Unknown);
                 ctx.run_later(delay, |actor, ctx| actor.merge(ctx));
             }
         }
-    }
-
-    fn publish(&self, merged: merge::Merged) {
-        if merged.merge.batches == 0 {
-            return;
-        }
-        self.metrics.rollup_merged(merged.at.timestamp_micros() as f64 / 1e6);
-        if let Some(published_to) = merged.merge.published_to.and_then(DateTime::from_timestamp_micros)
-            && let Ok(took) = (merged.at - published_to).to_std()
-        {
-            self.metrics.end_to_end(took);
-        }
-        let events = merged.merge.daily.into_iter().filter_map(|(key, measures)| {
-            let last_event_at = DateTime::<Utc>::from_timestamp_micros(measures.last_event_at)?;
-            Some(((key.org_id, key.model_id), last_event_at))
-        });
-        self.freshness.tell(Merged { at: merged.at, events: events.collect() });
     }
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
@@ -167,6 +151,20 @@ impl Rollup {
             self.merge(ctx);
         }
     }
+}
+
+/// Tells of a merge.
+pub(super) fn report(merged: merge::Merged, metrics: &Metrics, freshness: &Line<Merged>) {
+    if merged.merge.batches == 0 {
+        return;
+    }
+    metrics.rollup_merged(merged.at.timestamp_micros() as f64 / 1e6);
+    if let Some(published_to) = merged.merge.published_to.and_then(DateTime::from_timestamp_micros)
+        && let Ok(took) = (merged.at - published_to).to_std()
+    {
+        metrics.end_to_end(took);
+    }
+    freshness.tell(Merged::Changed(merge::last_events(&merged.merge).into_keys().collect()));
 }
 
 impl Actor for Rollup {
@@ -231,6 +229,7 @@ impl Merger {
                 }
                 if let Some(watermark) = merged.watermark {
                     progress.lags((merged.at - watermark).to_std().unwrap_or_default());
+                    progress.complete_to(Some(watermark));
                 }
                 Ok(merged)
             })

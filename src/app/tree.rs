@@ -18,6 +18,7 @@ use crate::{
         lease::{Lease, LeaseParts},
         maintenance::{self, Maintenance, MaintenanceParts},
         partition::{PartitionParts, Threads},
+        pending_merger::{PendingMerger, PendingMergerParts},
         query::{Query, QueryParts},
         recorder::{Recorder, RecorderParts},
         supervision::{
@@ -49,6 +50,7 @@ pub const EVENTS: &str = "events";
 pub const EXPORTS: &str = "exports";
 pub const LEASE: &str = "lease";
 pub const MAINTENANCE: &str = "maintenance";
+pub const PENDING_MERGER: &str = "pending-merger";
 
 /// Of an actor that makes files.
 pub fn export_name(k: u16) -> String {
@@ -244,6 +246,18 @@ impl Tree<'_> {
         single(MAINTENANCE, deadline, Arbiter::new().handle(), make, |maintenance| {
             Some(maintenance.clone().recipient())
         })
+    }
+
+    pub fn pending_merger(&self, freshness: &Line<Merged>) -> Start {
+        let (settings, process, registry) = (self.settings.clone(), self.identity.id, self.registry.clone());
+        let (metrics, freshness) = (self.metrics.clone(), freshness.clone());
+        let make = move |pulse, exit| {
+            let (settings, registry) = (settings.clone(), registry.clone());
+            let (metrics, freshness) = (metrics.clone(), freshness.clone());
+            PendingMerger::new(PendingMergerParts { settings, process, registry, metrics, freshness, pulse, exit })
+        };
+        let deadline = self.deadline(Duration::ZERO);
+        single(PENDING_MERGER, deadline, Arbiter::new().handle(), make, |_| None::<Recipient<Drain>>)
     }
 
     pub fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use crate::{
     store::{
         clock, exports, floors,
         maintenance::Access,
+        pending::{self, Waiting},
         rebuild, recount,
         verify::{self, Found, MOST_NAMED},
     },
@@ -33,7 +34,7 @@ Check that raw events, rollups and ledger tell the same
 Counts the raw events of each day again and compares hourly and daily rollups with them to the last decimal and
 the last latency; then, by the ledger: each batch has as many raw events as it stored and was not purged, the
 rows of each partition are a chain without a hole up to where it reads on, and the ledger's hours are the sums
-of its batches. Changes nothing and may run beside everything.
+of its batches. What is committed and waits to be merged is named, with since when. Changes nothing and may run beside everything.
 
 Exit code 3 where something differs: the first things are named, with the command that mends each.";
 
@@ -73,6 +74,8 @@ struct Report {
     /// How many things differ; the first of them are named.
     differences: u64,
     findings: Vec<Finding>,
+    /// What is committed and waits to be merged: it is in raw events and in the ledger, and in no rollup yet.
+    pending: Vec<Waiting>,
     /// What could not be checked, and why.
     not_checked: Vec<String>,
 }
@@ -87,12 +90,20 @@ impl Summary for Report {
         for what in &self.not_checked {
             text += &format!("not checked: {what}\n");
         }
+        for Waiting { stream, partition, batches, since, .. } in &self.pending {
+            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            text +=
+                &format!("pending: {batches} batches of {stream} (partition {partition}), committed since {since}\n");
+        }
         let days = match (self.from, self.to) {
             (Some(from), Some(to)) => format!("{} to {}", from.date_naive(), (to - TimeDelta::days(1)).date_naive()),
             _ => "nothing is kept".to_owned(),
         };
-        let outcome =
-            if self.holds { "all of it agrees".to_owned() } else { format!("{} differences", self.differences) };
+        let outcome = if self.holds {
+            "all that was checked agrees".to_owned()
+        } else {
+            format!("{} differences", self.differences)
+        };
         text + &format!("verify: {days}: {} events, {} batches; {outcome}", self.events, self.batches)
     }
 
@@ -121,9 +132,14 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             batches: 0,
             differences: 0,
             findings: Vec::new(),
+            pending: Vec::new(),
             not_checked: Vec::new(),
         };
         let mut found = Found::default();
+        report.pending = pending::waiting(conn).await?;
+        let unmergeable: Vec<Finding> = report.pending.iter().filter_map(Waiting::finding).collect();
+        let unmergeable_count = unmergeable.len() as u64;
+        found.add(unmergeable, unmergeable_count);
         // Events may lie a little ahead of the clock.
         let tomorrow = next_utc_day(now + settings.events.max_ahead());
         if let Some(first) = first {

@@ -46,6 +46,8 @@ pub struct Candidate {
     /// Index of its message.
     pub message: usize,
     pub event: Event,
+    /// It occurred longer than the late threshold before it was published, or before the moment that its partition had reached
+    /// when it came; see [`SplitRules::reached`].
     pub late: bool,
 }
 
@@ -105,6 +107,10 @@ impl RawBatch {
 pub struct SplitRules {
     pub event: Rules,
     pub late_after: TimeDelta,
+    /// Up to when the partition was complete, or had been read, before the batch. What occurred so much earlier may change
+    /// buckets that were final, whatever its publish time says, and where it has none. None for what is read again: its
+    /// revisions are those of a replay.
+    pub reached: Option<DateTime<Utc>>,
     pub window: TimeDelta,
     pub partition: u16,
     pub partitions: u16,
@@ -124,6 +130,7 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
     };
     // Where the events of each key are: nearly always one.
     let mut seen: HashMap<EventKey, Vec<Place>> = HashMap::with_capacity(batch.raw.messages.len());
+    let mut reached = rules.reached;
     for (message, raw) in batch.raw.messages.iter().enumerate() {
         let now = rules.event.now;
         // A clock that is ahead would declare the stream read up to now, whatever is still to be read.
@@ -136,13 +143,18 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
                 continue;
             }
         };
-        batch.published_to = Some(stamped.unwrap_or(event.occurred_at.min(now)));
-        let published_at = raw.published_at.unwrap_or(event.occurred_at).min(now);
-        let late = event.occurred_at < published_at - rules.late_after;
-        let candidate = Candidate { message, event, late };
-        let (key, at) = (candidate.event.key(), candidate.event.occurred_at);
+        let reached_before = reached;
+        let published_to = stamped.unwrap_or(event.occurred_at.min(now));
+        batch.published_to = Some(published_to);
+        reached = reached.map(|reached| reached.max(published_to));
+        let (key, at) = (event.key(), event.occurred_at);
         let home = home_partition(key.org_id, rules.partitions);
         let ours = home == rules.partition;
+        // By mistake here: its own partition may be complete up to now.
+        let reached = if ours { reached_before } else { reached_before.map(|_| now) };
+        let came = raw.published_at.max(reached).unwrap_or(at).min(now);
+        let late = at < came - rules.late_after;
+        let candidate = Candidate { message, event, late };
         if !ours {
             batch.foreign.insert(message, home);
         }
@@ -185,6 +197,7 @@ mod tests {
                 retention: TimeDelta::days(400),
             },
             late_after: TimeDelta::hours(1),
+            reached: None,
             window: TimeDelta::hours(24),
             partition: 0,
             partitions,
@@ -238,6 +251,53 @@ mod tests {
         assert_eq!(batch.repeats.iter().map(|r| (r.of, r.conflict)).collect::<Vec<_>>(), [(0, false), (0, true)]);
         assert_eq!(batch.fresh.iter().map(|c| c.late).collect::<Vec<_>>(), [false, true]);
         assert_eq!(batch.raw.next_offset(), 15);
+    }
+
+    #[test]
+    fn late_is_behind_the_publish_time_or_what_was_reached() {
+        let at = |text: &str| -> DateTime<Utc> { format!("2026-03-01T{text}Z").parse().unwrap() };
+        let late = |reached: Option<&str>, partitions, published: Option<&str>, occurred: &str| {
+            let body = body(1, &format!("2026-03-01T{occurred}Z"), 1);
+            let message = Message { offset: 0, published_at: published.map(at), body };
+            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, gap_to: None, messages: vec![message] };
+            let rules = SplitRules { reached: reached.map(at), ..rules(partitions) };
+            let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
+            split(raw, &rules, &mut window, 0).candidates().all(|candidate| candidate.late)
+        };
+        for (reached, published, occurred, expected) in [
+            (None, Some("12:00:00"), "10:59:59", true),
+            (None, Some("12:00:00"), "11:00:00", false),
+            // Without a publish time: by what was reached.
+            (None, None, "03:00:00", false),
+            (Some("11:30:00"), None, "10:30:00", false),
+            (Some("11:30:00"), None, "10:29:59", true),
+            // A publish time that lies behind does not make it early.
+            (Some("11:30:00"), Some("10:30:00"), "10:29:59", true),
+            (Some("09:00:00"), Some("10:30:00"), "10:29:59", false),
+            // A watermark that is ahead is none.
+            (Some("23:00:00"), None, "11:00:00", false),
+        ] {
+            assert_eq!(late(reached, 1, published, occurred), expected, "{reached:?} {published:?} {occurred}");
+        }
+        let elsewhere = (2..9).find(|partitions| home_partition(Uuid::from_u128(1), *partitions) != 0).unwrap();
+        assert!(late(Some("09:00:00"), elsewhere, None, "10:59:59"), "its own partition may be complete up to now");
+    }
+
+    #[test]
+    fn an_event_without_publish_time_is_late_behind_those_before_it() {
+        let message = |offset, body| Message { offset, published_at: None, body };
+        let bodies = [
+            body(1, "2026-03-01T11:00:00Z", 1),
+            body(2, "2026-03-01T09:59:59Z", 1),
+            body(3, "2026-03-01T10:00:00Z", 1),
+        ];
+        let messages = (0..).zip(bodies).map(|(offset, body)| message(offset, body)).collect();
+        let raw = RawBatch { id: Uuid::nil(), first_offset: 0, gap_to: None, messages };
+        let rules = SplitRules { reached: Some(DateTime::UNIX_EPOCH), ..rules(1) };
+        let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
+        window.loaded(None);
+        let batch = split(raw, &rules, &mut window, 0);
+        assert_eq!(batch.fresh.iter().map(|candidate| candidate.late).collect::<Vec<_>>(), [false, true, false]);
     }
 
     #[test]

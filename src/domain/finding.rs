@@ -37,6 +37,8 @@ pub enum Finding {
     Chain { stream: String, partition: i32, incarnation: i32, ends: i64, begins: i64 },
     /// A partition reads on at another offset than the one where its ledger ends.
     Progress { stream: String, partition: i32, ledger: i64, next_offset: i64 },
+    /// What is committed to a partition cannot be merged, or is not.
+    Pending { stream: String, partition: i32, batches: i64, since: DateTime<Utc>, why: String },
     /// An hour of the ledger is not the sum of the batches that were committed in it.
     LedgerHour { hour: DateTime<Utc>, batches: String, hours: String },
 }
@@ -82,6 +84,11 @@ impl Finding {
             Self::Progress { stream, partition, ledger, next_offset } => format!(
                 "{stream} (partition {partition}): reading goes on at offset {next_offset}, the ledger ends at {ledger}; \
                  `partitions reset` begins at an offset of your choice, and what is stored already stays counted once"
+            ),
+            Self::Pending { stream, partition, batches, since, why } => format!(
+                "{stream} (partition {partition}): {batches} batches, committed since {}, are in raw events and in the ledger \
+                 and in no rollup: {why}; leave the rows of rollup_pending as they are: what can read them merges them",
+                time(*since)
             ),
             Self::LedgerHour { hour, batches, hours } => format!(
                 "ledger of the hour {}: its batches have {batches}, ledger_hourly has {hours}; it is kept by merging alone \

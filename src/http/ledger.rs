@@ -65,7 +65,8 @@ struct Tally {
     /// Those of the duplicates whose content differs from what was stored first
     conflicts: u64,
     rejected: u64,
-    /// Those of the stored that came longer after they occurred than the late threshold
+    /// Those of the stored that occurred longer than the late threshold before they were published, or before the moment up
+    /// to which their partition was complete when they came: all that changes final buckets is among them
     late: u64,
     /// Whether received = stored + duplicates + rejected
     balanced: bool,

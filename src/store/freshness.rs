@@ -1,16 +1,13 @@
 //! Freshness markers: the record of what was merged when, by org and model.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{StoreError, clock};
-use crate::domain::{freshness::Freshness, partition::Topology};
+use crate::domain::{freshness::FreshnessStatus, partition::Topology};
 
 /// An org and one of its models.
 pub type MarkerKey = (Uuid, Uuid);
@@ -47,23 +44,47 @@ pub async fn watermarks(conn: &mut PgConnection, topology: &Topology) -> Result<
     Ok(Watermarks { now, by_partition })
 }
 
-/// Records markers, in the order of their keys, and gives the keys of those that it did: not what was merged before an
-/// erasure of its org.
-pub async fn record(
-    conn: &mut PgConnection,
-    markers: &BTreeMap<MarkerKey, (Marker, Freshness)>,
-) -> Result<BTreeSet<MarkerKey>, StoreError> {
-    let seconds = |freshness: &Freshness| freshness.lag_ms.map_or(f64::INFINITY, |ms| ms as f64 / 1000.0);
-    let recorded: Vec<MarkerKey> = sqlx::query_as(include_str!("sql/freshness_record.sql"))
-        .bind(markers.keys().map(|key| key.0).collect::<Vec<_>>())
-        .bind(markers.keys().map(|key| key.1).collect::<Vec<_>>())
-        .bind(markers.values().map(|(marker, _)| marker.last_event_at).collect::<Vec<_>>())
-        .bind(markers.values().map(|(marker, _)| marker.last_rollup_at).collect::<Vec<_>>())
-        .bind(markers.values().map(|(_, freshness)| seconds(freshness)).collect::<Vec<_>>())
-        .bind(markers.values().map(|(_, freshness)| freshness.status.as_str()).collect::<Vec<_>>())
-        .fetch_all(conn)
+/// What a merge has heard of orgs and models: the newest event of each, merged at a moment, in a partition that lags so much.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    pub events: &'a BTreeMap<MarkerKey, DateTime<Utc>>,
+    pub at: DateTime<Utc>,
+    pub lag_ms: Option<i64>,
+    pub status: FreshnessStatus,
+}
+
+/// Records markers in the transaction of their merge: what is in the rollups has its marker, whatever becomes of the answer.
+pub async fn record(conn: &mut PgConnection, heard: &Heard<'_>) -> Result<(), StoreError> {
+    if heard.events.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(include_str!("sql/freshness_record.sql"))
+        .bind(heard.events.keys().map(|key| key.0).collect::<Vec<_>>())
+        .bind(heard.events.keys().map(|key| key.1).collect::<Vec<_>>())
+        .bind(heard.events.values().copied().collect::<Vec<_>>())
+        .bind(heard.at)
+        .bind(heard.lag_ms.map_or(f64::INFINITY, |ms| ms as f64 / 1000.0))
+        .bind(heard.status.as_str())
+        .execute(conn)
         .await?;
-    Ok(recorded.into_iter().collect())
+    Ok(())
+}
+
+/// Those of these markers that are on record: not those of an org that was erased since.
+pub async fn recorded(
+    conn: &mut PgConnection,
+    keys: impl Iterator<Item = &MarkerKey>,
+) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
+    let (orgs, models): (Vec<Uuid>, Vec<Uuid>) = keys.copied().unzip();
+    let rows: Vec<MarkerRow> = sqlx::query_as(
+        "SELECT org_id, model_id, last_event_at, last_rollup_at
+         FROM unnest($1::uuid[], $2::uuid[]) AS m (org_id, model_id) JOIN analytics.freshness_status USING (org_id, model_id)",
+    )
+    .bind(orgs)
+    .bind(models)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(marker).collect())
 }
 
 /// Orgs that were erased, and when: since that moment, or ever.
@@ -75,7 +96,7 @@ pub async fn erased(
     Ok(sqlx::query_as(statement).bind(since).fetch_all(conn).await?)
 }
 
-/// Records what a process that ended without warning had merged but not recorded.
+/// Records what a process of an earlier version had merged but not recorded: that did so after the merge.
 pub async fn recover(conn: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query(include_str!("sql/freshness_recover.sql")).execute(conn).await?;
     Ok(())
@@ -83,10 +104,15 @@ pub async fn recover(conn: &mut PgConnection) -> Result<(), StoreError> {
 
 /// All markers on record.
 pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
-    let rows: Vec<(Uuid, Uuid, DateTime<Utc>, DateTime<Utc>)> =
+    let rows: Vec<MarkerRow> =
         sqlx::query_as("SELECT org_id, model_id, last_event_at, last_rollup_at FROM analytics.freshness_status")
             .fetch_all(conn)
             .await?;
-    let marker = |(org, model, last_event_at, last_rollup_at)| ((org, model), Marker { last_event_at, last_rollup_at });
     Ok(rows.into_iter().map(marker).collect())
+}
+
+type MarkerRow = (Uuid, Uuid, DateTime<Utc>, DateTime<Utc>);
+
+fn marker((org_id, model_id, last_event_at, last_rollup_at): MarkerRow) -> (MarkerKey, Marker) {
+    ((org_id, model_id), Marker { last_event_at, last_rollup_at })
 }

@@ -10,9 +10,11 @@ use uuid::Uuid;
 use super::{
     StoreError,
     columns::{Columns, overflow},
+    freshness::{self, Heard, MarkerKey},
     partitions::Claim,
 };
 use crate::domain::{
+    freshness::Thresholds,
     histogram::Histogram,
     ledger::Counts,
     revision::Reason,
@@ -48,6 +50,8 @@ pub struct MergeRules {
     pub max_batches: i64,
     /// So long after its end a bucket is final: what changes it then is a revision.
     pub late_after: TimeDelta,
+    /// What the partition's lag is judged by.
+    pub freshness: Thresholds,
 }
 
 /// Merges pending rows of the partition, oldest first.
@@ -91,8 +95,40 @@ pub async fn merge(
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
         watermark = raise_watermark(&mut tx, partition, published_to, None).await?;
     }
+    let lag_ms = watermark.max(known_to).map(|watermark| (at - watermark).num_milliseconds().max(0));
+    let status = rules.freshness.judge(lag_ms);
+    freshness::record(&mut tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
     tx.commit().await?;
     Ok(Merged { merge, more, at, watermark })
+}
+
+/// A partition with pending rows that its own pipeline may not merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idle {
+    pub stream: String,
+    pub partition: u16,
+    /// The process that asked holds it.
+    pub ours: bool,
+}
+
+/// Partitions with pending rows that a process holds, or that no living process does.
+pub async fn idle(conn: &mut PgConnection, process: Uuid) -> Result<Vec<Idle>, StoreError> {
+    let rows: Vec<(String, i32, bool)> =
+        sqlx::query_as(include_str!("sql/pending_idle.sql")).bind(process).fetch_all(conn).await?;
+    let idle = |(stream, partition, ours)| Some(Idle { stream, partition: u16::try_from(partition).ok()?, ours });
+    Ok(rows.into_iter().filter_map(idle).collect())
+}
+
+/// The newest event of each org and model that a merge has.
+pub fn last_events(merge: &Merge) -> BTreeMap<MarkerKey, DateTime<Utc>> {
+    let mut last = BTreeMap::new();
+    for (key, measures) in &merge.daily {
+        if let Some(at) = DateTime::from_timestamp_micros(measures.last_event_at) {
+            let newest = last.entry((key.org_id, key.model_id)).or_insert(at);
+            *newest = at.max(*newest);
+        }
+    }
+    last
 }
 
 /// Declares the partition complete up to a moment by the database's clock, while nothing is pending and the epoch is

@@ -22,6 +22,7 @@ pub mod maintenance;
 pub mod merge;
 pub mod org_settings;
 pub mod partitions;
+pub mod pending;
 pub mod purge;
 pub mod read;
 pub mod rebuild;

@@ -22,6 +22,8 @@ pub struct Claim {
     /// Of the last message that was committed: the one before `next_offset`.
     pub last_message: Option<MessageHash>,
     pub foreign_writes: i64,
+    /// Up to when the partition is complete; none: it was never read.
+    pub watermark: Option<DateTime<Utc>>,
     /// The database's clock at the claim.
     pub now: DateTime<Utc>,
 }
@@ -35,19 +37,33 @@ pub async fn claim(
     owner: Uuid,
 ) -> Result<Option<Claim>, StoreError> {
     let stream = topology.stream_of(partition);
-    type Row = (i32, i64, i64, Option<Vec<u8>>, i64, DateTime<Utc>);
+    type Row = (i32, i64, i64, Option<Vec<u8>>, i64, Option<DateTime<Utc>>, DateTime<Utc>);
     let row: Option<Row> = sqlx::query_as(
         "UPDATE analytics.partition_offsets SET epoch = epoch + 1
          WHERE stream = $1 AND owner = $2
-         RETURNING incarnation, epoch, next_offset, last_message_hash, foreign_writes, clock_timestamp()",
+         RETURNING incarnation, epoch, next_offset, last_message_hash, foreign_writes,
+                   (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $1), clock_timestamp()",
     )
     .bind(&stream)
     .bind(owner)
     .fetch_optional(conn)
     .await?;
-    let Some((incarnation, epoch, next_offset, last_message, foreign_writes, now)) = row else { return Ok(None) };
+    let Some((incarnation, epoch, next_offset, last_message, foreign_writes, watermark, now)) = row else {
+        return Ok(None);
+    };
     let last_message = last_message.and_then(|hash| hash.try_into().ok());
-    Ok(Some(Claim { topology, partition, stream, incarnation, epoch, next_offset, last_message, foreign_writes, now }))
+    Ok(Some(Claim {
+        topology,
+        partition,
+        stream,
+        incarnation,
+        epoch,
+        next_offset,
+        last_message,
+        foreign_writes,
+        watermark,
+        now,
+    }))
 }
 
 /// What a reset made of a partition.

@@ -22,7 +22,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn add(&mut self, named: impl IntoIterator<Item = Finding>, all: u64) {
+    pub fn add(&mut self, named: impl IntoIterator<Item = Finding>, all: u64) {
         self.named.extend(named);
         self.named.truncate(MOST_NAMED);
         self.all += all;

@@ -50,9 +50,22 @@ async fn exact_under_load(
     let mut conn = world.connect().await;
     settled(&mut conn, sent(&report)).await;
     assert_exact(&mut conn, &report).await;
+    assert_marked(&mut conn).await;
     let restarts = service.metrics().await.lines().any(|line| line.starts_with("analytics_actor_restarts_total{"));
     assert!(!restarts, "it waited in place");
     report
+}
+
+/// What is in the rollups has its marker.
+async fn assert_marked(conn: &mut PgConnection) {
+    let unmarked: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT org_id, model_id, max(last_event_at) AS at FROM analytics.daily_rollups GROUP BY 1, 2) r
+         FULL JOIN analytics.freshness_status f USING (org_id, model_id) WHERE r.at IS DISTINCT FROM f.last_event_at",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap();
+    assert_eq!(unmarked, 0, "markers are of what is in the rollups");
 }
 
 async fn millis(range: std::ops::Range<u64>) {
@@ -235,6 +248,35 @@ async fn commits_whose_answers_are_lost_count_once() {
     })
     .await;
     assert!(proxy.lost_answers() >= 3, "{}", proxy.lost_answers());
+}
+
+#[tokio::test]
+async fn a_merge_whose_answer_is_lost_has_its_markers() {
+    let mut world = World::new(1).await;
+    let proxy = world.proxy_database();
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    // Of the batch, and of its merge.
+    proxy.lose_answers_to(b"COMMIT\0", 2);
+    let report = world.publish(&["--events", "1", "--seed", "27"]).await;
+    settled(&mut conn, 1).await;
+    eventually("both answers are lost", async || (proxy.lost_answers() == 2).then_some(())).await;
+    assert_marked(&mut conn).await;
+    let org: Uuid = report["orgs"][0]["orgId"].as_str().unwrap().parse().unwrap();
+    let token = service.token(&[org], &[analytics_service::auth::Role::OrgViewer]);
+    eventually("it is in the answer", async || {
+        let (status, answer) = service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &token).await;
+        (status == 200 && answer["entries"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    eventually("it is in Redis", async || {
+        let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let key = format!("analytics:freshness:{org}");
+        let fields: usize = redis::cmd("HLEN").arg(key).query_async(&mut redis).await.unwrap();
+        (fields == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

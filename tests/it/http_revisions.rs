@@ -214,3 +214,36 @@ async fn revisions_are_the_newest_first_page_by_page_and_only_of_final_buckets()
     assert_eq!(answer["range"], range);
     assert!(answer["asOf"].is_string(), "{answer}");
 }
+
+/// Publishes a message to the first partition without any property, as a simple client does.
+async fn send_without_time(world: &World, body: &[u8]) {
+    let broker = &world.settings.broker;
+    let connection = analytics_service::broker::connect(broker, "tests").await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+    let (stream, none) = (broker.stream.as_str(), lapin::options::BasicPublishOptions::default());
+    let confirm = channel.basic_publish("".into(), stream.into(), none, body, lapin::BasicProperties::default()).await;
+    assert!(confirm.unwrap().await.unwrap().is_ack());
+    analytics_service::broker::close(&connection, broker).await;
+}
+
+#[tokio::test]
+async fn what_is_late_in_revisions_is_late_in_the_ledger() {
+    let mut scene = Scene::new().await;
+    // Only when the hour is known to be final.
+    let late = async |scene: &mut Scene| {
+        let ledger =
+            format!("start={}&end={}", text(Utc::now() - TimeDelta::hours(2)), text(Utc::now() + TimeDelta::hours(1)));
+        let token = scene.service.token(&[scene.org], &[Role::Finance]);
+        let (_, answer) = scene.service.get(&format!("/analytics/v1/orgs/{}/ledger?{ledger}", scene.org), &token).await;
+        answer["totals"]["late"].as_i64().unwrap()
+    };
+    let before = late(&mut scene).await;
+    let body = event(scene.org, scene.models[0], scene.hour + TimeDelta::minutes(30), 1);
+    send_without_time(&scene.world, &body).await;
+    scene.sent += 1;
+    settled(&mut scene.conn, scene.sent).await;
+    let revisions = scene.revisions("reason=late").await;
+    assert_eq!(revisions.len(), 1, "{revisions:?}");
+    assert_eq!(late(&mut scene).await, before + 1, "late is late");
+}

@@ -29,6 +29,7 @@ mod layout;
 mod maintain;
 mod objects;
 mod operations_cli;
+mod pending;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;

@@ -61,6 +61,7 @@ impl Desk {
         let raw = RawBatch { id: Uuid::now_v7(), first_offset, gap_to: None, messages };
         let rules = SplitRules {
             event: Rules { now: self.claim.now, max_ahead: TimeDelta::minutes(5), retention: TimeDelta::days(400) },
+            reached: None,
             late_after: TimeDelta::hours(1),
             window: TimeDelta::hours(24),
             partition: self.claim.partition,

@@ -1,7 +1,7 @@
 //! Merging: what was pending is added once, however many merge at a time.
 
 use analytics_service::{
-    domain::partition::home_partition,
+    domain::{freshness::Thresholds, partition::home_partition},
     store::{
         merge::{MergeRules, PartitionName, caught_up, merge},
         partitions::Claim,
@@ -74,7 +74,11 @@ async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending()
 }
 
 fn rules(max_batches: i64) -> MergeRules {
-    MergeRules { max_batches, late_after: TimeDelta::hours(1) }
+    MergeRules {
+        max_batches,
+        late_after: TimeDelta::hours(1),
+        freshness: Thresholds { fresh_ms: 300_000, stale_ms: 600_000 },
+    }
 }
 
 async fn watermark(desk: &mut Desk) -> Option<DateTime<Utc>> {

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
+
 /// A proof that nothing is on its way is worth something for so long: a little more than the time to the next one.
 const PROOF_LASTS: Duration = Duration::from_millis(2500);
 /// No moment.
@@ -33,6 +35,8 @@ struct Shared {
     /// The watermark's lag, and when it was that.
     lag_ms: AtomicU64,
     lag_at_ms: AtomicU64,
+    /// The watermark, microseconds since 1970.
+    complete_to: AtomicI64,
 }
 
 impl Default for Progress {
@@ -46,6 +50,7 @@ impl Default for Progress {
             incarnation: AtomicI32::new(0),
             lag_ms: AtomicU64::new(NEVER),
             lag_at_ms: AtomicU64::new(0),
+            complete_to: AtomicI64::new(i64::MIN),
         }))
     }
 }
@@ -105,6 +110,17 @@ impl Progress {
         self.0.lag_at_ms.store(self.elapsed_ms(), Relaxed);
     }
 
+    /// The partition is complete up to there, as the database has it; none: it was never read.
+    pub fn complete_to(&self, watermark: Option<DateTime<Utc>>) {
+        let micros = watermark.map_or(i64::MIN, |at| at.timestamp_micros());
+        self.0.complete_to.store(micros, Relaxed);
+    }
+
+    pub fn watermark(&self) -> Option<DateTime<Utc>> {
+        let micros = self.0.complete_to.load(Relaxed);
+        (micros != i64::MIN).then(|| DateTime::from_timestamp_micros(micros)).flatten()
+    }
+
     /// By how much the watermark is behind now; `None` before it was known.
     pub fn lag(&self) -> Option<Duration> {
         let lag = self.0.lag_ms.load(Relaxed);
@@ -139,6 +155,17 @@ mod tests {
         assert!(progress.caught_up().is_some());
         progress.subscribed(false);
         assert_eq!(progress.caught_up(), None);
+    }
+
+    #[test]
+    fn the_watermark_is_what_it_was_said_to_be_last() {
+        let progress = Progress::default();
+        assert_eq!(progress.watermark(), None);
+        let at = |micros| DateTime::from_timestamp_micros(micros);
+        for watermark in [at(7), at(5), None] {
+            progress.complete_to(watermark);
+            assert_eq!(progress.watermark(), watermark);
+        }
     }
 
     #[test]

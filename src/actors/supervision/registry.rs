@@ -80,6 +80,13 @@ impl Registry {
         self.read().groups.contains_key(group)
     }
 
+    /// Whether there is a group of that name whose members do not run.
+    pub fn rests(&self, group: &str) -> bool {
+        let tables = self.read();
+        let state = tables.groups.get(group).map(|entry| entry.state);
+        matches!(state, Some(ActorState::Starting | ActorState::Restarting | ActorState::Parked))
+    }
+
     /// The progress that a partition's actors share, made when it is first asked for.
     pub fn progress(&self, group: &str) -> Progress {
         self.write().progress.entry(group.to_owned()).or_default().clone()
@@ -213,6 +220,9 @@ mod tests {
         );
         assert_eq!(registry.group_of("writer/0").as_deref(), Some("partition/0"));
         assert_eq!(registry.group_of("writer/1"), None);
+        assert!(!registry.rests("partition/0") && !registry.rests("partition/1"));
+        registry.set("partition/0", GroupEntry { state: ActorState::Parked, ..entry(&[]) });
+        assert!(registry.rests("partition/0"));
         registry.set("partition/0", entry(&[]));
         assert_eq!(registry.group_of("writer/0").as_deref(), Some("partition/0"), "while it rests");
         registry.remove("partition/0");

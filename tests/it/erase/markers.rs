@@ -3,37 +3,35 @@
 use std::time::{Duration, Instant};
 
 use analytics_service::{
-    domain::freshness::{Freshness, FreshnessStatus},
-    store::freshness::{self, Marker},
+    domain::freshness::FreshnessStatus,
+    store::{
+        self,
+        freshness::{self, Heard},
+    },
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::{Tenant, bodies, cached, count, erase};
+use super::{Tenant, bodies, cached, erase};
 use crate::harness::{World, eventually};
 
 #[tokio::test]
-async fn what_a_process_remembers_from_before_an_erasure_is_not_recorded() {
+async fn markers_of_what_came_after_an_erasure_stay() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
-    let (org, model) = (Uuid::new_v4(), Uuid::new_v4());
+    let (org, [before, after]) = (Uuid::new_v4(), [(); 2].map(|()| Uuid::new_v4()));
     erase(&world, &["--org", &org.to_string(), "--yes"]).await;
     let [(erased, erased_at)] = freshness::erased(&mut conn, None).await.unwrap()[..] else { panic!("one erasure") };
     assert_eq!(erased, org);
     assert!(freshness::erased(&mut conn, Some(erased_at)).await.unwrap().is_empty());
-    for (merged_at, recorded) in [(erased_at, 0), (erased_at + TimeDelta::microseconds(1), 1)] {
-        let of = |org: Uuid, last_rollup_at: DateTime<Utc>| {
-            let marker = Marker { last_event_at: last_rollup_at, last_rollup_at };
-            let at = Some(last_rollup_at);
-            let status = FreshnessStatus::Fresh;
-            ((org, model), (marker, Freshness { last_event_at: at, last_rollup_at: at, lag_ms: Some(1), status }))
-        };
-        let markers = [of(org, merged_at), of(Uuid::from_u128(1), merged_at)].into();
-        let keys = freshness::record(&mut conn, &markers).await.unwrap();
-        assert_eq!(keys.len(), recorded + 1);
-        let there = "SELECT count(*) FROM analytics.freshness_status WHERE org_id = $1";
-        assert_eq!(usize::try_from(count(&mut conn, there, org).await).unwrap(), recorded);
+    for (model, at) in [(before, erased_at), (after, erased_at + TimeDelta::microseconds(1))] {
+        let events = [((org, model), at)].into();
+        let heard = Heard { events: &events, at, lag_ms: Some(1), status: FreshnessStatus::Fresh };
+        freshness::record(&mut conn, &heard).await.unwrap();
     }
+    assert_eq!(store::erase::markers(&mut conn, org).await.unwrap(), 1);
+    let stays = freshness::all(&mut conn).await.unwrap();
+    assert_eq!(stays.keys().collect::<Vec<_>>(), [&(org, after)]);
     freshness::recover(&mut conn).await.unwrap();
 }
 

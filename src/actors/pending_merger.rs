@@ -1,0 +1,170 @@
+//! Pending merger: merges what is committed to partitions whose own rollup actor does not run: those that are parked or about
+//! to restart here, and those that no living process holds. Otherwise their last batches would be in no answer.
+//! In: End. Out: Merged to freshness.
+//! Failure: database away → tries again at the next look; a partition whose rows cannot be merged waits for ever longer, and
+//!          `verify` names them.
+//! Bound: one merge at a time, of a limited number of batches; a connection only while it looks.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use actix::prelude::*;
+use uuid::Uuid;
+
+use crate::{
+    actors::{
+        freshness::Merged,
+        partition::{group_name, merge_rules},
+        rollup,
+        supervision::{
+            backoff::Backoff,
+            exit::{End, ExitGuard},
+            line::Line,
+            pulse::Pulse,
+            registry::Registry,
+        },
+    },
+    config::Settings,
+    store::{
+        Session, StoreError,
+        merge::{self, Idle, MergeRules, PartitionName},
+    },
+    telemetry::metrics::Metrics,
+};
+
+/// How often is looked whether a partition of this process does not run.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often is looked for rows of partitions that nobody holds.
+const NOBODYS_EVERY: Duration = Duration::from_secs(30);
+/// Pauses of a partition whose rows cannot be merged.
+const RETRY: Backoff = Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(300) };
+
+pub struct PendingMerger {
+    /// Absent while it is at work.
+    merger: Option<Merger>,
+    pulse: Pulse,
+    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
+    exit: ExitGuard,
+}
+
+pub struct PendingMergerParts {
+    pub settings: Settings,
+    /// This process.
+    pub process: Uuid,
+    pub registry: Registry,
+    pub metrics: Metrics,
+    pub freshness: Line<Merged>,
+    pub pulse: Pulse,
+    pub exit: ExitGuard,
+}
+
+impl PendingMerger {
+    pub fn new(parts: PendingMergerParts) -> Self {
+        let merger = Merger {
+            rules: merge_rules(&parts.settings),
+            settings: parts.settings,
+            process: parts.process,
+            registry: parts.registry,
+            metrics: parts.metrics,
+            freshness: parts.freshness,
+            looked_for_nobodys: None,
+            failed: BTreeMap::new(),
+        };
+        Self { merger: Some(merger), pulse: parts.pulse, exit: parts.exit }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut merger) = self.merger.take() else { return };
+        let working = self.pulse.work();
+        let work = async move {
+            if let Err(error) = merger.look().await {
+                tracing::warn!(%error, "what is pending of partitions that do not run waits for the database");
+            }
+            merger
+        };
+        ctx.spawn(work.into_actor(self).map(move |merger, actor, _| {
+            drop(working);
+            actor.merger = Some(merger);
+        }));
+    }
+}
+
+impl Actor for PendingMerger {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |actor, ctx| actor.look(ctx));
+    }
+}
+
+impl Handler<End> for PendingMerger {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        end.obey(&self.pulse, ctx);
+    }
+}
+
+/// What it takes to look and to merge.
+struct Merger {
+    rules: MergeRules,
+    settings: Settings,
+    process: Uuid,
+    registry: Registry,
+    metrics: Metrics,
+    freshness: Line<Merged>,
+    looked_for_nobodys: Option<Instant>,
+    /// Streams whose rows cannot be merged: how often that was tried, and when it is tried again.
+    failed: BTreeMap<String, (u32, Instant)>,
+}
+
+impl Merger {
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let topology = self.settings.broker.topology();
+        let mine = (0..topology.partitions).any(|n| self.registry.rests(&group_name(n)));
+        if !mine && self.looked_for_nobodys.is_some_and(|at| at.elapsed() < NOBODYS_EVERY) {
+            return Ok(());
+        }
+        self.looked_for_nobodys = Some(Instant::now());
+        let mut session = Session::new(self.settings.database.clone());
+        let process = self.process;
+        let idle = session.run(async |conn| merge::idle(conn, process).await).await?;
+        self.failed.retain(|stream, _| idle.iter().any(|idle| idle.stream == *stream));
+        for Idle { stream, partition, ours } in idle {
+            let runs = ours && !self.registry.rests(&group_name(partition));
+            let waits = self.failed.get(&stream).is_some_and(|(_, until)| Instant::now() < *until);
+            if !runs && !waits {
+                self.merge(&mut session, &stream, partition).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges what is pending of a partition; what is more than one merge takes is for the next look.
+    async fn merge(&mut self, session: &mut Session, stream: &str, partition: u16) -> Result<(), StoreError> {
+        let (name, rules) = (PartitionName { stream, partition }, self.rules);
+        match session.run(async |conn| merge::merge(conn, name, rules).await).await {
+            Ok(merged) => {
+                let batches = merged.merge.batches;
+                rollup::report(merged, &self.metrics, &self.freshness);
+                if batches > 0 {
+                    tracing::info!(stream, partition, batches, "merged what a partition that does not run had pending");
+                }
+                self.failed.remove(stream);
+            }
+            Err(error) if error.is_transient() => {
+                self.freshness.tell(Merged::Unknown);
+                return Err(error);
+            }
+            Err(error) => {
+                let (attempt, until) = self.failed.entry(stream.to_owned()).or_insert((0, Instant::now()));
+                let delay = RETRY.ceiling(*attempt);
+                (*attempt, *until) = (*attempt + 1, Instant::now() + delay);
+                tracing::error!(stream, partition, %error, ?delay, "what is pending cannot be merged: see `verify`");
+            }
+        }
+        Ok(())
+    }
+}
