@@ -22,6 +22,7 @@ use crate::{
     domain::{
         audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
+        event_fate::{EventFate, FateQuery},
         export::{ExportJob, ExportPage, ExportQuery},
         floor::Gone,
         ledger::{LedgerQuery, LedgerReport},
@@ -236,6 +237,17 @@ impl Question for GetDeadLetter {
 
     async fn read(self, reader: Reader) -> Result<Option<OpenedLetter>, ReadError> {
         reader.dead_letter(self.whose, self.id).await
+    }
+}
+
+/// What became of an event.
+pub struct GetEvent(pub FateQuery);
+
+impl Question for GetEvent {
+    type Answer = EventFate;
+
+    async fn read(self, reader: Reader) -> Result<EventFate, ReadError> {
+        reader.event(&self.0).await
     }
 }
 

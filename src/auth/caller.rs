@@ -34,8 +34,12 @@ pub enum Permission {
     ReplayDeadLetters,
     /// Dead letters that do not tell their org; of no org, so not confined to any.
     ReadUnreadable,
-    /// Checking and publishing events of an org.
+    /// Publishing events of an org.
     PublishEvents,
+    /// Checking events of an org.
+    ValidateEvents,
+    /// What became of an event.
+    ReadEvents,
     /// An org's API keys: to see, make and revoke them.
     ManageKeys,
     ReadAudit,
@@ -59,6 +63,8 @@ impl Permission {
             Self::ReplayDeadLetters => "dead_letters.replay",
             Self::ReadUnreadable => "unreadable.read",
             Self::PublishEvents => "events.publish",
+            Self::ValidateEvents => "events.validate",
+            Self::ReadEvents => "events.read",
             Self::ManageKeys => "api_keys.manage",
             Self::ReadAudit => "audit.read",
             Self::ReadExports => "exports.read",
@@ -88,7 +94,7 @@ impl Role {
             Permission::ReadUsage | Permission::ReadLedger | Permission::ReadRevisions => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
-            Permission::ReadReliability | Permission::ReadFreshness => {
+            Permission::ReadReliability | Permission::ReadFreshness | Permission::ReadEvents => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::SystemAdmin)
             }
             Permission::ReadDeadLetters | Permission::ReplayDeadLetters | Permission::ManageKeys => {
@@ -101,6 +107,7 @@ impl Role {
                 matches!(self, Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
             Permission::PublishEvents => matches!(self, Self::Producer | Self::SystemAdmin),
+            Permission::ValidateEvents => matches!(self, Self::Producer | Self::OrgAdmin | Self::SystemAdmin),
         }
     }
 }

@@ -65,6 +65,12 @@ struct List {
     no_org: bool,
     #[arg(long, value_name = "STATE", default_value = "all")]
     state: StateChoice,
+    /// Only those of messages with this eventId
+    #[arg(long, value_name = "UUID")]
+    event: Option<Uuid>,
+    /// Only those that have this text in one of their reasons, such as latencyMs:
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// At most this many
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -146,7 +152,9 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
         None => Whose::Any,
     };
     let (state, before, limit) = (args.state.state(), args.before, args.limit);
-    let page = reader.dead_letters(&DeadLetterQuery { whose, start: None, end: None, state, before, limit }).await?;
+    let (event_id, reason) = (args.event, args.reason);
+    let query = DeadLetterQuery { whose, start: None, end: None, state, event_id, reason, before, limit };
+    let page = reader.dead_letters(&query).await?;
     if args.json {
         let next = page.next();
         return json(&serde_json::json!({"deadLetters": page.letters, "nextBefore": next}));

@@ -9,6 +9,7 @@ mod confirm;
 mod days;
 mod dead_letters;
 mod erase;
+mod event;
 mod export;
 mod healthcheck;
 mod maintain;
@@ -66,6 +67,7 @@ enum Command {
     Export(export::Args),
     Erase(erase::Args),
     DeadLetters(dead_letters::Args),
+    Event(event::Args),
     Actors(actors::Args),
     Partitions(partitions::Args),
     ApiKey(api_key::Args),
@@ -105,6 +107,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(args) => block_on_workers(export::run(args, settings)),
         Command::Erase(args) => block_on(erase::run(args, settings)),
         Command::DeadLetters(args) => block_on(dead_letters::run(args, settings)),
+        Command::Event(args) => block_on(event::run(args, settings)),
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(args) => block_on(partitions::run(args, settings)),
         Command::ApiKey(args) => block_on(api_key::run(args, settings)),

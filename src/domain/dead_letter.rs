@@ -49,7 +49,7 @@ pub enum Whose {
 }
 
 /// A page of dead letters, newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterQuery {
     pub whose: Whose,
     /// Rejected at this moment or later.
@@ -58,6 +58,10 @@ pub struct DeadLetterQuery {
     pub end: Option<DateTime<Utc>>,
     /// None: all.
     pub state: Option<State>,
+    /// Of messages with this `eventId`.
+    pub event_id: Option<Uuid>,
+    /// Those that have this in one of their reasons, upper and lower case as it is.
+    pub reason: Option<String>,
     /// Those older than this one.
     pub before: Option<Uuid>,
     pub limit: u16,

@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod correction;
 pub mod dead_letter;
 pub mod event;
+pub mod event_fate;
 pub mod export;
 pub mod finding;
 pub mod floor;

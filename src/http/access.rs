@@ -48,6 +48,8 @@ types_of!(
     ReadAudit,
     ReadUnreadable,
     PublishEvents,
+    ValidateEvents,
+    ReadEvents,
     ReadExports,
     RequestExports,
 );

@@ -31,6 +31,7 @@ use crate::{
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 200;
+const MAX_REASON_BYTES: usize = 200;
 
 /// What `parse` reads.
 #[derive(IntoParams)]
@@ -44,6 +45,11 @@ struct PageParams {
     /// Only those in this state: all (default), open, corrected or replayed
     #[param(inline)]
     state: Option<StateFilter>,
+    /// Only those of messages with this eventId
+    event_id: Option<Uuid>,
+    /// Only those that have this text in one of their reasons, such as `latencyMs:` for a field or a part of a rule
+    #[param(min_length = 1, max_length = 200)]
+    reason: Option<String>,
     /// Letters of a page, 50 without it
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u16>,
@@ -267,11 +273,17 @@ async fn opened(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpRe
 }
 
 fn parse(whose: Whose, query: &str) -> Result<DeadLetterQuery, Problem> {
-    let mut params = Params::new(query, &["start", "end", "state", "limit", "cursor"]);
+    let mut params = Params::new(query, &["start", "end", "state", "eventId", "reason", "limit", "cursor"]);
     let (start, end) = params.span_if_given();
     let states = State::ALL.map(|state| (state.as_str(), Some(state)));
     let state = params.choice("state", [("all", None), states[0], states[1], states[2]]);
+    let event_id = params.id("eventId");
+    let reason = params.text("reason", MAX_REASON_BYTES);
+    // The one character that no stored reason has.
+    if reason.as_ref().is_some_and(|reason| reason.contains('\0')) {
+        params.problem("reason", "must not have a NUL");
+    }
     let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
     let before = cursor::read(&mut params);
-    params.finish(Some(DeadLetterQuery { whose, start, end, state, before, limit }))
+    params.finish(Some(DeadLetterQuery { whose, start, end, state, event_id, reason, before, limit }))
 }

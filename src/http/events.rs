@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    access::{AuthorizedBody, PublishEvents},
+    access::{AuthorizedBody, Needs, PublishEvents, ValidateEvents},
     error::{FieldError, Problem},
     json_body::JsonBody,
     json_with, params,
@@ -79,7 +79,7 @@ enum EventStatus {
     responses((status = 204, description = "It is an event"), (status = 415, description = "Not JSON"))
 )]
 pub async fn validate(
-    producer: AuthorizedBody<PublishEvents>,
+    producer: AuthorizedBody<ValidateEvents>,
     request: HttpRequest,
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
@@ -156,9 +156,9 @@ enum OneOrMany {
 #[schema(max_items = 1000, min_items = 1)]
 struct Batch(Vec<Event>);
 
-/// Takes the body apart, and lets it go on only where every org in it is one that the caller may publish for.
-async fn read(
-    producer: &AuthorizedBody<PublishEvents>,
+/// Takes the body apart, and lets it go on only where every org in it is one that the caller may do this for.
+async fn read<P: Needs>(
+    producer: &AuthorizedBody<P>,
     request: &HttpRequest,
     body: &[u8],
 ) -> Result<Submission, Problem> {

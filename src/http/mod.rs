@@ -14,6 +14,7 @@ mod cursor;
 mod dead_letters;
 mod downloads;
 mod error;
+mod event;
 mod events;
 mod exports;
 mod freshness;

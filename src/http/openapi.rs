@@ -26,7 +26,7 @@ use utoipa::{
 use super::{
     api_keys, audit, dead_letters, downloads,
     error::{self, PROBLEM_JSON, Problem},
-    events, exports, freshness, ledger, params, reliability, revisions,
+    event, events, exports, freshness, ledger, params, reliability, revisions,
     routes::{self, Access, Route},
     summary, usage,
 };
@@ -51,6 +51,7 @@ const CACHED: &str = "public, max-age=300";
         freshness::get,
         ledger::get,
         revisions::get,
+        event::get,
         summary::get,
         dead_letters::list,
         dead_letters::get,

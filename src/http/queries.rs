@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::error::Problem;
 use crate::actors::query::{
-    Ask, GetAudit, GetDeadLetter, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability, GetRevisions,
-    GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, Question,
+    Ask, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability,
+    GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, Question,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -69,6 +69,7 @@ questions! {
     dead_letter: GetDeadLetter,
     supervision: GetSupervision,
     partitions: GetPartitions,
+    event: GetEvent,
     audit: GetAudit,
     exports: ListExports,
     export: GetExport,

@@ -13,7 +13,7 @@ use super::{
     access::{Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
     api_keys, audit, dead_letters, downloads,
     error::Problem,
-    events, exports, freshness, ledger, openapi, operations, ops, reliability, revisions, summary, usage,
+    event, events, exports, freshness, ledger, openapi, operations, ops, reliability, revisions, summary, usage,
 };
 use crate::auth::{Permission, Role};
 
@@ -25,6 +25,7 @@ pub fn rest() -> Vec<Route> {
         get("/analytics/v1/orgs/{orgId}/freshness", freshness::get),
         get("/analytics/v1/orgs/{orgId}/ledger", ledger::get),
         get("/analytics/v1/orgs/{orgId}/revisions", revisions::get),
+        get("/analytics/v1/orgs/{orgId}/events/{eventId}", event::get),
         get("/analytics/v1/orgs/{orgId}/dead-letters", dead_letters::list),
         get("/analytics/v1/orgs/{orgId}/dead-letters/{id}", dead_letters::get),
         post("/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", dead_letters::replay),

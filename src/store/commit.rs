@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use self::lock::{Lock, lock};
 use super::{
-    StoreError, dead_letters, horizon, known,
+    StoreError, dead_letters, duplicates, horizon, known,
     partitions::Claim,
     repair::{self, Repaired},
     rows,
@@ -98,6 +98,9 @@ pub async fn commit(
     store(&mut tx, work, sure, &unsure, &mut sorted).await?;
     settle_repeats(&mut tx, work, &mut sorted).await?;
     dead_letters::keep(&mut tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
+    if matches!(rules.kind, Kind::Live) {
+        duplicates::note(&mut tx, batch, &sorted.fates, rules.window).await?;
+    }
     note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
     if let Kind::Replay(replay_id) = rules.kind {
         repair::take_letters(&mut tx, work, &sorted.fates).await?;

@@ -24,22 +24,26 @@ pub async fn keep(
     refused: &BTreeMap<usize, String>,
     too_old: &BTreeSet<usize>,
 ) -> Result<(), StoreError> {
-    let orgs: BTreeMap<usize, _> = batch.candidates().map(|c| (c.message, c.event.org_id)).collect();
+    let keys: BTreeMap<usize, _> =
+        batch.candidates().map(|c| (c.message, (Some(c.event.org_id), Some(c.event.event_id)))).collect();
+    let key = |message: &usize| keys.get(message).copied().unwrap_or_default();
     let by_rule = batch.rejects.iter().map(|reject| {
         let reasons = reject.rejection.reasons.iter().map(ToString::to_string).collect::<Vec<_>>();
-        (reject.message, reject.rejection.org_id, reasons)
+        (reject.message, (reject.rejection.org_id, reject.rejection.event_id), reasons)
     });
     let by_database = refused.iter().map(|(message, code)| {
-        (*message, orgs.get(message).copied(), vec![format!("event: refused by the database, SQLSTATE {code}")])
+        (*message, key(message), vec![format!("event: refused by the database, SQLSTATE {code}")])
     });
-    let by_age = too_old.iter().map(|message| (*message, orgs.get(message).copied(), vec![TOO_OLD.to_owned()]));
+    let by_age = too_old.iter().map(|message| (*message, key(message), vec![TOO_OLD.to_owned()]));
     let (mut ids, mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut event_ids = Vec::new();
     let (mut payloads, mut lengths, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
-    for (message, org_id, why) in by_rule.chain(by_database).chain(by_age) {
+    for (message, (org_id, event_id), why) in by_rule.chain(by_database).chain(by_age) {
         let message = &batch.raw.messages[message];
         ids.push(Uuid::now_v7());
         offsets.push(message.offset);
         org_ids.push(org_id);
+        event_ids.push(event_id);
         reasons.push(serde_json::to_string(&why).map_err(|error| StoreError::Permanent(error.to_string()))?);
         payloads.push(&message.body[..message.body.len().min(KEPT_PAYLOAD_BYTES)]);
         lengths.push(i64::try_from(message.body.len()).unwrap_or(i64::MAX));
@@ -60,6 +64,7 @@ pub async fn keep(
         .bind(lengths)
         .bind(hashes)
         .bind(ids)
+        .bind(event_ids)
         .execute(conn)
         .await?;
     Ok(())

@@ -9,6 +9,7 @@ mod columns;
 pub mod commit;
 pub mod corrections;
 mod dead_letters;
+mod duplicates;
 pub mod engine;
 pub mod erase;
 pub mod exports;

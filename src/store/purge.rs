@@ -110,6 +110,8 @@ pub struct RecordsPurged {
     pub processes: i64,
     /// Those that are over since long; their files went before.
     pub export_jobs: i64,
+    /// Records of duplicates.
+    pub duplicates: i64,
 }
 
 impl Purged {
@@ -119,7 +121,7 @@ impl Purged {
         let mut text = format!(
             "{}: {} days of raw events with {} events and {} bytes, {} events of {} orgs; rollups {} hourly, {} daily, {} \
              revisions, {} markers; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
-             supervision events, {} replays, {} processes, {} export jobs",
+             supervision events, {} replays, {} processes, {} export jobs, {} duplicates",
             if self.dry_run { "would be taken away" } else { "taken away" },
             raw.chunks,
             raw.events,
@@ -139,6 +141,7 @@ impl Purged {
             records.replays,
             records.processes,
             records.export_jobs,
+            records.duplicates,
         );
         if let Some(AggregatesPurged { chunks, hourly, daily, bytes }) = &rollups.aggregates {
             text += &format!(

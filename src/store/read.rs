@@ -2,6 +2,7 @@
 
 mod audit;
 mod dead_letters;
+mod event;
 mod ledger;
 mod reliability;
 mod revisions;

@@ -20,6 +20,7 @@ mod http_answers;
 mod http_api_keys;
 mod http_audit;
 mod http_description;
+mod http_event;
 mod http_events;
 mod http_raw_gone;
 mod http_reports;

@@ -19,22 +19,29 @@ use crate::domain::money::{Cents, ParseCentsError};
 /// Every rule of the contract that the message breaks, each with its field; `message` where the bytes as a whole
 /// are no readable JSON object.
 pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejection> {
-    let fields =
-        parse(body).map_err(|rule| Rejection { org_id: None, reasons: vec![Reason { field: "message", rule }] })?;
+    let fields = parse(body).map_err(|rule| Rejection {
+        org_id: None,
+        event_id: None,
+        reasons: vec![Reason { field: "message", rule }],
+    })?;
     let mut reader = Reader { fields, reasons: Vec::new() };
     match reader.event(rules) {
         Some(event) if reader.reasons.is_empty() => Ok(event),
-        _ => Err(Rejection { org_id: org_id(&reader.fields), reasons: reader.reasons }),
+        _ => {
+            let [org_id, event_id] = ["orgId", "eventId"].map(|name| id(&reader.fields, name));
+            Err(Rejection { org_id, event_id, reasons: reader.reasons })
+        }
     }
 }
 
 /// The org that a message belongs to, be it an event or not; see [`Rejection::org_id`].
 pub fn org_of(body: &[u8]) -> Option<Uuid> {
-    org_id(&parse(body).ok()?)
+    id(&parse(body).ok()?, "orgId")
 }
 
-fn org_id(fields: &Fields<'_>) -> Option<Uuid> {
-    let field = fields.0[FIELDS.iter().position(|name| *name == "orgId")?];
+/// What a field that comes once says, where it is a UUID.
+fn id(fields: &Fields<'_>, name: &str) -> Option<Uuid> {
+    let field = fields.0[FIELDS.iter().position(|field| *field == name)?];
     if field.repeated { None } else { uuid(field.text?).ok() }
 }
 

@@ -117,6 +117,8 @@ pub struct Rules {
 pub struct Rejection {
     /// Only when the JSON is valid and has exactly one `orgId`, itself valid.
     pub org_id: Option<Uuid>,
+    /// The same of `eventId`.
+    pub event_id: Option<Uuid>,
     pub reasons: Vec<Reason>,
 }
 

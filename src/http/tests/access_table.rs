@@ -26,7 +26,8 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/analytics/v1/dead-letters", Who::SystemAdmin),
     ("GET", "/analytics/v1/dead-letters/{id}", Who::SystemAdmin),
     ("POST", "/analytics/v1/events", Who::OfOrg(&[Producer])),
-    ("POST", "/analytics/v1/events/validate", Who::OfOrg(&[Producer])),
+    ("POST", "/analytics/v1/events/validate", Who::OfOrg(&[OrgAdmin, Producer])),
+    ("GET", "/analytics/v1/orgs/{orgId}/events/{eventId}", Who::OfOrg(&[OrgViewer, OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/api-keys", Who::OfOrg(&[OrgAdmin])),
     ("POST", "/analytics/v1/orgs/{orgId}/api-keys", Who::OfOrg(&[OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/api-keys/{keyId}", Who::OfOrg(&[OrgAdmin])),
@@ -78,6 +79,7 @@ async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -
     let path = path
         .replace("{orgId}", &org.to_string())
         .replace("{id}", &LETTER.to_string())
+        .replace("{eventId}", &LETTER.to_string())
         .replace("{keyId}", &KEY.to_string())
         .replace("{jobId}", &LETTER.to_string())
         .replace("{key}", "file.csv?expires=1772449200&signature=good");

@@ -16,7 +16,7 @@ use crate::{
     actors::{
         corrections::Correct,
         query::{
-            Ask, GetAudit, GetDeadLetter, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary,
+            Ask, GetAudit, GetDeadLetter, GetEvent, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary,
             GetSupervision, GetUsage, ListDeadLetters, QueryError,
         },
         supervision::{
@@ -32,6 +32,7 @@ use crate::{
         correction::Outcome,
         dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
         event::Reason,
+        event_fate::EventFate,
         freshness::{Freshness, FreshnessStatus},
         histogram::Histogram,
         ledger::{Counts, LedgerHour, LedgerReport},
@@ -286,6 +287,25 @@ impl Handler<Ask<GetDeadLetter>> for FixedAnswers {
     }
 }
 
+impl Handler<Ask<GetEvent>> for FixedAnswers {
+    type Result = Result<EventFate, QueryError>;
+
+    /// Nothing is known of it.
+    fn handle(&mut self, _: Ask<GetEvent>, _: &mut Self::Context) -> Self::Result {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(EventFate {
+                stored: vec![],
+                duplicates: None,
+                rejections: vec![],
+                raw_from: None,
+                freshness: freshness(),
+                as_of: None,
+            }),
+        }
+    }
+}
+
 impl Handler<Ask<GetAudit>> for FixedAnswers {
     type Result = Result<AuditPage, QueryError>;
 
@@ -332,8 +352,16 @@ impl Handler<Correct> for FixedAnswers {
     }
 }
 
-const DEFAULT_QUERY: DeadLetterQuery =
-    DeadLetterQuery { whose: Whose::Org(ORG), start: None, end: None, state: None, before: None, limit: 50 };
+const DEFAULT_QUERY: DeadLetterQuery = DeadLetterQuery {
+    whose: Whose::Org(ORG),
+    start: None,
+    end: None,
+    state: None,
+    event_id: None,
+    reason: None,
+    before: None,
+    limit: 50,
+};
 
 fn letter(query: &DeadLetterQuery) -> DeadLetter {
     DeadLetter {

@@ -34,6 +34,8 @@ pub struct Counts {
     pub cached_markers: i64,
     #[sqlx(default)]
     pub dead_letters: i64,
+    /// Names of duplicates; of a person none are known.
+    pub duplicates: i64,
     pub api_keys: i64,
     pub settings: i64,
     #[sqlx(default)]
@@ -45,7 +47,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each by its name.
-    pub const fn named(&self) -> [(&'static str, i64); 12] {
+    pub const fn named(&self) -> [(&'static str, i64); 13] {
         [
             ("raw events", self.raw_events),
             ("hourly rollups", self.hourly_rollups),
@@ -55,6 +57,7 @@ impl Counts {
             ("freshness markers", self.freshness_markers),
             ("markers in Redis", self.cached_markers),
             ("dead letters", self.dead_letters),
+            ("duplicates", self.duplicates),
             ("API keys", self.api_keys),
             ("settings", self.settings),
             ("exports", self.exports),

@@ -88,6 +88,7 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
             (&mut gone.hourly_rollups, "DELETE FROM analytics.hourly_rollups WHERE org_id = $1"),
             (&mut gone.daily_rollups, "DELETE FROM analytics.daily_rollups WHERE org_id = $1"),
             (&mut gone.revisions, "DELETE FROM analytics.rollup_revisions WHERE org_id = $1"),
+            (&mut gone.duplicates, "DELETE FROM analytics.duplicates WHERE org_id = $1"),
         ] {
             *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
         }

@@ -57,6 +57,12 @@ const EXPORTS: Statements = Statements {
            SELECT count(*) FROM gone",
 };
 
+/// As long as dead letters: both answer why an event is not counted.
+const DUPLICATES: Statements = Statements {
+    count: "SELECT count(*) FROM analytics.duplicates WHERE last_at < $1",
+    take: "WITH gone AS (DELETE FROM analytics.duplicates WHERE last_at < $1 RETURNING 1) SELECT count(*) FROM gone",
+};
+
 pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RecordsPurged, StoreError> {
     let cutoffs = run.cutoffs;
     Ok(RecordsPurged {
@@ -64,6 +70,7 @@ pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result
         audit_events: take(conn, run, "the audit log", &AUDIT, cutoffs.audit, tell).await?,
         supervision_events: take(conn, run, "the supervision log", &SUPERVISION, cutoffs.supervision, tell).await?,
         export_jobs: take(conn, run, "exports", &EXPORTS, cutoffs.audit, tell).await?,
+        duplicates: take(conn, run, "duplicates", &DUPLICATES, cutoffs.dead_letters, tell).await?,
         replays: take(conn, run, "replays", &REPLAYS, cutoffs.supervision, tell).await?,
         processes: take(conn, run, "processes", &PROCESSES, cutoffs.supervision, tell).await?,
     })

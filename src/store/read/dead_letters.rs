@@ -28,7 +28,9 @@ impl Reader {
             .bind(query.state.map(State::as_str))
             .bind(query.before)
             // One more shows that there are more.
-            .bind(i64::from(query.limit) + 1);
+            .bind(i64::from(query.limit) + 1)
+            .bind(query.event_id)
+            .bind(&query.reason);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let more = rows.len() > limit;
         let letters = rows.into_iter().take(limit).map(|row| row.letter(query.whose)).collect::<Result<_, _>>()?;

@@ -1,10 +1,11 @@
 -- Keeps rejected messages. The same message can be rejected twice only if its batch was lost in between: first one wins.
 INSERT INTO analytics.dead_letters
        (dead_letter_id, stream, incarnation, partition, batch_id, stream_offset, org_id, reasons, payload, payload_bytes, payload_sha256,
-        rejected_at)
+        event_id, rejected_at)
 SELECT d.dead_letter_id, $1, $2, $3, $4, d.stream_offset, d.org_id,
        ARRAY(SELECT reason FROM jsonb_array_elements_text(d.reasons::jsonb) WITH ORDINALITY AS r (reason, n) ORDER BY n),
-       d.payload, d.payload_bytes, d.payload_sha256, clock_timestamp()
-FROM unnest($5::bigint[], $6::uuid[], $7::text[], $8::bytea[], $9::bigint[], $10::bytea[], $11::uuid[])
-     AS d (stream_offset, org_id, reasons, payload, payload_bytes, payload_sha256, dead_letter_id)
+       d.payload, d.payload_bytes, d.payload_sha256, d.event_id, clock_timestamp()
+FROM unnest($5::bigint[], $6::uuid[], $7::text[], $8::bytea[], $9::bigint[], $10::bytea[], $11::uuid[],
+            $12::uuid[])
+     AS d (stream_offset, org_id, reasons, payload, payload_bytes, payload_sha256, dead_letter_id, event_id)
 ON CONFLICT (stream, incarnation, partition, stream_offset) DO NOTHING

@@ -1,0 +1,121 @@
+//! `GET /analytics/v1/orgs/{orgId}/events/{eventId}`: what became of an event.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, SubsecRound, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    access::{Authorized, ReadEvents},
+    error::Problem,
+    json,
+    params::{self, Params},
+    report::Completeness,
+};
+use crate::{
+    actors::query::GetEvent,
+    domain::event_fate::{Duplicates, FateQuery, RejectedEvent, StoredEvent, Verdict},
+};
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventAnswer)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    org_id: Uuid,
+    event_id: Uuid,
+    /// stored: it is counted; duplicate: it is not, since another copy of it was stored first; rejected: it broke a rule;
+    /// unknown: nothing is known of it up to asOf
+    status: Verdict,
+    /// Where the event is counted, newest first, at most 20: more than one only where the id came with moments that lie farther
+    /// apart than the dedupe window
+    stored: Vec<StoredEvent>,
+    /// Copies that came again and were not counted, as far as they are known. Null says little: only the latest duplicates of
+    /// an organisation are kept by name; the ledger counts all
+    duplicates: Option<Duplicates>,
+    /// Dead letters of this id, newest first, at most 20
+    rejections: Vec<RejectedEvent>,
+    /// From when on there are raw events: of an earlier event nothing may be known. Null where none were purged
+    raw_from: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    completeness: Completeness,
+}
+
+/// What `parse` reads.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "for the API's description")]
+struct EventParams {
+    /// Of the copy that status is to be about; any without it. A time (RFC 3339)
+    #[param(example = "2026-03-01T10:20:30Z")]
+    occurred_at: Option<String>,
+}
+
+/// Look up what became of an event
+///
+/// Says why an event is in the numbers, or is not. A message whose organisation or eventId cannot be read is not found by this.
+#[utoipa::path(
+    get,
+    path = "/analytics/v1/orgs/{orgId}/events/{eventId}",
+    operation_id = "getEvent",
+    tag = "completeness",
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("eventId" = Uuid, Path, description = "The event's id, as its producer chose it"),
+        EventParams,
+    ),
+    responses((
+        status = 200,
+        description = "What is known of it, and how complete that is",
+        body = Answer,
+        example = json!({
+            "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10", "eventId": "7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11",
+            "status": "stored",
+            "stored": [{
+                "modelId": "184c8fba-1989-5175-9e7e-a2283132a2f9", "occurredAt": "2026-03-02T10:59:58.5Z",
+                "bucketStart": "2026-03-02T10:00:00Z", "committedAt": "2026-03-02T10:59:58.9Z", "merged": true
+            }],
+            "duplicates": {
+                "copies": 1, "conflict": false, "occurredAt": "2026-03-02T10:59:58.5Z",
+                "firstAt": "2026-03-02T10:59:59.4Z", "lastAt": "2026-03-02T10:59:59.4Z"
+            },
+            "rejections": [], "rawFrom": null,
+            "freshness": {
+                "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412,
+                "status": "fresh"
+            },
+            "asOf": "2026-03-02T11:00:00.088Z"
+        })
+    ))
+)]
+pub async fn get(
+    org: Authorized<ReadEvents>,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    let query = parse(org.org_id, &request)?;
+    let fate = api.queries.ask(GetEvent(query), api.answer_within).await?;
+    Ok(json(&Answer {
+        org_id: query.org_id,
+        event_id: query.event_id,
+        status: fate.verdict(query.occurred_at),
+        stored: fate.stored,
+        duplicates: fate.duplicates,
+        rejections: fate.rejections,
+        raw_from: fate.raw_from,
+        completeness: Completeness { freshness: Some(fate.freshness), as_of: fate.as_of },
+    }))
+}
+
+fn parse(org_id: Uuid, request: &HttpRequest) -> Result<FateQuery, Problem> {
+    let mut params = Params::new(request.query_string(), &["occurredAt"]);
+    let event_id = request.match_info().get("eventId").and_then(params::uuid);
+    if event_id.is_none() {
+        params.problem("eventId", params::UUID_FORM);
+    }
+    // As it is stored: cut to microseconds.
+    let occurred_at = params.moment_if_given("occurredAt", Tz::UTC).map(|at| at.trunc_subsecs(6));
+    params.finish(event_id.map(|event_id| FateQuery { org_id, event_id, occurred_at }))
+}
