@@ -31,7 +31,7 @@ SELECT timestamptz :'day' + (n + jitter) * (interval '1 day' / (:batches * 5000.
        a.orgs[org], gen_random_uuid(), a.models[model], batch_id,
        ((200 + 0.3 * input + 18 * output) * (0.8 + 0.4 * spread))::int, input, output,
        a.statuses[outcome + 1],
-       (input * a.input_prices[model % 6 + 1] + output * a.output_prices[model % 6 + 1])::numeric / 1000000,
+       round((input * a.input_prices[model % 6 + 1] + output * a.output_prices[model % 6 + 1])::numeric / 1000000, 4),
        CASE WHEN actor < 0.5 THEN a.actors[(org - 1) * 32 + (actor * 64)::int % 32 + 1] END,
        CASE WHEN client < 0.75 THEN a.clients[(client * 8)::int % 6 + 1] END,
        a.codes[outcome + 1],

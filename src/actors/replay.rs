@@ -297,6 +297,7 @@ impl Worker {
             tracing::warn!(partition = self.claim.partition, repaired, "lost rows of raw events were put back");
         }
         self.metrics.events(self.claim.partition, &committed.counts);
+        self.metrics.normalized(&batch.normalized);
         self.rollup.do_send(Stored);
         Ok(())
     }

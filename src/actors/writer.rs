@@ -110,6 +110,7 @@ impl Writer {
         self.progress.committed(committed.next_offset);
         let partition = self.claim.partition;
         self.metrics.events(partition, &committed.counts);
+        self.metrics.normalized(&batch.normalized);
         if let Some(to) = batch.raw.gap_to.filter(|_| !committed.again) {
             self.tell_of_gap(batch.raw.first_offset, to);
         }

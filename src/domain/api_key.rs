@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::event::Reason;
+use super::{event::Reason, timestamp};
 
 const MAX_NAME: usize = 100;
 /// Longest life of a key that expires.
@@ -92,8 +92,7 @@ impl NewApiKey {
             wrong("role", &UnknownKeyRole.to_string());
         }
         let given = fields.get("expiresAt").filter(|value| !value.is_null());
-        let expires_at = given.and_then(Value::as_str).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        let expires_at = expires_at.map(|time| time.to_utc());
+        let expires_at = given.and_then(Value::as_str).and_then(timestamp::instant);
         if given.is_some() && !expires_at.is_some_and(|time| may_expire(time, now)) {
             wrong("expiresAt", EXPIRY_FORM);
         }

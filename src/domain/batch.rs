@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{
-    event::{Event, EventKey, Rejection, Rules, decode},
+    event::{Event, EventKey, Normalized, Rejection, Rules, decode_noting},
     partition::home_partition,
     window::{Novelty, Window},
 };
@@ -76,6 +76,8 @@ pub struct Batch {
     pub suspects: Vec<Candidate>,
     pub repeats: Vec<Repeat>,
     pub rejects: Vec<Reject>,
+    /// Events that were normalised.
+    pub normalized: Normalized,
     /// Events that reached this partition by mistake: index of the message, and the partition where they are at home.
     pub foreign: BTreeMap<usize, u16>,
     /// State of the window that called events fresh; see `partition_offsets.foreign_writes`.
@@ -123,6 +125,7 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
         suspects: Vec::new(),
         repeats: Vec::new(),
         rejects: Vec::new(),
+        normalized: Normalized::default(),
         foreign: BTreeMap::new(),
         window_version,
         published_to: None,
@@ -135,7 +138,7 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
         let now = rules.event.now;
         // A clock that is ahead would declare the stream read up to now, whatever is still to be read.
         let stamped = raw.published_at.filter(|at| *at <= now + CLOCK_TOLERANCE).map(|at| at.min(now));
-        let event = match decode(&raw.body, &rules.event) {
+        let event = match decode_noting(&raw.body, &rules.event, &mut batch.normalized) {
             Ok(event) => event,
             Err(rejection) => {
                 batch.published_to = stamped.or(batch.published_to);

@@ -1,68 +1,64 @@
-//! Money: decimal cents with four places, exact from the wire to the answer.
+//! Money: decimal cents with twelve places, exact from the wire to the answer.
 
 use std::{fmt, iter::Sum, ops::AddAssign};
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 
-/// Decimal places that an amount keeps.
-pub const SCALE: u32 = 4;
-/// Ten-thousandths in a cent.
-const UNIT: i128 = 10_i128.pow(SCALE);
+use super::decimal::{self, DecimalError};
 
-/// An amount of cents as a whole number of ten-thousandths of a cent.
+/// Decimal places that an amount keeps.
+pub const SCALE: u32 = 12;
+/// Units in a cent.
+const UNIT: i128 = 10_i128.pow(SCALE);
+/// Units in a ten-thousandth of a cent, the smallest amount that there was before.
+const TEN_THOUSANDTH: i128 = 10_i128.pow(SCALE - 4);
+
+/// An amount of cents as a whole number of 10⁻¹² cents.
 ///
-/// 128 bits hold the sum of more events than a database can (each is at most 10¹⁴ units), so sums do not overflow.
+/// 128 bits hold the sum of 10¹⁶ events, each of at most 10²² units: more than a database can have, so sums do not overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Cents(i128);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseCentsError {
-    #[error("must be a JSON number")]
-    NotANumber,
-    #[error("must have at most {SCALE} decimals")]
+    #[error(transparent)]
+    Number(#[from] DecimalError),
+    #[error("has more than {SCALE} decimals")]
     TooPrecise,
 }
 
 impl Cents {
-    /// Ten-thousandths of a cent.
+    /// Of 10⁻¹² cents.
     pub const fn from_units(units: i128) -> Self {
         Self(units)
     }
 
-    /// Ten-thousandths of a cent.
+    /// In 10⁻¹² cents.
     pub const fn units(self) -> i128 {
         self.0
     }
 
-    /// Reads a JSON number from its text, never through a float. `1e2` and `1.50000` are numbers with at most four
-    /// decimals; `0.00001` is not.
-    pub fn from_json(text: &str) -> Result<Self, ParseCentsError> {
-        if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
-            return Err(ParseCentsError::NotANumber);
-        }
-        let scientific = text.bytes().any(|b| b | 0x20 == b'e');
-        let parsed = if scientific { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
-        // What the decimal type cannot hold is outside every bound of the contract, on the one side or the other.
-        Self::from_decimal(parsed.map_err(|_| ParseCentsError::TooPrecise)?)
+    pub const fn from_ten_thousandths(amount: i128) -> Self {
+        Self(amount * TEN_THOUSANDTH)
     }
 
-    pub fn from_decimal(value: Decimal) -> Result<Self, ParseCentsError> {
-        let value = value.normalize();
-        if value.scale() > SCALE {
-            return Err(ParseCentsError::TooPrecise);
-        }
-        // At most 29 digits times 10^4: within 128 bits.
-        Ok(Self(value.mantissa() * 10_i128.pow(SCALE - value.scale())))
+    /// None where it is no whole number of them.
+    pub const fn ten_thousandths(self) -> Option<i128> {
+        if self.0 % TEN_THOUSANDTH == 0 { Some(self.0 / TEN_THOUSANDTH) } else { None }
     }
 
-    /// The amount for a `numeric` column.
-    ///
-    /// # Errors
-    /// The amount has more than 28 digits, which no sum of accepted events reaches.
-    pub fn to_decimal(self) -> Result<Decimal, rust_decimal::Error> {
-        Decimal::try_from_i128_with_scale(self.0, SCALE)
+    /// Reads a JSON number from its text, rounded half to even to [`SCALE`] decimals. None where it is none, or not from 0 to
+    /// `max` as it is written.
+    pub fn from_json_within(text: &str, max: Self) -> Option<Self> {
+        let number = decimal::scaled(text, SCALE).ok()?;
+        number.is_within(0, max.0).then_some(Self(number.units))
+    }
+
+    /// Reads an amount that was written by the service: a JSON number with no more decimals than are kept.
+    pub fn from_text(text: &str) -> Result<Self, ParseCentsError> {
+        let number = decimal::scaled(text, SCALE)?;
+        if number.written.is_eq() { Ok(Self(number.units)) } else { Err(ParseCentsError::TooPrecise) }
     }
 }
 
@@ -79,14 +75,14 @@ impl Sum for Cents {
 }
 
 impl fmt::Display for Cents {
-    /// As a JSON number with up to four decimals and no trailing zeros.
+    /// As a JSON number with up to twelve decimals and no trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, magnitude) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
         let (whole, fraction) = (magnitude / UNIT.unsigned_abs(), magnitude % UNIT.unsigned_abs());
         if fraction == 0 {
             return write!(f, "{sign}{whole}");
         }
-        let digits = format!("{fraction:04}");
+        let digits = format!("{fraction:012}");
         write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
     }
 }
@@ -110,39 +106,65 @@ mod tests {
 
     use super::*;
 
+    const MAX: Cents = Cents(10_i128.pow(22));
+
     #[test]
-    fn reads_every_form_of_a_json_number_exactly() {
-        for (text, units) in [
-            ("0", 0),
-            ("-0", 0),
-            ("12.5", 125_000),
-            ("0.0001", 1),
-            ("1e2", 1_000_000),
-            ("1.5E-3", 15),
-            ("1.50000", 15_000),
-            ("10000000000", 100_000_000_000_000),
-            ("-3", -30_000),
+    fn a_cost_is_kept_to_twelve_decimals() {
+        for (text, kept) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("12.50", "12.5"),
+            ("1.5E-3", "0.0015"),
+            // What tokens times a price are in floats.
+            ("0.0034999999999999996", "0.0035"),
+            ("0.30000000000000004", "0.3"),
+            ("74.77000000000001", "74.77"),
+            // An embedding call.
+            ("0.00004", "0.00004"),
+            ("0.000000000001", "0.000000000001"),
+            ("0.0000000000005", "0"),
+            ("0.0000000000015", "0.000000000002"),
+            ("0.00000000000050000000000001", "0.000000000001"),
+            ("1e-400", "0"),
+            ("1e10", "10000000000"),
+            ("9999999999.999999999999", "9999999999.999999999999"),
         ] {
-            assert_eq!(Cents::from_json(text), Ok(Cents(units)), "{text}");
+            assert_eq!(Cents::from_json_within(text, MAX).unwrap().to_string(), kept, "{text}");
         }
     }
 
     #[test]
-    fn refuses_a_fifth_decimal_and_what_is_no_number() {
-        for text in ["0.00001", "1e-5", "1e-400", "0.30000000000000004"] {
-            assert_eq!(Cents::from_json(text), Err(ParseCentsError::TooPrecise), "{text}");
+    fn what_lies_outside_or_is_no_number_is_refused() {
+        for text in [
+            "-0.0001",
+            "-1e-400",
+            "10000000000.0000000000001",
+            "1e11",
+            "1e999",
+            "\"1\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "NaN",
+        ] {
+            assert_eq!(Cents::from_json_within(text, MAX), None, "{text}");
         }
-        for text in ["\"1\"", "null", "true", "[1]", "{}"] {
-            assert_eq!(Cents::from_json(text), Err(ParseCentsError::NotANumber), "{text}");
-        }
+    }
+
+    #[test]
+    fn an_amount_of_ours_is_read_exactly_or_not_at_all() {
+        assert_eq!(Cents::from_text("-1.0001"), Ok(Cents::from_ten_thousandths(-10_001)));
+        assert_eq!(Cents::from_text("0.0000000000001"), Err(ParseCentsError::TooPrecise));
+        assert_eq!(Cents::from_text("x"), Err(ParseCentsError::Number(DecimalError::NotANumber)));
+        assert_eq!((Cents(1).ten_thousandths(), Cents(-300_000_000).ten_thousandths()), (None, Some(-3)));
     }
 
     proptest! {
         #[test]
-        fn text_and_decimal_come_back_unchanged(units in -1_000_000_000_000_000_000_i128..1_000_000_000_000_000_000) {
-            let amount = Cents(units);
-            prop_assert_eq!(Cents::from_json(&amount.to_string()), Ok(amount));
-            prop_assert_eq!(Cents::from_decimal(amount.to_decimal().unwrap()), Ok(amount));
+        fn an_amounts_text_comes_back_unchanged(units in any::<i128>()) {
+            let amount = Cents(units.saturating_add(1));
+            prop_assert_eq!(Cents::from_text(&amount.to_string()), Ok(amount));
         }
     }
 }

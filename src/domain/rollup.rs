@@ -131,8 +131,11 @@ pub struct Pending {
     pub published_to: Option<i64>,
 }
 
-/// Version of the packed form, its first byte: a pending row outlives the process that wrote it.
-const PACKED_VERSION: u8 = 1;
+/// Versions of the packed form, its first byte: a pending row outlives the process that wrote it. In the first one costs are
+/// ten-thousandths of a cent, in the second 10⁻¹² cents. What the first one can hold is still written in it, so that processes
+/// of the build before, which know no other, can work beside this one until a finer cost comes.
+const IN_TEN_THOUSANDTHS: u8 = 1;
+const IN_UNITS: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -173,12 +176,35 @@ impl Pending {
     }
 
     pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, vec![PACKED_VERSION])
+        match self.with_costs(Cents::ten_thousandths) {
+            Some(coarse) => postcard::to_extend(&coarse, vec![IN_TEN_THOUSANDTHS]),
+            None => postcard::to_extend(self, vec![IN_UNITS]),
+        }
+    }
+
+    /// The same with other numbers for its costs, where each has one.
+    fn with_costs(&self, number: impl Fn(Cents) -> Option<i128>) -> Option<Self> {
+        // Before anything is copied.
+        if self.hourly.iter().any(|(_, measures)| number(measures.cost).is_none()) {
+            return None;
+        }
+        let mut other = self.clone();
+        for (_, measures) in &mut other.hourly {
+            measures.cost = Cents::from_units(number(measures.cost)?);
+        }
+        Some(other)
     }
 
     pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
         match bytes.split_first() {
-            Some((&PACKED_VERSION, rest)) => Ok(postcard::from_bytes(rest)?),
+            Some((&IN_UNITS, rest)) => Ok(postcard::from_bytes(rest)?),
+            Some((&IN_TEN_THOUSANDTHS, rest)) => {
+                let mut pending: Self = postcard::from_bytes(rest)?;
+                for (_, measures) in &mut pending.hourly {
+                    measures.cost = Cents::from_ten_thousandths(measures.cost.units());
+                }
+                Ok(pending)
+            }
             other => Err(UnpackError::Version(other.map(|(version, _)| *version))),
         }
     }
@@ -236,7 +262,7 @@ mod tests {
             latency_ms: 5,
             input_tokens: 10,
             output_tokens: 20,
-            cost_estimate_cents: Cents::from_units(cost),
+            cost_estimate_cents: Cents::from_ten_thousandths(cost),
             metadata: None,
         }
     }
@@ -274,7 +300,10 @@ mod tests {
         }
         assert_eq!((merge.hourly.len(), merge.daily.len(), merge.batches), (3, 2, 2));
         let (_, day) = merge.daily.first_key_value().unwrap();
-        assert_eq!((day.cost, day.input_tokens, day.of_status(Status::Timeout)), (Cents::from_units(6), 30, 3));
+        assert_eq!(
+            (day.cost, day.input_tokens, day.of_status(Status::Timeout)),
+            (Cents::from_ten_thousandths(6), 30, 3)
+        );
         assert_eq!(day.latency.count(), 3);
         assert_eq!(merge.ledger.values().map(|counts| counts.received).sum::<u64>(), 2);
     }
@@ -289,7 +318,7 @@ mod tests {
         let mut merge = Merge::default();
         merge.add(Pending::unpack(&pending.pack().unwrap()).unwrap(), events[1].occurred_at, false);
         let (_, day) = merge.daily.first_key_value().unwrap();
-        assert_eq!((day.invocations(), day.cost, day.latency_min), (1, Cents::from_units(2), 5));
+        assert_eq!((day.invocations(), day.cost, day.latency_min), (1, Cents::from_ten_thousandths(2), 5));
         let (_, hour) = merge.hourly.first_key_value().unwrap();
         assert_eq!((hour.invocations(), hour.last_event_at), (0, events[0].occurred_at.timestamp_micros()));
         assert!(i32::try_from(hour.latency_min).is_ok(), "the column holds it");
@@ -305,6 +334,21 @@ mod tests {
         assert!(!pending.forget(Uuid::from_u128(1)));
         assert_eq!(pending.hourly.iter().map(|(key, _)| key.org_id).collect::<Vec<_>>(), [Uuid::from_u128(2)]);
         assert_eq!(pending.ledger, ledger);
+    }
+
+    #[test]
+    fn a_row_of_the_build_before_still_counts() {
+        // Of the build before: version 1, one hour, whose cost is 12,345 ten-thousandths of a cent.
+        let mut pending = Pending::of([event(1, "2026-03-01T10:00:00Z", 12_345)].iter(), Ledger::default(), Some(5));
+        let packed = pending.pack().unwrap();
+        assert_eq!(packed[0], IN_TEN_THOUSANDTHS, "processes of the build before can read what they could write");
+        let mut before = pending.clone();
+        before.hourly[0].1.cost = Cents::from_units(12_345);
+        assert_eq!(packed[1..], postcard::to_stdvec(&before).unwrap());
+        assert_eq!(Pending::unpack(&packed).unwrap(), pending);
+        pending.hourly[0].1.cost = Cents::from_units(1);
+        let packed = pending.pack().unwrap();
+        assert_eq!((packed[0], Pending::unpack(&packed).unwrap()), (IN_UNITS, pending));
     }
 
     #[test]

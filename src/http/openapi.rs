@@ -42,7 +42,7 @@ const CACHED: &str = "public, max-age=300";
     info(
         title = "Analytics Service",
         description = "Usage, spend, reliability and freshness of an AI platform's inference, by organisation. \
-            Every answer carries X-Request-Id. Money is a JSON number with at most four decimals: read it as a decimal. \
+            Every answer carries X-Request-Id. Money is a JSON number with at most twelve decimals: read it as a decimal. \
             Unknown query parameters are an error.",
     ),
     paths(

@@ -72,7 +72,7 @@ pub struct Amounts {
     invocations: u64,
     input_tokens: u64,
     output_tokens: u64,
-    /// At most four decimals: read it as a decimal
+    /// At most twelve decimals: read it as a decimal
     #[serde(serialize_with = "money::as_json_number")]
     #[schema(value_type = f64)]
     cost_estimate_cents: Cents,

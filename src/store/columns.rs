@@ -1,11 +1,10 @@
 //! Rollup rows as the columns of a statement's arrays.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, amount::Amount};
 use crate::domain::{
     event::Status,
     rollup::{Key, Measures},
@@ -20,7 +19,7 @@ pub struct Columns {
     by_status: [Vec<i64>; 4],
     input_tokens: Vec<i64>,
     output_tokens: Vec<i64>,
-    costs: Vec<Decimal>,
+    costs: Vec<Amount>,
     latency_sums: Vec<i64>,
     latency_mins: Vec<i32>,
     latency_maxs: Vec<i32>,
@@ -50,7 +49,7 @@ impl Columns {
         }
         self.input_tokens.push(long(measures.input_tokens)?);
         self.output_tokens.push(long(measures.output_tokens)?);
-        self.costs.push(measures.cost.to_decimal().map_err(overflow)?);
+        self.costs.push(Amount(measures.cost));
         self.latency_sums.push(long(measures.latency_sum)?);
         self.latency_mins.push(short(measures.latency_min)?);
         self.latency_maxs.push(short(measures.latency_max)?);

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, amount::Amount};
 use crate::domain::{
     batch::Candidate,
     event::{Event, Status},
-    money::Cents,
 };
 
 /// An event that is known; whether its content differs from what was stored first.
@@ -83,7 +81,7 @@ struct KnownRow {
     input_tokens: i32,
     output_tokens: i32,
     status: String,
-    cost_cents: Decimal,
+    cost_cents: Amount,
     actor_id: Option<Uuid>,
     client_id: Option<String>,
     error_code: Option<String>,
@@ -108,7 +106,7 @@ impl KnownRow {
                 latency_ms: number(self.latency_ms)?,
                 input_tokens: number(self.input_tokens)?,
                 output_tokens: number(self.output_tokens)?,
-                cost_estimate_cents: Cents::from_decimal(self.cost_cents).ok()?,
+                cost_estimate_cents: self.cost_cents.0,
                 metadata: match metadata {
                     Some(read) => Some(read?),
                     None => None,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{
     StoreError,
+    amount::Amount,
     columns::{Columns, overflow},
     freshness::{self, Heard, MarkerKey},
     partitions::Claim,
@@ -193,8 +193,6 @@ async fn revise(
     let column = |value: fn(&Measures) -> u64| -> Result<Vec<i64>, StoreError> {
         closed.iter().map(|(_, measures, _)| i64::try_from(value(measures)).map_err(overflow)).collect()
     };
-    let costs: Result<Vec<Decimal>, _> =
-        closed.iter().map(|(_, measures, _)| measures.cost.to_decimal().map_err(overflow)).collect();
     sqlx::query(include_str!("sql/revisions_add.sql"))
         .bind(closed.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
         .bind(closed.iter().map(|(key, ..)| key.org_id).collect::<Vec<_>>())
@@ -204,7 +202,7 @@ async fn revise(
         .bind(column(Measures::invocations)?)
         .bind(column(|m| m.input_tokens)?)
         .bind(column(|m| m.output_tokens)?)
-        .bind(costs?)
+        .bind(closed.iter().map(|(_, measures, _)| Amount(measures.cost)).collect::<Vec<_>>())
         .bind(at)
         .execute(conn)
         .await?;

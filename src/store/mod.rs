@@ -1,6 +1,7 @@
 //! PostgreSQL with TimescaleDB: the schema, the batch transaction, the merging of rollups, and the reads.
 
 pub mod aggregates;
+mod amount;
 pub mod api_keys;
 pub mod audit;
 pub mod chunks;

@@ -5,19 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    StoreError, clock,
+    StoreError,
+    amount::Amount,
+    clock,
     columns::Columns,
     engine::{self, Engine},
     read::latency_bounds,
 };
 use crate::domain::{
     histogram::Sum,
-    money::Cents,
     query::Usage,
     revision::Reason,
     rollup::{Key, Measures, day_of_hour, day_start, first_open_hour, hour_of, hour_start},
@@ -304,7 +304,7 @@ struct Row {
     throttled: i64,
     input_tokens: i64,
     output_tokens: i64,
-    cost_cents: Decimal,
+    cost_cents: Amount,
     latency_sum: i64,
     latency_min: i32,
     latency_max: i32,
@@ -324,7 +324,7 @@ impl Row {
             by_status: [self.successes, self.errors, self.timeouts, self.throttled].map(unsigned),
             input_tokens: unsigned(self.input_tokens),
             output_tokens: unsigned(self.output_tokens),
-            cost: cents(self.cost_cents)?,
+            cost: self.cost_cents.0,
             latency_sum: unsigned(self.latency_sum),
             latency_min: self.latency_min.unsigned_abs(),
             latency_max: self.latency_max.unsigned_abs(),
@@ -343,11 +343,11 @@ struct DifferenceRow {
     kept_invocations: i64,
     kept_input_tokens: i64,
     kept_output_tokens: i64,
-    kept_cost_cents: Decimal,
+    kept_cost_cents: Amount,
     raw_invocations: i64,
     raw_input_tokens: i64,
     raw_output_tokens: i64,
-    raw_cost_cents: Decimal,
+    raw_cost_cents: Amount,
     differing: i64,
 }
 
@@ -362,13 +362,13 @@ impl DifferenceRow {
                 invocations: unsigned(self.kept_invocations),
                 input_tokens: unsigned(self.kept_input_tokens),
                 output_tokens: unsigned(self.kept_output_tokens),
-                cost: cents(self.kept_cost_cents)?,
+                cost: self.kept_cost_cents.0,
             },
             raw: Usage {
                 invocations: unsigned(self.raw_invocations),
                 input_tokens: unsigned(self.raw_input_tokens),
                 output_tokens: unsigned(self.raw_output_tokens),
-                cost: cents(self.raw_cost_cents)?,
+                cost: self.raw_cost_cents.0,
             },
         })
     }
@@ -377,8 +377,4 @@ impl DifferenceRow {
 /// A count that cannot be negative; one that was changed by hand to be counts as none, and differs.
 fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or_default()
-}
-
-fn cents(amount: Decimal) -> Result<Cents, StoreError> {
-    Cents::from_decimal(amount).map_err(|error| StoreError::Permanent(format!("cost_cents {error}")))
 }

@@ -3,7 +3,8 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::{batch::Candidate, event::Event, money::Cents};
+use super::amount;
+use crate::domain::{batch::Candidate, event::Event};
 
 /// Columns in the order that [`row`] writes them.
 const COLUMNS: &str = "occurred_at, org_id, event_id, model_id, batch_id, latency_ms, input_tokens, output_tokens, \
@@ -49,7 +50,7 @@ fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
     field(out, &event.input_tokens.to_be_bytes());
     field(out, &event.output_tokens.to_be_bytes());
     field(out, event.status.as_str().as_bytes());
-    numeric(out, event.cost_estimate_cents);
+    framed(out, |out| amount::write(out, event.cost_estimate_cents));
     optional(out, event.actor_id.as_ref().map(|id| id.as_bytes().as_slice()));
     optional(out, event.client_id.as_deref().map(str::as_bytes));
     optional(out, event.error_code.as_deref().map(str::as_bytes));
@@ -61,30 +62,6 @@ fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
         }),
         None => optional(out, None),
     }
-}
-
-/// A `numeric` is a list of digits to the base 10,000: the last one is just the four decimals of an amount.
-pub(super) fn numeric(out: &mut Vec<u8>, amount: Cents) {
-    const BASE: u128 = 10_000;
-    let mut digits = [0_u16; 10];
-    let (mut rest, mut used) = (amount.units().unsigned_abs(), 0);
-    while rest > 0 || used == 0 {
-        digits[used] = u16::try_from(rest % BASE).unwrap_or_default();
-        rest /= BASE;
-        used += 1;
-    }
-    let sign: u16 = if amount.units() < 0 { 0x4000 } else { 0 };
-    framed(out, |out| {
-        let count = i16::try_from(used).unwrap_or_default();
-        out.extend_from_slice(&count.to_be_bytes());
-        // The weight of the first digit as a power of the base; the last digit has weight -1.
-        out.extend_from_slice(&(count - 2).to_be_bytes());
-        out.extend_from_slice(&sign.to_be_bytes());
-        out.extend_from_slice(&4_u16.to_be_bytes());
-        for digit in digits[..used].iter().rev() {
-            out.extend_from_slice(&digit.to_be_bytes());
-        }
-    });
 }
 
 fn optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

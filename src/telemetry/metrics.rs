@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::{ledger::Counts, supervision::What};
+use crate::domain::{event::Normalized, ledger::Counts, supervision::What};
 
 /// What [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,6 +55,11 @@ struct OfOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfPartition {
     partition: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfField {
+    field: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -107,6 +112,7 @@ impl MetricConstructor<Histogram> for RequestBuckets {
 pub struct Metrics {
     registry: Arc<Registry>,
     events: Family<OfOutcome, Counter>,
+    events_normalized: Family<OfField, Counter>,
     batch_commit: Histogram,
     batch_events: Histogram,
     end_to_end: Histogram,
@@ -132,6 +138,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Arc::default(),
             events: Family::default(),
+            events_normalized: Family::default(),
             batch_commit: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 17)),
             end_to_end: Histogram::new(exponential_buckets(0.01, 2.0, 16)),
@@ -152,6 +159,7 @@ impl Default for Metrics {
             maintenance_last_success: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
+        metrics.normalized(&Normalized::default());
         metrics
     }
 }
@@ -161,6 +169,11 @@ impl Metrics {
     fn register(&self) -> Registry {
         let mut r = Registry::with_prefix("analytics");
         r.register("events", "Messages of the stream by what became of them", self.events.clone());
+        r.register(
+            "events_normalized",
+            "Events of which a field was normalised, since it could not be stored as it was",
+            self.events_normalized.clone(),
+        );
         r.register("batch_commit_seconds", "Time that a batch transaction took", self.batch_commit.clone());
         r.register("batch_events", "Messages in a committed batch", self.batch_events.clone());
         r.register("end_to_end_seconds", "From published to queryable", self.end_to_end.clone());
@@ -212,6 +225,13 @@ impl Metrics {
             (Outcome::Late, counts.late),
         ] {
             self.events.get_or_create(&OfOutcome { partition, outcome }).inc_by(count);
+        }
+    }
+
+    /// Fields that had to be normalised in a batch's events.
+    pub fn normalized(&self, normalized: &Normalized) {
+        for (field, count) in normalized.by_field() {
+            self.events_normalized.get_or_create(&OfField { field }).inc_by(count);
         }
     }
 
@@ -333,11 +353,14 @@ mod tests {
         metrics.export_ended("failed", Duration::from_millis(700));
         metrics.maintenance_run("purge", "done");
         metrics.maintenance_done("purge", 1_700_000_001.0);
+        metrics.normalized(&Normalized { error_code: 2, ..Normalized::default() });
         let permit = metrics.query_permit();
         let text = metrics.encode().unwrap();
         for line in [
             r#"analytics_events_total{partition="3",outcome="stored"} 5"#,
             r#"analytics_events_total{partition="3",outcome="duplicate"} 1"#,
+            r#"analytics_events_normalized_total{field="errorCode"} 2"#,
+            r#"analytics_events_normalized_total{field="clientId"} 0"#,
             "analytics_batch_commit_seconds_count 1",
             "analytics_batch_events_sum 5.0",
             "analytics_end_to_end_seconds_sum 0.9",

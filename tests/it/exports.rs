@@ -1,6 +1,7 @@
 //! Exports, from the request to the file: over S3 and over a local folder, whatever stops meanwhile.
 
 mod away;
+mod costs;
 mod desk;
 mod months;
 mod retention;

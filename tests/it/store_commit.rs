@@ -113,7 +113,7 @@ pub fn event(org: u128, event_id: u128, occurred_at: DateTime<Utc>) -> Event {
         latency_ms: 12,
         input_tokens: 3,
         output_tokens: 4,
-        cost_estimate_cents: Cents::from_units(12_345),
+        cost_estimate_cents: Cents::from_ten_thousandths(12_345),
         metadata: None,
     }
 }
@@ -188,7 +188,7 @@ async fn a_duplicate_with_other_content_is_a_conflict_and_the_first_content_stay
     let batch = desk.batch([body(&first)]);
     desk.commit(&batch).await.unwrap();
     let metadata = [("region".to_owned(), "eu".to_owned())].into();
-    let dearer = Event { cost_estimate_cents: Cents::from_units(99), ..first.clone() };
+    let dearer = Event { cost_estimate_cents: Cents::from_ten_thousandths(99), ..first.clone() };
     let tagged = Event { metadata: Some(metadata), ..first.clone() };
     let batch = desk.batch([body(&dearer), body(&first), body(&dearer), body(&tagged), body(&first)]);
     let committed = desk.commit(&batch).await.unwrap();
@@ -282,7 +282,7 @@ async fn what_was_sent_is_what_is_stored_to_the_last_bit() {
             status: Status::Throttled,
             latency_ms: 86_400_000,
             input_tokens: 1_000_000_000,
-            cost_estimate_cents: Cents::from_units(units),
+            cost_estimate_cents: Cents::from_ten_thousandths(units),
             metadata: Some([("\u{e9}\\".to_owned(), "\t\"".to_owned())].into()),
             ..event(1, id, now - TimeDelta::days(399))
         })
@@ -299,7 +299,7 @@ async fn what_was_sent_is_what_is_stored_to_the_last_bit() {
     .unwrap();
     for (row, event) in rows.iter().zip(&events) {
         assert_eq!(row.0, event.occurred_at);
-        assert_eq!(Cents::from_decimal(row.1), Ok(event.cost_estimate_cents));
+        assert_eq!(Cents::from_text(&row.1.to_string()), Ok(event.cost_estimate_cents));
         assert_eq!(
             (Some(row.2), Some(&row.3), Some(&row.4)),
             (event.actor_id, event.client_id.as_ref(), event.error_code.as_ref())

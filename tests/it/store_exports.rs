@@ -65,7 +65,7 @@ async fn get(conn: &mut PgConnection, job: &ExportJob) -> ExportJob {
 }
 
 fn output(key: keys::Key, revision: Option<u32>, checksum: u8) -> Output {
-    let cost = Cents::from_units(12_345_678_901_234_567_890);
+    let cost = Cents::from_ten_thousandths(12_345_678_901_234_567_890);
     Output {
         key: key.to_string(),
         revision,

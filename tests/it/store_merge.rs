@@ -73,7 +73,7 @@ async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending()
     assert_eq!(watermark(&mut desk).await, Some(now));
 }
 
-fn rules(max_batches: i64) -> MergeRules {
+pub fn rules(max_batches: i64) -> MergeRules {
     MergeRules {
         max_batches,
         late_after: TimeDelta::hours(1),

@@ -1,8 +1,19 @@
 //! Migrations: up, down and up again.
 
-use analytics_service::store::{self, schema};
+use analytics_service::{
+    domain::{event::Event, money::Cents},
+    store::{
+        self,
+        merge::{PartitionName, merge},
+        schema,
+    },
+};
+use sqlx::{Connection, PgConnection};
 
-use crate::harness::World;
+use crate::{
+    harness::{Happened, LedgerSums, World, sent, settled},
+    store_commit::{Desk, body, event},
+};
 
 #[tokio::test]
 async fn a_migration_that_was_taken_back_can_be_applied_again() {
@@ -11,7 +22,7 @@ async fn a_migration_that_was_taken_back_can_be_applied_again() {
     let role = store::user_of(&world.settings.database.url).unwrap();
     let service = world.serve().await;
     let report = world.publish(&["--events", "500", "--invalid", "0.1"]).await;
-    crate::harness::settled(&mut owner, crate::harness::sent(&report)).await;
+    settled(&mut owner, sent(&report)).await;
     assert_eq!(service.terminate().await, Some(0));
     let letters = "SELECT count(*) FROM analytics.dead_letters";
     let before: i64 = sqlx::query_scalar(letters).fetch_one(&mut owner).await.unwrap();
@@ -25,8 +36,82 @@ async fn a_migration_that_was_taken_back_can_be_applied_again() {
     assert_eq!(after, before);
     let service = world.serve().await;
     let more = world.publish(&["--events", "500", "--invalid", "0.1"]).await;
-    crate::harness::settled(&mut owner, crate::harness::sent(&report) + crate::harness::sent(&more)).await;
+    settled(&mut owner, sent(&report) + sent(&more)).await;
     drop(service);
+}
+
+/// Takes back the migration that gave costs twelve decimals, and none that came after it.
+async fn coarse_costs(owner: &mut PgConnection) -> sqlx::Result<()> {
+    let mut tx = owner.begin().await?;
+    sqlx::raw_sql(include_str!("../../migrations/20261128000105_costs.down.sql")).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM public._sqlx_migrations WHERE version = 20261128000105").execute(&mut *tx).await?;
+    tx.commit().await
+}
+
+async fn type_of_costs(owner: &mut PgConnection) -> String {
+    sqlx::query_scalar(
+        "SELECT string_agg(DISTINCT format_type(a.atttypid, a.atttypmod), ' ')
+         FROM pg_inherits i JOIN pg_attribute a ON a.attrelid IN (i.inhrelid, i.inhparent)
+         WHERE i.inhparent = 'analytics.usage_events'::regclass AND a.attname = 'cost_cents'",
+    )
+    .fetch_one(owner)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_pending_before_an_upgrade_counts_after_it() {
+    let mut desk = Desk::new(1).await;
+    let mut owner = desk.world.connect_as_owner().await;
+    let role = store::user_of(&desk.world.settings.database.url).unwrap();
+    coarse_costs(&mut owner).await.unwrap();
+    let now = desk.claim.now;
+    let batch = desk.batch((0..50).map(|n| body(&event(1, n, now))));
+    desk.commit(&batch).await.unwrap();
+    assert_eq!(type_of_costs(&mut owner).await, "numeric(15,4)");
+    schema::up(&mut owner, &role).await.unwrap();
+    assert_eq!(type_of_costs(&mut owner).await, "numeric", "of the table and its chunks");
+    let fine = Event { cost_estimate_cents: Cents::from_text("0.000000000001").unwrap(), ..event(1, 50, now) };
+    let batch = desk.batch([body(&fine)]);
+    desk.commit(&batch).await.unwrap();
+    let stream = desk.world.settings.broker.stream.clone();
+    let rules = crate::store_merge::rules(9);
+    let merged = merge(&mut desk.conn, PartitionName { stream: &stream, partition: 0 }, rules).await.unwrap();
+    assert_eq!(merged.merge.batches, 2);
+    let sums: (String, String) = sqlx::query_as(
+        "SELECT (SELECT trim_scale(sum(cost_cents))::text FROM analytics.usage_events),
+                (SELECT trim_scale(sum(cost_cents))::text FROM analytics.daily_rollups)",
+    )
+    .fetch_one(&mut desk.conn)
+    .await
+    .unwrap();
+    assert_eq!(sums, ("61.725000000001".to_owned(), "61.725000000001".to_owned()));
+    let refused = coarse_costs(&mut owner).await.unwrap_err().to_string();
+    assert!(refused.contains("1 events have costs of more than four decimals"), "{refused}");
+    assert_eq!(type_of_costs(&mut owner).await, "numeric", "nothing is rounded");
+}
+
+#[tokio::test]
+async fn a_running_service_survives_the_migration_of_costs() {
+    let world = World::new(1).await;
+    let mut owner = world.connect_as_owner().await;
+    let costs = async |owner: &mut PgConnection, scale: &str| {
+        let change = format!("ALTER TABLE analytics.usage_events ALTER COLUMN cost_cents TYPE {scale}");
+        sqlx::query(sqlx::AssertSqlSafe(change)).execute(owner).await.unwrap();
+    };
+    costs(&mut owner, "numeric(15, 4)").await;
+    let _service = world.serve().await;
+    // Resends are looked up and compared, cost by cost, by statements that were prepared before.
+    let flaws = ["--events", "2000", "--duplicates", "0.2", "--seed", "3"];
+    let first = world.publish(&flaws).await;
+    settled(&mut owner, sent(&first)).await;
+    costs(&mut owner, "numeric").await;
+    let second = world.publish(&flaws).await;
+    settled(&mut owner, sent(&first) + sent(&second)).await;
+    let sums = LedgerSums::of_batches(&mut owner).await;
+    let count = |name: &str| first[name].as_i64().unwrap() + second[name].as_i64().unwrap();
+    assert_eq!((sums.stored, sums.conflicts), (count("events"), count("conflicts")));
+    Happened::assert_nothing_failed(&mut owner).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use ::csv::{ReaderBuilder, StringRecord};
 use bytes::{Buf, Bytes};
 use chrono::TimeDelta;
 use futures_util::TryStreamExt;
-use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -88,7 +87,7 @@ fn sums(file: impl Read) -> Option<(u64, Totals)> {
         totals.errors = totals.errors.checked_add(number(errors)?)?;
         totals.input_tokens = totals.input_tokens.checked_add(number(input)?)?;
         totals.output_tokens = totals.output_tokens.checked_add(number(out)?)?;
-        totals.cost += Cents::from_decimal(record.get(cost)?.parse::<Decimal>().ok()?).ok()?;
+        totals.cost += Cents::from_text(record.get(cost)?).ok()?;
     }
     Some((rows, totals))
 }

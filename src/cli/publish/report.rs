@@ -150,7 +150,8 @@ mod tests {
         let mut tally = Tally::default();
         let org_id = Some(Uuid::from_u128(7));
         let occurred_at = DateTime::from_timestamp(1_774_000_000, 0).unwrap();
-        let usage = Usage { occurred_at, input_tokens: 10, output_tokens: 2, cost: Cents::from_units(12_345) };
+        let usage =
+            Usage { occurred_at, input_tokens: 10, output_tokens: 2, cost: Cents::from_ten_thousandths(12_345) };
         tally.add(&Note { kind: Kind::Original { late: true }, org_id, usage: Some(usage) });
         tally.add(&Note { kind: Kind::Invalid, org_id, usage: None });
         tally.add(&Note { kind: Kind::Invalid, org_id: None, usage: None });

@@ -1,17 +1,17 @@
 //! From the bytes of a message to an event, or to every reason why not.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::{
-    Event, MAX_COST, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TEXT_CHARS, MAX_TOKENS, Reason,
-    Rejection, Rules, Status,
-    json::{FIELDS, Fields, string},
+    Event, MAX_COST, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TEXT_CHARS, MAX_TOKENS, Normalized,
+    Reason, Rejection, Rules, Status,
+    json::{FIELDS, Fields, Storable, TOO_DEEP, storable, storable_map, string},
 };
-use crate::domain::money::{Cents, ParseCentsError};
+use crate::domain::{decimal, money::Cents, timestamp};
 
 /// Reads one message.
 ///
@@ -19,14 +19,25 @@ use crate::domain::money::{Cents, ParseCentsError};
 /// Every rule of the contract that the message breaks, each with its field; `message` where the bytes as a whole
 /// are no readable JSON object.
 pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejection> {
+    decode_noting(body, rules, &mut Normalized::default())
+}
+
+/// The same, and counts what had to be normalised of an event.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_noting(body: &[u8], rules: &Rules, normalized: &mut Normalized) -> Result<Event, Rejection> {
     let fields = parse(body).map_err(|rule| Rejection {
         org_id: None,
         event_id: None,
         reasons: vec![Reason { field: "message", rule }],
     })?;
-    let mut reader = Reader { fields, reasons: Vec::new() };
+    let mut reader = Reader { fields, reasons: Vec::new(), normalized: Normalized::default() };
     match reader.event(rules) {
-        Some(event) if reader.reasons.is_empty() => Ok(event),
+        Some(event) if reader.reasons.is_empty() => {
+            *normalized += reader.normalized;
+            Ok(event)
+        }
         _ => {
             let [org_id, event_id] = ["orgId", "eventId"].map(|name| id(&reader.fields, name));
             Err(Rejection { org_id, event_id, reasons: reader.reasons })
@@ -51,8 +62,8 @@ fn parse(body: &[u8]) -> Result<Fields<'_>, String> {
     }
     let text = std::str::from_utf8(body).map_err(|e| format!("is not UTF-8 after byte {}", e.valid_up_to()))?;
     serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data if error.to_string().starts_with(TOO_DEEP) => TOO_DEEP.to_owned(),
         Category::Data => "must be a JSON object".to_owned(),
-        _ if error.to_string().starts_with("recursion limit") => "is nested deeper than 128 levels".to_owned(),
         _ => format!("is not valid JSON at line {} column {}", error.line(), error.column()),
     })
 }
@@ -60,6 +71,7 @@ fn parse(body: &[u8]) -> Result<Fields<'_>, String> {
 struct Reader<'a> {
     fields: Fields<'a>,
     reasons: Vec<Reason>,
+    normalized: Normalized,
 }
 
 impl<'a> Reader<'a> {
@@ -69,15 +81,18 @@ impl<'a> Reader<'a> {
         let org_id = self.required("orgId", uuid);
         let model_id = self.required("modelId", uuid);
         let actor_id = self.optional("actorId", |raw| if raw == "null" { Ok(None) } else { uuid(raw).map(Some) });
-        let client_id = self.optional("clientId", |raw| text(raw).map(Some));
+        let client_id = self.optional("clientId", client_id);
         let occurred_at = self.required("occurredAt", |raw| occurred_at(raw, rules));
         let status = self.required("status", status);
-        let error_code = self.optional("errorCode", |raw| if raw == "null" { Ok(None) } else { text(raw).map(Some) });
+        let error_code = self.optional("errorCode", error_code);
         let latency_ms = self.required("latencyMs", |raw| integer(raw, MAX_LATENCY_MS));
         let input_tokens = self.required("inputTokens", |raw| integer(raw, MAX_TOKENS));
         let output_tokens = self.required("outputTokens", |raw| integer(raw, MAX_TOKENS));
         let cost_estimate_cents = self.required("costEstimateCents", cost);
-        let metadata = self.optional("metadata", |raw| metadata(raw).map(Some));
+        let metadata = self.optional("metadata", metadata);
+        let client_id = noted(client_id, &mut self.normalized.client_id);
+        let error_code = noted(error_code, &mut self.normalized.error_code);
+        let metadata = noted(metadata, &mut self.normalized.metadata);
         Some(Event {
             event_id: event_id?,
             org_id: org_id?,
@@ -132,17 +147,41 @@ fn uuid(raw: &str) -> Result<Uuid, String> {
         .ok_or_else(|| "must be a UUID of the form 00000000-0000-0000-0000-000000000000".to_owned())
 }
 
-fn text(raw: &str) -> Result<String, String> {
-    let text = string(raw).ok_or_else(|| format!("must be a string of at most {MAX_TEXT_CHARS} characters"))?;
-    if text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS {
-        return Err(format!("must have at most {MAX_TEXT_CHARS} characters"));
-    }
-    without_nul(&text)?;
-    Ok(text.into_owned())
+/// A value, and whether it had to be normalised.
+type Noted<T> = (T, bool);
+
+/// Counts where a value had to be normalised.
+fn noted<T>(value: Option<Noted<T>>, count: &mut u64) -> Option<T> {
+    value.map(|(value, normalized)| {
+        *count += u64::from(normalized);
+        value
+    })
 }
 
-fn without_nul(text: &str) -> Result<(), String> {
-    if text.contains('\0') { Err("must not have a NUL character".to_owned()) } else { Ok(()) }
+fn client_id(raw: &str) -> Result<Option<Noted<String>>, String> {
+    let Storable { text, normalized } =
+        storable(raw).ok_or_else(|| format!("must be a string of at most {MAX_TEXT_CHARS} characters"))?;
+    if is_too_long(&text) {
+        return Err(format!("must have at most {MAX_TEXT_CHARS} characters"));
+    }
+    Ok(Some((text.into_owned(), normalized)))
+}
+
+/// Some platforms put a whole error message here: the beginning of one is worth more than a dead letter.
+fn error_code(raw: &str) -> Result<Option<Noted<String>>, String> {
+    if raw == "null" {
+        return Ok(None);
+    }
+    let Storable { text, normalized } = storable(raw).ok_or("must be a string or null")?;
+    if is_too_long(&text) {
+        let kept = text.chars().take(MAX_TEXT_CHARS - 1).chain(['\u{2026}']).collect();
+        return Ok(Some((kept, true)));
+    }
+    Ok(Some((text.into_owned(), normalized)))
+}
+
+fn is_too_long(text: &str) -> bool {
+    text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS
 }
 
 fn status(raw: &str) -> Result<Status, String> {
@@ -155,23 +194,21 @@ fn status(raw: &str) -> Result<Status, String> {
 }
 
 fn integer(raw: &str, max: u32) -> Result<u32, String> {
-    let value = raw.parse::<u32>().ok().filter(|value| *value <= max);
-    value.ok_or_else(|| format!("must be an integer from 0 to {max}"))
+    // Nearly all are written plainly; 374.0 and 1e3 are integers too.
+    let value = raw.parse::<u32>().ok().or_else(|| {
+        let number = decimal::scaled(raw, 0).ok().filter(|number| number.written == Ordering::Equal)?;
+        u32::try_from(number.units).ok()
+    });
+    value.filter(|value| *value <= max).ok_or_else(|| format!("must be an integer from 0 to {max}"))
 }
 
 fn cost(raw: &str) -> Result<Cents, String> {
-    let bounds = || format!("must be a number from 0 to {MAX_COST}");
-    let value = Cents::from_json(raw).map_err(|error| match error {
-        ParseCentsError::NotANumber => bounds(),
-        ParseCentsError::TooPrecise => format!("{}, {error}", bounds()),
-    })?;
-    if (Cents::default()..=MAX_COST).contains(&value) { Ok(value) } else { Err(bounds()) }
+    Cents::from_json_within(raw, MAX_COST).ok_or_else(|| format!("must be a number from 0 to {MAX_COST}"))
 }
 
 fn occurred_at(raw: &str, rules: &Rules) -> Result<DateTime<Utc>, String> {
     let at = string(raw)
-        .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
-        .and_then(|at| DateTime::from_timestamp_micros(at.timestamp_micros()))
+        .and_then(|text| timestamp::occurred(&text))
         .ok_or_else(|| "must be an RFC 3339 timestamp".to_owned())?;
     if at > rules.now + rules.max_ahead {
         let seconds = rules.max_ahead.num_seconds();
@@ -184,14 +221,13 @@ fn occurred_at(raw: &str, rules: &Rules) -> Result<DateTime<Utc>, String> {
     Ok(at)
 }
 
-fn metadata(raw: &str) -> Result<BTreeMap<String, String>, String> {
-    if raw.len() > MAX_METADATA_BYTES {
-        return Err(format!("must have at most {MAX_METADATA_BYTES} bytes"));
+fn metadata(raw: &str) -> Result<Option<Noted<BTreeMap<String, String>>>, String> {
+    let (pairs, normalized) = storable_map(raw).ok_or("must be an object whose values are strings")?;
+    // What is stored is never longer than what was sent: no spaces, no escapes that are not needed.
+    if raw.len() > MAX_METADATA_BYTES && serde_json::to_vec(&pairs).is_ok_and(|text| text.len() > MAX_METADATA_BYTES) {
+        return Err(format!("must have at most {MAX_METADATA_BYTES} bytes as compact JSON"));
     }
-    let pairs: BTreeMap<String, String> =
-        serde_json::from_str(raw).map_err(|_| "must be an object whose values are strings".to_owned())?;
-    pairs.iter().flat_map(|(key, value)| [key, value]).try_for_each(|text| without_nul(text))?;
-    Ok(pairs)
+    Ok(Some((pairs, normalized)))
 }
 
 #[cfg(test)]

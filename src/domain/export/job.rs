@@ -204,7 +204,7 @@ mod tests {
             errors: 1,
             input_tokens: 5,
             output_tokens: 6,
-            cost: Cents::from_units(900_719_925_474_099_212_345),
+            cost: Cents::from_ten_thousandths(900_719_925_474_099_212_345),
         };
         Output {
             key: "k".to_owned(),

@@ -109,13 +109,11 @@ fn latency_ms(input_tokens: u32, output_tokens: u32, draw: &mut Draw) -> u32 {
     u32::try_from(jittered / 1000).unwrap_or(MAX_LATENCY_MS).min(MAX_LATENCY_MS)
 }
 
-/// In whole numbers from the first digit to the last: prices are whole cents, so a token's is a whole number of
-/// hundredths of a [`Cents`] unit.
+/// In whole numbers from the first digit to the last: prices are whole cents for a million tokens.
 fn cost(model: usize, input_tokens: u32, output_tokens: u32) -> Cents {
     let (input_price, output_price) = PRICES[model % PRICES.len()];
     let cents_times_million = i128::from(input_tokens) * input_price + i128::from(output_tokens) * output_price;
-    let units_per_cent = 10_i128.pow(crate::domain::money::SCALE);
-    Cents::from_units((cents_times_million * units_per_cent + TOKENS_OF_A_PRICE / 2) / TOKENS_OF_A_PRICE)
+    Cents::from_ten_thousandths((cents_times_million * 10_000 + TOKENS_OF_A_PRICE / 2) / TOKENS_OF_A_PRICE)
 }
 
 fn metadata(draw: &mut Draw) -> BTreeMap<String, String> {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{WorkloadError, draw::Draw};
-use crate::domain::event::{Event, MAX_COST, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_TEXT_CHARS, MAX_TOKENS};
+use crate::domain::event::{Event, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_TEXT_CHARS, MAX_TOKENS};
 
 /// Fields that are required, without orgId.
 const REQUIRED: [&str; 8] =
@@ -47,11 +47,11 @@ fn break_field(fields: &mut Map<String, Value>, now: DateTime<Utc>, draw: &mut D
         1 => ("inputTokens", json!(u64::from(MAX_TOKENS) + 1)),
         2 => ("latencyMs", json!(-1)),
         3 => ("latencyMs", json!(u64::from(MAX_LATENCY_MS) + 1)),
-        4 => ("costEstimateCents", json!(0.000_01)),
-        5 => ("costEstimateCents", json!(MAX_COST.units())),
+        4 => ("costEstimateCents", json!(-0.000_01)),
+        5 => ("costEstimateCents", json!(10_000_000_001_u64)),
         6 => ("status", json!("ok")),
-        7 => ("clientId", json!("web\0console")),
-        8 => ("errorCode", json!("x".repeat(MAX_TEXT_CHARS + 1))),
+        7 => ("clientId", json!("x".repeat(MAX_TEXT_CHARS + 1))),
+        8 => ("errorCode", json!(500)),
         9 if draw.chance(1, 2) => ("occurredAt", json!(now + TimeDelta::days(1))),
         9 => ("occurredAt", json!("1999-12-31T23:59:59Z")),
         _ => ("metadata", json!({ "region": 1 })),

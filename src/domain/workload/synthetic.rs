@@ -110,7 +110,7 @@ impl Synthetic {
             event.occurred_at -= TimeDelta::seconds(i64::from(1 + self.draw.u32_below(20 * 3600)));
         } else {
             event.input_tokens += 1;
-            event.cost_estimate_cents += Cents::from_units(1);
+            event.cost_estimate_cents += Cents::from_ten_thousandths(1);
         }
         serde_json::to_writer(body, &event)?;
         Ok(note(resend))

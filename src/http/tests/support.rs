@@ -88,7 +88,12 @@ impl Handler<Ask<GetUsage>> for FixedAnswers {
         let point = |bucket_start, units| UsagePoint {
             bucket_start,
             model_id: query.by_model.then_some(MODEL),
-            usage: Usage { invocations: 2, input_tokens: 30, output_tokens: 40, cost: Cents::from_units(units) },
+            usage: Usage {
+                invocations: 2,
+                input_tokens: 30,
+                output_tokens: 40,
+                cost: Cents::from_ten_thousandths(units),
+            },
         };
         Ok(UsageReport {
             series: vec![point(start, 1), point(start + TimeDelta::days(1), 15_000)],
@@ -156,7 +161,8 @@ impl Handler<Ask<GetSummary>> for FixedAnswers {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let usage = Usage { invocations: 2, input_tokens: 30, output_tokens: 40, cost: Cents::from_units(15_000) };
+        let usage =
+            Usage { invocations: 2, input_tokens: 30, output_tokens: 40, cost: Cents::from_ten_thousandths(15_000) };
         let org_id = if query.after == Some(ORG) { OTHER_ORG } else { ORG };
         let more = query.after.is_none();
         Ok(Summary { orgs: vec![OrgUsage { org_id, usage }], more, orgs_in_all: 2, totals: usage, as_of: None })

@@ -12,7 +12,7 @@ use crate::{
         audit::storable,
         export::{CANCELLED, ExportJob, Output},
     },
-    store::{StoreError, columns::overflow},
+    store::{StoreError, amount::Amount, columns::overflow},
 };
 
 /// The file is in its place. It is kept for as long as the org's retention says, or else `kept`.
@@ -58,7 +58,7 @@ async fn end_with(
         .bind(long(totals.errors)?)
         .bind(long(totals.input_tokens)?)
         .bind(long(totals.output_tokens)?)
-        .bind(totals.cost.to_decimal().map_err(overflow)?)
+        .bind(Amount(totals.cost))
         .bind(output.as_of)
         .bind(output.snapshot_at)
         .bind(long(output.revised.count)?)

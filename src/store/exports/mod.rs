@@ -8,14 +8,12 @@ mod claim;
 mod end;
 mod expire;
 mod month;
-mod numeric;
 pub mod reconcile;
 pub mod rows;
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -30,11 +28,11 @@ pub use month::{Kept, Versions, is_unchanged, orgs_with_usage, versions};
 
 use super::{
     StoreError,
+    amount::Amount,
     read::{ReadError, Reader},
 };
-use crate::domain::{
-    export::{ExportJob, ExportPage, ExportQuery, Month, Output, Revised, Spec, Status, TimeRange, Totals},
-    money::Cents,
+use crate::domain::export::{
+    ExportJob, ExportPage, ExportQuery, Month, Output, Revised, Spec, Status, TimeRange, Totals,
 };
 
 const LIST: &str = include_str!("../sql/exports_list.sql");
@@ -138,7 +136,7 @@ struct JobRow {
     errors: Option<i64>,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
-    cost_cents: Option<Decimal>,
+    cost_cents: Option<Amount>,
     as_of: Option<DateTime<Utc>>,
     snapshot_at: Option<DateTime<Utc>>,
     revisions: Option<i64>,
@@ -177,7 +175,7 @@ impl JobRow {
     fn output(&self) -> Result<Option<Output>, StoreError> {
         let Some(key) = self.object_key.clone() else { return Ok(None) };
         let checksum = self.checksum.as_deref().and_then(|checksum| checksum.try_into().ok());
-        let cost = self.cost_cents.and_then(|cost| Cents::from_decimal(cost).ok());
+        let cost = self.cost_cents.map(|cost| cost.0);
         Ok(Some(Output {
             key,
             revision: self.revision.map(|n| u32::try_from(n).map_err(|_| impossible("revision"))).transpose()?,

@@ -1,22 +1,18 @@
 //! What is known by now of what a file has: for a comparison with the file's own sums.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection};
 
 use super::{
-    count, impossible,
+    count,
     rows::{ExportReader, Snapshot, changes},
 };
 use crate::{
-    domain::{
-        export::{
-            GroupBy, Spec, Totals,
-            reconcile::{Difference, Known, Revised},
-        },
-        money::Cents,
+    domain::export::{
+        GroupBy, Spec, Totals,
+        reconcile::{Difference, Known, Revised},
     },
-    store::{StoreError, read::ReadError},
+    store::{StoreError, amount::Amount, read::ReadError},
 };
 
 /// Reads all of it in one snapshot. `read_at` is when the file's rows were read. With `raw`, raw events are counted too, which
@@ -60,7 +56,7 @@ async fn of_raw(snapshot: &mut Snapshot<'_>, spec: &Spec) -> Result<Totals, Read
         "SELECT count(*) AS invocations, count(*) FILTER (WHERE status <> 'success') AS errors,
                 coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
                 coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
-                coalesce(sum(cost_cents), 0)::numeric(28, 4) AS cost_cents
+                coalesce(sum(cost_cents), 0) AS cost_cents
          FROM analytics.usage_events
          WHERE org_id = $1 AND occurred_at >= $2 AND occurred_at < $3
            AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
@@ -88,7 +84,7 @@ async fn revised(snapshot: &mut Snapshot<'_>, spec: &Spec, read_at: DateTime<Utc
         invocations: row.invocations.into(),
         input_tokens: row.input_tokens.into(),
         output_tokens: row.output_tokens.into(),
-        cost: cents(row.cost_cents)?,
+        cost: row.cost_cents.0,
     };
     let named = changes(snapshot.conn(), spec, Some(read_at)).await?.named;
     Ok(Revised { count: count("revisions", Some(row.count))?, by, straddles: row.straddles, named })
@@ -100,7 +96,7 @@ struct SumsRow {
     errors: i64,
     input_tokens: i64,
     output_tokens: i64,
-    cost_cents: Decimal,
+    cost_cents: Amount,
 }
 
 impl SumsRow {
@@ -110,7 +106,7 @@ impl SumsRow {
             errors: count("errors", Some(self.errors))?,
             input_tokens: count("input_tokens", Some(self.input_tokens))?,
             output_tokens: count("output_tokens", Some(self.output_tokens))?,
-            cost: cents(self.cost_cents)?,
+            cost: self.cost_cents.0,
         })
     }
 }
@@ -128,10 +124,6 @@ struct RevisedRow {
     invocations: i64,
     input_tokens: i64,
     output_tokens: i64,
-    cost_cents: Decimal,
+    cost_cents: Amount,
     straddles: bool,
-}
-
-fn cents(amount: Decimal) -> Result<Cents, StoreError> {
-    Cents::from_decimal(amount).map_err(|_| impossible("cost_cents"))
 }

@@ -13,7 +13,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{count, impossible, numeric};
+use super::{count, impossible};
 use crate::{
     config::Settings,
     domain::{
@@ -29,7 +29,7 @@ use crate::{
         partition::Topology,
     },
     store::{
-        self, StoreError, floors,
+        self, StoreError, amount, floors,
         read::{ReadError, latency_bounds},
     },
 };
@@ -260,8 +260,8 @@ fn facts(row: &PgRow) -> Result<Row, ReadError> {
 
 fn amount(row: &PgRow, place: usize) -> Result<Cents, ReadError> {
     let value = row.try_get_raw(place)?;
-    let amount = value.as_bytes().ok().and_then(numeric::cents);
-    Ok(amount.ok_or_else(|| impossible("cost_cents"))?)
+    let cents = value.as_bytes().ok().and_then(amount::read);
+    Ok(cents.ok_or_else(|| impossible("cost_cents"))?)
 }
 
 fn unreadable(error: impl std::fmt::Display) -> StoreError {

@@ -1,15 +1,15 @@
 //! Reading the ledger, and the sum over all orgs.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Head, OrgHead, ReadError, Reader, StoreError, count, impossible, refuse, row_limit};
+use super::{
+    super::amount::Amount, Head, OrgHead, ReadError, Reader, StoreError, count, impossible, refuse, row_limit,
+};
 use crate::domain::{
     floor::{Gone, Missing},
     ledger::{Counts, LedgerHour, LedgerQuery, LedgerReport},
-    money::Cents,
     query::Usage,
     summary::{OrgUsage, Summary, SummaryQuery},
 };
@@ -99,13 +99,13 @@ struct OrgRow {
     all_invocations: i64,
     all_input_tokens: i64,
     all_output_tokens: i64,
-    all_cost_cents: Decimal,
+    all_cost_cents: Amount,
     /// None, as everything below it, where the page is empty.
     org_id: Option<Uuid>,
     invocations: Option<i64>,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
-    cost_cents: Option<Decimal>,
+    cost_cents: Option<Amount>,
 }
 
 impl OrgRow {
@@ -120,13 +120,13 @@ pub(super) fn usage(
     invocations: Option<i64>,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
-    cost_cents: Option<Decimal>,
+    cost_cents: Option<Amount>,
 ) -> Result<Usage, StoreError> {
     let cost = cost_cents.ok_or_else(|| impossible("cost_cents is null"))?;
     Ok(Usage {
         invocations: count("invocations", invocations)?,
         input_tokens: count("input_tokens", input_tokens)?,
         output_tokens: count("output_tokens", output_tokens)?,
-        cost: Cents::from_decimal(cost).map_err(|e| impossible(&format!("cost_cents {e}")))?,
+        cost: cost.0,
     })
 }

@@ -1,11 +1,10 @@
 //! Reading the buckets that changed after they were final.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{ReadError, Reader, StoreError, count, impossible, ledger::usage, refuse};
+use super::{super::amount::Amount, ReadError, Reader, StoreError, count, impossible, ledger::usage, refuse};
 use crate::domain::{
     floor::{Gone, Missing},
     revision::{Reason, Revision, RevisionPage, RevisionQuery},
@@ -52,11 +51,11 @@ struct Row {
     before_invocations: Option<i64>,
     before_input_tokens: Option<i64>,
     before_output_tokens: Option<i64>,
-    before_cost_cents: Option<Decimal>,
+    before_cost_cents: Option<Amount>,
     after_invocations: Option<i64>,
     after_input_tokens: Option<i64>,
     after_output_tokens: Option<i64>,
-    after_cost_cents: Option<Decimal>,
+    after_cost_cents: Option<Amount>,
 }
 
 impl Row {
@@ -108,19 +107,20 @@ mod tests {
             before_invocations: Some(1),
             before_input_tokens: Some(2),
             before_output_tokens: Some(3),
-            before_cost_cents: Some(Decimal::new(1, 4)),
+            before_cost_cents: Some(Amount(Cents::from_ten_thousandths(1))),
             after_invocations: Some(4),
             after_input_tokens: Some(5),
             after_output_tokens: Some(6),
-            after_cost_cents: Some(Decimal::new(150_010, 5)),
+            after_cost_cents: Some(Amount(Cents::from_ten_thousandths(15_001))),
         }
     }
 
     #[test]
     fn a_row_becomes_a_revision_to_the_last_decimal() {
         let revision = row().revision().unwrap().unwrap();
-        let before = Usage { invocations: 1, input_tokens: 2, output_tokens: 3, cost: Cents::from_units(1) };
-        let after = Usage { invocations: 4, input_tokens: 5, output_tokens: 6, cost: Cents::from_units(15_001) };
+        let before = Usage { invocations: 1, input_tokens: 2, output_tokens: 3, cost: Cents::from_ten_thousandths(1) };
+        let after =
+            Usage { invocations: 4, input_tokens: 5, output_tokens: 6, cost: Cents::from_ten_thousandths(15_001) };
         assert_eq!((revision.before, revision.after), (before, after));
         assert_eq!((revision.reason, revision.changes), (Reason::Late, 2));
         assert!(Row { revision_id: None, ..row() }.revision().is_none());

@@ -1,11 +1,10 @@
 //! Reading usage.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{ReadError, Reader, ReportHead, StoreError, impossible, source::Source};
+use super::{super::amount::Amount, ReadError, Reader, ReportHead, StoreError, impossible, source::Source};
 use crate::domain::query::{UsagePoint, UsageQuery, UsageReport};
 
 const USAGE: &str = include_str!("../sql/usage.sql");
@@ -36,7 +35,7 @@ struct UsageRow {
     invocations: Option<i64>,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
-    cost_cents: Option<Decimal>,
+    cost_cents: Option<Amount>,
 }
 
 impl UsageRow {
@@ -71,13 +70,14 @@ mod tests {
             invocations: Some(2),
             input_tokens: Some(3),
             output_tokens: Some(4),
-            cost_cents: Some(Decimal::new(15_001, 4)),
+            cost_cents: Some(Amount(Cents::from_ten_thousandths(15_001))),
         }
     }
 
     #[test]
     fn a_row_becomes_a_point_to_the_last_decimal() {
-        let usage = Usage { invocations: 2, input_tokens: 3, output_tokens: 4, cost: Cents::from_units(15_001) };
+        let usage =
+            Usage { invocations: 2, input_tokens: 3, output_tokens: 4, cost: Cents::from_ten_thousandths(15_001) };
         let point = UsagePoint { bucket_start: DateTime::UNIX_EPOCH, model_id: None, usage };
         assert_eq!(row().point().unwrap().unwrap(), point);
         assert!(UsageRow { bucket_start: None, ..row() }.point().is_none());
@@ -89,7 +89,6 @@ mod tests {
             UsageRow { invocations: Some(-1), ..row() },
             UsageRow { input_tokens: None, ..row() },
             UsageRow { cost_cents: None, ..row() },
-            UsageRow { cost_cents: Some(Decimal::new(1, 5)), ..row() },
         ] {
             assert!(matches!(row.point(), Some(Err(StoreError::Permanent(_)))));
         }

@@ -16,7 +16,7 @@ WITH counted AS (
     GROUP BY 1, 2, 3, 4, 5
 )
 SELECT bucket_start, model_id, sum(events)::bigint, coalesce(sum(events) FILTER (WHERE failed), 0)::bigint,
-       sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_cents)::numeric(28, 4), array_agg(latency_bucket),
+       sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_cents), array_agg(latency_bucket),
        array_agg(events), label
 FROM counted
 GROUP BY bucket_start, model_id, label

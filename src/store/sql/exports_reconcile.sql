@@ -3,7 +3,7 @@
 SELECT coalesce(sum(successes + errors + timeouts + throttled), 0)::bigint AS invocations,
        coalesce(sum(errors + timeouts + throttled), 0)::bigint AS errors,
        coalesce(sum(input_tokens), 0)::bigint AS input_tokens, coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
-       coalesce(sum(cost_cents), 0)::numeric(28, 4) AS cost_cents,
+       coalesce(sum(cost_cents), 0) AS cost_cents,
        -- By hour of commit. An event is committed after it occurred, but for what a publisher's clock is ahead.
        (SELECT coalesce(sum(stored), 0)::bigint FROM analytics.ledger_hourly
         WHERE org_id = $1 AND hour >= $2 - INTERVAL '2 hours') AS ledger_stored

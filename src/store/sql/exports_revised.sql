@@ -4,7 +4,7 @@ SELECT count(*) AS count,
        coalesce(sum(after_invocations - before_invocations), 0)::bigint AS invocations,
        coalesce(sum(after_input_tokens - before_input_tokens), 0)::bigint AS input_tokens,
        coalesce(sum(after_output_tokens - before_output_tokens), 0)::bigint AS output_tokens,
-       coalesce(sum(after_cost_cents - before_cost_cents), 0)::numeric(28, 4) AS cost_cents,
+       coalesce(sum(after_cost_cents - before_cost_cents), 0) AS cost_cents,
        -- Changes of one hour are one row.
        coalesce(bool_or(period <= $5), false) AS straddles
 FROM analytics.rollup_revisions

@@ -22,7 +22,7 @@ orgs AS (
            sum(successes + errors + timeouts + throttled)::bigint AS invocations,
            sum(input_tokens)::bigint AS input_tokens,
            sum(output_tokens)::bigint AS output_tokens,
-           sum(cost_cents)::numeric(28, 4) AS cost_cents
+           sum(cost_cents) AS cost_cents
     FROM everyone JOIN analytics.daily_usage USING (org_id)
     WHERE bucket_start >= $1 AND bucket_start < $2
       -- What came of an erased org afterwards, of days from before, is not all that there was.
@@ -34,7 +34,7 @@ totals AS (
            coalesce(sum(invocations), 0)::bigint AS all_invocations,
            coalesce(sum(input_tokens), 0)::bigint AS all_input_tokens,
            coalesce(sum(output_tokens), 0)::bigint AS all_output_tokens,
-           coalesce(sum(cost_cents), 0)::numeric(28, 4) AS all_cost_cents
+           coalesce(sum(cost_cents), 0) AS all_cost_cents
     FROM orgs
 ),
 page AS (

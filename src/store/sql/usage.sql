@@ -6,14 +6,14 @@ WITH head AS (
     {head}
 ),
 series AS (
-    -- Grouped by a constant where models are not told apart. Fixed precision: a sum beyond it is an error, not a
-    -- rounded amount.
+    -- Grouped by a constant where models are not told apart. The sum as it is: one that no amount can hold is an error when it
+    -- is read, not a rounded amount.
     SELECT bucket_start,
            CASE WHEN $5 THEN model_id END AS model_id,
            sum(successes + errors + timeouts + throttled)::bigint AS invocations,
            sum(input_tokens)::bigint AS input_tokens,
            sum(output_tokens)::bigint AS output_tokens,
-           sum(cost_cents)::numeric(28, 4) AS cost_cents
+           sum(cost_cents) AS cost_cents
     FROM ({rows}) AS rows
     GROUP BY 1, 2
     ORDER BY 1, 2

@@ -170,7 +170,7 @@ async fn rows_are_what_the_api_answers_and_their_bytes_are_the_same_each_time() 
             .fetch_one(&mut scene.world.connect().await)
             .await
             .unwrap();
-    assert_eq!((sums[0].invocations, sums[0].cost), (raw.unsigned_abs(), Cents::from_decimal(cost).unwrap()));
+    assert_eq!((sums[0].invocations, sums[0].cost), (raw.unsigned_abs(), Cents::from_text(&cost.to_string()).unwrap()));
 
     let nobody = Spec { org_id: Uuid::from_u128(99), ..scene.spec(Granularity::Hourly, GroupBy::Model, &[]) };
     assert_eq!(scene.rows(&nobody).await.0, []);

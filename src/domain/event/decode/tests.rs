@@ -53,7 +53,7 @@ fn a_valid_event_is_read_whole() {
     event["unknown"] = json!({"a": [1, {"b": null}]});
     let event = decode(event.to_string().as_bytes(), &rules()).unwrap();
     assert_eq!(event.occurred_at.to_rfc3339(), "2026-03-01T10:59:59.123456+00:00");
-    assert_eq!(event.cost_estimate_cents, Cents::from_units(2500));
+    assert_eq!(event.cost_estimate_cents.to_string(), "0.25");
     assert_eq!(event.client_id.as_deref(), Some("k\u{e9}y"));
     assert_eq!(event.error_code, None);
     assert_eq!(event.metadata.unwrap()["region"], "eu");
@@ -70,9 +70,8 @@ fn each_bound_holds_on_both_sides() {
         ("inputTokens", json!(1_000_000_000), json!(1_000_000_001)),
         ("inputTokens", json!(0), json!(-1)),
         ("outputTokens", json!(1_000_000_000), json!(1_000_000_001)),
-        ("outputTokens", json!(0), json!(1.5)),
+        ("outputTokens", json!(374.0), json!(1.5)),
         ("clientId", text(200), text(201)),
-        ("errorCode", text(200), text(201)),
         ("metadata", metadata(8192), metadata(8193)),
         ("metadata", json!({}), json!({"region": 1})),
         ("occurredAt", at("2026-03-01T12:05:00Z"), at("2026-03-01T12:05:00.000001Z")),
@@ -87,15 +86,26 @@ fn each_bound_holds_on_both_sides() {
         let reasons = reasons(with(field, bad.clone()));
         assert!(reasons.len() == 1 && reasons[0].starts_with(&format!("{field}: ")), "{field} {bad} {reasons:?}");
     }
-    for (good, bad) in [
-        ("10000000000", "10000000000.0001"),
-        ("0", "-0.0001"),
-        ("0.0001", "0.00001"),
-        ("1e10", "1e11"),
-        ("1.50000", "\"1.5\""),
+    for (field, good, bad) in [
+        ("costEstimateCents", "10000000000", "10000000000.0000000000001"),
+        ("costEstimateCents", "0", "-0.0001"),
+        ("costEstimateCents", "0.0000000000001", "-1e-30"),
+        ("costEstimateCents", "1e10", "1e11"),
+        ("costEstimateCents", "1.50000", "\"1.5\""),
+        ("latencyMs", "8.64e7", "8.64000001e7"),
+        ("inputTokens", "1e3", "1e-1"),
+        ("inputTokens", "-0", "-1e0"),
+        ("outputTokens", "1000000000.000", "1e999"),
     ] {
-        assert!(with_text("costEstimateCents", good).is_ok(), "{good}");
-        assert_eq!(reasons(with_text("costEstimateCents", bad)).len(), 1, "{bad}");
+        assert!(with_text(field, good).is_ok(), "{good}");
+        assert_eq!(reasons(with_text(field, bad)).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn an_integer_is_one_however_it_is_written() {
+    for (text, tokens) in [("374.0", 374), ("1e3", 1000), ("12.5e1", 125), ("0.0", 0), ("1E+2", 100), ("300e-2", 3)] {
+        assert_eq!(with_text("inputTokens", text).unwrap().input_tokens, tokens, "{text}");
     }
 }
 
@@ -126,16 +136,94 @@ fn all_reasons_are_given_at_once() {
     assert_eq!(rejection.org_id, Some(Uuid::from_u128(1)));
 }
 
+/// What is stored of an event with this field, and what was counted.
+fn normalized(field: &str, value: &str) -> (Event, Normalized) {
+    let text = valid().to_string();
+    let mut counted = Normalized::default();
+    let body = format!("{{\"{field}\":{value},{}", &text[1..]);
+    (decode_noting(body.as_bytes(), &rules(), &mut counted).unwrap(), counted)
+}
+
 #[test]
-fn a_null_character_is_refused_wherever_it_would_be_stored() {
-    for (field, value) in [
-        ("clientId", json!("a\0b")),
-        ("errorCode", json!("\0")),
-        ("metadata", json!({"k": "\0"})),
-        ("metadata", json!({"\0": "v"})),
+fn what_cannot_be_stored_becomes_a_replacement_character() {
+    for (text, stored, changed) in [
+        (r#""a\u0000b""#, "a\u{fffd}b", true),
+        (r#""\ud83d""#, "\u{fffd}", true),
+        (r#""x\ude00\ud83dy""#, "x\u{fffd}\u{fffd}y", true),
+        (r#""\ud83d\ude00\u0001\n""#, "\u{1f600}\u{1}\n", false),
+        (r#""\ud7ff\ue000""#, "\u{d7ff}\u{e000}", false),
     ] {
-        assert_eq!(reasons(with(field, value)), [format!("{field}: must not have a NUL character")]);
+        let (event, counted) = normalized("clientId", text);
+        assert_eq!((event.client_id.as_deref(), counted.client_id), (Some(stored), u64::from(changed)), "{text}");
+        let (event, counted) = normalized("errorCode", text);
+        assert_eq!((event.error_code.as_deref(), counted.error_code), (Some(stored), u64::from(changed)), "{text}");
+        let (event, counted) = normalized("metadata", &format!("{{{text}:{text}}}"));
+        let expected = Some(BTreeMap::from([(stored.to_owned(), stored.to_owned())]));
+        assert_eq!((event.metadata, counted.metadata), (expected, u64::from(changed)), "{text}");
     }
+    for field in ["eventId", "orgId", "occurredAt", "status"] {
+        let reasons = reasons(with_text(field, r#""\ud83d""#));
+        assert!(reasons.len() == 1 && reasons[0].starts_with(field), "identity is never normalised: {reasons:?}");
+    }
+}
+
+#[test]
+fn a_long_error_code_is_cut_and_counted() {
+    let stored = |length: usize| {
+        let (event, counted) = normalized("errorCode", &format!("\"{}\"", "\u{e9}".repeat(length)));
+        (event.error_code.unwrap(), counted.error_code)
+    };
+    assert_eq!(stored(200), ("\u{e9}".repeat(200), 0));
+    assert_eq!(stored(201), ("\u{e9}".repeat(199) + "\u{2026}", 1));
+    assert_eq!(stored(30_000), ("\u{e9}".repeat(199) + "\u{2026}", 1));
+}
+
+#[test]
+fn metadata_is_measured_as_it_is_stored() {
+    // Spaces and escapes that are not needed are not stored.
+    let value = format!("{{ \"k\" :   \"{}\" }}", "\\u00e9".repeat(4000));
+    assert!(value.len() > 24_000);
+    assert_eq!(with_text("metadata", &value).unwrap().metadata.unwrap()["k"].len(), 8000);
+    let value = format!("{{\"k\":\"{}\"}}", "\\u0001".repeat(1364));
+    assert!(with_text("metadata", &value).is_ok(), "8,192 bytes");
+    assert_eq!(
+        reasons(with_text("metadata", &format!("{{\"k\":\"{}\"}}", "\\n".repeat(4093)))),
+        ["metadata: must have at most 8192 bytes as compact JSON"]
+    );
+}
+
+#[test]
+fn an_unknown_field_is_ignored_whatever_it_holds() {
+    let digits = "9".repeat(400);
+    for value in [
+        r#""\ud800""#,
+        r#"{"\udfff":"\ud800"}"#,
+        "1e999",
+        "-1e-999",
+        digits.as_str(),
+        "[1e999,{\"a\":-0.0}]",
+        "null",
+        r#"{"a":1,"a":2}"#,
+        r#""\u0000""#,
+        r#""[[[{{{\"[""#,
+    ] {
+        assert!(with_text("x", value).is_ok(), "{value}");
+    }
+    for name in [r#""\ud800""#, r#""\u0000""#, r#""""#, r#""orgid""#] {
+        let text = valid().to_string();
+        assert!(decode(format!("{{{name}:1,{name}:2,{}", &text[1..]).as_bytes(), &rules()).is_ok(), "{name}");
+    }
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(with_text("x", &nested(127)).is_ok());
+    assert_eq!(reasons(with_text("x", &nested(128))), ["message: is nested deeper than 128 levels"]);
+    let text = valid().to_string().replacen("\"orgId\"", "\"\\u006frgId\"", 1);
+    assert!(decode(text.as_bytes(), &rules()).is_ok(), "a known name may be written with escapes");
+}
+
+#[test]
+fn a_leap_second_is_the_last_microsecond_of_its_minute() {
+    let event = with("occurredAt", json!("2026-03-01T11:59:60.5Z")).unwrap();
+    assert_eq!(event.occurred_at.to_rfc3339(), "2026-03-01T11:59:59.999999+00:00");
 }
 
 #[test]
@@ -149,7 +237,7 @@ fn a_repeated_field_is_refused_and_a_repeated_org_is_nobodys() {
 
 #[test]
 fn bytes_that_are_no_object_are_refused_without_being_quoted() {
-    let deep = |open: &str, close: &str| format!("{{\"x\":{}{}}}", open.repeat(20_000), close.repeat(20_000));
+    let deep = |open: &str, close: &str| format!("{{\"x\":{}{}}}", open.repeat(9_000), close.repeat(9_000));
     for (body, reason) in [
         (b"".to_vec(), "message: is not valid JSON at line 1 column 0"),
         (b"{".to_vec(), "message: is not valid JSON at line 1 column 1"),
@@ -158,7 +246,7 @@ fn bytes_that_are_no_object_are_refused_without_being_quoted() {
         (b"{\"a\":\"\xff\"}".to_vec(), "message: is not UTF-8 after byte 6"),
         (vec![b' '; MAX_MESSAGE_BYTES + 1], "message: is 65537 bytes long, at most 65536 are read"),
         (deep("[", "]").into_bytes(), "message: is nested deeper than 128 levels"),
-        (format!("{{\"x\":{}", "{\"y\":".repeat(9_000)).into_bytes(), "message: is nested deeper than 128 levels"),
+        (deep("{\"y\":", "}").replace(":}", ":0}").into_bytes(), "message: is nested deeper than 128 levels"),
     ] {
         assert_eq!(reasons(decode(&body, &rules())), [reason]);
     }

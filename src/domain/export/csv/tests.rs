@@ -17,7 +17,7 @@ fn row(text: Option<&str>) -> Row {
         errors: 1,
         input_tokens: 10,
         output_tokens: 20,
-        cost: Cents::from_units(900_719_925_474_099_300_001),
+        cost: Cents::from_ten_thousandths(900_719_925_474_099_300_001),
         latency: [Some(40.0), Some(1234.567), None],
     }
 }
@@ -106,14 +106,14 @@ fn parts_are_whole_lines_and_together_the_file() {
     assert!(parts.iter().all(|part| part.ends_with(b"\r\n")));
     assert_eq!(String::from_utf8(parts.concat()).unwrap(), file(&spec, &rows));
     assert_eq!((csv.rows(), csv.totals().invocations, csv.totals().errors), (2000, 6000, 2000));
-    assert_eq!(csv.totals().cost, Cents::from_units(900_719_925_474_099_300_001 * 2000));
+    assert_eq!(csv.totals().cost, Cents::from_ten_thousandths(900_719_925_474_099_300_001 * 2000));
 }
 
 proptest! {
     /// What a reader of the file gets is what was written, to the last digit, and no cell begins like a formula.
     #[test]
     fn a_reader_gets_what_was_written(
-        text in any::<String>(), invocations in 1_u64..1 << 53, cost in 0_i128..1_000_000_000_000_000_000_000,
+        text in any::<String>(), invocations in 1_u64..1 << 53, cost in 0_i128..1_000_000_000_000_000_000_000_000_000_000,
         errors in 0.0..=1.0_f64, latency in 0.0..86_400_000.0_f64,
     ) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
@@ -127,7 +127,7 @@ proptest! {
         prop_assert_eq!(record[5].parse(), Ok(errors));
         let rate: f64 = serde_json::from_str(&record[6]).unwrap();
         prop_assert!((rate - errors as f64 / invocations as f64).abs() < 1e-15);
-        prop_assert_eq!(Cents::from_json(&record[9]), Ok(cost));
+        prop_assert_eq!(Cents::from_text(&record[9]), Ok(cost));
         prop_assert!((record[10].parse::<f64>().unwrap() - latency).abs() <= 0.005_000_1);
         prop_assert_eq!(record[13].strip_prefix('\'').filter(|rest| *rest == text).unwrap_or(&record[13]), &text);
         let shown = record[13].trim_start();

@@ -11,8 +11,13 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn output() -> Output {
-    let totals =
-        Totals { invocations: 3, errors: 1, input_tokens: 5, output_tokens: 6, cost: Cents::from_units(123_450) };
+    let totals = Totals {
+        invocations: 3,
+        errors: 1,
+        input_tokens: 5,
+        output_tokens: 6,
+        cost: Cents::from_ten_thousandths(123_450),
+    };
     Output {
         key: "analytics/exports/o/202603.r2.csv".to_owned(),
         revision: Some(2),

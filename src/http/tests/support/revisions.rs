@@ -29,7 +29,7 @@ impl Handler<Ask<GetRevisions>> for FixedAnswers {
             invocations: n,
             input_tokens: 15 * n,
             output_tokens: 20 * n,
-            cost: Cents::from_units(units),
+            cost: Cents::from_ten_thousandths(units),
         };
         let revision = Revision {
             revision_id: LETTER,
