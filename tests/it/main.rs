@@ -43,3 +43,4 @@ mod store_exports;
 mod store_lease;
 mod store_merge;
 mod store_schema;
+mod verdicts;
