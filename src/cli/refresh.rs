@@ -21,6 +21,7 @@ use crate::{
     store::{
         self,
         engine::{self, Engine, Refreshed},
+        floors,
         maintenance::Access,
         rebuild, recount,
     },
@@ -77,17 +78,24 @@ struct Rebuild {
     removed: u64,
     /// Final hours that changed.
     revisions: u64,
+    /// What was left as it is, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 impl Summary for Rebuild {
     fn line(&self) -> String {
-        let Self { engine, from, to, days, put, removed, revisions } = self;
+        let Self { engine, from, to, days, put, removed, revisions, left_out } = self;
         let (first, last) = (from.date_naive(), (*to - TimeDelta::days(1)).date_naive());
         let done = match engine {
             Engine::Live => format!("{put} rollups put, {removed} removed"),
             Engine::Continuous => "materialised again".to_owned(),
         };
-        format!("refresh: {first} to {last}, {days} days: {done}, {revisions} revisions")
+        let mut line = format!("refresh: {first} to {last}, {days} days: {done}, {revisions} revisions");
+        if let Some(left_out) = left_out {
+            line += &format!("; left as it is: {left_out}");
+        }
+        line
     }
 }
 
@@ -122,7 +130,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             bail!("--from must be {first} or later: raw events from before are past their retention");
         }
         let engine = engine::state(conn).await?.engine;
-        let mut report = Rebuild { engine, from, to, days: 0, put: 0, removed: 0, revisions: 0 };
+        let mut report = Rebuild { engine, from, to, days: 0, put: 0, removed: 0, revisions: 0, left_out: None };
         if engine == Engine::Continuous {
             if args.org.is_some() {
                 bail!("--org: continuous aggregates are refreshed for all organisations at once");
@@ -137,6 +145,10 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             }
             return Ok(report);
         }
+        let (orgs, floor) = floors::purged_since(conn, from, args.org).await?;
+        report.left_out = floor.map(|floor| {
+            format!("rollups of {orgs} organisations from before {}, which were purged", floor.date_naive())
+        });
         recount::prepare(conn).await?;
         for day in days::between(from, to) {
             steps.tell(&format!("{}: {} rollups put so far", day.date_naive(), report.put));

@@ -161,7 +161,9 @@ async fn what_purge_has_reached_is_refused_with_the_first_start() {
     let verified = run(&world, &["verify", "--org", &org, "--from", &of_day, "--to", &next]).await;
     assert_eq!((&verified["holds"], &verified["events"]), (&json!(true), &json!(0)), "{verified}");
     assert!(verified["notChecked"].to_string().contains("rollups of 1 organisations from before"), "{verified}");
-    run(&world, &["refresh", "--from", &of_day, "--to", &next]).await;
+    let refreshed = run(&world, &["refresh", "--from", &of_day, "--to", &next]).await;
+    let left_out = refreshed["leftOut"].as_str().unwrap();
+    assert!(left_out.starts_with("rollups of 1 organisations from before"), "{refreshed}");
     assert_eq!(of_old.refused("usage", late, to, "rollups").await, floor);
     // The next purge takes it away, of both now.
     run(&world, &["purge"]).await;
@@ -263,4 +265,38 @@ async fn an_upgrade_derives_floors_from_what_was_purged() {
             .unwrap();
         assert_eq!(floor, Some(hourly), "{org}");
     }
+}
+
+#[tokio::test]
+async fn answers_beside_a_purge_are_whole_or_refused() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let org = id(0xFC);
+    // So many rows that they go in several pieces.
+    let hours = "INSERT INTO analytics.hourly_rollups
+                 SELECT $1, date_trunc('day', now(), 'UTC') - hour * INTERVAL '1 hour', $1, 1, 0, 0, 0, 3, 4, 1.25, 7, 7, 7,
+                        '\\x010701', now(), now() FROM generate_series(1, 24 * 1400) AS hour";
+    sqlx::query(hours).bind(org).execute(&mut conn).await.unwrap();
+    let service = world.serve().await;
+    let asker = Asker { service: &service, org };
+    let range = (day(KEPT + 60), day(KEPT + 10));
+    let purging = run(&world, &["purge"]);
+    tokio::pin!(purging);
+    let (mut whole, mut refused) = (0, 0);
+    loop {
+        let (status, answer) = asker.ask("usage?granularity=hour", range.0, range.1).await;
+        match status {
+            200 => {
+                assert_eq!(answer["totals"]["invocations"], 50 * 24, "{answer}");
+                whole += 1;
+            }
+            400 => refused += 1,
+            _ => panic!("{status} {answer}"),
+        }
+        if tokio::time::timeout(std::time::Duration::from_millis(1), &mut purging).await.is_ok() {
+            break;
+        }
+    }
+    eprintln!("{whole} answers in full, {refused} refused");
+    assert!(whole > 0 && asker.refused("usage?granularity=hour", range.0, range.1, "rollups").await == day(KEPT));
 }

@@ -48,6 +48,7 @@ async fn state(conn: &mut PgConnection) -> Vec<String> {
          UNION ALL SELECT row_to_json(x)::text FROM analytics.freshness_status x
          UNION ALL SELECT row_to_json(x)::text FROM analytics.ledger_hourly x
          UNION ALL SELECT row_to_json(x)::text FROM analytics.raw_horizons x
+         UNION ALL SELECT row_to_json(x)::text FROM analytics.retention_floors x
          UNION ALL SELECT (to_jsonb(x) - CASE WHEN kind = 'fold' THEN 'batch_id' ELSE '' END)::text
                    FROM analytics.ingestion_batches x
          UNION ALL SELECT row_to_json(x)::text FROM (SELECT dead_letter_id FROM analytics.dead_letters) x
