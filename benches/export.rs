@@ -67,7 +67,7 @@ async fn main() {
         jobs.push(began.elapsed().as_secs_f64());
         growth = growth.max(resident("VmHWM").saturating_sub(before));
         let began = Instant::now();
-        let (written, length) = exported(&reader, &mut conn, &spec).await;
+        let (written, length) = exported(&reader, &spec).await;
         exports.push(began.elapsed().as_secs_f64());
         assert_eq!((written, length as u64), (rows.unsigned_abs(), made.output.bytes));
         bytes = length;
@@ -113,8 +113,8 @@ async fn job(conn: &mut PgConnection, spec: &Spec) -> Claimed {
 }
 
 /// Rows and bytes of the file.
-async fn exported(reader: &ExportReader, conn: &mut PgConnection, spec: &Spec) -> (u64, usize) {
-    let mut snapshot = reader.begin(conn, spec).await.unwrap();
+async fn exported(reader: &ExportReader, spec: &Spec) -> (u64, usize) {
+    let mut snapshot = reader.begin(spec).await.unwrap();
     let mut csv = CsvRows::new(spec).unwrap();
     let mut bytes = 0;
     let mut rows = snapshot.rows();
@@ -126,7 +126,6 @@ async fn exported(reader: &ExportReader, conn: &mut PgConnection, spec: &Spec) -
     }
     drop(rows);
     bytes += csv.take().unwrap().len();
-    snapshot.end().await.unwrap();
     (csv.rows(), bytes)
 }
 

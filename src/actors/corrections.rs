@@ -7,7 +7,6 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use sqlx::Connection;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -35,6 +34,7 @@ use crate::{
     store::{
         Session, StoreError,
         corrections::{self as table, Correction},
+        transaction::in_transaction,
     },
 };
 
@@ -269,21 +269,17 @@ impl Outbox {
     /// marked is confirmed. Ended in between, it leaves copies in the stream, which are recognised as such.
     async fn round(&mut self, publisher: Publisher) -> Result<Round, OutboxError> {
         let Self { session, broker } = self;
-        let round = async |conn: &mut sqlx::PgConnection| {
-            let mut tx = conn.begin().await?;
-            let waiting = table::claim(&mut tx, ROUND).await?;
+        let round = async |tx: &mut sqlx::PgConnection| {
+            let waiting = table::claim(tx, ROUND).await?;
             let ids: Vec<Uuid> = waiting.iter().map(|one| one.dead_letter_id).collect();
             let messages = waiting.into_iter().map(|one| outgoing(one.correction, broker));
             if let Err(error) = send(publisher, messages).await {
-                // At once: the rows would stay locked until the connection is used again.
-                tx.rollback().await?;
                 return Ok(Err(error));
             }
-            table::replayed(&mut tx, &ids).await?;
-            tx.commit().await?;
+            table::replayed(tx, &ids).await?;
             Ok(Ok(ids))
         };
-        let ids = session.run(round).await??;
+        let ids = session.run(async |conn| in_transaction(conn, round).await).await??;
         if !ids.is_empty() {
             tracing::info!(corrections = ids.len(), "corrections were published");
         }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{StoreError, clock};
+use super::{StoreError, clock, transaction::in_transaction};
 use crate::domain::{
     api_key::{ApiKey, ApiKeyPage, Holder, KeyState, NewApiKey},
     audit::{AuditEvent, storable},
@@ -61,14 +61,14 @@ pub struct Asked {
 
 /// Makes a key, and records that.
 pub async fn create(conn: &mut PgConnection, asked: &Asked) -> Result<Result<ApiKey, Vec<Reason>>, StoreError> {
-    let mut tx = conn.begin().await?;
-    let now = clock::now(&mut tx).await?;
+    in_transaction(conn, async |tx| create_in(tx, asked).await).await
+}
+
+async fn create_in(tx: &mut PgConnection, asked: &Asked) -> Result<Result<ApiKey, Vec<Reason>>, StoreError> {
+    let now = clock::now(tx).await?;
     let key = match NewApiKey::read(&asked.body, now) {
         Ok(key) => key,
-        Err(reasons) => {
-            tx.rollback().await?;
-            return Ok(Err(reasons));
-        }
+        Err(reasons) => return Ok(Err(reasons)),
     };
     // Asked again since the answer was lost, it is the same one.
     sqlx::query(
@@ -84,10 +84,8 @@ pub async fn create(conn: &mut PgConnection, asked: &Asked) -> Result<Result<Api
     .bind(key.expires_at)
     .execute(&mut *tx)
     .await?;
-    super::audit::record(&mut tx, &[asked.act.clone().detail(key.role)]).await?;
-    let made = get(&mut tx, asked.org_id, asked.key_id).await?.ok_or_else(|| impossible("no row"))?;
-    tx.commit().await?;
-    Ok(Ok(made))
+    super::audit::record(tx, &[asked.act.clone().detail(key.role)]).await?;
+    Ok(Ok(get(tx, asked.org_id, asked.key_id).await?.ok_or_else(|| impossible("no row"))?))
 }
 
 /// Revokes a key of the org and records that; one that is revoked stays as it is. None: there is no such key.
@@ -98,7 +96,16 @@ pub async fn revoke(
     by: &str,
     act: &AuditEvent,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let mut tx = conn.begin().await?;
+    in_transaction(conn, async |tx| revoke_in(tx, org_id, key_id, by, act).await).await
+}
+
+async fn revoke_in(
+    tx: &mut PgConnection,
+    org_id: Uuid,
+    key_id: Uuid,
+    by: &str,
+    act: &AuditEvent,
+) -> Result<Option<ApiKey>, StoreError> {
     let revoked = sqlx::query(
         "UPDATE analytics.api_keys SET revoked_at = clock_timestamp(), revoked_by = $3
          WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL",
@@ -109,11 +116,9 @@ pub async fn revoke(
     .execute(&mut *tx)
     .await?;
     if revoked.rows_affected() > 0 {
-        super::audit::record(&mut tx, std::slice::from_ref(act)).await?;
+        super::audit::record(tx, std::slice::from_ref(act)).await?;
     }
-    let key = get(&mut tx, org_id, key_id).await?;
-    tx.commit().await?;
-    Ok(key)
+    get(tx, org_id, key_id).await
 }
 
 pub async fn get(conn: &mut PgConnection, org_id: Uuid, key_id: Uuid) -> Result<Option<ApiKey>, StoreError> {

@@ -5,7 +5,7 @@ mod lock;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::lock::{Lock, lock};
@@ -14,6 +14,7 @@ use super::{
     partitions::Claim,
     repair::{self, Repaired},
     rows,
+    transaction::in_transaction,
 };
 use crate::domain::{
     batch::{Batch, Candidate},
@@ -82,9 +83,12 @@ pub async fn commit(
     batch: &Batch,
     rules: &CommitRules,
 ) -> Result<Committed, StoreError> {
-    let work = Work { claim, batch, rules };
-    let mut tx = conn.begin().await?;
-    let foreign_writes = match lock(&mut tx, work).await? {
+    in_transaction(conn, async |tx| commit_in(tx, Work { claim, batch, rules }).await).await
+}
+
+async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, StoreError> {
+    let Work { claim, batch, rules } = work;
+    let foreign_writes = match lock(tx, work).await? {
         Lock::Held { foreign_writes } => foreign_writes,
         Lock::CommittedBefore(committed) => return Ok(committed),
     };
@@ -95,19 +99,18 @@ pub async fn commit(
         // The window missed something: nothing is certain.
         unsure.append(&mut sure);
     }
-    store(&mut tx, work, sure, &unsure, &mut sorted).await?;
-    settle_repeats(&mut tx, work, &mut sorted).await?;
-    dead_letters::keep(&mut tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
+    store(tx, work, sure, &unsure, &mut sorted).await?;
+    settle_repeats(tx, work, &mut sorted).await?;
+    dead_letters::keep(tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
     if matches!(rules.kind, Kind::Live) {
-        duplicates::note(&mut tx, batch, &sorted.fates, rules.window).await?;
+        duplicates::note(tx, batch, &sorted.fates, rules.window).await?;
     }
-    note_foreign(&mut tx, claim, batch, &sorted.fates).await?;
+    note_foreign(tx, claim, batch, &sorted.fates).await?;
     if let Kind::Replay(replay_id) = rules.kind {
-        repair::take_letters(&mut tx, work, &sorted.fates).await?;
-        repair::record(&mut tx, work, replay_id, &sorted.repaired).await?;
+        repair::take_letters(tx, work, &sorted.fates).await?;
+        repair::record(tx, work, replay_id, &sorted.repaired).await?;
     }
-    let (counts, completed_at) = finish(&mut tx, work, &sorted).await?;
-    tx.commit().await?;
+    let (counts, completed_at) = finish(tx, work, &sorted).await?;
     Ok(Committed {
         counts,
         next_offset: batch.raw.next_offset(),
@@ -201,15 +204,10 @@ async fn copy(
     if events.is_empty() {
         return Ok(None);
     }
-    let mut savepoint = tx.begin().await?;
-    match rows::copy(&mut savepoint, events, batch.raw.id).await {
-        Ok(stored) if stored == events.len() as u64 => savepoint.commit().await?,
+    match in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch.raw.id).await).await {
+        Ok(stored) if stored == events.len() as u64 => {}
         Ok(stored) => return Err(StoreError::Permanent(format!("{stored} of {} events were stored", events.len()))),
-        Err(error) => {
-            let Some(code) = data_error(&error) else { return Err(error.into()) };
-            savepoint.rollback().await?;
-            return Ok(Some(code));
-        }
+        Err(error) => return data_error(&error).map(Some).ok_or_else(|| error.into()),
     }
     sorted.fates.extend(events.iter().map(|c| (c.message, Fate::Stored { late: c.late })));
     Ok(None)

@@ -1,10 +1,10 @@
 //! Corrections of dead letters: the first one is stored, and what is stored is published by whoever claims it.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, transaction::in_transaction};
 use crate::{
     config,
     domain::{
@@ -49,29 +49,33 @@ pub async fn correct(
             Verdict::Wrong(reasons) => return Ok(Outcome::Wrong(reasons)),
         };
         let body = serde_json::to_vec(&event).map_err(|error| StoreError::Permanent(error.to_string()))?;
-        let mut tx = conn.begin().await?;
-        let updated = sqlx::query(
-            "UPDATE analytics.dead_letters SET correction = $2, corrected_by = $3, corrected_at = $4
-             WHERE dead_letter_id = $1 AND correction IS NULL",
-        )
-        .bind(asked.dead_letter_id)
-        .bind(body)
-        // A NUL is the one character that the database has no place for.
-        .bind(asked.by.replace('\0', ""))
-        // The moment that the event was judged by.
-        .bind(letter.now)
-        .execute(&mut *tx)
-        .await?;
-        if updated.rows_affected() > 0 {
-            // Stored and recorded, or neither.
-            let act = AuditEvent { org_id: letter.org_id, ..asked.act.clone() };
-            super::audit::record(&mut tx, &[act]).await?;
-            tx.commit().await?;
+        if in_transaction(conn, async |tx| first(tx, asked, &letter, body).await).await? {
             return Ok(Outcome::Accepted { state: State::Corrected, event_id: event.event_id });
         }
-        tx.rollback().await?;
         // Somebody was quicker, or the letter is gone: what is there now decides. It cannot come to this again.
     }
+}
+
+/// Stores and records the first correction of a letter, as it was judged. False: there is one already, or the letter is gone.
+async fn first(tx: &mut PgConnection, asked: &Correction, letter: &Letter, body: Vec<u8>) -> Result<bool, StoreError> {
+    let updated = sqlx::query(
+        "UPDATE analytics.dead_letters SET correction = $2, corrected_by = $3, corrected_at = $4
+         WHERE dead_letter_id = $1 AND correction IS NULL",
+    )
+    .bind(asked.dead_letter_id)
+    .bind(body)
+    // A NUL is the one character that the database has no place for.
+    .bind(asked.by.replace('\0', ""))
+    // The moment that the event was judged by.
+    .bind(letter.now)
+    .execute(&mut *tx)
+    .await?;
+    let stored = updated.rows_affected() > 0;
+    if stored {
+        let act = AuditEvent { org_id: letter.org_id, ..asked.act.clone() };
+        super::audit::record(tx, &[act]).await?;
+    }
+    Ok(stored)
 }
 
 #[derive(sqlx::FromRow)]

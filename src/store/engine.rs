@@ -7,7 +7,7 @@ use std::future::Future;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::{
     StoreError, chunks, clock,
@@ -15,6 +15,7 @@ use super::{
     rebuild,
     recount::{self, Unit},
     schema::is_community,
+    transaction::in_transaction,
 };
 use crate::{
     config::EngineChoice,
@@ -172,18 +173,17 @@ pub async fn to_continuous(
     tell("switching");
     merges_held_off(turn, async {
         refresh(owner, rules, false).await?;
-        let mut tx = owner.begin().await?;
-        sqlx::query(
-            "UPDATE analytics.rollup_engine SET engine = 'continuous', merging = false, continuous_from = $1,
-                 switched_at = clock_timestamp()",
-        )
-        .bind(from)
-        .execute(&mut *tx)
-        .await?;
-        let from = from.to_rfc3339();
-        show(&mut tx, &include_str!("sql/continuous_views.sql").replace("{from}", &from)).await?;
-        tx.commit().await?;
-        Ok(())
+        in_transaction(owner, async |tx| {
+            sqlx::query(
+                "UPDATE analytics.rollup_engine SET engine = 'continuous', merging = false, continuous_from = $1,
+                     switched_at = clock_timestamp()",
+            )
+            .bind(from)
+            .execute(&mut *tx)
+            .await?;
+            show(tx, &include_str!("sql/continuous_views.sql").replace("{from}", &from.to_rfc3339())).await
+        })
+        .await
     })
     .await?;
     take_live_away(turn, owner, Some(from), tell).await
@@ -221,16 +221,16 @@ pub async fn to_live(
         tell("switching");
         merges_held_off(turn, async {
             refresh(owner, rules, true).await?;
-            let mut tx = owner.begin().await?;
-            sqlx::query(
-                "UPDATE analytics.rollup_engine SET engine = 'live', touching = false, continuous_from = NULL,
-                     switched_at = clock_timestamp()",
-            )
-            .execute(&mut *tx)
-            .await?;
-            show(&mut tx, include_str!("sql/live_views.sql")).await?;
-            tx.commit().await?;
-            Ok(())
+            in_transaction(owner, async |tx| {
+                sqlx::query(
+                    "UPDATE analytics.rollup_engine SET engine = 'live', touching = false, continuous_from = NULL,
+                         switched_at = clock_timestamp()",
+                )
+                .execute(&mut *tx)
+                .await?;
+                show(tx, include_str!("sql/live_views.sql")).await
+            })
+            .await
         })
         .await?;
     }

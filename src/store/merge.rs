@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     columns::{Columns, overflow},
     freshness::{self, Heard, MarkerKey},
     partitions::Claim,
+    transaction::in_transaction,
 };
 use crate::domain::{
     freshness::Thresholds,
@@ -60,7 +61,14 @@ pub async fn merge(
     partition: PartitionName<'_>,
     rules: MergeRules,
 ) -> Result<Merged, StoreError> {
-    let mut tx = conn.begin().await?;
+    in_transaction(conn, async |tx| merge_in(tx, partition, rules).await).await
+}
+
+async fn merge_in(
+    tx: &mut PgConnection,
+    partition: PartitionName<'_>,
+    rules: MergeRules,
+) -> Result<Merged, StoreError> {
     // The moment is behind the lock: whoever holds merges off knows which are before it and which are after.
     let ((), at) = sqlx::query_as("SELECT pg_advisory_xact_lock_shared($1), clock_timestamp()")
         .bind(ROLLUP_LOCK)
@@ -86,19 +94,18 @@ pub async fn merge(
     if merging {
         // While another engine is left, the rollups are incomplete: its refresh knows what changed.
         let revised = if live { closed.as_slice() } else { &[] };
-        add(&mut tx, "hourly_rollups", &merge.hourly, hour_start, revised, at).await?;
-        add(&mut tx, "daily_rollups", &merge.daily, day_start, &[], at).await?;
+        add(tx, "hourly_rollups", &merge.hourly, hour_start, revised, at).await?;
+        add(tx, "daily_rollups", &merge.daily, day_start, &[], at).await?;
     }
-    touch(&mut tx, &closed).await?;
-    add_ledger(&mut tx, &merge.ledger).await?;
+    touch(tx, &closed).await?;
+    add_ledger(tx, &merge.ledger).await?;
     let mut watermark = None;
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
-        watermark = raise_watermark(&mut tx, partition, published_to, None).await?;
+        watermark = raise_watermark(tx, partition, published_to, None).await?;
     }
     let lag_ms = watermark.max(known_to).map(|watermark| (at - watermark).num_milliseconds().max(0));
     let status = rules.freshness.judge(lag_ms);
-    freshness::record(&mut tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
-    tx.commit().await?;
+    freshness::record(tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
     Ok(Merged { merge, more, at, watermark })
 }
 

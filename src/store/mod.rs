@@ -34,6 +34,7 @@ pub mod replays;
 mod rows;
 pub mod schema;
 pub mod supervision;
+pub mod transaction;
 pub mod verify;
 
 use std::{str::FromStr, time::Duration};

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{StoreError, audit};
+use super::{StoreError, audit, transaction::in_transaction};
 use crate::domain::{
     audit::{AuditEvent, storable},
     retention::OrgDays,
@@ -54,7 +54,15 @@ pub async fn set(
     by: &str,
     act: &AuditEvent,
 ) -> Result<OrgRetention, StoreError> {
-    let mut tx = conn.begin().await?;
+    in_transaction(conn, async |tx| set_in(tx, change, by, act).await).await
+}
+
+async fn set_in(
+    tx: &mut PgConnection,
+    change: &Change,
+    by: &str,
+    act: &AuditEvent,
+) -> Result<OrgRetention, StoreError> {
     let org = sqlx::query_as(
         "INSERT INTO analytics.org_settings AS s (org_id, raw_days, rollup_days, export_days, changed_by)
          VALUES ($1, $2, $3, $4, $5)
@@ -70,19 +78,19 @@ pub async fn set(
     .bind(storable(by))
     .fetch_one(&mut *tx)
     .await?;
-    audit::record(&mut tx, std::slice::from_ref(act)).await?;
-    tx.commit().await?;
+    audit::record(tx, std::slice::from_ref(act)).await?;
     Ok(org)
 }
 
 /// Takes an org's own retention away, and records that. Whether it had one.
 pub async fn clear(conn: &mut PgConnection, org_id: Uuid, act: &AuditEvent) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    let cleared = sqlx::query("DELETE FROM analytics.org_settings WHERE org_id = $1").bind(org_id);
-    let cleared = cleared.execute(&mut *tx).await?.rows_affected() > 0;
-    if cleared {
-        audit::record(&mut tx, std::slice::from_ref(act)).await?;
-    }
-    tx.commit().await?;
-    Ok(cleared)
+    in_transaction(conn, async |tx| {
+        let cleared = sqlx::query("DELETE FROM analytics.org_settings WHERE org_id = $1").bind(org_id);
+        let cleared = cleared.execute(&mut *tx).await?.rows_affected() > 0;
+        if cleared {
+            audit::record(tx, std::slice::from_ref(act)).await?;
+        }
+        Ok(cleared)
+    })
+    .await
 }

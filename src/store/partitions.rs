@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, transaction::in_transaction};
 use crate::domain::{batch::MessageHash, event::EventKey, partition::Topology};
 
 /// A partition as a pipeline works on it. A newer epoch fences it.
@@ -82,7 +82,15 @@ pub async fn reset(
     partition: u16,
     to: i64,
 ) -> Result<Option<Reset>, StoreError> {
-    let mut tx = conn.begin().await?;
+    in_transaction(conn, async |tx| reset_in(tx, topology, partition, to).await).await
+}
+
+async fn reset_in(
+    tx: &mut PgConnection,
+    topology: &Topology,
+    partition: u16,
+    to: i64,
+) -> Result<Option<Reset>, StoreError> {
     let row: Option<(i32, i64)> = sqlx::query_as(
         "SELECT incarnation + 1, next_offset FROM analytics.partition_offsets WHERE stream = $1 FOR UPDATE",
     )
@@ -96,9 +104,8 @@ pub async fn reset(
         .bind(incarnation)
         .bind(to)
         .bind(Uuid::now_v7())
-        .execute(&mut *tx)
+        .execute(tx)
         .await?;
-    tx.commit().await?;
     Ok(Some(Reset { incarnation, before }))
 }
 

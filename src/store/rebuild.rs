@@ -5,13 +5,14 @@
 //! neither: their aggregates are merged afterwards.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
     StoreError,
     merge::ROLLUP_LOCK,
     recount::{self, Pending, Rebuilt, Span},
+    transaction::in_snapshot,
 };
 use crate::domain::{revision::Reason, rollup};
 
@@ -62,16 +63,6 @@ pub async fn while_nothing_is_merged<T>(
 fn met_another(error: &StoreError) -> bool {
     let StoreError::Transient(error) = error else { return false };
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
-}
-
-async fn in_snapshot<T>(
-    conn: &mut PgConnection,
-    work: &mut impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
-    let done = work(&mut tx).await?;
-    tx.commit().await?;
-    Ok(done)
 }
 
 /// Makes the rollups of a UTC day what its raw events make, [while nothing is merged](while_nothing_is_merged).

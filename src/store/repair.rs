@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     known,
     partitions::Claim,
     rows,
+    transaction::in_transaction,
 };
 use crate::domain::{
     batch::Candidate,
@@ -200,12 +201,10 @@ async fn seen(
 
 /// Stores rows under the id of the batch that counts them. False: the database refuses them for their data.
 async fn copy(tx: &mut PgConnection, events: &[&Candidate], batch_id: Uuid) -> Result<bool, StoreError> {
-    let mut savepoint = tx.begin().await?;
-    match rows::copy(&mut savepoint, events, batch_id).await {
-        Ok(_) => savepoint.commit().await?,
+    match in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch_id).await).await {
+        Ok(_) => {}
         Err(error) => {
             let Some(code) = data_error(&error) else { return Err(error.into()) };
-            savepoint.rollback().await?;
             tracing::warn!(%batch_id, code, "the database refuses rows that were lost");
             return Ok(false);
         }

@@ -7,6 +7,7 @@ use sqlx::{Connection, PgConnection, migrate::Migrator};
 use super::{
     StoreError,
     engine::{self, Engine},
+    transaction::in_transaction,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -18,11 +19,12 @@ const GRANT_LOCK: i64 = 0x0067_7261_6e74;
 pub async fn up(conn: &mut PgConnection, service_role: &str) -> Result<i64, StoreError> {
     // One migrator at a time, however many start together: the migrations hold an advisory lock, and so do the grants.
     MIGRATIONS.run(&mut *conn).await.map_err(permanent)?;
-    let mut tx = conn.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GRANT_LOCK).execute(&mut *tx).await?;
-    sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(newest())
+    in_transaction(conn, async |tx| {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GRANT_LOCK).execute(&mut *tx).await?;
+        sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(tx).await?;
+        Ok(newest())
+    })
+    .await
 }
 
 /// Takes migrations back down to a version.

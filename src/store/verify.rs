@@ -1,18 +1,18 @@
 //! Reconciliation: whether raw events, rollups and ledger tell the same. Reads only.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
     StoreError, chunks,
     recount::{self, Difference, Kept, Span, Unit},
+    transaction::in_discarded_snapshot,
 };
 use crate::domain::{calendar::utc_day, finding::Finding, query::Usage, rollup};
 
 /// Findings that are named; the others are counted.
 pub const MOST_NAMED: usize = 20;
-const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 
 /// What was found to differ: the first ones, and how many there are.
 #[derive(Debug, Default)]
@@ -44,15 +44,22 @@ pub async fn day(
     org_id: Option<Uuid>,
     found: &mut Found,
 ) -> Result<u64, StoreError> {
-    let mut tx = conn.begin_with(SNAPSHOT).await?;
-    let span = Span::of(&mut tx, start, org_id).await?;
-    let kept = Kept::now(&mut tx).await?;
-    let events = recount::count(&mut tx, &span, kept.pending()).await?;
+    in_discarded_snapshot(conn, async |tx| day_in(tx, start, org_id, found).await).await
+}
+
+async fn day_in(
+    tx: &mut PgConnection,
+    start: DateTime<Utc>,
+    org_id: Option<Uuid>,
+    found: &mut Found,
+) -> Result<u64, StoreError> {
+    let span = Span::of(&mut *tx, start, org_id).await?;
+    let kept = Kept::now(tx).await?;
+    let events = recount::count(tx, &span, kept.pending()).await?;
     for unit in Unit::ALL {
-        let (named, all) = recount::differences(&mut tx, &span, &kept, unit, most_named()).await?;
+        let (named, all) = recount::differences(tx, &span, &kept, unit, most_named()).await?;
         found.add(named.into_iter().map(finding), all);
     }
-    tx.rollback().await?;
     Ok(events)
 }
 
@@ -86,7 +93,16 @@ pub async fn ledger(
     )
     .execute(&mut *conn)
     .await?;
-    let mut tx = conn.begin_with(SNAPSHOT).await?;
+    in_discarded_snapshot(conn, async |tx| ledger_in(tx, from, to, found, &mut tell).await).await
+}
+
+async fn ledger_in(
+    tx: &mut PgConnection,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    found: &mut Found,
+    tell: &mut impl FnMut(&str),
+) -> Result<u64, StoreError> {
     let (batches, first, last): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) = sqlx::query_as(
         "SELECT count(*), min(occurred_from), max(occurred_to) FROM analytics.ingestion_batches
          WHERE completed_at >= $1 AND completed_at < $2",
@@ -96,7 +112,7 @@ pub async fn ledger(
     .fetch_one(&mut *tx)
     .await?;
     if let (Some(first), Some(last)) = (first, last) {
-        count_batches(&mut tx, first, last, &mut tell).await?;
+        count_batches(tx, first, last, tell).await?;
     }
     tell("comparing the ledger");
     let rows: Vec<BatchRow> = sqlx::query_as(include_str!("sql/verify_batches.sql"))
@@ -132,7 +148,6 @@ pub async fn ledger(
         |row| row.differing,
         |row| Finding::LedgerHour { hour: row.hour, batches: row.batches, hours: row.hours },
     );
-    tx.rollback().await?;
     Ok(u64::try_from(batches).unwrap_or_default())
 }
 

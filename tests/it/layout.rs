@@ -49,6 +49,19 @@ fn every_module_uses_only_what_its_layer_may() {
     assert_eq!(seen.len(), MAY_USE.len(), "every layer has a module");
 }
 
+/// Elsewhere a transaction that is dropped would keep its locks until its connection is used again.
+#[test]
+fn transactions_begin_in_one_place_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let home = source.join("store/transaction.rs");
+    let begins = |text: &str| {
+        [".begin()", ".begin_with(", "\"BEGIN", "\"START TRANSACTION"].iter().any(|form| text.contains(form))
+    };
+    let files = rust_files(&source);
+    let found: Vec<_> = files.iter().filter(|file| begins(&fs::read_to_string(file).unwrap())).collect();
+    assert_eq!(found, [&home], "use store::transaction");
+}
+
 #[test]
 fn grouped_and_inline_uses_are_seen() {
     let text = "use crate::{\n    actors::{a, b},\n    config::C,\n    store,\n};\nfn f() { crate::http::g(); }";

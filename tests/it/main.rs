@@ -43,4 +43,5 @@ mod store_exports;
 mod store_lease;
 mod store_merge;
 mod store_schema;
+mod store_transactions;
 mod verdicts;

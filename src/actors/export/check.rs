@@ -39,9 +39,9 @@ pub async fn check(
     late_after: TimeDelta,
 ) -> Result<Verification, MakeError> {
     let content = content(tools, job, output).await?;
-    let mut conn = tools.reader.connect().await?;
-    let mut known = tools.in_time(known(&tools.reader, &mut conn, &job.spec, output.snapshot_at, raw)).await??;
+    let mut known = tools.in_time(known(&tools.reader, &job.spec, output.snapshot_at, raw)).await??;
     // A chunk that is dropped is gone from older snapshots too: what was there afterwards was there when it was read.
+    let mut conn = tools.reader.connect().await?;
     let floors = tools.in_time(floors::of_org(&mut conn, job.spec.org_id)).await?.map_err(StoreError::from)?;
     known.whole &= floors.hourly.is_none_or(|floor| floor <= job.spec.range.start);
     let verdict = reconcile::judge(output, job.spec.range, &known, late_after);

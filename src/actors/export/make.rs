@@ -240,8 +240,7 @@ impl Making<'_> {
         mode: Mode,
     ) -> Result<Written, MakeError> {
         let (spec, key) = (&self.claimed.job.spec, key.to_string());
-        let mut conn = self.tools.reader.connect().await?;
-        let mut snapshot = self.tools.in_time(self.tools.reader.begin(&mut conn, spec)).await??;
+        let mut snapshot = self.tools.in_time(self.tools.reader.begin(spec)).await??;
         let mut upload = self.tools.objects.begin(self.bucket, &key, &self.about(), mode).await?;
         let mut csv = CsvRows::new(spec)?;
         {

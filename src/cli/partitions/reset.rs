@@ -6,7 +6,6 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
-use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    store::{Session, lease, partitions, supervision},
+    store::{Session, lease, partitions, supervision, transaction::in_transaction},
 };
 
 const LONG_ABOUT: &str = "\
@@ -117,11 +116,14 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let reset = session
         .run(async |conn| {
             // The log must not miss one.
-            let mut tx = conn.begin().await?;
-            let Some(reset) = partitions::reset(&mut tx, &topology, partition, to).await? else { return Ok(None) };
-            supervision::record(&mut tx, &[event(partition, reset, to)]).await?;
-            tx.commit().await?;
-            Ok(Some(reset))
+            in_transaction(conn, async |tx| {
+                let reset = partitions::reset(tx, &topology, partition, to).await?;
+                if let Some(reset) = reset {
+                    supervision::record(tx, &[event(partition, reset, to)]).await?;
+                }
+                Ok(reset)
+            })
+            .await
         })
         .await?;
     let reset = reset.context("the partition is gone")?;

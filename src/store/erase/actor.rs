@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Events;
@@ -15,6 +15,7 @@ use crate::{
         engine::{self, Engine},
         rebuild::{self, change_pending, while_nothing_is_merged},
         recount::Rebuilt,
+        transaction::in_transaction,
     },
 };
 
@@ -65,9 +66,7 @@ pub async fn actor_day(
     let ActorDay { org_id, day, .. } = *of;
     let which = Events { org_id, actor_id: Some(actor_id), time: Some((day, day + TimeDelta::days(1))) };
     if !engine.merging {
-        let mut tx = conn.begin().await?;
-        let gone = super::events(&mut tx, which).await?;
-        tx.commit().await?;
+        let gone = in_transaction(conn, async |tx| super::events(tx, which).await).await?;
         return Ok((gone, Rebuilt::default()));
     }
     let reason = (engine.engine == Engine::Live).then_some(Reason::Erasure);

@@ -2,7 +2,7 @@
 //! one transaction while nothing is merged, what is made of them.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Counts, Events, letters, letters_of, rows};
@@ -11,6 +11,7 @@ use crate::{
     store::{
         StoreError, aggregates, chunks,
         rebuild::{change_pending, while_nothing_is_merged},
+        transaction::in_transaction,
     },
 };
 
@@ -34,8 +35,11 @@ pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, 
 /// API keys, settings, exports, and dead letters with their corrections: the ways by which more of the org could come.
 pub async fn keys_and_letters(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
     let ids = letters_of(&mut *conn, Some(org_id), None).await?;
-    let mut tx = conn.begin().await?;
-    let mut gone = Counts { dead_letters: letters(&mut tx, &ids).await?, ..Counts::default() };
+    in_transaction(conn, async |tx| keys_and_letters_in(tx, org_id, &ids).await).await
+}
+
+async fn keys_and_letters_in(tx: &mut PgConnection, org_id: Uuid, ids: &[Uuid]) -> Result<Counts, StoreError> {
+    let mut gone = Counts { dead_letters: letters(tx, ids).await?, ..Counts::default() };
     for (count, statement) in [
         (&mut gone.api_keys, "DELETE FROM analytics.api_keys WHERE org_id = $1"),
         (&mut gone.settings, "DELETE FROM analytics.org_settings WHERE org_id = $1"),
@@ -44,7 +48,6 @@ pub async fn keys_and_letters(conn: &mut PgConnection, org_id: Uuid) -> Result<C
     ] {
         *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
     }
-    tx.commit().await?;
     Ok(gone)
 }
 
@@ -58,9 +61,8 @@ pub async fn events_of_org(
     note(&mut *conn, org_id, None).await?;
     let mut gone = 0;
     for time in chunks::spans(conn, None).await? {
-        let mut tx = conn.begin().await?;
-        gone += super::events(&mut tx, Events { org_id, actor_id: None, time: Some(time) }).await?;
-        tx.commit().await?;
+        let which = Events { org_id, actor_id: None, time: Some(time) };
+        gone += in_transaction(conn, async |tx| super::events(tx, which).await).await?;
         tell(time.0, gone);
     }
     Ok(gone)
@@ -109,13 +111,13 @@ async fn note(conn: &mut PgConnection, org_id: Uuid, pending_to: Option<DateTime
 
 /// Freshness markers, after [the rest](rest_of_org). How many it were.
 pub async fn markers(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
-    let mut tx = conn.begin().await?;
-    // Who records markers at this moment may not know of the erasure yet; whoever comes after it does.
-    sqlx::query("LOCK TABLE analytics.freshness_status IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
-    // Not those of what came since.
-    let statement = "DELETE FROM analytics.freshness_status f USING analytics.erasures e
-                     WHERE f.org_id = $1 AND e.org_id = f.org_id AND f.last_rollup_at <= e.erased_at";
-    let gone = sqlx::query(statement).bind(org_id).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(rows(&gone))
+    in_transaction(conn, async |tx| {
+        // Who records markers at this moment may not know of the erasure yet; whoever comes after it does.
+        sqlx::query("LOCK TABLE analytics.freshness_status IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
+        // Not those of what came since.
+        let statement = "DELETE FROM analytics.freshness_status f USING analytics.erasures e
+                         WHERE f.org_id = $1 AND e.org_id = f.org_id AND f.last_rollup_at <= e.erased_at";
+        Ok(rows(&sqlx::query(statement).bind(org_id).execute(tx).await?))
+    })
+    .await
 }

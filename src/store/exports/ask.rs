@@ -1,6 +1,6 @@
 //! Asking for an export, and cancelling one.
 
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{JobRow, get};
@@ -13,7 +13,7 @@ use crate::{
             request::{Request, Rules, fingerprint},
         },
     },
-    store::{StoreError, audit, clock, floors},
+    store::{StoreError, audit, clock, floors, transaction::in_transaction},
 };
 
 /// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.
@@ -72,27 +72,28 @@ pub enum Created {
 /// Makes a job, and records that. A request that is known by its idempotency key is not judged again: its answer stays the
 /// same whatever has become of the rules, or of the job.
 pub async fn create(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created, StoreError> {
-    let mut tx = conn.begin().await?;
-    lock(&mut tx, asked.org_id).await?;
-    let created = add(&mut tx, asked).await?;
-    finish(tx, created, asked.act).await
+    in_transaction(conn, async |tx| {
+        lock(tx, asked.org_id).await?;
+        let created = add(tx, asked).await?;
+        record(tx, created, asked.act).await
+    })
+    .await
 }
 
 /// Makes the job of a month's file, and records that. While there is one that is open, it is that one.
 pub async fn create_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Result<Created, StoreError> {
-    let mut tx = conn.begin().await?;
-    lock(&mut tx, asked.org_id).await?;
-    let created = add_month(&mut tx, asked).await?;
-    finish(tx, created, asked.act).await
+    in_transaction(conn, async |tx| {
+        lock(tx, asked.org_id).await?;
+        let created = add_month(tx, asked).await?;
+        record(tx, created, asked.act).await
+    })
+    .await
 }
 
-/// Ends the transaction at once, whatever came of it: until then nobody else asks for an export of the org.
-async fn finish(mut tx: Transaction<'_, Postgres>, created: Created, act: &AuditEvent) -> Result<Created, StoreError> {
+/// Records a job that is new, and nothing else.
+async fn record(conn: &mut PgConnection, created: Created, act: &AuditEvent) -> Result<Created, StoreError> {
     if matches!(created, Created::New(_)) {
-        audit::record(&mut tx, std::slice::from_ref(act)).await?;
-        tx.commit().await?;
-    } else {
-        tx.rollback().await?;
+        audit::record(conn, std::slice::from_ref(act)).await?;
     }
     Ok(created)
 }
@@ -177,7 +178,15 @@ pub async fn cancel(
     job_id: Uuid,
     act: &AuditEvent,
 ) -> Result<Option<ExportJob>, StoreError> {
-    let mut tx = conn.begin().await?;
+    in_transaction(conn, async |tx| cancel_in(tx, org_id, job_id, act).await).await
+}
+
+async fn cancel_in(
+    tx: &mut PgConnection,
+    org_id: Uuid,
+    job_id: Uuid,
+    act: &AuditEvent,
+) -> Result<Option<ExportJob>, StoreError> {
     let cancelled = sqlx::query(
         "UPDATE analytics.export_jobs
          SET cancel_requested = true,
@@ -192,11 +201,9 @@ pub async fn cancel(
     .execute(&mut *tx)
     .await?;
     if cancelled.rows_affected() > 0 {
-        audit::record(&mut tx, std::slice::from_ref(act)).await?;
+        audit::record(tx, std::slice::from_ref(act)).await?;
     }
-    let job = get(&mut tx, org_id, job_id).await?;
-    tx.commit().await?;
-    Ok(job)
+    get(tx, org_id, job_id).await
 }
 
 /// Until the end of the transaction nobody else asks for an export of this org.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection, postgres::types::PgInterval};
+use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
 use super::{JobRow, impossible};
 use crate::{
     domain::{audit::storable, export::ExportJob},
-    store::StoreError,
+    store::{StoreError, transaction::in_transaction},
 };
 
 /// Advisory lock under which claims are made, one at a time: two at once would both see an org below its bound. "exports".
@@ -79,22 +79,22 @@ pub async fn claim(
 ) -> Result<Option<Claimed>, StoreError> {
     let takeover = interval(rules.takeover);
     let id = Uuid::new_v4();
-    let mut tx = conn.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIM_LOCK).execute(&mut *tx).await?;
-    sqlx::query(include_str!("../sql/exports_give_up.sql"))
-        .bind(takeover)
-        .bind(i32::try_from(rules.max_attempts).unwrap_or(i32::MAX))
-        .execute(&mut *tx)
-        .await?;
-    let row: Option<JobRow> = sqlx::query_as(include_str!("../sql/exports_claim.sql"))
-        .bind(id)
-        .bind(claimer.process)
-        .bind(storable(&claimer.name))
-        .bind(i64::from(rules.running_per_org))
-        .bind(takeover)
-        .fetch_optional(&mut *tx)
-        .await?;
-    tx.commit().await?;
+    let row = in_transaction::<Option<JobRow>, StoreError>(conn, async |tx| {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIM_LOCK).execute(&mut *tx).await?;
+        sqlx::query(include_str!("../sql/exports_give_up.sql"))
+            .bind(takeover)
+            .bind(i32::try_from(rules.max_attempts).unwrap_or(i32::MAX))
+            .execute(&mut *tx)
+            .await?;
+        let claimed = sqlx::query_as(include_str!("../sql/exports_claim.sql"))
+            .bind(id)
+            .bind(claimer.process)
+            .bind(storable(&claimer.name))
+            .bind(i64::from(rules.running_per_org))
+            .bind(takeover);
+        Ok(claimed.fetch_optional(tx).await?)
+    })
+    .await?;
     let Some(row) = row else { return Ok(None) };
     let id = row.claim_id.ok_or_else(|| impossible("claim_id"))?;
     let claim = Claim { org_id: row.org_id, job_id: row.job_id, id };

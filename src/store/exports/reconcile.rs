@@ -1,7 +1,7 @@
 //! What is known by now of what a file has: for a comparison with the file's own sums.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 
 use super::{
     count,
@@ -17,16 +17,10 @@ use crate::{
 
 /// Reads all of it in one snapshot. `read_at` is when the file's rows were read. With `raw`, raw events are counted too, which
 /// may take minutes.
-pub async fn known(
-    reader: &ExportReader,
-    conn: &mut PgConnection,
-    spec: &Spec,
-    read_at: DateTime<Utc>,
-    raw: bool,
-) -> Result<Known, ReadError> {
+pub async fn known(reader: &ExportReader, spec: &Spec, read_at: DateTime<Utc>, raw: bool) -> Result<Known, ReadError> {
     // A file by client or error code has the sums of its range too.
     let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
-    let mut snapshot = reader.open(conn, &spec).await?;
+    let mut snapshot = reader.open(&spec).await?;
     let row: KnownRow = sqlx::query_as(include_str!("../sql/exports_reconcile.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)
@@ -39,19 +33,17 @@ pub async fn known(
     } else {
         None
     };
-    let known = Known {
+    Ok(Known {
         rollups: row.sums.totals()?,
         raw,
         ledger_stored: count("ledger_stored", Some(row.ledger_stored))?,
         whole: snapshot.floors.hourly.is_none_or(|floor| floor <= spec.range.start),
         as_of: snapshot.as_of,
         revised: revised(&mut snapshot, &spec, read_at).await?,
-    };
-    snapshot.end().await?;
-    Ok(known)
+    })
 }
 
-async fn of_raw(snapshot: &mut Snapshot<'_>, spec: &Spec) -> Result<Totals, ReadError> {
+async fn of_raw(snapshot: &mut Snapshot, spec: &Spec) -> Result<Totals, ReadError> {
     let sums: SumsRow = sqlx::query_as(
         "SELECT count(*) AS invocations, count(*) FILTER (WHERE status <> 'success') AS errors,
                 coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
@@ -71,7 +63,7 @@ async fn of_raw(snapshot: &mut Snapshot<'_>, spec: &Spec) -> Result<Totals, Read
     Ok(sums.totals()?)
 }
 
-async fn revised(snapshot: &mut Snapshot<'_>, spec: &Spec, read_at: DateTime<Utc>) -> Result<Revised, ReadError> {
+async fn revised(snapshot: &mut Snapshot, spec: &Spec, read_at: DateTime<Utc>) -> Result<Revised, ReadError> {
     let row: RevisedRow = sqlx::query_as(include_str!("../sql/exports_revised.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream::BoxStream};
 use sqlx::{
-    AssertSqlSafe, Connection, FromRow, PgConnection, Postgres, Row as _, Transaction,
+    AssertSqlSafe, FromRow, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
 use uuid::Uuid;
@@ -31,11 +31,10 @@ use crate::{
     store::{
         self, StoreError, amount, floors,
         read::{ReadError, latency_bounds},
+        transaction,
     },
 };
 
-/// Everything of one moment, and nothing is written.
-const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// A change may be committed so long after the moment that it is noted with: changes since a snapshot are looked for from so
 /// long before it. Some are then named twice, none never.
 const OVERLAP: TimeDelta = TimeDelta::minutes(5);
@@ -71,24 +70,21 @@ impl ExportReader {
         store::open(&self.options, self.connect_timeout).await
     }
 
-    /// Takes the snapshot that a file is made of.
+    /// Takes the snapshot that a file is made of, on a connection of its own.
     ///
     /// # Errors
     /// [`ReadError::Gone`] where the file would be of what was purged or erased.
-    pub async fn begin<'c>(&self, conn: &'c mut PgConnection, spec: &Spec) -> Result<Snapshot<'c>, ReadError> {
-        let snapshot = self.open(conn, spec).await?;
+    pub async fn begin(&self, spec: &Spec) -> Result<Snapshot, ReadError> {
+        let snapshot = self.open(spec).await?;
         match gone(spec, snapshot.floors) {
-            Some(gone) => {
-                snapshot.end().await?;
-                Err(ReadError::Gone(gone))
-            }
+            Some(gone) => Err(ReadError::Gone(gone)),
             None => Ok(snapshot),
         }
     }
 
     /// Takes a snapshot of a file's range, whether there is all of it or not.
-    pub(super) async fn open<'c>(&self, conn: &'c mut PgConnection, spec: &Spec) -> Result<Snapshot<'c>, ReadError> {
-        let mut tx = conn.begin_with(SNAPSHOT).await?;
+    pub(super) async fn open(&self, spec: &Spec) -> Result<Snapshot, ReadError> {
+        let mut of_one_moment = transaction::Snapshot::begin(self.connect().await?).await?;
         let partition = self.topology.home_of(spec.org_id);
         let head: HeadRow = sqlx::query_as(include_str!("../sql/exports_head.sql"))
             .bind(spec.org_id)
@@ -97,12 +93,12 @@ impl ExportReader {
             .bind(&spec.models)
             .bind(self.topology.stream_of(partition))
             .bind(i32::from(partition))
-            .fetch_one(&mut *tx)
+            .fetch_one(of_one_moment.conn())
             .await?;
-        let floors = floors::of_org(&mut tx, spec.org_id).await?;
+        let floors = floors::of_org(of_one_moment.conn(), spec.org_id).await?;
         let revised = Revised { count: count("revisions", Some(head.revisions))?, last: head.last_revision_id };
         let HeadRow { snapshot_at, as_of, .. } = head;
-        Ok(Snapshot { tx, spec: spec.clone(), as_of, snapshot_at, floors, revised })
+        Ok(Snapshot { of_one_moment, spec: spec.clone(), as_of, snapshot_at, floors, revised })
     }
 }
 
@@ -122,8 +118,8 @@ struct HeadRow {
 }
 
 /// What the database had at one moment.
-pub struct Snapshot<'c> {
-    tx: Transaction<'c, Postgres>,
+pub struct Snapshot {
+    of_one_moment: transaction::Snapshot,
     spec: Spec,
     /// The moment up to which the rows are complete; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
@@ -134,19 +130,19 @@ pub struct Snapshot<'c> {
     pub revised: Revised,
 }
 
-impl Snapshot<'_> {
-    /// The rows in the order of the file. Whoever gives up before the last one also gives the connection up: it has what was
-    /// not taken still before it.
+impl Snapshot {
+    /// The rows in the order of the file. Whoever gives up before the last one also gives the snapshot up: its connection has
+    /// what was not taken still before it.
     pub fn rows(&mut self) -> BoxStream<'_, Result<Row, ReadError>> {
         let Spec { org_id, range, models, .. } = &self.spec;
         // Safe: what is put in are constants.
         let statement = sqlx::query(AssertSqlSafe(text(&self.spec)));
         let statement = statement.bind(*org_id).bind(range.start).bind(range.end).bind(models);
         if self.spec.group_by != GroupBy::Model {
-            let rows = statement.bind(latency_bounds()).fetch(&mut *self.tx);
+            let rows = statement.bind(latency_bounds()).fetch(self.of_one_moment.conn());
             return rows.map(|row| incident(&row?)).boxed();
         }
-        let rows = statement.fetch(&mut *self.tx);
+        let rows = statement.fetch(self.of_one_moment.conn());
         match self.spec.granularity {
             Granularity::Monthly => rows.map(|row| month(&row?)).boxed(),
             Granularity::Hourly | Granularity::Daily => {
@@ -158,16 +154,12 @@ impl Snapshot<'_> {
 
     /// The changes of final buckets that the rows have in them and an earlier snapshot had not; all where there is none.
     pub async fn changes(&mut self, since: Option<DateTime<Utc>>) -> Result<Changes, ReadError> {
-        changes(&mut self.tx, &self.spec, since).await
+        changes(self.of_one_moment.conn(), &self.spec, since).await
     }
 
     /// For more statements of the same moment.
     pub(super) fn conn(&mut self) -> &mut PgConnection {
-        &mut self.tx
-    }
-
-    pub async fn end(self) -> Result<(), StoreError> {
-        Ok(self.tx.rollback().await?)
+        self.of_one_moment.conn()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rollups that continuous aggregates keep: whole chunks, which only their owner may drop.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{AggregatesPurged, Run, Tell, with_patience};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         StoreError,
         aggregates::{self, Aggregate},
         recount::Unit,
+        transaction::in_transaction,
     },
 };
 
@@ -68,17 +69,19 @@ async fn old(conn: &mut PgConnection, aggregate: &Aggregate, before: DateTime<Ut
 }
 
 async fn drop_before(owner: &mut PgConnection, aggregate: &Aggregate, ends: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    let mut tx = owner.begin().await?;
-    // Readers wait behind this one, so it does not wait for them for long.
-    sqlx::query("SET LOCAL lock_timeout = '3s'").execute(&mut *tx).await?;
     let floors = include_str!("../sql/purge_aggregate_floors.sql")
         .replace("{table}", &aggregate.table)
         .replace("{kind}", aggregate.unit().as_str());
-    sqlx::query(AssertSqlSafe(floors)).bind(ends).execute(&mut *tx).await?;
-    sqlx::query("SELECT public.drop_chunks($1::regclass, older_than => $2::timestamptz)")
-        .bind(format!("analytics.{}_continuous", aggregate.unit().as_str()))
-        .bind(ends)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await
+    in_transaction(owner, async |tx| {
+        // Readers wait behind this one, so it does not wait for them for long.
+        sqlx::query("SET LOCAL lock_timeout = '3s'").execute(&mut *tx).await?;
+        sqlx::query(AssertSqlSafe(floors)).bind(ends).execute(&mut *tx).await?;
+        sqlx::query("SELECT public.drop_chunks($1::regclass, older_than => $2::timestamptz)")
+            .bind(format!("analytics.{}_continuous", aggregate.unit().as_str()))
+            .bind(ends)
+            .execute(tx)
+            .await?;
+        Ok(())
+    })
+    .await
 }

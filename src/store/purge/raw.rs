@@ -1,11 +1,11 @@
 //! Raw events: everybody's oldest days as whole chunks, and the older events of orgs that keep theirs for a shorter time.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{RawPurged, Run, Tell, with_patience};
-use crate::store::{StoreError, chunks};
+use crate::store::{StoreError, chunks, transaction::in_transaction};
 
 pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RawPurged, StoreError> {
     let mut purged = RawPurged { before: run.cutoffs.raw, ..RawPurged::default() };
@@ -91,18 +91,17 @@ async fn purge_org(
         } else {
             include_str!("../sql/purge_org_day.sql")
         };
-        let mut tx = conn.begin().await?;
-        if !run.dry_run {
-            // A compressed chunk is unpacked where something of it goes, however much that is.
-            sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-                .execute(&mut *tx)
-                .await?;
-            raise_horizon(&mut tx, org_id, before).await?;
-        }
-        let events: i64 =
-            sqlx::query_scalar(statement).bind(org_id).bind(start).bind(end.min(before)).fetch_one(&mut *tx).await?;
-        tx.commit().await?;
-        all += events;
+        all += in_transaction::<i64, StoreError>(conn, async |tx| {
+            if !run.dry_run {
+                // A compressed chunk is unpacked where something of it goes, however much that is.
+                sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+                    .execute(&mut *tx)
+                    .await?;
+                raise_horizon(tx, org_id, before).await?;
+            }
+            Ok(sqlx::query_scalar(statement).bind(org_id).bind(start).bind(end.min(before)).fetch_one(tx).await?)
+        })
+        .await?;
     }
     Ok(all)
 }

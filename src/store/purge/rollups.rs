@@ -1,13 +1,13 @@
 //! Rollups, their revisions and their freshness markers: whole UTC days, by org.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{RollupsPurged, Run, Tell, aggregates, in_pieces};
 use crate::{
     config::Database,
-    store::{StoreError, engine::Engine, merge::ROLLUP_LOCK},
+    store::{StoreError, engine::Engine, merge::ROLLUP_LOCK, transaction::in_transaction},
 };
 
 pub async fn purge(
@@ -92,17 +92,17 @@ pub(super) async fn take(
     }
     let mut gone = 0;
     in_pieces(async || {
-        let mut tx = conn.begin().await?;
-        // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(&mut *tx).await?;
-        let taken: i64 = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")))
-            .bind(before.all)
-            .bind(&before.orgs)
-            .bind(&before.theirs)
-            .bind(super::PIECE)
-            .fetch_one(&mut *tx)
-            .await?;
-        tx.commit().await?;
+        let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
+            // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(&mut *tx).await?;
+            let taken = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")))
+                .bind(before.all)
+                .bind(&before.orgs)
+                .bind(&before.theirs)
+                .bind(super::PIECE);
+            Ok(taken.fetch_one(tx).await?)
+        })
+        .await?;
         gone += taken;
         tell(&format!("{}: {gone} old rows are gone", old.table));
         Ok(taken)

@@ -76,12 +76,11 @@ impl Scene {
 
     /// The rows of a file, and when they were read.
     async fn rows(&self, spec: &Spec) -> (Vec<Row>, DateTime<Utc>) {
-        let mut conn = self.reader.connect().await.unwrap();
-        let mut snapshot = self.reader.begin(&mut conn, spec).await.unwrap();
+        let mut snapshot = self.reader.begin(spec).await.unwrap();
         assert!(snapshot.as_of.unwrap() <= snapshot.snapshot_at);
         let rows = snapshot.rows().try_collect().await.unwrap();
         let read_at = snapshot.snapshot_at;
-        snapshot.end().await.unwrap();
+        drop(snapshot);
         (rows, read_at)
     }
 
@@ -261,16 +260,15 @@ async fn an_incident_of_raw_events_that_were_taken_away_is_refused() {
         .execute(&mut scene.world.connect_as_owner().await)
         .await
         .unwrap();
-    let mut conn = scene.reader.connect().await.unwrap();
     let spec = scene.spec(Granularity::Hourly, GroupBy::Client, &[]);
-    let Err(ReadError::Gone(gone)) = scene.reader.begin(&mut conn, &spec).await.map(|_| ()) else { panic!() };
+    let Err(ReadError::Gone(gone)) = scene.reader.begin(&spec).await.map(|_| ()) else { panic!() };
     assert_eq!(gone.start, from);
     // The connection can be used on, and what the rollups have is there.
     let hours = scene.spec(Granularity::Hourly, GroupBy::Model, &[]);
-    assert!(scene.reader.begin(&mut conn, &hours).await.is_ok());
+    assert!(scene.reader.begin(&hours).await.is_ok());
     scene.range.start = from;
     let spec = scene.spec(Granularity::Hourly, GroupBy::Client, &[]);
-    assert!(scene.reader.begin(&mut conn, &spec).await.is_ok());
+    assert!(scene.reader.begin(&spec).await.is_ok());
 }
 
 #[tokio::test]
@@ -278,16 +276,16 @@ async fn rows_are_of_one_moment_whatever_comes_meanwhile() {
     let scene = Scene::new().await;
     let spec = scene.spec(Granularity::Hourly, GroupBy::Model, &[]);
     let (before, _) = scene.rows(&spec).await;
-    let mut conn = scene.reader.connect().await.unwrap();
-    let mut snapshot = scene.reader.begin(&mut conn, &spec).await.unwrap();
+    let mut snapshot = scene.reader.begin(&spec).await.unwrap();
     sqlx::query("UPDATE analytics.hourly_rollups SET successes = successes + 1, cost_cents = cost_cents + 1")
         .execute(&mut scene.world.connect().await)
         .await
         .unwrap();
     let rows: Vec<Row> = snapshot.rows().try_collect().await.unwrap();
     assert_eq!(rows, before);
-    snapshot.end().await.unwrap();
+    drop(snapshot);
     assert_ne!(scene.rows(&spec).await.0, before);
+    let mut conn = scene.reader.connect().await.unwrap();
     assert!(
         sqlx::query("DELETE FROM analytics.export_jobs").execute(&mut conn).await.is_err(),
         "nothing is written over this connection"
@@ -302,10 +300,9 @@ async fn what_differs_from_an_earlier_file_is_named_and_explained() {
     let known = |raw| {
         let (reader, spec) = (&scene.reader, &spec);
         async move {
-            let mut conn = reader.connect().await.unwrap();
             // From before the hour: what is revised in the same hour as a file is read is not told apart from it.
             let read_at = now().with_minute(0).unwrap() - TimeDelta::minutes(1);
-            reconcile::known(reader, &mut conn, spec, read_at, raw).await.unwrap()
+            reconcile::known(reader, spec, read_at, raw).await.unwrap()
         }
     };
     let file = Output { totals: totals(&rows), as_of: Some(now()), ..demanded(&claim_of(scene.org)) };
@@ -327,15 +324,14 @@ async fn what_differs_from_an_earlier_file_is_named_and_explained() {
     assert_eq!(judge(&file, spec.range, &after, LATE), Verdict::Revised);
 
     // The next version's manifest names it.
-    let mut conn = scene.reader.connect().await.unwrap();
-    let mut snapshot = scene.reader.begin(&mut conn, &spec).await.unwrap();
+    let mut snapshot = scene.reader.begin(&spec).await.unwrap();
     let changes = snapshot.changes(Some(now() - TimeDelta::minutes(10))).await.unwrap();
     assert_eq!((changes.named.len(), changes.more), (1, false));
     let change = &changes.named[0];
     assert_eq!((change.bucket_start, change.model_id), (at, scene.models[0]));
     assert_eq!((snapshot.revised.count, snapshot.revised.last), (1, Some(change.revision_id)));
     assert_eq!(snapshot.changes(Some(now() + TimeDelta::minutes(10))).await.unwrap().named, []);
-    snapshot.end().await.unwrap();
+    drop(snapshot);
 
     // What nothing says anything of.
     sqlx::query(
