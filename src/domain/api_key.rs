@@ -4,11 +4,11 @@ use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Months, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{event::Reason, timestamp};
+use super::{event::Reason, json, timestamp};
 
 const MAX_NAME: usize = 100;
 /// Longest life of a key that expires.
@@ -74,12 +74,9 @@ impl NewApiKey {
     /// # Errors
     /// Every rule that it breaks.
     pub fn read(body: &[u8], now: DateTime<Utc>) -> Result<Self, Vec<Reason>> {
+        let fields = json::object(body).map_err(|reason| vec![reason])?;
         let mut reasons = Vec::new();
         let mut wrong = |field, rule: &str| reasons.push(Reason { field, rule: rule.to_owned() });
-        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
-            wrong("body", "must be a JSON object");
-            return Err(reasons);
-        };
         if fields.keys().any(|name| !["name", "role", "expiresAt"].contains(&name.as_str())) {
             wrong("body", "must have no other fields than name, role and expiresAt");
         }

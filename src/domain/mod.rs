@@ -15,6 +15,7 @@ pub mod floor;
 pub mod freshness;
 pub mod histogram;
 pub mod intake;
+pub mod json;
 pub mod lease;
 pub mod ledger;
 pub mod moment;

@@ -10,6 +10,7 @@ use super::{Granularity, GroupBy, MAX_MODELS, MAX_RANGE, MAX_RAW_RANGE, Month, T
 use crate::domain::{
     event::Reason,
     floor::Floors,
+    json,
     moment::{Moment, MomentError},
 };
 
@@ -53,9 +54,7 @@ impl Request {
     /// Every rule that it breaks.
     pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Self, Vec<Reason>> {
         let mut reader = Reader(Vec::new());
-        let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(body) else {
-            return Err(vec![Reason { field: "body", rule: "must be a JSON object".to_owned() }]);
-        };
+        let fields = json::object(body).map_err(|reason| vec![reason])?;
         let known = ["timeRange", "granularity", "groupBy", "models", "delivery"];
         reader.only("body", &fields, &known);
         let given = |name: &str| fields.get(name).filter(|value| !value.is_null());
