@@ -14,6 +14,7 @@
 //! publishes what takes the place of dead letters, [`events`] what comes by HTTP; [`jwks`] reads the keys that tokens are checked
 //! by, [`audit`] records who did what, [`keys`] knows whose API keys are; [`pending_merger`] merges what partitions that do not run have pending. One actor a file; a message lives in its receiver's file. [`lease`] decides which partitions have a pipeline in this process; [`supervision`] keeps all of them alive.
 
+pub mod admission;
 pub mod audit;
 pub mod consumer;
 pub mod corrections;

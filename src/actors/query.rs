@@ -2,18 +2,19 @@
 //! In: Ask, with any of the questions below, from http. Out: the answer, to whoever asked.
 //! Failure: database away → Unavailable at once to each who asks, and tried again by the next; it never restarts
 //!          for that. A value that cannot be → Broken.
-//! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms.
+//! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms; an org has a share
+//!        of both.
 
 use std::{
     convert::Infallible,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::admission::{Admission, Tenant};
 use crate::{
     actors::supervision::{
         exit::{End, ExitGuard},
@@ -36,7 +37,7 @@ use crate::{
         StoreError,
         read::{self, ReadError, Reader, ReaderPlan},
     },
-    telemetry::metrics::{Metrics, PermitTaken},
+    telemetry::metrics::Metrics,
 };
 
 /// Most rows of one answer.
@@ -85,12 +86,7 @@ impl Query {
     /// Makes its connection pool, so it must be called on the arbiter where the actor will run.
     pub fn new(parts: QueryParts) -> Self {
         let permits = usize::try_from(parts.reader.connections()).unwrap_or(1);
-        let admission = Admission {
-            permits: Arc::new(Semaphore::new(permits)),
-            queue: Arc::new(Semaphore::new(permits + QUEUE)),
-            wait: parts.wait,
-            metrics: parts.metrics,
-        };
+        let admission = Admission::new(permits, QUEUE, parts.wait, parts.metrics);
         Self { reader: parts.reader.open(), admission, pulse: parts.pulse, exit: parts.exit }
     }
 }
@@ -102,6 +98,9 @@ impl Actor for Query {
 /// What can be asked.
 pub trait Question: Send + 'static {
     type Answer: Send + 'static;
+
+    /// Whose share of the connections it takes; none: it is about several orgs, or none.
+    fn tenant(&self) -> Tenant;
 
     fn read(self, reader: Reader) -> impl Future<Output = Result<Self::Answer, ReadError>>;
 }
@@ -125,7 +124,7 @@ impl<Q: Question> Handler<Ask<Q>> for Query {
         let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.pulse.work());
         let answer = async move {
             let _working = working;
-            let _admitted = admission.enter().await?;
+            let _admitted = admission.enter(question.tenant()).await?;
             let asked = Instant::now();
             question.read(reader).await.map_err(|error| refuse(&error, asked.elapsed()))
         };
@@ -144,6 +143,10 @@ pub struct GetUsage(pub UsageQuery);
 impl Question for GetUsage {
     type Answer = UsageReport;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<UsageReport, ReadError> {
         reader.usage(&self.0).await
     }
@@ -154,6 +157,10 @@ pub struct GetReliability(pub ReliabilityQuery);
 impl Question for GetReliability {
     type Answer = ReliabilityReport;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<ReliabilityReport, ReadError> {
         reader.reliability(&self.0).await
     }
@@ -163,6 +170,10 @@ pub struct GetLedger(pub LedgerQuery);
 
 impl Question for GetLedger {
     type Answer = LedgerReport;
+
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
 
     async fn read(self, reader: Reader) -> Result<LedgerReport, ReadError> {
         reader.ledger(&self.0).await
@@ -175,6 +186,10 @@ pub struct GetRevisions(pub RevisionQuery);
 impl Question for GetRevisions {
     type Answer = RevisionPage;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<RevisionPage, ReadError> {
         reader.revisions(&self.0).await
     }
@@ -184,6 +199,10 @@ pub struct GetSummary(pub SummaryQuery);
 
 impl Question for GetSummary {
     type Answer = Summary;
+
+    fn tenant(&self) -> Tenant {
+        None
+    }
 
     async fn read(self, reader: Reader) -> Result<Summary, ReadError> {
         reader.summary(&self.0).await
@@ -199,6 +218,10 @@ pub struct GetFreshness {
 impl Question for GetFreshness {
     type Answer = FreshnessReport;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<FreshnessReport, ReadError> {
         reader.freshness(self.org_id, &self.models).await
     }
@@ -211,6 +234,10 @@ pub struct GetAudit(pub AuditQuery);
 impl Question for GetAudit {
     type Answer = AuditPage;
 
+    fn tenant(&self) -> Tenant {
+        None
+    }
+
     async fn read(self, reader: Reader) -> Result<AuditPage, ReadError> {
         reader.audit(&self.0).await
     }
@@ -220,6 +247,10 @@ pub struct ListDeadLetters(pub DeadLetterQuery);
 
 impl Question for ListDeadLetters {
     type Answer = DeadLetterPage;
+
+    fn tenant(&self) -> Tenant {
+        self.0.whose.org_id()
+    }
 
     async fn read(self, reader: Reader) -> Result<DeadLetterPage, ReadError> {
         reader.dead_letters(&self.0).await
@@ -234,6 +265,10 @@ pub struct GetDeadLetter {
 
 impl Question for GetDeadLetter {
     type Answer = Option<OpenedLetter>;
+
+    fn tenant(&self) -> Tenant {
+        self.whose.org_id()
+    }
 
     async fn read(self, reader: Reader) -> Result<Option<OpenedLetter>, ReadError> {
         reader.dead_letter(self.whose, self.id).await
@@ -257,6 +292,10 @@ pub struct ListExports(pub ExportQuery);
 impl Question for ListExports {
     type Answer = ExportPage;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<ExportPage, ReadError> {
         reader.exports(&self.0).await
     }
@@ -271,6 +310,10 @@ pub struct GetExport {
 impl Question for GetExport {
     type Answer = Option<ExportJob>;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<Option<ExportJob>, ReadError> {
         reader.export(self.org_id, self.job_id).await
     }
@@ -281,6 +324,10 @@ pub struct GetSupervision(pub LogQuery);
 
 impl Question for GetSupervision {
     type Answer = Vec<SupervisionEvent>;
+
+    fn tenant(&self) -> Tenant {
+        None
+    }
 
     async fn read(self, reader: Reader) -> Result<Vec<SupervisionEvent>, ReadError> {
         reader.supervision(&self.0).await
@@ -293,6 +340,10 @@ pub struct GetPartitions;
 impl Question for GetPartitions {
     type Answer = Vec<PartitionStatus>;
 
+    fn tenant(&self) -> Tenant {
+        None
+    }
+
     async fn read(self, reader: Reader) -> Result<Vec<PartitionStatus>, ReadError> {
         reader.partitions().await
     }
@@ -303,34 +354,6 @@ impl Handler<End> for Query {
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
         end.obey(&self.pulse, ctx);
-    }
-}
-
-/// Lets as many questions in as there are connections, and a bounded number wait for a bounded time.
-#[derive(Clone)]
-struct Admission {
-    permits: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-    wait: Duration,
-    metrics: Metrics,
-}
-
-/// Held while a question is answered.
-#[derive(Debug)]
-struct Admitted {
-    _permit: tokio::sync::OwnedSemaphorePermit,
-    _place: tokio::sync::OwnedSemaphorePermit,
-    _counted: PermitTaken,
-}
-
-impl Admission {
-    async fn enter(&self) -> Result<Admitted, QueryError> {
-        let place = self.queue.clone().try_acquire_owned().map_err(|_| QueryError::Busy)?;
-        match tokio::time::timeout(self.wait, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Admitted { _permit: permit, _place: place, _counted: self.metrics.query_permit() }),
-            // The semaphore is never closed: only time runs out.
-            Ok(Err(_)) | Err(_) => Err(QueryError::Busy),
-        }
     }
 }
 
@@ -351,42 +374,6 @@ fn refuse(error: &ReadError, after: Duration) -> QueryError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn admission(permits: usize, queue: usize) -> Admission {
-        Admission {
-            permits: Arc::new(Semaphore::new(permits)),
-            queue: Arc::new(Semaphore::new(permits + queue)),
-            wait: Duration::from_millis(20),
-            metrics: Metrics::default(),
-        }
-    }
-
-    #[tokio::test]
-    async fn who_waits_too_long_for_a_permit_is_told_to_come_back() {
-        let admission = admission(1, 1);
-        let first = admission.enter().await.unwrap();
-        assert_eq!(admission.enter().await.unwrap_err(), QueryError::Busy);
-        drop(first);
-        assert!(admission.enter().await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_turns_away_without_a_wait() {
-        let admission = Admission { wait: Duration::from_secs(3600), ..admission(1, 0) };
-        let _first = admission.enter().await.unwrap();
-        assert_eq!(admission.enter().await.unwrap_err(), QueryError::Busy);
-    }
-
-    #[tokio::test]
-    async fn a_permit_comes_back_when_its_question_is_given_up() {
-        let admission = admission(1, 1);
-        let held = admission.enter().await.unwrap();
-        let waiting = tokio::time::timeout(Duration::from_millis(1), admission.enter()).await;
-        assert!(waiting.is_err());
-        drop(held);
-        assert!(admission.enter().await.is_ok());
-        assert!(admission.metrics.encode().unwrap().contains("analytics_query_permits 0"));
-    }
 
     #[test]
     fn a_cause_is_not_told() {

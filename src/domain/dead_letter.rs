@@ -48,6 +48,15 @@ pub enum Whose {
     Any,
 }
 
+impl Whose {
+    pub const fn org_id(self) -> Option<Uuid> {
+        match self {
+            Self::Org(org_id) => Some(org_id),
+            Self::Unreadable | Self::Any => None,
+        }
+    }
+}
+
 /// A page of dead letters, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterQuery {

@@ -27,6 +27,7 @@ pub mod repair;
 pub mod retention;
 pub mod revision;
 pub mod rollup;
+pub mod shares;
 pub mod submission;
 pub mod summary;
 pub mod supervision;

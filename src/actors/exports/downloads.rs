@@ -1,7 +1,6 @@
 //! Files of a local store, sent to whoever has a link that the service has signed.
 
 use std::{
-    collections::HashMap,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,9 +11,14 @@ use futures_util::{StreamExt, stream::BoxStream};
 use uuid::Uuid;
 
 use super::{Exports, refuse_object};
-use crate::{actors::query::QueryError, domain::export::keys::Key, objects::ObjectError};
+use crate::{
+    actors::query::QueryError,
+    domain::{export::keys::Key, shares::Shares},
+    objects::ObjectError,
+};
 
-/// Files that this process sends at once, in all and of one org: nobody's slow readers take the room of the others.
+/// Files that this process sends at once, and how many of them of one org: each has a share, so that the slow readers of a
+/// few do not take the room of the others.
 const DOWNLOADS: usize = 64;
 const DOWNLOADS_OF_ORG: usize = 16;
 
@@ -100,19 +104,22 @@ impl Handler<OpenDownload> for Exports {
 }
 
 /// Files that are being sent, by org.
-#[derive(Clone, Default)]
-pub(super) struct Downloads(Arc<Mutex<HashMap<Uuid, usize>>>);
+#[derive(Clone)]
+pub(super) struct Downloads(Arc<Mutex<Shares<Uuid>>>);
+
+impl Default for Downloads {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Shares::new(DOWNLOADS))))
+    }
+}
 
 impl Downloads {
     /// None: there is no room.
     fn begin(&self, org_id: Uuid) -> Option<Sending> {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = sent.values().sum();
-        let of_org = sent.entry(org_id).or_default();
-        if all >= DOWNLOADS || *of_org >= DOWNLOADS_OF_ORG {
+        if sent.held(&org_id) >= DOWNLOADS_OF_ORG || !sent.take(org_id) {
             return None;
         }
-        *of_org += 1;
         Some(Sending { downloads: self.clone(), org_id })
     }
 }
@@ -126,10 +133,7 @@ struct Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         let mut sent = self.downloads.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_org) = sent.get_mut(&self.org_id) {
-            *of_org -= 1;
-        }
-        sent.retain(|_, of_org| *of_org > 0);
+        sent.give_back(&self.org_id);
     }
 }
 
@@ -155,9 +159,19 @@ mod tests {
         let theirs = downloads.begin(other);
         assert!(theirs.is_some());
         drop((sent, theirs));
-        assert!(downloads.begin(one).is_some() && downloads.0.lock().unwrap().is_empty());
+        assert!(downloads.begin(one).is_some());
         let all: Vec<_> = (0..1000).filter_map(|n| downloads.begin(Uuid::from_u128(n))).collect();
         assert_eq!(all.len(), DOWNLOADS);
+    }
+
+    #[test]
+    fn four_orgs_slow_downloads_leave_room_for_a_fifth() {
+        let downloads = Downloads::default();
+        let org = |n| Uuid::from_u128(n);
+        let slow: Vec<_> =
+            (1..=4).flat_map(|n| (0..100).map(move |_| n)).filter_map(|n| downloads.begin(org(n))).collect();
+        assert!(slow.len() < DOWNLOADS, "{}", slow.len());
+        assert!(downloads.begin(org(5)).is_some());
     }
 
     #[test]
