@@ -2,24 +2,23 @@
 //! In: Merged from the rollups; Drain, End. Out: nothing.
 //! Failure: database or Redis away → what changed waits and is published when it is back.
 //!          An org is erased → it has no markers on record, and none is published.
-//! Bound: one marker for an org and model, however many merges; one write at a time.
+//! Bound: one key for an org and model, however many merges, and MOST_OPEN of them; one write at a time, a page of markers
+//!        in memory.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+mod publication;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix::prelude::*;
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use self::publication::{Changes, Publication};
 use crate::{
     actors::supervision::{
         exit::{Drain, End, ExitGuard},
         pulse::Pulse,
     },
-    cache::FreshnessCache,
     config::{self, Settings},
     domain::{
         freshness::{Freshness as Judgement, FreshnessStatus, Thresholds},
@@ -36,8 +35,8 @@ use crate::{
     },
 };
 
-/// Markers are published again well before they expire.
-const REPUBLISH_PER_TTL: u64 = 3;
+/// Markers that wait to be published. Where more do, all are published again, page by page.
+const MOST_OPEN: usize = 200_000;
 
 pub struct Freshness {
     /// Absent while a write is under way.
@@ -64,17 +63,12 @@ pub struct FreshnessParts {
 
 impl Freshness {
     pub fn new(parts: FreshnessParts) -> Self {
-        let republish = Duration::from_millis(parts.settings.cache.ttl_seconds * 1000 / REPUBLISH_PER_TTL);
         let settings = parts.settings.freshness;
         let desk = Desk {
             settings: parts.settings.clone(),
             metrics: parts.metrics,
-            republish,
             recovered: false,
-            cache: None,
-            published_all: None,
-            forgotten_to: None,
-            published_statuses: BTreeMap::new(),
+            publication: Publication::new(parts.settings.cache.clone()),
         };
         Self {
             settings,
@@ -92,7 +86,7 @@ impl Freshness {
         let Some((mut session, mut desk)) = self.desk.take() else { return };
         let open = std::mem::take(&mut self.open);
         if std::mem::take(&mut self.all_due) {
-            desk.published_all = None;
+            desk.publication.publish_all();
         }
         let working = self.pulse.work();
         let work = async move {
@@ -148,7 +142,11 @@ impl Handler<Merged> for Freshness {
 
     fn handle(&mut self, merged: Merged, _: &mut Self::Context) {
         match merged {
-            Merged::Changed(changed) => self.open.extend(changed),
+            Merged::Changed(changed) if self.open.len() + changed.len() <= MOST_OPEN => self.open.extend(changed),
+            Merged::Changed(_) => {
+                self.open.clear();
+                self.all_due = true;
+            }
             Merged::Unknown => self.all_due = true,
         }
     }
@@ -182,24 +180,15 @@ struct Outcome {
 struct Desk {
     settings: Settings,
     metrics: Metrics,
-    republish: Duration,
     recovered: bool,
-    cache: Option<FreshnessCache>,
-    published_all: Option<Instant>,
-    /// The last erasure whose org was taken out of the cache; none yet: what it was left with by whomever is not known.
-    forgotten_to: Option<DateTime<Utc>>,
-    /// By partition; when one changes, so do the markers of all its orgs.
-    published_statuses: BTreeMap<u16, FreshnessStatus>,
+    publication: Publication,
 }
 
 impl Desk {
     async fn publish(&mut self, session: &mut Session, open: &BTreeSet<MarkerKey>) -> Outcome {
-        match session.run(async |conn| self.due(conn, open).await).await {
-            Ok(due) => {
-                let nothing = due.markers.is_empty() && due.erased.is_empty();
-                let cache = if nothing { None } else { Some(self.put(&due).await) };
-                Outcome { database: Ok(()), cache }
-            }
+        match session.run(async |conn| self.changes(conn, open).await).await {
+            Ok(None) => Outcome { database: Ok(()), cache: None },
+            Ok(Some(changes)) => Outcome { database: Ok(()), cache: self.publication.publish(session, &changes).await },
             Err(error) => {
                 tracing::warn!(%error, "freshness markers wait for the database");
                 Outcome { database: Err(error.to_string()), cache: None }
@@ -207,8 +196,12 @@ impl Desk {
         }
     }
 
-    /// Returns the markers to publish: those that changed, or all when their time has come.
-    async fn due(&mut self, conn: &mut PgConnection, open: &BTreeSet<MarkerKey>) -> Result<Due, StoreError> {
+    /// Returns what has changed, where there is a cache.
+    async fn changes(
+        &mut self,
+        conn: &mut PgConnection,
+        open: &BTreeSet<MarkerKey>,
+    ) -> Result<Option<Changes>, StoreError> {
         if !self.recovered {
             store::freshness::recover(conn).await?;
             self.recovered = true;
@@ -219,57 +212,17 @@ impl Desk {
         }
         self.metrics.freshness_lag(watermarks.lags().map(|(_, lag)| lag).max().unwrap_or_default());
         if self.settings.cache.url.is_empty() {
-            return Ok(Due { markers: Vec::new(), all: false, erased: Vec::new() });
+            return Ok(None);
         }
-        // Before the markers are read: an erasure that comes between is in the next list.
-        let erased = store::freshness::erased(conn, self.forgotten_to).await?;
+        // Before any markers are read: an erasure that comes between is in the next list.
+        let erased = store::freshness::erased(conn, self.publication.forgotten_to()).await?;
         let judge = Judge::new(&self.settings, &watermarks);
-        let statuses = judge.statuses();
-        if statuses != self.published_statuses {
-            self.published_statuses = statuses;
-            self.published_all = None;
-        }
-        let all = self.published_all.is_none_or(|at| at.elapsed() >= self.republish);
-        let markers = match all {
-            true => store::freshness::all(conn).await?,
-            false => store::freshness::recorded(conn, open.iter()).await?,
+        let markers = match open.is_empty() {
+            true => Vec::new(),
+            false => judge.judge_all(&store::freshness::recorded(conn, open.iter()).await?),
         };
-        Ok(Due { markers: judge.judge_all(&markers), all, erased })
+        Ok(Some(Changes { markers, erased, judge, now: watermarks.now }))
     }
-
-    async fn put(&mut self, due: &Due) -> Result<(), String> {
-        let published = async {
-            let cache = match &mut self.cache {
-                Some(cache) => cache,
-                none => none.insert(FreshnessCache::connect(&self.settings.cache).await?),
-            };
-            cache.forget(due.erased.iter().map(|(org_id, _)| *org_id)).await?;
-            cache.publish(&due.markers).await
-        };
-        match published.await {
-            Ok(()) => {
-                self.forgotten_to = due.erased.iter().map(|(_, at)| *at).max().max(self.forgotten_to);
-                if due.all {
-                    self.published_all = Some(Instant::now());
-                }
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!(%error, "freshness markers cannot be published");
-                self.published_all = None;
-                Err(error.to_string())
-            }
-        }
-    }
-}
-
-/// Markers to publish.
-struct Due {
-    markers: Vec<(Uuid, ModelFreshness)>,
-    /// These are all there are.
-    all: bool,
-    /// Orgs of which nothing may be left, and when they were erased; what came of them since is among the markers.
-    erased: Vec<(Uuid, DateTime<Utc>)>,
 }
 
 /// Lag and status of each partition, which are those of its orgs.
@@ -283,6 +236,10 @@ impl Judge {
     fn new(settings: &Settings, watermarks: &Watermarks) -> Self {
         let lags = watermarks.lags().filter_map(|(n, lag)| Some((n, i64::try_from(lag.as_millis()).ok()?)));
         Self { topology: settings.broker.topology(), thresholds: settings.freshness.thresholds(), lags: lags.collect() }
+    }
+
+    fn partition_of(&self, org_id: Uuid) -> u16 {
+        self.topology.home_of(org_id)
     }
 
     fn statuses(&self) -> BTreeMap<u16, FreshnessStatus> {

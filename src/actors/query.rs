@@ -281,6 +281,10 @@ pub struct GetEvent(pub FateQuery);
 impl Question for GetEvent {
     type Answer = EventFate;
 
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
+
     async fn read(self, reader: Reader) -> Result<EventFate, ReadError> {
         reader.event(&self.0).await
     }

@@ -51,20 +51,38 @@ impl FreshnessCache {
         Ok(redis::cmd("HLEN").arg(key(org_id)).query_async(&mut self.manager).await?)
     }
 
-    /// Publishes markers: `analytics:freshness:{orgId}`, a hash by model. Each org's hash lives for the TTL from now.
+    /// Publishes markers, those of an org together: `analytics:freshness:{orgId}`, a hash by model. Each org's hash lives for
+    /// the TTL from now.
     pub async fn publish(&mut self, markers: &[(Uuid, ModelFreshness)]) -> Result<(), CacheError> {
         for part in markers.chunks(PIPELINE) {
             let mut commands = redis::pipe();
-            for (org_id, marker) in part {
+            for of_org in part.chunk_by(|one, next| one.0 == next.0) {
+                let key = key(of_org[0].0);
                 // A struct of strings and numbers always has a JSON form.
-                let json = serde_json::to_string(marker).unwrap_or_default();
-                let key = key(*org_id);
-                commands.hset(&key, marker.model_id.to_string(), json).ignore();
+                let field = |marker: &ModelFreshness| {
+                    (marker.model_id.to_string(), serde_json::to_string(marker).unwrap_or_default())
+                };
+                let fields: Vec<(String, String)> = of_org.iter().map(|(_, marker)| field(marker)).collect();
+                commands.hset_multiple(&key, &fields).ignore();
                 commands.expire(&key, self.ttl_seconds).ignore();
             }
             commands.query_async::<()>(&mut self.manager).await?;
         }
         Ok(())
+    }
+
+    /// Lets the hashes of these orgs live for the TTL from now, and gives the orgs that have none any more.
+    pub async fn keep_alive(&mut self, org_ids: &[Uuid]) -> Result<Vec<Uuid>, CacheError> {
+        let mut gone = Vec::new();
+        for part in org_ids.chunks(PIPELINE) {
+            let mut commands = redis::pipe();
+            for org_id in part {
+                commands.expire(key(*org_id), self.ttl_seconds);
+            }
+            let kept: Vec<bool> = commands.query_async(&mut self.manager).await?;
+            gone.extend(part.iter().zip(kept).filter(|(_, kept)| !kept).map(|(org_id, _)| *org_id));
+        }
+        Ok(gone)
     }
 }
 

@@ -102,12 +102,33 @@ pub async fn recover(conn: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// All markers on record.
-pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
-    let rows: Vec<MarkerRow> =
-        sqlx::query_as("SELECT org_id, model_id, last_event_at, last_rollup_at FROM analytics.freshness_status")
-            .fetch_all(conn)
-            .await?;
+/// Most markers of a page.
+pub const PAGE: usize = 10_000;
+
+/// Which markers are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Only those of this org.
+    pub org_id: Option<Uuid>,
+    /// Only those that were merged then or later.
+    pub merged_since: Option<DateTime<Utc>>,
+}
+
+/// The next markers on record behind one, in the order of their keys.
+pub async fn page(
+    conn: &mut PgConnection,
+    after: Option<MarkerKey>,
+    asked: Asked,
+) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
+    let rows: Vec<MarkerRow> = sqlx::query_as(include_str!("sql/freshness_page.sql"))
+        .bind(after.map(|key| key.0).or(asked.org_id).unwrap_or_default())
+        .bind(after.map(|key| key.1).unwrap_or_default())
+        .bind(after.is_none())
+        .bind(asked.org_id.unwrap_or(Uuid::max()))
+        .bind(asked.merged_since)
+        .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
     Ok(rows.into_iter().map(marker).collect())
 }
 

@@ -15,6 +15,7 @@ mod fault_proxy;
 mod fault_servers;
 mod fault_stream;
 mod floors;
+mod freshness_cache;
 mod harness;
 mod http_answers;
 mod http_api_keys;
