@@ -1,5 +1,6 @@
 //! The composition root: what runs, on which threads, and in which order it stops.
 
+mod open_files;
 mod tree;
 
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let (registry, queries) = (Registry::default(), Queries::default());
     let log = SupervisionLog::new(&identity.name, metrics.clone());
     let mut signals = Signals::new()?;
+    open_files::raise(&mut settings);
     let (fatal, mut fatals) = mpsc::unbounded_channel();
     let parts = SupervisorParts {
         settings: settings.supervision,
@@ -70,7 +72,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         fatal,
     };
     let supervisor = Supervisor::start_in_arbiter(&Arbiter::new().handle(), move |_| Supervisor::new(parts));
-    let gatekeeper = Gatekeeper::new(&settings, Refusals::new(metrics.clone()));
+    let gatekeeper = Gatekeeper::new(&settings, Refusals::new(metrics.clone()), metrics.clone());
     let ops = Ops {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
@@ -141,6 +143,9 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
+    for address in api.addresses {
+        actix::spawn(http::check_self(address, settings.http.self_check(), readiness.clone()));
+    }
     readiness.set_phase(Phase::Serving);
 
     let end = tokio::select! {

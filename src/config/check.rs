@@ -92,6 +92,22 @@ impl Settings {
             self.http.proxies().is_some(),
             "be addresses and networks such as 10.0.0.0/8, separated by commas",
         );
+        let http = &self.http;
+        found.range("http.max_connections", http.max_connections, 64..=1_000_000);
+        let all = http.max_connections;
+        found.range("http.max_connections_per_address", http.max_connections_per_address, 1..=all);
+        found.range("http.head_timeout_ms", http.head_timeout_ms, 100..=60_000);
+        found.range("http.body_timeout_ms", http.body_timeout_ms, 100..=600_000);
+        found.range("http.response_timeout_ms", http.response_timeout_ms, 100..=600_000);
+        found.range("http.response_bytes_per_second", http.response_bytes_per_second, 1..=1_000_000_000);
+        // One of them must hold the largest response, of about 20 MiB.
+        found.range("http.max_response_bytes", http.max_response_bytes, 33_554_432..=1 << 36);
+        let all = http.max_response_bytes;
+        found.range("http.max_response_bytes_per_org", http.max_response_bytes_per_org, 33_554_432..=all);
+        found.range("http.self_check_ms", http.self_check_ms, 100..=60_000);
+        found.range("ops.max_connections", self.ops.max_connections, 16..=100_000);
+        let all = self.ops.max_connections;
+        found.range("ops.max_connections_per_address", self.ops.max_connections_per_address, 1..=all);
         found.range("ingest.timeout_ms", self.ingest.timeout_ms, 100..=60_000);
         let secret = self.auth.hs256_secret.expose();
         found.holds(
@@ -119,6 +135,8 @@ impl Settings {
         found.range("rate_limit.org_burst", limits.org_burst, 1..=1_000_000);
         found.range("rate_limit.credential_per_second", limits.credential_per_second, 0..=1_000_000);
         found.range("rate_limit.credential_burst", limits.credential_burst, 1..=1_000_000);
+        found.range("rate_limit.refused_per_second", limits.refused_per_second, 0..=1_000_000);
+        found.range("rate_limit.refused_burst", limits.refused_burst, 1..=1_000_000);
         found.range("supervision.backoff_initial_ms", self.supervision.backoff_initial_ms, 1..=60_000);
         let initial = self.supervision.backoff_initial_ms;
         found.range("supervision.backoff_max_ms", self.supervision.backoff_max_ms, initial..=3_600_000);

@@ -208,6 +208,15 @@ pub struct Http {
     pub cors_origins: String,
     /// Addresses and networks, separated by commas.
     pub trusted_proxies: String,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub head_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub response_timeout_ms: u64,
+    pub response_bytes_per_second: u64,
+    pub max_response_bytes: usize,
+    pub max_response_bytes_per_org: usize,
+    pub self_check_ms: u64,
 }
 
 impl Http {
@@ -221,6 +230,22 @@ impl Http {
         parts.map(|part| part.parse().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from))).collect()
     }
 
+    pub fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.head_timeout_ms)
+    }
+
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+
+    pub fn response_timeout(&self) -> Duration {
+        Duration::from_millis(self.response_timeout_ms)
+    }
+
+    pub fn self_check(&self) -> Duration {
+        Duration::from_millis(self.self_check_ms)
+    }
+
     /// Whose `X-Forwarded-For` is believed.
     pub fn trusted_proxies(&self) -> Vec<IpNet> {
         self.proxies().unwrap_or_default()
@@ -231,6 +256,8 @@ impl Http {
 #[serde(deny_unknown_fields)]
 pub struct Ops {
     pub address: SocketAddr,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -291,6 +318,8 @@ pub struct RateLimit {
     pub org_burst: u32,
     pub credential_per_second: u32,
     pub credential_burst: u32,
+    pub refused_per_second: u32,
+    pub refused_burst: u32,
 }
 
 /// So many requests a second on average, and so many at once; none a second: as many as come.
@@ -307,6 +336,11 @@ impl RateLimit {
 
     pub fn credential(&self) -> Rate {
         Rate { per_second: self.credential_per_second, burst: self.credential_burst }
+    }
+
+    /// Of credentials that are not accepted, by address.
+    pub fn refused(&self) -> Rate {
+        Rate { per_second: self.refused_per_second, burst: self.refused_burst }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::marker::PhantomData;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use uuid::Uuid;
 
 use super::{
     error::Problem,
     gatekeeper::{Gatekeeper, Visit},
+    in_flight::Tenant,
     params,
 };
 use crate::{
@@ -75,6 +76,7 @@ impl<P: Needs> FromRequest for Authorized<P> {
             let org_id = request.match_info().get("orgId").and_then(params::uuid);
             let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
             gatekeeper.admit(&visit, P::PERMISSION, &[org_id]).await?;
+            request.extensions_mut().insert(Tenant(org_id));
             Ok(Self { org_id, visit, permission: PhantomData })
         }
         .boxed_local()

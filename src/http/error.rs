@@ -50,6 +50,8 @@ pub enum Problem {
     /// Another correction was first.
     Conflict,
     BodyTooLarge,
+    /// The body did not come in time.
+    BodyLate,
     MediaType,
     /// The Idempotency-Key was used for another request.
     KeyReused,
@@ -71,6 +73,8 @@ pub enum Problem {
     RateLimited {
         retry_after: u32,
     },
+    /// Responses of the tenant that nobody has read yet hold as many bytes as they may.
+    UnreadResponses,
     Busy,
     Unavailable,
     TooSlow,
@@ -140,6 +144,9 @@ impl Problem {
                 "Body too large",
                 "the request's body is larger than is accepted",
             ),
+            Self::BodyLate => {
+                (StatusCode::REQUEST_TIMEOUT, "body-late", "Body late", "the request's body did not come in time")
+            }
             Self::MediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -195,6 +202,13 @@ impl Problem {
                 "the credential, or all that ask about this organisation, ask too often: try again after the time in \
                  Retry-After",
             ),
+            Self::UnreadResponses => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "unread-responses",
+                "Unread responses",
+                "responses of this organisation that are not read yet hold as many bytes as they may: read them, or try \
+                 again after the time in Retry-After",
+            ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
@@ -234,6 +248,7 @@ impl Problem {
             Self::MethodNotAllowed { allow: "GET, HEAD".to_owned() },
             Self::Conflict,
             Self::BodyTooLarge,
+            Self::BodyLate,
             Self::MediaType,
             Self::KeyReused,
             Self::TooManyExports,
@@ -243,6 +258,7 @@ impl Problem {
             Self::NoSuchRange { length: 0 },
             Self::NotEnabled,
             Self::RateLimited { retry_after: 1 },
+            Self::UnreadResponses,
             Self::Busy,
             Self::Unavailable,
             Self::TooSlow,
@@ -268,7 +284,7 @@ impl Problem {
         match self {
             Self::RateLimited { retry_after } => Some(*retry_after),
             Self::TooManyExports => Some(10),
-            Self::Busy => Some(1),
+            Self::Busy | Self::UnreadResponses => Some(1),
             Self::Unavailable | Self::TooSlow => Some(5),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! Who is let in: what every gate asks, on both ports, in this order: the credential, the right,
 //! the limits, the audit log.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -10,7 +10,13 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{client_address::TrustedProxies, error::Problem, limits::Limits, observe::RequestId};
+use super::{
+    client_address::{TrustedProxies, network},
+    error::Problem,
+    in_flight::Tenant,
+    limits::Limits,
+    observe::RequestId,
+};
 use crate::{
     actors::{
         audit::{Record, Refusals},
@@ -21,6 +27,7 @@ use crate::{
     auth::{Caller, Permission, PresentedKey, Refusal, Verifier},
     config::Settings,
     domain::audit::{Actor, AuditEvent, CredentialKind, Outcome},
+    telemetry::metrics::Metrics,
 };
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -46,6 +53,8 @@ pub struct Gatekeeper {
 /// Why somebody is not let in.
 enum Stopped {
     Refused(Refusal),
+    /// Its address has shown too many that were refused.
+    Limited(Problem),
     /// Whether the credential is good cannot be known now.
     Unknown,
 }
@@ -71,11 +80,11 @@ impl Visit {
 }
 
 impl Gatekeeper {
-    pub fn new(settings: &Settings, refusals: Refusals) -> Self {
+    pub fn new(settings: &Settings, refusals: Refusals, metrics: Metrics) -> Self {
         Self {
             verifier: Verifier::new(&settings.auth),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies()),
-            limits: Limits::new(&settings.rate_limit),
+            limits: Limits::new(settings, metrics),
             refusals,
             jwks: Line::default(),
             keys: Line::default(),
@@ -93,18 +102,30 @@ impl Gatekeeper {
     /// # Errors
     /// 401 where there is none that is good; 503 where that cannot be known.
     pub async fn visit(&self, request: &HttpRequest) -> Result<Visit, Problem> {
-        match self.authenticate(request).await {
+        let address = self.proxies.address_of(request).map(network);
+        match self.authenticate(request, address).await {
             Ok(caller) => {
                 let credential = caller.credential.kind();
                 let actor = self.actor(request, Some(caller.subject.clone()), credential);
+                request.extensions_mut().insert(Tenant::of_subject(&caller.subject));
                 let roles = caller.roles.iter().map(|role| role.as_str()).collect();
                 Ok(Visit { actor: Actor { roles, ..actor }, caller })
             }
             // Nobody tried to be somebody: there is nothing to record.
-            Err(Stopped::Refused(Refusal::Missing)) => Err(Problem::Unauthorized { presented: false }),
+            Err(Stopped::Refused(Refusal::Missing)) => {
+                self.limits.attempts.refused(address)?;
+                Err(Problem::Unauthorized { presented: false })
+            }
+            Err(Stopped::Limited(problem)) => {
+                self.limits.attempts.refused(address)?;
+                Err(problem)
+            }
             Err(Stopped::Unknown) => Err(Problem::Unavailable),
             Err(Stopped::Refused(refusal)) => {
-                tracing::info!(reason = %refusal, "a credential was refused");
+                self.limits.attempts.refused(address)?;
+                if self.limits.lines.one_more() {
+                    tracing::info!(reason = %refusal, "a credential was refused");
+                }
                 let nobody = self.actor(request, None, CredentialKind::None);
                 self.refusals.note(AuditEvent::new(nobody, "authenticate", Outcome::Denied).detail(refusal));
                 Err(Problem::Unauthorized { presented: true })
@@ -194,18 +215,23 @@ impl Gatekeeper {
         Actor { subject, credential, roles: Vec::new(), request_id, address: self.proxies.address_of(request) }
     }
 
-    async fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Stopped> {
+    async fn authenticate(&self, request: &HttpRequest, address: Option<IpAddr>) -> Result<Caller, Stopped> {
         match credential(request)? {
             Shown::Token(token) => Ok(self.token(token).await?),
-            Shown::Key(key) => self.key(key).await,
+            Shown::Key(key) => self.key(key, address).await,
         }
     }
 
-    async fn key(&self, text: &str) -> Result<Caller, Stopped> {
+    async fn key(&self, text: &str, address: Option<IpAddr>) -> Result<Caller, Stopped> {
         let key = PresentedKey::read(text).ok_or(Refusal::KeyForm)?;
+        let attempts = &self.limits.attempts;
+        attempts.may_look_up(address, key.key_id).map_err(Stopped::Limited)?;
         let keys = self.keys.get().ok_or(Stopped::Unknown)?;
         match keys.send(Authenticate(key)).timeout(WAIT_FOR_KEY).await {
-            Ok(Ok(Some(holder))) => Ok(Caller::of_key(key.key_id, holder)),
+            Ok(Ok(Some(holder))) => {
+                attempts.accepted(key.key_id);
+                Ok(Caller::of_key(key.key_id, holder))
+            }
             Ok(Ok(None)) => Err(Refusal::Key.into()),
             Ok(Err(_)) | Err(_) => Err(Stopped::Unknown),
         }

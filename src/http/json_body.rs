@@ -5,11 +5,11 @@ use std::pin::Pin;
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
-    http::header::{CONTENT_ENCODING, ContentEncoding},
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ContentEncoding},
     web,
 };
 
-use super::error::Problem;
+use super::{Api, error::Problem, gatekeeper::Gatekeeper, in_flight::Tenant};
 
 /// A body as it was sent, of the media type `application/json`, not compressed, and within `http.max_body_bytes`.
 pub struct JsonBody(pub web::Bytes);
@@ -25,10 +25,28 @@ impl FromRequest for JsonBody {
         if !plain || !request.content_type().eq_ignore_ascii_case("application/json") {
             return Box::pin(async { Err(Problem::MediaType) });
         }
+        if let Err(problem) = reserve(request) {
+            return Box::pin(async { Err(problem) });
+        }
         let body = web::Bytes::from_request(request, payload);
         Box::pin(async move {
             let body = body.await.map_err(|error| Problem::of_status(error.as_response_error().status_code()))?;
             Ok(Self(body))
         })
     }
+}
+
+/// Counts the body as its tenant's until the request is done.
+fn reserve(request: &HttpRequest) -> Result<(), Problem> {
+    let (Some(gatekeeper), Some(api)) =
+        (request.app_data::<web::Data<Gatekeeper>>(), request.app_data::<web::Data<Api>>())
+    else {
+        return Ok(());
+    };
+    let Some(tenant) = request.extensions().get::<Tenant>().copied() else { return Ok(()) };
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = announced.unwrap_or(api.max_body_bytes).min(api.max_body_bytes);
+    let reserved = gatekeeper.limits.in_flight.reserve(tenant, bytes)?;
+    request.extensions_mut().insert(reserved);
+    Ok(())
 }

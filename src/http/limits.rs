@@ -17,10 +17,11 @@ use governor::{
 };
 use uuid::Uuid;
 
-use super::error::Problem;
+use super::{attempts::Attempts, error::Problem, in_flight::InFlight, log_lines::LogLines};
 use crate::{
     auth::{Caller, Credential},
-    config::{Rate, RateLimit},
+    config::{Rate, RateLimit, Settings},
+    telemetry::metrics::Metrics,
 };
 
 /// After so many questions, keys are forgotten that have not asked lately: all of what they may is theirs again.
@@ -31,13 +32,24 @@ const FORGET_EVERY: u32 = 1024;
 pub struct Limits {
     orgs: Option<Arc<Limiter<Uuid>>>,
     credentials: Option<Arc<Limiter<(Credential, String)>>>,
+    pub attempts: Attempts,
+    pub lines: LogLines,
+    pub in_flight: InFlight,
 }
 
 impl Limits {
-    pub fn new(settings: &RateLimit) -> Self {
+    pub fn new(settings: &Settings, metrics: Metrics) -> Self {
+        let in_flight = InFlight::new(&settings.http, metrics);
+        Self { in_flight, ..Self::of_rates(&settings.rate_limit) }
+    }
+
+    /// With no bound on anything else.
+    pub fn of_rates(settings: &RateLimit) -> Self {
         Self {
             orgs: Limiter::new(settings.org()).map(Arc::new),
             credentials: Limiter::new(settings.credential()).map(Arc::new),
+            attempts: Attempts::new(settings.refused()),
+            ..Self::default()
         }
     }
 
@@ -64,7 +76,7 @@ impl Limits {
     }
 }
 
-struct Limiter<K: Hash + Eq + Clone> {
+pub(super) struct Limiter<K: Hash + Eq + Clone> {
     limiter: RateLimiter<K, HashMapStateStore<K>, DefaultClock>,
     clock: DefaultClock,
     counted: AtomicU32,
@@ -72,7 +84,7 @@ struct Limiter<K: Hash + Eq + Clone> {
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
     /// None: it is switched off.
-    fn new(rate: Rate) -> Option<Self> {
+    pub(super) fn new(rate: Rate) -> Option<Self> {
         let (per_second, burst) = (NonZeroU32::new(rate.per_second)?, NonZeroU32::new(rate.burst)?);
         let clock = DefaultClock::default();
         let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -80,7 +92,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         Some(Self { limiter, clock, counted: AtomicU32::new(0) })
     }
 
-    fn count(&self, key: K) -> Result<(), Problem> {
+    pub(super) fn count(&self, key: K) -> Result<(), Problem> {
         if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             self.limiter.retain_recent();
             self.limiter.shrink_to_fit();

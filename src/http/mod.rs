@@ -8,6 +8,7 @@
 mod access;
 mod api_keys;
 mod ask;
+mod attempts;
 mod audit;
 mod client_address;
 mod cursor;
@@ -19,9 +20,11 @@ mod events;
 mod exports;
 mod freshness;
 mod gatekeeper;
+mod in_flight;
 mod json_body;
 mod ledger;
 mod limits;
+mod log_lines;
 mod observe;
 pub mod openapi;
 mod operations;
@@ -33,6 +36,7 @@ mod report;
 mod revisions;
 mod routes;
 mod server;
+mod sockets;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -48,7 +52,10 @@ use actix_web::{
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
-        header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER},
+        header::{
+            ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+            HeaderName, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+        },
     },
     middleware::{Compress, Condition, from_fn},
     web,
@@ -65,7 +72,8 @@ use crate::{
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 use error::Problem;
-use observe::{Observer, X_REQUEST_ID, observe};
+use in_flight::deliver;
+use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
 pub use api_keys::KeysLine;
 pub use events::EventsLine;
@@ -73,6 +81,7 @@ pub use exports::ExportsLine;
 pub use gatekeeper::Gatekeeper;
 pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
+pub use sockets::check_self;
 
 /// What the service's answers are made from.
 pub struct Api {
@@ -88,6 +97,8 @@ pub struct Api {
     pub answer_within: Duration,
     pub metrics: Metrics,
     pub max_body_bytes: usize,
+    /// Longest that a request's body may take.
+    pub body_within: Duration,
     /// Whose pages may read the API.
     pub cors_origins: Vec<String>,
 }
@@ -114,6 +125,7 @@ impl Api {
             answer_within: settings.query.answer_within(),
             metrics,
             max_body_bytes: settings.http.max_body_bytes,
+            body_within: settings.http.body_timeout(),
             cors_origins: settings.http.cors_origins().map(str::to_owned).collect(),
         }
     }
@@ -137,7 +149,12 @@ pub struct Ops {
 
 /// The REST API: every route of it.
 fn api(api: web::Data<Api>) -> App<impl Application> {
-    let observer = Observer { metrics: api.metrics.clone(), max_body_bytes: api.max_body_bytes };
+    let observer = Observer {
+        metrics: api.metrics.clone(),
+        max_body_bytes: api.max_body_bytes,
+        body_within: api.body_within,
+        lines: api.gatekeeper.limits.lines.clone(),
+    };
     let cors_origins = api.cors_origins.clone();
     App::new()
         .app_data(web::PayloadConfig::new(api.max_body_bytes))
@@ -146,31 +163,52 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         .app_data(api)
         .configure(|config| routes::put(routes::rest(), config))
         .default_service(web::to(not_found))
+        .wrap(from_fn(deliver))
         .wrap(Compress::default())
+        .wrap(from_fn(bound_body))
         .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
         .wrap(from_fn(observe))
 }
 
 /// Lets pages of these origins read the API. They bring a credential of their own: cookies are not sent.
 fn cors(origins: &[String]) -> Cors {
-    let allowed = [AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("x-api-key"), X_REQUEST_ID];
+    let allowed = [
+        AUTHORIZATION,
+        CONTENT_TYPE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        RANGE,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("traceparent"),
+        HeaderName::from_static("tracestate"),
+        HeaderName::from_static("x-api-key"),
+        X_REQUEST_ID,
+    ];
+    let exposed =
+        [ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, LOCATION, RETRY_AFTER, report::AS_OF, X_REQUEST_ID];
     let cors = Cors::default()
         .allowed_methods([Method::GET, Method::HEAD, Method::POST])
         .allowed_headers(allowed)
-        .expose_headers([ETAG, RETRY_AFTER, report::AS_OF, X_REQUEST_ID])
+        .expose_headers(exposed)
         .max_age(600);
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
 /// The operations port.
 fn ops(ops: Ops) -> App<impl Application> {
-    let observer = Observer { metrics: ops.metrics.clone(), max_body_bytes: 0 };
+    let observer = Observer {
+        metrics: ops.metrics.clone(),
+        max_body_bytes: 0,
+        body_within: Duration::ZERO,
+        lines: ops.gatekeeper.limits.lines.clone(),
+    };
     App::new()
         .app_data(web::Data::new(observer))
         .app_data(web::Data::new(ops.gatekeeper.clone()))
         .app_data(web::Data::new(ops))
         .configure(|config| routes::put(routes::operations_port(), config))
         .default_service(web::to(not_found))
+        .wrap(from_fn(bound_body))
         .wrap(from_fn(observe))
 }
 

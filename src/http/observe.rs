@@ -1,14 +1,17 @@
 //! Around every request: its id, its metric, its log line, and errors of any origin turned into problems.
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
-        header::{CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+        ConnectionType, Method,
+        header::{CONTENT_LENGTH, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
     web,
@@ -16,7 +19,11 @@ use actix_web::{
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::error::Problem;
+use super::{
+    error::Problem,
+    log_lines::LogLines,
+    sockets::{Connection, RequestBody, watched},
+};
 use crate::telemetry::metrics::Metrics;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,24 +35,37 @@ pub struct RequestId(pub String);
 pub struct Observer {
     pub metrics: Metrics,
     pub max_body_bytes: usize,
+    /// Longest that a request's body may take.
+    pub body_within: Duration,
+    pub lines: LogLines,
 }
 
 pub async fn observe(
     observer: web::Data<Observer>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let id = request_id(&request);
     let method = method_label(request.method());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let response = if announced_length(&request).is_some_and(|length| length > observer.max_body_bytes) {
-        request.error_response(Problem::BodyTooLarge)
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    if let Some(connection) = &connection {
+        connection.begin_request();
+    }
+    let body = RequestBody::watch(&mut request, observer.body_within, connection.clone());
+    let span = tracing::info_span!("request", id);
+    let response = next.call(request).instrument(span).await?.map_into_boxed_body();
+    let mut response = if body.is_late() && response.status().is_client_error() {
+        answered(response, &Problem::BodyLate, &id)
     } else {
-        let span = tracing::info_span!("request", id);
-        next.call(request).instrument(span).await?.map_into_boxed_body()
+        with_problem(response, &id)
     };
-    let mut response = with_problem(response, &id);
+    // What is refused is not read on: the connection ends.
+    let last = body.is_unread() && response.status().as_u16() >= 400;
+    if last {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -61,10 +81,16 @@ pub async fn observe(
     // Neither path nor query: what a caller puts there by mistake may be a secret.
     if status < 400 {
         tracing::debug!(id, method, route, status, ms, "answered");
-    } else {
+    } else if observer.lines.one_more() {
         tracing::info!(id, method, route, status, ms, "refused");
     }
-    Ok(response)
+    Ok(match connection {
+        Some(connection) => {
+            connection.begin_response(last);
+            response.map_body(|_, body| watched(body, connection))
+        }
+        None => response,
+    })
 }
 
 /// Answers an error as the problem that it is, with the request's id: ours, or the framework's by its status. An
@@ -83,8 +109,19 @@ fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse
         },
         None => return response,
     };
-    let (request, _) = response.into_parts();
-    ServiceResponse::new(request, problem.answer(Some(id)))
+    answered(response, &problem, id)
+}
+
+/// The problem in place of a response. What tells a browser whose page may read it stays.
+fn answered(response: ServiceResponse<BoxBody>, problem: &Problem, id: &str) -> ServiceResponse<BoxBody> {
+    let (request, refused) = response.into_parts();
+    let mut answer = problem.answer(Some(id));
+    for (name, value) in refused.headers() {
+        if name == VARY || name.as_str().starts_with("access-control-") {
+            answer.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    ServiceResponse::new(request, answer)
 }
 
 /// The caller's id for the request where it is one that can go into a header and a log as it is, else a new one.
@@ -96,6 +133,18 @@ fn request_id(request: &ServiceRequest) -> String {
 fn is_sane(id: &str) -> bool {
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Around the handlers, within CORS: refuses a body that says to be too large.
+pub async fn bound_body(
+    observer: web::Data<Observer>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if announced_length(&request).is_some_and(|length| length > observer.max_body_bytes) {
+        return Ok(request.error_response(Problem::BodyTooLarge));
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 fn announced_length(request: &ServiceRequest) -> Option<usize> {

@@ -13,7 +13,7 @@ use super::{
     access::{Authorized, ReadReliability},
     error::Problem,
     params::Params,
-    report::{self, Completeness, REPORT, Range, ReportParams},
+    report::{self, Completeness, REPORT, Range, ReportParams, known_models},
 };
 use crate::{
     actors::query::{GetReliability, MAX_ROWS, QueryError},
@@ -260,7 +260,13 @@ pub async fn get(
     let (query, percentile) = parse(org.org_id, request.query_string())?;
     let mut report = api.queries.ask(GetReliability(query.clone()), api.answer_within).await?;
     if query.fill {
-        report.series = fill(&query, report.series)?;
+        let found = report.series.iter().filter_map(|point| match point.key {
+            Key::Model(model_id) => Some(model_id),
+            Key::None | Key::Client(_) | Key::ErrorCode(_) => None,
+        });
+        let by_model = query.by == Dimension::Model;
+        let known = if by_model { known_models(&api, org.org_id, &query.models, found).await? } else { vec![] };
+        report.series = fill(&query, &known, report.series)?;
     }
     let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
     report::answer(&request, &facts(&query, percentile, &report, &api), &completeness)
@@ -284,12 +290,16 @@ fn parse(org_id: Uuid, query: &str) -> Result<(ReliabilityQuery, Option<Percenti
     params.finish(query.map(|query| (query, percentile)))
 }
 
-/// A point for every bucket; grouped, for each key that is there, and each model that is asked for.
-fn fill(query: &ReliabilityQuery, series: Vec<ReliabilityPoint>) -> Result<Vec<ReliabilityPoint>, Problem> {
+/// A point for every bucket; grouped, for each key that is there, and each model that is asked for and known.
+fn fill(
+    query: &ReliabilityQuery,
+    known: &[Uuid],
+    series: Vec<ReliabilityPoint>,
+) -> Result<Vec<ReliabilityPoint>, Problem> {
     let mut keys: BTreeSet<Key> = series.iter().map(|point| point.key.clone()).collect();
     match query.by {
         Dimension::None => drop(keys.insert(Key::None)),
-        Dimension::Model => keys.extend(query.models.iter().copied().map(Key::Model)),
+        Dimension::Model => keys.extend(known.iter().copied().map(Key::Model)),
         Dimension::Client | Dimension::ErrorCode => {}
     }
     let is_at = |point: &ReliabilityPoint, start, key: &Key| point.bucket_start == start && point.key == *key;

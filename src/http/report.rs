@@ -1,5 +1,7 @@
 //! What the answers about a range of time have in common: their parameters, how complete they are, and their ETag.
 
+use std::collections::BTreeSet;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderName, IfNoneMatch, VARY},
@@ -11,11 +13,14 @@ use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{error::Problem, params::Params};
-use crate::domain::{
-    calendar::{self, Buckets},
-    freshness::Freshness,
-    query::Granularity,
+use super::{Api, error::Problem, params::Params};
+use crate::{
+    actors::query::GetFreshness,
+    domain::{
+        calendar::{self, Buckets},
+        freshness::Freshness,
+        query::Granularity,
+    },
 };
 
 /// Says on every answer, a 304 too, up to which moment it is complete.
@@ -92,6 +97,23 @@ pub fn buckets(params: &mut Params, granularity: Granularity, zone: Tz, longest:
 
 pub fn fill(params: &mut Params) -> bool {
     params.choice("fill", [("none", false), ("zero", true)])
+}
+
+/// Of the models that are asked for and were not found in the range, those that the org ever used: a model that it never
+/// did is an empty series, filled or not.
+pub async fn known_models(
+    api: &Api,
+    org_id: Uuid,
+    asked: &[Uuid],
+    found: impl Iterator<Item = Uuid>,
+) -> Result<Vec<Uuid>, Problem> {
+    let found: BTreeSet<Uuid> = found.collect();
+    let models: Vec<Uuid> = asked.iter().copied().filter(|model_id| !found.contains(model_id)).collect();
+    if models.is_empty() {
+        return Ok(models);
+    }
+    let known = api.queries.ask(GetFreshness { org_id, models }, api.answer_within).await?;
+    Ok(known.models.iter().map(|entry| entry.model_id).collect())
 }
 
 fn zone(params: &mut Params) -> Tz {

@@ -2,19 +2,31 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use actix_web::{HttpServer, dev::Server, web};
+use actix_http::{HttpService, error::DispatchError};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::{
+    App, Error, HttpResponse,
+    dev::{AppConfig, Extensions},
+    web,
+};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::{Api, Ops, api, ops};
-use crate::config::Settings;
+use super::{
+    Api, Application, Ops, api, ops,
+    sockets::{ConnectionLimits, Connections, Deadlines, Guarded, KEEP_ALIVE, SWEEP_EVERY},
+};
+use crate::{
+    config::{Http, Settings},
+    http::client_address::TrustedProxies,
+    telemetry::metrics::Metrics,
+};
 
-/// Longest that a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest that a connection waits for its next request. Longer than the 60 seconds of common load balancers, so that
-/// it is they who close it and no request falls between.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Open connections per worker; further ones wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 2048;
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: u32 = 1024;
+/// What the kernel keeps of a response that is not taken: it would grow to megabytes for each slow reader.
+const SEND_BUFFER: u32 = 128 << 10;
 
 /// A port could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -32,43 +44,103 @@ pub struct Listening {
     pub addresses: Vec<SocketAddr>,
 }
 
-/// Binds the API. Signals are left to the application, which drains in an order of its own.
-pub fn serve_api(settings: &Settings, state: Api) -> Result<Listening, BindError> {
-    let state = web::Data::new(state);
-    let address = settings.http.address;
-    let server = HttpServer::new(move || api(state.clone()))
-        .workers(settings.http.workers)
-        .max_connections(MAX_CONNECTIONS)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        // An answer of more than one packet does not wait for the acknowledgement of its first, 40 ms.
-        .tcp_nodelay(true)
-        // A client that closes its end is gone, and so is its question.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(drain_seconds(settings))
-        .disable_signals()
-        .bind(address)
-        .map_err(|source| BindError { setting: "http.address", address, source })?;
-    let addresses = server.addrs();
-    Ok(Listening { server: server.run(), addresses })
+/// What the two ports differ in.
+struct Port {
+    name: &'static str,
+    setting: &'static str,
+    address: SocketAddr,
+    workers: usize,
+    limits: ConnectionLimits,
 }
 
-/// Binds the operations port: a thread of its own, so that a busy API does not look dead.
+/// Binds the API. Signals are left to the application, which drains in an order of its own.
+pub fn serve_api(settings: &Settings, state: Api) -> Result<Listening, BindError> {
+    let Http { address, workers, .. } = settings.http;
+    let limits =
+        ConnectionLimits { all: settings.http.max_connections, of_address: settings.http.max_connections_per_address };
+    let port = Port { name: "api", setting: "http.address", address, workers, limits };
+    let (metrics, state) = (state.metrics.clone(), web::Data::new(state));
+    listen(&port, settings, metrics, move || api(state.clone()))
+}
+
+/// Binds the operations port: a thread and a table of connections of its own, so that neither a busy API nor its
+/// clients make it look dead.
 pub fn serve_ops(settings: &Settings, state: Ops) -> Result<Listening, BindError> {
-    let address = settings.ops.address;
-    let server = HttpServer::new(move || ops(state.clone()))
-        .workers(1)
-        .max_connections(256)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+    let limits =
+        ConnectionLimits { all: settings.ops.max_connections, of_address: settings.ops.max_connections_per_address };
+    let port = Port { name: "operations", setting: "ops.address", address: settings.ops.address, workers: 1, limits };
+    listen(&port, settings, state.metrics.clone(), move || ops(state.clone()))
+}
+
+fn listen<A: Application + 'static>(
+    port: &Port,
+    settings: &Settings,
+    metrics: Metrics,
+    app: impl Fn() -> App<A> + Send + Clone + 'static,
+) -> Result<Listening, BindError> {
+    let refused = |source| BindError { setting: port.setting, address: port.address, source };
+    let proxies = TrustedProxies::new(&settings.http.trusted_proxies());
+    let deadlines = Deadlines {
+        head: settings.http.head_timeout(),
+        response: settings.http.response_timeout(),
+        bytes_per_second: settings.http.response_bytes_per_second,
+    };
+    let connections = Connections::new(port.name, port.limits, deadlines, proxies, metrics);
+    let listener = bind(port.address).and_then(TcpListener::into_std).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let server = Server::build();
+    let (draining, table) = (server.graceful_shutdown_signal(), connections.clone());
+    let service = move || {
+        let (draining, table) = (draining.clone(), table.clone());
+        let app = app().into_factory().map_err(|error: Error| -> HttpResponse { error.error_response() });
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let draining = draining.clone();
+                async move { draining.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(deadlines.head)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            // A client that closes its end is gone, and so is its question.
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            .on_connect_ext(|io: &Guarded, data: &mut Extensions| {
+                data.insert(io.connection());
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        let admitted = move |io: TcpStream| {
+            let peer = io.peer_addr().ok();
+            // Without room it is closed: there is nobody who could be answered.
+            let guarded = table.guard(io).ok_or_else(|| DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+            std::future::ready(guarded.map(|io| (io, actix_http::Protocol::Http1, peer)))
+        };
+        fn_service(admitted).and_then(http)
+    };
+    let server = server
+        .workers(port.workers)
+        // The table of connections has the limit, and makes room; the server would stop accepting.
+        .max_concurrent_connections(usize::MAX >> 1)
         .shutdown_timeout(drain_seconds(settings))
         .disable_signals()
-        .bind(address)
-        .map_err(|source| BindError { setting: "ops.address", address, source })?;
-    let addresses = server.addrs();
-    Ok(Listening { server: server.run(), addresses })
+        .listen(port.name, listener, service)
+        .map_err(refused)?
+        .run();
+    actix::spawn(async move {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            connections.sweep();
+        }
+    });
+    Ok(Listening { server, addresses: vec![address] })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Accepted connections have it from here.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Whole seconds, rounded up: the server knows no finer ones.

@@ -13,7 +13,7 @@ use super::{
     access::{Authorized, ReadUsage},
     error::Problem,
     params::Params,
-    report::{self, Completeness, REPORT, Range, ReportParams},
+    report::{self, Completeness, REPORT, Range, ReportParams, known_models},
 };
 use crate::{
     actors::query::{GetUsage, MAX_ROWS, QueryError},
@@ -152,7 +152,9 @@ pub async fn get(
     let query = parse(org.org_id, request.query_string())?;
     let mut report = api.queries.ask(GetUsage(query.clone()), api.answer_within).await?;
     if query.fill {
-        report.series = fill(&query, report.series)?;
+        let found = report.series.iter().filter_map(|point| point.model_id);
+        let known = if query.by_model { known_models(&api, org.org_id, &query.models, found).await? } else { vec![] };
+        report.series = fill(&query, &known, report.series)?;
     }
     let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
     report::answer(&request, &facts(&query, &report, &api), &completeness)
@@ -166,10 +168,10 @@ fn parse(org_id: Uuid, query: &str) -> Result<UsageQuery, Problem> {
     params.finish(buckets.map(|buckets| UsageQuery { org_id, buckets, models, by_model, fill }))
 }
 
-/// A point for every bucket; with models, for each that is asked for or there.
-fn fill(query: &UsageQuery, series: Vec<UsagePoint>) -> Result<Vec<UsagePoint>, Problem> {
+/// A point for every bucket; by model, for each that is there, or is asked for and known.
+fn fill(query: &UsageQuery, known: &[Uuid], series: Vec<UsagePoint>) -> Result<Vec<UsagePoint>, Problem> {
     let keys: BTreeSet<Option<Uuid>> = if query.by_model {
-        series.iter().map(|point| point.model_id).chain(query.models.iter().copied().map(Some)).collect()
+        series.iter().map(|point| point.model_id).chain(known.iter().copied().map(Some)).collect()
     } else {
         BTreeSet::from([None])
     };

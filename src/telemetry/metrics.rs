@@ -96,6 +96,17 @@ struct OfRun {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPort {
+    port: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClosing {
+    port: &'static str,
+    reason: &'static str,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// From a millisecond to eight seconds.
@@ -125,6 +136,9 @@ pub struct Metrics {
     audit_overflow: Counter,
     freshness_lag: Seconds,
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
+    http_connections: Family<OfPort, Gauge>,
+    http_connections_closed: Family<OfClosing, Counter>,
+    response_bytes: Gauge,
     query_permits: Gauge,
     rollup_last_success: Seconds,
     export_jobs: Family<OfStatus, Counter>,
@@ -151,6 +165,9 @@ impl Default for Metrics {
             audit_overflow: Counter::default(),
             freshness_lag: Seconds::default(),
             http_requests: Family::new_with_constructor(RequestBuckets),
+            http_connections: Family::default(),
+            http_connections_closed: Family::default(),
+            response_bytes: Gauge::default(),
             query_permits: Gauge::default(),
             rollup_last_success: Seconds::default(),
             export_jobs: Family::default(),
@@ -197,6 +214,17 @@ impl Metrics {
             "http_request_seconds",
             "Time to answer a request, by the route's pattern",
             self.http_requests.clone(),
+        );
+        r.register("http_connections", "Open connections", self.http_connections.clone());
+        r.register(
+            "http_connections_closed",
+            "Connections that the service closed, or refused, for its own protection",
+            self.http_connections_closed.clone(),
+        );
+        r.register(
+            "http_response_bytes",
+            "Bytes of responses that clients have not taken yet",
+            self.response_bytes.clone(),
         );
         r.register("query_permits", "Permits of the query actors that are taken", self.query_permits.clone());
         r.register(
@@ -281,6 +309,27 @@ impl Metrics {
     pub fn http_request(&self, route: &str, method: &'static str, status: u16, took: Duration) {
         let labels = OfRequest { route: route.to_owned(), method, status };
         self.http_requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A port that is about to be listened on: its series begin with 0.
+    pub fn port(&self, port: &'static str) {
+        self.connections(port, 0);
+        for reason in ["head", "idle", "response", "closing", "room", "refused"] {
+            drop(self.http_connections_closed.get_or_create(&OfClosing { port, reason }));
+        }
+    }
+
+    pub fn connections(&self, port: &'static str, open: usize) {
+        self.http_connections.get_or_create(&OfPort { port }).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// `reason` is head, idle, response or closing (its time was over), room (closed for a new one) or refused.
+    pub fn connection_closed(&self, port: &'static str, reason: &'static str) {
+        self.http_connections_closed.get_or_create(&OfClosing { port, reason }).inc();
+    }
+
+    pub fn response_bytes(&self, held: usize) {
+        self.response_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     /// Counts a query permit as taken until the guard is dropped.

@@ -17,6 +17,9 @@ pub const OBJECTS: &str = "objects";
 /// Where the keys of tokens come from.
 pub const JWKS: &str = "jwks";
 
+/// The API's own port, as the process itself sees it answer.
+pub const API: &str = "api";
+
 /// What the process as a whole is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -26,6 +26,7 @@ mod http_events;
 mod http_raw_gone;
 mod http_reports;
 mod http_revisions;
+mod http_sockets;
 mod http_zones;
 mod layout;
 mod maintain;

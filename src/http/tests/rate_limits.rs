@@ -1,6 +1,6 @@
 //! Rate limits: counted by credential and by org, after the caller is known and before anything is done.
 
-use actix_web::http::Method;
+use actix_web::{http::Method, test, web};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -8,13 +8,20 @@ use super::support::*;
 use crate::{
     auth::{self, Caller, Credential, Role},
     config::RateLimit,
-    http::{Api, Gatekeeper, limits::Limits},
+    http::{Api, Gatekeeper, api, client_address::TrustedProxies, limits::Limits},
 };
 
 /// At once, and then nothing for the rest of the test.
 fn limited(org_burst: u32, credential_burst: u32) -> Gatekeeper {
-    let settings = RateLimit { org_per_second: 1, org_burst, credential_per_second: 1, credential_burst };
-    Gatekeeper { limits: Limits::new(&settings), ..gatekeeper(&auth_settings()) }
+    let settings = RateLimit {
+        org_per_second: 1,
+        org_burst,
+        credential_per_second: 1,
+        credential_burst,
+        refused_per_second: 1,
+        refused_burst: 3,
+    };
+    Gatekeeper { limits: Limits::of_rates(&settings), ..gatekeeper(&auth_settings()) }
 }
 
 fn token_of(subject: &str, org_ids: &[Uuid], role: Role) -> String {
@@ -76,4 +83,34 @@ async fn who_may_not_ask_uses_up_nobodys_limit_and_what_is_limited_is_not_record
     assert_eq!(freshness(&gatekeeper, ORG, &admin).await, 200);
     assert_eq!(freshness(&gatekeeper, ORG, &admin).await, 429);
     assert_eq!(books.take().len(), 1);
+}
+
+/// From an address behind a proxy, with an API key or a token.
+async fn from(gatekeeper: &Gatekeeper, address: &str, credential: (&str, &str)) -> Answer {
+    let state = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
+    let app = test::init_service(api(web::Data::new(state))).await;
+    let path = format!("/analytics/v1/orgs/{ORG}/freshness");
+    let request = test::TestRequest::get().uri(&path).peer_addr("127.0.0.1:1".parse().unwrap());
+    let request = request.append_header(("x-forwarded-for", address)).append_header(credential);
+    read(test::call_service(&app, request.to_request()).await).await
+}
+
+#[actix_web::test]
+async fn bad_credentials_are_limited_by_address_and_good_ones_are_not() {
+    let proxies = TrustedProxies::new(&["127.0.0.1/32".parse().unwrap()]);
+    let gatekeeper = Gatekeeper { proxies, ..limited(100, 100) };
+    let bad = [("authorization", "Bearer wrong"), ("x-api-key", "wrong"), ("x-other", "none")];
+    for credential in bad {
+        from(&gatekeeper, "10.0.0.1", credential).await.problem(401);
+    }
+    for credential in bad {
+        let answer = from(&gatekeeper, "10.0.0.1", credential).await;
+        assert_eq!(answer.problem(429)["type"], "/problems/rate-limited");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    let recorded = gatekeeper.refusals.take(100).rows().len();
+    assert!(recorded <= 2, "what is beyond the limit leaves no record, but {recorded}");
+    let good = format!("Bearer {}", token_of("ann", &[ORG], Role::OrgViewer));
+    assert_eq!(from(&gatekeeper, "10.0.0.1", ("authorization", &good)).await.status, 200);
+    from(&gatekeeper, "10.0.0.2", bad[0]).await.problem(401);
 }

@@ -88,6 +88,21 @@ async fn a_filled_series_has_every_bucket_and_the_same_totals() {
 }
 
 #[actix_web::test]
+async fn models_that_were_never_used_are_not_filled() {
+    let hours = "start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:00Z&fill=zero&granularity=hour&groupBy=model";
+    let made_up: String =
+        (0..46).map(|n| format!("&modelId={}", Uuid::from_u128(MADE_UP_MODELS.as_u128() + n))).collect();
+    for path in
+        [usage_path(&format!("{hours}{made_up}")), format!("/analytics/v1/orgs/{ORG}/reliability?{hours}{made_up}")]
+    {
+        let answer = get(&path).await.json();
+        let series = answer["series"].as_array().unwrap();
+        assert_eq!(series.len(), 2160);
+        assert!(series.iter().all(|point| point["modelId"] == json!(MODEL)));
+    }
+}
+
+#[actix_web::test]
 async fn reliability_is_answered_with_percentiles_of_all_and_the_worst_bucket() {
     let path = |more: &str| format!("/analytics/v1/orgs/{ORG}/reliability?{TWO_DAYS}{more}");
     let answer = get(&path("&percentile=p95")).await.json();
@@ -189,12 +204,49 @@ async fn pages_of_the_configured_origins_may_read_and_no_others() {
     let answer = ask(Method::GET, "https://elsewhere.example.org", &[]).await;
     assert_eq!(answer.header("access-control-allow-origin"), None);
     ask(Method::OPTIONS, "https://elsewhere.example.org", &asked).await.problem(400);
+    let wanted = [
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type,idempotency-key,range,traceparent,tracestate"),
+    ];
+    let preflight = ask(Method::OPTIONS, ours, &wanted).await;
+    assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (200, Some(ours)));
     let wanted = [("access-control-request-method", "DELETE")];
     ask(Method::OPTIONS, ours, &wanted).await.problem(400);
     let closed = Api { cors_origins: Vec::new(), ..api_with(None) };
     let headers = [("authorization", bearer.as_str()), ("origin", ours)];
     let answer = call(closed, Method::GET, &usage_path(TWO_DAYS), &headers).await;
     assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, None));
+}
+
+#[actix_web::test]
+async fn errors_can_be_read_by_allowed_origins() {
+    let bearer = format!("Bearer {}", token(Role::OrgViewer));
+    let ours = "https://dashboards.example.org";
+    let good = usage_path(TWO_DAYS);
+    let too_large = "x".repeat(2000);
+    let exports = format!("/analytics/v1/orgs/{ORG}/exports");
+    for (method, path, authorization, body, status) in [
+        (Method::GET, good.as_str(), "Bearer wrong", "", 401),
+        (Method::GET, &usage_path("start=yesterday"), &bearer, "", 400),
+        (Method::GET, &good.replace(&ORG.to_string(), &OTHER_ORG.to_string()), &bearer, "", 403),
+        (Method::GET, "/analytics/v1/nowhere", &bearer, "", 404),
+        (Method::POST, &good, &bearer, "", 405),
+        (Method::POST, &exports, &bearer, &too_large, 413),
+    ] {
+        let length = body.len().to_string();
+        let headers = [("authorization", authorization), ("origin", ours), ("content-length", &length)];
+        let headers = if body.is_empty() { &headers[..2] } else { &headers[..] };
+        let answer = call_with(api_with(None), method, path, headers, body).await;
+        answer.problem(status);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ours), "{status}");
+        let exposed = answer.header("access-control-expose-headers").unwrap().to_ascii_lowercase();
+        for name in ["location", "content-disposition", "x-request-id", "retry-after", "analytics-as-of", "etag"] {
+            assert!(exposed.contains(name), "{name} of {exposed}");
+        }
+    }
+    let answer = call(api_with(None), Method::GET, &good, &[("origin", "https://elsewhere.example.org")]).await;
+    answer.problem(401);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
 }
 
 #[actix_web::test]

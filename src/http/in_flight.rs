@@ -1,0 +1,182 @@
+//! Bytes of requests and responses that this process holds for its clients, bounded by org and in all.
+//!
+//! A response counts from when it is made until the kernel has taken the last of it, so a client that does not read
+//! takes from its own org's share, and then gets 429.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::Next,
+    web::{self, Bytes},
+};
+use uuid::Uuid;
+
+use super::{error::Problem, gatekeeper::Gatekeeper};
+use crate::{config::Http, telemetry::metrics::Metrics};
+
+/// Below, a body is not worth counting: the connections are bounded too.
+const SMALL: usize = 16 << 10;
+/// What is given to the server at a time, which copies it.
+const PIECE: usize = 64 << 10;
+
+/// Whose share a request's bytes are of: its org, or who asks where it concerns several or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenant(pub Uuid);
+
+impl Tenant {
+    pub fn of_subject(subject: &str) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, subject.as_bytes()))
+    }
+}
+
+/// Clones count together. The default one has no bounds.
+#[derive(Clone, Default)]
+pub struct InFlight(Option<Arc<Inner>>);
+
+struct Inner {
+    all: usize,
+    of_org: usize,
+    held: Mutex<Held>,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Held {
+    all: usize,
+    of: HashMap<Uuid, usize>,
+}
+
+impl InFlight {
+    pub fn new(settings: &Http, metrics: Metrics) -> Self {
+        let (all, of_org) = (settings.max_response_bytes, settings.max_response_bytes_per_org);
+        Self(Some(Arc::new(Inner { all, of_org, held: Mutex::default(), metrics })))
+    }
+
+    /// Counts so many bytes until what is returned is dropped.
+    ///
+    /// # Errors
+    /// 429 where the tenant holds too much, 503 where all do.
+    pub fn reserve(&self, Tenant(tenant): Tenant, bytes: usize) -> Result<Option<Reserved>, Problem> {
+        let Some(inner) = &self.0 else { return Ok(None) };
+        let mut held = inner.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_tenant = held.of.get(&tenant).copied().unwrap_or_default();
+        if of_tenant + bytes > inner.of_org {
+            return Err(Problem::UnreadResponses);
+        }
+        if held.all + bytes > inner.all {
+            return Err(Problem::Busy);
+        }
+        held.all += bytes;
+        held.of.insert(tenant, of_tenant + bytes);
+        inner.metrics.response_bytes(held.all);
+        Ok(Some(Reserved { inner: Arc::clone(inner), tenant, bytes }))
+    }
+}
+
+/// Bytes that count.
+pub struct Reserved {
+    inner: Arc<Inner>,
+    tenant: Uuid,
+    bytes: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let mut held = self.inner.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.all -= self.bytes;
+        if let Some(of_tenant) = held.of.get_mut(&self.tenant) {
+            *of_tenant -= self.bytes;
+            if *of_tenant == 0 {
+                held.of.remove(&self.tenant);
+            }
+        }
+        self.inner.metrics.response_bytes(held.all);
+    }
+}
+
+/// Around the handlers, within compression: counts each body that is made, and gives it to the server piece by piece.
+pub async fn deliver(
+    gatekeeper: web::Data<Gatekeeper>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let response = next.call(request).await?.map_into_boxed_body();
+    let size = match response.response().body().size() {
+        BodySize::Sized(size) => usize::try_from(size).unwrap_or(usize::MAX),
+        BodySize::None | BodySize::Stream => 0,
+    };
+    let tenant = response.request().extensions().get::<Tenant>().copied();
+    let Some(tenant) = tenant.filter(|_| size > SMALL) else { return Ok(response) };
+    let (request, response) = response.into_parts();
+    let (response, body) = response.into_parts();
+    let body = match body.try_into_bytes() {
+        Ok(left) => match gatekeeper.limits.in_flight.reserve(tenant, size) {
+            Ok(reserved) => BoxBody::new(Pieces { left, _reserved: reserved }),
+            Err(problem) => return Ok(ServiceResponse::from_err(problem, request)),
+        },
+        // A file on its way is not in memory.
+        Err(body) => body,
+    };
+    Ok(ServiceResponse::new(request, response.set_body(body)))
+}
+
+/// A body that is made.
+struct Pieces {
+    left: Bytes,
+    _reserved: Option<Reserved>,
+}
+
+impl MessageBody for Pieces {
+    type Error = Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.left.len() as u64)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let left = &mut self.get_mut().left;
+        let piece = left.split_to(left.len().min(PIECE));
+        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_flight() -> InFlight {
+        let metrics = Metrics::default();
+        InFlight(Some(Arc::new(Inner { all: 250, of_org: 100, held: Mutex::default(), metrics })))
+    }
+
+    #[test]
+    fn an_org_holds_its_share_and_gives_it_back() {
+        let (in_flight, [one, two, three]) = (in_flight(), [1, 2, 3].map(|n| Tenant(Uuid::from_u128(n))));
+        let held = in_flight.reserve(one, 80).unwrap();
+        assert_eq!(in_flight.reserve(one, 30).err(), Some(Problem::UnreadResponses));
+        let theirs = in_flight.reserve(two, 100).unwrap();
+        assert_eq!(in_flight.reserve(three, 80).err(), Some(Problem::Busy));
+        drop(held);
+        assert!(in_flight.reserve(three, 80).is_ok());
+        drop(theirs);
+        let inner = in_flight.0.as_ref().unwrap();
+        let held = inner.held.lock().unwrap();
+        assert!(held.all == 0 && held.of.is_empty());
+    }
+
+    #[actix_web::test]
+    async fn a_body_comes_piece_by_piece_and_whole() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        let body = Pieces { left: bytes.clone().into(), _reserved: None };
+        assert_eq!(body.size(), BodySize::Sized(200_000));
+        assert_eq!(actix_web::body::to_bytes(body).await.unwrap(), bytes);
+    }
+}
