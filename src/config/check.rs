@@ -92,22 +92,8 @@ impl Settings {
             self.http.proxies().is_some(),
             "be addresses and networks such as 10.0.0.0/8, separated by commas",
         );
-        let http = &self.http;
-        found.range("http.max_connections", http.max_connections, 64..=1_000_000);
-        let all = http.max_connections;
-        found.range("http.max_connections_per_address", http.max_connections_per_address, 1..=all);
-        found.range("http.head_timeout_ms", http.head_timeout_ms, 100..=60_000);
-        found.range("http.body_timeout_ms", http.body_timeout_ms, 100..=600_000);
-        found.range("http.response_timeout_ms", http.response_timeout_ms, 100..=600_000);
-        found.range("http.response_bytes_per_second", http.response_bytes_per_second, 1..=1_000_000_000);
-        // One of them must hold the largest response, of about 20 MiB.
-        found.range("http.max_response_bytes", http.max_response_bytes, 33_554_432..=1 << 36);
-        let all = http.max_response_bytes;
-        found.range("http.max_response_bytes_per_org", http.max_response_bytes_per_org, 33_554_432..=all);
-        found.range("http.self_check_ms", http.self_check_ms, 100..=60_000);
-        found.range("ops.max_connections", self.ops.max_connections, 16..=100_000);
-        let all = self.ops.max_connections;
-        found.range("ops.max_connections_per_address", self.ops.max_connections_per_address, 1..=all);
+        self.http.check(&mut found);
+        self.ops.check(&mut found);
         found.range("ingest.timeout_ms", self.ingest.timeout_ms, 100..=60_000);
         let secret = self.auth.hs256_secret.expose();
         found.holds(

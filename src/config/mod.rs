@@ -5,6 +5,7 @@
 
 mod check;
 mod exports;
+mod http;
 mod life;
 mod objects;
 mod sections;
@@ -15,6 +16,7 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
 pub use exports::*;
+pub use http::*;
 pub use life::*;
 pub use objects::*;
 pub use sections::*;

@@ -1,14 +1,8 @@
 //! One struct per concern. Meanings, units and bounds are documented in `config.default.toml`.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
-use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::{freshness::Thresholds, partition::Topology};
@@ -197,67 +191,6 @@ impl Freshness {
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Http {
-    pub address: SocketAddr,
-    pub workers: usize,
-    pub max_body_bytes: usize,
-    pub cors_origins: String,
-    /// Addresses and networks, separated by commas.
-    pub trusted_proxies: String,
-    pub max_connections: usize,
-    pub max_connections_per_address: usize,
-    pub head_timeout_ms: u64,
-    pub body_timeout_ms: u64,
-    pub response_timeout_ms: u64,
-    pub response_bytes_per_second: u64,
-    pub max_response_bytes: usize,
-    pub max_response_bytes_per_org: usize,
-    pub self_check_ms: u64,
-}
-
-impl Http {
-    pub fn cors_origins(&self) -> impl Iterator<Item = &str> {
-        self.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty())
-    }
-
-    /// None where one of them cannot be read.
-    pub(super) fn proxies(&self) -> Option<Vec<IpNet>> {
-        let parts = self.trusted_proxies.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| part.parse().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from))).collect()
-    }
-
-    pub fn head_timeout(&self) -> Duration {
-        Duration::from_millis(self.head_timeout_ms)
-    }
-
-    pub fn body_timeout(&self) -> Duration {
-        Duration::from_millis(self.body_timeout_ms)
-    }
-
-    pub fn response_timeout(&self) -> Duration {
-        Duration::from_millis(self.response_timeout_ms)
-    }
-
-    pub fn self_check(&self) -> Duration {
-        Duration::from_millis(self.self_check_ms)
-    }
-
-    /// Whose `X-Forwarded-For` is believed.
-    pub fn trusted_proxies(&self) -> Vec<IpNet> {
-        self.proxies().unwrap_or_default()
-    }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ops {
-    pub address: SocketAddr,
-    pub max_connections: usize,
-    pub max_connections_per_address: usize,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

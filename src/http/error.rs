@@ -3,9 +3,10 @@
 //! Every text is a constant or one of our own about a parameter that we know: nothing that the caller sent and nothing
 //! internal is in it. Each `type` is documented in docs/problems.md.
 
+mod causes;
+
 use std::fmt;
 
-use actix::MailboxError;
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -13,15 +14,9 @@ use actix_web::{
         header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
-use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-
-use crate::{
-    actors::query::QueryError,
-    domain::floor::{Gone, Missing},
-};
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -373,38 +368,4 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         self.answer(None)
     }
-}
-
-/// The actor is too slow, or gone.
-impl From<MailboxError> for Problem {
-    fn from(error: MailboxError) -> Self {
-        match error {
-            MailboxError::Timeout => Self::TooSlow,
-            MailboxError::Closed => Self::Unavailable,
-        }
-    }
-}
-
-impl From<QueryError> for Problem {
-    fn from(error: QueryError) -> Self {
-        match error {
-            QueryError::Busy => Self::Busy,
-            QueryError::Unavailable => Self::Unavailable,
-            QueryError::TooSlow => Self::TooSlow,
-            QueryError::TooLarge => {
-                Self::field("end", "must leave fewer rows in the answer: ask for a shorter range or for fewer models")
-            }
-            QueryError::Gone(gone) => Self::field("start", kept_from(gone)),
-            QueryError::Broken => Self::Internal,
-        }
-    }
-}
-
-fn kept_from(gone: Gone) -> String {
-    let (start, what) = (gone.start.to_rfc3339_opts(SecondsFormat::AutoSi, true), gone.what.as_str());
-    let zone = match gone.what {
-        Missing::RawEventsOfSplitHours => ", and days of this zone begin within an hour of UTC",
-        _ => "",
-    };
-    format!("must be at or after {start} here: {what} from before are not kept any more{zone}")
 }
