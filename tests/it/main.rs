@@ -36,6 +36,7 @@ mod pending;
 mod pipeline_exact;
 mod pipeline_rejects;
 mod proxy;
+mod publish_trace;
 mod purge;
 mod reconcile;
 mod repair;

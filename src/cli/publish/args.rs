@@ -11,16 +11,17 @@ use crate::{cli::stream::rate, domain::workload::synthetic::WHOLE};
 const AFTER_HELP: &str = "\
 Examples:
   analytics-service publish --trace data/azure-llm-2023-conv.csv
-      The recorded trace. Publishing it again changes nothing: the same seed and base date give the same events.
+      The recorded trace. Publishing it again changes nothing: the same rows, seed and base date give the same events.
   analytics-service publish --events 200000 --duplicates 0.02 --late 0.01 --invalid 0.005 --partitions 4 --json
       Flawed synthetic load as quick as possible, and what of it a correct service stores, as JSON.
   analytics-service publish --duration 60s --rate 1000 --seed 7
       A thousand events a second for a minute, for the orgs of seed 7.
 
 Events of a trace are as old as their base date, and events older than the raw retention (events.retention_days) are
-refused. Without --base-date the last full UTC day is taken and remembered in the folder of --state-dir, so that a later
-day's publishing is still the same events. When the remembered date has become too old, pass --base-date or remove the
-file.";
+refused. Without --base-date the trace ends with the last full UTC day, and the date of its first day is remembered in the
+folder of --state-dir, so that a later day's publishing is still the same events; a trace of more days than fit behind a
+remembered date has a date, and a file, of its own. When the remembered date has become too old, pass --base-date or remove
+the file. Every row is read and judged before the first is published.";
 
 /// Publish a recorded trace or synthetic load, and say what was published
 ///
@@ -30,7 +31,8 @@ file.";
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("what").args(["trace", "events", "duration"]).required(true))]
 pub struct Args {
-    /// CSV file with the columns TIMESTAMP, ContextTokens, GeneratedTokens
+    /// CSV file with the columns TIMESTAMP, ContextTokens, GeneratedTokens. Times such as 2023-11-16 18:15:46.6805900 or
+    /// 2024-05-10T00:00:00.009930+00:00, in UTC where they do not say
     #[arg(long, value_name = "FILE", conflicts_with_all = ["duplicates", "late", "invalid"])]
     pub trace: Option<PathBuf>,
     /// UTC day that the trace's first day is shifted to, in place of the remembered one

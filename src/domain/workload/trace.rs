@@ -1,14 +1,16 @@
 //! Events of a recorded trace.
 //!
 //! A trace is years old, and events older than the raw retention are refused. So its rows are shifted by whole days
-//! until the first lies on the base date; times of day and distances stay. Event i (from 1) has the UUIDv5 of seed, base
-//! date and i: publishing the same trace to the same base date again publishes the same events. Tokens are the row's;
-//! org, model, latency, cost and status follow the rule of the catalogue, drawn by seed and row.
+//! until the earliest lies on the base date; times of day and distances stay. Event i (from 1) has the UUIDv5 of seed, base
+//! date, the digest of all rows and i: publishing the same trace to the same base date again publishes the same events, and
+//! two traces share none. Tokens are the row's; org, model, latency, cost and status follow the rule of the catalogue, drawn
+//! by seed and row.
+
+mod rows;
 
 use std::io::Read;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, SubsecRound, TimeDelta};
-use csv::{ByteRecord, ReaderBuilder, Terminator, Trim};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
@@ -16,19 +18,14 @@ use super::{
     catalogue::{Catalogue, NAMESPACE, Request},
     draw::Draw,
 };
-use crate::domain::event::MAX_TOKENS;
+use rows::{Row, Rows};
 
-const TIMESTAMP: &str = "TIMESTAMP";
-const INPUT_TOKENS: &str = "ContextTokens";
-const OUTPUT_TOKENS: &str = "GeneratedTokens";
-const COLUMNS: [&str; 3] = [TIMESTAMP, INPUT_TOKENS, OUTPUT_TOKENS];
-/// `2023-11-16 18:15:46.6805900`, UTC.
-const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
+pub use rows::Survey;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// The day that the trace's first row is shifted to.
+    /// The day that the trace's first day is shifted to.
     pub base_date: NaiveDate,
     pub orgs: u16,
     pub models: u16,
@@ -36,31 +33,30 @@ pub struct Plan {
 
 /// A trace being turned into events, row by row.
 pub struct Trace<R> {
-    reader: csv::Reader<R>,
-    record: ByteRecord,
+    rows: Rows<R>,
     plan: Plan,
     catalogue: Catalogue,
+    /// What the ids of its events begin with.
+    name: String,
+    /// From the trace's days to ours.
+    shift: TimeDelta,
     row: u64,
-    /// From the trace's days to ours; known with the first row.
-    shift: Option<TimeDelta>,
 }
 
 impl<R: Read> Trace<R> {
+    /// The trace that was surveyed, from its start.
+    ///
     /// # Errors
-    /// The first line does not name the columns TIMESTAMP, ContextTokens, GeneratedTokens.
-    pub fn new(source: R, plan: Plan) -> Result<Self, WorkloadError> {
-        // The reader's own treatment of CR LF counts lines one short.
-        let lines = Terminator::Any(b'\n');
-        let mut reader =
-            ReaderBuilder::new().flexible(true).quoting(false).terminator(lines).trim(Trim::All).from_reader(source);
-        let headers = reader.byte_headers().map_err(|error| bad(1, TIMESTAMP, error.to_string()))?;
-        for (i, column) in COLUMNS.into_iter().enumerate() {
-            if headers.get(i) != Some(column.as_bytes()) {
-                return Err(bad(1, column, format!("must be the name of column {}", i + 1)));
-            }
-        }
-        let catalogue = Catalogue::new("trace", plan.seed, plan.orgs, plan.models);
-        Ok(Self { reader, record: ByteRecord::new(), plan, catalogue, row: 0, shift: None })
+    /// As for [`Survey::of`].
+    pub fn new(source: R, survey: &Survey, plan: Plan) -> Result<Self, WorkloadError> {
+        Ok(Self {
+            rows: Rows::new(source)?,
+            catalogue: Catalogue::new("trace", plan.seed, plan.orgs, plan.models),
+            name: format!("{}/{}/{}", plan.seed, plan.base_date, survey.name()),
+            shift: survey.shift(plan.base_date),
+            plan,
+            row: 0,
+        })
     }
 
     /// Writes the next row's event into `body`. Nothing at the end.
@@ -68,65 +64,31 @@ impl<R: Read> Trace<R> {
     /// # Errors
     /// A value that cannot be read: its line and column.
     pub fn next(&mut self, body: &mut Vec<u8>) -> Result<Option<Note>, WorkloadError> {
-        let line = loop {
-            let line = self.reader.position().line();
-            let more = self.reader.read_byte_record(&mut self.record);
-            if !more.map_err(|error| bad(line, TIMESTAMP, error.to_string()))? {
-                return Ok(None);
-            }
-            let blank = self.record.len() == 1 && self.record[0].is_empty();
-            if !blank {
-                break line;
-            }
-        };
+        let Some(Row { at, input_tokens, output_tokens }) = self.rows.next()? else { return Ok(None) };
         self.row += 1;
-        let request = self.request(line)?;
+        let request = Request {
+            event_id: Uuid::new_v5(&NAMESPACE, format!("{}/{}", self.name, self.row).as_bytes()),
+            // The survey has found it within the calendar.
+            occurred_at: at.checked_add_signed(self.shift).unwrap_or(at),
+            input_tokens,
+            output_tokens,
+        };
         let mut draw = Draw::new(self.plan.seed, b"trace", self.row);
         let event = self.catalogue.event(request, &mut draw);
         body.clear();
         serde_json::to_writer(body, &event)?;
         Ok(Some(Note::original(&event, false)))
     }
-
-    fn request(&mut self, line: u64) -> Result<Request, WorkloadError> {
-        if self.record.len() != COLUMNS.len() {
-            let column = COLUMNS.get(self.record.len()).copied().unwrap_or(OUTPUT_TOKENS);
-            return Err(bad(line, column, format!("the line has {} values, not {}", self.record.len(), COLUMNS.len())));
-        }
-        let text = |i: usize| str::from_utf8(&self.record[i]).map_err(|_| bad(line, COLUMNS[i], "is not UTF-8"));
-        let tokens = |i: usize| {
-            let value = text(i)?.parse().ok().filter(|tokens| *tokens <= MAX_TOKENS);
-            value.ok_or_else(|| bad(line, COLUMNS[i], format!("must be an integer from 0 to {MAX_TOKENS}")))
-        };
-        let at = NaiveDateTime::parse_from_str(text(0)?, TIME_FORMAT)
-            .map_err(|_| bad(line, TIMESTAMP, "must be a time such as 2023-11-16 18:15:46.6805900"))?;
-        let (input_tokens, output_tokens) = (tokens(1)?, tokens(2)?);
-        let shift = *self.shift.get_or_insert(self.plan.base_date - at.date());
-        let shifted = at.checked_add_signed(shift).ok_or_else(|| bad(line, TIMESTAMP, "is too far from the first"))?;
-        let name = format!("{}/{}/{}", self.plan.seed, self.plan.base_date, self.row);
-        Ok(Request {
-            event_id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
-            occurred_at: shifted.trunc_subsecs(6).and_utc(),
-            input_tokens,
-            output_tokens,
-        })
-    }
 }
 
-/// The base date when none is given: the last full UTC day.
-pub fn default_base_date(now: DateTime<chrono::Utc>) -> NaiveDate {
+/// The base date when none is given: the last day of so many ends before today.
+pub fn default_base_date(now: DateTime<Utc>, days: u64) -> NaiveDate {
     let today = now.date_naive();
-    today.checked_sub_days(Days::new(1)).unwrap_or(today)
-}
-
-fn bad(line: u64, column: &'static str, problem: impl Into<String>) -> WorkloadError {
-    WorkloadError::Trace { line, column, problem: problem.into() }
+    today.checked_sub_days(Days::new(days)).unwrap_or(today)
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-
     use super::*;
     use crate::domain::{
         event::{Event, Rules, decode},
@@ -140,7 +102,9 @@ mod tests {
     }
 
     fn events(source: &[u8], plan: Plan) -> (Vec<Vec<u8>>, Tally) {
-        let (mut trace, mut tally, mut bodies) = (Trace::new(source, plan).unwrap(), Tally::default(), Vec::new());
+        let survey = Survey::of(source).unwrap();
+        let (mut trace, mut tally) = (Trace::new(source, &survey, plan).unwrap(), Tally::default());
+        let mut bodies = Vec::new();
         let mut body = Vec::new();
         while let Some(note) = trace.next(&mut body).unwrap() {
             tally.add(&note);
@@ -193,6 +157,44 @@ mod tests {
     }
 
     #[test]
+    fn another_trace_has_other_ids_from_its_first_row_on() {
+        let head = &TRACE[..4000];
+        let head = &head[..head.iter().rposition(|b| *b == b'\n').unwrap()];
+        let ids = |source: &[u8]| events(source, plan()).0.iter().map(|body| read(body).event_id).collect::<Vec<_>>();
+        let (own, mut longer) = (ids(head), head.to_vec());
+        longer.extend(b"\n2023-11-16 20:00:00,1,1");
+        assert!(own.iter().zip(ids(&longer)).all(|(a, b)| *a != b));
+        let same = String::from_utf8_lossy(head).replace("\r\n", "\n").replace("2023-11-16 ", "2023-11-16T");
+        assert_eq!(ids(same.as_bytes()), own, "the same values, otherwise written");
+    }
+
+    #[test]
+    fn times_of_both_published_traces_are_read() {
+        let at = |time: &str| {
+            let source = format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{time},1,1\n");
+            read(&events(source.as_bytes(), plan()).0[0]).occurred_at.to_rfc3339()
+        };
+        assert_eq!(at("2023-11-16 18:15:46.6805900"), "2026-03-29T18:15:46.680590+00:00");
+        assert_eq!(at("2024-05-10 00:00:00.009930+00:00"), "2026-03-29T00:00:00.009930+00:00");
+        assert_eq!(at("2024-05-10 00:00:00+00:00"), "2026-03-29T00:00:00+00:00");
+        assert_eq!(at("2024-05-10T23:00:00Z"), "2026-03-29T23:00:00+00:00");
+        assert_eq!(at("2024-05-10T23:59:60.5-01:00"), "2026-03-29T00:59:59.999999+00:00");
+    }
+
+    #[test]
+    fn a_survey_knows_the_whole_trace_before_its_first_event() {
+        let survey = Survey::of(TRACE).unwrap();
+        assert_eq!((survey.rows, survey.days()), (19_366, 1));
+        let two_days = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-17 00:00:00,1,1\n2023-11-16 23:00:00,1,1\n";
+        let survey = Survey::of(two_days.as_bytes()).unwrap();
+        let (first, last) = survey.shifted(plan().base_date).unwrap();
+        assert_eq!(survey.days(), 2);
+        assert_eq!(first.to_rfc3339(), "2026-03-29T23:00:00+00:00", "whichever row comes first");
+        assert_eq!(last.to_rfc3339(), "2026-03-30T00:00:00+00:00");
+        assert_eq!(default_base_date(last, survey.days()).to_string(), "2026-03-28");
+    }
+
+    #[test]
     fn a_published_trace_stays_what_it_was() {
         let (bodies, _) = events(&TRACE[..77], plan());
         assert_eq!(String::from_utf8_lossy(&bodies[0]), FIRST);
@@ -204,21 +206,22 @@ mod tests {
         for (rest, expected) in [
             ("2023-11-16 18:15:50,x,1\r\n", "line 3: ContextTokens: must be an integer from 0 to 1000000000"),
             ("2023-11-16 18:15:50,1,-1\r\n", "line 3: GeneratedTokens: must be an integer from 0 to 1000000000"),
-            ("16.11.2023,1,1\r\n", "line 3: TIMESTAMP: must be a time such as 2023-11-16 18:15:46.6805900"),
+            (
+                "16.11.2023,1,1\r\n",
+                "line 3: TIMESTAMP: must be a time such as 2023-11-16 18:15:46.6805900 or 2024-05-10T00:00:00+00:00",
+            ),
             ("\r\n2023-11-16 18:15:50,y,1", "line 4: ContextTokens: must be an integer from 0 to 1000000000"),
             ("2023-11-16 18:15:50,1\r\n", "line 3: GeneratedTokens: the line has 2 values, not 3"),
         ] {
             let source = format!("{good}{rest}");
-            let mut trace = Trace::new(source.as_bytes(), plan()).unwrap();
-            trace.next(&mut Vec::new()).unwrap().unwrap();
-            assert_eq!(trace.next(&mut Vec::new()).unwrap_err().to_string(), expected);
+            assert_eq!(Survey::of(source.as_bytes()).unwrap_err().to_string(), expected);
         }
-        let error = Trace::new("time,in,out\n".as_bytes(), plan()).map(|_| ()).unwrap_err();
+        let error = Survey::of("time,in,out\n".as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), "line 1: TIMESTAMP: must be the name of column 1");
     }
 
     const FIRST: &str = concat!(
-        r#"{"eventId":"1c651cae-880b-5e1d-b0e7-5571900ff78e","orgId":"a1315eff-5af4-5f31-8b7b-e10346a4d67e","#,
+        r#"{"eventId":"0ff5eb4e-4ceb-5559-888f-0675c49a3a1b","orgId":"a1315eff-5af4-5f31-8b7b-e10346a4d67e","#,
         r#""modelId":"184c8fba-1989-5175-9e7e-a2283132a2f9","occurredAt":"2026-03-29T18:15:46.680590Z","status":"success","#,
         r#""latencyMs":1162,"inputTokens":374,"outputTokens":44,"costEstimateCents":0.1375,"#,
         r#""metadata":{"guardrailVersion":"2026-03","region":"us-west-2"}}"#
