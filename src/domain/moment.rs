@@ -1,9 +1,9 @@
 //! Moments as people write them: an RFC 3339 time, or a date. One parser for parameters, bodies and the command line.
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use super::calendar;
+use super::{calendar, timestamp};
 
 /// Years that a moment may be of.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
@@ -37,9 +37,11 @@ impl Moment {
         if let Some(date) = date(text) {
             return Some(Self::Date(date)).filter(|_| YEARS.contains(&date.year())).ok_or(MomentError::Form);
         }
-        match time(text) {
+        match timestamp::instant(text) {
             Some(time) if YEARS.contains(&time.year()) => Ok(Self::Time(time)),
-            None if with_its_plus(text).is_some_and(|text| time(&text).is_some()) => Err(MomentError::Plus),
+            None if with_its_plus(text).is_some_and(|text| timestamp::instant(&text).is_some()) => {
+                Err(MomentError::Plus)
+            }
             _ => Err(MomentError::Form),
         }
     }
@@ -57,16 +59,6 @@ impl Moment {
 fn date(text: &str) -> Option<NaiveDate> {
     let is_form = text.len() == 10 && text.bytes().enumerate().all(|(n, b)| (b == b'-') == (n == 4 || n == 7));
     text.parse().ok().filter(|_| is_form)
-}
-
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-    let leap = i64::from(time.nanosecond()) - 1_000_000_000;
-    if leap < 0 {
-        return Some(time);
-    }
-    DateTime::from_timestamp(time.timestamp(), 0)?
-        .checked_add_signed(TimeDelta::seconds(1) + TimeDelta::nanoseconds(leap))
 }
 
 /// A text whose last space is the `+` of an offset.
