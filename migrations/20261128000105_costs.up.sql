@@ -14,9 +14,9 @@ BEGIN
         RAISE EXCEPTION 'continuous aggregates depend on usage_events.cost_cents'
             USING HINT = 'with the build that runs now: rollups switch --to live; then migrate; then rollups switch --to continuous';
     END IF;
-    IF EXISTS (SELECT FROM timescaledb_information.hypertables
-               WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events' AND compression_enabled) THEN
-        RAISE EXCEPTION 'usage_events is compressed, and TimescaleDB changes no column of such a table'
+    IF EXISTS (SELECT FROM timescaledb_information.chunks
+               WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events' AND is_compressed) THEN
+        RAISE EXCEPTION 'days of usage_events are compressed, and TimescaleDB changes no column of such a table'
             USING HINT = 'decompress it as docs/operations.md says under "Costs to twelve decimals", then migrate again';
     END IF;
 END $$;

@@ -11,6 +11,7 @@ use analytics_service::{
 use sqlx::{Connection, PgConnection};
 
 use crate::{
+    engines::{has_continuous, switch},
     harness::{Happened, LedgerSums, World, sent, settled},
     store_commit::{Desk, body, event},
 };
@@ -112,6 +113,42 @@ async fn a_running_service_survives_the_migration_of_costs() {
     let count = |name: &str| first[name].as_i64().unwrap() + second[name].as_i64().unwrap();
     assert_eq!((sums.stored, sums.conflicts), (count("events"), count("conflicts")));
     Happened::assert_nothing_failed(&mut owner).await;
+}
+
+/// On the Community edition alone.
+#[tokio::test]
+async fn costs_are_not_migrated_under_aggregates_or_compression() {
+    let test = "costs_are_not_migrated_under_aggregates_or_compression";
+    let mut desk = Desk::new(1).await;
+    if !has_continuous(&mut desk.conn, test).await {
+        return;
+    }
+    let mut owner = desk.world.connect_as_owner().await;
+    let now = desk.claim.now;
+    let batch = desk.batch([body(&event(1, 1, now))]);
+    desk.commit(&batch).await.unwrap();
+    let migrate = async |owner: &mut PgConnection| {
+        let mut tx = owner.begin().await.unwrap();
+        let done = sqlx::raw_sql(include_str!("../../migrations/20261128000105_costs.up.sql")).execute(&mut *tx).await;
+        tx.rollback().await.unwrap();
+        done.map(|_| ()).map_err(|error| error.to_string())
+    };
+    switch(&desk.world, "continuous").await;
+    assert!(migrate(&mut owner).await.unwrap_err().contains("continuous aggregates depend on"));
+    switch(&desk.world, "live").await;
+    assert_eq!(migrate(&mut owner).await, Ok(()));
+    for statement in [
+        "ALTER TABLE analytics.usage_events SET (timescaledb.compress)",
+        "SELECT count(compress_chunk(c)) FROM show_chunks('analytics.usage_events') AS c",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    assert!(migrate(&mut owner).await.unwrap_err().contains("are compressed"));
+    sqlx::query("SELECT count(decompress_chunk(c)) FROM show_chunks('analytics.usage_events') AS c")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(migrate(&mut owner).await, Ok(()));
 }
 
 #[tokio::test]
