@@ -37,7 +37,8 @@ impl Settings {
         found.range("batch.linger_ms", self.batch.linger_ms, 0..=1000);
         found.range("batch.credits", self.batch.credits, 1..=16);
         found.range("events.retention_days", self.events.retention_days, 1..=3650);
-        found.range("events.max_ahead_seconds", self.events.max_ahead_seconds, 0..=3600);
+        // Not 0: the best of clocks differ, and an event that was made just now would lie ahead.
+        found.range("events.max_ahead_seconds", self.events.max_ahead_seconds, 1..=3600);
         found.range("events.late_after_seconds", self.events.late_after_seconds, 60..=86_400);
         found.range("dedupe.window_hours", self.dedupe.window_hours, 1..=768);
         let least = least_raw_days(self.dedupe.window());
@@ -76,9 +77,17 @@ impl Settings {
         let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
         found.holds("cache.url", caches, "be a redis:// URL or empty");
         found.range("cache.ttl_seconds", self.cache.ttl_seconds, 5..=86_400);
-        found.range("freshness.fresh_seconds", self.freshness.fresh_seconds, 1..=86_400);
+        // A partition that is caught up is known to be so a moment ago: less would never be fresh.
+        found.range("freshness.fresh_seconds", self.freshness.fresh_seconds, 5..=86_400);
         found.range("freshness.stale_seconds", self.freshness.stale_seconds, self.freshness.fresh_seconds..=604_800);
         found.range("freshness.interval_ms", self.freshness.interval_ms, 100..=60_000);
+        let (interval, ttl) = (self.freshness.interval_ms, self.cache.ttl_seconds.saturating_mul(1000));
+        if caches && !cache_url.is_empty() && interval.saturating_mul(3) > ttl {
+            found.0.push(format!(
+                "freshness.interval_ms must be at most a third of cache.ttl_seconds, {}, or markers expire between: is {interval}",
+                ttl / 3
+            ));
+        }
         self.objects.problems(&mut found);
         found.range("http.workers", self.http.workers, 1..=256);
         found.range("http.max_body_bytes", self.http.max_body_bytes, 1024..=67_108_864);

@@ -149,6 +149,27 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_cannot_work_are_refused() {
+        for (settings, problem) in [
+            (
+                &[("ANALYTICS__EVENTS__MAX_AHEAD_SECONDS", "0")][..],
+                "events.max_ahead_seconds must be from 1 to 3600, is 0",
+            ),
+            (&[("ANALYTICS__FRESHNESS__FRESH_SECONDS", "4")], "freshness.fresh_seconds must be from 5 to 86400, is 4"),
+            (
+                &[
+                    ("ANALYTICS__CACHE__URL", "redis://localhost"),
+                    ("ANALYTICS__CACHE__TTL_SECONDS", "6"),
+                    ("ANALYTICS__FRESHNESS__INTERVAL_MS", "2001"),
+                ],
+                "freshness.interval_ms must be at most a third of cache.ttl_seconds, 2000, or markers expire between: is 2001",
+            ),
+        ] {
+            assert_eq!(with(settings).unwrap_err().to_string(), format!("configuration: {problem}"));
+        }
+    }
+
+    #[test]
     fn raw_events_are_kept_longer_than_the_dedupe_window() {
         let with = |days, hours| {
             with(&[("ANALYTICS__EVENTS__RETENTION_DAYS", days), ("ANALYTICS__DEDUPE__WINDOW_HOURS", hours)])
