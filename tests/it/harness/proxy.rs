@@ -38,6 +38,8 @@ pub struct Proxy {
 #[derive(Default)]
 struct Line {
     next: u64,
+    /// Another server than the first one.
+    upstream: Option<SocketAddr>,
     cut: bool,
     stalled: bool,
     delay: Duration,
@@ -74,6 +76,11 @@ impl Proxy {
     /// Closes the present connections once.
     pub fn drop_connections(&self) {
         self.line.send_modify(|line| line.closed = line.next);
+    }
+
+    /// Closes the present connections and leads new ones to another server.
+    pub fn switch_to(&self, upstream: SocketAddr) {
+        self.line.send_modify(|line| (line.upstream, line.closed) = (Some(upstream), line.next));
     }
 
     /// Holds all bytes back, of new connections too, until [`Proxy::heal`].
@@ -148,8 +155,9 @@ impl Network {
                 },
                 _ = line.wait_for(|line| line.ended) => return,
             };
-            let mut number = None;
+            let (mut number, mut upstream) = (None, self.upstream);
             self.line.send_if_modified(|line| {
+                upstream = line.upstream.unwrap_or(upstream);
                 if !line.cut {
                     number = Some(line.next);
                     line.next += 1;
@@ -159,7 +167,7 @@ impl Network {
             match number {
                 Some(number) => {
                     let link = Link { number, line: Arc::clone(&self.line), trapped: AtomicBool::new(false) };
-                    tokio::spawn(link.carry(client, self.upstream, Present::new(&self.connections)));
+                    tokio::spawn(link.carry(client, upstream, Present::new(&self.connections)));
                 }
                 None => reset(&client),
             }

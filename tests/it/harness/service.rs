@@ -145,6 +145,6 @@ async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
