@@ -85,8 +85,7 @@ impl DedupeSettings {
     }
 
     fn cold_window(&self, now: DateTime<Utc>) -> Window {
-        // What is decoded from now on enters the window; nothing committed before lies beyond what was accepted.
-        Window::new(self.dedupe.memory_bytes, self.dedupe.window(), now + self.events.max_ahead())
+        Window::new(self.dedupe.memory_bytes, self.dedupe.window(), now)
     }
 }
 
@@ -121,7 +120,7 @@ impl Dedupe {
             database: self.settings.database.clone(),
             topology: self.claim.topology.clone(),
             partition: self.claim.partition,
-            newest: now + self.settings.events.max_ahead(),
+            now,
             // Events that come late by a window's length are still told from known ones.
             oldest: now - self.settings.dedupe.window() * 2,
         };
@@ -174,7 +173,7 @@ impl Handler<Incomplete> for Dedupe {
             return;
         }
         // Batches in flight are not in the database yet: what they hold is kept, but nothing counts as loaded.
-        self.window.uncover(self.clock.now() + self.settings.events.max_ahead());
+        self.window.uncover();
         self.window_version = incomplete.foreign_writes;
         self.load(ctx);
     }
@@ -252,7 +251,7 @@ struct LoadPlan {
     database: config::Database,
     topology: Topology,
     partition: u16,
-    newest: DateTime<Utc>,
+    now: DateTime<Utc>,
     oldest: DateTime<Utc>,
 }
 
@@ -274,7 +273,9 @@ async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreErr
     let load = async |keys, covered| dedupe.send(Load { loading: plan.loading, keys, covered }).await.unwrap_or(false);
     let mut conn = store::connect_writer(&plan.database).await?;
     let oldest_chunk = store::chunks::oldest(&mut conn).await?;
-    let mut to = plan.newest.duration_trunc(hour).unwrap_or(plan.newest) + hour;
+    // Not what the settings or the clock allow: an event may have been accepted by larger ones before.
+    let newest = store::partitions::newest_event(&mut conn, plan.now).await?;
+    let mut to = newest.duration_trunc(hour).unwrap_or(newest) + hour;
     loop {
         // Nothing lies before the oldest chunk: then everything is covered.
         if oldest_chunk.is_none_or(|oldest| to <= oldest) {

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use lapin::Connection;
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ use crate::{
     },
     store::{
         Session, StoreError,
-        clock::{self, DatabaseClock},
+        clock::{self, DatabaseClock, Reading},
     },
 };
 
@@ -44,6 +44,8 @@ const CLOCK_EVERY: Duration = Duration::from_secs(30);
 pub struct Events {
     bounds: config::Events,
     clock: DatabaseClock,
+    /// The database has said what time it is.
+    anchored: bool,
     /// Absent while the database is asked.
     session: Option<Session>,
     /// Absent where publishing is switched off.
@@ -65,6 +67,7 @@ impl Events {
             bounds: settings.events,
             // Until the database has said what time it is.
             clock: DatabaseClock::new(Utc::now()),
+            anchored: false,
             outlet: settings.ingest.enabled.then(|| Outlet::new(&settings)),
             session: Some(Session::new(settings.database)),
             pulse,
@@ -76,18 +79,26 @@ impl Events {
         Rules { now: self.clock.now(), max_ahead: self.bounds.max_ahead(), retention: self.bounds.retention() }
     }
 
+    fn observe(&mut self, now: &Reading) {
+        if !std::mem::replace(&mut self.anchored, true) {
+            // This machine's clock was only a guess: it may have been ahead.
+            self.clock = DatabaseClock::new(now.at);
+        }
+        self.clock.observe(now);
+    }
+
     fn ask_the_time(&mut self, ctx: &mut Context<Self>) {
         let Some(mut session) = self.session.take() else { return };
         let working = self.pulse.work();
         let work = async move {
-            let now: Result<DateTime<Utc>, StoreError> = session.run(async |conn| clock::now(conn).await).await;
+            let now: Result<Reading, StoreError> = session.run(async |conn| clock::read(conn).await).await;
             drop(working);
             (session, now)
         };
         ctx.spawn(work.into_actor(self).map(|(session, now), actor, _| {
             actor.session = Some(session);
             match now {
-                Ok(now) => actor.clock.set(now),
+                Ok(now) => actor.observe(&now),
                 Err(error) => tracing::debug!(%error, "the database's clock is reckoned on"),
             }
         }));

@@ -207,10 +207,13 @@ impl Desk {
             self.recovered = true;
         }
         let watermarks = store::freshness::watermarks(conn, &self.settings.broker.topology()).await?;
-        for (partition, lag) in watermarks.lags() {
-            self.metrics.partition_lag(partition, lag);
+        for (partition, distance) in watermarks.distances() {
+            self.metrics.partition_lag(partition, distance);
         }
-        self.metrics.freshness_lag(watermarks.lags().map(|(_, lag)| lag).max().unwrap_or_default());
+        for (partition, ahead) in watermarks.ahead() {
+            self.metrics.watermark_ahead(partition, ahead);
+        }
+        self.metrics.freshness_lag(watermarks.distances().map(|(_, distance)| distance).max().unwrap_or_default());
         if self.settings.cache.url.is_empty() {
             return Ok(None);
         }
@@ -225,17 +228,24 @@ impl Desk {
     }
 }
 
-/// Lag and status of each partition, which are those of its orgs.
+/// Lag and status of each partition, which are those of its orgs, and of those whose events come by it too.
 struct Judge {
     topology: Topology,
     thresholds: Thresholds,
+    /// Of the partitions whose watermarks are known.
     lags: BTreeMap<u16, i64>,
+    misrouted: BTreeMap<Uuid, BTreeSet<u16>>,
 }
 
 impl Judge {
     fn new(settings: &Settings, watermarks: &Watermarks) -> Self {
         let lags = watermarks.lags().filter_map(|(n, lag)| Some((n, i64::try_from(lag.as_millis()).ok()?)));
-        Self { topology: settings.broker.topology(), thresholds: settings.freshness.thresholds(), lags: lags.collect() }
+        Self {
+            topology: settings.broker.topology(),
+            thresholds: settings.freshness.thresholds(),
+            lags: lags.collect(),
+            misrouted: watermarks.misrouted.clone(),
+        }
     }
 
     fn partition_of(&self, org_id: Uuid) -> u16 {
@@ -247,7 +257,11 @@ impl Judge {
     }
 
     fn judge(&self, (org_id, _): MarkerKey, marker: &Marker) -> Judgement {
-        let lag_ms = self.lags.get(&self.topology.home_of(org_id)).copied();
+        // As the API answers (org_watermark): of the partitions concerned the one that is furthest behind.
+        let strays = self.misrouted.get(&org_id).into_iter().flatten().copied();
+        let concerned = std::iter::once(self.topology.home_of(org_id)).chain(strays);
+        let lags: Option<Vec<i64>> = concerned.map(|partition| self.lags.get(&partition).copied()).collect();
+        let lag_ms = lags.and_then(|lags| lags.into_iter().max());
         Judgement {
             last_event_at: Some(marker.last_event_at),
             last_rollup_at: Some(marker.last_rollup_at),

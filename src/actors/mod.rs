@@ -27,6 +27,7 @@ pub mod jwks;
 pub mod keys;
 pub mod lease;
 pub mod maintenance;
+pub mod misrouted;
 pub mod partition;
 pub mod pending_merger;
 pub mod query;

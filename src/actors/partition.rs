@@ -14,6 +14,7 @@ use crate::{
         consumer::{Consumer, ConsumerParts},
         dedupe::{Dedupe, DedupeParts, DedupeSettings},
         freshness::Merged,
+        misrouted::MisroutedLog,
         replay::{Replay, ReplayParts},
         rollup::{Rollup, RollupParts},
         supervision::{
@@ -51,6 +52,7 @@ pub struct PartitionParts {
     /// This process.
     pub process: Uuid,
     pub freshness: Line<Merged>,
+    pub misrouted: MisroutedLog,
     pub registry: Registry,
     pub log: SupervisionLog,
     pub metrics: Metrics,
@@ -129,7 +131,7 @@ async fn claim(parts: &PartitionParts, partition: u16) -> Result<Claim, Cause> {
 
 /// The last stage first, since each needs the next one's address.
 fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Shared, launch: &Launch) -> Vec<Member> {
-    let PartitionParts { settings, freshness, log, metrics, readiness, .. } = parts;
+    let PartitionParts { settings, freshness, misrouted, log, metrics, readiness, .. } = parts;
     let Shared { progress, refusals } = shared;
     let n = claim.partition;
     progress.claimed(claim.incarnation, claim.next_offset);
@@ -164,6 +166,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         progress: progress.clone(),
         metrics: metrics.clone(),
         log: log.clone(),
+        misrouted: misrouted.clone(),
         refusals: refusals.clone(),
         outlets: Outlets {
             consumer: consumer.clone().recipient(),

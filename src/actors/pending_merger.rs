@@ -144,7 +144,8 @@ impl Merger {
 
     /// Merges what is pending of a partition; what is more than one merge takes is for the next look.
     async fn merge(&mut self, session: &mut Session, stream: &str, partition: u16) -> Result<(), StoreError> {
-        let (name, rules) = (PartitionName { stream, partition }, self.rules);
+        let (topology, rules) = (self.settings.broker.topology(), self.rules);
+        let name = PartitionName { stream, partition, topology: &topology };
         match session.run(async |conn| merge::merge(conn, name, rules).await).await {
             Ok(merged) => {
                 let batches = merged.merge.batches;

@@ -217,7 +217,7 @@ struct Merger {
 impl Merger {
     async fn merge(&mut self) -> Result<merge::Merged, StoreError> {
         let Self { session, claim, progress, rules } = self;
-        let partition = PartitionName { stream: &claim.stream, partition: claim.partition };
+        let partition = PartitionName { stream: &claim.stream, partition: claim.partition, topology: &claim.topology };
         session
             .run(async |conn| {
                 let mut merged = merge::merge(conn, partition, *rules).await?;
@@ -225,10 +225,12 @@ impl Merger {
                 if merged.merge.batches == 0
                     && let Some(ago) = progress.caught_up()
                 {
-                    merged.watermark = merge::caught_up(conn, claim, merged.at - ago - QUIET).await?;
+                    let committed = progress.committed_offset();
+                    merged.watermark = merge::caught_up(conn, claim, committed, merged.at - ago - QUIET).await?;
                 }
                 if let Some(watermark) = merged.watermark {
-                    progress.lags((merged.at - watermark).to_std().unwrap_or_default());
+                    // Ahead of the clock it is as far from the truth as behind.
+                    progress.lags((merged.at - watermark).abs().to_std().unwrap_or_default());
                     progress.complete_to(Some(watermark));
                 }
                 Ok(merged)

@@ -16,6 +16,7 @@ use crate::{
     actors::{
         Credit,
         dedupe::Incomplete,
+        misrouted::MisroutedLog,
         supervision::{
             backoff::Backoff,
             exit::{Cause, End, ExitGuard},
@@ -49,6 +50,7 @@ pub struct Writer {
     progress: Progress,
     metrics: Metrics,
     log: SupervisionLog,
+    misrouted: MisroutedLog,
     outlets: Outlets,
     pulse: Pulse,
     exit: ExitGuard,
@@ -69,6 +71,7 @@ pub struct WriterParts {
     pub progress: Progress,
     pub metrics: Metrics,
     pub log: SupervisionLog,
+    pub misrouted: MisroutedLog,
     pub refusals: Refusals,
     pub outlets: Outlets,
     pub pulse: Pulse,
@@ -92,6 +95,7 @@ impl Writer {
             progress: parts.progress,
             metrics: parts.metrics,
             log: parts.log,
+            misrouted: parts.misrouted,
             outlets: parts.outlets,
             pulse: parts.pulse,
             exit: parts.exit,
@@ -106,11 +110,14 @@ impl Writer {
     }
 
     fn publish(&mut self, batch: &Batch, committed: &store::commit::Committed, took: Duration) {
-        self.clock.set(committed.completed_at);
+        if let Some(reading) = &committed.clock {
+            self.clock.observe(reading);
+        }
         self.progress.committed(committed.next_offset);
         let partition = self.claim.partition;
         self.metrics.events(partition, &committed.counts);
         self.metrics.normalized(&batch.normalized);
+        self.misrouted.note(&committed.misrouted, &self.claim.topology, partition, &self.metrics);
         if let Some(to) = batch.raw.gap_to.filter(|_| !committed.again) {
             self.tell_of_gap(batch.raw.first_offset, to);
         }
@@ -193,7 +200,7 @@ impl From<StoreError> for Cause {
     fn from(error: StoreError) -> Self {
         let why = error.to_string();
         match error {
-            StoreError::Fenced { .. } => Self::Fenced(why),
+            StoreError::Fenced { .. } | StoreError::LostCommits { .. } => Self::Fenced(why),
             StoreError::Unfit(_) => Self::Unfit(why),
             StoreError::Transient(_) | StoreError::Timeout(_) | StoreError::Permanent(_) => Self::Failed(why),
         }

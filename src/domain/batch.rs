@@ -1,13 +1,13 @@
 //! A batch: a run of a partition's stream, decoded, judged and split for the transaction that stores it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{
-    event::{Event, EventKey, Normalized, Rejection, Rules, decode_noting},
+    event::{Event, EventKey, Normalized, Rejection, Rules, decode, decode_noting},
     partition::home_partition,
     window::{Novelty, Window},
 };
@@ -29,7 +29,7 @@ pub struct Message {
 }
 
 /// Messages of one partition in the order of the stream. Never empty.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RawBatch {
     /// Chosen before the first attempt to store it, so that a commit whose answer was lost is recognised.
     pub id: Uuid,
@@ -67,9 +67,11 @@ pub struct Reject {
     pub rejection: Rejection,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     pub raw: RawBatch,
+    /// What it was judged by.
+    pub rules: SplitRules,
     /// Certainly new.
     pub fresh: Vec<Candidate>,
     /// The database decides whether they are new.
@@ -78,7 +80,11 @@ pub struct Batch {
     pub rejects: Vec<Reject>,
     /// Events that were normalised.
     pub normalized: Normalized,
+    /// Events that were rejected by one clock and accepted by another: indexes of their messages, which the window
+    /// has not seen.
+    pub readmitted: BTreeSet<usize>,
     /// Events that reached this partition by mistake: index of the message, and the partition where they are at home.
+    /// Those that only their time was wrong of are among them.
     pub foreign: BTreeMap<usize, u16>,
     /// State of the window that called events fresh; see `partition_offsets.foreign_writes`.
     pub window_version: i64,
@@ -90,6 +96,62 @@ impl Batch {
     /// Every event, whatever it was taken for.
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.fresh.iter().chain(&self.suspects).chain(self.repeats.iter().map(|repeat| &repeat.candidate))
+    }
+
+    /// Whether another clock might accept some of what was rejected.
+    pub fn has_rejects_of_time(&self) -> bool {
+        self.rejects.iter().any(|reject| reject.rejection.is_of_time_alone())
+    }
+
+    /// Judges what was rejected for its time alone again, by another clock. `None` where that accepts none of it.
+    pub fn judged_again(&self, now: DateTime<Utc>) -> Option<Self> {
+        let rules = SplitRules { event: Rules { now, ..self.rules.event }, ..self.rules };
+        let by_time = self.rejects.iter().filter(|reject| reject.rejection.is_of_time_alone());
+        let accepted: Vec<(usize, Event)> = by_time
+            .filter_map(|reject| Some((reject.message, decode(self.body(reject.message), &rules.event).ok()?)))
+            .collect();
+        if accepted.is_empty() {
+            return None;
+        }
+        let mut batch = self.clone();
+        batch.readmitted = accepted.iter().map(|(message, _)| *message).collect();
+        batch.rejects.retain(|reject| !batch.readmitted.contains(&reject.message));
+        let mut seen: HashMap<EventKey, Vec<Place>> = HashMap::new();
+        for (fresh, list) in [(true, &batch.fresh), (false, &batch.suspects)] {
+            for (index, candidate) in list.iter().enumerate() {
+                let place = Place { fresh, index, occurred_at: candidate.event.occurred_at };
+                seen.entry(candidate.event.key()).or_default().push(place);
+            }
+        }
+        for (message, event) in accepted {
+            let late = rules.is_late(&event, batch.raw.messages[message].published_at, rules.reached);
+            let candidate = Candidate { message, event, late };
+            let places = seen.entry(candidate.event.key()).or_default();
+            match batch.earlier(places, candidate.event.occurred_at) {
+                Some((of, event)) => {
+                    let conflict = *event != candidate.event;
+                    batch.repeats.push(Repeat { of, candidate, conflict });
+                }
+                None => {
+                    let (index, occurred_at) = (batch.suspects.len(), candidate.event.occurred_at);
+                    places.push(Place { fresh: false, index, occurred_at });
+                    batch.suspects.push(candidate);
+                }
+            }
+        }
+        Some(batch)
+    }
+
+    fn body(&self, message: usize) -> &[u8] {
+        &self.raw.messages[message].body
+    }
+
+    /// Which of an event's key is the same, by the index of its message.
+    fn earlier(&self, places: &[Place], occurred_at: DateTime<Utc>) -> Option<(usize, &Event)> {
+        let same = |place: &&Place| (place.occurred_at - occurred_at).abs() <= self.rules.window;
+        let place = places.iter().find(same)?;
+        let first = if place.fresh { &self.fresh[place.index] } else { &self.suspects[place.index] };
+        Some((first.message, &first.event))
     }
 }
 
@@ -118,6 +180,17 @@ pub struct SplitRules {
     pub partitions: u16,
 }
 
+impl SplitRules {
+    /// Whether an event is late that was published then and came when the partition had reached that.
+    fn is_late(&self, event: &Event, published_at: Option<DateTime<Utc>>, reached: Option<DateTime<Utc>>) -> bool {
+        // By mistake here: its own partition may be complete up to now.
+        let ours = home_partition(event.org_id, self.partitions) == self.partition;
+        let reached = if ours { reached } else { reached.map(|_| self.event.now) };
+        let came = published_at.max(reached).unwrap_or(event.occurred_at).min(self.event.now);
+        event.occurred_at < came - self.late_after
+    }
+}
+
 /// Decodes a batch and splits it.
 pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_version: i64) -> Batch {
     let mut batch = Batch {
@@ -126,7 +199,9 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
         repeats: Vec::new(),
         rejects: Vec::new(),
         normalized: Normalized::default(),
+        readmitted: BTreeSet::new(),
         foreign: BTreeMap::new(),
+        rules: *rules,
         window_version,
         published_to: None,
         raw,
@@ -142,6 +217,10 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
             Ok(event) => event,
             Err(rejection) => {
                 batch.published_to = stamped.or(batch.published_to);
+                let home = rejection.org_id.map(|org_id| home_partition(org_id, rules.partitions));
+                if let Some(home) = home.filter(|home| *home != rules.partition && rejection.is_of_time_alone()) {
+                    batch.foreign.insert(message, home);
+                }
                 batch.rejects.push(Reject { message, rejection });
                 continue;
             }
@@ -153,22 +232,17 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
         let (key, at) = (event.key(), event.occurred_at);
         let home = home_partition(key.org_id, rules.partitions);
         let ours = home == rules.partition;
-        // By mistake here: its own partition may be complete up to now.
-        let reached = if ours { reached_before } else { reached_before.map(|_| now) };
-        let came = raw.published_at.max(reached).unwrap_or(at).min(now);
-        let late = at < came - rules.late_after;
+        let late = rules.is_late(&event, raw.published_at, reached_before);
         let candidate = Candidate { message, event, late };
         if !ours {
             batch.foreign.insert(message, home);
         }
         let places = seen.entry(key).or_default();
-        let earlier = places.iter().find(|place| (place.occurred_at - at).abs() <= rules.window);
-        if let Some(earlier) = earlier {
-            let first = if earlier.fresh { &batch.fresh[earlier.index] } else { &batch.suspects[earlier.index] };
-            let conflict = first.event != candidate.event;
+        if let Some((of, first)) = batch.earlier(places, at) {
+            let conflict = *first != candidate.event;
             // It may be stored after all, where the first is not: then the window must know it.
             window.admit(key, at);
-            batch.repeats.push(Repeat { of: first.message, candidate, conflict });
+            batch.repeats.push(Repeat { of, candidate, conflict });
             continue;
         }
         let fresh = ours && window.admit(key, at) == Novelty::New;
@@ -301,6 +375,32 @@ mod tests {
         window.loaded(None);
         let batch = split(raw, &rules, &mut window, 0);
         assert_eq!(batch.fresh.iter().map(|candidate| candidate.late).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn another_clock_accepts_what_only_its_time_was_wrong_of() {
+        let ahead = "2026-03-01T12:05:01Z";
+        let batch = split_all(
+            vec![
+                body(1, "2026-03-01T11:59:00Z", 1),
+                body(2, ahead, 1),
+                body(2, ahead, 2),
+                body(1, ahead, 1),
+                body(3, "2026-03-01T12:30:00Z", 1),
+                b"no".to_vec(),
+            ],
+            4,
+        );
+        assert_eq!(batch.rejects.iter().map(|r| r.message).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(batch.foreign.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4], "their homes are locked too");
+        assert!(batch.judged_again(NOW.parse().unwrap()).is_none());
+        let again = batch.judged_again("2026-03-01T12:00:01Z".parse().unwrap()).unwrap();
+        assert_eq!(again.rejects.iter().map(|r| r.message).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(again.readmitted.iter().copied().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(again.suspects.iter().map(|c| c.message).collect::<Vec<_>>(), [0, 1]);
+        let repeats: Vec<_> = again.repeats.iter().map(|r| (r.candidate.message, r.of, r.conflict)).collect();
+        assert_eq!(repeats, [(2, 1, true), (3, 0, true)]);
+        assert_eq!(again.candidates().count() + again.rejects.len(), again.raw.messages.len());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub enum What {
     Failed,
     /// It was at work for longer than its deadline without any progress, and is being ended.
     Stalled,
-    /// Another process has the partition, or an operator started a new incarnation of it.
+    /// Another process has the partition, an operator started a new incarnation of it, or the database lost its last commits.
     Fenced,
     /// Out of restarts, or wrong in a way that restarting does not mend: it rests until an operator restarts it, or for
     /// a long pause. The others go on.

@@ -46,21 +46,20 @@ pub struct Window {
 }
 
 impl Window {
-    /// A cold window: `covered_from` is a moment that no committed event lies behind, for example the end of what
-    /// the contract accepts as not in the future.
-    pub fn new(memory_bytes: usize, length: TimeDelta, covered_from: DateTime<Utc>) -> Self {
+    /// A cold window, which covers nothing: whatever the rules are now, an event may have been stored from any time
+    /// under earlier ones. Hours are told apart around `now`.
+    pub fn new(memory_bytes: usize, length: TimeDelta, now: DateTime<Utc>) -> Self {
         // The table doubles: its last doubling needs the half-sized one beside it.
         let slots = (memory_bytes / SLOT_BYTES * 2 / 3).max(16);
         let slots = 1_usize << slots.ilog2();
-        let covered_from = covered_from.timestamp_micros();
         Self {
             entries: HashTable::new(),
             hasher: RandomState::new(),
             hours: BTreeMap::new(),
-            base_hour: covered_from.div_euclid(HOUR_MICROS) - BASE_HOURS,
+            base_hour: now.timestamp_micros().div_euclid(HOUR_MICROS) - BASE_HOURS,
             max_entries: slots / 8 * 7,
             length: length.num_microseconds().unwrap_or(i64::MAX),
-            covered_from,
+            covered_from: i64::MAX,
             kept_from: i64::MIN,
         }
     }
@@ -84,9 +83,9 @@ impl Window {
         self.covered_from = self.covered_from.min(from).max(self.kept_from);
     }
 
-    /// Committed keys are missing: nothing before `from` counts as covered until it is loaded again.
-    pub fn uncover(&mut self, from: DateTime<Utc>) {
-        self.covered_from = self.covered_from.max(from.timestamp_micros());
+    /// Committed keys are missing: nothing counts as covered until it is loaded again.
+    pub fn uncover(&mut self) {
+        self.covered_from = i64::MAX;
     }
 
     /// Nothing older than what is covered will be loaded any more, so it need not be kept.
@@ -198,11 +197,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_window_suspects_all_until_it_has_watched_for_its_length() {
+    fn a_cold_window_suspects_all_until_it_is_loaded() {
         let mut window = window(1 << 20);
-        assert_eq!(window.admit(key(1), at(23)), Novelty::Suspect);
-        assert_eq!(window.admit(key(2), at(24)), Novelty::New);
-        assert_eq!(window.admit(key(2), at(25)), Novelty::Suspect);
+        for hour in [0, 24, 1000] {
+            assert_eq!(window.admit(key(1), at(hour)), Novelty::Suspect);
+        }
+        window.loaded(Some(at(0)));
+        assert_eq!(window.admit(key(2), at(23)), Novelty::Suspect);
+        assert_eq!(window.admit(key(3), at(24)), Novelty::New);
+        assert_eq!(window.admit(key(3), at(25)), Novelty::Suspect);
     }
 
     #[test]
@@ -231,7 +234,7 @@ mod tests {
         let mut window = window(1 << 20);
         window.loaded(Some(at(-48)));
         window.close();
-        window.uncover(at(1));
+        window.uncover();
         assert_eq!(window.admit(key(1), at(0)), Novelty::Suspect);
         assert!(window.wants_more());
         window.loaded(Some(at(-100)));

@@ -18,29 +18,110 @@ pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
     Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(conn).await?)
 }
 
-/// Set from each answer that carries the database's time; runs on by the monotonic clock in between, so that a jump of
-/// this machine's clock changes nothing. Cheap to clone.
+/// What time it is, with when that was asked.
+pub async fn read(conn: &mut PgConnection) -> Result<Reading, StoreError> {
+    let asked_at = Instant::now();
+    Ok(Reading::received(now(conn).await?, asked_at))
+}
+
+/// A time of the database, with the two moments that it lies between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    pub at: DateTime<Utc>,
+    asked_at: Instant,
+    received_at: Instant,
+}
+
+impl Reading {
+    /// What was just received by a statement that was sent at that moment.
+    pub fn received(at: DateTime<Utc>, asked_at: Instant) -> Self {
+        Self { at, asked_at, received_at: Instant::now() }
+    }
+}
+
+/// Follows the database's clock: anchored by each answer that carries its time, running on by the monotonic clock in
+/// between, so that a jump of this machine's clock changes nothing. It never goes back: where the database's clock is set
+/// back it stands still until that has caught up. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DatabaseClock {
     started: Instant,
-    /// The database's time when this clock was started, microseconds since 1970.
+    /// The database's time when this clock was started, as far as is known. Microseconds since 1970, as `latest`.
     base: Arc<AtomicI64>,
+    /// The latest time that was given.
+    latest: Arc<AtomicI64>,
 }
 
 impl DatabaseClock {
     pub fn new(now: DateTime<Utc>) -> Self {
-        Self { started: Instant::now(), base: Arc::new(AtomicI64::new(now.timestamp_micros())) }
+        let now = now.timestamp_micros();
+        Self { started: Instant::now(), base: Arc::new(AtomicI64::new(now)), latest: Arc::new(AtomicI64::new(now)) }
     }
 
-    pub fn set(&self, now: DateTime<Utc>) {
-        self.base.store(now.timestamp_micros() - self.elapsed(), Relaxed);
+    /// Corrects the clock by what a reading proves, and by no more: it was the database's time at some moment between
+    /// asking and receiving, so an answer that comes late says that much less.
+    pub fn observe(&self, reading: &Reading) {
+        let at = reading.at.timestamp_micros();
+        let (least, most) = (at - self.elapsed_at(reading.received_at), at - self.elapsed_at(reading.asked_at));
+        // Of several threads one observes; the others only read.
+        self.base.store(self.base.load(Relaxed).clamp(least, most), Relaxed);
     }
 
     pub fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.base.load(Relaxed) + self.elapsed()).unwrap_or_default()
+        let now = self.base.load(Relaxed) + self.elapsed_at(Instant::now());
+        let now = now.max(self.latest.fetch_max(now, Relaxed));
+        DateTime::from_timestamp_micros(now).unwrap_or_default()
     }
 
-    fn elapsed(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    /// Negative before the start.
+    fn elapsed_at(&self, moment: Instant) -> i64 {
+        let micros = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        micros(moment.saturating_duration_since(self.started)) - micros(self.started.saturating_duration_since(moment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn clock() -> (DatabaseClock, DateTime<Utc>) {
+        let now = DateTime::from_timestamp(1_772_000_000, 0).unwrap();
+        (DatabaseClock::new(now), now)
+    }
+
+    /// How far the clock is from the time it was started with, to a tenth of a second.
+    fn ahead(clock: &DatabaseClock, started: DateTime<Utc>) -> f64 {
+        ((clock.now() - started).as_seconds_f64() * 10.0).round() / 10.0
+    }
+
+    #[test]
+    fn a_late_answer_does_not_set_the_clock_back() {
+        let (clock, now) = clock();
+        // Asked five seconds ago, read right then, received now.
+        let asked_at = clock.started - SECOND * 5;
+        clock.observe(&Reading::received(now - TimeDelta::seconds(5), asked_at));
+        assert_eq!(ahead(&clock, now), 0.0);
+        // Of an answer that comes at once as much is believed as there was no time for.
+        clock.observe(&Reading::received(now + TimeDelta::seconds(7), asked_at));
+        assert_eq!(ahead(&clock, now), 7.0);
+    }
+
+    #[test]
+    fn a_database_set_back_makes_the_clock_stand_still() {
+        let (clock, now) = clock();
+        clock.observe(&Reading::received(now + TimeDelta::hours(2), Instant::now()));
+        assert_eq!(ahead(&clock, now), 7200.0);
+        clock.observe(&Reading::received(now, Instant::now()));
+        let stands = clock.now();
+        assert!(stands >= now + TimeDelta::hours(2));
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(clock.now(), stands);
+        clock.observe(&Reading::received(now + TimeDelta::hours(3), Instant::now()));
+        assert_eq!(ahead(&clock, now), 10_800.0);
     }
 }

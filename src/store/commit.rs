@@ -1,16 +1,23 @@
 //! The batch transaction: events, dead letters, ledger, aggregates and progress become durable together or not at all.
 
 mod lock;
+mod misrouted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::lock::{Lock, lock};
+pub use self::misrouted::Misrouted;
 use super::{
-    StoreError, dead_letters, duplicates, horizon, known,
+    StoreError,
+    clock::{self, Reading},
+    dead_letters, duplicates, horizon, known,
     partitions::Claim,
     repair::{self, Repaired},
     rows,
@@ -37,6 +44,10 @@ pub struct Committed {
     pub foreign_writes: i64,
     /// The database's clock.
     pub completed_at: DateTime<Utc>,
+    /// What was learnt of the database's clock; not of an earlier attempt, whose time is an old one.
+    pub clock: Option<Reading>,
+    /// Orgs whose events came by this partition and are at home in another one.
+    pub misrouted: Vec<Misrouted>,
     /// This batch was committed by an earlier attempt whose answer was lost.
     pub again: bool,
 }
@@ -92,6 +103,13 @@ async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, S
         Lock::Held { foreign_writes } => foreign_writes,
         Lock::CommittedBefore(committed) => return Ok(committed),
     };
+    // The clock that judged the events may have been behind or ahead: nothing becomes a dead letter by it alone.
+    let judged_again = match batch.has_rejects_of_time() {
+        true => batch.judged_again(clock::now(tx).await?),
+        false => None,
+    };
+    let batch = judged_again.as_ref().unwrap_or(batch);
+    let work = Work { batch, ..work };
     let mut sorted = Sorted::default();
     let (mut sure, mut unsure): (Vec<&Candidate>, Vec<&Candidate>) =
         (batch.fresh.iter().collect(), batch.suspects.iter().collect());
@@ -106,18 +124,21 @@ async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, S
         duplicates::note(tx, batch, &sorted.fates, rules.window).await?;
     }
     note_foreign(tx, claim, batch, &sorted.fates).await?;
+    let misrouted = misrouted::note(tx, work).await?;
     if let Kind::Replay(replay_id) = rules.kind {
         repair::take_letters(tx, work, &sorted.fates).await?;
         repair::record(tx, work, replay_id, &sorted.repaired).await?;
     }
-    let (counts, completed_at) = finish(tx, work, &sorted).await?;
+    let (counts, completed) = finish(tx, work, &sorted).await?;
     Ok(Committed {
         counts,
         next_offset: batch.raw.next_offset(),
         refused: sorted.refused.len(),
         repaired: sorted.repaired.count(),
         foreign_writes,
-        completed_at,
+        completed_at: completed.at,
+        clock: Some(completed),
+        misrouted,
         again: false,
     })
 }
@@ -263,11 +284,14 @@ pub(super) fn data_error(error: &sqlx::Error) -> Option<String> {
     (code.starts_with("22") || code.starts_with("23")).then(|| code.into_owned())
 }
 
-/// Tells the home partitions of misrouted events that were stored that their windows miss something.
+/// Tells the home partitions of events that were stored without their windows having seen them that these miss something:
+/// of misrouted ones, and of those that another clock had rejected.
 async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates: &Fates) -> Result<(), StoreError> {
     let stored = |message: &usize| matches!(fates.get(message), Some(Fate::Stored { .. }));
-    let homes = batch.foreign.iter().filter(|(message, _)| stored(message));
-    let streams: BTreeSet<String> = homes.map(|(_, partition)| claim.topology.stream_of(*partition)).collect();
+    let homes = batch.foreign.iter().filter(|(message, _)| stored(message)).map(|(_, partition)| *partition);
+    let ours = batch.readmitted.iter().any(|message| !batch.foreign.contains_key(message) && stored(message));
+    let homes = homes.chain(ours.then_some(claim.partition));
+    let streams: BTreeSet<String> = homes.map(|partition| claim.topology.stream_of(partition)).collect();
     if streams.is_empty() {
         return Ok(());
     }
@@ -278,7 +302,7 @@ async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates
     Ok(())
 }
 
-async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Result<(Counts, DateTime<Utc>), StoreError> {
+async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Result<(Counts, Reading), StoreError> {
     let Work { claim, batch, rules } = work;
     let mut ledger = Ledger::default();
     for reject in &batch.rejects {
@@ -328,8 +352,9 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
         Kind::Live => query.bind(last_message).bind(claim.epoch).bind(batch.raw.gap_to),
         Kind::Replay(replay_id) => query.bind(replay_id).bind(claim.epoch),
     };
+    let asked_at = Instant::now();
     let completed_at: Option<DateTime<Utc>> = query.fetch_optional(tx).await?;
     let completed_at =
         completed_at.ok_or(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: 0 })?;
-    Ok((counts, completed_at))
+    Ok((counts, Reading::received(completed_at, asked_at)))
 }

@@ -297,8 +297,8 @@ async fn backfill(
     tell: &mut impl FnMut(&str),
 ) -> Result<(), StoreError> {
     let complete: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
-        "SELECT date_trunc('day', min(watermark) - $2, 'UTC') FROM analytics.partition_watermarks
-         WHERE stream = ANY ($1) HAVING count(*) = cardinality($1)",
+        "SELECT date_trunc('day', min(watermark) - $2, 'UTC') FROM analytics.known_watermarks
+         WHERE stream = ANY ($1) HAVING count(watermark) = cardinality($1)",
     )
     .bind(&rules.streams)
     .bind(rules.late_after)

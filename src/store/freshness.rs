@@ -1,6 +1,9 @@
 //! Freshness markers: the record of what was merged when, by org and model.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -24,24 +27,49 @@ pub struct Marker {
 pub struct Watermarks {
     pub now: DateTime<Utc>,
     pub by_partition: BTreeMap<u16, DateTime<Utc>>,
+    /// Orgs whose events came lately by other partitions than their own, and by which.
+    pub misrouted: BTreeMap<Uuid, BTreeSet<u16>>,
 }
 
 impl Watermarks {
-    /// How far each partition's watermark is behind the database's clock.
+    /// How far each partition's watermark is from the database's clock: behind it, or ahead, which is as wrong.
+    pub fn distances(&self) -> impl Iterator<Item = (u16, Duration)> {
+        self.by_partition
+            .iter()
+            .map(|(partition, at)| (*partition, (self.now - *at).abs().to_std().unwrap_or_default()))
+    }
+
+    /// How far it is ahead; nothing where it is not.
+    pub fn ahead(&self) -> impl Iterator<Item = (u16, Duration)> {
+        self.by_partition.iter().map(|(partition, at)| (*partition, (*at - self.now).to_std().unwrap_or_default()))
+    }
+
+    /// How far it is behind. Not of one that is ahead: that says nothing.
     pub fn lags(&self) -> impl Iterator<Item = (u16, Duration)> {
-        self.by_partition.iter().map(|(partition, at)| (*partition, (self.now - *at).to_std().unwrap_or_default()))
+        self.by_partition.iter().filter_map(|(partition, at)| Some((*partition, (self.now - *at).to_std().ok()?)))
     }
 }
 
 pub async fn watermarks(conn: &mut PgConnection, topology: &Topology) -> Result<Watermarks, StoreError> {
-    let now = clock::now(conn).await?;
     let rows: Vec<(i32, DateTime<Utc>)> =
         sqlx::query_as("SELECT partition, watermark FROM analytics.partition_watermarks WHERE stream = ANY($1)")
             .bind(topology.streams())
-            .fetch_all(conn)
+            .fetch_all(&mut *conn)
             .await?;
+    // After them: what was written up to now is behind it, unless the clock was set back.
+    let now = clock::now(&mut *conn).await?;
     let by_partition = rows.into_iter().filter_map(|(n, at)| Some((u16::try_from(n).ok()?, at))).collect();
-    Ok(Watermarks { now, by_partition })
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+        "SELECT org_id, partition FROM analytics.misrouted_lately WHERE stream = ANY($1) AND home = ANY($1)",
+    )
+    .bind(topology.streams())
+    .fetch_all(conn)
+    .await?;
+    let mut misrouted: BTreeMap<Uuid, BTreeSet<u16>> = BTreeMap::new();
+    for (org_id, partition) in rows {
+        misrouted.entry(org_id).or_default().extend(u16::try_from(partition));
+    }
+    Ok(Watermarks { now, by_partition, misrouted })
 }
 
 /// What a merge has heard of orgs and models: the newest event of each, merged at a moment, in a partition that lags so much.

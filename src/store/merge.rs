@@ -1,6 +1,6 @@
 //! Merging pending aggregates into the rollups: in one transaction, exactly what deleting them gave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -11,13 +11,14 @@ use super::{
     amount::Amount,
     columns::{Columns, overflow},
     freshness::{self, Heard, MarkerKey},
-    partitions::Claim,
+    partitions::{self, Claim},
     transaction::in_transaction,
 };
 use crate::domain::{
     freshness::Thresholds,
     histogram::Histogram,
     ledger::Counts,
+    partition::Topology,
     revision::Reason,
     rollup::{Key, Measures, Merge, Pending, day_start, first_open_hour, hour_start},
 };
@@ -42,6 +43,8 @@ pub struct Merged {
 pub struct PartitionName<'a> {
     pub stream: &'a str,
     pub partition: u16,
+    /// Where orgs are at home. The stream may be one of an earlier layout.
+    pub topology: &'a Topology,
 }
 
 /// How pending rows are merged.
@@ -55,7 +58,7 @@ pub struct MergeRules {
     pub freshness: Thresholds,
 }
 
-/// Merges pending rows of the partition, oldest first.
+/// Merges pending rows of the partition, in the order of their commits.
 pub async fn merge(
     conn: &mut PgConnection,
     partition: PartitionName<'_>,
@@ -74,23 +77,25 @@ async fn merge_in(
         .bind(ROLLUP_LOCK)
         .fetch_one(&mut *tx)
         .await?;
-    let mut rows: Vec<PendingRow> = sqlx::query_as(include_str!("sql/pending_take.sql"))
+    let rows: Vec<PendingRow> = sqlx::query_as(include_str!("sql/pending_take.sql"))
         .bind(partition.stream)
         .bind(i32::from(partition.partition))
         .bind(rules.max_batches)
         .fetch_all(&mut *tx)
         .await?;
-    rows.sort_unstable_by_key(|row| row.next_offset);
     let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches);
     let mut merge = Merge::default();
     let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
-    let (merging, live, known_to) = (first.merging, first.live, first.watermark);
+    let (merging, live) = (first.merging, first.live);
     for row in rows {
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
     }
-    let first_open = known_to.map(|known_to| first_open_hour(known_to, rules.late_after));
-    let closed = closed_hours(&merge, first_open);
+    let told = told(tx, partition, &merge).await?;
+    let closed = closed_hours(&merge, |org_id| {
+        let told_to = told.to.get(&partition.topology.home_of(org_id))?;
+        Some(first_open_hour(*told_to, rules.late_after))
+    });
     if merging {
         // While another engine is left, the rollups are incomplete: its refresh knows what changed.
         let revised = if live { closed.as_slice() } else { &[] };
@@ -103,7 +108,7 @@ async fn merge_in(
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
         watermark = raise_watermark(tx, partition, published_to, None).await?;
     }
-    let lag_ms = watermark.max(known_to).map(|watermark| (at - watermark).num_milliseconds().max(0));
+    let lag_ms = watermark.max(told.watermark).map(|watermark| (at - watermark).num_milliseconds().max(0));
     let status = rules.freshness.judge(lag_ms);
     freshness::record(tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
     Ok(Merged { merge, more, at, watermark })
@@ -138,30 +143,72 @@ pub fn last_events(merge: &Merge) -> BTreeMap<MarkerKey, DateTime<Utc>> {
     last
 }
 
-/// Declares the partition complete up to a moment by the database's clock, while nothing is pending and the epoch is
-/// still ours. Only true while it is caught up. Returns the watermark, where it was touched.
+/// Declares the partition complete up to a moment by the database's clock, while nothing is pending, the epoch is still
+/// ours, and the database is where we committed to. Only true while it is caught up. Returns the watermark, where it was
+/// touched.
+///
+/// # Errors
+/// `LostCommits` where the database has less than was committed in this epoch.
 pub async fn caught_up(
     conn: &mut PgConnection,
     claim: &Claim,
+    committed: i64,
     up_to: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let partition = PartitionName { stream: &claim.stream, partition: claim.partition };
-    raise_watermark(conn, partition, up_to, Some(claim.epoch)).await
+    let Claim { stream, partition, topology, .. } = claim;
+    let partition = PartitionName { stream, partition: *partition, topology };
+    let raised = raise_watermark(conn, partition, up_to, Some((claim.epoch, committed))).await?;
+    if raised.is_none() {
+        partitions::check_committed(conn, claim, committed).await?;
+    }
+    Ok(raised)
+}
+
+/// What readers may have been told when a merge begins.
+struct Told {
+    /// By home partition, up to where its orgs are complete.
+    to: BTreeMap<u16, DateTime<Utc>>,
+    /// The partition's own watermark, where it is known.
+    watermark: Option<DateTime<Utc>>,
+}
+
+async fn told(tx: &mut PgConnection, partition: PartitionName<'_>, merge: &Merge) -> Result<Told, StoreError> {
+    let topology = partition.topology;
+    let orgs: BTreeSet<Uuid> = merge.hourly.keys().map(|key| key.org_id).collect();
+    let homes: BTreeSet<u16> = orgs.into_iter().map(|org_id| topology.home_of(org_id)).collect();
+    let homes: BTreeMap<String, u16> = homes.into_iter().map(|home| (topology.stream_of(home), home)).collect();
+    // This one's too, which is about to be raised: every merge locks watermarks before it locks rollups.
+    let streams: BTreeSet<&str> = homes.keys().map(String::as_str).chain([partition.stream]).collect();
+    type Row = (String, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+    let rows: Vec<Row> = sqlx::query_as(include_str!("sql/watermark_lock.sql"))
+        .bind(streams.into_iter().collect::<Vec<_>>())
+        .bind(&topology.base)
+        .fetch_all(tx)
+        .await?;
+    let mut told = Told { to: BTreeMap::new(), watermark: None };
+    for (stream, watermark, told_to) in rows {
+        if stream == partition.stream {
+            told.watermark = watermark;
+        }
+        told.to.extend(homes.get(&stream).copied().zip(told_to));
+    }
+    Ok(told)
 }
 
 /// Moves the watermark, if that is forward, to at most the database's now: a producer's clock may be wrong. With an
-/// epoch, only while that is the partition's and nothing is pending.
+/// epoch and a next offset, only while these are the partition's and nothing is pending.
 async fn raise_watermark(
     conn: &mut PgConnection,
     name: PartitionName<'_>,
     to: DateTime<Utc>,
-    caught_up_in: Option<i64>,
+    caught_up_in: Option<(i64, i64)>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let watermark = sqlx::query_scalar(include_str!("sql/watermark_raise.sql"))
         .bind(name.stream)
         .bind(i32::from(name.partition))
         .bind(to)
-        .bind(caught_up_in)
+        .bind(caught_up_in.map(|(epoch, _)| epoch))
+        .bind(caught_up_in.map(|(_, next_offset)| next_offset))
         .fetch_optional(conn)
         .await?;
     Ok(watermark)
@@ -169,7 +216,6 @@ async fn raise_watermark(
 
 #[derive(sqlx::FromRow)]
 struct PendingRow {
-    next_offset: i64,
     committed_at: DateTime<Utc>,
     aggregates: Vec<u8>,
     /// Of a range that was read again.
@@ -178,16 +224,15 @@ struct PendingRow {
     merging: bool,
     /// Whether readers see them.
     live: bool,
-    /// The partition's.
-    watermark: Option<DateTime<Utc>>,
 }
 
-/// Hours that readers were told to be final, with what is added to each.
-fn closed_hours(merge: &Merge, first_open: Option<i32>) -> Vec<(&Key, &Measures, Reason)> {
-    let Some(first_open) = first_open else { return Vec::new() };
+/// Hours that readers were told to be final, with what is added to each; by the first hour of an org that they were not
+/// told so of.
+fn closed_hours(merge: &Merge, first_open: impl Fn(Uuid) -> Option<i32>) -> Vec<(&Key, &Measures, Reason)> {
+    let is_closed = |key: &Key| first_open(key.org_id).is_some_and(|first_open| key.bucket < first_open);
     let reason = |key| if merge.replayed.contains(key) { Reason::Replay } else { Reason::Late };
     // Not what adds nothing: a rebuild of the bucket had it already.
-    let closed = merge.hourly.iter().filter(|(key, measures)| key.bucket < first_open && measures.invocations() > 0);
+    let closed = merge.hourly.iter().filter(|(key, measures)| measures.invocations() > 0 && is_closed(key));
     closed.map(|(key, measures)| (key, measures, reason(key))).collect()
 }
 

@@ -18,6 +18,7 @@ pub mod floors;
 pub mod freshness;
 mod horizon;
 mod known;
+pub mod layout;
 pub mod lease;
 pub mod maintain;
 pub mod maintenance;
@@ -54,6 +55,11 @@ pub enum StoreError {
     /// Another process holds the partition: this one must stop working on it.
     #[error("partition {partition} is in epoch {found}, not {ours}: what was started in that one is fenced")]
     Fenced { partition: u16, ours: i64, found: i64 },
+    /// The database does not have what it had confirmed: another one has taken its place. What it lacks is to be read again.
+    #[error(
+        "partition {partition} was committed up to offset {committed}, and the database has it up to {found}: commits were lost"
+    )]
+    LostCommits { partition: u16, committed: i64, found: i64 },
     /// The database refuses so many events that it is not they who are wrong.
     #[error("database: {0}")]
     Unfit(String),

@@ -66,6 +66,26 @@ pub async fn claim(
     }))
 }
 
+/// Whether the database still has what this epoch committed: one that took the place of another may not.
+///
+/// # Errors
+/// `LostCommits` where it has less.
+pub async fn check_committed(conn: &mut PgConnection, claim: &Claim, committed: i64) -> Result<(), StoreError> {
+    let row: Option<(i64, i64)> =
+        sqlx::query_as("SELECT epoch, next_offset FROM analytics.partition_offsets WHERE stream = $1")
+            .bind(&claim.stream)
+            .fetch_optional(conn)
+            .await?;
+    // A later epoch is another process's, or an operator's reset: whoever is in an earlier one hears so when it commits.
+    match row {
+        Some((epoch, found)) if (epoch, found) >= (claim.epoch, committed) => Ok(()),
+        found => {
+            let found = found.map_or(0, |(_, next_offset)| next_offset);
+            Err(StoreError::LostCommits { partition: claim.partition, committed, found })
+        }
+    }
+}
+
 /// What a reset made of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
@@ -107,6 +127,13 @@ async fn reset_in(
         .execute(tx)
         .await?;
     Ok(Some(Reset { incarnation, before }))
+}
+
+/// The latest `occurred_at` of all events, at least `now`.
+pub async fn newest_event(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+    // Bounded from below: only the chunks of now and later are opened.
+    let newest = "SELECT greatest($1, (SELECT max(occurred_at) FROM analytics.usage_events WHERE occurred_at > $1))";
+    Ok(sqlx::query_scalar(newest).bind(now).fetch_one(conn).await?)
 }
 
 /// Keys of all partitions with `occurred_at` in [from, to), one after another: a busy hour does not fit into memory.

@@ -76,8 +76,11 @@ pub async fn count_again(
     let span = Span::of(&mut *tx, start, org_id).await?;
     neutralise(&mut *tx, &span).await?;
     recount::count(&mut *tx, &span, Pending::Counted).await?;
+    // An hour that was final for any org is closed for all: a revision too many says nothing that is not so.
     let known_to: Option<DateTime<Utc>> =
-        sqlx::query_scalar("SELECT max(watermark) FROM analytics.partition_watermarks").fetch_one(&mut *tx).await?;
+        sqlx::query_scalar("SELECT max(greatest(watermark, told_to)) FROM analytics.partition_watermarks")
+            .fetch_one(&mut *tx)
+            .await?;
     recount::put(tx, &span, reason.zip(known_to), late_after).await
 }
 

@@ -128,6 +128,8 @@ pub struct Metrics {
     batch_events: Histogram,
     end_to_end: Histogram,
     partition_lag: Family<OfPartition, Seconds>,
+    watermark_ahead: Family<OfPartition, Seconds>,
+    misrouted_events: Family<OfPartition, Counter>,
     partition_next_offset: Family<OfPartition, Gauge>,
     actor_restarts: Family<OfActor, Counter>,
     actor_up: Family<OfActor, Gauge>,
@@ -157,6 +159,8 @@ impl Default for Metrics {
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 17)),
             end_to_end: Histogram::new(exponential_buckets(0.01, 2.0, 16)),
             partition_lag: Family::default(),
+            watermark_ahead: Family::default(),
+            misrouted_events: Family::default(),
             partition_next_offset: Family::default(),
             actor_restarts: Family::default(),
             actor_up: Family::default(),
@@ -196,8 +200,18 @@ impl Metrics {
         r.register("end_to_end_seconds", "From published to queryable", self.end_to_end.clone());
         r.register(
             "partition_lag_seconds",
-            "How far the watermark is behind the database's clock",
+            "How far the watermark is from the database's clock: behind it, or ahead",
             self.partition_lag.clone(),
+        );
+        r.register(
+            "partition_watermark_ahead_seconds",
+            "How far the watermark is ahead of the database's clock: how complete the partition is, is not known then",
+            self.watermark_ahead.clone(),
+        );
+        r.register(
+            "misrouted_events",
+            "Events that came by this partition and are at home in another one",
+            self.misrouted_events.clone(),
         );
         r.register("partition_next_offset", "Next stream offset to commit", self.partition_next_offset.clone());
         r.register("actor_restarts", "Restarts of an actor", self.actor_restarts.clone());
@@ -274,6 +288,15 @@ impl Metrics {
 
     pub fn partition_lag(&self, partition: u16, lag: Duration) {
         self.partition_lag.get_or_create(&OfPartition { partition }).set(lag.as_secs_f64());
+    }
+
+    pub fn watermark_ahead(&self, partition: u16, ahead: Duration) {
+        self.watermark_ahead.get_or_create(&OfPartition { partition }).set(ahead.as_secs_f64());
+    }
+
+    pub fn misrouted(&self, partition: u16, events: i64) {
+        let events = u64::try_from(events).unwrap_or_default();
+        self.misrouted_events.get_or_create(&OfPartition { partition }).inc_by(events);
     }
 
     pub fn partition_next_offset(&self, partition: u16, offset: i64) {

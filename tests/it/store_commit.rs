@@ -135,6 +135,7 @@ async fn a_batch_whose_answer_was_lost_is_recognised_and_stored_once() {
     assert_eq!((first.counts, first.again), (counts(2, 1, 0, 0, 1), false));
     let second = desk.commit(&batch).await.unwrap();
     assert_eq!((second.counts, second.next_offset, second.again), (first.counts, first.next_offset, true));
+    assert!(first.clock.is_some() && second.clock.is_none(), "the time of the first attempt says nothing of now");
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 1);
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.dead_letters").await, 1);
     assert_eq!(desk.scalar("SELECT count(*) FROM analytics.rollup_pending").await, 1);

@@ -38,8 +38,10 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
     }
     let merging = async |partition: u16| {
         let mut conn = desk.world.connect().await;
-        let stream = desk.world.settings.broker.topology().stream_of(partition);
-        while merge(&mut conn, PartitionName { stream: &stream, partition }, rules(1)).await.unwrap().more {}
+        let topology = desk.world.settings.broker.topology();
+        let stream = topology.stream_of(partition);
+        let name = PartitionName { stream: &stream, partition, topology: &topology };
+        while merge(&mut conn, name, rules(1)).await.unwrap().more {}
     };
     tokio::join!(merging(0), merging(1));
     let sums: (i64, i64, i64) = sqlx::query_as(
@@ -57,19 +59,19 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
 #[tokio::test]
 async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending() {
     let mut desk = Desk::new(1).await;
-    let stream = desk.world.settings.broker.stream.clone();
-    let name = PartitionName { stream: &stream, partition: 0 };
+    let topology = desk.world.settings.broker.topology();
+    let name = PartitionName { stream: &topology.base, partition: 0, topology: &topology };
     let published = desk.claim.now;
     let batch = desk.batch([body(&event(1, 1, published))]);
     desk.commit(&batch).await.unwrap();
     let now = published + TimeDelta::milliseconds(1);
-    caught_up(&mut desk.conn, &desk.claim, now).await.unwrap();
+    caught_up(&mut desk.conn, &desk.claim, 1, now).await.unwrap();
     assert_eq!(watermark(&mut desk).await, None, "a committed batch is not merged yet");
     merge(&mut desk.conn, name, rules(10)).await.unwrap();
     assert_eq!(watermark(&mut desk).await, Some(published));
     let fenced = Claim { epoch: desk.claim.epoch - 1, ..desk.claim.clone() };
-    assert_eq!(caught_up(&mut desk.conn, &fenced, now).await.unwrap(), None, "an epoch that is over");
-    assert_eq!(caught_up(&mut desk.conn, &desk.claim, now).await.unwrap(), Some(now));
+    assert_eq!(caught_up(&mut desk.conn, &fenced, 1, now).await.unwrap(), None, "an epoch that is over");
+    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, now).await.unwrap(), Some(now));
     assert_eq!(watermark(&mut desk).await, Some(now));
 }
 

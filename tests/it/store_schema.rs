@@ -77,7 +77,9 @@ async fn what_was_pending_before_an_upgrade_counts_after_it() {
     desk.commit(&batch).await.unwrap();
     let stream = desk.world.settings.broker.stream.clone();
     let rules = crate::store_merge::rules(9);
-    let merged = merge(&mut desk.conn, PartitionName { stream: &stream, partition: 0 }, rules).await.unwrap();
+    let topology = desk.world.settings.broker.topology();
+    let name = PartitionName { stream: &stream, partition: 0, topology: &topology };
+    let merged = merge(&mut desk.conn, name, rules).await.unwrap();
     assert_eq!(merged.merge.batches, 2);
     let sums: (String, String) = sqlx::query_as(
         "SELECT (SELECT trim_scale(sum(cost_cents))::text FROM analytics.usage_events),

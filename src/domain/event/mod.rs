@@ -159,6 +159,13 @@ pub struct Rejection {
     pub reasons: Vec<Reason>,
 }
 
+impl Rejection {
+    /// Whether another clock might accept the message: nothing but its time is wrong.
+    pub fn is_of_time_alone(&self) -> bool {
+        !self.reasons.is_empty() && self.reasons.iter().all(|reason| reason.field == "occurredAt")
+    }
+}
+
 /// A broken rule: `field: reason`. Never quotes the message, whose bytes are hostile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {

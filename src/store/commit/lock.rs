@@ -78,6 +78,8 @@ impl LedgerRow {
             repaired: 0,
             foreign_writes,
             completed_at: self.completed_at,
+            clock: None,
+            misrouted: Vec::new(),
             again: true,
         }
     }

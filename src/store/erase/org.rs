@@ -97,6 +97,7 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
         let [hours, days] = aggregates::erase_org(&mut *tx, org_id).await?;
         gone.hourly_rollups += hours;
         gone.daily_rollups += days;
+        sqlx::query("DELETE FROM analytics.misrouted_orgs WHERE org_id = $1").bind(org_id).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM analytics.retention_floors WHERE org_id = $1").bind(org_id).execute(&mut *tx).await?;
         Ok(gone)
     })

@@ -1,7 +1,7 @@
 -- How complete an export is, and which changes of final buckets it has in it: the first statement of its snapshot.
 -- $1 org, $2 start, $3 end, $4 models (empty: all), $5 stream, $6 the org's partition
 SELECT statement_timestamp() AS snapshot_at,
-       (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $5 AND partition = $6) AS as_of,
+       analytics.org_watermark($1, $5, $6) AS as_of,
        count(*) AS revisions,
        (array_agg(revision_id ORDER BY revision_id DESC))[1] AS last_revision_id
 FROM analytics.rollup_revisions

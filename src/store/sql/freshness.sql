@@ -1,8 +1,8 @@
--- Markers of an org's models and the watermark of its partition, in one snapshot.
+-- Markers of an org's models and the moment up to which all of the org is known, in one snapshot.
 -- $1 org, $2 models (empty: all), $3 stream, $4 the org's partition, $5 most rows
 WITH head AS (
     SELECT now() AS asked_at,
-           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $3 AND partition = $4) AS watermark
+           analytics.org_watermark($1, $3, $4) AS watermark
 ),
 markers AS (
     SELECT model_id, last_event_at, last_rollup_at

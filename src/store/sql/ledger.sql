@@ -3,7 +3,7 @@
 -- $1 org, $2 start, $3 end, $4 stream, $5 the org's partition, $6 most rows
 WITH head AS (
     SELECT now() AS asked_at,
-           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $4 AND partition = $5) AS watermark,
+           analytics.org_watermark($1, $4, $5) AS watermark,
            analytics.floor_of($1, 'ledger') AS hours_from,
            max(last_event_at) AS last_event_at,
            max(last_rollup_at) AS last_rollup_at

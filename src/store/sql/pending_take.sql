@@ -1,12 +1,11 @@
--- Takes the oldest pending rows of a partition, with what has to be known to merge them: the engine and the watermark
--- are read under the lock that a switch of engines waits for.
+-- Takes the oldest pending rows of a partition, in the order of their commits, with what has to be known to merge them: the
+-- engine is read under the lock that a switch of engines waits for.
 -- $1 stream, $2 partition, $3 most rows
 DELETE FROM analytics.rollup_pending AS p WHERE batch_id IN (
     SELECT batch_id FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2
-    ORDER BY next_offset LIMIT $3 FOR UPDATE)
-RETURNING next_offset, committed_at, aggregates,
+    ORDER BY commit_no LIMIT $3 FOR UPDATE)
+RETURNING committed_at, aggregates,
           coalesce((SELECT kind = 'replay' FROM analytics.ingestion_batches b WHERE b.batch_id = p.batch_id), false)
               AS replayed,
           (SELECT merging FROM analytics.rollup_engine) AS merging,
-          (SELECT engine = 'live' FROM analytics.rollup_engine) AS live,
-          (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $1 AND partition = $2) AS watermark
+          (SELECT engine = 'live' FROM analytics.rollup_engine) AS live

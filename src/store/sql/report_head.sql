@@ -2,7 +2,7 @@
 -- events: of the same snapshot, so that what is purged meanwhile is refused or still read. {kind} is put in by the code.
 -- $1 org, $4 models (empty: all), $6 stream, $7 the org's partition
     SELECT now() AS asked_at,
-           (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $6 AND partition = $7) AS watermark,
+           analytics.org_watermark($1, $6, $7) AS watermark,
            analytics.floor_of($1, '{kind}') AS rollups_from,
            analytics.floor_of($1, 'raw') AS raw_from,
            max(last_event_at) AS last_event_at,

@@ -3,7 +3,7 @@
 -- $1 org, $2 start, $3 end of the buckets, $4 models (empty: all), $5 reason (null: all), $6 older than this one (null: from
 -- the newest), $7 most rows, $8 stream, $9 the org's partition
 WITH head AS (
-    SELECT (SELECT watermark FROM analytics.partition_watermarks WHERE stream = $8 AND partition = $9) AS watermark,
+    SELECT analytics.org_watermark($1, $8, $9) AS watermark,
            -- A change of an hour that was purged would say that there was nothing before.
            greatest(analytics.floor_of($1, 'revisions'), analytics.floor_of($1, 'hourly')) AS revisions_from
 ),

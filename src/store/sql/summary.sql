@@ -40,10 +40,11 @@ totals AS (
 page AS (
     SELECT * FROM orgs WHERE $3::uuid IS NULL OR org_id > $3 ORDER BY org_id LIMIT $4
 )
--- One partition that was never read makes the whole unknown. The totals come once even where no org has any.
+-- One partition that was never read, or whose watermark lies ahead of the clock, makes the whole unknown. The totals come
+-- once even where no org has any.
 SELECT now() AS asked_at,
-       (SELECT CASE WHEN count(*) = cardinality($5::text[]) THEN min(watermark) END
-        FROM analytics.partition_watermarks WHERE stream = ANY ($5)) AS watermark,
+       (SELECT CASE WHEN count(watermark) = cardinality($5::text[]) THEN min(watermark) END
+        FROM analytics.known_watermarks WHERE stream = ANY ($5)) AS watermark,
        (SELECT max(floor_at) FROM analytics.retention_floors WHERE kind = 'daily') AS rollups_from,
        totals.*, page.*
 FROM totals LEFT JOIN page ON true
