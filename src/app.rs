@@ -31,8 +31,9 @@ use crate::{
     config::Settings,
     http::{self, Api, Gatekeeper, Lines, Ops, Queries},
     store::{
-        self,
+        self, StoreError,
         engine::Engine,
+        layout,
         lease::Identity,
         schema::{self, Server},
     },
@@ -245,10 +246,13 @@ async fn wait_for_database(settings: &Settings, readiness: &Readiness) -> anyhow
     loop {
         let probed = async {
             let mut conn = store::connect_writer(&settings.database).await?;
-            schema::probe(&mut conn).await
+            let server = schema::probe(&mut conn).await?;
+            let mismatch = layout::agree(&mut conn, &settings.broker.topology(), &process_name()).await?;
+            Ok::<_, StoreError>((server, mismatch))
         };
         match probed.await {
-            Ok(server) => {
+            Ok((_, Some(mismatch))) => bail!(mismatch),
+            Ok((server, None)) => {
                 readiness.up(DATABASE);
                 return Ok(server);
             }

@@ -25,7 +25,7 @@ use crate::{
         supervision::What,
     },
     store::{
-        Session, StoreError,
+        Session, StoreError, layout,
         lease::{self, Identity},
     },
 };
@@ -96,6 +96,11 @@ impl Lease {
                     actor.failures = 0;
                     actor.desk = Some(desk);
                     actor.carry_out(look, ctx);
+                }
+                // Nothing here is as the others have it: the process ends.
+                Err(error @ StoreError::Unfit(_)) => {
+                    actor.parts.exit.note(error.into());
+                    ctx.stop();
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the lease waits for the database");
@@ -254,12 +259,19 @@ impl Desk {
             .run(async |conn| {
                 if !*enrolled {
                     lease::enrol(conn, topology).await?;
-                    *enrolled = true;
                 }
                 for partition in ended {
                     lease::give_back(conn, topology, *partition, identity.id).await?;
                 }
                 let view = lease::renew(conn, identity, settings.ttl(), topology).await?;
+                let mismatch = match *enrolled {
+                    true => layout::check(conn, topology).await?,
+                    false => layout::agree_firmly(conn, topology).await?,
+                };
+                if let Some(mismatch) = mismatch {
+                    return Err(StoreError::Unfit(mismatch.to_string()));
+                }
+                *enrolled = true;
                 let living = watch.living(identity.id, &view.processes, began.elapsed(), settings.grace());
                 let plan = plan(identity.id, &living, &view.holdings, working, leaving);
                 for dead in &plan.dead {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use crate::{
     store::{
         self,
         engine::{self, Engine, RefreshRules},
+        layout,
         maintenance::Access,
         schema::{self, is_community},
     },
@@ -111,6 +112,10 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             maintenance::run(&settings, &common, "rollups switch", Access::Alone, async |turn, steps| {
                 let mut owner = store::connect_owner(database).await.context("database.migration_url")?;
                 let license = schema::probe(&mut owner).await?.license;
+                // By the streams of another layout, what is complete would be wrong.
+                if let Some(mismatch) = layout::check(&mut owner, &settings.broker.topology()).await? {
+                    bail!(mismatch);
+                }
                 let mut tell = |step: &str| steps.tell(step);
                 match to {
                     To::Continuous => {

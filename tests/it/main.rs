@@ -48,3 +48,4 @@ mod store_merge;
 mod store_schema;
 mod store_transactions;
 mod verdicts;
+mod watermarks;

@@ -94,6 +94,8 @@ async fn more_partitions_start_at_the_beginning_of_their_own_streams() {
     settled(&mut conn, sent(&before)).await;
     assert_eq!(service.terminate().await, Some(0));
 
+    let changed = world.run(&["partitions", "layout", "--set", "3", "--yes"]).await;
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
     world.set("ANALYTICS__BROKER__PARTITIONS", "3");
     let service = world.serve().await;
     let after = world.publish(&load).await;

@@ -36,7 +36,7 @@ async fn a_batch_committed_before_leaves_no_lock() {
 async fn a_merge_of_nothing_leaves_no_lock() {
     let mut desk = Desk::new(1).await;
     let mut other = desk.world.connect().await;
-    let partition = PartitionName { stream: &desk.claim.stream, partition: 0 };
+    let partition = PartitionName { stream: &desk.claim.stream, partition: 0, topology: &desk.claim.topology };
     let merged = merge(&mut desk.conn, partition, rules(10)).await.unwrap();
     assert!(merged.watermark.is_none() && !merged.more);
     let free: bool =

@@ -186,7 +186,8 @@ impl Supervisor {
                 group.enter(Phase::Restarting);
                 self.begin_after(name, LOOK_AGAIN, ctx);
             }
-            Cause::Unfit(_) => self.park(name, &why, ctx),
+            Cause::Unfit(_) if group.exhausted == Exhausted::Park => self.park(name, &why, ctx),
+            Cause::Unfit(_) => self.escalate(name, &why, why.clone()),
             Cause::Stopped | Cause::Failed(_) | Cause::Panicked(_) => match group.restarts.failed(&self.policy, now) {
                 Verdict::Restart { within } => {
                     let delay = within.mul_f64(rand::random_range(0.0..=1.0));
@@ -199,16 +200,20 @@ impl Supervisor {
                     self.parts.log.note(note(What::Failed));
                     self.park(name, &why, ctx);
                 }
-                Verdict::Exhausted => {
-                    self.parts.log.note(note(What::Escalated));
-                    self.parts.readiness.down(name, &why);
-                    // Nothing of it is left that the process's drain could wait for.
-                    group.enter(Phase::Parked);
-                    self.publish(name);
-                    self.give_up(format!("{name} is out of restarts: {why}"));
-                }
+                Verdict::Exhausted => self.escalate(name, &why, format!("{name} is out of restarts: {why}")),
             },
         }
+    }
+
+    /// The process cannot do without it.
+    fn escalate(&mut self, name: &str, why: &str, fatal: String) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        self.parts.log.note(Note::new(name, What::Escalated).generation(group.generation).cause(why));
+        self.parts.readiness.down(name, why);
+        // Nothing of it is left that the process's drain could wait for.
+        group.enter(Phase::Parked);
+        self.publish(name);
+        self.give_up(fatal);
     }
 
     fn park(&mut self, name: &str, why: &str, ctx: &mut Context<Self>) {

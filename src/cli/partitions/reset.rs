@@ -21,7 +21,7 @@ use crate::{
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    store::{Session, lease, partitions, supervision, transaction::in_transaction},
+    store::{Session, layout, lease, partitions, supervision, transaction::in_transaction},
 };
 
 const LONG_ABOUT: &str = "\
@@ -106,6 +106,9 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let topology = settings.broker.topology();
     let mut session = Session::new(settings.database);
     let known = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
+    if let Some(mismatch) = session.run(async |conn| layout::check(conn, &topology).await).await? {
+        bail!(mismatch);
+    }
     let Some(status) = known.into_iter().find(|status| status.partition == partition) else {
         bail!("--partition {partition}: no service has worked on such a partition of {}", topology.base);
     };

@@ -10,7 +10,7 @@ use crate::{
     cli::{bad_usage, operator, print, stream::Progress},
     config::Settings,
     store::{
-        Session, StoreError, lease,
+        Session, StoreError, layout, lease,
         replays::{self, Replay},
     },
 };
@@ -64,6 +64,9 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
     let topology = settings.broker.topology();
     let mut session = Session::new(settings.database);
     let by_whom = operator::name();
+    if let Some(mismatch) = session.run(async |conn| layout::check(conn, &topology).await).await? {
+        bail!(mismatch);
+    }
     let (status, replay) = session
         .run(async |conn| {
             let known = lease::partitions(&mut *conn, &topology).await?;

@@ -1,0 +1,502 @@
+//! What is known to be complete: clocks that differ or jump, commits that the database lost, events on the wrong partition.
+
+use std::time::{Duration, Instant};
+
+use analytics_service::{
+    auth::Role,
+    domain::{freshness::Thresholds, partition::home_partition},
+    store::{
+        StoreError,
+        merge::{MergeRules, PartitionName, caught_up, merge},
+        partitions::reset,
+    },
+};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    harness::{
+        LedgerSums, Replica, Service, Totals, World, assert_exact, double_counted, eventually, ledger_holes, not_run,
+        sent, settled,
+    },
+    store_commit::{Desk, body, event, hold},
+};
+
+const RULES: MergeRules = MergeRules {
+    max_batches: 100,
+    late_after: TimeDelta::hours(1),
+    freshness: Thresholds { fresh_ms: 300_000, stale_ms: 600_000 },
+};
+
+async fn count(conn: &mut PgConnection, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
+}
+
+/// An org that is at home in that partition.
+fn org_of(partition: u16, partitions: u16) -> u128 {
+    (1..).find(|org| home_partition(Uuid::from_u128(*org), partitions) == partition).unwrap()
+}
+
+#[tokio::test]
+async fn another_clocks_rejects_are_judged_again_before_dead_letters() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    // The process's clock is ten minutes behind: what was made now lies ahead of it by more than it may.
+    desk.claim.now = now - TimeDelta::minutes(10);
+    let bodies = [event(1, 1, now), event(1, 2, now - TimeDelta::minutes(10)), event(1, 3, now + TimeDelta::hours(1))];
+    let batch = desk.batch(bodies.iter().map(body).collect::<Vec<_>>());
+    assert_eq!(batch.rejects.len(), 2);
+    let committed = desk.commit(&batch).await.unwrap();
+    assert_eq!((committed.counts.stored, committed.counts.rejected), (2, 1));
+    assert_eq!(count(&mut desk.conn, "SELECT count(*) FROM analytics.dead_letters WHERE stream_offset = 2").await, 1);
+    assert_eq!(count(&mut desk.conn, "SELECT count(*) FROM analytics.dead_letters").await, 1);
+    // A day ahead: what is a little less than a day younger than raw events are kept is too old by it.
+    desk.claim.now = now + TimeDelta::days(1);
+    let batch = desk.batch([body(&event(1, 4, now - TimeDelta::days(399) - TimeDelta::hours(2)))]);
+    assert_eq!(batch.rejects.len(), 1);
+    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+}
+
+#[tokio::test]
+async fn a_readmitted_event_is_known_to_later_batches() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    desk.claim.now = now - TimeDelta::minutes(10);
+    let batch = desk.batch([body(&event(1, 1, now))]);
+    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+    // The window has not seen it, and calls a resend with another time new.
+    desk.claim.now = now;
+    let batch = desk.batch([body(&event(1, 1, now - TimeDelta::seconds(1)))]);
+    assert_eq!(batch.fresh.len(), 1);
+    let committed = desk.commit(&batch).await.unwrap();
+    assert_eq!((committed.counts.stored, committed.counts.duplicates), (0, 1));
+    assert_ne!(committed.foreign_writes, batch.window_version, "the window is loaded again");
+}
+
+#[tokio::test]
+async fn pending_rows_are_merged_in_commit_order() {
+    let mut desk = Desk::new(1).await;
+    let topology = desk.world.settings.broker.topology();
+    let now = desk.claim.now;
+    let commit_at = async |desk: &mut Desk, id, published_at: DateTime<Utc>| {
+        let mut batch = desk.batch([body(&event(1, id, now))]);
+        batch.published_to = Some(published_at);
+        desk.commit(&batch).await.unwrap();
+    };
+    // Ten messages are in the old stream, of which the last is not merged yet.
+    desk.batch((0..9).map(|id| body(&event(2, id, now))).collect::<Vec<_>>());
+    sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 9").execute(&mut desk.conn).await.unwrap();
+    commit_at(&mut desk, 1, now - TimeDelta::minutes(5)).await;
+    reset(&mut desk.conn, &topology, 0, 0).await.unwrap().unwrap();
+    desk.claim = hold(&mut desk.conn, &desk.world, 0).await;
+    commit_at(&mut desk, 2, now - TimeDelta::minutes(1)).await;
+    let one = MergeRules { max_batches: 1, ..RULES };
+    let name = PartitionName { stream: &topology.base, partition: 0, topology: &topology };
+    let merged = merge(&mut desk.conn, name, one).await.unwrap();
+    assert_eq!(merged.watermark, Some(now - TimeDelta::minutes(5)), "what is older is still pending");
+    let merged = merge(&mut desk.conn, name, one).await.unwrap();
+    assert_eq!(merged.watermark, Some(now - TimeDelta::minutes(1)));
+}
+
+#[tokio::test]
+async fn a_misrouted_event_in_a_final_hour_is_a_revision() {
+    let mut desk = Desk::new(2).await;
+    let topology = desk.world.settings.broker.topology();
+    let now = desk.claim.now;
+    let (ours, theirs) = (org_of(0, 2), org_of(1, 2));
+    // The home partition of the second org has come to now; this one is two days behind.
+    let home = hold(&mut desk.conn, &desk.world, 1).await;
+    caught_up(&mut desk.conn, &home, 0, now).await.unwrap().unwrap();
+    let old = now - TimeDelta::hours(3);
+    let mut batch = desk.batch([body(&event(ours, 1, old)), body(&event(theirs, 2, old))]);
+    batch.published_to = Some(now - TimeDelta::days(2));
+    let committed = desk.commit(&batch).await.unwrap();
+    assert_eq!(committed.counts.stored, 2);
+    let misrouted: Vec<_> = committed.misrouted.iter().map(|org| (org.org_id, org.events, org.all_events)).collect();
+    assert_eq!(misrouted, [(Uuid::from_u128(theirs), 1, 1)]);
+    let name = PartitionName { stream: &topology.stream_of(0), partition: 0, topology: &topology };
+    merge(&mut desk.conn, name, RULES).await.unwrap();
+    let revised: Vec<(Uuid, i64, i64)> =
+        sqlx::query_as("SELECT org_id, before_invocations, after_invocations FROM analytics.rollup_revisions")
+            .fetch_all(&mut desk.conn)
+            .await
+            .unwrap();
+    assert_eq!(revised, [(Uuid::from_u128(theirs), 0, 1)], "only its hour was final");
+    // And its answers are no more complete than the partition that its events came by.
+    let as_of = "SELECT analytics.org_watermark($1, $2, $3)";
+    for (org, partition, expected) in
+        [(theirs, 1, Some(now - TimeDelta::days(2))), (org_of(1, 2) + u128::from(u64::MAX), 1, Some(now))]
+    {
+        let found: Option<DateTime<Utc>> = sqlx::query_scalar(as_of)
+            .bind(Uuid::from_u128(org))
+            .bind(topology.stream_of(partition))
+            .bind(i32::from(partition))
+            .fetch_one(&mut desk.conn)
+            .await
+            .unwrap();
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_watermark_ahead_is_corrected_and_its_hours_stay_closed() {
+    let mut desk = Desk::new(1).await;
+    let topology = desk.world.settings.broker.topology();
+    let now = desk.claim.now;
+    let batch = desk.batch([body(&event(1, 1, now))]);
+    desk.commit(&batch).await.unwrap();
+    merge(&mut desk.conn, PartitionName { stream: &topology.base, partition: 0, topology: &topology }, RULES)
+        .await
+        .unwrap();
+    // As if the clock had been three hours ahead for a moment.
+    sqlx::query(
+        "UPDATE analytics.partition_watermarks SET watermark = clock_timestamp() + INTERVAL '3 hours', told_to = NULL",
+    )
+    .execute(&mut desk.conn)
+    .await
+    .unwrap();
+    let known = "SELECT count(watermark) FROM analytics.known_watermarks";
+    assert_eq!(count(&mut desk.conn, known).await, 0);
+    let proved = now - TimeDelta::seconds(1);
+    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, proved).await.unwrap(), Some(proved));
+    assert_eq!(count(&mut desk.conn, known).await, 1);
+    // Its hour was final while the clock was ahead.
+    let batch = desk.batch([body(&event(1, 2, now))]);
+    desk.commit(&batch).await.unwrap();
+    merge(&mut desk.conn, PartitionName { stream: &topology.base, partition: 0, topology: &topology }, RULES)
+        .await
+        .unwrap();
+    let revised =
+        "SELECT count(*) FROM analytics.rollup_revisions WHERE before_invocations = 1 AND after_invocations = 2";
+    assert_eq!(count(&mut desk.conn, revised).await, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_lost_commits_is_not_complete() {
+    let mut desk = Desk::new(1).await;
+    let now = desk.claim.now;
+    let batch = desk.batch([body(&event(1, 1, now))]);
+    desk.commit(&batch).await.unwrap();
+    sqlx::query("DELETE FROM analytics.rollup_pending").execute(&mut desk.conn).await.unwrap();
+    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, now).await.unwrap(), Some(now));
+    sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 0").execute(&mut desk.conn).await.unwrap();
+    let error = caught_up(&mut desk.conn, &desk.claim, 1, now + TimeDelta::seconds(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::LostCommits { committed: 1, found: 0, .. }), "{error}");
+    // Neither is one that a later epoch has: that is another's, and no error of ours here.
+    hold(&mut desk.conn, &desk.world, 0).await;
+    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, now + TimeDelta::seconds(1)).await.unwrap(), None);
+}
+
+/// An org's usage of yesterday and today by hour, as the API answers it.
+async fn usage(service: &Service, org: u128) -> Value {
+    let org = Uuid::from_u128(org);
+    let token = service.token(&[org], &[Role::OrgViewer]);
+    let now = Utc::now().trunc_subsecs(0);
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let (start, end) = (time(now - TimeDelta::hours(3)), time(now + TimeDelta::hours(1)));
+    let path = format!("/analytics/v1/orgs/{org}/usage?start={start}&end={end}&granularity=hour");
+    let (status, answer) = service.get(&path, &token).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+/// A gauge or counter of partition 0.
+async fn metric(service: &Service, name: &str) -> f64 {
+    let (metrics, prefix) = (service.metrics().await, format!("{name}{{partition=\"0\"}} "));
+    metrics.lines().find_map(|line| line.strip_prefix(&prefix)?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_watermark_in_the_future_is_delayed_until_proved() {
+    let mut world = World::new(1).await;
+    let broker = world.proxy_broker();
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    world.send((0..9).map(|id| body(&event(1, id, Utc::now())))).await;
+    settled(&mut conn, 9).await;
+    eventually("it is fresh", async || (usage(&service, 1).await["freshness"]["status"] == "fresh").then_some(()))
+        .await;
+    // Nothing can be proved now. The clock was three hours ahead for a moment.
+    broker.stall();
+    eventually("the clock's jump is in the watermark", async || {
+        sqlx::query("UPDATE analytics.partition_watermarks SET watermark = clock_timestamp() + INTERVAL '3 hours'")
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        // A proof that was made before may still come.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        (count(&mut conn, "SELECT count(watermark) FROM analytics.known_watermarks").await == 0).then_some(())
+    })
+    .await;
+    let answer = usage(&service, 1).await;
+    assert_eq!(answer["freshness"]["status"], "delayed", "{answer}");
+    assert!(answer["asOf"].is_null() && answer["freshness"]["lagSeconds"].is_null(), "{answer}");
+    assert!(answer["series"].as_array().unwrap().iter().all(|point| point["final"] == false), "{answer}");
+    eventually("the metrics show it", async || {
+        let lag = metric(&service, "analytics_partition_lag_seconds").await;
+        let ahead = metric(&service, "analytics_partition_watermark_ahead_seconds").await;
+        (lag > 10_000.0 && ahead > 10_000.0).then_some(())
+    })
+    .await;
+    broker.heal();
+    eventually("it is fresh again", async || {
+        let answer = usage(&service, 1).await;
+        let as_of: DateTime<Utc> = answer["asOf"].as_str()?.parse().unwrap();
+        assert!(as_of <= Utc::now());
+        (answer["freshness"]["status"] == "fresh").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_misrouted_org_is_counted_and_on_record() {
+    let world = World::new(2).await;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let (ours, theirs) = (org_of(0, 2), org_of(1, 2));
+    let now = Utc::now();
+    // All of it goes to partition 0.
+    world.send((0..30).map(|id| body(&event(if id < 20 { theirs } else { ours }, id, now)))).await;
+    settled(&mut conn, 30).await;
+    eventually("they are counted", async || {
+        (metric(&service, "analytics_misrouted_events_total").await == 20.0).then_some(())
+    })
+    .await;
+    let recorded: Vec<(Uuid, i64)> =
+        sqlx::query_as("SELECT org_id, events FROM analytics.misrouted_orgs").fetch_all(&mut conn).await.unwrap();
+    assert_eq!(recorded, [(Uuid::from_u128(theirs), 20)]);
+    assert_eq!(usage(&service, theirs).await["totals"]["invocations"], 20);
+}
+
+#[tokio::test]
+async fn a_smaller_max_ahead_doubles_nothing() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__EVENTS__MAX_AHEAD_SECONDS", "3600");
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let now = Utc::now();
+    world.send([body(&event(1, 1, now + TimeDelta::minutes(55)))]).await;
+    settled(&mut conn, 1).await;
+    assert_eq!(service.terminate().await, Some(0));
+    world.set("ANALYTICS__EVENTS__MAX_AHEAD_SECONDS", "1");
+    let _service = world.serve().await;
+    // The window is loaded when these are stored, or they are suspects.
+    for id in 2..6 {
+        world.send([body(&event(1, id, now))]).await;
+        settled(&mut conn, i64::try_from(id).unwrap()).await;
+    }
+    world.send([body(&event(1, 1, now))]).await;
+    settled(&mut conn, 6).await;
+    assert_eq!(count(&mut conn, "SELECT count(*) FROM analytics.usage_events").await, 5);
+    assert_eq!(count(&mut conn, "SELECT sum(duplicates)::bigint FROM analytics.ingestion_batches").await, 1);
+}
+
+/// Runs `serve` on free ports to its end.
+async fn serve_to_the_end(world: &World, partitions: &str) -> (Option<i32>, String) {
+    let mut command = world.command(&["serve"]);
+    command.env("ANALYTICS__BROKER__PARTITIONS", partitions);
+    command.env("ANALYTICS__HTTP__ADDRESS", "127.0.0.1:0").env("ANALYTICS__OPS__ADDRESS", "127.0.0.1:0");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn a_process_with_another_layout_does_not_start() {
+    let world = World::new(2).await;
+    let mut service = world.serve().await;
+    let mut conn = world.connect().await;
+    let (code, log) = serve_to_the_end(&world, "3").await;
+    assert_eq!(code, Some(1));
+    assert!(log.contains("broker.partitions is 3") && log.contains("partitions layout --set 3"), "{log}");
+    let streams = "SELECT array_to_string(analytics.layout_streams($1), ' ')";
+    let base = &world.settings.broker.stream;
+    let found: String = sqlx::query_scalar(streams).bind(base).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(found, format!("{base}-0 {base}-1"));
+    // Changed under a process that works on it, as no command does: it ends.
+    sqlx::query("UPDATE analytics.stream_layouts SET partitions = 3").execute(&mut conn).await.unwrap();
+    assert_eq!(service.wait_exit().await, Some(1));
+}
+
+#[tokio::test]
+async fn a_layout_changes_only_when_all_is_read() {
+    let world = World::new(1).await;
+    let change = async |more: &[&str]| {
+        let output = world.run(&[&["partitions", "layout", "--set", "2", "--yes"], more].concat()).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = change(&[]).await;
+    assert!(code == Some(1) && text.contains("no service has worked on"), "{text}");
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    world.send([body(&event(1, 1, Utc::now()))]).await;
+    settled(&mut conn, 1).await;
+    let (code, text) = change(&[]).await;
+    assert!(code == Some(1) && text.contains("stop the service first"), "{text}");
+    assert_eq!(service.terminate().await, Some(0));
+    world.send([body(&event(1, 2, Utc::now()))]).await;
+    let (code, text) = change(&[]).await;
+    assert!(code == Some(1) && text.contains("offsets 1 to 1"), "{text}");
+    let told_to = "SELECT count(*) FROM analytics.stream_layouts WHERE partitions = 2 AND told_to IS NOT NULL";
+    assert_eq!(count(&mut conn, told_to).await, 0);
+    let (code, text) = change(&["--force"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(count(&mut conn, told_to).await, 1);
+    let shown = world.run(&["partitions", "layout", "--json"]).await;
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["partitions"], 2);
+    assert_eq!(serve_to_the_end(&world, "1").await.0, Some(1));
+}
+
+/// What a partition's database loses by a failover: everything of the batches after a moment, as if they had never been.
+const KEEP: &str = "
+    CREATE TABLE public.kept_offsets AS TABLE analytics.partition_offsets;
+    CREATE TABLE public.kept_hourly AS TABLE analytics.hourly_rollups;
+    CREATE TABLE public.kept_daily AS TABLE analytics.daily_rollups;
+    CREATE TABLE public.kept_ledger AS TABLE analytics.ledger_hourly;
+    CREATE TABLE public.kept_batches AS TABLE analytics.ingestion_batches;
+    CREATE TABLE public.kept_watermarks AS TABLE analytics.partition_watermarks";
+const LOSE: &str = "
+    BEGIN;
+    LOCK TABLE analytics.partition_offsets, analytics.partition_watermarks, analytics.rollup_pending IN EXCLUSIVE MODE;
+    DELETE FROM analytics.usage_events WHERE batch_id NOT IN (SELECT batch_id FROM public.kept_batches);
+    DELETE FROM analytics.ingestion_batches WHERE batch_id NOT IN (SELECT batch_id FROM public.kept_batches);
+    DELETE FROM analytics.hourly_rollups; INSERT INTO analytics.hourly_rollups TABLE public.kept_hourly;
+    DELETE FROM analytics.daily_rollups; INSERT INTO analytics.daily_rollups TABLE public.kept_daily;
+    DELETE FROM analytics.ledger_hourly; INSERT INTO analytics.ledger_hourly TABLE public.kept_ledger;
+    UPDATE analytics.partition_offsets o SET next_offset = k.next_offset, last_message_hash = k.last_message_hash
+    FROM public.kept_offsets k WHERE k.stream = o.stream;
+    UPDATE analytics.partition_watermarks w SET watermark = k.watermark, told_to = k.told_to
+    FROM public.kept_watermarks k WHERE k.stream = w.stream;
+    COMMIT";
+
+#[tokio::test]
+async fn lost_commits_are_read_again_and_never_called_complete() {
+    let world = World::new(1).await;
+    let _service = world.serve().await;
+    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
+    let first = world.publish(&["--events", "300", "--seed", "1"]).await;
+    settled(&mut conn, sent(&first)).await;
+    sqlx::raw_sql(KEEP).execute(&mut owner).await.unwrap();
+    let second = world.publish(&["--events", "300", "--seed", "2"]).await;
+    let (all, published) = (sent(&first) + sent(&second), Utc::now());
+    settled(&mut conn, all).await;
+    eventually("the partition is complete beyond them", async || {
+        let beyond = sqlx::query_scalar("SELECT watermark > $1 FROM analytics.partition_watermarks");
+        beyond.bind(published).fetch_one(&mut conn).await.unwrap_or(false).then_some(())
+    })
+    .await;
+    sqlx::raw_sql(LOSE).execute(&mut owner).await.unwrap();
+    let lost = Instant::now();
+    // Nothing more comes: only the service itself can find out.
+    eventually("what was lost is read again", async || {
+        let (watermark, merged): (DateTime<Utc>, i64) = sqlx::query_as(
+            "SELECT watermark, (SELECT sum(received)::bigint FROM analytics.ledger_hourly)
+             FROM analytics.partition_watermarks",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        assert!(merged == all || watermark <= published, "complete to {watermark} with {merged} of {all} merged");
+        (merged == all).then_some(())
+    })
+    .await;
+    eprintln!("read again {:?} after they were lost", lost.elapsed());
+    assert_eq!(LedgerSums::of_batches(&mut conn).await.received, all);
+    assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
+    let merged = Totals::rolled_up(&mut conn, "hourly_rollups").await;
+    assert_eq!(merged, Totals::raw(&mut conn).await);
+    assert_eq!(merged.values().map(|totals| totals.invocations).sum::<i64>(), 600);
+    let told =
+        "SELECT count(*) FROM analytics.supervision_events WHERE what = 'fenced' AND cause LIKE '%commits were lost%'";
+    eventually("the log says so", async || (count(&mut conn, told).await == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_promoted_replica_without_the_last_commits_is_recognised() {
+    let mut world = World::new(1).await;
+    let proxy = world.proxy_database();
+    let Some(replica) = Replica::start().await else {
+        return not_run("a_promoted_replica_without_the_last_commits_is_recognised", "the servers run in containers");
+    };
+    let service = world.serve().await;
+    let (mut primary, mut conn) = (world.connect().await, replica.connect(&world.settings.database.url).await);
+    let first = world.publish(&["--events", "500", "--seed", "1"]).await;
+    settled(&mut primary, sent(&first)).await;
+    eventually("the replica has it too", async || {
+        (LedgerSums::of_hours(&mut conn).await.received == sent(&first)).then_some(())
+    })
+    .await;
+    replica.cut_off().await;
+    let before = count(&mut conn, "SELECT next_offset FROM analytics.partition_offsets").await;
+    let second = world.publish(&["--events", "500", "--seed", "2"]).await;
+    let (all, published) = (sent(&first) + sent(&second), Utc::now());
+    settled(&mut primary, all).await;
+    eventually("the partition is complete beyond them", async || {
+        let beyond = sqlx::query_scalar("SELECT watermark > $1 FROM analytics.partition_watermarks");
+        beyond.bind(published).fetch_one(&mut primary).await.unwrap_or(false).then_some(())
+    })
+    .await;
+    let failed = Instant::now();
+    proxy.cut();
+    replica.promote().await;
+    assert_eq!(
+        count(&mut conn, "SELECT next_offset FROM analytics.partition_offsets").await,
+        before,
+        "commits are lost"
+    );
+    let promoted = Instant::now();
+    proxy.switch_to(replica.address);
+    proxy.heal();
+    // Nothing more is published: only the service itself can find out.
+    eventually("what was lost is read again", async || {
+        let (watermark, merged): (DateTime<Utc>, i64) = sqlx::query_as(
+            "SELECT watermark, (SELECT sum(received)::bigint FROM analytics.ledger_hourly)
+             FROM analytics.partition_watermarks",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        assert!(merged == all || watermark <= published, "complete to {watermark} with {merged} of {all} merged");
+        (merged == all).then_some(())
+    })
+    .await;
+    eprintln!("read again {:?} after the failure, {:?} after the promotion", failed.elapsed(), promoted.elapsed());
+    let orgs = Totals::raw(&mut conn).await;
+    assert_eq!(Totals::rolled_up(&mut conn, "hourly_rollups").await, orgs);
+    assert_eq!(orgs.values().map(|totals| totals.invocations).sum::<i64>(), 1000);
+    assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
+    // The API reads where the service does.
+    let (org, totals) = orgs.iter().next().unwrap();
+    eventually("the answers are complete again", async || {
+        let answer = usage(&service, org.as_u128()).await;
+        (answer["totals"]["invocations"] == totals.invocations && answer["freshness"]["status"] == "fresh")
+            .then_some(())
+    })
+    .await;
+    drop(service);
+}
+
+#[tokio::test]
+async fn late_commit_answers_reject_no_event() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__EVENTS__MAX_AHEAD_SECONDS", "1");
+    let proxy = world.proxy_database();
+    let _service = world.serve().await;
+    let mut conn = world.connect().await;
+    let publishing = world.publish(&["--duration", "8s", "--rate", "300"]);
+    let stalling = async {
+        for _ in 0..3 {
+            // Answers of whatever is under way come by so much later than they were given.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            proxy.stall();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            proxy.heal();
+        }
+    };
+    let (report, ()) = tokio::join!(publishing, stalling);
+    settled(&mut conn, sent(&report)).await;
+    assert_exact(&mut conn, &report).await;
+    assert_eq!(count(&mut conn, "SELECT count(*) FROM analytics.dead_letters").await, 0);
+}
