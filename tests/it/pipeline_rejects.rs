@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    harness::{LedgerSums, World, eventually},
+    harness::{LedgerSums, World, eventually, settled},
     store_commit::{body, event},
 };
 
@@ -61,4 +61,41 @@ async fn every_kind_of_broken_message_is_kept_with_its_reasons() {
         assert_eq!((length, payload.len()), (i64::try_from(body.len()).unwrap(), body.len().min(65_536)));
         assert_eq!(hash, Sha256::digest(&body).to_vec());
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_normalised_and_counted() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let counted = async || {
+        let metrics = service.metrics().await;
+        ["clientId", "errorCode", "metadata"].map(|field| {
+            let series = format!("analytics_events_normalized_total{{field=\"{field}\"}} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(series.as_str()).map(str::to_owned));
+            line.unwrap().parse::<u64>().unwrap()
+        })
+    };
+    assert_eq!(counted().await, [0; 3], "the series are there from the start");
+    let text = String::from_utf8(body(&event(1, 1, Utc::now()))).unwrap();
+    let long = "x".repeat(300);
+    let odd =
+        format!(r#"{{"clientId":"a\u0000b","errorCode":"{long}","metadata":{{"\ud800":"\udfff"}},{}"#, &text[1..]);
+    let plain = body(&event(1, 2, Utc::now()));
+    world.send([odd.clone().into_bytes(), plain]).await;
+    let mut conn = world.connect().await;
+    settled(&mut conn, 2).await;
+    let stored: (String, String, String) = sqlx::query_as(
+        "SELECT client_id, error_code, metadata::text FROM analytics.usage_events WHERE client_id IS NOT NULL",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    let expected = ("a\u{fffd}b".to_owned(), "x".repeat(199) + "\u{2026}", "{\"\u{fffd}\": \"\u{fffd}\"}".to_owned());
+    assert_eq!(stored, expected);
+    // A resend is compared with what was stored of it.
+    world.send([odd.into_bytes()]).await;
+    settled(&mut conn, 3).await;
+    let sums = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((sums.stored, sums.duplicates, sums.conflicts, sums.rejected), (2, 1, 0, 0));
+    eventually("both are counted", async || (counted().await == [2; 3]).then_some(())).await;
 }
