@@ -13,8 +13,12 @@ prepare_docker() {
     compose version >/dev/null 2>&1 ||
         die "a container engine answers, but docker has no compose command: install its Compose plugin"
     mkdir -p "$LOCAL_DIR/docker/rabbitmq" "$LOCAL_DIR/docker/postgres"
+    { cat "$here/rabbitmq.conf" && stream_address; } >"$LOCAL_DIR/docker/rabbitmq.conf.part"
+    echo "$RABBITMQ_PLUGINS" >"$LOCAL_DIR/docker/enabled_plugins.part"
     # Copies that every user may read, whatever the checkout's modes are: the servers are not who we are.
-    install -m 644 "$here/rabbitmq.conf" "$here/postgresql.conf" "$LOCAL_DIR/docker/"
+    install -m 644 "$here/postgresql.conf" "$LOCAL_DIR/docker/"
+    install -m 644 "$LOCAL_DIR/docker/rabbitmq.conf.part" "$LOCAL_DIR/docker/rabbitmq.conf"
+    install -m 644 "$LOCAL_DIR/docker/enabled_plugins.part" "$LOCAL_DIR/docker/enabled_plugins"
 }
 
 running_docker() { [[ -n $(compose ps --quiet --status running "$@" 2>/dev/null) ]]; } # [SERVER]

@@ -18,6 +18,12 @@ rabbitmq_environment() {
     )
 }
 
+# What clients of the stream protocol are told to connect to: the broker gives them an address of its own.
+stream_address() {
+    echo "stream.advertised_host = 127.0.0.1"
+    echo "stream.advertised_port = $ANALYTICS_RABBITMQ_STREAM_PORT"
+}
+
 # Erlang's port mapper in the foreground, as a process of ours: started by the node it would outlive it.
 ensure_epmd() {
     if pid_of epmd >/dev/null; then return 0; fi
@@ -30,13 +36,15 @@ launch_rabbitmq() {
     dir=$(make_data_dir rabbitmq)
     {
         echo "listeners.tcp.local = 127.0.0.1:$ANALYTICS_RABBITMQ_PORT"
+        echo "stream.listeners.tcp.local = 127.0.0.1:$ANALYTICS_RABBITMQ_STREAM_PORT"
+        stream_address
         # Takes the place of guest in a new node.
         echo "default_user = analytics"
         echo "default_pass = $ANALYTICS_SECRET_RABBITMQ"
         cat "$here/rabbitmq.conf"
     } | put_file "$dir/rabbitmq.conf"
     put_file "$dir/.erlang.cookie" <<<"$ANALYTICS_SECRET_ERLANG_COOKIE"
-    put_file "$dir/enabled_plugins" <<<'[].'
+    put_file "$dir/enabled_plugins" <<<"$RABBITMQ_PLUGINS"
     ensure_epmd || return 1
     rabbitmq_environment
     launch rabbitmq rabbitmq "${rabbitmq_env[@]}" rabbitmq-server

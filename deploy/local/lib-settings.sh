@@ -2,6 +2,8 @@
 # Settings, secrets and the files that others read. Sourced by `stack`.
 
 SERVERS=(rabbitmq postgres redis)
+# The stream protocol, for producers of its client libraries.
+RABBITMQ_PLUGINS='[rabbitmq_stream].'
 
 LOCAL_DIR=$(realpath -m "${ANALYTICS_LOCAL_DIR:-$here/../../.local}")
 CACHE_DIR=$(realpath -m "${ANALYTICS_STACK_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/analytics-service/trixie}")
@@ -11,6 +13,7 @@ export ANALYTICS_LOCAL_DIR=$LOCAL_DIR
 export ANALYTICS_RABBITMQ_PORT=${ANALYTICS_RABBITMQ_PORT:-21672}
 export ANALYTICS_POSTGRES_PORT=${ANALYTICS_POSTGRES_PORT:-21432}
 export ANALYTICS_REDIS_PORT=${ANALYTICS_REDIS_PORT:-21379}
+export ANALYTICS_RABBITMQ_STREAM_PORT=${ANALYTICS_RABBITMQ_STREAM_PORT:-$((ANALYTICS_RABBITMQ_PORT + 3))}
 # Erlang's are derived from the AMQP port, so that three overrides are enough for a second stack on one machine.
 ANALYTICS_RABBITMQ_DIST_PORT=${ANALYTICS_RABBITMQ_DIST_PORT:-$((ANALYTICS_RABBITMQ_PORT + 1))}
 ANALYTICS_EPMD_PORT=${ANALYTICS_EPMD_PORT:-$((ANALYTICS_RABBITMQ_PORT + 2))}
@@ -26,7 +29,7 @@ die() {
 ports_of() { # SERVER → the names of the variables that hold its ports
     case $1 in
         rabbitmq)
-            echo ANALYTICS_RABBITMQ_PORT
+            echo ANALYTICS_RABBITMQ_PORT ANALYTICS_RABBITMQ_STREAM_PORT
             if [[ ${way:-} != docker ]]; then echo ANALYTICS_RABBITMQ_DIST_PORT ANALYTICS_EPMD_PORT; fi
             ;;
         postgres) echo ANALYTICS_POSTGRES_PORT ;;
@@ -145,6 +148,7 @@ ANALYTICS__AUTH__HS256_SECRET=$ANALYTICS_SECRET_HS256
 ANALYTICS__OBJECTS__DIRECTORY='$LOCAL_DIR/exports'
 ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED=true
 ANALYTICS__OBJECTS__LINK_SECRET=$ANALYTICS_SECRET_LINKS
+ANALYTICS_RABBITMQ_STREAM_ADDRESS=127.0.0.1:$ANALYTICS_RABBITMQ_STREAM_PORT
 ENV
     )
     mv "$file.part" "$file"
