@@ -1,7 +1,7 @@
 //! Consumer: reads one partition's stream and groups what comes into batches.
 //! In: Committed from the writer; Drain, End. Out: Split(RawBatch, credit) to dedupe.
 //! Failure: broker away → waits in place and subscribes again behind the last batch that it handed on; another stream in
-//!          the place of ours → unfit, an operator has to say how to go on.
+//!          the place of ours → unfit, an operator has to say how to go on; what the broker fails at each time → the same.
 //! Bound: the credits. Without one the batch at hand grows to its limits, then reading stops; the broker stops sending
 //!        when its own credit, the prefetch, is used up. After a long while without, the subscription is given up.
 
@@ -16,6 +16,7 @@ use crate::{
         reader::{Order, Reader, ReaderParts},
         supervision::{
             exit::{Cause, Drain, End, ExitGuard},
+            log::SupervisionLog,
             progress::Progress,
             pulse::Pulse,
         },
@@ -40,6 +41,7 @@ pub struct ConsumerParts {
     pub claim: Claim,
     pub progress: Progress,
     pub readiness: Readiness,
+    pub log: SupervisionLog,
     pub dedupe: Recipient<Split>,
     pub pulse: Pulse,
     pub exit: ExitGuard,
@@ -55,6 +57,7 @@ impl Consumer {
             partition: parts.claim.partition,
             progress: parts.progress,
             readiness: parts.readiness,
+            log: parts.log,
             working: Arc::new(parts.pulse.work()),
             dedupe: parts.dedupe,
             inbox,

@@ -156,7 +156,8 @@ impl Lease {
         }));
     }
 
-    /// An operator started a new incarnation of what is worked on here, or what is parked for want of one.
+    /// An operator started a new incarnation of what is worked on here, or what is parked for want of one; or passed over what
+    /// it is parked at, which adds to the epoch. What is not parked finds out by itself.
     fn restart_where_reset(&self, holdings: &[Holding], plan: &Plan) {
         let registry = &self.parts.partitions.registry;
         let kept = holdings.iter().filter(|holding| {
@@ -164,10 +165,19 @@ impl Lease {
         });
         for holding in kept {
             let name = group_name(holding.partition);
-            let known = registry.progress(&name).incarnation();
-            if known != 0 && known != holding.incarnation && registry.contains(&name) {
-                self.parts.supervisor.do_send(Restart { actor: name, by_whom: "partitions reset".to_owned() });
+            let progress = registry.progress(&name);
+            let known = progress.incarnation();
+            if known == 0 || !registry.contains(&name) {
+                continue;
             }
+            let command = if known != holding.incarnation {
+                "partitions reset"
+            } else if registry.is_parked(&name) && holding.epoch > progress.epoch() {
+                "partitions skip"
+            } else {
+                continue;
+            };
+            self.parts.supervisor.do_send(Restart { actor: name, by_whom: command.to_owned() });
         }
     }
 

@@ -136,6 +136,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     let n = claim.partition;
     progress.claimed(claim.incarnation, claim.next_offset);
     progress.complete_to(claim.watermark);
+    progress.began(claim.epoch);
     tracing::info!(partition = n, offset = claim.next_offset, epoch = claim.epoch, "claimed");
     let clock = DatabaseClock::new(claim.now);
     let names = ["consumer", "dedupe", "writer", "rollup", "replay"].map(|role| format!("{role}/{n}"));
@@ -205,6 +206,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         claim,
         progress: progress.clone(),
         readiness: readiness.clone(),
+        log: log.clone(),
         dedupe: dedupe.clone().recipient(),
         pulse: pulses[0].clone(),
         exit: launch.exit(&names[0]),

@@ -1,4 +1,12 @@
 //! Reader: the consumer's loop. Subscribes, makes sure that the stream is the one that was read before, reads, groups.
+//!
+//! Attempts follow each other ever more slowly until a message comes that had not come before, whatever else worked. Where
+//! the broker fails at what it is to deliver, ever less is asked for ahead ([`Care`]), until the offset is known.
+
+mod attempts;
+mod holes;
+#[cfg(test)]
+mod tests;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -6,23 +14,25 @@ use actix::prelude::*;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 use uuid::Uuid;
 
 use super::{
     dedupe::Split,
-    stream_check::{Checked, StreamError, check},
-    supervision::{backoff::Backoff, exit::Cause, progress::Progress, pulse::Working},
+    stream_check::StreamError,
+    supervision::{exit::Cause, log::SupervisionLog, progress::Progress, pulse::Working},
 };
 use crate::{
     broker::{
         BrokerError,
-        subscription::{Incoming, StartAt, Subscription},
+        subscription::{Incoming, Subscription},
     },
     config,
     domain::{
         batch::MessageHash,
+        care::Care,
+        hole::{Tail, Why},
         intake::{Intake, Limits},
     },
     telemetry::readiness::{BROKER, Readiness},
@@ -46,6 +56,7 @@ pub struct ReaderParts {
     pub partition: u16,
     pub progress: Progress,
     pub readiness: Readiness,
+    pub log: SupervisionLog,
     /// The loop is one piece of work, from its start to its end.
     pub working: Arc<Working>,
     pub dedupe: Recipient<Split>,
@@ -66,8 +77,16 @@ pub struct Reader {
     /// Who tells of the broker.
     name: String,
     intake: Intake,
-    /// The stream has dropped what was between the batch at hand and this.
-    behind_gap: Option<Incoming>,
+    /// What came behind a hole, and why the hole is there: the batch at hand ends before it.
+    behind_hole: Option<(Incoming, Why)>,
+    /// How carefully the stream is read.
+    care: Care,
+    /// Attempts to subscribe without a message that had not come before.
+    attempts: u32,
+    /// Whether the stream's end was read, while nothing comes.
+    tail: Tail,
+    /// When the end is looked at again, where it could not be read.
+    look_again_at: Instant,
     credits: Arc<Semaphore>,
     /// When the first message of the batch at hand came.
     oldest: Option<Instant>,
@@ -84,7 +103,11 @@ impl Reader {
         let limits = Limits { max_events: parts.limits.max_events, max_bytes: parts.limits.max_bytes };
         Self {
             intake: Intake::new(limits, position, last_message),
-            behind_gap: None,
+            behind_hole: None,
+            care: Care::new(parts.broker.prefetch, position),
+            attempts: 0,
+            tail: Tail::default(),
+            look_again_at: Instant::now(),
             credits: Arc::new(Semaphore::new(parts.limits.credits)),
             oldest: None,
             heard_at: Instant::now(),
@@ -92,97 +115,6 @@ impl Reader {
             committed_at: Instant::now(),
             name: format!("partition/{}", parts.partition),
             parts,
-        }
-    }
-
-    /// Reads until it is told to drain.
-    pub async fn run(mut self) -> Result<(), StreamError> {
-        let mut failures = 0;
-        loop {
-            self.parts.working.beat();
-            // Orders are taken while the broker is away too, at each point where that is waited for.
-            let ended = self.subscribe_and_read(&mut failures).await;
-            self.parts.progress.subscribed(false);
-            match ended {
-                Ok(Ended::Drained) => return Ok(()),
-                Ok(Ended::Stalled) => {
-                    tracing::warn!(
-                        partition = self.parts.partition,
-                        "nothing can be stored: the subscription is given up"
-                    );
-                    let committed = self.all_committed();
-                    if self.unless_drained(committed).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Err(StreamError::Broker(error)) if error.is_transient() => {
-                    self.parts.readiness.down_for(BROKER, &self.name, error.to_string());
-                    let delay = Backoff::DEPENDENCY.delay(failures);
-                    failures += 1;
-                    let partition = self.parts.partition;
-                    tracing::warn!(partition, %error, ?delay, "the stream is away, subscribing again");
-                    if self.unless_drained(sleep(delay)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Err(error) => {
-                    // What was read of the stream that is gone may be nowhere else.
-                    let committed = self.all_committed();
-                    return if self.unless_drained(committed).await.is_err() { Ok(()) } else { Err(error) };
-                }
-            }
-        }
-    }
-
-    async fn subscribe_and_read(&mut self, failures: &mut u32) -> Result<Ended, StreamError> {
-        self.intake.subscribe();
-        (self.oldest, self.behind_gap) = (None, None);
-        let (broker, partition) = (self.parts.broker.clone(), self.parts.partition);
-        // The last message that is known comes again, to be compared: the stream can be another one by now.
-        let known = self.intake.known();
-        let from = StartAt::Offset(known.map_or(self.intake.position(), |(offset, _)| offset));
-        let opening = async move { Subscription::open(&broker, partition, from, known.is_none()).await };
-        let mut subscription = match self.unless_drained(opening).await {
-            Ok(opened) => opened?,
-            Err(ended) => return Ok(ended),
-        };
-        let end = self.check_and_read(&mut subscription, known, failures).await;
-        self.parts.progress.subscribed(false);
-        subscription.close().await;
-        end
-    }
-
-    async fn check_and_read(
-        &mut self,
-        subscription: &mut Subscription,
-        known: Option<(i64, MessageHash)>,
-        failures: &mut u32,
-    ) -> Result<Ended, StreamError> {
-        if let Some((offset, hash)) = known {
-            let working = Arc::clone(&self.parts.working);
-            let checking = check(subscription, offset, hash, &working);
-            match self.unless_drained(checking).await {
-                Ok(checked) => self.resume(checked?),
-                Err(ended) => return Ok(ended),
-            }
-        }
-        *failures = 0;
-        self.heard_at = Instant::now();
-        self.quiet = if known.is_some() { QUIET } else { FIRST_QUIET };
-        self.parts.progress.subscribed(true);
-        self.parts.readiness.up_for(BROKER, &self.name);
-        tracing::info!(partition = self.parts.partition, offset = self.intake.position(), "subscribed");
-        Ok(self.read(subscription).await?)
-    }
-
-    /// Goes on where the check has come to.
-    fn resume(&mut self, checked: Checked) {
-        match checked {
-            Checked::Same => {}
-            Checked::Gap { first } => {
-                self.intake.skip_to(first.message.offset);
-                self.take(first);
-            }
         }
     }
 
@@ -207,14 +139,14 @@ impl Reader {
 
     async fn read(&mut self, subscription: &mut Subscription) -> Result<Ended, BrokerError> {
         // A question to the broker that is not answered yet, and when it was asked.
-        let mut asking: Option<BoxFuture<'static, Result<Instant, BrokerError>>> = None;
+        let mut asking: Option<BoxFuture<'static, Result<(Instant, u32), BrokerError>>> = None;
         let mut ask_at = self.heard_at + self.quiet;
         loop {
             self.parts.working.beat();
             if self.intake.is_empty()
-                && let Some(incoming) = self.behind_gap.take()
+                && let Some((incoming, why)) = self.behind_hole.take()
             {
-                self.intake.skip_to(incoming.message.offset);
+                self.intake.skip_to(incoming.message.offset, why);
                 self.take(incoming);
             }
             let full = self.is_full();
@@ -252,9 +184,9 @@ impl Reader {
                 Some(answer) = OptionFuture::from(asking.as_mut()) => {
                     asking = None;
                     ask_at = ask_at.max(Instant::now() + ASK_AGAIN);
-                    let asked_at = answer?;
-                    if asked_at > self.heard_at {
-                        self.parts.progress.proved_quiet(asked_at.into_std());
+                    let (asked_at, messages) = answer?;
+                    if asked_at > self.heard_at && let Some(ended) = self.fell_quiet(subscription, asked_at, messages).await? {
+                        return Ok(ended);
                     }
                 }
                 () = sleep_until(ask_at), if asking.is_none() => {
@@ -264,35 +196,25 @@ impl Reader {
                         continue;
                     }
                     let (answer, asked_at) = (subscription.ask(), Instant::now());
-                    asking = Some(async move { answer.await.map(|()| asked_at) }.boxed());
+                    asking = Some(async move { answer.await.map(|messages| (asked_at, messages)) }.boxed());
                 }
                 () = sleep_until(stalled_at), if self.intake.has_uncommitted() => return Ok(Ended::Stalled),
             }
         }
     }
 
-    /// Takes a delivery in. The broker uses an offset itself now and then; but what is missing before a message may also
-    /// have been dropped by the stream, which does not wait for who reads it. Then the batch at hand ends there.
-    async fn accept(&mut self, subscription: &Subscription, incoming: Incoming) -> Result<(), BrokerError> {
-        if incoming.message.offset > self.intake.expected() {
-            let first = subscription.first_at(StartAt::First).await?.ok_or(BrokerError::Silent)?;
-            if first > self.intake.expected() {
-                self.behind_gap = Some(incoming);
-                return Ok(());
-            }
-        }
-        self.take(incoming);
-        Ok(())
-    }
-
     fn is_full(&self) -> bool {
-        self.intake.is_full() || self.behind_gap.is_some()
+        self.intake.is_full() || self.behind_hole.is_some()
     }
 
     fn take(&mut self, Incoming { tag, message }: Incoming) {
-        let next_offset = message.offset + 1;
+        let offset = message.offset;
         if self.intake.take(tag, message) {
-            self.parts.progress.received(next_offset);
+            if self.care.came(offset) {
+                self.attempts = 0;
+            }
+            self.tail.passed();
+            self.parts.progress.received(offset + 1);
             self.oldest.get_or_insert_with(Instant::now);
         }
     }
@@ -336,10 +258,7 @@ impl From<StreamError> for Cause {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::Broker(error) => Self::Failed(error.to_string()),
-            StreamError::Remade { .. } => Self::Unfit(error.to_string()),
+            StreamError::Remade { .. } | StreamError::Unreadable { .. } => Self::Unfit(error.to_string()),
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -240,7 +240,7 @@ impl Worker {
         let limits = self.settings.batch;
         // The broker sends no more than that before it is acknowledged.
         let most = limits.max_events.min(usize::from(self.settings.broker.prefetch));
-        let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, gap_to: None, messages: Vec::new() };
+        let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, missing: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
         let past = self.past(range.start, most).await?;
         let (mut deliveries, mut bytes, mut ended_at, mut whole) = (0, 0, None, false);

@@ -28,6 +28,13 @@ pub enum StreamError {
          partitions reset`"
     )]
     Remade { found: String },
+    /// The broker fails there each time, with one message asked for at a time.
+    #[error(
+        "offset {offset} cannot be read: each time that it comes to it the broker ends the connection with {words}. A message \
+         that AMQP 0.9.1 has no form for, such as raw bytes of a stream client or an application property of type uuid, does \
+         that. To pass over exactly what cannot be read: `analytics-service partitions skip --partition {partition}`"
+    )]
+    Unreadable { partition: u16, offset: i64, words: String },
 }
 
 /// The stream is ours.

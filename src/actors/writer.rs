@@ -26,7 +26,11 @@ use crate::{
         },
     },
     config,
-    domain::{batch::Batch, supervision::What},
+    domain::{
+        batch::Batch,
+        hole::{Missing, Why},
+        supervision::What,
+    },
     store::{
         self, Session, StoreError,
         clock::DatabaseClock,
@@ -102,11 +106,20 @@ impl Writer {
         }
     }
 
-    fn tell_of_gap(&self, from: i64, to: i64) {
+    fn report_missing(&self, from: i64, Missing { to, why, .. }: Missing) {
         let partition = self.claim.partition;
-        self.metrics.stream_gap(partition, to.abs_diff(from));
-        let cause = format!("the stream had dropped offsets from {from} to before {to} when they were to be read");
-        self.log.note(Note::new(&format!("partition/{partition}"), What::Gap).cause(cause));
+        let what = match why {
+            Why::Dropped => {
+                self.metrics.stream_gap(partition, to.abs_diff(from));
+                What::Gap
+            }
+            Why::LeftOut => {
+                self.metrics.stream_unread(partition, to.abs_diff(from));
+                What::Unread
+            }
+        };
+        let cause = why.describe(from, to);
+        self.log.note(Note::new(&format!("partition/{partition}"), what).cause(cause));
     }
 
     fn publish(&mut self, batch: &Batch, committed: &store::commit::Committed, took: Duration) {
@@ -118,8 +131,8 @@ impl Writer {
         self.metrics.events(partition, &committed.counts);
         self.metrics.normalized(&batch.normalized);
         self.misrouted.note(&committed.misrouted, &self.claim.topology, partition, &self.metrics);
-        if let Some(to) = batch.raw.gap_to.filter(|_| !committed.again) {
-            self.tell_of_gap(batch.raw.first_offset, to);
+        if let Some(missing) = batch.raw.missing.filter(|_| !committed.again) {
+            self.report_missing(batch.raw.first_offset, missing);
         }
         self.metrics.batch_committed(took, batch.raw.messages.len());
         self.metrics.partition_next_offset(partition, committed.next_offset);

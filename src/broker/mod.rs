@@ -3,6 +3,7 @@
 //! lapin's automatic recovery stays off: it would subscribe again at the *original* offset. Who holds a connection
 //! owns the reconnect loop, and [`BrokerError::is_transient`] tells whether there is a point in it.
 
+pub mod probe;
 pub mod publisher;
 pub mod subscription;
 pub mod topology;
@@ -34,6 +35,10 @@ pub enum BrokerError {
     Refused,
     #[error("broker: the subscription was cancelled")]
     Cancelled,
+    /// The broker fails at what it is about to deliver, and ends the connection: it cannot translate a message, and will not
+    /// be able to next time. In its words.
+    #[error("broker: it fails at what it is to deliver: {0}")]
+    Unreadable(String),
     /// Something must be there, and did not come in time.
     #[error("broker: the stream does not deliver")]
     Silent,
@@ -44,8 +49,21 @@ pub enum BrokerError {
 
 impl BrokerError {
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Permanent(_))
+        !matches!(self, Self::Permanent(_) | Self::Unreadable(_))
     }
+
+    /// The same of an error that came while a stream was read: there an internal error is about what is in the stream.
+    fn while_reading(self) -> Self {
+        match self {
+            Self::Transient(error) if is_internal(error.kind()) => Self::Unreadable(error.to_string()),
+            other => other,
+        }
+    }
+}
+
+fn is_internal(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ProtocolError(error)
+        if matches!(error.kind(), AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR)))
 }
 
 impl From<lapin::Error> for BrokerError {
@@ -135,6 +153,7 @@ mod tests {
             stream_max_bytes: 1_000_000,
             connect_timeout_ms: 2000,
             stall_cancel_ms: 60_000,
+            own_records: 1,
         }
     }
 
@@ -171,5 +190,15 @@ mod tests {
         assert!(!error(AMQPSoftError::ACCESSREFUSED).is_transient());
         assert!(error(AMQPSoftError::NOTFOUND).is_transient());
         assert!(error(AMQPSoftError::PRECONDITIONFAILED).is_transient());
+    }
+
+    #[test]
+    fn an_internal_error_is_about_the_stream_only_while_reading() {
+        let error = |hard: AMQPHardError| -> BrokerError {
+            lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(hard.into(), "text".into()))).into()
+        };
+        assert!(error(AMQPHardError::INTERNALERROR).is_transient());
+        assert!(matches!(error(AMQPHardError::INTERNALERROR).while_reading(), BrokerError::Unreadable(_)));
+        assert!(error(AMQPHardError::CONNECTIONFORCED).while_reading().is_transient());
     }
 }

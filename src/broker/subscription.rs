@@ -52,7 +52,7 @@ pub struct Incoming {
 }
 
 impl Subscription {
-    /// Subscribes. At an offset that is no longer kept the broker starts at the oldest that it has. `declare`: makes the
+    /// Subscribes; `broker.prefetch` deliveries are sent ahead. At an offset that is no longer kept the broker starts at the oldest that it has. `declare`: makes the
     /// stream where it does not exist; else it is an error.
     pub async fn open(broker: &Broker, partition: u16, from: StartAt, declare: bool) -> Result<Self, BrokerError> {
         let connection = connect(broker, &format!("consumer/{partition}")).await?;
@@ -101,24 +101,39 @@ impl Subscription {
         self.consumer.next().now_or_never().map(read)
     }
 
+    /// Why the subscription really ended: what the broker said last waits behind the deliveries, while the first to fail may
+    /// be an acknowledgement.
+    pub fn explain(&mut self, error: BrokerError) -> BrokerError {
+        while let Some(incoming) = self.next_now() {
+            match incoming {
+                Ok(_) => {}
+                Err(said @ BrokerError::Unreadable(_)) => return said,
+                Err(_) => break,
+            }
+        }
+        error
+    }
+
     /// Gives the broker credit for all deliveries up to a tag, in steps, so that it goes on sending meanwhile.
     pub async fn acknowledge(&mut self, up_to_tag: u64) -> Result<(), BrokerError> {
         let options = BasicAckOptions { multiple: true };
         while self.acknowledged < up_to_tag {
             let tag = up_to_tag.min(self.acknowledged + ACK_EVERY);
-            self.channel.basic_ack(tag, options).await?;
+            self.channel.basic_ack(tag, options).await.map_err(|error| BrokerError::from(error).while_reading())?;
             self.acknowledged = tag;
         }
         Ok(())
     }
 
     /// Asks the broker for an answer on the subscription's own channel: when it is there, so is all that the broker had
-    /// sent before it.
-    pub fn ask(&self) -> impl Future<Output = Result<(), BrokerError>> + Send + 'static {
+    /// sent before it. Gives the number of messages that the stream is said to hold: the broker counts every few seconds,
+    /// and says zero where it does not.
+    pub fn ask(&self) -> impl Future<Output = Result<u32, BrokerError>> + Send + 'static {
         let (channel, stream, timeout) = (self.channel.clone(), self.stream.clone(), self.broker.connect_timeout());
         async move {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            within(timeout, channel.queue_declare(stream.into(), options, FieldTable::default())).await.map(drop)
+            let declared = within(timeout, channel.queue_declare(stream.into(), options, FieldTable::default())).await;
+            declared.map(|queue| queue.message_count()).map_err(BrokerError::while_reading)
         }
     }
 
@@ -132,10 +147,18 @@ impl Subscription {
         Ok(self.look(StartAt::Last, CHUNK).await?.last().copied())
     }
 
-    /// Offsets of at most `limit` messages from somewhere on, on a channel of its own.
+    /// Offsets of at most `limit` messages from somewhere on, by a connection of its own: the broker ends it where it fails
+    /// at what is there.
     async fn look(&self, from: StartAt, limit: u16) -> Result<Vec<i64>, BrokerError> {
+        let connection = connect(&self.broker, "look").await?;
+        let looked = self.look_by(&connection, from, limit).await;
+        close(&connection, &self.broker).await;
+        looked
+    }
+
+    async fn look_by(&self, connection: &Connection, from: StartAt, limit: u16) -> Result<Vec<i64>, BrokerError> {
         let timeout = self.broker.connect_timeout();
-        let channel = within(timeout, self.connection.create_channel()).await?;
+        let channel = within(timeout, connection.create_channel()).await?;
         let mut consumer = consume(&self.broker, &channel, &self.stream, from, limit).await?;
         let mut offsets = Vec::new();
         let (end, mut deadline) = (Instant::now() + timeout * 2, Instant::now() + timeout);
@@ -145,8 +168,6 @@ impl Subscription {
             offsets.push(read(delivered)?.message.offset);
             deadline = Instant::now() + CHUNK_COMES_WITHIN;
         }
-        // Nothing depends on how it closes.
-        let _closed = within(timeout, channel.close(200, "done".into())).await;
         Ok(offsets)
     }
 
@@ -167,7 +188,8 @@ async fn consume(
     let mut arguments = FieldTable::default();
     arguments.insert("x-stream-offset".into(), from.argument());
     let tag = ShortString::from("analytics");
-    within(timeout, channel.basic_consume(stream.into(), tag, BasicConsumeOptions::default(), arguments)).await
+    let consuming = channel.basic_consume(stream.into(), tag, BasicConsumeOptions::default(), arguments);
+    within(timeout, consuming).await.map_err(BrokerError::while_reading)
 }
 
 impl StartAt {
@@ -184,7 +206,8 @@ impl StartAt {
 
 /// The end of lapin's stream means that the broker cancelled the consumer.
 fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<Incoming, BrokerError> {
-    let delivery = delivered.ok_or(BrokerError::Cancelled)??;
+    let delivered = delivered.ok_or(BrokerError::Cancelled)?;
+    let delivery = delivered.map_err(|error| BrokerError::from(error).while_reading())?;
     let headers = delivery.properties.headers().as_ref();
     let header = |name: &str| headers.and_then(|headers| headers.inner().get(name)).and_then(integer);
     let offset = header("x-stream-offset").ok_or_else(|| {

@@ -17,6 +17,7 @@ impl Settings {
         found.range("broker.stream_max_bytes", self.broker.stream_max_bytes, 1_000_000..=i64::MAX);
         found.range("broker.connect_timeout_ms", self.broker.connect_timeout_ms, 100..=600_000);
         found.range("broker.stall_cancel_ms", self.broker.stall_cancel_ms, 100..=86_400_000);
+        found.range("broker.own_records", self.broker.own_records, 1..=100_000);
         found.holds(
             "broker.stream",
             valid_stream(&self.broker.stream),

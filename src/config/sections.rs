@@ -44,6 +44,7 @@ pub struct Broker {
     pub stream_max_bytes: i64,
     pub connect_timeout_ms: u64,
     pub stall_cancel_ms: u64,
+    pub own_records: i64,
 }
 
 impl Broker {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     event::{Event, EventKey, Normalized, Rejection, Rules, decode, decode_noting},
+    hole::Missing,
     partition::home_partition,
     window::{Novelty, Window},
 };
@@ -35,8 +36,8 @@ pub struct RawBatch {
     pub id: Uuid,
     /// Where the batch before ended.
     pub first_offset: i64,
-    /// Where the messages begin, if the stream had dropped what lay before them.
-    pub gap_to: Option<i64>,
+    /// What lies between there and the messages, if it is not read.
+    pub missing: Option<Missing>,
     pub messages: Vec<Message>,
 }
 
@@ -306,7 +307,7 @@ mod tests {
             published_at: Some(NOW.parse().unwrap()),
             body,
         });
-        let raw = RawBatch { id: Uuid::nil(), first_offset: 8, gap_to: None, messages: messages.collect() };
+        let raw = RawBatch { id: Uuid::nil(), first_offset: 8, missing: None, messages: messages.collect() };
         let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
         window.loaded(None);
         split(raw, &rules(partitions), &mut window, 0)
@@ -336,7 +337,7 @@ mod tests {
         let late = |reached: Option<&str>, partitions, published: Option<&str>, occurred: &str| {
             let body = body(1, &format!("2026-03-01T{occurred}Z"), 1);
             let message = Message { offset: 0, published_at: published.map(at), body };
-            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, gap_to: None, messages: vec![message] };
+            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, missing: None, messages: vec![message] };
             let rules = SplitRules { reached: reached.map(at), ..rules(partitions) };
             let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
             split(raw, &rules, &mut window, 0).candidates().all(|candidate| candidate.late)
@@ -369,7 +370,7 @@ mod tests {
             body(3, "2026-03-01T10:00:00Z", 1),
         ];
         let messages = (0..).zip(bodies).map(|(offset, body)| message(offset, body)).collect();
-        let raw = RawBatch { id: Uuid::nil(), first_offset: 0, gap_to: None, messages };
+        let raw = RawBatch { id: Uuid::nil(), first_offset: 0, missing: None, messages };
         let rules = SplitRules { reached: Some(DateTime::UNIX_EPOCH), ..rules(1) };
         let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
         window.loaded(None);
@@ -410,7 +411,7 @@ mod tests {
         let ahead = Some(now + TimeDelta::seconds(2));
         let behind = Some(now - TimeDelta::seconds(9));
         let to = |messages| {
-            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, gap_to: None, messages };
+            let raw = RawBatch { id: Uuid::nil(), first_offset: 0, missing: None, messages };
             split(raw, &rules(1), &mut Window::new(1 << 20, TimeDelta::hours(24), now), 0).published_to
         };
         assert_eq!(to(vec![message(0, behind, b"no".to_vec()), message(1, ahead, b"no".to_vec())]), behind);

@@ -39,6 +39,15 @@ pub enum Finding {
     Progress { stream: String, partition: i32, ledger: i64, next_offset: i64 },
     /// What is committed to a partition cannot be merged, or is not.
     Pending { stream: String, partition: i32, batches: i64, since: DateTime<Utc>, why: String },
+    /// Offsets that were not read, and that no operator has acknowledged.
+    Unread {
+        stream: String,
+        partition: i32,
+        incarnation: i32,
+        first_offset: i64,
+        next_offset: i64,
+        noted_at: DateTime<Utc>,
+    },
     /// An hour of the ledger is not the sum of the batches that were committed in it.
     LedgerHour { hour: DateTime<Utc>, batches: String, hours: String },
 }
@@ -89,6 +98,12 @@ impl Finding {
                 "{stream} (partition {partition}): {batches} batches, committed since {}, are in raw events and in the ledger \
                  and in no rollup: {why}; leave the rows of rollup_pending as they are: what can read them merges them",
                 time(*since)
+            ),
+            Self::Unread { stream, partition, first_offset, next_offset, noted_at, .. } => format!(
+                "{stream} (partition {partition}): offsets {first_offset} to {} were not read, noted at {}; when you know what \
+                 they are, and have had events sent again, `partitions acknowledge --partition {partition}`",
+                next_offset - 1,
+                time(*noted_at)
             ),
             Self::LedgerHour { hour, batches, hours } => format!(
                 "ledger of the hour {}: its batches have {batches}, ledger_hourly has {hours}; it is kept by merging alone \

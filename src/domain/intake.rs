@@ -3,9 +3,13 @@
 
 use std::collections::VecDeque;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::batch::{Message, MessageHash, RawBatch};
+use super::{
+    batch::{Message, MessageHash, RawBatch},
+    hole::{Missing, Why},
+};
 
 /// When a batch is full. It may exceed `max_bytes` by its last message.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +24,10 @@ pub struct Intake {
     position: i64,
     /// Of the message before that.
     last_message: Option<MessageHash>,
-    /// Where the messages at hand begin, if the stream had dropped some before them.
-    gap_to: Option<i64>,
+    /// Its publish time, where it is known.
+    published_at: Option<DateTime<Utc>>,
+    /// What lies between the position and the messages at hand, if it is not read.
+    missing: Option<Missing>,
     /// The batch at hand.
     messages: Vec<Message>,
     bytes: usize,
@@ -37,7 +43,8 @@ impl Intake {
             limits,
             position,
             last_message,
-            gap_to: None,
+            published_at: None,
+            missing: None,
             messages: Vec::new(),
             bytes: 0,
             last_tag: 0,
@@ -57,15 +64,15 @@ impl Intake {
     /// A new subscription begins at the position: what was not handed on comes again, tags count anew.
     pub fn subscribe(&mut self) {
         self.clear();
-        self.gap_to = None;
+        self.missing = None;
         self.last_tag = 0;
         self.uncommitted.clear();
     }
 
-    /// The stream has nothing between the position and `to` any more.
-    pub fn skip_to(&mut self, to: i64) {
+    /// Nothing comes between the position and `to`.
+    pub fn skip_to(&mut self, to: i64, why: Why) {
         // Nothing is lost where the next message follows the last one.
-        self.gap_to = Some(to).filter(|to| *to > self.position);
+        self.missing = (to > self.position).then_some(Missing { to, why, after: self.published_at });
     }
 
     /// Takes a delivery in; false where it was there before. The broker sends whole chunks, which may start before the
@@ -98,10 +105,11 @@ impl Intake {
         let raw = RawBatch {
             id,
             first_offset: self.position,
-            gap_to: self.gap_to.take(),
+            missing: self.missing.take(),
             messages: std::mem::take(&mut self.messages),
         };
         self.position = raw.next_offset();
+        self.published_at = raw.messages.last().map_or(self.published_at, |message| message.published_at);
         self.last_message = raw.last_message().or(self.last_message);
         self.uncommitted.push_back((self.position, self.last_tag));
         self.clear();
@@ -235,21 +243,27 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_told_with_the_batch_behind_it_and_only_where_something_is_missing() {
-        let message = |offset| Message { offset, published_at: None, body: vec![1] };
+    fn what_is_missing_comes_with_the_batch_behind_it() {
+        let at: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let message = |offset| Message { offset, published_at: Some(at), body: vec![1] };
         let limits = Limits { max_events: 10, max_bytes: 100 };
         let mut intake = Intake::new(limits, 5, Some([0; 32]));
-        intake.skip_to(9);
+        intake.skip_to(9, Why::Dropped);
         assert!(intake.take(1, message(9)));
         let raw = intake.hand_on(Uuid::nil());
-        assert_eq!((raw.first_offset, raw.gap_to, raw.next_offset()), (5, Some(9), 10));
-        intake.skip_to(10);
+        let missing = |to, why, after| Some(Missing { to, why, after });
+        assert_eq!((raw.first_offset, raw.next_offset()), (5, 10));
+        assert_eq!(raw.missing, missing(9, Why::Dropped, None), "of the message before it nothing is known");
+        intake.skip_to(10, Why::LeftOut);
         intake.take(2, message(10));
-        assert_eq!(intake.hand_on(Uuid::nil()).gap_to, None);
-        intake.skip_to(20);
+        assert_eq!(intake.hand_on(Uuid::nil()).missing, None, "nothing is missing");
+        intake.skip_to(20, Why::LeftOut);
         intake.subscribe();
         intake.take(1, message(20));
-        assert_eq!(intake.hand_on(Uuid::nil()).gap_to, None, "another subscription finds out for itself");
+        assert_eq!(intake.hand_on(Uuid::nil()).missing, None, "another subscription finds out for itself");
+        intake.skip_to(30, Why::LeftOut);
+        intake.take(2, message(30));
+        assert_eq!(intake.hand_on(Uuid::nil()).missing, missing(30, Why::LeftOut, Some(at)));
     }
 
     #[test]

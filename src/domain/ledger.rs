@@ -89,6 +89,8 @@ pub struct LedgerReport {
     pub hours: Vec<LedgerHour>,
     pub freshness: Freshness,
     pub as_of: Option<DateTime<Utc>>,
+    /// Since when messages of the org's partition are known not to have been read, and no operator has acknowledged it.
+    pub unread_since: Option<DateTime<Utc>>,
 }
 
 impl LedgerReport {

@@ -34,12 +34,16 @@ pub enum What {
     Released,
     /// The stream had dropped messages that were not read yet.
     Gap,
+    /// The broker left messages out, or fails at them: they are not read.
+    Unread,
+    /// An operator passed over what cannot be read.
+    Skipped,
     /// An operator started a new incarnation of a partition.
     Reset,
 }
 
 impl What {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Started,
         Self::Restarted,
         Self::Failed,
@@ -53,6 +57,8 @@ impl What {
         Self::Taken,
         Self::Released,
         Self::Gap,
+        Self::Unread,
+        Self::Skipped,
         Self::Reset,
     ];
 
@@ -71,13 +77,15 @@ impl What {
             Self::Taken => "taken",
             Self::Released => "released",
             Self::Gap => "gap",
+            Self::Unread => "unread",
+            Self::Skipped => "skipped",
             Self::Reset => "reset",
         }
     }
 
     /// Whether somebody should look at it.
     pub const fn is_trouble(self) -> bool {
-        matches!(self, Self::Failed | Self::Stalled | Self::Parked | Self::Escalated | Self::Gap)
+        matches!(self, Self::Failed | Self::Stalled | Self::Parked | Self::Escalated | Self::Gap | Self::Unread)
     }
 }
 

@@ -45,6 +45,10 @@ struct Facts {
     hours: Vec<Hour>,
     /// The sum of the hours
     totals: Tally,
+    /// Messages of the stream that the organisation shares with others were not read, and may be its own: since when that is
+    /// known and not acknowledged by an operator. asOf stands still at the message before them
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_since: Option<DateTime<Utc>>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -140,6 +144,7 @@ pub async fn get(
         range: (&query.hours).into(),
         hours: report.hours.iter().map(hour).collect(),
         totals: report.totals().into(),
+        unread_since: report.unread_since,
     };
     let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
     report::answer(&request, &facts, &completeness)

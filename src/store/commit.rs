@@ -25,6 +25,7 @@ use super::{
 };
 use crate::domain::{
     batch::{Batch, Candidate},
+    hole::{Missing, Why},
     ledger::{Counts, Fate, Ledger},
     rollup::Pending,
 };
@@ -349,7 +350,17 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
         .bind(rules.started_at)
         .bind(aggregates);
     let query = match rules.kind {
-        Kind::Live => query.bind(last_message).bind(claim.epoch).bind(batch.raw.gap_to),
+        Kind::Live => {
+            let missing = batch.raw.missing;
+            let describe = |Missing { to, why, .. }: Missing| why.describe(batch.raw.first_offset, to);
+            query
+                .bind(last_message)
+                .bind(claim.epoch)
+                .bind(missing.map(|missing| missing.to))
+                .bind(missing.map(|missing| missing.why == Why::LeftOut))
+                .bind(missing.map(describe))
+                .bind(missing.and_then(|missing| missing.after))
+        }
         Kind::Replay(replay_id) => query.bind(replay_id).bind(claim.epoch),
     };
     let asked_at = Instant::now();

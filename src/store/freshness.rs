@@ -52,7 +52,7 @@ impl Watermarks {
 
 pub async fn watermarks(conn: &mut PgConnection, topology: &Topology) -> Result<Watermarks, StoreError> {
     let rows: Vec<(i32, DateTime<Utc>)> =
-        sqlx::query_as("SELECT partition, watermark FROM analytics.partition_watermarks WHERE stream = ANY($1)")
+        sqlx::query_as("SELECT partition, watermark FROM analytics.partition_completeness WHERE stream = ANY($1)")
             .bind(topology.streams())
             .fetch_all(&mut *conn)
             .await?;

@@ -36,6 +36,7 @@ mod rows;
 pub mod schema;
 pub mod supervision;
 pub mod transaction;
+pub mod unread;
 pub mod verify;
 
 use std::{str::FromStr, time::Duration};

@@ -124,8 +124,16 @@ async fn reset_in(
         .bind(incarnation)
         .bind(to)
         .bind(Uuid::now_v7())
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
+    // What the incarnation before had not read is read again, or lies before where this one begins: the ledger says so.
+    sqlx::query(
+        "UPDATE analytics.unread_ranges SET acknowledged_at = clock_timestamp(), acknowledged_by = 'partitions reset'
+         WHERE stream = $1 AND acknowledged_at IS NULL",
+    )
+    .bind(topology.stream_of(partition))
+    .execute(tx)
+    .await?;
     Ok(Some(Reset { incarnation, before }))
 }
 

@@ -135,6 +135,9 @@ async fn ledger_in(
     let rows: Vec<ProgressRow> =
         sqlx::query_as(include_str!("sql/verify_progress.sql")).bind(most_named()).fetch_all(&mut *tx).await?;
     add(found, rows, |row| row.differing, ProgressRow::finding);
+    let rows: Vec<UnreadRow> =
+        sqlx::query_as(include_str!("sql/verify_unread.sql")).bind(most_named()).fetch_all(&mut *tx).await?;
+    add(found, rows, |row| row.differing, UnreadRow::finding);
     let hour = |at| rollup::hour_start(rollup::hour_of(at));
     let rows: Vec<HourRow> = sqlx::query_as(include_str!("sql/verify_hours.sql"))
         .bind(hour(from))
@@ -261,4 +264,22 @@ struct HourRow {
     batches: String,
     hours: String,
     differing: i64,
+}
+
+#[derive(FromRow)]
+struct UnreadRow {
+    stream: String,
+    partition: i32,
+    incarnation: i32,
+    first_offset: i64,
+    next_offset: i64,
+    noted_at: DateTime<Utc>,
+    differing: i64,
+}
+
+impl UnreadRow {
+    fn finding(self) -> Finding {
+        let Self { stream, partition, incarnation, first_offset, next_offset, noted_at, .. } = self;
+        Finding::Unread { stream, partition, incarnation, first_offset, next_offset, noted_at }
+    }
 }

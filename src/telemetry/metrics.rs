@@ -135,6 +135,7 @@ pub struct Metrics {
     actor_up: Family<OfActor, Gauge>,
     supervision_events: Family<OfEvent, Counter>,
     stream_gap: Family<OfPartition, Counter>,
+    stream_unread: Family<OfPartition, Counter>,
     audit_overflow: Counter,
     freshness_lag: Seconds,
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
@@ -166,6 +167,7 @@ impl Default for Metrics {
             actor_up: Family::default(),
             supervision_events: Family::default(),
             stream_gap: Family::default(),
+            stream_unread: Family::default(),
             audit_overflow: Counter::default(),
             freshness_lag: Seconds::default(),
             http_requests: Family::new_with_constructor(RequestBuckets),
@@ -221,6 +223,11 @@ impl Metrics {
             "stream_gap",
             "Stream offsets that were dropped by the stream before they were read",
             self.stream_gap.clone(),
+        );
+        r.register(
+            "stream_unread",
+            "Stream offsets that the broker left out without a word",
+            self.stream_unread.clone(),
         );
         r.register("audit_overflow", "Refusals that are only counted in the audit log", self.audit_overflow.clone());
         r.register("freshness_lag_seconds", "Lag of the partition that is furthest behind", self.freshness_lag.clone());
@@ -318,6 +325,10 @@ impl Metrics {
     /// A refusal found no place where it could wait to be recorded.
     pub fn audit_overflow(&self) {
         self.audit_overflow.inc();
+    }
+
+    pub fn stream_unread(&self, partition: u16, offsets: u64) {
+        self.stream_unread.get_or_create(&OfPartition { partition }).inc_by(offsets);
     }
 
     pub fn stream_gap(&self, partition: u16, offsets: u64) {
@@ -418,6 +429,7 @@ mod tests {
         metrics.actor_up("partition/3", true);
         metrics.supervision_event("writer/3", What::Failed);
         metrics.stream_gap(3, 40);
+        metrics.stream_unread(3, 20);
         metrics.freshness_lag(Duration::from_millis(1500));
         metrics.http_request("/readyz", "GET", 200, Duration::from_millis(2));
         metrics.rollup_merged(1_700_000_000.5);
@@ -442,6 +454,7 @@ mod tests {
             r#"analytics_actor_up{actor="partition/3"} 1"#,
             r#"analytics_supervision_events_total{actor="writer/3",what="failed"} 1"#,
             r#"analytics_stream_gap_total{partition="3"} 40"#,
+            r#"analytics_stream_unread_total{partition="3"} 20"#,
             "analytics_freshness_lag_seconds 1.5",
             r#"analytics_http_request_seconds_count{route="/readyz",method="GET",status="200"} 1"#,
             "analytics_query_permits 1",

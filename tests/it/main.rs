@@ -47,5 +47,6 @@ mod store_lease;
 mod store_merge;
 mod store_schema;
 mod store_transactions;
+mod unread;
 mod verdicts;
 mod watermarks;

@@ -58,7 +58,7 @@ impl Desk {
             .zip(first_offset..)
             .map(|(body, offset)| Message { offset, published_at: Some(self.claim.now), body })
             .collect();
-        let raw = RawBatch { id: Uuid::now_v7(), first_offset, gap_to: None, messages };
+        let raw = RawBatch { id: Uuid::now_v7(), first_offset, missing: None, messages };
         let rules = SplitRules {
             event: Rules { now: self.claim.now, max_ahead: TimeDelta::minutes(5), retention: TimeDelta::days(400) },
             reached: None,

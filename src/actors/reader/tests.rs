@@ -5,7 +5,10 @@ use std::{cell::RefCell, rc::Rc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{actors::supervision::pulse::Pulse, config::Settings, domain::batch::Message as StreamMessage};
+use crate::{
+    actors::supervision::pulse::Pulse, config::Settings, domain::batch::Message as StreamMessage,
+    telemetry::metrics::Metrics,
+};
 
 /// Takes the place of what comes after the consumer: holds what it is given.
 struct Held(Rc<RefCell<Vec<Split>>>);
@@ -30,6 +33,7 @@ fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedS
         partition: 0,
         progress: Progress::default(),
         readiness: Readiness::default(),
+        log: SupervisionLog::new("tests", Metrics::default()),
         working: Arc::new(Pulse::default().work()),
         dedupe,
         inbox,

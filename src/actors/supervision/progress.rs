@@ -32,6 +32,7 @@ struct Shared {
     committed_offset: AtomicI64,
     /// 0: never claimed.
     incarnation: AtomicI32,
+    epoch: AtomicI64,
     /// The watermark's lag, and when it was that.
     lag_ms: AtomicU64,
     lag_at_ms: AtomicU64,
@@ -48,6 +49,7 @@ impl Default for Progress {
             received_offset: AtomicI64::new(0),
             committed_offset: AtomicI64::new(0),
             incarnation: AtomicI32::new(0),
+            epoch: AtomicI64::new(0),
             lag_ms: AtomicU64::new(NEVER),
             lag_at_ms: AtomicU64::new(0),
             complete_to: AtomicI64::new(i64::MIN),
@@ -84,6 +86,16 @@ impl Progress {
         self.0.incarnation.store(incarnation, Relaxed);
         self.0.received_offset.store(next_offset, Relaxed);
         self.0.committed_offset.store(next_offset, Relaxed);
+    }
+
+    /// The epoch that the claim began.
+    pub fn began(&self, epoch: i64) {
+        self.0.epoch.store(epoch, Relaxed);
+    }
+
+    /// The epoch of the last claim; 0 before the first.
+    pub fn epoch(&self) -> i64 {
+        self.0.epoch.load(Relaxed)
     }
 
     pub fn committed_offset(&self) -> i64 {

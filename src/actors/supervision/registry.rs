@@ -87,6 +87,10 @@ impl Registry {
         matches!(state, Some(ActorState::Starting | ActorState::Restarting | ActorState::Parked))
     }
 
+    pub fn is_parked(&self, group: &str) -> bool {
+        self.read().groups.get(group).is_some_and(|entry| entry.state == ActorState::Parked)
+    }
+
     /// The progress that a partition's actors share, made when it is first asked for.
     pub fn progress(&self, group: &str) -> Progress {
         self.write().progress.entry(group.to_owned()).or_default().clone()

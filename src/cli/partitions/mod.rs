@@ -1,8 +1,11 @@
-//! `partitions`: how many there are and how far each is, and reading one again. Works on the database. One command a file.
+//! `partitions`: how many there are and how far each is, reading one again, and what cannot be read. Works on the database.
+//! One concern a file.
 
 mod layout;
 mod list;
 mod reset;
+mod skip;
+mod unread;
 
 use std::process::ExitCode;
 
@@ -14,9 +17,11 @@ const AFTER_HELP: &str = "\
 Examples:
   analytics-service partitions list
   analytics-service partitions layout --set 4
-  analytics-service partitions reset --partition 0 --to 2026-01-31T00:00:00Z";
+  analytics-service partitions reset --partition 0 --to 2026-01-31T00:00:00Z
+  analytics-service partitions skip --partition 0 --dry-run
+  analytics-service partitions unread";
 
-/// Look at the partitions, and read one again
+/// Look at the partitions, read one again, pass over what cannot be read
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -29,6 +34,9 @@ enum Command {
     List(list::Args),
     Layout(layout::Args),
     Reset(reset::Args),
+    Skip(skip::Args),
+    Unread(unread::ListArgs),
+    Acknowledge(unread::AcknowledgeArgs),
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -36,5 +44,8 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::List(args) => list::run(args, settings).await,
         Command::Layout(args) => layout::run(args, settings).await,
         Command::Reset(args) => reset::run(args, settings).await,
+        Command::Skip(args) => skip::run(args, settings).await,
+        Command::Unread(args) => unread::list(args, settings).await,
+        Command::Acknowledge(args) => unread::acknowledge(args, settings).await,
     }
 }

@@ -148,7 +148,7 @@ impl Handler<Ask<GetLedger>> for FixedAnswers {
         }
         let counts = Counts { received: 10, stored: 7, duplicates: 2, conflicts: 1, rejected: 1, late: 3 };
         let hours = vec![LedgerHour { hour: query.hours.start(), counts }; 2];
-        Ok(LedgerReport { hours, freshness: freshness(), as_of: Some(query.hours.end()) })
+        Ok(LedgerReport { hours, freshness: freshness(), as_of: Some(query.hours.end()), unread_since: None })
     }
 }
 

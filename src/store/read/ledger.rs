@@ -28,8 +28,9 @@ impl Reader {
         let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
         refuse(Gone::below(&query.hours, first.hours_from, Missing::LedgerHours))?;
         let (freshness, as_of) = self.completeness(&first.head);
+        let unread_since = first.unread_since;
         let hours = rows.into_iter().filter_map(HourRow::hour).collect::<Result<Vec<_>, _>>()?;
-        Ok(LedgerReport { hours, freshness, as_of })
+        Ok(LedgerReport { hours, freshness, as_of, unread_since })
     }
 
     pub async fn summary(&self, query: &SummaryQuery) -> Result<Summary, ReadError> {
@@ -63,6 +64,7 @@ struct HourRow {
     #[sqlx(flatten)]
     head: OrgHead,
     hours_from: Option<DateTime<Utc>>,
+    unread_since: Option<DateTime<Utc>>,
     hour: Option<DateTime<Utc>>,
     received: Option<i64>,
     stored: Option<i64>,

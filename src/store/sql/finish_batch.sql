@@ -1,12 +1,21 @@
 -- The rest of a batch in one round trip: its ledger row, its aggregates for the merger, and the partition's progress.
 -- The last is conditional on the epoch although the row is locked: what is written here must never be another's.
-WITH gap AS (
-    -- What the stream had dropped before it was read: from where the batch before ended to where the messages begin.
+-- What was not read before it lies from where the batch before ended ($5) to where the messages begin ($21): the stream had
+-- dropped it, or the broker left it out ($22), in the words of $23; $24 publish time of the message before it, if known.
+WITH missing AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,
             conflicts, rejected, late, orgs, retries, started_at, completed_at)
-    SELECT gen_random_uuid(), $2, $3, $4, 'gap', $5, $21, 0, 0, 0, 0, 0, 0, 0, 0, $17, clock_timestamp()
+    SELECT gen_random_uuid(), $2, $3, $4, CASE WHEN $22 THEN 'unread' ELSE 'gap' END::analytics.batch_kind, $5, $21, 0, 0, 0, 0, 0, 0, 0, 0, $17, clock_timestamp()
     WHERE $21 IS NOT NULL
+    RETURNING batch_id, kind
+),
+unread AS (
+    INSERT INTO analytics.unread_ranges
+           (batch_id, stream, incarnation, partition, first_offset, next_offset, reason, detail, complete_to)
+    SELECT batch_id, $2, $3, $4, $5, $21, 'left_out', $23, coalesce($24, (
+               SELECT watermark FROM analytics.partition_watermarks WHERE stream = $2 AND partition = $4))
+    FROM missing WHERE kind = 'unread'
 ),
 ledger AS (
     INSERT INTO analytics.ingestion_batches

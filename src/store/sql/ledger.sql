@@ -5,6 +5,8 @@ WITH head AS (
     SELECT now() AS asked_at,
            analytics.org_watermark($1, $4, $5) AS watermark,
            analytics.floor_of($1, 'ledger') AS hours_from,
+           (SELECT min(noted_at) FROM analytics.unread_ranges
+            WHERE stream = $4 AND partition = $5 AND acknowledged_at IS NULL) AS unread_since,
            max(last_event_at) AS last_event_at,
            max(last_rollup_at) AS last_rollup_at
     FROM analytics.freshness_status

@@ -3,15 +3,18 @@
 -- rows went.
 -- $1, $2, $3 stream, incarnation and partition; $4 the moment; $5 most rows
 WITH first AS (
-    SELECT batch_id, kind, purged, stored, completed_at, first_offset
-    FROM analytics.ingestion_batches
+    SELECT batch_id, kind, purged, stored, completed_at, first_offset,
+           -- What no operator has acknowledged stays.
+           kind = 'unread' AND EXISTS (SELECT FROM analytics.unread_ranges u
+                                       WHERE u.batch_id = b.batch_id AND u.acknowledged_at IS NULL) AS open
+    FROM analytics.ingestion_batches b
     WHERE stream = $1 AND incarnation = $2 AND partition = $3 AND kind NOT IN ('replay', 'repair')
     -- One more for the fold, which does not count.
     ORDER BY first_offset LIMIT $5 + 1
 ),
 judged AS (
     SELECT batch_id, kind,
-           bool_and(kind = 'fold' OR (purged = stored AND completed_at < $4)) OVER (ORDER BY first_offset) AS goes
+           bool_and(kind = 'fold' OR (purged = stored AND completed_at < $4 AND NOT open)) OVER (ORDER BY first_offset) AS goes
     FROM first
 ),
 gone AS (

@@ -3,7 +3,9 @@
 WITH stop AS (
     SELECT min(first_offset) AS at FROM analytics.ingestion_batches
     WHERE stream = $1 AND incarnation = $2 AND partition = $3 AND kind NOT IN ('replay', 'repair', 'fold')
-      AND NOT (purged = stored AND completed_at < $4)
+      AND NOT (purged = stored AND completed_at < $4 AND NOT EXISTS (
+          SELECT FROM analytics.unread_ranges u
+          WHERE u.batch_id = ingestion_batches.batch_id AND u.acknowledged_at IS NULL))
 ),
 chain AS (
     SELECT count(*) FILTER (WHERE kind <> 'fold') AS live, count(*) AS rows

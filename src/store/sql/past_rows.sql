@@ -4,8 +4,8 @@ SELECT batch_id, first_offset, next_offset, stored, purged, duplicates
 FROM (
     SELECT *, 0 AS turn FROM analytics.ingestion_batches
     WHERE stream = $1 AND incarnation = $2 AND partition = $3
-      -- As the index of the chain has it. A folded row is part of it, and nothing of it is left; a gap took nothing in.
-      AND kind NOT IN ('replay', 'repair') AND kind <> 'gap'
+      -- As the index of the chain has it. A folded row is part of it, and nothing of it is left; a gap or what is unread took nothing in.
+      AND kind NOT IN ('replay', 'repair') AND kind NOT IN ('gap', 'unread')
       AND first_offset < $5
       -- Rows of the chain do not overlap: from the one that the range begins in.
       AND first_offset >= coalesce((

@@ -4,7 +4,7 @@ WITH link AS (
     SELECT stream, partition, incarnation, first_offset,
            lag(next_offset) OVER (PARTITION BY stream, incarnation, partition ORDER BY first_offset) AS before
     FROM analytics.ingestion_batches
-    WHERE kind IN ('live', 'gap', 'fold') AND completed_at >= $1 AND completed_at < $2
+    WHERE kind IN ('live', 'gap', 'unread', 'fold') AND completed_at >= $1 AND completed_at < $2
 ),
 expected AS (
     SELECT stream, partition, incarnation, first_offset AS begins,

@@ -119,7 +119,7 @@ pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
         "SELECT count(*) FROM (
              SELECT first_offset, lag(next_offset, 1, 0::bigint) OVER (
                  PARTITION BY stream, incarnation, partition ORDER BY first_offset) AS expected
-             FROM analytics.ingestion_batches WHERE kind IN ('live', 'gap', 'fold')) AS chain
+             FROM analytics.ingestion_batches WHERE kind IN ('live', 'gap', 'unread', 'fold')) AS chain
          WHERE first_offset <> expected",
     )
     .fetch_one(conn)

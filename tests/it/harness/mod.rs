@@ -2,6 +2,7 @@
 //! Dropping it takes all of it away.
 
 mod facts;
+mod foreign;
 mod load;
 mod object_store;
 mod operator;
@@ -12,6 +13,7 @@ mod stack;
 mod world;
 
 pub use facts::*;
+pub use foreign::has_foreign_clients;
 pub use load::{FLAWS, Load, RATE, millis};
 pub use object_store::{Asked, BUCKET, Fault, LocalStore, S3Server, SECOND_BUCKET};
 pub use operator::{Asking, Happened};

@@ -1,0 +1,70 @@
+//! Holes: what the reader makes of offsets that no message came for, before a message and at the stream's end.
+
+use tokio::time::Instant;
+
+use super::{Ended, Reader};
+use crate::{
+    actors::supervision::log::Note,
+    broker::{
+        BrokerError,
+        subscription::{Incoming, StartAt, Subscription},
+    },
+    domain::{
+        hole::{self, Why},
+        supervision::What,
+    },
+};
+
+impl Reader {
+    /// Nothing has come since the broker was asked, and it has answered: all that it can deliver is here. Whether that is all
+    /// that there is shows a look at the stream's last chunk, once for each number of messages that it is said to hold.
+    pub(super) async fn fell_quiet(
+        &mut self,
+        subscription: &Subscription,
+        asked_at: Instant,
+        messages: u32,
+    ) -> Result<Option<Ended>, BrokerError> {
+        if self.tail.is_unread() && self.look_again_at <= Instant::now() {
+            self.tail.look_again();
+        }
+        if self.tail.needs_look(messages) {
+            let came = match self.unless_drained(subscription.first_at(StartAt::Last)).await {
+                Ok(Ok(last)) => last.is_some(),
+                // The subscription comes to it too.
+                Ok(Err(BrokerError::Unreadable(_))) => false,
+                Ok(Err(error)) => return Err(error),
+                Err(ended) => return Ok(Some(ended)),
+            };
+            self.look_again_at = Instant::now() + hole::LOOK_AGAIN;
+            if self.tail.looked(messages, came) {
+                let next = self.intake.expected();
+                let cause = format!("{} Found at the stream's end, from offset {next} on", Why::UNREAD_TAIL);
+                self.parts.log.note(Note::new(&self.name, What::Unread).cause(cause));
+            }
+        }
+        if !self.tail.is_unread() {
+            self.parts.progress.proved_quiet(asked_at.into_std());
+        }
+        Ok(None)
+    }
+
+    /// Takes a delivery in. What is missing before a message may have been dropped by the stream, which does not wait for who
+    /// reads it, or left out by the broker. Then the batch at hand ends there.
+    pub(super) async fn accept(&mut self, subscription: &Subscription, incoming: Incoming) -> Result<(), BrokerError> {
+        let (expected, found) = (self.intake.expected(), incoming.message.offset);
+        if found > expected {
+            let first = match subscription.first_at(StartAt::First).await {
+                Ok(first) => Some(first.ok_or(BrokerError::Silent)?),
+                // It is there, and was passed over before.
+                Err(BrokerError::Unreadable(_)) => None,
+                Err(error) => return Err(error),
+            };
+            if let Some(why) = hole::judge(expected, found, first, self.parts.broker.own_records) {
+                self.behind_hole = Some((incoming, why));
+                return Ok(());
+            }
+        }
+        self.take(incoming);
+        Ok(())
+    }
+}
