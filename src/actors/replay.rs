@@ -1,7 +1,8 @@
 //! Replay: reads ranges of the partition's stream again, beside the live pipeline.
 //! In: End; ranges from the table `replays`. Out: Stored to the rollup.
 //! Failure: broker or database away → waits in place and goes on where the last batch ended; a range that cannot be
-//!          read → the replay fails, the partition goes on.
+//!          read → the replay fails with the offset, the next one's turn comes, the partition goes on. An operator may
+//!          cancel one: seen before each batch and while nothing comes.
 //! Bound: one batch at a time, and so much more that it ends with a row of the ledger.
 
 use std::{ops::Range, time::Duration};
@@ -23,9 +24,10 @@ use crate::{
         BrokerError,
         subscription::{Incoming, StartAt, Subscription},
     },
-    config::Settings,
+    config::{self, Settings},
     domain::{
         batch::{Batch, RawBatch, split},
+        care::{Care, Verdict},
         repair::Past,
         window::Window,
     },
@@ -113,6 +115,14 @@ enum ReplayError {
     Ahead(i32),
     #[error("the stream begins at offset {0} now: ask for a range from there on")]
     Dropped(i64),
+    #[error(
+        "offset {offset} cannot be read: the broker ends the connection with {words} each time that it comes to it; ask for \
+         ranges that end before it and begin behind it"
+    )]
+    Unreadable { offset: i64, words: String },
+    /// An operator has cancelled it; its row says so.
+    #[error("it was cancelled")]
+    Cancelled,
     #[error("the stream ends at offset {0}, which is before the range does: it is not the one that was read")]
     Short(i64),
 }
@@ -123,7 +133,9 @@ impl ReplayError {
             Self::Broker(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Ahead(_) => true,
-            Self::Incarnation(_) | Self::Dropped(_) | Self::Short(_) => false,
+            Self::Incarnation(_) | Self::Dropped(_) | Self::Unreadable { .. } | Self::Cancelled | Self::Short(_) => {
+                false
+            }
         }
     }
 }
@@ -194,33 +206,72 @@ impl Worker {
             return Err(ReplayError::Incarnation(self.claim.incarnation));
         }
         let mut position = replay.next_offset;
-        if position >= replay.to_offset {
+        let mut care = Care::new(self.settings.broker.prefetch, position);
+        let mut attempts = 0;
+        loop {
+            match self.read(replay, &mut position, &mut care, working).await {
+                Err(ReplayError::Broker(BrokerError::Unreadable(words))) => {
+                    if care.failed() == Verdict::GiveUp {
+                        return Err(ReplayError::Unreadable { offset: care.next(), words });
+                    }
+                    tokio::time::sleep(Backoff::DEPENDENCY.delay(attempts)).await;
+                    attempts += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Reads from the position to the end of the range.
+    async fn read(
+        &mut self,
+        replay: &replays::Replay,
+        position: &mut i64,
+        care: &mut Care,
+        working: &Working,
+    ) -> Result<(), ReplayError> {
+        if *position >= replay.to_offset {
             return Ok(());
         }
-        let broker = self.settings.broker.clone();
-        let mut subscription =
-            Subscription::open(&broker, self.claim.partition, StartAt::Offset(position), false).await?;
+        let broker = config::Broker { prefetch: care.width(), ..self.settings.broker.clone() };
+        let from = StartAt::Offset(*position);
+        let mut subscription = Subscription::open(&broker, self.claim.partition, from, false).await?;
         let outcome = async {
             // The broker would begin at what it has first, without a word.
-            if let Some(first) = subscription.first_at(StartAt::First).await?.filter(|first| *first > position) {
-                return Err(ReplayError::Dropped(first));
+            match subscription.first_at(StartAt::First).await {
+                Ok(Some(first)) if first > *position => return Err(ReplayError::Dropped(first)),
+                // What is first cannot be read: it is there.
+                Ok(_) | Err(BrokerError::Unreadable(_)) => {}
+                Err(error) => return Err(error.into()),
             }
             loop {
+                self.check_open(replay.replay_id).await?;
+                let range = *position..replay.to_offset;
                 let Gathered { raw, tag, last } =
-                    self.gather(&mut subscription, position..replay.to_offset, working).await?;
-                position = raw.next_offset();
+                    self.gather(&mut subscription, range, replay.replay_id, care, working).await?;
+                let next_offset = raw.next_offset();
                 if !raw.messages.is_empty() {
                     self.store(raw, replay.replay_id, working).await?;
                 }
+                *position = next_offset;
                 if last {
                     return Ok(());
                 }
                 subscription.acknowledge(tag).await?;
             }
         };
-        let outcome = outcome.await;
+        let outcome = outcome.await.map_err(|error| match error {
+            ReplayError::Broker(error) => subscription.explain(error).into(),
+            other => other,
+        });
         subscription.close().await;
         outcome
+    }
+
+    /// An operator may have cancelled it.
+    async fn check_open(&mut self, replay_id: Uuid) -> Result<(), ReplayError> {
+        let replay = self.session.run(async |conn| replays::get(conn, replay_id).await).await?;
+        if replay.is_some_and(|replay| replay.state == "open") { Ok(()) } else { Err(ReplayError::Cancelled) }
     }
 
     /// What the ledger knows of what a batch from there on can reach into.
@@ -235,11 +286,13 @@ impl Worker {
         &mut self,
         subscription: &mut Subscription,
         range: Range<i64>,
+        replay_id: Uuid,
+        care: &mut Care,
         working: &Working,
     ) -> Result<Gathered, ReplayError> {
         let limits = self.settings.batch;
         // The broker sends no more than that before it is acknowledged.
-        let most = limits.max_events.min(usize::from(self.settings.broker.prefetch));
+        let most = limits.max_events.min(usize::from(care.width()));
         let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, missing: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
         let past = self.past(range.start, most).await?;
@@ -247,8 +300,13 @@ impl Worker {
         while !gathered.last && !whole {
             working.beat();
             let Ok(incoming) = tokio::time::timeout(COMES_WITHIN, subscription.next()).await else {
+                self.check_open(replay_id).await?;
                 // The stream may be slow, or end before the range, as the one that was read never does.
-                let last = subscription.last().await?.filter(|last| last + 1 < range.end);
+                let last = match subscription.last().await {
+                    // More than can be read is there.
+                    Err(BrokerError::Unreadable(_)) => None,
+                    last => last?.filter(|last| last + 1 < range.end),
+                };
                 match last {
                     // Twice the same: a look may be slow too.
                     Some(at) if last == ended_at => return Err(ReplayError::Short(at)),
@@ -257,6 +315,7 @@ impl Worker {
                 continue;
             };
             let Incoming { tag, message } = incoming?;
+            care.came(message.offset);
             deliveries += 1;
             gathered.tag = tag;
             gathered.last = message.offset + 1 >= range.end;

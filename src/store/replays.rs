@@ -88,3 +88,16 @@ pub async fn end(
     .await?;
     Ok(())
 }
+
+/// Ends an open replay that is not wanted any more. What it has stored stays. `None`: there is none of that id.
+pub async fn cancel(conn: &mut PgConnection, replay_id: Uuid, by_whom: &str) -> Result<Option<Replay>, StoreError> {
+    sqlx::query(
+        "UPDATE analytics.replays SET state = 'failed', error = 'cancelled by ' || $2, completed_at = clock_timestamp()
+         WHERE replay_id = $1 AND state = 'open'",
+    )
+    .bind(replay_id)
+    .bind(by_whom)
+    .execute(&mut *conn)
+    .await?;
+    get(conn, replay_id).await
+}

@@ -7,6 +7,7 @@ mod range;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::ArgGroup;
+use uuid::Uuid;
 
 use crate::config::Settings;
 
@@ -19,12 +20,14 @@ Examples:
   analytics-service replay --partition 0 --from 0 --to 5000
       Has offsets 0 to 4999 read again by the service that holds the partition, beside its live reading. Events that are
       stored already count as duplicates; the partition's own offset stays where it is.
+  analytics-service replay --cancel 019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4
+      Ends a range's replay, by the id that it was announced with. What it has stored stays.
 
 A line that breaks the event rules is published as it is: the service keeps it as a dead letter.";
 
 /// Publish a file of events to the stream, or have a range of the stream read again
 #[derive(clap::Args)]
-#[command(after_help = AFTER_HELP, group = ArgGroup::new("mode").args(["file", "partition"]).required(true))]
+#[command(after_help = AFTER_HELP, group = ArgGroup::new("mode").args(["file", "partition", "cancel"]).required(true))]
 pub struct Args {
     /// File with one JSON event a line, plain or gzip
     #[arg(long, value_name = "FILE")]
@@ -36,16 +39,20 @@ pub struct Args {
     partition: Option<u16>,
     #[command(flatten)]
     of_range: range::Options,
+    /// End the replay of a range
+    #[arg(long, value_name = "ID")]
+    cancel: Option<Uuid>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    match (args.file, args.partition) {
-        (Some(file), _) => file::run(&file, args.of_file, args.json, settings).await,
-        (None, Some(partition)) => range::run(partition, args.of_range, args.json, settings).await,
-        (None, None) => anyhow::bail!("the parser demands one of the modes"),
+    match (args.file, args.partition, args.cancel) {
+        (Some(file), ..) => file::run(&file, args.of_file, args.json, settings).await,
+        (None, Some(partition), _) => range::run(partition, args.of_range, args.json, settings).await,
+        (None, None, Some(replay_id)) => range::cancel(replay_id, args.json, settings).await,
+        (None, None, None) => anyhow::bail!("the parser demands one of the modes"),
     }
 }
 
@@ -71,6 +78,7 @@ mod tests {
         assert!(parse("--file f --rate 5 --state s --again --json").is_ok());
         assert!(parse("--file f --dry-run --json").is_ok());
         assert!(parse("--partition 0 --from 0 --to 5000 --no-wait --json").is_ok());
+        assert!(parse("--cancel 019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4").is_ok());
         for (line, named) in [
             ("", "--file"),
             ("--json", "--file"),
@@ -89,6 +97,8 @@ mod tests {
             ("--partition 0 --from 0 --to 1 --file f", "--file"),
             ("--file f --no-wait", "--no-wait"),
             ("--from 0 --to 1", "--file"),
+            ("--cancel 1", "--cancel"),
+            ("--cancel 019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4 --partition 0 --from 0 --to 1", "--cancel"),
         ] {
             let error = parse(line).map(|_| ()).unwrap_err();
             assert!(error.contains(named), "{line}: {error}");

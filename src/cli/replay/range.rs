@@ -94,13 +94,27 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
         ended = follow(&mut session, replay) => ended.with_context(|| format!("replay {id} stays asked for"))?,
         asked = tokio::signal::ctrl_c() => {
             asked?;
-            eprintln!("interrupted: replay {id} stays asked for, and the service does it");
+            eprintln!("interrupted: replay {id} stays asked for, and the service does it; `replay --cancel {id}` ends it");
             return Ok(ExitCode::FAILURE);
         }
     };
     write(&ended, json)?;
     if let Some(error) = ended.error {
         bail!("the replay failed: {error}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends a replay that is open.
+pub async fn cancel(replay_id: Uuid, json: bool, settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut session = Session::new(settings.database);
+    let by_whom = operator::name();
+    let replay = session.run(async |conn| replays::cancel(conn, replay_id, &by_whom).await).await?;
+    let Some(replay) = replay else { bail!("--cancel {replay_id}: there is no such replay") };
+    write(&replay, json)?;
+    let error = replay.error.as_deref().unwrap_or_default();
+    if !error.starts_with("cancelled") {
+        bail!("replay {replay_id} is {} already: nothing was changed", replay.state);
     }
     Ok(ExitCode::SUCCESS)
 }
