@@ -300,3 +300,38 @@ async fn answers_beside_a_purge_are_whole_or_refused() {
     eprintln!("{whole} answers in full, {refused} refused");
     assert!(whole > 0 && asker.refused("usage?granularity=hour", range.0, range.1, "rollups").await == day(KEPT));
 }
+
+#[tokio::test]
+async fn hours_that_were_purged_are_no_difference_and_hide_nobody() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__RETENTION__LEDGER_HOUR_DAYS", "5");
+    let mut conn = world.connect().await;
+    let (org, person, at) = (id(0xFD), id(0xFE), day(10) + TimeDelta::hours(3));
+    sqlx::query(
+        "INSERT INTO analytics.usage_events (occurred_at, org_id, event_id, model_id, batch_id, latency_ms, input_tokens,
+                                             output_tokens, status, cost_cents, actor_id)
+         VALUES ($2, $1, $1, $1, $1, 7, 3, 4, 'success', 1.25, $3)",
+    )
+    .bind(org)
+    .bind(at)
+    .bind(person)
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    for statement in [
+        "INSERT INTO analytics.ingestion_batches
+             (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates, conflicts,
+              rejected, late, orgs, occurred_from, occurred_to, retries, started_at, completed_at)
+         VALUES ($1, 's', 1, 0, 'live', 0, 1, 1, 1, 0, 0, 0, 0, 1, $2, $2, 0, $2, $2)",
+        "INSERT INTO analytics.ledger_hourly VALUES ($1, date_trunc('hour', $2, 'UTC'), 1, 1, 0, 0, 0, 0)",
+    ] {
+        sqlx::query(statement).bind(org).bind(at).execute(&mut conn).await.unwrap();
+    }
+    let next = (at.date_naive() + TimeDelta::days(1)).to_string();
+    run(&world, &["refresh", "--from", &at.date_naive().to_string(), "--to", &next]).await;
+    assert_eq!(run(&world, &["verify"]).await["holds"], true);
+    assert_eq!(run(&world, &["purge"]).await["ledger"]["hours"], 1);
+    assert_eq!(run(&world, &["verify"]).await["holds"], true, "its batch is kept for longer");
+    let planned = run(&world, &["erase", "--actor", &person.to_string(), "--dry-run"]).await;
+    assert_eq!(planned["left"]["rawEvents"], 1, "{planned}");
+}

@@ -19,6 +19,8 @@ pub struct Known {
     /// Events that the ledger has stored for the org since the range began, of all ranges and models: of any time from then on
     /// there cannot be more.
     pub ledger_stored: u64,
+    /// Whether none of these hours was purged.
+    pub ledger_whole: bool,
     /// The moment up to which all this is complete.
     pub as_of: Option<DateTime<Utc>>,
     /// What changed in final buckets since the file's rows were read.
@@ -107,7 +109,8 @@ pub fn judge(file: &Output, range: TimeRange, known: &Known, late_after: TimeDel
     if !known.whole {
         return Verdict::NotKept;
     }
-    if known.raw.is_some_and(|raw| raw != *rollups) || rollups.invocations > known.ledger_stored {
+    let too_many = known.ledger_whole && rollups.invocations > known.ledger_stored;
+    if known.raw.is_some_and(|raw| raw != *rollups) || too_many {
         return Verdict::Disagreement;
     }
     if file.totals == *rollups {
@@ -160,7 +163,15 @@ mod tests {
     }
 
     fn known(rollups: Totals) -> Known {
-        Known { rollups, whole: true, raw: None, ledger_stored: 50, as_of: None, revised: Revised::default() }
+        Known {
+            rollups,
+            whole: true,
+            raw: None,
+            ledger_stored: 50,
+            ledger_whole: true,
+            as_of: None,
+            revised: Revised::default(),
+        }
     }
 
     fn revised(invocations: i128, cost: i128) -> Revised {
@@ -198,6 +209,7 @@ mod tests {
         assert_eq!(judge(&Known { raw: Some(totals(10, 100)), ..same.clone() }), Verdict::Same);
         assert_eq!(judge(&Known { raw: Some(totals(10, 101)), ..same.clone() }), Verdict::Disagreement);
         assert_eq!(judge(&Known { ledger_stored: 9, ..same.clone() }), Verdict::Disagreement);
+        assert_eq!(judge(&Known { ledger_stored: 9, ledger_whole: false, ..same.clone() }), Verdict::Same);
         assert_eq!(judge(&Known { whole: false, ..same }), Verdict::NotKept);
     }
 }

@@ -37,6 +37,7 @@ pub async fn known(reader: &ExportReader, spec: &Spec, read_at: DateTime<Utc>, r
         rollups: row.sums.totals()?,
         raw,
         ledger_stored: count("ledger_stored", Some(row.ledger_stored))?,
+        ledger_whole: row.ledger_whole,
         whole: snapshot.floors.hourly.is_none_or(|floor| floor <= spec.range.start),
         as_of: snapshot.as_of,
         revised: revised(&mut snapshot, &spec, read_at).await?,
@@ -108,6 +109,7 @@ struct KnownRow {
     #[sqlx(flatten)]
     sums: SumsRow,
     ledger_stored: i64,
+    ledger_whole: bool,
 }
 
 #[derive(FromRow)]

@@ -12,6 +12,9 @@ orgs AS (
     UNION
     SELECT org_id FROM known WHERE $2 IS NULL AND org_id IS NOT NULL
     UNION
+    -- Their hours may all be purged while raw events are kept.
+    SELECT org_id FROM analytics.retention_floors WHERE $2 IS NULL AND kind = 'ledger'
+    UNION
     SELECT unnest($3::uuid[]) WHERE $2 IS NULL
 )
 SELECT orgs.org_id, found.day, found.events

@@ -6,7 +6,8 @@ SELECT coalesce(sum(successes + errors + timeouts + throttled), 0)::bigint AS in
        coalesce(sum(cost_cents), 0) AS cost_cents,
        -- By hour of commit. An event is committed after it occurred, but for what a publisher's clock is ahead.
        (SELECT coalesce(sum(stored), 0)::bigint FROM analytics.ledger_hourly
-        WHERE org_id = $1 AND hour >= $2 - INTERVAL '2 hours') AS ledger_stored
+        WHERE org_id = $1 AND hour >= $2 - INTERVAL '2 hours') AS ledger_stored,
+       coalesce(analytics.floor_of($1, 'ledger') <= $2 - INTERVAL '2 hours', true) AS ledger_whole
 FROM analytics.hourly_usage
 WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
   AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))

@@ -1,8 +1,10 @@
 -- Hours of the ledger that are not the sums of the batches that were committed in them. What is not merged yet is in
--- neither; hours whose batches were folded are left out.
+-- neither; hours whose batches were folded, and those that were purged of an org, are left out.
 -- $1 start and $2 end of the commits, both on the hour, $3 most rows
 WITH folded AS (
-    SELECT coalesce(max(completed_at), '-infinity') AS at FROM analytics.ingestion_batches WHERE kind = 'fold'
+    SELECT greatest(
+        (SELECT max(completed_at) FROM analytics.ingestion_batches WHERE kind = 'fold'),
+        (SELECT max(floor_at) FROM analytics.retention_floors WHERE kind = 'ledger'), '-infinity') AS at
 ),
 batches AS (
     SELECT date_trunc('hour', completed_at, 'UTC') AS hour,

@@ -174,7 +174,8 @@ impl Handler<VerifyExport> for FixedExports {
         let output = job.output.clone().unwrap();
         let content = Content { sha256: [0; 32], bytes: 10, sums: Some((1, output.totals)) };
         let (rollups, revised) = (output.totals, Default::default());
-        let known = Known { rollups, whole: true, raw: None, ledger_stored: 2, as_of: None, revised };
+        let known =
+            Known { rollups, whole: true, raw: None, ledger_stored: 2, ledger_whole: true, as_of: None, revised };
         let now = Now { verdict: Verdict::Same, difference: Difference::default(), known };
         self.found(verify.job_id, Box::new(Verification::of(&job, &output, Some(content), now)))
     }
