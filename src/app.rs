@@ -35,6 +35,7 @@ use crate::{
         engine::Engine,
         layout,
         lease::Identity,
+        probe,
         schema::{self, Server},
     },
     telemetry::{
@@ -247,6 +248,7 @@ async fn wait_for_database(settings: &Settings, readiness: &Readiness) -> anyhow
         let probed = async {
             let mut conn = store::connect_writer(&settings.database).await?;
             let server = schema::probe(&mut conn).await?;
+            probe::check(&mut conn, &settings.database).await?;
             let mismatch = layout::agree(&mut conn, &settings.broker.topology(), &process_name()).await?;
             Ok::<_, StoreError>((server, mismatch))
         };
@@ -256,7 +258,7 @@ async fn wait_for_database(settings: &Settings, readiness: &Readiness) -> anyhow
                 readiness.up(DATABASE);
                 return Ok(server);
             }
-            Err(error) if error.is_transient() => {
+            Err(error) if !error.ends_start() => {
                 readiness.down(DATABASE, error.to_string());
                 let delay = Backoff::DEPENDENCY.delay(attempt);
                 tracing::warn!(%error, ?delay, "starting waits for the database");

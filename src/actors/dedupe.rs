@@ -271,7 +271,7 @@ async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreErr
     let timeout = plan.database.write_timeout();
     // A closed mailbox: the actor has ended, and this with it.
     let load = async |keys, covered| dedupe.send(Load { loading: plan.loading, keys, covered }).await.unwrap_or(false);
-    let mut conn = store::connect_writer(&plan.database).await?;
+    let mut conn = store::connect_loader(&plan.database).await?;
     let oldest_chunk = store::chunks::oldest(&mut conn).await?;
     // Not what the settings or the clock allow: an event may have been accepted by larger ones before.
     let newest = store::partitions::newest_event(&mut conn, plan.now).await?;

@@ -213,7 +213,7 @@ impl From<StoreError> for Cause {
     fn from(error: StoreError) -> Self {
         let why = error.to_string();
         match error {
-            StoreError::Fenced { .. } | StoreError::LostCommits { .. } => Self::Fenced(why),
+            StoreError::Fenced { .. } | StoreError::Moved { .. } | StoreError::LostCommits { .. } => Self::Fenced(why),
             StoreError::Unfit(_) => Self::Unfit(why),
             StoreError::Transient(_) | StoreError::Timeout(_) | StoreError::Permanent(_) => Self::Failed(why),
         }

@@ -181,7 +181,7 @@ async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
         by: operator::name(),
         act: AuditEvent::new(Actor::command_line(operator::name()), "dead_letter.correct", Allowed).target(args.id),
     };
-    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let mut conn = store::connect_writer(database).await.context("database.url")?;
     let timeout = database.write_timeout();
     let outcome = tokio::time::timeout(timeout, corrections::correct(&mut conn, &correction, &settings.events)).await;
     let (state, event_id) = match outcome.unwrap_or(Err(StoreError::Timeout(timeout)))? {

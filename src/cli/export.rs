@@ -169,7 +169,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 /// None: the month is not over.
 async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyhow::Result<Option<Report>> {
     let database = &settings.database;
-    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let mut conn = store::connect_writer(database).await.context("database.url")?;
     let now = clock::now(&mut conn).await?;
     let last = Month::last_over(now).context("the database's clock")?;
     let month = args.month.unwrap_or(last);

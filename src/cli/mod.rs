@@ -131,7 +131,7 @@ async fn on_database<T>(
     database: &Database,
     work: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
+    let mut conn = store::connect_writer(database).await.context("database.url")?;
     let timeout = database.write_timeout();
     tokio::time::timeout(timeout, work(&mut conn)).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))
 }

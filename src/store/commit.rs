@@ -87,7 +87,7 @@ pub(super) type Fates = BTreeMap<usize, Fate>;
 /// Stores a batch. Call it again with the same batch when the answer was lost: it is stored once.
 ///
 /// # Errors
-/// `Fenced` when another process holds the partition or has moved its offset; `Unfit` when the database refuses more
+/// `Fenced` when another process holds the partition; `Moved` when its offset is another; `Unfit` when the database refuses more
 /// events than allowed; all else is the database's trouble, and nothing was stored or the answer was lost.
 pub async fn commit(
     conn: &mut PgConnection,
@@ -365,7 +365,7 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
     };
     let asked_at = Instant::now();
     let completed_at: Option<DateTime<Utc>> = query.fetch_optional(tx).await?;
-    let completed_at =
-        completed_at.ok_or(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: 0 })?;
+    let completed_at = completed_at
+        .ok_or_else(|| StoreError::Permanent("a row of progress changed while it was locked".to_owned()))?;
     Ok((counts, Reading::received(completed_at, asked_at)))
 }

@@ -14,7 +14,8 @@ const TURN_LOCK: i64 = 0x006d_6169_6e74;
 /// How often a turn is asked for while another has it.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Longest that one statement of a task may run. Each works on a day or on some thousand rows.
-const STATEMENT_TIMEOUT: &str = "SET statement_timeout = '30min'";
+const LIMITS: &str =
+    "SET statement_timeout = '30min'; SET lock_timeout = '10min'; SET idle_in_transaction_session_timeout = '1min'";
 
 /// How a turn is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Turn {
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
-        sqlx::query(STATEMENT_TIMEOUT).execute(&mut conn).await.map_err(StoreError::from)?;
+        sqlx::raw_sql(LIMITS).execute(&mut conn).await.map_err(StoreError::from)?;
         Ok(Self { conn, task })
     }
 
@@ -110,8 +111,10 @@ impl Turn {
     }
 }
 
-/// Waits for the turn on a connection of whatever role, which holds it until it is closed.
+/// Waits for the turn on a connection of whatever role, which holds it until it is closed. As long as it takes: the command at
+/// work may be a long one.
 pub async fn wait_for_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql("SET lock_timeout = 0").execute(&mut *conn).await?;
     sqlx::query("SELECT pg_advisory_lock($1)").bind(TURN_LOCK).execute(conn).await?;
     Ok(())
 }

@@ -19,7 +19,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{
+    StoreError,
+    connect::{self, Parameters, milliseconds},
+};
 use crate::{
     config::Settings,
     domain::{
@@ -72,7 +75,7 @@ impl From<sqlx::Error> for ReadError {
                 error,
                 sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_)
             );
-        Self::Store(if wrong_data { StoreError::Permanent(error.to_string()) } else { StoreError::Transient(error) })
+        Self::Store(if wrong_data { StoreError::Permanent(error.to_string()) } else { error.into() })
     }
 }
 
@@ -80,6 +83,7 @@ impl From<sqlx::Error> for ReadError {
 #[derive(Clone)]
 pub struct ReaderPlan {
     options: PgConnectOptions,
+    parameters: Parameters,
     connections: u32,
     statement_timeout: Duration,
     topology: Topology,
@@ -91,18 +95,18 @@ impl ReaderPlan {
     /// `database.url` cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
         let statement_timeout = settings.query.statement_timeout();
-        let milliseconds = statement_timeout.as_millis().to_string();
-        let options =
-            super::options(&settings.database.url)?.application_name(&settings.database.application_name).options([
-                ("statement_timeout", milliseconds.as_str()),
-                ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-                ("default_transaction_read_only", "on"),
-                ("client_connection_check_interval", "200ms"),
-                // Compiling a plan over a year of chunks takes ten seconds that no timeout ends, for half a second of work.
-                ("jit", "off"),
-            ]);
+        let limit = milliseconds(statement_timeout);
+        let options = connect::options(&settings.database.url)?.application_name(&settings.database.application_name);
+        // Without jit: compiling a plan over a year of chunks takes ten seconds that no timeout ends, for half a second of work.
+        let parameters = Parameters::common()
+            .with("statement_timeout", limit.as_str())
+            // The statement's own limit ends a wait for a lock as well.
+            .with("idle_in_transaction_session_timeout", limit)
+            .with("default_transaction_read_only", "on")
+            .with("client_connection_check_interval", "200ms");
         Ok(Self {
             options,
+            parameters,
             connections: settings.query.connections,
             statement_timeout,
             topology: settings.broker.topology(),
@@ -116,9 +120,14 @@ impl ReaderPlan {
 
     /// Connects at the first read, not before: the service starts with the database away. Needs a tokio runtime.
     pub fn open(self) -> Reader {
+        let parameters = self.parameters.clone();
         let pool = PgPoolOptions::new()
             .max_connections(self.connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |conn, _| {
+                let parameters = parameters.clone();
+                Box::pin(async move { parameters.apply(conn).await })
+            })
             .connect_lazy_with(self.options.clone());
         Reader { pool, plan: self }
     }

@@ -44,6 +44,10 @@ pub(super) async fn lock(tx: &mut PgConnection, work: Work<'_>) -> Result<Lock, 
         Some(before) => Ok(Lock::CommittedBefore(before.committed(foreign_writes))),
         // Only the ledger tells whether a replay's batch was committed before: it moves no offset.
         None if ours && kind != Kind::Live => Ok(Lock::Held { foreign_writes }),
+        None if ours => {
+            let (expected, found) = (batch.raw.first_offset, next_offset);
+            Err(StoreError::Moved { partition: claim.partition, expected, found })
+        }
         None => Err(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch }),
     }
 }

@@ -29,7 +29,9 @@ use crate::{
         partition::Topology,
     },
     store::{
-        self, StoreError, amount, floors,
+        StoreError, amount,
+        connect::{self, Parameters, milliseconds},
+        floors,
         read::{ReadError, latency_bounds},
         transaction,
     },
@@ -43,6 +45,7 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 #[derive(Clone)]
 pub struct ExportReader {
     options: PgConnectOptions,
+    parameters: Parameters,
     connect_timeout: Duration,
     topology: Topology,
 }
@@ -51,23 +54,20 @@ impl ExportReader {
     /// # Errors
     /// `database.url` cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let limit = settings.exports.statement_timeout().as_millis().to_string();
-        let options =
-            store::options(&settings.database.url)?.application_name(&settings.database.application_name).options([
-                ("statement_timeout", limit.as_str()),
-                ("idle_in_transaction_session_timeout", limit.as_str()),
-                ("default_transaction_read_only", "on"),
-                // Nobody waits for rows of an export that was given up.
-                ("client_connection_check_interval", "5s"),
-                ("plan_cache_mode", "force_custom_plan"),
-                ("jit", "off"),
-            ]);
+        let limit = milliseconds(settings.exports.statement_timeout());
+        let options = connect::options(&settings.database.url)?.application_name(&settings.database.application_name);
+        let parameters = Parameters::common()
+            .with("lock_timeout", milliseconds(connect::LONG_LOCK))
+            .with("statement_timeout", limit.as_str())
+            .with("idle_in_transaction_session_timeout", limit)
+            .with("default_transaction_read_only", "on")
+            .with("plan_cache_mode", "force_custom_plan");
         let (connect_timeout, topology) = (settings.database.connect_timeout(), settings.broker.topology());
-        Ok(Self { options, connect_timeout, topology })
+        Ok(Self { options, parameters, connect_timeout, topology })
     }
 
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
-        store::open(&self.options, self.connect_timeout).await
+        connect::open(&self.options, self.connect_timeout, &self.parameters).await
     }
 
     /// Takes the snapshot that a file is made of, on a connection of its own.

@@ -1,0 +1,84 @@
+//! Why the database did not do what it was asked, and whether waiting helps.
+
+use std::time::Duration;
+
+/// What makes a schema or a role's rights fit again.
+const MIGRATE: &str = "the schema or the role's rights are not those that this build works with: run `migrate` with \
+                       database.migration_url, which creates what is missing and grants the rights";
+const POOLER: &str = "a connection pooler in transaction mode is between the service and the database: session locks and prepared \
+                      statements do not work through it; use its session mode, or connect to PostgreSQL directly";
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database's trouble or the network's: the same may go through later.
+    #[error("database: {0}")]
+    Transient(#[source] sqlx::Error),
+    #[error("database: no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// Another process holds the partition: this one must stop working on it.
+    #[error("partition {partition} is in epoch {found}, not {ours}: what was started in that one is fenced")]
+    Fenced { partition: u16, ours: i64, found: i64 },
+    /// The epoch is ours, and the offset is not where this process left it: it must begin again from what is there.
+    #[error(
+        "partition {partition}: the database's next offset is {found}, and the batch begins at {expected}: its progress was changed"
+    )]
+    Moved { partition: u16, expected: i64, found: i64 },
+    /// The database does not have what it had confirmed: another one has taken its place. What it lacks is to be read again.
+    #[error(
+        "partition {partition} was committed up to offset {committed}, and the database has it up to {found}: commits were lost"
+    )]
+    LostCommits { partition: u16, committed: i64, found: i64 },
+    /// The database refuses so many events that it is not they who are wrong.
+    #[error("database: {0}")]
+    Unfit(String),
+    /// Will not go away by itself: a schema that is not ours, a value that cannot be.
+    #[error("database: {0}")]
+    Permanent(String),
+}
+
+impl StoreError {
+    /// Whether the same may go through later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_) | Self::Timeout(_))
+    }
+
+    /// Whether a start is to end with it instead of waiting. Beside what is permanent: credentials and a database's name. A
+    /// process that runs waits for those, since they are changed outside of it and it may come to be right again.
+    pub fn ends_start(&self) -> bool {
+        match self {
+            Self::Transient(error) => code(error).is_some_and(|code| code.starts_with("28") || code == "3D000"),
+            Self::Timeout(_) => false,
+            _ => true,
+        }
+    }
+
+    /// A pooler that gives each transaction another session.
+    pub(super) fn pooled() -> Self {
+        Self::Permanent(POOLER.to_owned())
+    }
+
+    /// The schema lacks something, or the role a right.
+    pub(super) fn lacks(what: &str) -> Self {
+        Self::Permanent(format!("{what}; {MIGRATE}"))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let Some(code) = code(&error) else { return Self::Transient(error) };
+        match code.as_str() {
+            // Prepared by another client of a pooler, or not prepared on this connection of its.
+            "26000" | "42P05" => Self::pooled(),
+            // A chunk that was dropped meanwhile: the next attempt does not see it.
+            code if code.starts_with("42") && !error.to_string().contains("_hyper_") => {
+                Self::lacks(&format!("{error} (SQLSTATE {code})"))
+            }
+            _ => Self::Transient(error),
+        }
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
