@@ -112,11 +112,13 @@ impl Maintenance {
         let check_every = parts.settings.maintenance.check_every();
         // In this order: compressing what is about to go would be in vain. Without a store sweeping is another process's.
         let tasks = [Some(Task::Purge), parts.tools.map(|tools| Task::Sweep(Box::new(tools))), Some(Task::Maintain)];
+        let tasks: Vec<Task> = tasks.into_iter().flatten().collect();
+        tasks.iter().for_each(|task| parts.metrics.expect_runs(task.name()));
         let worker = Worker {
             settings: parts.settings,
             process: parts.process,
             metrics: parts.metrics,
-            rests: tasks.into_iter().flatten().map(|task| (task, None)).collect(),
+            rests: tasks.into_iter().map(|task| (task, None)).collect(),
         };
         Self { worker: Some(worker), check_every, pulse: parts.pulse, exit: parts.exit }
     }

@@ -111,6 +111,7 @@ pub struct Origin {
 
 /// Where a message came from; only where it tells no organisation
 #[derive(ToSchema)]
+#[schema(as = DeadLetterOrigin)]
 #[expect(dead_code, reason = "for the API's description")]
 struct OriginForm {
     #[schema(nullable = false)]
@@ -161,13 +162,17 @@ pub enum Payload {
     Bytes(Vec<u8>),
 }
 
-/// The message as text where it is one, else in Base64
+/// One of the two
 #[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(as = DeadLetterPayload, rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the API's description")]
-enum PayloadForm {
-    Payload(String),
-    PayloadBase64(String),
+struct PayloadForm {
+    /// The message, where it is text
+    #[schema(nullable = false)]
+    payload: Option<String>,
+    /// The message in Base64, where it is not
+    #[schema(nullable = false)]
+    payload_base64: Option<String>,
 }
 
 impl From<Vec<u8>> for Payload {

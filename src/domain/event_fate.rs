@@ -26,7 +26,7 @@ pub struct FateQuery {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = EventStatus)]
+#[schema(as = EventFate)]
 pub enum Verdict {
     /// It is counted.
     Stored,

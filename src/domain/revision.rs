@@ -12,6 +12,7 @@ use super::{audit::UnknownName, calendar::Buckets, query::Usage};
 /// Why a bucket changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = RevisionReason)]
 pub enum Reason {
     /// Events came later than the late threshold.
     Late,

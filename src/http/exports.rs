@@ -285,7 +285,6 @@ pub async fn cancel(
         ("jobId" = Uuid, Path, description = "The job's id"),
     ),
     responses(
-        (status = 200, description = "Never: see 302"),
         (status = 302, description = "The link", headers(("Location" = String, description = "Where the file is"))),
         (status = 409, description = "There is no file yet, or it could not be made"),
         (status = 410, description = "The file is not kept any more")
@@ -324,7 +323,16 @@ pub async fn download(
             body = Verification,
             example = json!({
                 "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "holds": true, "problems": [], "verdict": "same"
+                "holds": true, "problems": [], "verdict": "same",
+                "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "foundChecksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "totals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
+                "foundTotals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
+                "rollups": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
+                "raw": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
+                "ledgerStored": 5310,
+                "difference": {"invocations": 0, "inputTokens": 0, "outputTokens": 0, "costEstimateCents": 0},
+                "revisions": 0, "changes": [], "asOf": "2026-03-02T11:00:00.088Z"
             })
         ),
         (status = 409, description = "There is no file yet, or it could not be made"),

@@ -63,7 +63,6 @@ struct Revision {
     model_id: Uuid,
     /// late: events came after it was final; replay: a range of the stream was read again; rebuild: it was counted again
     /// from raw events; erasure: events were taken away
-    #[schema(inline)]
     reason: Reason,
     /// The last change
     revised_at: DateTime<Utc>,

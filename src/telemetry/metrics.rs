@@ -1,5 +1,7 @@
 //! The service's metrics, by the names of the contract. A handle is cheap to clone; clones count together.
 
+mod zeros;
+
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
@@ -315,6 +317,7 @@ impl Metrics {
     }
 
     pub fn actor_up(&self, actor: &str, up: bool) {
+        self.expect_actor(actor);
         self.actor_up.get_or_create(&OfActor { actor: actor.to_owned() }).set(i64::from(up));
     }
 

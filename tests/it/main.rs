@@ -20,6 +20,7 @@ mod harness;
 mod http_answers;
 mod http_api_keys;
 mod http_audit;
+mod http_clients;
 mod http_description;
 mod http_event;
 mod http_events;

@@ -1,6 +1,7 @@
 //! A world for each test: a database and a stream of its own on the shared servers, and the service's own binary.
 //! Dropping it takes all of it away.
 
+mod contract;
 mod facts;
 mod foreign;
 mod load;

@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{World, eventually};
+use super::{World, contract, eventually};
 
 pub struct Service {
     pub child: Child,
@@ -93,10 +93,7 @@ impl Service {
     }
 
     pub async fn get(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
-        let request = self.client.get(format!("http://{}{path_and_query}", self.api)).bearer_auth(token);
-        let answer = request.send().await.unwrap();
-        let status = answer.status();
-        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+        read(self.client.get(format!("http://{}{path_and_query}", self.api)).bearer_auth(token)).await
     }
 
     /// A GET with an API key.
@@ -113,10 +110,7 @@ impl Service {
 
     pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
         let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token);
-        let request = request.header("content-type", "application/json").body(body);
-        let answer = request.send().await.unwrap();
-        let status = answer.status();
-        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+        read(request.header("content-type", "application/json").body(body)).await
     }
 
     /// What `/ops/actors` shows.
@@ -138,10 +132,17 @@ impl Drop for Service {
     }
 }
 
+/// Sends a request, and holds the answer against the API's description.
 async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
-    let answer = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let answer = client.execute(request).await.unwrap();
     let status = answer.status();
-    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    let media_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    let text = answer.text().await.unwrap();
+    contract::check(method.as_str(), &path, status.as_u16(), media_type.as_deref(), &text);
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
 /// An address that was free a moment ago.
