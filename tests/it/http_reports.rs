@@ -222,11 +222,12 @@ async fn every_question(service: &Service, org: Uuid) -> Vec<(String, String)> {
             path = format!("{head}{}{}", Uuid::nil(), tail.split_once('}').unwrap().1);
         }
         for (method, operation) in methods.as_object().unwrap() {
-            let required = operation["parameters"].as_array().into_iter().flatten();
-            let required = required.filter(|p| p["in"] == "query" && p["required"] == true);
-            let query: Vec<String> = required
-                .map(|p| format!("{}={}", p["name"].as_str().unwrap(), p["example"].as_str().unwrap()))
-                .collect();
+            // What is required, and the end of a range: without it a range is up to now, which may be too long.
+            let given = operation["parameters"].as_array().into_iter().flatten();
+            let given = given.filter(|p| p["in"] == "query" && p["example"].is_string());
+            let given = given.filter(|p| p["required"] == true || p["name"] == "end");
+            let query: Vec<String> =
+                given.map(|p| format!("{}={}", p["name"].as_str().unwrap(), p["example"].as_str().unwrap())).collect();
             questions.push((method.clone(), format!("{path}?{}", query.join("&"))));
         }
     }
