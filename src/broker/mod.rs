@@ -109,7 +109,14 @@ pub async fn connect(broker: &Broker, purpose: &str) -> Result<Connection, Broke
 
 fn uri(broker: &Broker) -> Result<AMQPUri, BrokerError> {
     // The parser's own message quotes the URL.
-    broker.url.expose().parse().map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))
+    let read = broker.url.expose().parse();
+    let mut uri: AMQPUri = read.map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))?;
+    // The URI specification reads a trailing slash as the virtual host of the empty name. RabbitMQ has none unless somebody
+    // made one, and secrets that end so mean the default.
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    Ok(uri)
 }
 
 /// Where the broker is: host, port and virtual host, without the login.
@@ -170,6 +177,13 @@ mod tests {
     #[test]
     fn the_address_has_no_login() {
         assert_eq!(address(&broker("amqp://u:hunter22@rabbit/v")).unwrap(), "rabbit:5672, virtual host v");
+    }
+
+    #[test]
+    fn a_url_without_a_virtual_host_means_the_default() {
+        for url in ["amqp://u:p@rabbit", "amqp://u:p@rabbit/", "amqp://u:p@rabbit/%2f", "amqps://u:p@rabbit:5672/"] {
+            assert!(address(&broker(url)).unwrap().ends_with(", virtual host /"), "{url}");
+        }
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{
-    Client,
+    Client, ErrorKind, InfoDict, RedisError, ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use uuid::Uuid;
@@ -17,8 +17,23 @@ const PIPELINE: usize = 500;
 
 /// Never holds the URL, which may have a password.
 #[derive(Debug, thiserror::Error)]
-#[error("cache: {0}")]
-pub struct CacheError(#[from] redis::RedisError);
+pub enum CacheError {
+    #[error("cache: {0}")]
+    Redis(#[source] RedisError),
+    /// Its keys are on several servers, and this is a client of one.
+    #[error("cache: the server belongs to a Redis Cluster, and cache.url must lead to a Redis that is none")]
+    Cluster,
+}
+
+impl From<RedisError> for CacheError {
+    fn from(error: RedisError) -> Self {
+        use ServerErrorKind::{Ask, ClusterDown, CrossSlot, Moved};
+        match error.kind() {
+            ErrorKind::Server(Moved | Ask | ClusterDown | CrossSlot) => Self::Cluster,
+            _ => Self::Redis(error),
+        }
+    }
+}
 
 pub struct FreshnessCache {
     manager: ConnectionManager,
@@ -33,7 +48,8 @@ impl FreshnessCache {
             .set_number_of_retries(1)
             .set_connection_timeout(Some(TIMEOUT))
             .set_response_timeout(Some(TIMEOUT));
-        let manager = ConnectionManager::new_with_config(client, config).await?;
+        let mut manager = ConnectionManager::new_with_config(client, config).await?;
+        refuse_cluster(&mut manager).await?;
         Ok(Self { manager, ttl_seconds: i64::try_from(settings.ttl_seconds).unwrap_or(i64::MAX) })
     }
 
@@ -83,6 +99,17 @@ impl FreshnessCache {
             gone.extend(part.iter().zip(kept).filter(|(_, kept)| !kept).map(|(org_id, _)| *org_id));
         }
         Ok(gone)
+    }
+}
+
+/// A cluster would take the markers of some orgs and refuse those of others, so it is refused as a whole. Who may not ask for
+/// it (an ACL without INFO) hears of it when a marker is refused.
+async fn refuse_cluster(manager: &mut ConnectionManager) -> Result<(), CacheError> {
+    let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("cluster").query_async(manager).await;
+    match info {
+        Ok(info) if info.get::<String>("cluster_enabled").as_deref() == Some("1") => Err(CacheError::Cluster),
+        Err(error) if error.is_io_error() => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -75,8 +75,8 @@ impl Settings {
         found.range("maintenance.refresh_minutes", self.maintenance.refresh_minutes, 1..=1440);
         self.exports.check(&mut found);
         let cache_url = self.cache.url.expose();
-        let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis"]);
-        found.holds("cache.url", caches, "be a redis:// URL or empty");
+        let caches = cache_url.is_empty() || has_scheme(cache_url, &["redis", "rediss"]);
+        found.holds("cache.url", caches, "be a redis:// or rediss:// URL or empty");
         found.range("cache.ttl_seconds", self.cache.ttl_seconds, 5..=86_400);
         // A partition that is caught up is known to be so a moment ago: less would never be fresh.
         found.range("freshness.fresh_seconds", self.freshness.fresh_seconds, 5..=86_400);
@@ -126,6 +126,7 @@ impl Settings {
         found.holds("auth.audience", !self.auth.audience.is_empty(), "not be empty");
         found.range("auth.leeway_seconds", self.auth.leeway_seconds, 0..=300);
         found.range("auth.api_key_cache_seconds", self.auth.api_key_cache_seconds, 1..=300);
+        found.range("auth.api_keys_per_org", self.auth.api_keys_per_org, 1..=100_000);
         let limits = &self.rate_limit;
         found.range("rate_limit.org_per_second", limits.org_per_second, 0..=1_000_000);
         found.range("rate_limit.org_burst", limits.org_burst, 1..=1_000_000);

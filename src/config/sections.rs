@@ -225,6 +225,7 @@ pub struct Auth {
     pub audience: String,
     pub leeway_seconds: u64,
     pub api_key_cache_seconds: u64,
+    pub api_keys_per_org: u32,
 }
 
 impl Auth {

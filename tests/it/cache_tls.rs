@@ -1,0 +1,124 @@
+//! Redis over TLS, and a Redis that belongs to a cluster. Each test has a server of its own.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use analytics_service::cache::{CacheError, FreshnessCache};
+
+use crate::harness::{World, eventually, not_run};
+
+/// A Redis that ends with the test.
+struct Server {
+    child: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// None where there is no Redis to be started.
+    fn start(options: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let number = port.to_string();
+        let tls = options.contains(&"tls");
+        let mut command = redis_server(folder.path())?;
+        if tls {
+            certify(folder.path());
+            let path = |name: &str| folder.path().join(name).display().to_string();
+            command.args(["--port", "0", "--tls-port", &number, "--tls-auth-clients", "no"]);
+            command.args(["--tls-cert-file", &path("cert.pem"), "--tls-key-file", &path("key.pem")]);
+            command.args(["--tls-ca-cert-file", &path("cert.pem")]);
+        } else {
+            command.args(["--port", &number]).args(options);
+        }
+        let child = command.args(["--bind", "127.0.0.1", "--save", ""]).stdout(Stdio::null()).spawn().ok()?;
+        Some(Self { child, port, folder })
+    }
+
+    fn certificate(&self) -> String {
+        self.folder.path().join("cert.pem").display().to_string()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The machine's own, or that of the packages that the local stack has unpacked, by their own loader.
+fn redis_server(folder: &Path) -> Option<Command> {
+    let mut own = Command::new("redis-server");
+    if own.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        let mut command = Command::new("redis-server");
+        command.current_dir(folder);
+        return Some(command);
+    }
+    let unpacked = match std::env::var_os("ANALYTICS_STACK_CACHE") {
+        Some(cache) => PathBuf::from(cache),
+        None => Path::new(&std::env::var_os("HOME")?).join(".cache/analytics-service/trixie"),
+    };
+    let (server, libraries) = (unpacked.join("usr/bin/redis-server"), unpacked.join("usr/lib/x86_64-linux-gnu"));
+    if !server.exists() {
+        return None;
+    }
+    let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
+    command.current_dir(folder).arg("--library-path").arg(libraries).arg(server);
+    Some(command)
+}
+
+/// A certificate of 127.0.0.1 that is its own authority.
+fn certify(folder: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "openssl makes a certificate");
+}
+
+#[tokio::test]
+async fn markers_are_published_over_tls() {
+    let Some(server) = Server::start(&["tls"]) else {
+        return not_run("markers_are_published_over_tls", "there is no redis-server here");
+    };
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__CACHE__URL", &format!("rediss://127.0.0.1:{}", server.port));
+    // What the system's store of certificates would say.
+    world.set("SSL_CERT_FILE", &server.certificate());
+    let service = world.serve().await;
+    world.publish(&["--events", "50"]).await;
+    eventually("the cache is up", async || {
+        let readiness = service.readiness().await?.1;
+        let components = readiness["components"].as_array()?;
+        components.iter().any(|one| one["name"] == "cache" && one["state"] == "up").then_some(())
+    })
+    .await;
+    assert_eq!(service.terminate().await, Some(0));
+    // Of a certificate that nobody vouches for, nothing is taken.
+    assert!(matches!(FreshnessCache::connect(&world.settings.cache).await, Err(CacheError::Redis(_))));
+}
+
+#[tokio::test]
+async fn a_redis_cluster_is_refused_in_words() {
+    let Some(server) = Server::start(&["--cluster-enabled", "yes"]) else {
+        return not_run("a_redis_cluster_is_refused_in_words", "there is no redis-server here");
+    };
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__CACHE__URL", &format!("redis://127.0.0.1:{}", server.port));
+    let refused =
+        eventually("the server answers", async || match FreshnessCache::connect(&world.settings.cache).await {
+            Err(CacheError::Redis(_)) => None,
+            other => Some(other.err()),
+        })
+        .await;
+    let refused = refused.map(|error| error.to_string());
+    assert!(refused.as_ref().is_some_and(|text| text.contains("belongs to a Redis Cluster")), "{refused:?}");
+}
