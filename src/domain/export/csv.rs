@@ -2,12 +2,12 @@
 //!
 //! Rows are in the order of bucket, model and text, numbers exact and written in one way: the same rows are the same bytes.
 //! Rates and latencies are written as the API writes them. A text cell (client, error code) that a spreadsheet would take for
-//! a formula has an apostrophe in front, see [`neutral`].
+//! a formula has an apostrophe in front, also behind what some spreadsheets take for the end of a cell, see [`neutral`].
 
 use std::{borrow::Cow, fmt::Write as _, io, mem};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use csv::{Terminator, Writer, WriterBuilder};
+use csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 use uuid::Uuid;
 
 use super::{Spec, Totals};
@@ -108,7 +108,8 @@ impl CsvRows {
             writer.write_field(scratch.fraction(percentile.map(histogram::shown))?)?;
         }
         if self.has_text {
-            writer.write_field(neutral(row.text.as_deref().unwrap_or_default()).as_bytes())?;
+            let text = neutral(row.text.as_deref().unwrap_or_default());
+            writer.write_field(quoted(&text).as_bytes())?;
         }
         writer.write_record(None::<&[u8]>)?;
         self.rows += 1;
@@ -151,19 +152,54 @@ impl CsvRows {
 }
 
 fn writer(capacity: usize) -> Writer<Vec<u8>> {
-    WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::with_capacity(capacity))
+    // Of all cells only texts may need quotes, and more of them than the library would quote: see `quoted`.
+    WriterBuilder::new()
+        .quote_style(QuoteStyle::Never)
+        .terminator(Terminator::CRLF)
+        .from_writer(Vec::with_capacity(capacity))
 }
 
-/// A text that no spreadsheet takes for a formula: one that begins with `=`, `+`, `-` or `@` (also in their full-width forms),
-/// whatever blank or invisible stands before, and one that begins with a tab or the end of a line, gets an apostrophe in
-/// front. A text that has an apostrophe there of its own stays as it is.
+/// What a spreadsheet of another locale, or one that was told so, takes for the end of a cell.
+const SEPARATORS: [char; 3] = [';', '\t', '|'];
+
+/// In quotes where RFC 4180 asks for it, and where the text has a separator of another kind: a program that guesses the
+/// separator does not count those within quotes.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let special = |c: char| matches!(c, ',' | '"' | '\r' | '\n') || SEPARATORS.contains(&c);
+    if text.contains(special) { Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))) } else { Cow::Borrowed(text) }
+}
+
+/// A text of which no spreadsheet takes any part for a formula. It gets an apostrophe in front where it begins with `=`, `+`,
+/// `-` or `@` (also in their full-width forms), whatever blank or invisible stands before, or with a tab or the end of a line.
+/// The same holds behind every separator and end of a line within it, whatever quotes stand there too: whoever separates cells
+/// by `;` finds the quotes of this file in the middle of a cell, where they mean nothing. A text that has an apostrophe there of
+/// its own stays as it is.
 pub fn neutral(text: &str) -> Cow<'_, str> {
-    let is_blank =
-        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
-    let shown = text.trim_start_matches(is_blank);
-    let begins =
-        shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) || text.starts_with(['\t', '\r', '\n']);
-    if begins { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    if !text.contains(FORMULA) && !text.starts_with(['\t', '\r', '\n']) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 1);
+    // Some programs end a line at any of these.
+    let ends_cell = |c: char| SEPARATORS.contains(&c) || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    for (n, part) in text.split_inclusive(ends_cell).enumerate() {
+        let begins = if n == 0 {
+            part.trim_start_matches(is_blank).starts_with(FORMULA) || part.starts_with(['\t', '\r', '\n'])
+        } else {
+            part.trim_start_matches(|c| is_blank(c) || c == '"').starts_with(FORMULA)
+        };
+        if begins {
+            safe.push('\'');
+        }
+        safe.push_str(part);
+    }
+    if safe.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(safe) }
+}
+
+/// What formulas begin with.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
 }
 
 /// Numbers as they are written, one after the other in the same memory.
