@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        audit::Refusals,
+        audit::Backlog,
         export::make::Tools,
         supervision::{
             backoff::Backoff,
@@ -75,7 +75,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         fatal,
     };
     let supervisor = Supervisor::start_in_arbiter(&Arbiter::new().handle(), move |_| Supervisor::new(parts));
-    let gatekeeper = Gatekeeper::new(&settings, Refusals::new(metrics.clone()), metrics.clone());
+    let gatekeeper = Gatekeeper::new(&settings, Backlog::new(metrics.clone()), metrics.clone());
     let ops = Ops {
         readiness: readiness.clone(),
         metrics: metrics.clone(),

@@ -1,10 +1,11 @@
 //! Audit: records who did what, before it is done.
-//! In: Record from http; refusals, from where they wait; Drain, End. Out: rows, and the answer that they are there.
-//! Failure: database away → who asks is told so within RECORD_WITHIN, and must not go on; refusals wait.
-//! Bound: one statement at a time, of what has come meanwhile; QUEUE requests wait for it. Refusals wait elsewhere, and
-//!        are taken REFUSALS_AT_ONCE at each look, so that nobody can fill the log without a credential.
+//! In: Record from http; the backlog; Drain, End. Out: rows, and the answer that they are there.
+//! Failure: database away → who asks is told so within RECORD_WITHIN, and must not go on; the backlog waits.
+//! Bound: one statement at a time, of what has come meanwhile; QUEUE requests wait for it. The backlog has
+//!        its own bounds, and is taken BACKLOG_AT_ONCE of a kind at each look: nobody can fill the log.
 
-mod refusals;
+mod backlog;
+mod tally;
 
 use std::{
     collections::VecDeque,
@@ -25,8 +26,8 @@ use crate::{
     store::{self, Session},
 };
 
-pub use refusals::Refusals;
-use refusals::Taken;
+pub use backlog::Backlog;
+use backlog::Taken;
 
 /// Longest that a request waits for its events to be rows.
 pub const RECORD_WITHIN: Duration = Duration::from_millis(800);
@@ -34,17 +35,17 @@ pub const RECORD_WITHIN: Duration = Duration::from_millis(800);
 const QUEUE: usize = 1024;
 /// Events of one statement, roughly: a request's events stay together.
 const AT_ONCE: usize = 1000;
-/// How often refusals are looked for, and how many are taken: some hundred a second.
+/// How often the backlog is looked at, and how many of a kind are taken.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-const REFUSALS_AT_ONCE: usize = 100;
+const BACKLOG_AT_ONCE: usize = 100;
 
 pub struct Audit {
     waiting: VecDeque<Waiting>,
-    refusals: Refusals,
+    backlog: Backlog,
     /// Absent while a statement is under way.
     session: Option<Session>,
     failures: u32,
-    /// Refusals are not tried again before that.
+    /// The backlog is not tried again before that.
     rest_until: Instant,
     draining: bool,
     pulse: Pulse,
@@ -61,7 +62,7 @@ struct Waiting {
 
 pub struct AuditParts {
     pub settings: Settings,
-    pub refusals: Refusals,
+    pub backlog: Backlog,
     pub pulse: Pulse,
     pub exit: ExitGuard,
 }
@@ -70,7 +71,7 @@ impl Audit {
     pub fn new(parts: AuditParts) -> Self {
         Self {
             waiting: VecDeque::new(),
-            refusals: parts.refusals,
+            backlog: parts.backlog,
             session: Some(Session::new(parts.settings.database)),
             failures: 0,
             rest_until: Instant::now(),
@@ -81,10 +82,10 @@ impl Audit {
     }
 
     /// Records what waits, unless a statement is under way.
-    fn record(&mut self, refusals: Taken, ctx: &mut Context<Self>) {
-        let Some(mut session) = self.session.take() else { return self.refusals.put_back(refusals) };
+    fn record(&mut self, backlog: Taken, ctx: &mut Context<Self>) {
+        let Some(mut session) = self.session.take() else { return self.backlog.put_back(backlog) };
         let asked = self.next();
-        if asked.is_empty() && refusals.is_empty() {
+        if asked.is_empty() && backlog.is_empty() {
             self.session = Some(session);
             if self.draining {
                 ctx.stop();
@@ -92,7 +93,7 @@ impl Audit {
             return;
         }
         let events: Vec<AuditEvent> =
-            asked.iter().flat_map(|waiting| waiting.events.clone()).chain(refusals.rows()).collect();
+            asked.iter().flat_map(|waiting| waiting.events.clone()).chain(backlog.rows()).collect();
         let working = self.pulse.work();
         let work = async move {
             let recorded =
@@ -109,7 +110,7 @@ impl Audit {
             }
             if let Err(error) = recorded {
                 tracing::warn!(%error, "the audit log waits for the database");
-                actor.refusals.put_back(refusals);
+                actor.backlog.put_back(backlog);
                 actor.rest_until = Instant::now() + Backoff::DEPENDENCY.delay(actor.failures);
                 actor.failures = actor.failures.saturating_add(1);
                 if actor.draining {
@@ -118,7 +119,7 @@ impl Audit {
             } else {
                 actor.failures = 0;
             }
-            let more = if actor.draining { actor.refusals.take(AT_ONCE) } else { Taken::default() };
+            let more = if actor.draining { actor.backlog.take(AT_ONCE, true) } else { Taken::default() };
             actor.record(more, ctx);
         }));
     }
@@ -147,8 +148,8 @@ impl Actor for Audit {
             if actor.rest_until > Instant::now() {
                 return;
             }
-            let refusals = actor.refusals.take(REFUSALS_AT_ONCE);
-            actor.record(refusals, ctx);
+            let backlog = actor.backlog.take(BACKLOG_AT_ONCE, false);
+            actor.record(backlog, ctx);
         });
     }
 }
@@ -184,8 +185,8 @@ impl Handler<Drain> for Audit {
     /// Records what is left, if the database takes it, then ends.
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
-        let refusals = self.refusals.take(AT_ONCE);
-        self.record(refusals, ctx);
+        let backlog = self.backlog.take(AT_ONCE, true);
+        self.record(backlog, ctx);
     }
 }
 

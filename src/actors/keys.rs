@@ -27,10 +27,10 @@ use crate::{
     },
     auth::PresentedKey,
     config::Settings,
-    domain::api_key::Holder,
+    domain::api_key::{KeyState, Shown},
     store::{
         Session, StoreError,
-        api_keys::{self as table, Valid},
+        api_keys::{self as table, KnownKey},
     },
 };
 use cache::{Cache, Known};
@@ -45,7 +45,7 @@ const WAITING: usize = 1024;
 /// How often is written when keys were last used.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 
-type Answer = Result<Option<Valid>, QueryError>;
+type Answer = Result<Option<KnownKey>, QueryError>;
 
 pub struct Keys {
     cache: Cache,
@@ -82,11 +82,16 @@ impl Keys {
         }
     }
 
-    /// Whether the secret is that key's.
-    fn judge(&mut self, shown: &PresentedKey, key: Option<Valid>) -> Option<Holder> {
-        let key = key.filter(|key| bool::from(key.secret_sha256.ct_eq(&shown.secret_sha256)))?;
-        self.used.insert(key.key_id, Instant::now());
-        Some(key.holder)
+    /// What the key turns out to be, if the secret is its own.
+    fn judge(&mut self, shown: &PresentedKey, key: Option<KnownKey>) -> Shown {
+        match key.filter(|key| bool::from(key.secret_sha256.ct_eq(&shown.secret_sha256))) {
+            None => Shown::Unknown,
+            Some(KnownKey { state: KeyState::Active, key_id, holder, .. }) => {
+                self.used.insert(key_id, Instant::now());
+                Shown::Accepted(holder)
+            }
+            Some(KnownKey { state, holder, .. }) => Shown::Ended { org_id: holder.org_id, state },
+        }
     }
 
     /// Asks the database for all that is waited for, unless it is being asked.
@@ -110,7 +115,7 @@ impl Keys {
                     let key = found.iter().find(|key| key.key_id == key_id).copied();
                     actor.cache.put(key_id, key, Instant::now());
                     // What was revoked meanwhile stays so.
-                    actor.cache.get(key_id, Instant::now()).map_or(key, Known::key)
+                    actor.cache.get(key_id, Instant::now()).and_then(Known::key).unwrap_or(key)
                 });
                 for asker in askers {
                     // Who has gone away meanwhile does not mind.
@@ -167,18 +172,18 @@ impl Actor for Keys {
     }
 }
 
-/// Whose key is this? None: nobody's, or it was revoked or has expired, or its secret is another.
+/// Whose key is this?
 #[derive(Message)]
-#[rtype(result = "Result<Option<Holder>, QueryError>")]
+#[rtype(result = "Result<Shown, QueryError>")]
 pub struct Authenticate(pub PresentedKey);
 
 impl Handler<Authenticate> for Keys {
-    type Result = ResponseActFuture<Self, Result<Option<Holder>, QueryError>>;
+    type Result = ResponseActFuture<Self, Result<Shown, QueryError>>;
 
     fn handle(&mut self, Authenticate(shown): Authenticate, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(known) = self.cache.get(shown.key_id, Instant::now()) {
-            let holder = self.judge(&shown, known.key());
-            return Box::pin(fut::ready(Ok(holder)));
+        if let Some(key) = self.cache.get(shown.key_id, Instant::now()).and_then(Known::key) {
+            let judged = self.judge(&shown, key);
+            return Box::pin(fut::ready(Ok(judged)));
         }
         if self.waiting.values().map(Vec::len).sum::<usize>() >= WAITING {
             return Box::pin(fut::ready(Err(QueryError::Busy)));

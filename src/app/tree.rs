@@ -89,10 +89,10 @@ impl Tree<'_> {
     }
 
     pub fn audit(&self, gatekeeper: &Gatekeeper) -> Start {
-        let (settings, refusals) = (self.settings.clone(), gatekeeper.refusals.clone());
+        let (settings, backlog) = (self.settings.clone(), gatekeeper.backlog.clone());
         let make = move |pulse, exit| {
-            let (settings, refusals) = (settings.clone(), refusals.clone());
-            Audit::new(AuditParts { settings, refusals, pulse, exit })
+            let (settings, backlog) = (settings.clone(), backlog.clone());
+            Audit::new(AuditParts { settings, backlog, pulse, exit })
         };
         let line = gatekeeper.audit.clone();
         single(AUDIT, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |audit: &Addr<Audit>| {

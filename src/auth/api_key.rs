@@ -21,6 +21,11 @@ pub struct PresentedKey {
 }
 
 impl PresentedKey {
+    /// Whether the text is meant to be a key of ours, good or not.
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
     /// None where the text is no key of ours.
     pub fn read(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_at_checked(Simple::LENGTH)?;

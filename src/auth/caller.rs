@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -50,6 +51,11 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// Those that have it.
+    pub fn roles(self) -> Vec<Role> {
+        Role::ALL.into_iter().filter(|role| role.may(self)).collect()
+    }
+
     /// What using it is called in the audit log.
     pub const fn action(self) -> &'static str {
         match self {
@@ -156,6 +162,8 @@ pub struct Caller {
     pub org_ids: Vec<Uuid>,
     pub roles: Vec<Role>,
     pub credential: Credential,
+    /// When the credential expires; none: it does not.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl From<KeyRole> for Role {
@@ -173,11 +181,17 @@ impl Caller {
     /// Whoever shows an API key.
     pub fn of_key(key_id: Uuid, holder: Holder) -> Self {
         Self {
-            subject: format!("api-key/{}", key_id.simple()),
+            subject: Self::subject_of_key(key_id),
             org_ids: vec![holder.org_id],
             roles: vec![holder.role.into()],
             credential: Credential::ApiKey(key_id),
+            expires_at: holder.expires_at,
         }
+    }
+
+    /// What a key is called where subjects are.
+    pub fn subject_of_key(key_id: Uuid) -> String {
+        format!("api-key/{}", key_id.simple())
     }
 
     /// Whether the caller may do this to an org. A system_admin may to every org; what it does outside its own is an
@@ -206,12 +220,23 @@ mod tests {
     fn only_a_system_admin_reaches_an_org_that_the_credential_does_not_name() {
         let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for role in Role::ALL {
-            let caller =
-                Caller { subject: "s".into(), org_ids: vec![own], roles: vec![role], credential: Credential::Token };
+            let caller = Caller {
+                subject: "s".into(),
+                org_ids: vec![own],
+                roles: vec![role],
+                credential: Credential::Token,
+                expires_at: None,
+            };
             assert_eq!(caller.may(Permission::ReadUsage, own), role.may(Permission::ReadUsage), "{role}");
             assert_eq!(caller.may(Permission::ReadUsage, other), role == Role::SystemAdmin, "{role}");
         }
-        let nobody = Caller { subject: "s".into(), org_ids: vec![own], roles: vec![], credential: Credential::Token };
+        let nobody = Caller {
+            subject: "s".into(),
+            org_ids: vec![own],
+            roles: vec![],
+            credential: Credential::Token,
+            expires_at: None,
+        };
         assert!(!nobody.may(Permission::ReadUsage, own));
         let both = Caller { roles: vec![Role::OrgViewer, Role::Operator], ..nobody };
         assert!(!both.may(Permission::ReadUsage, other));

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation, errors::ErrorKind, get_current_timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -31,7 +33,11 @@ pub enum Refusal {
     UnknownKey,
     #[error("the API key cannot be read")]
     KeyForm,
-    #[error("the API key is not known, or was revoked, or has expired, or its secret is wrong")]
+    #[error("an API key was sent as a bearer token")]
+    KeyAsToken,
+    #[error("a bearer token was sent as an API key")]
+    TokenAsKey,
+    #[error("the API key is not known, or its secret is wrong")]
     Key,
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
@@ -61,6 +67,8 @@ struct Claims {
     /// The library would take a list of issuers too; RFC 7519 has one string.
     #[serde(rename = "iss")]
     _iss: String,
+    /// Checked by the library; RFC 7519 allows for fractions.
+    exp: Value,
     #[serde(default)]
     org_ids: Vec<Uuid>,
     #[serde(default)]
@@ -131,12 +139,14 @@ impl Verifier {
         // The algorithm is the key's: a token that names another is refused before its signature is looked at.
         let validation = Validation { algorithms: vec![algorithm], ..self.validation.clone() };
         let data = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(|e| refusal(e.kind()))?;
-        let Claims { sub, org_ids, roles, .. } = data.claims;
+        let Claims { sub, exp, org_ids, roles, .. } = data.claims;
         if sub.is_empty() {
             return Err(Refusal::Claims);
         }
         let roles = roles.iter().filter_map(|role| role.parse().ok()).collect();
-        Ok(Caller { subject: sub, org_ids, roles, credential: Credential::Token })
+        #[expect(clippy::cast_possible_truncation, reason = "seconds; a time that is out of bounds is none")]
+        let expires_at = exp.as_f64().and_then(|exp| DateTime::from_timestamp(exp as i64, 0));
+        Ok(Caller { subject: sub, org_ids, roles, credential: Credential::Token, expires_at })
     }
 
     /// A key that is named is one of the key set; without a name it is the secret, else the key set's only key. Where

@@ -16,7 +16,7 @@ use crate::{
     },
     config::Settings,
     domain::{
-        api_key::{ApiKey, KeyRole},
+        api_key::{ApiKey, Created, KeyRole, KeyState, Revoked},
         audit::{Actor, AuditEvent, Outcome},
     },
     store::api_keys,
@@ -92,6 +92,9 @@ struct Revoke {
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     id: Uuid,
+    /// Revoke the keys that were made with it too, and those that were made with these
+    #[arg(long)]
+    cascade: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -99,7 +102,7 @@ struct Revoke {
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     on_database(&settings.database, async |conn| match args.command {
-        Command::Create(args) => create(args, conn).await,
+        Command::Create(args) => create(args, settings.auth.api_keys_per_org, conn).await,
         Command::List(args) => list(args, conn).await,
         Command::Revoke(args) => revoke(args, conn).await,
     })
@@ -112,7 +115,7 @@ fn act(action: &'static str, org_id: Uuid, key_id: Uuid) -> AuditEvent {
     AuditEvent::new(by, action, Outcome::Allowed).of_org(org_id).target(key_id)
 }
 
-async fn create(args: Create, conn: &mut PgConnection) -> anyhow::Result<()> {
+async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Result<()> {
     let fresh = FreshKey::make()?;
     let body = serde_json::json!({"name": args.name, "role": args.role, "expiresAt": args.expires_at});
     let asked = api_keys::Asked {
@@ -120,20 +123,29 @@ async fn create(args: Create, conn: &mut PgConnection) -> anyhow::Result<()> {
         org_id: args.org,
         secret_sha256: fresh.secret_sha256,
         body: body.to_string().into(),
+        parent: None,
+        idempotency_key: None,
+        most,
         by: operator::name(),
         act: act("api_key.create", args.org, fresh.key_id),
     };
     match api_keys::create(conn, &asked).await? {
-        Ok(key) if args.json => {
+        Created::New(key) if args.json => {
             let mut shown = serde_json::to_value(&key)?;
             shown["key"] = fresh.text.expose().into();
             json(&shown)
         }
-        Ok(_) => text(fresh.text.expose()),
-        Err(reasons) => {
+        Created::New(_) => text(fresh.text.expose()),
+        Created::TooMany => {
+            bail!(
+                "the organisation has {most} active API keys, as many as it may (auth.api_keys_per_org): revoke one first"
+            )
+        }
+        Created::Wrong(reasons) => {
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             bail!("{}", reasons.join("; "))
         }
+        Created::Same(_) | Created::KeyTaken | Created::MakerEnded => bail!("the database answered what was not asked"),
     }
 }
 
@@ -158,8 +170,28 @@ fn row(key: &ApiKey) -> [String; 6] {
 }
 
 async fn revoke(args: Revoke, conn: &mut PgConnection) -> anyhow::Result<()> {
-    let act = act("api_key.revoke", args.org, args.id);
-    let key = api_keys::revoke(conn, args.org, args.id, &operator::name(), &act).await?;
-    let key = key.with_context(|| format!("the organisation has no API key {}", args.id))?;
-    if args.json { json(&key) } else { text(&format!("{}: revoked", key.id)) }
+    let revocation = api_keys::Revocation {
+        org_id: args.org,
+        key_id: args.id,
+        cascade: args.cascade,
+        by: operator::name(),
+        act: act("api_key.revoke", args.org, args.id),
+    };
+    let revoked = api_keys::revoke(conn, &revocation).await?;
+    let Revoked { key, descendants } =
+        revoked.with_context(|| format!("the organisation has no API key {}", args.id))?;
+    if args.json {
+        let mut shown = serde_json::to_value(&key)?;
+        shown["descendants"] = serde_json::to_value(&descendants)?;
+        return json(&shown);
+    }
+    text(&format!("{}: revoked", key.id))?;
+    let active: Vec<&ApiKey> = descendants.iter().filter(|key| key.state == KeyState::Active).collect();
+    for key in &descendants {
+        text(&format!("{}: made with it, {} ({})", key.id, key.state.as_str(), harmless(&key.name, false)))?;
+    }
+    if !active.is_empty() {
+        eprintln!("{} keys that were made with it are active: --cascade revokes them too", active.len());
+    }
+    Ok(())
 }

@@ -37,7 +37,7 @@ pub fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         return Ok(bad_usage("--org is required: of all roles only operator and system_admin need none"));
     }
     let Args { subject, orgs: org_ids, roles, ttl } = args;
-    let caller = Caller { subject, org_ids, roles, credential: Credential::Token };
+    let caller = Caller { subject, org_ids, roles, credential: Credential::Token, expires_at: None };
     println!("{}", auth::issue(&settings.auth, &caller, ttl)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Months, Utc};
+use chrono::{DateTime, Months, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -35,6 +35,56 @@ impl KeyRole {
             Self::Producer => "producer",
         }
     }
+
+    /// Whether a key of this role may make one of that role. The keys of an org are an org_admin's to give, of whatever role;
+    /// no other may make any, and would make none but its like.
+    pub fn may_make(self, role: Self) -> bool {
+        self == Self::OrgAdmin || self == role
+    }
+}
+
+/// A key that makes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker {
+    pub role: KeyRole,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// What became of a key that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    New(ApiKey),
+    /// The same was asked for before: that key. Its secret is not known any more.
+    Same(ApiKey),
+    /// Another key was asked for under that idempotency key.
+    KeyTaken,
+    /// The org has as many active keys as it may.
+    TooMany,
+    /// The key that asks was revoked or has expired meanwhile.
+    MakerEnded,
+    /// Every rule that the request breaks.
+    Wrong(Vec<Reason>),
+}
+
+/// A key that was revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    pub key: ApiKey,
+    /// Keys that were active and that it had made, or one of these had, newest first: as they are now.
+    pub descendants: Vec<ApiKey>,
+}
+
+/// What a key that is shown turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Accepted(Holder),
+    /// It was this org's, and was revoked or has expired: whoever shows it had it.
+    Ended {
+        org_id: Uuid,
+        state: KeyState,
+    },
+    /// There is no such key, or its secret is another.
+    Unknown,
 }
 
 impl fmt::Display for KeyRole {
@@ -63,17 +113,19 @@ pub struct NewApiKey {
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     pub role: KeyRole,
-    /// From when it is refused: in the future, at most five years; never without it
+    /// From when it is refused: in the future, at most five years, and not after the key that makes it, which without it is
+    /// when it expires; never where that does not either
     #[schema(nullable = false)]
     pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl NewApiKey {
-    /// Reads a request's body.
+    /// Reads a request's body. `maker` is the key that asks, where a key does: what it makes is no mightier than it and lasts no
+    /// longer.
     ///
     /// # Errors
     /// Every rule that it breaks.
-    pub fn read(body: &[u8], now: DateTime<Utc>) -> Result<Self, Vec<Reason>> {
+    pub fn read(body: &[u8], now: DateTime<Utc>, maker: Option<Maker>) -> Result<Self, Vec<Reason>> {
         let fields = json::object(body).map_err(|reason| vec![reason])?;
         let mut reasons = Vec::new();
         let mut wrong = |field, rule: &str| reasons.push(Reason { field, rule: rule.to_owned() });
@@ -84,15 +136,27 @@ impl NewApiKey {
         if name.is_none() {
             wrong("name", NAME_FORM);
         }
-        let role = fields.get("role").and_then(Value::as_str).and_then(|text| text.parse().ok());
-        if role.is_none() {
-            wrong("role", &UnknownKeyRole.to_string());
+        let role: Option<KeyRole> = fields.get("role").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        match (role, maker) {
+            (None, _) => wrong("role", &UnknownKeyRole.to_string()),
+            (Some(role), Some(maker)) if !maker.role.may_make(role) => {
+                wrong("role", "must not be mightier than that of the key that makes it");
+            }
+            _ => {}
         }
         let given = fields.get("expiresAt").filter(|value| !value.is_null());
         let expires_at = given.and_then(Value::as_str).and_then(timestamp::instant);
         if given.is_some() && !expires_at.is_some_and(|time| may_expire(time, now)) {
             wrong("expiresAt", EXPIRY_FORM);
         }
+        let latest = maker.and_then(|maker| maker.expires_at);
+        if let (Some(time), Some(latest)) = (expires_at, latest)
+            && time > latest
+        {
+            let latest = latest.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            wrong("expiresAt", &format!("must be at or before {latest}, when the key expires that makes it"));
+        }
+        let expires_at = expires_at.or(latest);
         match (name, role) {
             (Some(name), Some(role)) if reasons.is_empty() => Ok(Self { name, role, expires_at }),
             _ => Err(reasons),
@@ -144,6 +208,8 @@ pub struct ApiKey {
     pub state: KeyState,
     pub created_at: DateTime<Utc>,
     pub created_by: String,
+    /// The API key that it was made with; null: it was made with a token, or by command
+    pub parent_id: Option<Uuid>,
     pub expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
     pub revoked_by: Option<String>,
@@ -156,6 +222,7 @@ pub struct ApiKey {
 pub struct Holder {
     pub org_id: Uuid,
     pub role: KeyRole,
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// A page of an org's keys, newest first.
@@ -184,13 +251,13 @@ mod tests {
     }
 
     fn fields(body: &Value) -> Vec<&'static str> {
-        let reasons = NewApiKey::read(body.to_string().as_bytes(), now()).unwrap_err();
+        let reasons = NewApiKey::read(body.to_string().as_bytes(), now(), None).unwrap_err();
         reasons.into_iter().map(|reason| reason.field).collect()
     }
 
     #[test]
     fn a_key_has_a_name_a_role_and_perhaps_an_end() {
-        let read = |body: Value| NewApiKey::read(body.to_string().as_bytes(), now());
+        let read = |body: Value| NewApiKey::read(body.to_string().as_bytes(), now(), None);
         for role in KeyRole::ALL {
             let key = read(json!({"name": "é".repeat(100), "role": role})).unwrap();
             assert_eq!((key.role, key.expires_at), (role, None));
@@ -199,6 +266,27 @@ mod tests {
             assert!(read(json!({"name": "n", "role": "finance", "expiresAt": time})).unwrap().expires_at.is_some());
         }
         assert!(read(json!({"name": "n", "role": "finance", "expiresAt": null})).is_ok());
+    }
+
+    #[test]
+    fn a_key_makes_no_longer_and_no_mightier_key() {
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let maker = |role, expires_at| Some(Maker { role, expires_at });
+        let read = |body: Value, maker| NewApiKey::read(body.to_string().as_bytes(), now(), maker);
+        let end = time("2026-03-08T12:00:00Z");
+        let short = maker(KeyRole::OrgAdmin, Some(end));
+        let made = read(json!({"name": "n", "role": "org_admin"}), short).unwrap();
+        assert_eq!(made.expires_at, Some(end), "it inherits the end");
+        let made = read(json!({"name": "n", "role": "producer", "expiresAt": "2026-03-08T12:00:00Z"}), short);
+        assert_eq!(made.unwrap().expires_at, Some(end));
+        let longer = read(json!({"name": "n", "role": "finance", "expiresAt": "2026-03-08T12:00:01Z"}), short);
+        assert_eq!(longer.unwrap_err()[0].field, "expiresAt");
+        let endless = read(json!({"name": "n", "role": "finance"}), maker(KeyRole::OrgAdmin, None)).unwrap();
+        assert_eq!(endless.expires_at, None);
+        for role in [KeyRole::OrgViewer, KeyRole::Finance, KeyRole::Producer] {
+            let mightier = read(json!({"name": "n", "role": "org_admin"}), maker(role, None));
+            assert_eq!(mightier.unwrap_err()[0].field, "role");
+        }
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub struct AuditEvent {
     pub id: Uuid,
     /// Its age is known whatever the clocks say.
     pub noted_at: Instant,
+    /// Of how many it is the last, and when the first of them was where it is not the only one.
+    pub count: u64,
+    pub first_at: Option<Instant>,
     pub actor: Actor,
     pub action: &'static str,
     pub outcome: Outcome,
@@ -122,11 +125,18 @@ pub struct AuditEvent {
 impl AuditEvent {
     pub fn new(actor: Actor, action: &'static str, outcome: Outcome) -> Self {
         let (id, noted_at) = (Uuid::now_v7(), Instant::now());
-        Self { id, noted_at, actor, action, outcome, org_id: None, target: None, detail: None }
+        let (count, first_at) = (1, None);
+        Self { id, noted_at, count, first_at, actor, action, outcome, org_id: None, target: None, detail: None }
     }
 
     pub fn of_org(self, org_id: impl Into<Option<Uuid>>) -> Self {
         Self { org_id: org_id.into(), ..self }
+    }
+
+    /// One of many that are of nobody in particular.
+    pub fn of_nobody(mut self) -> Self {
+        self.actor = Actor { subject: None, roles: Vec::new(), request_id: None, address: None, ..self.actor };
+        self
     }
 
     pub fn target(self, target: impl fmt::Display) -> Self {
@@ -161,6 +171,10 @@ pub struct AuditRecord {
     pub request_id: Option<String>,
     pub address: Option<String>,
     pub detail: Option<String>,
+    /// So many of the same, the last at occurredAt
+    pub count: u64,
+    /// When the first of them was; null where there is one
+    pub first_at: Option<DateTime<Utc>>,
 }
 
 /// A page of the audit log, newest first.

@@ -13,7 +13,7 @@ use super::{
     params,
 };
 use crate::{
-    auth::Permission,
+    auth::{Permission, Role},
     domain::audit::{AuditEvent, Outcome},
 };
 
@@ -54,6 +54,27 @@ types_of!(
     ReadExports,
     RequestExports,
 );
+
+/// A caller, whoever it is and whatever it may do. Nothing of any org may be answered.
+pub struct Authenticated {
+    pub visit: Visit,
+}
+
+impl FromRequest for Authenticated {
+    type Error = Problem;
+    type Future = Asked<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        async move {
+            let gatekeeper = Gatekeeper::of(&request)?;
+            let visit = gatekeeper.visit(&request).await?;
+            gatekeeper.limits.credential(&visit.caller)?;
+            Ok(Self { visit })
+        }
+        .boxed_local()
+    }
+}
 
 /// The org of the path, for a caller who may do `P` to it. Checked in this order: the credential (401), the org's
 /// form (400), the caller's right (403, the same whether the org exists or not), the limits (429). What a system_admin does outside its own
@@ -160,7 +181,7 @@ impl Operator {
     /// What was recorded did not come off.
     pub fn failed(&self, action: &'static str, actor: &str) {
         let event = self.visit.event(action).target(actor);
-        self.gatekeeper.refusals.note(AuditEvent { outcome: Outcome::Failed, ..event });
+        self.gatekeeper.backlog.refused(AuditEvent { outcome: Outcome::Failed, ..event });
     }
 }
 
@@ -174,7 +195,8 @@ impl FromRequest for Operator {
             let gatekeeper = Gatekeeper::of(&request)?;
             let visit = gatekeeper.visit(&request).await?;
             if !visit.caller.may_operate() {
-                return Err(gatekeeper.deny(&visit, "actors.operate", None));
+                let refused = gatekeeper.deny(&visit, "actors.operate", None, &[Role::Operator]);
+                return Err(refused);
             }
             Ok(Self { gatekeeper, visit })
         }

@@ -13,7 +13,8 @@ use super::{
     access::{Authorized, ManageKeys},
     ask::ask,
     cursor,
-    error::{FieldError, Problem},
+    error::{FieldError, Problem, Unaccepted},
+    idempotency::idempotency_key,
     json,
     json_body::JsonBody,
     json_with,
@@ -24,8 +25,8 @@ use crate::{
         keys::{Create, GetKey, ListKeys, Revoke},
         supervision::line::Line,
     },
-    auth::FreshKey,
-    domain::api_key::{ApiKey, NewApiKey},
+    auth::{Credential, FreshKey},
+    domain::api_key::{ApiKey, Created, NewApiKey, Revoked},
 };
 
 const DEFAULT_LIMIT: u16 = 50;
@@ -60,7 +61,17 @@ struct Made<'a> {
     key: &'a str,
 }
 
-/// The organisation's API keys, newest first
+/// An API key that was revoked
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RevokedApiKey {
+    #[serde(flatten)]
+    api_key: ApiKey,
+    /// Keys that were active and that it had made, or one of these had, newest first. With cascade=true they are revoked too
+    descendants: Vec<ApiKey>,
+}
+
+/// List the API keys of an organisation, newest first
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/api-keys",
@@ -78,7 +89,7 @@ struct Made<'a> {
         example = json!({"apiKeys": [{
             "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
             "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-            "createdBy": "ann", "expiresAt": null, "revokedAt": null, "revokedBy": null,
+            "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null,
             "lastUsedAt": "2026-03-02T11:59:00Z"
         }]})
     ))
@@ -97,15 +108,33 @@ pub async fn list(
     Ok(json(&Page { api_keys: page.keys, next_cursor }))
 }
 
-/// Makes an API key
+/// Create an API key
+///
+/// A key that another key creates is no mightier than it and expires no later; without expiresAt it expires with it. With an
+/// Idempotency-Key, the same request again answers 200 with the key that it created the first time, without its secret, which
+/// is kept nowhere: where the first answer was lost, revoke that key and create another.
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/api-keys",
     operation_id = "createApiKey",
     tag = "administration",
-    params(("orgId" = Uuid, Path, description = "Organisation")),
+    params(
+        ("orgId" = Uuid, Path, description = "Organisation"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 visible ASCII characters, of the caller's choice"),
+    ),
     request_body(content = NewApiKey, description = "The key"),
     responses(
+        (
+            status = 200,
+            description = "The key that the same request created before, without its secret",
+            body = ApiKey,
+            example = json!({
+                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+                "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
+                "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null,
+                "lastUsedAt": null
+            })
+        ),
         (
             status = 201,
             description = "The key with its secret",
@@ -114,11 +143,13 @@ pub async fn list(
             example = json!({
                 "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-                "createdBy": "ann", "expiresAt": null, "revokedAt": null, "revokedBy": null, "lastUsedAt": null,
+                "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null, "lastUsedAt": null,
                 "key": "ak_019d1f627d4a7c3b9a590f2a51c0d7e4_…"
             })
         ),
-        (status = 415, description = "Not JSON")
+        (status = 409, description = "The organisation has as many active keys as it may"),
+        (status = 415, description = "Not JSON"),
+        (status = 422, description = "The Idempotency-Key was used for another request")
     )
 )]
 pub async fn create(
@@ -138,23 +169,32 @@ pub async fn create(
         org_id,
         secret_sha256: fresh.secret_sha256,
         body: body.into(),
+        parent: match org.visit.caller.credential {
+            Credential::Token => None,
+            Credential::ApiKey(key_id) => Some(key_id),
+        },
+        idempotency_key: idempotency_key(&request)?,
         act: org.visit.event("api_key.create").of_org(org_id).target(key_id),
         by: org.visit.caller.subject,
     };
-    match ask(&api.keys.create, create, api.answer_within).await? {
-        Ok(api_key) => {
-            let mut answer = json_with(StatusCode::CREATED, &Made { api_key, key: fresh.text.expose() });
-            let place = format!("/analytics/v1/orgs/{org_id}/api-keys/{key_id}");
-            if let Ok(place) = header::HeaderValue::from_str(&place) {
-                answer.headers_mut().insert(header::LOCATION, place);
-            }
-            Ok(answer)
+    let (key_id, mut answer) = match ask(&api.keys.create, create, api.answer_within).await? {
+        Created::New(api_key) => (key_id, json_with(StatusCode::CREATED, &Made { api_key, key: fresh.text.expose() })),
+        Created::Same(api_key) => (api_key.id, json(&api_key)),
+        Created::KeyTaken => return Err(Problem::KeyReused),
+        Created::TooMany => return Err(Problem::TooManyApiKeys),
+        Created::MakerEnded => return Err(Problem::Unauthorized(Unaccepted::Refused)),
+        Created::Wrong(reasons) => {
+            return Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect()));
         }
-        Err(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
+    };
+    let place = format!("/analytics/v1/orgs/{org_id}/api-keys/{key_id}");
+    if let Ok(place) = header::HeaderValue::from_str(&place) {
+        answer.headers_mut().insert(header::LOCATION, place);
     }
+    Ok(answer)
 }
 
-/// One API key
+/// Show an API key
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/api-keys/{keyId}",
@@ -171,7 +211,7 @@ pub async fn create(
         example = json!({
             "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
             "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-            "createdBy": "ann", "expiresAt": null, "revokedAt": null, "revokedBy": null, "lastUsedAt": null
+            "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null, "lastUsedAt": null
         })
     ))
 )]
@@ -186,9 +226,10 @@ pub async fn get(
     key.map(|key| json(&key)).ok_or(Problem::NotFound)
 }
 
-/// Lets an API key count no longer
+/// Revoke an API key
 ///
-/// At once in the process that answers, in every other within `auth.api_key_cache_seconds`. Doing so again changes nothing.
+/// At once in the process that answers, in every other within `auth.api_key_cache_seconds`. Doing so again changes nothing. The
+/// answer lists the active keys that were made with it; with cascade=true they are revoked with it.
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke",
@@ -197,16 +238,17 @@ pub async fn get(
     params(
         ("orgId" = Uuid, Path, description = "Organisation"),
         ("keyId" = Uuid, Path, description = "The key's id"),
+        ("cascade" = Option<bool>, Query, description = "Whether keys that were made with it are revoked too, false without it"),
     ),
     responses((
         status = 200,
         description = "The key, revoked",
-        body = ApiKey,
+        body = RevokedApiKey,
         example = json!({
             "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
             "name": "dashboard", "role": "org_viewer", "state": "revoked", "createdAt": "2026-03-02T11:00:00Z",
-            "createdBy": "ann", "expiresAt": null, "revokedAt": "2026-03-03T09:00:00Z", "revokedBy": "ann",
-            "lastUsedAt": null
+            "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": "2026-03-03T09:00:00Z", "revokedBy": "ann",
+            "lastUsedAt": null, "descendants": []
         })
     ))
 )]
@@ -215,10 +257,13 @@ pub async fn revoke(
     request: HttpRequest,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
+    let mut params = Params::new(request.query_string(), &["cascade"]);
+    let cascade = params.choice_if_given("cascade", [("true", true), ("false", false)]);
+    let cascade = params.finish(Some(cascade))?.unwrap_or(false);
     let (org_id, key_id) = (org.org_id, params::path_id(&request, "keyId")?);
     let act = org.visit.event("api_key.revoke").of_org(org_id).target(key_id);
-    let revoke = Revoke { org_id, key_id, by: org.visit.caller.subject, act };
-    let key = ask(&api.keys.revoke, revoke, api.answer_within).await?;
-    key.map(|key| json(&key)).ok_or(Problem::NotFound)
+    let revoke = Revoke { org_id, key_id, cascade, by: org.visit.caller.subject, act };
+    let revoked = ask(&api.keys.revoke, revoke, api.answer_within).await?;
+    let Revoked { key, descendants } = revoked.ok_or(Problem::NotFound)?;
+    Ok(json(&RevokedApiKey { api_key: key, descendants }))
 }

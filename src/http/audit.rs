@@ -85,7 +85,8 @@ struct Page {
             "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "occurredAt": "2026-03-02T11:00:00Z", "subject": "ann",
             "credential": "token", "roles": ["system_admin"], "action": "usage.read",
             "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10", "target": null, "outcome": "allowed",
-            "requestId": "4f6c1f0e-6f0b-4c0e-9d5e-3c8b8a1f2d77", "address": "10.1.2.3", "detail": null
+            "requestId": "4f6c1f0e-6f0b-4c0e-9d5e-3c8b8a1f2d77", "address": "10.1.2.3", "detail": null, "count": 1,
+            "firstAt": null
         }]})
     ))
 )]

@@ -5,7 +5,7 @@
 
 mod causes;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -17,6 +17,8 @@ use actix_web::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+
+use crate::auth::Role;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -33,11 +35,10 @@ pub enum Problem {
     InvalidParameters(Vec<FieldError>),
     /// The request itself cannot be read.
     BadRequest,
-    /// `presented`: there was a credential, and it was not accepted.
-    Unauthorized {
-        presented: bool,
-    },
+    Unauthorized(Unaccepted),
     Forbidden,
+    /// The org is the caller's, or none is concerned, and one of these roles is needed.
+    MissingRole(Vec<Role>),
     NotFound,
     MethodNotAllowed {
         allow: String,
@@ -50,6 +51,8 @@ pub enum Problem {
     MediaType,
     /// The Idempotency-Key was used for another request.
     KeyReused,
+    /// The org has as many active API keys as it may.
+    TooManyApiKeys,
     /// The org has as many open exports as it may.
     TooManyExports,
     /// The export has no file yet, or could not be made.
@@ -76,6 +79,30 @@ pub enum Problem {
     Internal,
     /// An error of the framework that none of the others is, by its status.
     Other(StatusCode),
+}
+
+/// What is wrong with the credential. The caller learns no more than where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unaccepted {
+    /// There is none.
+    Missing,
+    /// It is not good, or not any more.
+    Refused,
+    /// An API key, sent as a bearer token.
+    KeyAsToken,
+    /// A bearer token, sent as an API key.
+    TokenAsKey,
+}
+
+impl Unaccepted {
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::Missing => "a bearer token (Authorization: Bearer …) or an API key (X-API-Key: …) is required",
+            Self::Refused => "the credential was not accepted",
+            Self::KeyAsToken => "an API key belongs in the header X-API-Key, not in Authorization",
+            Self::TokenAsKey => "a bearer token belongs in the header Authorization, not in X-API-Key",
+        }
+    }
 }
 
 /// Status, the last part of the type, title, detail.
@@ -108,13 +135,9 @@ impl Problem {
                 "one or more parameters are wrong: errors names each and what it may be",
             ),
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "Bad request", "the request cannot be read"),
-            Self::Unauthorized { presented: false } => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "a bearer token or an API key is required")
-            }
-            Self::Unauthorized { presented: true } => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "the credential was not accepted")
-            }
-            Self::Forbidden => (
+            Self::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", why.detail()),
+            // Which roles is in `detail`.
+            Self::Forbidden | Self::MissingRole(_) => (
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "Forbidden",
@@ -159,6 +182,12 @@ impl Problem {
                 "idempotency-key-reused",
                 "Idempotency-Key reused",
                 "this Idempotency-Key was used for another request: take a new one",
+            ),
+            Self::TooManyApiKeys => (
+                StatusCode::CONFLICT,
+                "too-many-api-keys",
+                "Too many API keys",
+                "as many API keys of this organisation are active as may be: revoke one first",
             ),
             Self::TooManyExports => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -237,7 +266,7 @@ impl Problem {
         vec![
             Self::field("start", "is required"),
             Self::BadRequest,
-            Self::Unauthorized { presented: true },
+            Self::Unauthorized(Unaccepted::Refused),
             Self::Forbidden,
             Self::NotFound,
             Self::MethodNotAllowed { allow: "GET, HEAD".to_owned() },
@@ -246,6 +275,7 @@ impl Problem {
             Self::BodyLate,
             Self::MediaType,
             Self::KeyReused,
+            Self::TooManyApiKeys,
             Self::TooManyExports,
             Self::NoFile,
             Self::FileExpired,
@@ -285,8 +315,19 @@ impl Problem {
         }
     }
 
+    /// What went wrong, for people.
+    fn detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::MissingRole(roles) => {
+                let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+                format!("this takes one of the roles {}, and the credential has none of them", names.join(", ")).into()
+            }
+            _ => self.words().3.into(),
+        }
+    }
+
     fn body<'a>(&'a self, request_id: Option<&'a str>) -> Body<'a> {
-        let (status, slug, title, detail) = self.words();
+        let ((status, slug, title, _), detail) = (self.words(), self.detail());
         Body {
             kind: format!("/problems/{slug}"),
             title,
@@ -314,10 +355,10 @@ impl Problem {
         }
         match self {
             // RFC 6750, section 3: without a credential no error code.
-            Self::Unauthorized { presented: false } => {
+            Self::Unauthorized(Unaccepted::Missing) => {
                 answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
             }
-            Self::Unauthorized { presented: true } => {
+            Self::Unauthorized(_) => {
                 answer.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
             }
             Self::MethodNotAllowed { allow } => {
@@ -342,7 +383,8 @@ pub struct Body<'a> {
     kind: String,
     title: &'static str,
     status: u16,
-    detail: &'static str,
+    #[schema(value_type = String)]
+    detail: Cow<'static, str>,
     /// Names the occurrence by the request's id. Not the request's path: it would repeat what the caller sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
@@ -355,7 +397,7 @@ pub struct Body<'a> {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words().3)
+        f.write_str(&self.detail())
     }
 }
 

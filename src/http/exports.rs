@@ -18,6 +18,7 @@ use super::{
     ask::ask,
     cursor,
     error::{FieldError, Problem},
+    idempotency::idempotency_key,
     json,
     json_body::JsonBody,
     json_with,
@@ -36,8 +37,6 @@ use crate::{
 
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 200;
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const MAX_KEY_BYTES: usize = 200;
 
 /// The ways to the actor at whose desk exports are asked for.
 #[derive(Clone, Default)]
@@ -156,16 +155,6 @@ pub async fn create(
         }
         Some(Created::KeyTaken) => Err(Problem::KeyReused),
         Some(Created::TooMany) => Err(Problem::TooManyExports),
-    }
-}
-
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
-    let Some(key) = keys.next() else { return Ok(None) };
-    let fits = |text: &&str| (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    match key.to_str().ok().filter(fits) {
-        Some(key) if keys.next().is_none() => Ok(Some(key.to_owned())),
-        _ => Err(Problem::field("Idempotency-Key", "must be given once and have 1 to 200 visible ASCII characters")),
     }
 }
 

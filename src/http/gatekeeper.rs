@@ -12,21 +12,24 @@ use uuid::Uuid;
 
 use super::{
     client_address::{TrustedProxies, network},
-    error::Problem,
+    error::{Problem, Unaccepted},
     in_flight::Tenant,
     limits::Limits,
     observe::RequestId,
 };
 use crate::{
     actors::{
-        audit::{Record, Refusals},
+        audit::{Backlog, Record},
         jwks::Refresh,
         keys::Authenticate,
         supervision::line::Line,
     },
-    auth::{Caller, Permission, PresentedKey, Refusal, Verifier},
+    auth::{Caller, Permission, PresentedKey, Refusal, Role, Verifier},
     config::Settings,
-    domain::audit::{Actor, AuditEvent, CredentialKind, Outcome},
+    domain::{
+        api_key::{KeyState, Shown as ShownKey},
+        audit::{Actor, AuditEvent, CredentialKind, Outcome},
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -38,13 +41,16 @@ const WAIT_FOR_KEY: Duration = Duration::from_millis(900);
 /// Longest that a request waits for the audit log: a little longer than the log's own deadline.
 const WAIT_FOR_AUDIT: Duration = Duration::from_millis(900);
 
+/// What is recorded of a credential that is refused.
+const AUTHENTICATE: &str = "authenticate";
+
 /// Clones are the same one.
 #[derive(Clone)]
 pub struct Gatekeeper {
     pub verifier: Verifier,
     pub proxies: TrustedProxies,
     pub limits: Limits,
-    pub refusals: Refusals,
+    pub backlog: Backlog,
     pub jwks: Line<Refresh>,
     pub keys: Line<Authenticate>,
     pub audit: Line<Record>,
@@ -55,13 +61,23 @@ enum Stopped {
     Refused(Refusal),
     /// Its address has shown too many that were refused.
     Limited(Problem),
+    /// A key that was revoked or has expired. Whoever shows it had it, so the refusal is of somebody known.
+    Ended {
+        key_id: Uuid,
+        org_id: Uuid,
+        state: KeyState,
+    },
     /// Whether the credential is good cannot be known now.
     Unknown,
 }
 
 impl From<Refusal> for Stopped {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        match refusal {
+            // The token may well be good: its issuer's keys are not known yet, or not any more.
+            Refusal::KeysAway => Self::Unknown,
+            refusal => Self::Refused(refusal),
+        }
     }
 }
 
@@ -80,12 +96,12 @@ impl Visit {
 }
 
 impl Gatekeeper {
-    pub fn new(settings: &Settings, refusals: Refusals, metrics: Metrics) -> Self {
+    pub fn new(settings: &Settings, backlog: Backlog, metrics: Metrics) -> Self {
         Self {
             verifier: Verifier::new(&settings.auth),
             proxies: TrustedProxies::new(&settings.http.trusted_proxies()),
             limits: Limits::new(settings, metrics),
-            refusals,
+            backlog,
             jwks: Line::default(),
             keys: Line::default(),
             audit: Line::default(),
@@ -114,21 +130,32 @@ impl Gatekeeper {
             // Nobody tried to be somebody: there is nothing to record.
             Err(Stopped::Refused(Refusal::Missing)) => {
                 self.limits.attempts.refused(address)?;
-                Err(Problem::Unauthorized { presented: false })
+                Err(Problem::Unauthorized(Unaccepted::Missing))
             }
             Err(Stopped::Limited(problem)) => {
                 self.limits.attempts.refused(address)?;
                 Err(problem)
             }
             Err(Stopped::Unknown) => Err(Problem::Unavailable),
+            Err(Stopped::Ended { key_id, org_id, state }) => {
+                self.limits.attempts.refused(address)?;
+                let holder = self.actor(request, Some(Caller::subject_of_key(key_id)), CredentialKind::ApiKey);
+                let event = AuditEvent::new(holder, AUTHENTICATE, Outcome::Denied).of_org(org_id).target(key_id);
+                self.backlog.refused(event.detail(format!("the API key is {}", state.as_str())));
+                Err(Problem::Unauthorized(Unaccepted::Refused))
+            }
             Err(Stopped::Refused(refusal)) => {
                 self.limits.attempts.refused(address)?;
                 if self.limits.lines.one_more() {
                     tracing::info!(reason = %refusal, "a credential was refused");
                 }
                 let nobody = self.actor(request, None, CredentialKind::None);
-                self.refusals.note(AuditEvent::new(nobody, "authenticate", Outcome::Denied).detail(refusal));
-                Err(Problem::Unauthorized { presented: true })
+                self.backlog.refused(AuditEvent::new(nobody, AUTHENTICATE, Outcome::Denied).detail(refusal));
+                Err(Problem::Unauthorized(match refusal {
+                    Refusal::KeyAsToken => Unaccepted::KeyAsToken,
+                    Refusal::TokenAsKey => Unaccepted::TokenAsKey,
+                    _ => Unaccepted::Refused,
+                }))
             }
         }
     }
@@ -173,13 +200,16 @@ impl Gatekeeper {
 
     fn may(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
         match orgs.iter().find(|org_id| !visit.caller.may(permission, **org_id)) {
-            Some(org_id) => Err(self.deny(visit, permission.action(), Some(*org_id))),
+            Some(org_id) => Err(self.deny(visit, permission.action(), Some(*org_id), &permission.roles())),
             None => Ok(()),
         }
     }
 
     fn may_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
-        if visit.caller.may_anywhere(permission) { Ok(()) } else { Err(self.deny(visit, permission.action(), None)) }
+        if visit.caller.may_anywhere(permission) {
+            return Ok(());
+        }
+        Err(self.deny(visit, permission.action(), None, &permission.roles()))
     }
 
     async fn go_on(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
@@ -189,10 +219,15 @@ impl Gatekeeper {
         self.record(events).await
     }
 
-    /// Turns a caller away.
-    pub fn deny(&self, visit: &Visit, action: &'static str, org_id: Option<Uuid>) -> Problem {
-        self.refusals.note(AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) });
-        Problem::Forbidden
+    /// Turns a caller away. Where the org is its own, or none is concerned, the answer names the roles that would do; of any
+    /// other org it says nothing that would tell one that exists from one that does not.
+    pub fn deny(&self, visit: &Visit, action: &'static str, org_id: Option<Uuid>, roles: &[Role]) -> Problem {
+        self.backlog.refused(AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) });
+        if org_id.is_none_or(|org_id| visit.caller.org_ids.contains(&org_id)) {
+            Problem::MissingRole(roles.to_vec())
+        } else {
+            Problem::Forbidden
+        }
     }
 
     /// Records what is about to be done.
@@ -217,7 +252,9 @@ impl Gatekeeper {
 
     async fn authenticate(&self, request: &HttpRequest, address: Option<IpAddr>) -> Result<Caller, Stopped> {
         match credential(request)? {
+            Shown::Token(token) if PresentedKey::looks_like(token) => Err(Refusal::KeyAsToken.into()),
             Shown::Token(token) => Ok(self.token(token).await?),
+            Shown::Key(text) if text.starts_with("eyJ") => Err(Refusal::TokenAsKey.into()),
             Shown::Key(key) => self.key(key, address).await,
         }
     }
@@ -228,11 +265,12 @@ impl Gatekeeper {
         attempts.may_look_up(address, key.key_id).map_err(Stopped::Limited)?;
         let keys = self.keys.get().ok_or(Stopped::Unknown)?;
         match keys.send(Authenticate(key)).timeout(WAIT_FOR_KEY).await {
-            Ok(Ok(Some(holder))) => {
+            Ok(Ok(ShownKey::Accepted(holder))) => {
                 attempts.accepted(key.key_id);
                 Ok(Caller::of_key(key.key_id, holder))
             }
-            Ok(Ok(None)) => Err(Refusal::Key.into()),
+            Ok(Ok(ShownKey::Ended { org_id, state })) => Err(Stopped::Ended { key_id: key.key_id, org_id, state }),
+            Ok(Ok(ShownKey::Unknown)) => Err(Refusal::Key.into()),
             Ok(Err(_)) | Err(_) => Err(Stopped::Unknown),
         }
     }

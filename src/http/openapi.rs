@@ -26,7 +26,7 @@ use utoipa::{
 use super::{
     api_keys, audit, dead_letters, downloads,
     error::{self, PROBLEM_JSON, Problem},
-    event, events, exports, freshness, ledger, params, reliability, revisions,
+    event, events, exports, freshness, ledger, me, params, reliability, revisions,
     routes::{self, Access, Route},
     summary, usage,
 };
@@ -46,6 +46,7 @@ const CACHED: &str = "public, max-age=300";
             Unknown query parameters are an error.",
     ),
     paths(
+        me::get,
         usage::get,
         reliability::get,
         freshness::get,
@@ -118,6 +119,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 fn complete(operation: &mut Operation, route: &Route) {
     let access = match route.access {
         Access::Open => "No credential is needed.".to_owned(),
+        Access::Authenticated => "Any credential that is accepted.".to_owned(),
         access => {
             let roles: Vec<&str> = access.roles().into_iter().map(|role| role.as_str()).collect();
             format!("Roles: {}.", roles.join(", "))
@@ -144,7 +146,10 @@ fn complete(operation: &mut Operation, route: &Route) {
 fn statuses(route: &Route) -> Vec<u16> {
     let mut statuses = vec![400, 500];
     if route.access != Access::Open {
-        statuses.extend([401, 403, 429, 503]);
+        statuses.extend([401, 429, 503]);
+    }
+    if !matches!(route.access, Access::Open | Access::Authenticated) {
+        statuses.push(403);
     }
     if route.path.replace("{orgId}", "").contains('{') {
         statuses.push(404);

@@ -10,16 +10,17 @@ use actix_web::{
 };
 
 use super::{
-    access::{Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
+    access::{Authenticated, Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
     api_keys, audit, dead_letters, downloads,
     error::Problem,
-    event, events, exports, freshness, ledger, openapi, operations, ops, reliability, revisions, summary, usage,
+    event, events, exports, freshness, ledger, me, openapi, operations, ops, reliability, revisions, summary, usage,
 };
 use crate::auth::{Permission, Role};
 
 /// The API's routes. One path's stand together.
 pub fn rest() -> Vec<Route> {
     vec![
+        get("/analytics/v1/me", me::get),
         get("/analytics/v1/orgs/{orgId}/usage", usage::get),
         get("/analytics/v1/orgs/{orgId}/reliability", reliability::get),
         get("/analytics/v1/orgs/{orgId}/freshness", freshness::get),
@@ -71,6 +72,8 @@ pub fn operations_port() -> Vec<Route> {
 pub enum Access {
     /// Anybody, without a credential.
     Open,
+    /// Whoever has a credential that is accepted.
+    Authenticated,
     /// Who may do this to the org of the path.
     Org(Permission),
     /// Who may do this to every org that the body names.
@@ -88,6 +91,7 @@ impl Access {
             .into_iter()
             .filter(|role| match self {
                 Self::Open => false,
+                Self::Authenticated => true,
                 Self::Org(permission) | Self::Body(permission) | Self::Anywhere(permission) => role.may(permission),
                 Self::Operator => *role == Role::Operator,
             })
@@ -98,6 +102,10 @@ impl Access {
 /// An argument of a handler that lets in only who may use it.
 pub trait Gate {
     const ACCESS: Access;
+}
+
+impl Gate for Authenticated {
+    const ACCESS: Access = Access::Authenticated;
 }
 
 impl<P: Needs> Gate for Authorized<P> {

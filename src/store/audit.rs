@@ -1,5 +1,7 @@
 //! Rows of the audit log: added and read, never changed.
 
+use std::time::Instant;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -12,7 +14,8 @@ pub async fn record(conn: &mut PgConnection, events: &[AuditEvent]) -> Result<()
     let texts = |value: fn(&AuditEvent) -> Option<String>| {
         events.iter().map(|event| value(event).as_deref().map(storable)).collect::<Vec<_>>()
     };
-    let age = |event: &AuditEvent| i64::try_from(event.noted_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let age_of = |at: Instant| i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let age = |event: &AuditEvent| age_of(event.noted_at);
     sqlx::query(include_str!("sql/audit_record.sql"))
         .bind(events.iter().map(|event| event.id).collect::<Vec<_>>())
         .bind(events.iter().map(age).collect::<Vec<_>>())
@@ -26,6 +29,8 @@ pub async fn record(conn: &mut PgConnection, events: &[AuditEvent]) -> Result<()
         .bind(texts(|event| event.actor.request_id.clone()))
         .bind(texts(|event| event.actor.address.map(|address| address.to_string())))
         .bind(texts(|event| event.detail.clone()))
+        .bind(events.iter().map(|event| i64::try_from(event.count).unwrap_or(i64::MAX)).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.first_at.map(age_of)).collect::<Vec<_>>())
         .execute(conn)
         .await?;
     Ok(())
@@ -45,6 +50,8 @@ pub(super) struct Row {
     request_id: Option<String>,
     address: Option<String>,
     detail: Option<String>,
+    event_count: i64,
+    first_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for AuditRecord {
@@ -64,6 +71,8 @@ impl TryFrom<Row> for AuditRecord {
             request_id: row.request_id,
             address: row.address,
             detail: row.detail,
+            count: u64::try_from(row.event_count).unwrap_or_default(),
+            first_at: row.first_at,
         })
     }
 }

@@ -138,7 +138,7 @@ pub struct Metrics {
     supervision_events: Family<OfEvent, Counter>,
     stream_gap: Family<OfPartition, Counter>,
     stream_unread: Family<OfPartition, Counter>,
-    audit_overflow: Counter,
+    audit_counted: Counter,
     freshness_lag: Seconds,
     http_requests: Family<OfRequest, Histogram, RequestBuckets>,
     http_connections: Family<OfPort, Gauge>,
@@ -170,7 +170,7 @@ impl Default for Metrics {
             supervision_events: Family::default(),
             stream_gap: Family::default(),
             stream_unread: Family::default(),
-            audit_overflow: Counter::default(),
+            audit_counted: Counter::default(),
             freshness_lag: Seconds::default(),
             http_requests: Family::new_with_constructor(RequestBuckets),
             http_connections: Family::default(),
@@ -231,7 +231,11 @@ impl Metrics {
             "Stream offsets that the broker left out without a word",
             self.stream_unread.clone(),
         );
-        r.register("audit_overflow", "Refusals that are only counted in the audit log", self.audit_overflow.clone());
+        r.register(
+            "audit_counted",
+            "Refusals that have no row of their own in the audit log",
+            self.audit_counted.clone(),
+        );
         r.register("freshness_lag_seconds", "Lag of the partition that is furthest behind", self.freshness_lag.clone());
         r.register(
             "http_request_seconds",
@@ -325,9 +329,9 @@ impl Metrics {
         self.supervision_events.get_or_create(&OfEvent { actor: actor.to_owned(), what: what.as_str() }).inc();
     }
 
-    /// A refusal found no place where it could wait to be recorded.
-    pub fn audit_overflow(&self) {
-        self.audit_overflow.inc();
+    /// A refusal is counted in a row of the audit log, together with others.
+    pub fn audit_counted(&self) {
+        self.audit_counted.inc();
     }
 
     pub fn stream_unread(&self, partition: u16, offsets: u64) {

@@ -67,6 +67,87 @@ async fn a_key_works_until_it_is_revoked_here_at_once_and_elsewhere_soon() {
 }
 
 #[tokio::test]
+async fn keys_of_a_key_end_with_it() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let path = format!("/analytics/v1/orgs/{org}/api-keys");
+    let end = chrono::Utc::now() + chrono::TimeDelta::days(7);
+    let (root, key) = make(&service, org, &json!({"name": "root", "role": "org_admin", "expiresAt": end})).await;
+    let by_key = async |key: &str, body: Value| service.post_by_key(&path, key, body.to_string().into_bytes()).await;
+    let (status, child) = by_key(&key, json!({"name": "child", "role": "org_admin"})).await;
+    assert_eq!((status.as_u16(), &child["parentId"]), (201, &json!(root)), "{child}");
+    let inherited: chrono::DateTime<chrono::Utc> = child["expiresAt"].as_str().unwrap().parse().unwrap();
+    assert!((inherited - end).num_milliseconds().abs() <= 1, "{inherited} is not {end}");
+    let longer = json!({"name": "longer", "role": "org_viewer", "expiresAt": end + chrono::TimeDelta::days(1)});
+    let (status, problem) = by_key(&key, longer).await;
+    assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!("expiresAt")));
+    let (status, grandchild) =
+        by_key(child["key"].as_str().unwrap(), json!({"name": "grandchild", "role": "org_viewer"})).await;
+    assert_eq!(status, 201, "{grandchild}");
+    let last = grandchild["key"].as_str().unwrap();
+    assert_eq!(ask(&service, org, last).await, 200);
+    let admin = service.token(&[org], &[Role::OrgAdmin]);
+    let (_, revoked) = service.post(&format!("{path}/{root}/revoke"), &admin, Vec::new()).await;
+    let names = |revoked: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let descendants = revoked["descendants"].as_array().unwrap();
+        descendants.iter().map(|key| (text(&key["name"]), text(&key["state"]))).collect()
+    };
+    let both = |state: &str| ["grandchild", "child"].map(|name| (name.to_owned(), state.to_owned())).to_vec();
+    assert_eq!(names(&revoked), both("active"), "it offers what the key made");
+    assert_eq!(ask(&service, org, last).await, 200);
+    let (_, revoked) = service.post(&format!("{path}/{root}/revoke?cascade=true"), &admin, Vec::new()).await;
+    assert_eq!(names(&revoked), both("revoked"));
+    assert_eq!(ask(&service, org, last).await, 401);
+    assert_eq!(service.terminate().await, Some(0));
+    let acts: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT action, target FROM analytics.audit_events WHERE action IN ('api_key.revoke', 'authenticate')
+         ORDER BY action DESC, target",
+    )
+    .fetch_all(&mut world.connect().await)
+    .await
+    .unwrap();
+    let id = |made: &Value| Some(made["id"].as_str().unwrap().to_owned());
+    let mut ended = vec![Some(root.to_string()), id(&child), id(&grandchild)];
+    ended.sort();
+    let mut expected: Vec<(String, Option<String>)> = vec![("authenticate".to_owned(), id(&grandchild))];
+    expected.extend(ended.into_iter().map(|id| ("api_key.revoke".to_owned(), id)));
+    assert_eq!(acts, expected, "each is recorded, and the use of one that is revoked by its id");
+}
+
+#[tokio::test]
+async fn a_key_is_made_once_and_keys_are_bounded() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__AUTH__API_KEYS_PER_ORG", "2");
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let admin = service.token(&[org], &[Role::OrgAdmin]);
+    let create = async |idempotency: &str, name: &str| {
+        let body = json!({"name": name, "role": "finance"});
+        let path = format!("http://{}/analytics/v1/orgs/{org}/api-keys", service.api);
+        let request = reqwest::Client::new().post(path).bearer_auth(&admin).header("idempotency-key", idempotency);
+        let answer = request.json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (first, again) = tokio::join!(create("one", "a"), create("one", "a"));
+    let mut statuses = [first.0, again.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 201]);
+    assert_eq!(first.1["id"], again.1["id"]);
+    assert_eq!([&first.1, &again.1].iter().filter(|made| made.get("key").is_some()).count(), 1);
+    assert_eq!(create("one", "b").await.0, 422);
+    assert_eq!(create("two", "b").await.0, 201);
+    let (status, problem) = create("three", "c").await;
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/too-many-api-keys")));
+    let path = format!("/analytics/v1/orgs/{org}/api-keys/{}/revoke", first.1["id"].as_str().unwrap());
+    assert_eq!(service.post(&path, &admin, Vec::new()).await.0, 200);
+    assert_eq!(create("three", "c").await.0, 201, "one that is revoked takes no room");
+    let other = Uuid::new_v4();
+    make(&service, other, &json!({"name": "n", "role": "finance"})).await;
+}
+
+#[tokio::test]
 async fn a_key_that_expires_works_until_then() {
     let world = World::new(1).await;
     let service = world.serve().await;

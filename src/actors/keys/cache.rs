@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::store::api_keys::Valid;
+use crate::{domain::api_key::KeyState, store::api_keys::KnownKey};
 
 /// Keys that are remembered, some hundred bytes each. Anybody can make up ids.
 const MOST: usize = 10_000;
@@ -16,18 +16,21 @@ const REVOKED_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    Valid(Valid),
-    /// There is no such key, or it counts no longer.
+    Key(KnownKey),
+    /// There is no such key.
     Nobody,
-    /// By this process: what a look-up that began before says of it is wrong.
-    Revoked,
+    /// By this process: what a look-up that began before says of its state is wrong. None where the key itself is not known
+    /// here.
+    Revoked(Option<KnownKey>),
 }
 
 impl Known {
-    pub fn key(self) -> Option<Valid> {
+    /// What is to be held against a secret; none where the database must be asked.
+    pub fn key(self) -> Option<Option<KnownKey>> {
         match self {
-            Self::Valid(key) => Some(key),
-            Self::Nobody | Self::Revoked => None,
+            Self::Key(key) | Self::Revoked(Some(key)) => Some(Some(key)),
+            Self::Nobody => Some(None),
+            Self::Revoked(None) => None,
         }
     }
 }
@@ -47,34 +50,35 @@ impl Cache {
         self.entries.get(&key_id).filter(|(_, until)| now < *until).map(|(known, _)| *known)
     }
 
-    /// What the database said. A key counts until it expires at most.
-    pub fn put(&mut self, key_id: Uuid, key: Option<Valid>, now: Instant) {
-        if self.get(key_id, now) == Some(Known::Revoked) {
+    /// What the database said. An active key counts until it expires at most; one that was revoked here stays so.
+    pub fn put(&mut self, key_id: Uuid, key: Option<KnownKey>, now: Instant) {
+        if let Some((Known::Revoked(known), _)) = self.entries.get_mut(&key_id).filter(|(_, until)| now < *until) {
+            *known = key.map(revoked).or(*known);
             return;
         }
-        let lasts = key.and_then(|key| key.expires_in).map_or(self.lasts, |expires| expires.min(self.lasts));
+        let active = key.filter(|key| key.state == KeyState::Active);
+        let lasts = active.and_then(|key| key.expires_in).map_or(self.lasts, |expires| expires.min(self.lasts));
         self.make_room(now);
-        self.entries.insert(key_id, (key.map_or(Known::Nobody, Known::Valid), now + lasts));
+        self.entries.insert(key_id, (key.map_or(Known::Nobody, Known::Key), now + lasts));
     }
 
     pub fn revoke(&mut self, key_id: Uuid, now: Instant) {
+        let known = self.get(key_id, now).and_then(Known::key).flatten().map(revoked);
         self.make_room(now);
-        self.entries.insert(key_id, (Known::Revoked, now + REVOKED_FOR));
+        self.entries.insert(key_id, (Known::Revoked(known), now + REVOKED_FOR));
     }
 
     /// What the database said last may not hold any more. What was revoked here stays so.
-    pub fn forget(&mut self, key_id: Uuid) {
-        if self.entries.get(&key_id).is_some_and(|(known, _)| *known != Known::Revoked) {
-            self.entries.remove(&key_id);
-        }
+    pub fn forget_all(&mut self) {
+        self.entries.retain(|_, (known, _)| matches!(known, Known::Revoked(_)));
     }
 
     /// When it is full, what is over goes; then what was made up; then all but what was revoked.
     fn make_room(&mut self, now: Instant) {
         for keep in [
-            |known: &Known| matches!(known, Known::Valid(_) | Known::Nobody | Known::Revoked),
-            |known: &Known| matches!(known, Known::Valid(_) | Known::Revoked),
-            |known: &Known| matches!(known, Known::Revoked),
+            |known: &Known| matches!(known, Known::Key(_) | Known::Nobody | Known::Revoked(_)),
+            |known: &Known| matches!(known, Known::Key(_) | Known::Revoked(_)),
+            |known: &Known| matches!(known, Known::Revoked(_)),
         ] {
             if self.entries.len() < MOST {
                 return;
@@ -82,6 +86,10 @@ impl Cache {
             self.entries.retain(|_, (known, until)| now < *until && keep(known));
         }
     }
+}
+
+fn revoked(key: KnownKey) -> KnownKey {
+    KnownKey { state: KeyState::Revoked, ..key }
 }
 
 #[cfg(test)]
@@ -92,9 +100,9 @@ mod tests {
     const KEY: Uuid = Uuid::from_u128(1);
     const LASTS: Duration = Duration::from_secs(10);
 
-    fn key(expires_in: Option<Duration>) -> Option<Valid> {
-        let holder = Holder { org_id: Uuid::nil(), role: KeyRole::Finance };
-        Some(Valid { key_id: KEY, secret_sha256: [7; 32], holder, expires_in })
+    fn key(expires_in: Option<Duration>) -> Option<KnownKey> {
+        let holder = Holder { org_id: Uuid::nil(), role: KeyRole::Finance, expires_at: None };
+        Some(KnownKey { key_id: KEY, secret_sha256: [7; 32], holder, state: KeyState::Active, expires_in })
     }
 
     fn valid_until(expires_in: Option<Duration>, after: Duration) -> bool {
@@ -119,18 +127,23 @@ mod tests {
         let (mut cache, now) = (Cache::new(LASTS), Instant::now());
         cache.revoke(KEY, now);
         cache.put(KEY, key(None), now);
-        assert_eq!(cache.get(KEY, now), Some(Known::Revoked));
+        // It is known now, and revoked whatever the look-up said.
+        assert_eq!(cache.get(KEY, now), Some(Known::Revoked(key(None).map(revoked))));
+        let mut cache = Cache::new(LASTS);
+        cache.put(KEY, key(None), now);
+        cache.revoke(KEY, now);
+        assert_eq!(cache.get(KEY, now).and_then(Known::key).flatten().map(|key| key.state), Some(KeyState::Revoked));
     }
 
     #[test]
     fn what_may_have_changed_is_looked_up_again_unless_it_was_revoked() {
         let (mut cache, now) = (Cache::new(LASTS), Instant::now());
         cache.put(KEY, key(None), now);
-        cache.forget(KEY);
+        cache.forget_all();
         assert_eq!(cache.get(KEY, now), None);
         cache.revoke(KEY, now);
-        cache.forget(KEY);
-        assert_eq!(cache.get(KEY, now), Some(Known::Revoked));
+        cache.forget_all();
+        assert_eq!(cache.get(KEY, now), Some(Known::Revoked(None)));
     }
 
     #[test]

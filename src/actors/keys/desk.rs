@@ -11,13 +11,12 @@ use crate::{
     actors::{query::QueryError, turns::Turns},
     config::Settings,
     domain::{
-        api_key::{ApiKey, ApiKeyPage},
+        api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},
         audit::AuditEvent,
-        event::Reason,
     },
     store::{
         Session, StoreError,
-        api_keys::{self as table, Asked},
+        api_keys::{self as table, Asked, Revocation},
     },
 };
 
@@ -28,11 +27,14 @@ const QUEUE: usize = 32;
 #[derive(Clone)]
 pub struct Desk {
     turns: Turns<Session>,
+    /// Most keys of an org that may be active.
+    most: u32,
 }
 
 impl Desk {
     pub fn new(settings: &Settings) -> Self {
-        Self { turns: Turns::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait()) }
+        let turns = Turns::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait());
+        Self { turns, most: settings.auth.api_keys_per_org }
     }
 
     async fn serve<T>(
@@ -45,26 +47,30 @@ impl Desk {
     }
 }
 
-/// Make a key. The rules that it breaks, where it breaks any.
+/// Make a key.
 #[derive(Message)]
-#[rtype(result = "Result<Result<ApiKey, Vec<Reason>>, QueryError>")]
+#[rtype(result = "Result<Created, QueryError>")]
 pub struct Create {
     pub key_id: Uuid,
     pub org_id: Uuid,
     pub secret_sha256: [u8; 32],
     /// The key as it was asked for, JSON.
     pub body: Vec<u8>,
+    /// The key that asks for it.
+    pub parent: Option<Uuid>,
+    pub idempotency_key: Option<String>,
     pub by: String,
     /// What is recorded together with it.
     pub act: AuditEvent,
 }
 
 impl Handler<Create> for Keys {
-    type Result = ResponseFuture<Result<Result<ApiKey, Vec<Reason>>, QueryError>>;
+    type Result = ResponseFuture<Result<Created, QueryError>>;
 
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
-        let Create { key_id, org_id, secret_sha256, body, by, act } = create;
-        let asked = Asked { key_id, org_id, secret_sha256, body, by, act };
+        let Create { key_id, org_id, secret_sha256, body, parent, idempotency_key, by, act } = create;
+        let most = self.desk.most;
+        let asked = Asked { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
         let (desk, working) = (self.desk.clone(), self.pulse.work());
         Box::pin(async move {
             let _working = working;
@@ -112,30 +118,39 @@ impl Handler<GetKey> for Keys {
 /// Let a key count no longer: from the answer on in this process, soon in every other. Doing so again changes nothing.
 /// None: the org has no such key.
 #[derive(Message)]
-#[rtype(result = "Result<Option<ApiKey>, QueryError>")]
+#[rtype(result = "Result<Option<Revoked>, QueryError>")]
 pub struct Revoke {
     pub org_id: Uuid,
     pub key_id: Uuid,
+    /// Whether the keys that it made go with it.
+    pub cascade: bool,
     pub by: String,
     /// What is recorded together with it.
     pub act: AuditEvent,
 }
 
 impl Handler<Revoke> for Keys {
-    type Result = ResponseActFuture<Self, Result<Option<ApiKey>, QueryError>>;
+    type Result = ResponseActFuture<Self, Result<Option<Revoked>, QueryError>>;
 
-    fn handle(&mut self, Revoke { org_id, key_id, by, act }: Revoke, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, revoke: Revoke, _: &mut Self::Context) -> Self::Result {
+        let Revoke { org_id, key_id, cascade, by, act } = revoke;
+        let asked = Revocation { org_id, key_id, cascade, by, act };
         let (desk, working) = (self.desk.clone(), self.pulse.work());
         let work = async move {
             let _working = working;
-            desk.serve(async |conn| table::revoke(conn, org_id, key_id, &by, &act).await).await
+            desk.serve(async |conn| table::revoke(conn, &asked).await).await
         };
         Box::pin(work.into_actor(self).map(move |revoked, actor, _| {
+            let now = Instant::now();
             match &revoked {
-                Ok(Some(_)) => actor.cache.revoke(key_id, Instant::now()),
+                Ok(Some(Revoked { key, descendants })) => {
+                    let ended = |key: &&ApiKey| key.state == KeyState::Revoked;
+                    let ended = std::iter::once(key).chain(descendants).filter(ended);
+                    ended.for_each(|key| actor.cache.revoke(key.id, now));
+                }
                 Ok(None) => {}
-                // It may be revoked all the same: the database is asked before the key counts again.
-                Err(_) => actor.cache.forget(key_id),
+                // It may be revoked all the same, and so may others: the database is asked before any key counts again.
+                Err(_) => actor.cache.forget_all(),
             }
             revoked
         }))

@@ -43,9 +43,14 @@ fn an_issued_token_is_accepted_as_the_caller_it_was_issued_for() {
         org_ids: vec![Uuid::from_u128(7)],
         roles: vec![Role::Finance],
         credential: Credential::Token,
+        expires_at: None,
     };
+    let before = chrono::Utc::now();
     let token = issue(&settings(), &caller, Duration::from_secs(60)).unwrap();
-    assert_eq!(Verifier::new(&settings()).verify(&token), Ok(caller));
+    let verified = Verifier::new(&settings()).verify(&token).unwrap();
+    let lasts = (verified.expires_at.unwrap() - before).num_seconds();
+    assert!((58..=61).contains(&lasts), "{lasts}");
+    assert_eq!(Caller { expires_at: None, ..verified }, caller);
 }
 
 #[test]

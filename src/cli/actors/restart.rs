@@ -46,6 +46,6 @@ pub async fn run(args: Args, client: &Client, auth: &config::Auth) -> anyhow::Re
 
 fn own_token(auth: &config::Auth) -> Result<String, auth::IssueError> {
     let (subject, roles) = (operator::name(), vec![Role::Operator]);
-    let caller = Caller { subject, org_ids: Vec::new(), roles, credential: Credential::Token };
+    let caller = Caller { subject, org_ids: Vec::new(), roles, credential: Credential::Token, expires_at: None };
     auth::issue(auth, &caller, TOKEN_LASTS)
 }

@@ -14,6 +14,7 @@ const NOBODY: Uuid = Uuid::from_u128(0xDEAD);
 
 /// Whom the contract lets do what. System administrators may do everything to every org.
 const TABLE: &[(&str, &str, Who)] = &[
+    ("GET", "/analytics/v1/me", Who::AnyRole),
     ("GET", "/analytics/v1/orgs/{orgId}/usage", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
     ("GET", "/analytics/v1/orgs/{orgId}/reliability", Who::OfOrg(&[OrgViewer, OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/ledger", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
@@ -47,6 +48,8 @@ const TABLE: &[(&str, &str, Who)] = &[
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Anybody,
+    /// Whoever has a credential: nothing of an org is answered.
+    AnyRole,
     /// These of the org that is asked for, and system administrators of any.
     OfOrg(&'static [Role]),
     SystemAdmin,
@@ -55,7 +58,7 @@ enum Who {
 impl Who {
     fn includes(self, role: Role) -> bool {
         match self {
-            Self::Anybody => true,
+            Self::Anybody | Self::AnyRole => true,
             Self::OfOrg(roles) => role == SystemAdmin || roles.contains(&role),
             Self::SystemAdmin => role == SystemAdmin,
         }

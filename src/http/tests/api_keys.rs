@@ -72,6 +72,40 @@ async fn a_made_key_is_shown_once_with_its_secret() {
 }
 
 #[actix_web::test]
+async fn the_same_request_again_shows_no_second_secret() {
+    let body = json!({"name": "dashboard", "role": "org_viewer"}).to_string();
+    let again = async |key: &str, body: &str| {
+        let bearer = format!("Bearer {}", token(Role::OrgAdmin));
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+        call_with(api_with(None), Method::POST, &keys_of_org(""), &headers, body).await
+    };
+    assert_eq!(again("new", &body).await.status, 201);
+    let known = again("known", &body).await;
+    assert_eq!(known.header("location"), Some(keys_of_org(&format!("/{KEY}")).as_str()));
+    let shown = known.json_of(200);
+    assert_eq!((&shown["id"], shown.get("key")), (&json!(KEY), None));
+    again("taken", &body).await.problem(422);
+    again("ended", &body).await.problem(401);
+    assert_eq!(again("no spaces", &body).await.wrong_fields(), ["Idempotency-Key"]);
+    let problem = again("new", &json!({"name": "one more", "role": "org_viewer"}).to_string()).await.problem(409);
+    assert_eq!(problem["type"], "/problems/too-many-api-keys");
+}
+
+#[actix_web::test]
+async fn the_use_of_a_revoked_key_names_it() {
+    let books = Books::default();
+    let (api, refusals) = books.of(api_with(None));
+    let path = format!("/analytics/v1/orgs/{ORG}/freshness");
+    let answer = call(api, Method::GET, &path, &[("x-api-key", &text_of_key(REVOKED_KEY))]).await;
+    assert_eq!(answer.problem(401)["detail"], "the credential was not accepted");
+    let noted = refusals.take(usize::MAX, true).rows();
+    let subject = format!("api-key/{}", REVOKED_KEY.simple());
+    assert_eq!((noted[0].action, noted[0].actor.subject.as_deref()), ("authenticate", Some(subject.as_str())));
+    assert_eq!((noted[0].org_id, noted[0].target.clone()), (Some(ORG), Some(REVOKED_KEY.to_string())));
+    assert_eq!(noted[0].detail.as_deref(), Some("the API key is revoked"));
+}
+
+#[actix_web::test]
 async fn each_bad_field_and_parameter_is_named() {
     for (body, fields) in [
         ("{}", vec!["name", "role"]),
@@ -89,6 +123,8 @@ async fn each_bad_field_and_parameter_is_named() {
     }
     let forced = as_admin(Method::POST, &keys_of_org(&format!("/{KEY}/revoke?force=1")), "").await;
     assert_eq!(forced.wrong_fields(), ["force"]);
+    let cascade = as_admin(Method::POST, &keys_of_org(&format!("/{KEY}/revoke?cascade=1")), "").await;
+    assert_eq!(cascade.wrong_fields(), ["cascade"]);
 }
 
 #[actix_web::test]
@@ -100,6 +136,12 @@ async fn keys_are_listed_in_pages_and_revoked_by_id() {
     assert_eq!((&next["apiKeys"][0]["name"], next.get("nextCursor")), (&json!(format!("{ORG} Some({KEY}) 50")), None));
     let revoked = as_admin(Method::POST, &keys_of_org(&format!("/{KEY}/revoke")), "").await.json();
     assert_eq!(revoked["state"], "revoked");
+    let states = async |query: &str| {
+        let revoked = as_admin(Method::POST, &keys_of_org(&format!("/{KEY}/revoke{query}")), "").await.json_of(200);
+        (revoked["state"].clone(), revoked["descendants"][0]["state"].clone())
+    };
+    assert_eq!(states("").await, (json!("revoked"), json!("active")), "what it made is offered");
+    assert_eq!(states("?cascade=true").await, (json!("revoked"), json!("revoked")));
     for id in [&LETTER.to_string(), "7"] {
         as_admin(Method::GET, &keys_of_org(&format!("/{id}")), "").await.problem(404);
         as_admin(Method::POST, &keys_of_org(&format!("/{id}/revoke")), "").await.problem(404);

@@ -23,7 +23,7 @@ async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) 
     let bearer = format!("Bearer {}", token(role));
     let headers = [("authorization", bearer.as_str()), ("x-request-id", "request-7")];
     let answer = call_with(api, method, path, &headers, body).await;
-    (answer, refusals.take(usize::MAX).rows())
+    (answer, refusals.take(usize::MAX, true).rows())
 }
 
 #[actix_web::test]
@@ -96,13 +96,13 @@ async fn refusals_are_noted_and_do_not_depend_on_the_log() {
     let secret = "hunter22.hunter22.hunter22";
     let bearer = format!("Bearer {secret}");
     call(api, Method::GET, &freshness_of(ORG), &[("authorization", &bearer)]).await.problem(401);
-    let noted = refusals.take(usize::MAX).rows();
+    let noted = refusals.take(usize::MAX, true).rows();
     assert_eq!(seen(&noted[0]), ("authenticate", Outcome::Denied, None, None));
     assert_eq!(noted[0].detail.as_deref(), Some("the token cannot be read"));
     assert!(!format!("{noted:?}").contains("hunter22"));
     let (api, refusals) = away.of(api_with(None));
     call(api, Method::GET, &freshness_of(ORG), &[]).await.problem(401);
-    assert!(refusals.take(usize::MAX).is_empty(), "who shows nothing has not tried");
+    assert!(refusals.take(usize::MAX, true).is_empty(), "who shows nothing has not tried");
 }
 
 #[actix_web::test]

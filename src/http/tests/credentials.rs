@@ -75,6 +75,64 @@ async fn every_bad_credential_is_401_and_not_repeated() {
 }
 
 #[actix_web::test]
+async fn a_credential_in_the_wrong_header_learns_the_right_one() {
+    let key = key_text();
+    let answer = with(&format!("Bearer {key}")).await;
+    let problem = answer.problem(401);
+    assert_eq!(problem["detail"], "an API key belongs in the header X-API-Key, not in Authorization");
+    assert!(!answer.text.contains("AAAA"), "{}", answer.text);
+    let token = signed(SECRET, |_| ());
+    let answer = call(api_with(None), Method::GET, &usage_path(DAY), &[("x-api-key", &token)]).await;
+    let detail = answer.problem(401)["detail"].as_str().unwrap().to_owned();
+    assert_eq!(detail, "a bearer token belongs in the header Authorization, not in X-API-Key");
+}
+
+#[actix_web::test]
+async fn a_refusal_names_missing_roles_of_own_orgs_only() {
+    let ask = async |role: Role, org: Uuid, path: &str| {
+        let bearer = format!("Bearer {}", token(role));
+        let path = format!("/analytics/v1/orgs/{org}/{path}");
+        let mut problem = call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await.problem(403);
+        for of_the_request in ["requestId", "instance"] {
+            problem.as_object_mut().unwrap().remove(of_the_request);
+        }
+        problem
+    };
+    let own = ask(Role::Producer, ORG, "usage").await;
+    let expected =
+        "this takes one of the roles org_viewer, org_admin, finance, system_admin, and the credential has none of them";
+    assert_eq!((&own["type"], &own["detail"]), (&json!("/problems/forbidden"), &json!(expected)));
+    let none = Uuid::from_u128(0xDEAD);
+    for role in [Role::Producer, Role::OrgViewer] {
+        let foreign = ask(role, OTHER_ORG, "usage").await;
+        assert!(!foreign.to_string().contains("org_"), "{foreign}");
+        assert_eq!(foreign, ask(role, none, "usage").await, "an org that exists and one that does not");
+    }
+}
+
+#[actix_web::test]
+async fn the_caller_learns_who_it_is() {
+    let me = async |name: &str, value: &str| {
+        call(api_with(None), Method::GET, "/analytics/v1/me", &[(name, value)]).await.json_of(200)
+    };
+    for role in Role::ALL {
+        let caller = me("authorization", &format!("Bearer {}", token(role))).await;
+        assert_eq!((&caller["subject"], &caller["credential"]), (&json!("ann"), &json!("token")));
+        assert_eq!((&caller["orgs"], &caller["roles"]), (&json!([ORG]), &json!([role.as_str()])));
+        assert_eq!(caller["allOrgs"], role == Role::SystemAdmin);
+        let expires: chrono::DateTime<chrono::Utc> = caller["expiresAt"].as_str().unwrap().parse().unwrap();
+        assert!((0..=60).contains(&(expires - chrono::Utc::now()).num_seconds()), "{expires}");
+        assert!(caller.get("keyId").is_none());
+    }
+    let key = me("x-api-key", &key_text()).await;
+    let expected = json!({
+        "subject": format!("api-key/{}", KEY.simple()), "credential": "api_key", "keyId": KEY, "orgs": [ORG],
+        "allOrgs": false, "roles": ["org_viewer"], "expiresAt": null,
+    });
+    assert_eq!(key, expected);
+}
+
+#[actix_web::test]
 async fn without_a_configured_key_every_token_is_401() {
     let keyless = Auth { hs256_secret: Secret::default(), ..auth_settings() };
     let bearer = format!("Bearer {}", signed(SECRET, |_| ()));

@@ -132,7 +132,7 @@ async fn an_operators_act_is_recorded_first_or_not_done() {
     assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/9/drill?kind=hang", Some(operator.clone())).await.0, 404);
     let seen: Vec<_> = books.take().into_iter().map(|event| (event.action, event.target.unwrap())).collect();
     assert_eq!(seen, [("actor.restart", "query/0".to_owned()), ("actor.drill", "query/9".to_owned())]);
-    let failed = ops.gatekeeper.refusals.take(9).rows();
+    let failed = ops.gatekeeper.backlog.take(9, true).rows();
     assert_eq!(failed.iter().map(|event| event.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
     ops.gatekeeper.audit.set(Books { away: true, ..Books::default() }.start().recipient());
     for path in ["/ops/actors/query/0/restart", "/ops/actors/query/0/drill?kind=panic"] {

@@ -26,7 +26,7 @@ fn limited(org_burst: u32, credential_burst: u32) -> Gatekeeper {
 
 fn token_of(subject: &str, org_ids: &[Uuid], role: Role) -> String {
     let (subject, org_ids) = (subject.to_owned(), org_ids.to_vec());
-    let caller = Caller { subject, org_ids, roles: vec![role], credential: Credential::Token };
+    let caller = Caller { subject, org_ids, roles: vec![role], credential: Credential::Token, expires_at: None };
     auth::issue(&auth_settings(), &caller, std::time::Duration::from_secs(60)).unwrap()
 }
 

@@ -337,6 +337,8 @@ impl Handler<Ask<GetAudit>> for FixedAnswers {
             request_id: None,
             address: None,
             detail: Some(format!("{query:?}")),
+            count: 1,
+            first_at: None,
         };
         Ok(AuditPage { events: vec![event], more: query.before.is_none() })
     }

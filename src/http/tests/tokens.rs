@@ -157,6 +157,20 @@ async fn a_token_of_a_new_key_waits_until_the_key_is_read_but_not_for_long() {
 }
 
 #[actix_web::test]
+async fn while_the_issuers_keys_are_unknown_tokens_are_503() {
+    let gatekeeper = gatekeeper(&Auth { jwks_file: "keys.json".into(), ..auth_settings() });
+    let good = ec(1).token(Some("e"), ORG);
+    let answer = ask(&gatekeeper, &good).await;
+    answer.problem(503);
+    assert!(answer.header("retry-after").is_some());
+    // What no key could make good is refused all the same, and nothing of the sort is recorded for the others.
+    ask(&gatekeeper, "garbage").await.problem(401);
+    assert_eq!(gatekeeper.backlog.take(usize::MAX, true).rows().len(), 1);
+    gatekeeper.verifier.key_ring().unwrap().put(keys(&[("e", &ec(1))]));
+    assert_eq!(ask(&gatekeeper, &good).await.status, 200);
+}
+
+#[actix_web::test]
 async fn without_a_secret_the_keys_are_all_that_counts() {
     let settings =
         Auth { hs256_secret: Secret::default(), jwks_url: Secret::new("https://issuer.test/"), ..auth_settings() };

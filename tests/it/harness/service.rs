@@ -88,7 +88,7 @@ impl Service {
     /// A token of these roles for these orgs.
     pub fn token(&self, orgs: &[Uuid], roles: &[auth::Role]) -> String {
         let (subject, credential) = ("tests".to_owned(), Credential::Token);
-        let caller = Caller { subject, org_ids: orgs.to_vec(), roles: roles.to_vec(), credential };
+        let caller = Caller { subject, org_ids: orgs.to_vec(), roles: roles.to_vec(), credential, expires_at: None };
         auth::issue(&self.auth, &caller, Duration::from_secs(600)).unwrap()
     }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{ORG, at, rules};
 use crate::{
     actors::{
-        audit::{NotRecorded, Record, Refusals},
+        audit::{Backlog, NotRecorded, Record},
         keys::{Authenticate, Create, GetKey, ListKeys, Revoke},
         query::QueryError,
         supervision::line::Line,
@@ -19,9 +19,8 @@ use crate::{
     auth::{self, Caller, Credential, PresentedKey, Role, Verifier},
     config::{Auth, Secret},
     domain::{
-        api_key::{ApiKey, ApiKeyPage, Holder, KeyRole, KeyState, NewApiKey},
+        api_key::{ApiKey, ApiKeyPage, Created, Holder, KeyRole, KeyState, Maker, NewApiKey, Revoked, Shown},
         audit::AuditEvent,
-        event::Reason,
     },
     http::{Api, Gatekeeper, client_address::TrustedProxies, limits::Limits},
     telemetry::metrics::Metrics,
@@ -69,9 +68,9 @@ impl Books {
     }
 
     /// An API whose audit log this is, and the refusals that wait to be recorded.
-    pub fn of(&self, api: Api) -> (Api, Refusals) {
+    pub fn of(&self, api: Api) -> (Api, Backlog) {
         api.gatekeeper.audit.set(self.clone().start().recipient());
-        let refusals = api.gatekeeper.refusals.clone();
+        let refusals = api.gatekeeper.backlog.clone();
         (api, refusals)
     }
 }
@@ -82,10 +81,16 @@ pub struct FixedKeys {
 }
 
 pub const KEY: Uuid = Uuid::from_u128(0x1E);
+/// Was revoked; its secret is the same.
+pub const REVOKED_KEY: Uuid = Uuid::from_u128(0x2E);
 
 /// The key as it is shown.
 pub fn key_text() -> String {
-    format!("ak_{}_{}", KEY.simple(), "A".repeat(43))
+    text_of_key(KEY)
+}
+
+pub fn text_of_key(id: Uuid) -> String {
+    format!("ak_{}_{}", id.simple(), "A".repeat(43))
 }
 
 impl Actor for FixedKeys {
@@ -93,12 +98,17 @@ impl Actor for FixedKeys {
 }
 
 impl Handler<Authenticate> for FixedKeys {
-    type Result = Result<Option<Holder>, QueryError>;
+    type Result = Result<Shown, QueryError>;
 
     fn handle(&mut self, Authenticate(shown): Authenticate, _: &mut Self::Context) -> Self::Result {
         let ours = PresentedKey::read(&key_text()).unwrap();
-        let valid = shown.key_id == ours.key_id && shown.secret_sha256 == ours.secret_sha256;
-        self.error.map_or(Ok(valid.then_some(Holder { org_id: ORG, role: KeyRole::OrgViewer })), Err)
+        let holder = Holder { org_id: ORG, role: KeyRole::OrgViewer, expires_at: None };
+        let judged = match (shown.key_id, shown.secret_sha256 == ours.secret_sha256) {
+            (KEY, true) => Shown::Accepted(holder),
+            (REVOKED_KEY, true) => Shown::Ended { org_id: ORG, state: KeyState::Revoked },
+            _ => Shown::Unknown,
+        };
+        self.error.map_or(Ok(judged), Err)
     }
 }
 
@@ -111,6 +121,7 @@ fn api_key(id: Uuid, name: &str, state: KeyState) -> ApiKey {
         state,
         created_at: at("2026-03-02T11:00:00Z"),
         created_by: "ann".to_owned(),
+        parent_id: None,
         expires_at: None,
         revoked_at: None,
         revoked_by: None,
@@ -119,11 +130,24 @@ fn api_key(id: Uuid, name: &str, state: KeyState) -> ApiKey {
 }
 
 impl Handler<Create> for FixedKeys {
-    type Result = Result<Result<ApiKey, Vec<Reason>>, QueryError>;
+    type Result = Result<Created, QueryError>;
 
+    /// Has made a key for the Idempotency-Key `known`, and another for `taken`. There is room for no key of the name `one more`.
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
-        let made = NewApiKey::read(&create.body, rules().now);
-        self.error.map_or(Ok(made.map(|key| api_key(create.key_id, &key.name, KeyState::Active))), Err)
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let maker = create.parent.map(|_| Maker { role: KeyRole::OrgViewer, expires_at: None });
+        Ok(match NewApiKey::read(&create.body, rules().now, maker) {
+            Err(reasons) => Created::Wrong(reasons),
+            Ok(key) if key.name == "one more" => Created::TooMany,
+            Ok(key) => match create.idempotency_key.as_deref() {
+                Some("known") => Created::Same(api_key(KEY, &key.name, KeyState::Active)),
+                Some("taken") => Created::KeyTaken,
+                Some("ended") => Created::MakerEnded,
+                _ => Created::New(api_key(create.key_id, &key.name, KeyState::Active)),
+            },
+        })
     }
 }
 
@@ -147,10 +171,16 @@ impl Handler<GetKey> for FixedKeys {
 }
 
 impl Handler<Revoke> for FixedKeys {
-    type Result = Result<Option<ApiKey>, QueryError>;
+    type Result = Result<Option<Revoked>, QueryError>;
 
-    fn handle(&mut self, Revoke { key_id, .. }: Revoke, _: &mut Self::Context) -> Self::Result {
-        self.error.map_or(Ok((key_id == KEY).then(|| api_key(KEY, "dashboard", KeyState::Revoked))), Err)
+    /// It has made another.
+    fn handle(&mut self, Revoke { key_id, cascade, .. }: Revoke, _: &mut Self::Context) -> Self::Result {
+        let made = if cascade { KeyState::Revoked } else { KeyState::Active };
+        let revoked = || Revoked {
+            key: api_key(KEY, "dashboard", KeyState::Revoked),
+            descendants: vec![api_key(REVOKED_KEY, "child", made)],
+        };
+        self.error.map_or(Ok((key_id == KEY).then(revoked)), Err)
     }
 }
 
@@ -162,7 +192,7 @@ pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
         verifier: Verifier::new(settings),
         proxies: TrustedProxies::default(),
         limits: Limits::default(),
-        refusals: Refusals::new(Metrics::default()),
+        backlog: Backlog::new(Metrics::default()),
         jwks: Line::default(),
         keys,
         audit,
@@ -170,6 +200,12 @@ pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
 }
 
 pub fn token(role: Role) -> String {
-    let caller = Caller { subject: "ann".into(), org_ids: vec![ORG], roles: vec![role], credential: Credential::Token };
+    let caller = Caller {
+        subject: "ann".into(),
+        org_ids: vec![ORG],
+        roles: vec![role],
+        credential: Credential::Token,
+        expires_at: None,
+    };
     auth::issue(&auth_settings(), &caller, Duration::from_secs(60)).unwrap()
 }

@@ -1,0 +1,237 @@
+//! What is recorded one by one up to a number a minute, and counted beyond it: the log of a flood is as short as that of a few.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hash,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use crate::domain::audit::AuditEvent;
+
+/// How long is counted into one row.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Events that wait for the database. While there are so many, minutes are not closed but counted on.
+const KEPT: usize = 1000;
+
+/// How much of a kind has rows of its own.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    /// Rows of one key in a minute; what follows is one row together.
+    pub rows: u32,
+    /// Keys of a minute; what others do is one row together.
+    pub keys: usize,
+}
+
+/// By key: whoever it is that the events are told apart by.
+pub struct Tally<K> {
+    bounds: Bounds,
+    minutes: HashMap<K, Minute>,
+    /// Of those keys that there is no room for.
+    others: Option<Minute>,
+    /// Rows, oldest first.
+    ready: VecDeque<AuditEvent>,
+}
+
+struct Minute {
+    began: Instant,
+    rows: u32,
+    counted: Option<Counted>,
+}
+
+/// Events that have no row of their own.
+struct Counted {
+    first: AuditEvent,
+    last: Instant,
+    count: u64,
+    /// How often each: details of ours, so they are few.
+    details: BTreeMap<String, u64>,
+}
+
+impl<K: Eq + Hash> Tally<K> {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, minutes: HashMap::new(), others: None, ready: VecDeque::new() }
+    }
+
+    /// Whether the event has a row of its own; else it is counted.
+    pub fn note(&mut self, key: K, event: AuditEvent) -> bool {
+        let known = self.minutes.contains_key(&key) || self.minutes.len() < self.bounds.keys;
+        if known {
+            let minute = self.minutes.entry(key).or_insert_with(Minute::new);
+            if minute.rows < self.bounds.rows && self.ready.len() < KEPT {
+                minute.rows += 1;
+                self.ready.push_back(event);
+                return true;
+            }
+            minute.count(event);
+        } else {
+            self.others.get_or_insert_with(Minute::new).count(event.of_nobody());
+        }
+        false
+    }
+
+    /// Closes the minutes that are over, or all.
+    pub fn close(&mut self, all: bool) {
+        let room = KEPT.saturating_sub(self.ready.len());
+        let (mut closed, now) = (Vec::new(), Instant::now());
+        let mut over = |minute: &mut Minute| {
+            let over = (all || now.duration_since(minute.began) >= MINUTE) && (all || closed.len() < room);
+            if over {
+                closed.extend(minute.counted.take());
+            }
+            over
+        };
+        self.minutes.retain(|_, minute| !over(minute));
+        if self.others.as_mut().is_some_and(over) {
+            self.others = None;
+        }
+        self.ready.extend(closed.into_iter().map(Counted::row));
+    }
+
+    /// The oldest rows, at most `limit`.
+    pub fn take(&mut self, limit: usize) -> Vec<AuditEvent> {
+        let count = self.ready.len().min(limit);
+        self.ready.drain(..count).collect()
+    }
+
+    /// These could not be recorded.
+    pub fn put_back(&mut self, rows: Vec<AuditEvent>) {
+        rows.into_iter().rev().for_each(|row| self.ready.push_front(row));
+    }
+}
+
+impl Minute {
+    fn new() -> Self {
+        Self { began: Instant::now(), rows: 0, counted: None }
+    }
+
+    fn count(&mut self, event: AuditEvent) {
+        let counted = self.counted.get_or_insert_with(|| Counted {
+            last: event.noted_at,
+            count: 0,
+            details: BTreeMap::new(),
+            first: event.clone(),
+        });
+        counted.count += event.count;
+        counted.last = event.noted_at;
+        let first = &mut counted.first;
+        // What is not the same of all is of none.
+        first.org_id = first.org_id.filter(|org_id| event.org_id == Some(*org_id));
+        if first.target != event.target {
+            first.target = None;
+        }
+        if let Some(detail) = event.detail {
+            *counted.details.entry(detail).or_default() += 1;
+        }
+    }
+}
+
+impl Counted {
+    fn row(self) -> AuditEvent {
+        let mut details: Vec<_> = self.details.into_iter().collect();
+        details.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let details: Vec<String> = details.iter().map(|(detail, count)| format!("{count} times: {detail}")).collect();
+        let detail = (!details.is_empty()).then(|| details.join("; "));
+        let mut actor = self.first.actor;
+        // It was not one request.
+        actor.request_id = None;
+        AuditEvent {
+            id: Uuid::now_v7(),
+            first_at: Some(self.first.noted_at),
+            noted_at: self.last,
+            count: self.count,
+            actor,
+            detail,
+            ..self.first
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{Actor, CredentialKind, Outcome};
+
+    fn event(detail: &str) -> AuditEvent {
+        let actor = Actor {
+            subject: None,
+            credential: CredentialKind::None,
+            roles: Vec::new(),
+            request_id: Some("one".to_owned()),
+            address: Some([10, 0, 0, 1].into()),
+        };
+        AuditEvent::new(actor, "authenticate", Outcome::Denied).detail(detail)
+    }
+
+    fn tally(rows: u32, keys: usize) -> Tally<u32> {
+        Tally::new(Bounds { rows, keys })
+    }
+
+    #[test]
+    fn a_flood_is_one_row_with_its_count() {
+        let mut tally = tally(1, 10);
+        assert!(tally.note(1, event("expired")));
+        for n in 0..5000 {
+            assert!(!tally.note(1, event(if n == 0 { "expired" } else { "signature" })));
+        }
+        tally.close(false);
+        assert_eq!(tally.take(usize::MAX).len(), 1, "the minute is not over");
+        tally.close(true);
+        let rows = tally.take(usize::MAX);
+        assert_eq!((rows.len(), rows[0].count), (1, 5000));
+        assert!(rows[0].first_at.is_some_and(|first| first <= rows[0].noted_at));
+        assert_eq!(rows[0].detail.as_deref(), Some("4999 times: signature; 1 times: expired"));
+        assert_eq!((rows[0].actor.address, &rows[0].actor.request_id), (Some([10, 0, 0, 1].into()), &None));
+    }
+
+    #[test]
+    fn nobody_takes_the_rows_of_others() {
+        let mut tally = tally(2, 10);
+        for _ in 0..5000 {
+            tally.note(1, event("x"));
+        }
+        assert!(tally.note(2, event("y")) && tally.note(2, event("y")) && !tally.note(2, event("y")));
+        let own = tally.take(usize::MAX);
+        assert_eq!(own.iter().filter(|row| row.detail.as_deref() == Some("y")).count(), 2);
+    }
+
+    #[test]
+    fn more_keys_than_there_is_room_for_are_counted_together() {
+        let mut tally = tally(1, 3);
+        for key in 0..1000 {
+            tally.note(key, event("x"));
+        }
+        tally.close(true);
+        let rows = tally.take(usize::MAX);
+        assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 1000, "each is in one row");
+        assert_eq!((rows.len(), rows[3].count, rows[3].actor.address), (4, 997, None));
+    }
+
+    #[test]
+    fn while_the_database_is_away_minutes_are_counted_on() {
+        let mut tally = tally(10, 2000);
+        for n in 0..5000 {
+            tally.note(n % 1500, event("x"));
+        }
+        for _ in 0..3 {
+            tally.close(false);
+            let taken = tally.take(100);
+            tally.put_back(taken);
+        }
+        assert_eq!(tally.ready.len(), KEPT);
+        tally.close(true);
+        assert_eq!(tally.take(usize::MAX).iter().map(|row| row.count).sum::<u64>(), 5000);
+    }
+
+    #[test]
+    fn what_could_not_be_recorded_comes_first_again() {
+        let mut tally = tally(10, 10);
+        let events: Vec<AuditEvent> = (0..3).map(|n| event(&n.to_string())).collect();
+        events.iter().cloned().for_each(|event| assert!(tally.note(1, event)));
+        let first = tally.take(2);
+        tally.put_back(first);
+        let ids = |events: &[AuditEvent]| events.iter().map(|event| event.id).collect::<Vec<_>>();
+        assert_eq!(ids(&tally.take(3)), ids(&events));
+    }
+}
