@@ -14,7 +14,7 @@ use clap::{Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use crate::{
-    cli::{operator, print::json},
+    cli::{on_database, operator, print::json},
     config::Settings,
     domain::{
         audit::{Actor, AuditEvent, Outcome::Allowed},
@@ -23,7 +23,7 @@ use crate::{
         event::MAX_MESSAGE_BYTES,
     },
     store::{
-        self, StoreError,
+        self, StoreError, audit,
         corrections::{self, Correction},
         read::{Reader, ReaderPlan},
     },
@@ -135,7 +135,7 @@ struct Replay {
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List(args) => list(args, &reader(&settings)?).await?,
-        Command::Show(args) => show(args, &reader(&settings)?).await?,
+        Command::Show(args) => show(args, &settings, &reader(&settings)?).await?,
         Command::Replay(args) => replay(args, &settings).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -166,7 +166,10 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(args: Show, reader: &Reader) -> anyhow::Result<()> {
+/// What the message holds is the organisation's own: who has looked at it is on record first.
+async fn show(args: Show, settings: &Settings, reader: &Reader) -> anyhow::Result<()> {
+    let act = AuditEvent::new(Actor::command_line(operator::name()), "dead_letter.show", Allowed).target(args.id);
+    on_database(&settings.database, async |conn| Ok(audit::record(conn, &[act]).await?)).await?;
     let letter = reader.dead_letter(Whose::Any, args.id).await?;
     let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
     if args.json { json(&letter) } else { print::letter(&letter) }

@@ -1,4 +1,6 @@
-//! `export`: makes files for finance.
+//! `export`: makes files for finance, and says whose a bucket is.
+
+mod buckets;
 
 use std::{
     cell::Cell,
@@ -71,6 +73,7 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     Monthly(Monthly),
+    Buckets(buckets::Args),
 }
 
 /// Make the file of a month for every organisation with usage in it
@@ -145,7 +148,10 @@ impl Summary for Report {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let Command::Monthly(args) = args.command;
+    let args = match args.command {
+        Command::Monthly(args) => args,
+        Command::Buckets(args) => return buckets::run(args, settings).await,
+    };
     let mut steps = Steps::new();
     let report = tokio::select! {
         report = monthly(&args, &settings, &mut steps) => report,

@@ -12,9 +12,14 @@ use serde::Serialize;
 
 use crate::{
     app,
-    cli::print,
+    cli::{operator, print},
     config::Settings,
-    store::maintenance::{Access, Turn},
+    domain::audit::{Actor, AuditEvent, Outcome},
+    store::{
+        audit, maintain,
+        maintenance::{Access, Turn},
+        purge,
+    },
 };
 
 /// How often a line is logged where there is no terminal.
@@ -59,6 +64,11 @@ pub async fn run<S: Summary>(
     if access == Access::Alone {
         turn.begin(&app::process_name()).await?;
     }
+    let action = action(task).filter(|_| access == Access::Alone);
+    if let Some(action) = action {
+        // That it was begun is on record whatever comes of it.
+        audit::record(&mut turn.conn, &[act(action, Outcome::Allowed).detail("begun")]).await?;
+    }
     let mut steps = Steps::new();
     let done = tokio::select! {
         done = work(&mut turn, &mut steps) => done,
@@ -68,6 +78,17 @@ pub async fn run<S: Summary>(
         }
     };
     steps.end();
+    if let Some(action) = action {
+        let event = match &done {
+            Ok(summary) => act(action, Outcome::Allowed).detail(summary.line()),
+            Err(error) => act(action, Outcome::Failed).detail(error),
+        };
+        let recorded = audit::record(&mut turn.conn, &[event]).await;
+        // Where it failed, that is what is to be said.
+        if done.is_ok() {
+            recorded?;
+        }
+    }
     let summary = done.context(task)?;
     if access == Access::Alone {
         turn.finish("done", &summary.for_the_record()?).await?;
@@ -78,6 +99,21 @@ pub async fn run<S: Summary>(
         print::text(&summary.line())?
     }
     Ok(summary.exit_code())
+}
+
+/// What the audit log calls it; none: it records for itself, or changes nothing.
+fn action(task: &str) -> Option<&'static str> {
+    match task {
+        purge::TASK => Some("data.purge"),
+        maintain::TASK => Some("data.maintain"),
+        "refresh" | "refresh --late" => Some("rollups.refresh"),
+        "rollups switch" => Some("rollups.switch"),
+        _ => None,
+    }
+}
+
+fn act(action: &'static str, outcome: Outcome) -> AuditEvent {
+    AuditEvent::new(Actor::command_line(operator::name()), action, outcome)
 }
 
 /// How far a command is: on a terminal one line that changes, elsewhere a log line every few seconds.

@@ -151,6 +151,73 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::domain::audit::acts::{Recorded, recorded};
+
+    /// What each command records. None: it reads, or what it does has a record of its own, as docs/security.md says.
+    const COMMANDS: &[(&str, Option<&str>)] = &[
+        ("serve", None),
+        ("migrate", None),
+        ("publish", None),
+        ("replay", Some("stream.replay")),
+        ("refresh", Some("rollups.refresh")),
+        ("rollups show", None),
+        ("rollups switch", Some("rollups.switch")),
+        ("verify", None),
+        ("export monthly", Some("export.monthly")),
+        ("export buckets set", Some("export_bucket.set")),
+        ("export buckets list", None),
+        ("export buckets clear", Some("export_bucket.clear")),
+        ("erase", Some("org.erase")),
+        ("dead-letters list", None),
+        ("dead-letters show", Some("dead_letter.show")),
+        ("dead-letters replay", Some("dead_letter.correct")),
+        ("event", None),
+        ("actors list", None),
+        ("actors log", None),
+        ("actors restart", Some("actor.restart")),
+        ("partitions list", None),
+        ("partitions layout", Some("partition.layout")),
+        ("partitions skip", Some("partition.skip")),
+        ("partitions unread", None),
+        ("partitions acknowledge", Some("partition.acknowledge")),
+        ("partitions reset", Some("partition.reset")),
+        ("api-key create", Some("api_key.create")),
+        ("api-key list", None),
+        ("api-key revoke", Some("api_key.revoke")),
+        ("retention set", Some("retention.set")),
+        ("retention list", None),
+        ("retention clear", Some("retention.clear")),
+        ("purge", Some("data.purge")),
+        ("maintain", Some("data.maintain")),
+        ("healthcheck", None),
+        ("token", None),
+        ("openapi", None),
+    ];
+
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        for sub in command.get_subcommands() {
+            let path = format!("{path} {}", sub.get_name());
+            match sub.has_subcommands() {
+                true => leaves(sub, &path, found),
+                false => found.push(path.trim_start().to_owned()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_records_what_the_table_says() {
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "", &mut commands);
+        commands.sort();
+        let mut named: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
+        named.sort_unstable();
+        assert_eq!(commands, named, "each command has one row");
+        for (command, action) in COMMANDS {
+            if let Some(action) = action {
+                assert_eq!(recorded(action), Some(Recorded::Always), "{command}");
+            }
+        }
+    }
 
     #[test]
     fn the_arguments_of_all_commands_go_together() {

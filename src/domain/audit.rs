@@ -1,5 +1,7 @@
 //! The audit log: who did what, to which org, and what came of it.
 
+pub mod acts;
+
 use std::{fmt, net::IpAddr, str::FromStr, time::Instant};
 
 use chrono::{DateTime, Utc};
@@ -124,6 +126,7 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     pub fn new(actor: Actor, action: &'static str, outcome: Outcome) -> Self {
+        debug_assert!(acts::recorded(action).is_some(), "{action} is not in the table of what is audited");
         let (id, noted_at) = (Uuid::now_v7(), Instant::now());
         let (count, first_at) = (1, None);
         Self { id, noted_at, count, first_at, actor, action, outcome, org_id: None, target: None, detail: None }

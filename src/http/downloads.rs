@@ -15,7 +15,10 @@ use actix_web::{
 use futures_util::TryStreamExt;
 
 use super::{Api, ask::ask, error::Problem, params::Params};
-use crate::actors::exports::{Download, OpenDownload, Wanted, content_disposition, file_name};
+use crate::{
+    actors::exports::{Download, OpenDownload, Wanted, content_disposition, file_name},
+    domain::export::keys::Key,
+};
 
 /// A file, by a signed link
 ///
@@ -51,6 +54,7 @@ pub async fn get(request: HttpRequest, api: web::Data<Api>) -> Result<HttpRespon
     let Some(download) = ask(&api.exports.open, open, api.answer_within).await? else {
         return Err(Problem::LinkNotGood);
     };
+    api.gatekeeper.fetched(&request, Key::parse(&download.key).map(|key| key.org_id), &download.key);
     answer(download, range.is_some())
 }
 

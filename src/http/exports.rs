@@ -114,7 +114,7 @@ struct Page {
             example = json!({
                 "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "kind": "demand", "status": "pending", "granularity": "daily", "groupBy": "model",
-                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [],
+                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
                 "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": null,
                 "expiresAt": null, "cancelRequested": false, "error": null, "outputUri": null, "checksum": null,
                 "bytes": null, "rowCount": null, "totals": null, "asOf": null
@@ -204,7 +204,7 @@ pub async fn list(
         example = json!({
                 "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "kind": "demand", "status": "succeeded", "granularity": "daily", "groupBy": "model",
-                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [],
+                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
                 "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": "2026-03-02T11:00:00.2Z", "completedAt": "2026-03-02T11:00:00.6Z",
                 "expiresAt": "2026-05-31T11:00:00.6Z", "cancelRequested": false, "error": null, "outputUri": "/analytics/v1/orgs/6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10/exports/019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4/download", "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                 "bytes": 9312, "rowCount": 56, "totals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225}, "asOf": "2026-03-02T11:00:00Z"
@@ -242,7 +242,7 @@ pub async fn get(
         example = json!({
                 "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "kind": "demand", "status": "failed", "granularity": "daily", "groupBy": "model",
-                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [],
+                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
                 "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": "2026-03-02T11:00:01Z",
                 "expiresAt": null, "cancelRequested": false, "error": "cancelled", "outputUri": null, "checksum": null,
                 "bytes": null, "rowCount": null, "totals": null, "asOf": null

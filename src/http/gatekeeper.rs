@@ -230,6 +230,13 @@ impl Gatekeeper {
         }
     }
 
+    /// Somebody has fetched a file by a link, which is all that is known of whoever it is. The file does not wait for the record.
+    pub fn fetched(&self, request: &HttpRequest, org_id: Option<Uuid>, key: &str) {
+        let nobody = self.actor(request, None, CredentialKind::None);
+        let event = AuditEvent::new(nobody, "export.fetch", Outcome::Allowed).of_org(org_id).target(key);
+        self.backlog.fetched(event);
+    }
+
     /// Records what is about to be done.
     ///
     /// # Errors

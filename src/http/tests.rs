@@ -3,6 +3,7 @@
 mod access_table;
 mod api_keys;
 mod audit;
+mod audit_table;
 mod bad_input;
 mod credentials;
 mod dead_letters;

@@ -126,6 +126,45 @@ async fn counts(conn: &mut PgConnection, which: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn what_commands_change_is_recorded() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let report = world.publish(&["--events", "200", "--invalid", "0.1"]).await;
+    crate::harness::settled(&mut world.connect().await, crate::harness::sent(&report)).await;
+    let mut conn = world.connect().await;
+    let listed = world.run(&["dead-letters", "list", "--json"]).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let (letter, today) = (listed["deadLetters"][0]["id"].as_str().unwrap(), chrono::Utc::now().date_naive());
+    let (from, to) = (today.to_string(), (today + chrono::TimeDelta::days(1)).to_string());
+    for (command, action, rows) in [
+        (vec!["dead-letters", "show", letter], "dead_letter.show", 1),
+        (vec!["dead-letters", "list"], "dead_letters.read", 0),
+        (vec!["replay", "--partition", "0", "--from", "0", "--to", "10"], "stream.replay", 1),
+        (vec!["refresh", "--from", &from, "--to", &to], "rollups.refresh", 2),
+        (vec!["purge", "--dry-run"], "data.purge", 0),
+        (vec!["purge"], "data.purge", 2),
+        (vec!["maintain"], "data.maintain", 2),
+        (vec!["partitions", "reset", "--partition", "0", "--to", "first", "--yes"], "partition.reset", 1),
+    ] {
+        let output = world.run(&command).await;
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let by: Vec<(String, Option<String>)> = sqlx::query_as(
+            "SELECT outcome, subject FROM analytics.audit_events WHERE action = $1 AND credential = 'command_line'",
+        )
+        .bind(action)
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        assert_eq!(by.len(), rows, "{command:?}");
+        let named = |(outcome, subject): &(String, Option<String>)| {
+            outcome == "allowed" && subject.as_ref().is_some_and(|name| name.starts_with("command-line/"))
+        };
+        assert!(by.iter().all(named), "{command:?}: {by:?}");
+    }
+    drop(service);
+}
+
+#[tokio::test]
 async fn a_flood_of_bad_keys_leaves_two_rows() {
     let world = World::new(1).await;
     let service = world.serve().await;

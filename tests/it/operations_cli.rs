@@ -95,7 +95,9 @@ async fn who_may_not_restart_is_told_why_and_who_is_not_there_is_named() {
     until_running(&world, &service, 1).await;
     let restart = ["actors", "restart", "writer/0"];
     let viewer = service.token(&[uuid::Uuid::new_v4()], &[Role::OrgViewer]);
-    for (token, reason) in [(viewer.as_str(), "Forbidden: the credential does not allow"), ("x", "Unauthorized: ")] {
+    for (token, reason) in
+        [(viewer.as_str(), "Forbidden: this takes one of the roles operator"), ("x", "Unauthorized: ")]
+    {
         let (code, _, error) = run_with(&world, Some(&service), &[("ANALYTICS_TOKEN", token)], &restart).await;
         assert!(code == Some(1) && error.contains(reason), "{error}");
     }

@@ -76,7 +76,7 @@ impl<K: Eq + Hash> Tally<K> {
         let room = KEPT.saturating_sub(self.ready.len());
         let (mut closed, now) = (Vec::new(), Instant::now());
         let mut over = |minute: &mut Minute| {
-            let over = (all || now.duration_since(minute.began) >= MINUTE) && (all || closed.len() < room);
+            let over = all || now.duration_since(minute.began) >= MINUTE && closed.len() < room;
             if over {
                 closed.extend(minute.counted.take());
             }

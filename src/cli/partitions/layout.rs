@@ -15,8 +15,11 @@ use crate::{
         print::{self, time},
     },
     config::{Broker, Settings},
-    domain::partition::Topology,
-    store::{Session, layout},
+    domain::{
+        audit::{Actor, AuditEvent, Outcome},
+        partition::Topology,
+    },
+    store::{Session, StoreError, audit, layout, transaction::in_transaction},
 };
 
 /// Show how many partitions the stream has, or change it
@@ -123,7 +126,22 @@ async fn change(
         bail!("nothing was changed");
     }
     let by_whom = operator::name();
-    if !session.run(async |conn| layout::change(conn, from, partitions, &by_whom).await).await? {
+    let act = AuditEvent::new(Actor::command_line(by_whom.clone()), "partition.layout", Outcome::Allowed)
+        .target(&from.base)
+        .detail(format!("from {} to {partitions} partitions", from.partitions));
+    let changed = session
+        .run(async |conn| {
+            in_transaction(conn, async |tx| {
+                let changed = layout::change(tx, from, partitions, &by_whom).await?;
+                if changed {
+                    audit::record(tx, std::slice::from_ref(&act)).await?;
+                }
+                Ok::<_, StoreError>(changed)
+            })
+            .await
+        })
+        .await?;
+    if !changed {
         bail!("nothing was changed: a process has started meanwhile, or the layout was changed by somebody else");
     }
     Ok(())

@@ -18,10 +18,11 @@ use crate::{
     cli::{bad_usage, confirm, operator, print},
     config::{Broker, Settings},
     domain::{
+        audit::{Actor, AuditEvent, Outcome},
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    store::{Session, layout, lease, partitions, supervision, transaction::in_transaction},
+    store::{Session, audit, layout, lease, partitions, supervision, transaction::in_transaction},
 };
 
 const LONG_ABOUT: &str = "\
@@ -123,6 +124,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 let reset = partitions::reset(tx, &topology, partition, to).await?;
                 if let Some(reset) = reset {
                     supervision::record(tx, &[event(partition, reset, to)]).await?;
+                    audit::record(tx, &[act(partition, reset, to)]).await?;
                 }
                 Ok(reset)
             })
@@ -152,6 +154,13 @@ impl Report {
              come to {from}"
         )
     }
+}
+
+fn act(partition: u16, reset: partitions::Reset, to: i64) -> AuditEvent {
+    let by = Actor::command_line(operator::name());
+    AuditEvent::new(by, "partition.reset", Outcome::Allowed)
+        .target(group_name(partition))
+        .detail(format!("from offset {} to {to}, as incarnation {}", reset.before, reset.incarnation))
 }
 
 fn event(partition: u16, reset: partitions::Reset, to: i64) -> SupervisionEvent {

@@ -7,10 +7,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    actors::partition::group_name,
     cli::{bad_usage, operator, print, stream::Progress},
     config::Settings,
+    domain::audit::{Actor, AuditEvent, Outcome},
     store::{
-        Session, StoreError, layout, lease,
+        Session, StoreError, audit, layout, lease,
         replays::{self, Replay},
     },
 };
@@ -67,8 +69,12 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
     if let Some(mismatch) = session.run(async |conn| layout::check(conn, &topology).await).await? {
         bail!(mismatch);
     }
+    let act = AuditEvent::new(Actor::command_line(by_whom.clone()), "stream.replay", Outcome::Allowed)
+        .target(group_name(partition))
+        .detail(format!("offsets {from} to {}", to - 1));
     let (status, replay) = session
         .run(async |conn| {
+            audit::record(&mut *conn, std::slice::from_ref(&act)).await?;
             let known = lease::partitions(&mut *conn, &topology).await?;
             let status = known.into_iter().find(|status| status.partition == partition);
             Ok((status, replays::request(conn, &topology, partition, (from, to), &by_whom).await?))

@@ -85,6 +85,8 @@ pub struct JobForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     revision: Option<u32>,
+    /// Where the file is kept; null: in a store without buckets
+    bucket: Option<String>,
     initiated_by: String,
     created_at: DateTime<Utc>,
     /// When work on it began last
@@ -134,6 +136,7 @@ impl From<ExportJob> for JobForm {
             as_of: output.and_then(|output| output.as_of),
             models: job.spec.models,
             initiated_by: job.initiated_by,
+            bucket: job.bucket,
             error: job.error,
         }
     }
@@ -225,7 +228,7 @@ mod tests {
             "jobId": Uuid::from_u128(7), "orgId": Uuid::from_u128(1), "kind": "demand", "status": "pending",
             "granularity": "daily", "groupBy": "model",
             "timeRange": {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
-            "models": [Uuid::from_u128(3)], "initiatedBy": "ann", "createdAt": "1970-01-01T00:00:00Z", "startedAt": null,
+            "models": [Uuid::from_u128(3)], "bucket": null, "initiatedBy": "ann", "createdAt": "1970-01-01T00:00:00Z", "startedAt": null,
             "completedAt": null, "expiresAt": null, "cancelRequested": false, "error": null, "outputUri": null,
             "checksum": null, "bytes": null, "rowCount": null, "totals": null, "asOf": null,
         });

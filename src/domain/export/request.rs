@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 const UUIDS_FORM: &str = "must be an array of UUIDs such as 123e4567-e89b-12d3-a456-426614174000";
-const BUCKET_FORM: &str = "must be one of the buckets that this service may deliver to";
+const BUCKET_FORM: &str = "must be a bucket of this organisation, or be left out";
 
 /// An export that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,7 +42,12 @@ async fn keys_and_letters_in(tx: &mut PgConnection, org_id: Uuid, ids: &[Uuid]) 
     let mut gone = Counts { dead_letters: letters(tx, ids).await?, ..Counts::default() };
     for (count, statement) in [
         (&mut gone.api_keys, "DELETE FROM analytics.api_keys WHERE org_id = $1"),
-        (&mut gone.settings, "DELETE FROM analytics.org_settings WHERE org_id = $1"),
+        (
+            &mut gone.settings,
+            "WITH buckets AS (DELETE FROM analytics.org_buckets WHERE org_id = $1 RETURNING 1),
+                  settings AS (DELETE FROM analytics.org_settings WHERE org_id = $1 RETURNING 1)
+             SELECT * FROM buckets UNION ALL SELECT * FROM settings",
+        ),
         // Whoever makes a file of the org hears at its next heartbeat that its job is nobody's.
         (&mut gone.exports, "DELETE FROM analytics.export_jobs WHERE org_id = $1"),
     ] {

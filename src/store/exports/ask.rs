@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{JobRow, get};
+use super::{JobRow, buckets, get};
 use crate::{
     domain::{
         audit::{AuditEvent, storable},
@@ -28,7 +28,7 @@ pub struct AskedExport<'a> {
     pub org_id: Uuid,
     /// The request's body, JSON.
     pub body: &'a [u8],
-    /// Those that a request may name.
+    /// Those that there are. A request may name the default one, and of the others those of its org.
     pub buckets: &'a [String],
     pub idempotency_key: Option<&'a str>,
     pub by: &'a str,
@@ -90,10 +90,14 @@ pub async fn create_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Re
     .await
 }
 
-/// Records a job that is new, and nothing else.
+/// Records a job that is new, with where its file goes, and nothing else.
 async fn record(conn: &mut PgConnection, created: Created, act: &AuditEvent) -> Result<Created, StoreError> {
-    if matches!(created, Created::New(_)) {
-        audit::record(conn, std::slice::from_ref(act)).await?;
+    if let Created::New(job) = &created {
+        let act = match &job.bucket {
+            Some(bucket) => act.clone().detail(format!("to bucket {bucket}")),
+            None => act.clone(),
+        };
+        audit::record(conn, &[act]).await?;
     }
     Ok(created)
 }
@@ -118,7 +122,10 @@ async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created
     }
     let now = clock::now(conn).await?;
     let floors = floors::of_org(conn, asked.org_id).await?;
-    let request = match Request::read(asked.body, Rules { now, floors, buckets: asked.buckets }) {
+    let mut own = buckets::of_org(conn, asked.org_id).await?;
+    own.retain(|bucket| asked.buckets.contains(bucket));
+    own.extend(asked.bucket.map(str::to_owned));
+    let request = match Request::read(asked.body, Rules { now, floors, buckets: &own }) {
         Ok(request) => request,
         Err(reasons) => return Ok(Created::Wrong(reasons)),
     };

@@ -4,6 +4,7 @@
 //! that was frozen, and whose job was taken over meanwhile, changes nothing any more.
 
 mod ask;
+pub mod buckets;
 mod claim;
 mod end;
 mod expire;

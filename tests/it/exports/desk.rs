@@ -5,8 +5,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ORG, Store, ask, days, finance, get, id, path};
-use crate::harness::{LocalStore, Service, World};
+use super::{ORG, Store, ask, command, days, fetch, finance, get, id, link, made, path, rollups};
+use crate::harness::{BUCKET, LocalStore, S3Server, SECOND_BUCKET, Service, World};
 
 const OTHER: Uuid = Uuid::from_u128(0xE9);
 
@@ -112,6 +112,79 @@ async fn the_same_request_is_one_job_and_jobs_are_their_orgs_alone() {
     .await
     .unwrap();
     assert_eq!(acts, [("export.cancel".to_owned(), 1), ("export.create".to_owned(), 4)]);
+}
+
+#[tokio::test]
+async fn a_bucket_is_one_orgs_and_no_others() {
+    let mut world = World::new(1).await;
+    let store = Store::S3(S3Server::start());
+    store.serve(&mut world);
+    let service = world.serve().await;
+    let (own, other) = (Uuid::new_v4(), Uuid::new_v4());
+    let delivered = |bucket: &str| json!({ "timeRange": days(1), "delivery": { "type": "s3", "bucket": bucket } });
+    let refused = async |org: Uuid| {
+        let (status, problem) = post(&service, org, "", None, &delivered(SECOND_BUCKET)).await;
+        assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!("delivery.bucket")), "{problem}");
+        problem["errors"].clone()
+    };
+    let (nobodys, org) = (refused(own).await, own.to_string());
+    let set = ["export", "buckets", "set", "--org", &org, "--bucket", SECOND_BUCKET];
+    assert!(world.run(&set).await.status.success());
+    let (status, job) = post(&service, own, "", None, &delivered(SECOND_BUCKET)).await;
+    assert_eq!((status.as_u16(), &job["bucket"]), (202, &json!(SECOND_BUCKET)), "{job}");
+    assert_eq!(refused(other).await, nobodys, "another org's is as one that nobody has");
+    let (status, job) = post(&service, other, "", None, &delivered(BUCKET)).await;
+    assert_eq!((status.as_u16(), &job["bucket"]), (202, &json!(BUCKET)), "that of the settings is everybody's");
+    let foreign = other.to_string();
+    let taken = world.run(&["export", "buckets", "set", "--org", &foreign, "--bucket", SECOND_BUCKET]).await;
+    assert_eq!(taken.status.code(), Some(1));
+    let unknown = world.run(&["export", "buckets", "set", "--org", &org, "--bucket", "not-of-the-settings"]).await;
+    assert_eq!(unknown.status.code(), Some(2));
+    let (listed, _) = command(&world, &["export", "buckets", "list"]).await;
+    assert_eq!((&listed["buckets"][0]["bucket"], &listed["buckets"][0]["orgId"]), (&json!(SECOND_BUCKET), &json!(own)));
+    assert!(
+        world.run(&["export", "buckets", "clear", "--org", &org, "--bucket", SECOND_BUCKET]).await.status.success()
+    );
+    refused(own).await;
+    let acts: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT action, target, detail FROM analytics.audit_events WHERE org_id = $1 AND action LIKE 'export%'
+         ORDER BY event_id",
+    )
+    .bind(own)
+    .fetch_all(&mut world.connect().await)
+    .await
+    .unwrap();
+    let bucket = || Some(SECOND_BUCKET.to_owned());
+    assert_eq!((acts[0].0.as_str(), acts[0].1.clone()), ("export_bucket.set", bucket()));
+    assert_eq!((acts[1].0.as_str(), acts[1].2.clone()), ("export.create", Some(format!("to bucket {SECOND_BUCKET}"))));
+    assert_eq!((acts[2].0.as_str(), acts[2].1.clone()), ("export_bucket.clear", bucket()));
+}
+
+#[tokio::test]
+async fn a_file_fetched_by_a_link_is_recorded() {
+    let mut world = World::new(1).await;
+    let store = Store::Local(LocalStore::new());
+    store.serve(&mut world);
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    rollups(&mut world.connect().await, org, 2, 1).await;
+    let job = made(&service, org, &json!({ "timeRange": days(1) })).await;
+    let link = link(&service, org, id(&job)).await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(fetch(&link).await.0, 200);
+    }
+    assert_eq!(service.terminate().await, Some(0));
+    let key = format!("analytics/exports/{org}/{}.csv", id(&job));
+    let rows: Vec<(i64, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT event_count, target, address FROM analytics.audit_events
+         WHERE action = 'export.fetch' AND org_id = $1 ORDER BY event_id",
+    )
+    .bind(org)
+    .fetch_all(&mut world.connect().await)
+    .await
+    .unwrap();
+    let row = |count: i64| (count, Some(key.clone()), Some("127.0.0.1".to_owned()));
+    assert_eq!(rows, [1, 1, 1, 1, 1, 3].map(row), "five have a row each, the others one together");
 }
 
 #[tokio::test]
