@@ -155,7 +155,7 @@ fn statuses(route: &Route) -> Vec<u16> {
         statuses.push(404);
     }
     if route.method == Method::POST {
-        statuses.push(413);
+        statuses.extend([408, 413]);
     }
     statuses
 }

@@ -242,7 +242,8 @@ mod tests {
         assert_eq!(target("5000"), Ok(Target::Offset(5000)));
         let time = "2026-01-31T01:00:00+01:00";
         assert_eq!(target(time), Ok(Target::Time("2026-01-31T00:00:00Z".parse().unwrap())));
-        for wrong in ["-1", "", "last", "1e3", "9223372036854775808", "2026-01-31"] {
+        assert_eq!(target("2026-01-31"), target(time));
+        for wrong in ["-1", "", "last", "1e3", "9223372036854775808", "2026-1-31"] {
             assert!(target(wrong).is_err(), "{wrong}");
         }
     }

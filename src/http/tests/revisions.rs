@@ -56,8 +56,8 @@ async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
 #[actix_web::test]
 async fn each_bad_parameter_of_revisions_is_named() {
     for (query, fields) in [
-        (String::new(), vec!["start", "end"]),
-        ("start=2026-02-01T00:00:00Z".into(), vec!["end"]),
+        (String::new(), vec!["start"]),
+        ("start=2020-02-01T00:00:00Z".into(), vec!["end"]),
         ("start=2026-02-01T00:00:00Z&end=2026-02-01T00:00:00Z".into(), vec!["end"]),
         ("start=2025-01-01T00:00:00Z&end=2026-02-05T00:00:01Z".into(), vec!["end"]),
         (format!("{MONTH}&reason=whim&limit=0&modelId=gpt"), vec!["modelId", "reason", "limit"]),

@@ -12,7 +12,9 @@ impl Metrics {
     pub fn begin(&self, partitions: u16) {
         for partition in 0..partitions {
             self.events(partition, &Counts::default());
-            drop(self.stream_gap.get_or_create(&OfPartition { partition }));
+            for family in [&self.stream_gap, &self.stream_unread, &self.misrouted_events] {
+                drop(family.get_or_create(&OfPartition { partition }));
+            }
         }
         for status in EXPORT_ENDS {
             drop(self.export_jobs.get_or_create(&OfStatus { status }));
@@ -50,11 +52,13 @@ mod tests {
             r#"analytics_events_total{partition="0",outcome="received"} 0"#,
             r#"analytics_events_total{partition="1",outcome="late"} 0"#,
             r#"analytics_stream_gap_total{partition="1"} 0"#,
+            r#"analytics_stream_unread_total{partition="0"} 0"#,
+            r#"analytics_misrouted_events_total{partition="1"} 0"#,
             r#"analytics_export_jobs_total{status="lost"} 0"#,
             r#"analytics_maintenance_runs_total{task="purge",outcome="failed"} 0"#,
             r#"analytics_actor_restarts_total{actor="partition/1"} 0"#,
             r#"analytics_supervision_events_total{actor="partition/1",what="parked"} 0"#,
-            "analytics_audit_overflow_total 0",
+            "analytics_audit_counted_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
