@@ -1,6 +1,6 @@
 //! As much of JSON Schema as the API's description has in it. A keyword that is not known here fails: nothing is passed over.
 
-use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 
@@ -19,8 +19,27 @@ pub fn resolved<'d>(document: &'d Value, found: &'d Value) -> &'d Value {
 /// What is wrong with a value, each with its place. An object must have no field that its schema does not name.
 pub fn problems(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Found { document, problems: Vec::new() };
-    found.whole(schema, value, "");
+    found.whole(schema, value, &Place { of: None, name: "", n: None });
     found.problems
+}
+
+/// Where in a value; written out only where something is wrong, since responses have thousands of places.
+struct Place<'a> {
+    of: Option<&'a Place<'a>>,
+    name: &'a str,
+    n: Option<usize>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(of) = self.of {
+            write!(f, "{of}")?;
+        }
+        match self.n {
+            Some(n) => write!(f, "[{n}]"),
+            None => write!(f, ".{}", self.name),
+        }
+    }
 }
 
 struct Found<'d> {
@@ -28,31 +47,34 @@ struct Found<'d> {
     problems: Vec<String>,
 }
 
-impl Found<'_> {
-    fn wrong(&mut self, at: &str, what: impl std::fmt::Display) {
+impl<'d> Found<'d> {
+    fn wrong(&mut self, at: &Place<'_>, what: impl fmt::Display) {
         self.problems.push(format!("{at}: {what}"));
     }
 
     /// A value by the whole of its schema.
-    fn whole(&mut self, schema: &Value, value: &Value, at: &str) {
-        let mut named = BTreeSet::new();
+    fn whole(&mut self, schema: &'d Value, value: &Value, at: &Place<'_>) {
+        let mut named = Vec::new();
         let open = self.part(schema, value, at, &mut named);
         if let (false, Value::Object(fields)) = (open, value) {
-            for field in fields.keys().filter(|field| !named.contains(*field)) {
+            for field in fields.keys().filter(|field| !named.contains(&field.as_str())) {
                 self.wrong(at, format!("the field {field} is not described"));
             }
         }
     }
 
     /// A value by a part of its schema; adds the fields that the part names, and says whether it takes any other.
-    fn part(&mut self, schema: &Value, value: &Value, at: &str, named: &mut BTreeSet<String>) -> bool {
+    fn part(&mut self, schema: &'d Value, value: &Value, at: &Place<'_>, named: &mut Vec<&'d str>) -> bool {
         let fields = schema.as_object().unwrap_or_else(|| panic!("{at}: a schema that is no object: {schema}"));
         // An object of which no field is described is one of any fields.
-        let types = schema["type"].as_array().map_or_else(|| vec![&schema["type"]], |types| types.iter().collect());
-        let mut open = types.iter().any(|name| *name == "object") && schema.get("properties").is_none();
+        let mut open = schema.get("properties").is_none()
+            && match &schema["type"] {
+                Value::Array(types) => types.iter().any(|name| name == "object"),
+                one => one == "object",
+            };
         for (keyword, rule) in fields {
             match keyword.as_str() {
-                "$ref" => open |= self.part(&resolved(self.document, schema).clone(), value, at, named),
+                "$ref" => open |= self.part(resolved(self.document, schema), value, at, named),
                 "allOf" => {
                     for part in rule.as_array().unwrap() {
                         open |= self.part(part, value, at, named);
@@ -62,7 +84,7 @@ impl Found<'_> {
                 "properties" => self.properties(rule.as_object().unwrap(), value, at, named),
                 "items" => {
                     for (n, item) in value.as_array().into_iter().flatten().enumerate() {
-                        self.whole(rule, item, &format!("{at}[{n}]"));
+                        self.whole(rule, item, &Place { of: Some(at), name: "", n: Some(n) });
                     }
                 }
                 "additionalProperties" => open = true,
@@ -72,56 +94,54 @@ impl Found<'_> {
         open
     }
 
-    fn properties(&mut self, rules: &Map<String, Value>, value: &Value, at: &str, named: &mut BTreeSet<String>) {
-        named.extend(rules.keys().cloned());
+    fn properties(&mut self, rules: &'d Map<String, Value>, value: &Value, at: &Place<'_>, named: &mut Vec<&'d str>) {
         for (name, rule) in rules {
+            named.push(name);
             if let Some(field) = value.get(name) {
-                self.whole(rule, field, &format!("{at}.{name}"));
+                self.whole(rule, field, &Place { of: Some(at), name, n: None });
             }
         }
     }
 
-    fn one_of(&mut self, rules: &[Value], value: &Value, at: &str, named: &mut BTreeSet<String>) -> bool {
-        let mut tried: Vec<(Found<'_>, BTreeSet<String>, bool)> = Vec::new();
+    fn one_of(&mut self, rules: &'d [Value], value: &Value, at: &Place<'_>, named: &mut Vec<&'d str>) -> bool {
+        let mut reasons = Vec::new();
         for rule in rules {
-            let (mut found, mut names) = (Found { document: self.document, problems: Vec::new() }, BTreeSet::new());
+            let (mut found, mut names) = (Found { document: self.document, problems: Vec::new() }, Vec::new());
             let open = found.part(rule, value, at, &mut names);
-            tried.push((found, names, open));
-        }
-        match tried.iter().position(|(found, ..)| found.problems.is_empty()) {
-            Some(n) => {
-                let (_, names, open) = tried.swap_remove(n);
+            if found.problems.is_empty() {
                 named.extend(names);
-                open
+                return open;
             }
-            None => {
-                let reasons: Vec<_> = tried.iter().map(|(found, ..)| found.problems.join(", ")).collect();
-                self.wrong(at, format!("is none of the alternatives: {}", reasons.join("; or ")));
-                true
-            }
+            reasons.push(found.problems.join(", "));
         }
+        self.wrong(at, format!("is none of the alternatives: {}", reasons.join("; or ")));
+        true
     }
 
-    fn simple(&mut self, keyword: &str, rule: &Value, value: &Value, at: &str) {
-        let length = value.as_str().map(|text| json!(text.chars().count()));
-        let count = value.as_array().map(|items| json!(items.len()));
-        let (less, more) =
-            (|a: &Value, b: &Value| a.as_f64() < b.as_f64(), |a: &Value, b: &Value| a.as_f64() > b.as_f64());
+    fn simple(&mut self, keyword: &str, rule: &Value, value: &Value, at: &Place<'_>) {
+        let text = |check: fn(usize, usize) -> bool| {
+            let most = rule.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap();
+            value.as_str().is_none_or(|text| check(text.chars().count(), most))
+        };
+        let items = |check: fn(usize, usize) -> bool| {
+            let most = rule.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap();
+            value.as_array().is_none_or(|items| check(items.len(), most))
+        };
         let holds = match keyword {
             "type" => rule.as_array().map_or_else(|| is(rule, value), |types| types.iter().any(|one| is(one, value))),
             "enum" => rule.as_array().unwrap().contains(value),
             "const" => rule == value,
             "required" => {
-                let names = rule.as_array().unwrap().iter().filter_map(Value::as_str);
-                !value.is_object() || names.into_iter().all(|name| value.get(name).is_some())
+                let mut names = rule.as_array().unwrap().iter().filter_map(Value::as_str);
+                !value.is_object() || names.all(|name| value.get(name).is_some())
             }
             "format" => value.as_str().is_none_or(|text| is_of_format(rule.as_str().unwrap(), text)),
-            "minimum" => !value.is_number() || !less(value, rule),
-            "maximum" => !value.is_number() || !more(value, rule),
-            "minLength" => length.is_none_or(|length| !less(&length, rule)),
-            "maxLength" => length.is_none_or(|length| !more(&length, rule)),
-            "minItems" => count.is_none_or(|count| !less(&count, rule)),
-            "maxItems" => count.is_none_or(|count| !more(&count, rule)),
+            "minimum" => value.as_f64().is_none_or(|n| n >= rule.as_f64().unwrap()),
+            "maximum" => value.as_f64().is_none_or(|n| n <= rule.as_f64().unwrap()),
+            "minLength" => text(|length, least| length >= least),
+            "maxLength" => text(|length, most| length <= most),
+            "minItems" => items(|count, least| count >= least),
+            "maxItems" => items(|count, most| count <= most),
             silent if SILENT.contains(&silent) => true,
             unknown => panic!("{at}: the schema has the keyword {unknown}, which is not checked yet"),
         };
