@@ -1,5 +1,5 @@
 -- What is asked of pending rows: those of a partition, oldest first, and whether there are any.
-CREATE INDEX rollup_pending_partition ON analytics.rollup_pending (stream, partition, next_offset);
+CREATE INDEX rollup_pending_partition ON analytics.rollup_pending (stream, partition, commit_no);
 -- Few rows, each updated many times a second: room on the page, so that an update stays on its page and touches no index, also
 -- while a long snapshot keeps the old versions; and vacuumed by their number of updates, not by their size.
 ALTER TABLE analytics.partition_offsets SET

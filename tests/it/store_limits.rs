@@ -101,7 +101,7 @@ async fn pending_rows_are_found_by_their_index() {
     sqlx::raw_sql("ANALYZE analytics.rollup_pending").execute(&mut conn).await.unwrap();
     let plan: Vec<String> = sqlx::query_scalar(
         "EXPLAIN SELECT batch_id FROM analytics.rollup_pending WHERE stream = 's1' AND partition = 0
-         ORDER BY next_offset LIMIT 64 FOR UPDATE",
+         ORDER BY commit_no LIMIT 64 FOR UPDATE",
     )
     .fetch_all(&mut conn)
     .await
