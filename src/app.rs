@@ -90,7 +90,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let ops = http::serve_ops(&settings, ops)?;
     tracing::info!(address = ?ops.addresses, process = %identity.id, "operations port");
     actix::spawn(ops.server);
-    // The tree. Each actor is made anew by its factory whenever it has ended.
+    // The tree. Each actor is recreated by its factory whenever it has ended.
     let tree =
         Tree { settings: &settings, identity, registry, log, metrics: metrics.clone(), readiness: readiness.clone() };
     // Operators' tokens are checked by it too, with the database away.
@@ -196,7 +196,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 }
 
 fn supervise(supervisor: &Addr<Supervisor>, name: &str, start: Start) {
-    // Without any of these the process is of no use: out of restarts, the cluster starts it anew.
+    // Without any of these the process is of no use: out of restarts, the cluster restarts it.
     supervisor.do_send(Supervise { name: name.to_owned(), exhausted: Exhausted::Escalate, start });
 }
 

@@ -1,4 +1,4 @@
-//! Dedupe: decodes and judges a batch, and tells what is certainly new from what the database must decide.
+//! Dedupe: decodes and judges a batch, and separates fresh events from those that the database must judge.
 //! In: Split(RawBatch, credit) from the consumer; Incomplete from the writer. Out: Write(Batch, credit) to the writer.
 //! Failure: database away while the window loads → waits in place; until then more events are suspects.
 //! Bound: the batch's credit; the window has a memory cap.
@@ -158,7 +158,7 @@ impl Handler<Split> for Dedupe {
     }
 }
 
-/// Another partition stored events of ours: the window misses them, so load it anew.
+/// Another partition stored events of ours: the window misses them, so load it again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Incomplete {

@@ -1,4 +1,4 @@
-//! What of misrouted orgs was told already: a line for each org and process, however many of its events come.
+//! Which misrouted orgs were logged already: one line for each org and process, however many of its events come.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{domain::partition::Topology, store::commit::Misrouted, telemetry::metrics::Metrics};
 
-/// Orgs that are remembered; of more than these nothing is told but the count.
+/// Orgs that are remembered; of further ones only the events are counted.
 const MOST: usize = 10_000;
 
 /// Shared by the partitions of a process, over their restarts.
@@ -17,7 +17,7 @@ const MOST: usize = 10_000;
 pub struct MisroutedLog(Arc<Mutex<BTreeSet<Uuid>>>);
 
 impl MisroutedLog {
-    /// Counts the misrouted events of a batch, and tells of the orgs that were not told of before.
+    /// Counts the misrouted events of a batch, and logs the orgs that were not logged before.
     pub fn note(&self, misrouted: &[Misrouted], topology: &Topology, partition: u16, metrics: &Metrics) {
         for org in misrouted {
             metrics.misrouted(partition, org.events);

@@ -12,7 +12,10 @@
 //! A batch carries a credit from the consumer to its commit: the number of credits is the bound of everything that is
 //! in flight. Mailboxes are none. Beside the pipelines, [`query`] answers the API's questions and [`corrections`]
 //! publishes what takes the place of dead letters, [`events`] what comes by HTTP; [`jwks`] reads the keys that tokens are checked
-//! by, [`audit`] records who did what, [`keys`] knows whose API keys are; [`pending_merger`] merges what partitions that do not run have pending. One actor a file; a message lives in its receiver's file. [`lease`] decides which partitions have a pipeline in this process; [`supervision`] keeps all of them alive.
+//! by, [`audit`] records who did what, [`keys`] knows whose API keys are; [`pending_merger`] merges what partitions that do
+//! not run have pending; [`exports`] takes requests for files and [`export`] generates them; [`maintenance`] purges and
+//! maintains. One actor a file; a message lives in its receiver's file. [`lease`] decides which partitions have a pipeline in
+//! this process; [`supervision`] keeps all of them alive.
 
 pub mod admission;
 pub mod audit;

@@ -153,7 +153,7 @@ impl Rollup {
     }
 }
 
-/// Tells of a merge.
+/// Notifies freshness of a merge.
 pub(super) fn report(merged: merge::Merged, metrics: &Metrics, freshness: &Line<Merged>) {
     if merged.merge.batches == 0 {
         return;

@@ -237,7 +237,7 @@ struct Sink {
     refusals: Refusals,
 }
 
-/// Events and refusals of a partition's last batches. Outlives restarts: each would start counting anew, and in the
+/// Events and refusals of a partition's last batches. Outlives restarts: each would count from zero again, and in the
 /// end everything would be refused a few hundred events at a time.
 #[derive(Clone, Default)]
 pub struct Refusals(Arc<Mutex<VecDeque<(usize, usize)>>>);

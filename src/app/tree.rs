@@ -1,4 +1,4 @@
-//! The factories of the actors under the root: each makes its actor anew whenever it has ended.
+//! The factories of the actors under the root: each recreates its actor whenever it has ended.
 
 use std::time::Duration;
 

@@ -157,7 +157,7 @@ impl Credential {
 /// Whose credential a request carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whom the credential names.
+    /// The credential's subject.
     pub subject: String,
     pub org_ids: Vec<Uuid>,
     pub roles: Vec<Role>,

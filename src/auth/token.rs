@@ -122,7 +122,7 @@ impl Verifier {
     /// Checks a token and says whose it is. Roles that are not known are ignored.
     ///
     /// # Errors
-    /// `UnknownKey` and `KeysAway` may be mended by reading the key set's source again.
+    /// `UnknownKey` and `KeysAway` may pass when the key set's source is read again.
     pub fn verify(&self, token: &str) -> Result<Caller, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::TooLong);

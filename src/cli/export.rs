@@ -1,4 +1,4 @@
-//! `export`: makes files for finance, and says whose a bucket is.
+//! `export`: generates files for finance, and sets which organisation owns a bucket.
 
 mod buckets;
 

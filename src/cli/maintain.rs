@@ -17,7 +17,7 @@ use crate::{
 /// Make days of raw events ahead, see to compression, and show how large the tables are
 ///
 /// The service does the same by itself where nobody has for maintenance.maintain_minutes. Compression takes TimescaleDB's
-/// Community edition; scheduling it anew, after maintenance.compress_after_days was changed, takes database.migration_url.
+/// Community edition; scheduling it again, after maintenance.compress_after_days was changed, takes database.migration_url.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service maintain --json")]
 pub struct Args {

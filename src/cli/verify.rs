@@ -1,4 +1,4 @@
-//! `verify`: whether raw events, rollups and ledger tell the same.
+//! `verify`: whether raw events, rollups and ledger agree.
 
 use std::process::ExitCode;
 
@@ -29,16 +29,16 @@ use crate::{
 };
 
 const LONG_ABOUT: &str = "\
-Check that raw events, rollups and ledger tell the same
+Check that raw events, rollups and ledger agree
 
 Counts the raw events of each day again and compares hourly and daily rollups with them to the last decimal and
 the last latency; then, by the ledger: each batch has as many raw events as it stored and was not purged, the
 rows of each partition are a chain without a hole up to where it reads on, and the ledger's hours are the sums
 of its batches. What is committed and waits to be merged is named, with since when. Changes nothing and may run beside everything.
 
-Exit code 3 where something differs: the first things are named, with the command that mends each.";
+Exit code 3 where something differs: the first things are named, with the command that fixes each.";
 
-/// Check that raw events, rollups and ledger tell the same
+/// Check that raw events, rollups and ledger agree
 #[derive(clap::Args)]
 #[command(
     long_about = LONG_ABOUT,

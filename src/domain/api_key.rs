@@ -120,7 +120,7 @@ pub struct NewApiKey {
 }
 
 impl NewApiKey {
-    /// Reads a request's body. `maker` is the key that asks, where a key does: what it makes is no mightier than it and lasts no
+    /// Reads a request's body. `maker` is the key that asks, where a key does: what it creates has no more rights and lasts no
     /// longer.
     ///
     /// # Errors

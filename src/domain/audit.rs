@@ -90,7 +90,7 @@ impl fmt::Display for Outcome {
 /// Who does something, and by which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// Whom the credential names; none where none was accepted.
+    /// The credential's subject; none where none was accepted.
     pub subject: Option<String>,
     pub credential: CredentialKind,
     pub roles: Vec<&'static str>,
@@ -162,7 +162,7 @@ pub fn storable(text: &str) -> String {
 pub struct AuditRecord {
     pub id: Uuid,
     pub occurred_at: DateTime<Utc>,
-    /// Whom the credential names; null where none was accepted
+    /// The credential's subject; null where none was accepted
     pub subject: Option<String>,
     pub credential: CredentialKind,
     pub roles: Vec<String>,

@@ -73,7 +73,7 @@ pub struct Batch {
     pub raw: RawBatch,
     /// What it was judged by.
     pub rules: SplitRules,
-    /// Certainly new.
+    /// New for certain: the window covers their times and has none of their keys.
     pub fresh: Vec<Candidate>,
     /// The database decides whether they are new.
     pub suspects: Vec<Candidate>,

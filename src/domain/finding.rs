@@ -1,4 +1,4 @@
-//! Findings: what a reconciliation of raw events, rollups and ledger finds to differ, and what mends it.
+//! Findings: what a reconciliation of raw events, rollups and ledger finds to differ, and what fixes it.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// In a sentence, with what mends it.
+    /// In a sentence, with what fixes it.
     pub fn text(&self) -> String {
         match self {
             Self::Rollup { unit, org_id, model_id, bucket_start, rollup, raw } => {

@@ -61,7 +61,7 @@ impl Intake {
         self.last_message.map(|hash| (self.position - 1, hash))
     }
 
-    /// A new subscription begins at the position: what was not handed on comes again, tags count anew.
+    /// A new subscription begins at the position: what was not handed on comes again, tags count from zero again.
     pub fn subscribe(&mut self) {
         self.clear();
         self.missing = None;

@@ -12,7 +12,7 @@ const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     Time(DateTime<Utc>),
-    /// Stands for its first moment, in the zone of whoever asks.
+    /// Stands for its first moment, in the zone of the request.
     Date(NaiveDate),
 }
 

@@ -19,7 +19,7 @@ pub enum What {
     Stalled,
     /// Another process has the partition, an operator started a new incarnation of it, or the database lost its last commits.
     Fenced,
-    /// Out of restarts, or wrong in a way that restarting does not mend: it rests until an operator restarts it, or for
+    /// Out of restarts, or wrong in a way that restarting does not fix: it rests until an operator restarts it, or for
     /// a long pause. The others go on.
     Parked,
     /// Out of restarts, and the process cannot do without it: the process ends.

@@ -110,7 +110,7 @@ pub async fn list(
 
 /// Create an API key
 ///
-/// A key that another key creates is no mightier than it and expires no later; without expiresAt it expires with it. With an
+/// A key that another key creates has no more rights than it and expires no later; without expiresAt it expires with it. With an
 /// Idempotency-Key, the same request again answers 200 with the key that it created the first time, without its secret, which
 /// is kept nowhere: where the first answer was lost, revoke that key and create another.
 #[utoipa::path(

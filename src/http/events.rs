@@ -156,7 +156,7 @@ enum OneOrMany {
 #[schema(max_items = 1000, min_items = 1)]
 struct Batch(Vec<Event>);
 
-/// Takes the body apart, and lets it go on only where every org in it is one that the caller may do this for.
+/// Parses the body, and accepts it only where the caller may do this for every org in it.
 async fn read<P: Needs>(
     producer: &AuthorizedBody<P>,
     request: &HttpRequest,

@@ -27,7 +27,7 @@ const SMALL: usize = 16 << 10;
 /// What is given to the server at a time, which copies it.
 const PIECE: usize = 64 << 10;
 
-/// Whose share a request's bytes are of: its org, or who asks where it concerns several or none.
+/// Whose share a request's bytes are of: its org, or the caller where it concerns several or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenant(pub Uuid);
 

@@ -1,4 +1,4 @@
-//! `GET /analytics/v1/me`: whose credential the request carries, and what it is good for.
+//! `GET /analytics/v1/me`: the caller: subject, organisations and roles of its credential.
 
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Me {
-    /// Whom the credential names, as the audit log does
+    /// The credential's subject, as in the audit log
     subject: String,
     /// token or api_key
     #[schema(value_type = String, example = "token")]
@@ -37,7 +37,7 @@ struct Me {
 
 /// Show who calls
 ///
-/// Answers whoever has a credential that is accepted, whatever it may do.
+/// For every credential that is accepted, whatever its roles.
 #[utoipa::path(
     get,
     path = "/analytics/v1/me",

@@ -120,7 +120,7 @@ struct Accepted {
     requested: &'static str,
 }
 
-/// Starts an actor anew, and with it those that it cannot be without: the other actors of its partition.
+/// Restarts an actor, and with it those that it cannot be without: the other actors of its partition.
 pub async fn restart(
     operator: Operator,
     name: web::Path<String>,

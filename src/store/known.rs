@@ -1,4 +1,4 @@
-//! Which events are stored already: the look-up that the dedupe window spares the certainly new ones.
+//! Which events are stored already: the look-up that the dedupe window spares fresh events.
 
 use std::collections::BTreeMap;
 

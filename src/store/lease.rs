@@ -56,7 +56,7 @@ pub async fn renew(
         .bind(interval(ttl))
         .fetch_one(&mut *conn)
         .await?;
-    // Not taken anew where this session has it: each taking would count.
+    // Not taken again where this session has it: each taking would count.
     sqlx::query(
         "SELECT pg_try_advisory_lock($1, $2) WHERE NOT EXISTS (
              SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()

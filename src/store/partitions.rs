@@ -95,7 +95,7 @@ pub struct Reset {
 }
 
 /// Starts a new incarnation of a partition at an offset: what the stream holds counts as another stream's. Who works on
-/// the partition is fenced and starts anew from there. `None`: there is no such partition.
+/// the partition is fenced and restarts from there. `None`: there is no such partition.
 pub async fn reset(
     conn: &mut PgConnection,
     topology: &Topology,

@@ -40,7 +40,7 @@ pub enum State {
         since: DateTime<Utc>,
         cause: String,
     },
-    /// Wrong in a way that waiting does not mend, such as a schema of another version: no traffic must come here.
+    /// Wrong in a way that waiting does not fix, such as a schema of another version: no traffic must come here.
     Unfit {
         cause: String,
     },

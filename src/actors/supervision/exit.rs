@@ -15,7 +15,7 @@ pub enum Cause {
     Failed(String),
     /// Another process took over, or an operator started a new incarnation.
     Fenced(String),
-    /// Starting again at once would be of no use: an operator has to mend something first.
+    /// Starting again at once would be of no use: an operator has to fix something first.
     Unfit(String),
     Panicked(String),
 }

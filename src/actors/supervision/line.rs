@@ -1,4 +1,4 @@
-//! Line: the way to an actor that may be started anew, and then has another address.
+//! Line: the way to an actor that may be restarted, and then has another address.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

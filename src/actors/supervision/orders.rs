@@ -74,7 +74,7 @@ impl Handler<Retire> for Supervisor {
     }
 }
 
-/// An operator's order: start the group of this actor anew, now, with all its restarts.
+/// An operator's order: restart the group of this actor now, with all its restarts.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), RestartError>")]
 pub struct Restart {
@@ -108,7 +108,7 @@ impl Handler<Restart> for Supervisor {
                 group.end_all();
                 self.publish(&name);
             }
-            // What they wait for is not made sooner by beginning anew.
+            // What they wait for does not come sooner by a restart.
             Phase::Starting => {}
             Phase::Ending | Phase::Draining => group.restart_asked = true,
             Phase::Restarting | Phase::Parked => {

@@ -26,7 +26,7 @@ impl Policy {
 /// What a failure is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Start anew after a delay of at most this.
+    /// Restart after a delay of at most this.
     Restart { within: Duration },
     /// As many restarts as are allowed were of no use.
     Exhausted,
@@ -54,7 +54,7 @@ impl Restarts {
         self.0.len()
     }
 
-    /// Starts counting anew: an operator or a long pause has come between.
+    /// Counts from zero again: an operator or a long pause has come between.
     pub fn forgive(&mut self) {
         self.0.clear();
     }

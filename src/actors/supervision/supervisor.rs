@@ -85,7 +85,7 @@ impl Launch {
     }
 }
 
-/// Makes all members of a group anew. May wait for what they need; starts them all at once at its end.
+/// Creates all members of a group. May wait for what they need; starts them all at once at its end.
 ///
 /// # Errors
 /// Why they cannot be started; `Stopped` where there is nothing to start any more.

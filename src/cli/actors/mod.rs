@@ -1,4 +1,4 @@
-//! `actors`: what a running process's actors are doing, and starting them anew. One command a file.
+//! `actors`: what a running process's actors are doing, and restarting them. One command a file.
 
 mod list;
 mod log;
@@ -23,7 +23,7 @@ Examples:
 /// Longest that an answer may take; the service's own deadlines end sooner.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Look at the actors of a running process, and start them anew
+/// Look at the actors of a running process, and restart them
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {

@@ -1,4 +1,4 @@
-//! `actors restart`: an operator's order to start an actor anew.
+//! `actors restart`: an operator's order to restart an actor.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::{
     config,
 };
 
-/// Start an actor anew, now, with all its restarts
+/// Restart an actor now, with all its restarts given back
 ///
-/// The other actors of its group are started anew with it: those of a partition cannot be without each other. Nothing
+/// The other actors of its group are restarted with it: those of a partition cannot be without each other. Nothing
 /// is lost: reading goes on from the committed offset. The order and what comes of it are in `actors log`.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service actors restart writer/0")]

@@ -1,4 +1,4 @@
-//! `export buckets`: whose a bucket is.
+//! `export buckets`: which organisation owns a bucket.
 
 use std::process::ExitCode;
 
@@ -56,7 +56,7 @@ struct Set {
     json: bool,
 }
 
-/// List whose buckets are
+/// List buckets and the organisations that own them
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service export buckets list --json")]
 struct List {
@@ -68,7 +68,7 @@ struct List {
     json: bool,
 }
 
-/// Let an organisation have no further exports delivered to a bucket; files that are there stay
+/// Revoke a bucket from an organisation; files that are there stay
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: analytics-service export buckets clear --org 123e4567-e89b-12d3-a456-426614174000 --bucket tenant-a"

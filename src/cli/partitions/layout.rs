@@ -32,7 +32,7 @@ pub struct Args {
     /// The new number of partitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     set: Option<u16>,
-    /// Do not look whether everything of the old partitions is read: what is not, is never read
+    /// Skip the checks that the old partitions are read and merged: what is not read then is never read
     #[arg(long, requires = "set")]
     force: bool,
     /// Do not ask

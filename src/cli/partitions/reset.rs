@@ -30,7 +30,7 @@ Read a partition again from somewhere on, as a new incarnation
 
 A new incarnation means that the stream counts as another one. Reading begins at the offset given, and
 everything from there on is read again. That is safe: events that are stored already are recognised and
-count as duplicates, so no total changes. The ledger of the new incarnation begins anew, and what lies before
+count as duplicates, so no total changes. The ledger of the new incarnation begins with it, and what lies before
 the offset is in it as a gap. Messages that were rejected become dead letters once more.
 
 It is needed when the stream was deleted and made again, since its offsets then mean other messages: the

@@ -29,13 +29,13 @@ pub struct ListArgs {
 }
 
 const ACKNOWLEDGE: &str = "\
-Say that you know of what was not read of a partition
+Acknowledge what was not read of a partition
 
 While a range of a partition is unread and nobody has acknowledged it, the answers of its organisations are
 complete up to the message before it: asOf stands still, and nothing later is final. Find out first what it was
 (docs/operations.md), and have it sent again where it was events. Your name is on record.";
 
-/// Say that you know of what was not read of a partition
+/// Acknowledge what was not read of a partition
 #[derive(clap::Args)]
 #[command(long_about = ACKNOWLEDGE, after_help = "Example: analytics-service partitions acknowledge --partition 0 --yes")]
 pub struct AcknowledgeArgs {
