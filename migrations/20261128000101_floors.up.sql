@@ -21,7 +21,7 @@ COMMENT ON COLUMN analytics.erasures.floor_at IS
 CREATE FUNCTION analytics.floor_of(org uuid, of_kind text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT greatest(
         (SELECT f.floor_at FROM analytics.retention_floors f WHERE f.org_id = org AND f.kind = of_kind),
-        (SELECT e.floor_at FROM analytics.erasures e WHERE e.org_id = org AND of_kind <> 'ledger'),
+        (SELECT coalesce(e.floor_at, e.erased_at) FROM analytics.erasures e WHERE e.org_id = org AND of_kind <> 'ledger'),
         (SELECT max(h.raw_from) FROM analytics.raw_horizons h WHERE (h.org_id = org OR h.org_id IS NULL) AND of_kind = 'raw'))
 $$;
 

@@ -260,7 +260,7 @@ async fn a_merge_whose_answer_is_lost_has_its_markers() {
     let mut conn = world.connect().await;
     // Of the batch, and of its merge.
     proxy.lose_answers_to(b"COMMIT\0", 2);
-    let report = world.publish(&["--events", "1", "--seed", "27"]).await;
+    let report = world.publish(&["--events", "1", "--seed", "62"]).await;
     settled(&mut conn, 1).await;
     eventually("both answers are lost", async || (proxy.lost_answers() == 2).then_some(())).await;
     assert_marked(&mut conn).await;

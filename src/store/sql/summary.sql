@@ -26,7 +26,9 @@ orgs AS (
     FROM everyone JOIN analytics.daily_usage USING (org_id)
     WHERE bucket_start >= $1 AND bucket_start < $2
       -- What came of an erased org afterwards, of days from before, is not all that there was.
-      AND NOT EXISTS (SELECT FROM analytics.erasures e WHERE e.org_id = everyone.org_id AND e.floor_at > bucket_start)
+      AND NOT EXISTS (
+          SELECT FROM analytics.erasures e
+          WHERE e.org_id = everyone.org_id AND coalesce(e.floor_at, e.erased_at) > bucket_start)
     GROUP BY org_id
 ),
 totals AS (
