@@ -215,6 +215,9 @@ impl Pending {
 pub struct Merge {
     pub hourly: BTreeMap<Key, Measures>,
     pub daily: BTreeMap<Key, Measures>,
+    /// By org and model, when the last event of neutral hours was: for markers alone. What rollups have of such an hour was
+    /// counted from raw events, which may not have that event any more.
+    pub neutral: BTreeMap<(Uuid, Uuid), i64>,
     /// Those of the hours that a replay adds to.
     pub replayed: BTreeSet<Key>,
     /// By (org, hour of commit).
@@ -228,6 +231,11 @@ impl Merge {
     /// Takes in what a batch that was committed at that moment adds.
     pub fn add(&mut self, pending: Pending, committed_at: DateTime<Utc>, replayed: bool) {
         for (key, measures) in pending.hourly {
+            if measures.invocations() == 0 {
+                let last = self.neutral.entry((key.org_id, key.model_id)).or_insert(measures.last_event_at);
+                *last = measures.last_event_at.max(*last);
+                continue;
+            }
             if replayed {
                 self.replayed.insert(key);
             }
@@ -319,9 +327,9 @@ mod tests {
         merge.add(Pending::unpack(&pending.pack().unwrap()).unwrap(), events[1].occurred_at, false);
         let (_, day) = merge.daily.first_key_value().unwrap();
         assert_eq!((day.invocations(), day.cost, day.latency_min), (1, Cents::from_ten_thousandths(2), 5));
-        let (_, hour) = merge.hourly.first_key_value().unwrap();
-        assert_eq!((hour.invocations(), hour.last_event_at), (0, events[0].occurred_at.timestamp_micros()));
-        assert!(i32::try_from(hour.latency_min).is_ok(), "the column holds it");
+        assert_eq!(merge.hourly.keys().map(|key| key.bucket).collect::<Vec<_>>(), [ten + 1]);
+        assert_eq!(day.last_event_at, events[1].occurred_at.timestamp_micros());
+        assert_eq!(merge.neutral.into_values().collect::<Vec<_>>(), [events[0].occurred_at.timestamp_micros()]);
     }
 
     #[test]

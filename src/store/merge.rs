@@ -134,9 +134,10 @@ pub async fn idle(conn: &mut PgConnection, process: Uuid) -> Result<Vec<Idle>, S
 /// The newest event of each org and model that a merge has.
 pub fn last_events(merge: &Merge) -> BTreeMap<MarkerKey, DateTime<Utc>> {
     let mut last = BTreeMap::new();
-    for (key, measures) in &merge.daily {
-        if let Some(at) = DateTime::from_timestamp_micros(measures.last_event_at) {
-            let newest = last.entry((key.org_id, key.model_id)).or_insert(at);
+    let counted = merge.daily.iter().map(|(key, measures)| ((key.org_id, key.model_id), measures.last_event_at));
+    for (key, micros) in counted.chain(merge.neutral.iter().map(|(key, micros)| (*key, *micros))) {
+        if let Some(at) = DateTime::from_timestamp_micros(micros) {
+            let newest = last.entry(key).or_insert(at);
             *newest = at.max(*newest);
         }
     }
