@@ -109,7 +109,9 @@ async fn of_an_erased_org_no_file_is_left() {
         (0, &json!(2), &json!(0)),
         "{erased}"
     );
-    assert_eq!((&erased["removed"]["exportObjects"], &erased["left"]["exportObjects"]), (&json!(2), &json!(0)));
+    // The service that was making the other file takes away what lies there of the org, too: it may be first.
+    assert!(erased["removed"]["exportObjects"].as_i64().is_some_and(|gone| gone <= 2), "{erased}");
+    assert_eq!(erased["left"]["exportObjects"], 0, "{erased}");
     crate::harness::eventually("the upload is given up", async || s3.unfinished().is_empty().then_some(())).await;
     // Whoever made it has heard of it by now, and has made nothing.
     ended(&service, OTHER, id(&super::ask(&service, OTHER, &json!({ "timeRange": days(1) })).await)).await;
