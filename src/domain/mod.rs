@@ -5,6 +5,7 @@ pub mod audit;
 pub mod batch;
 pub mod calendar;
 pub mod care;
+pub mod client_network;
 pub mod correction;
 pub mod dead_letter;
 pub mod decimal;

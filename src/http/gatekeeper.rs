@@ -11,7 +11,7 @@ use actix_web::{
 use uuid::Uuid;
 
 use super::{
-    client_address::{TrustedProxies, network},
+    client_address::TrustedProxies,
     error::{Problem, Unaccepted},
     in_flight::Tenant,
     limits::Limits,
@@ -29,6 +29,7 @@ use crate::{
     domain::{
         api_key::{KeyState, Shown as ShownKey},
         audit::{Actor, AuditEvent, CredentialKind, Outcome},
+        client_network::client_network,
     },
     telemetry::metrics::Metrics,
 };
@@ -118,7 +119,7 @@ impl Gatekeeper {
     /// # Errors
     /// 401 where there is none that is good; 503 where that cannot be known.
     pub async fn visit(&self, request: &HttpRequest) -> Result<Visit, Problem> {
-        let address = self.proxies.address_of(request).map(network);
+        let address = self.proxies.address_of(request).map(client_network);
         match self.authenticate(request, address).await {
             Ok(caller) => {
                 let credential = caller.credential.kind();

@@ -150,11 +150,6 @@ impl Objects {
         }
     }
 
-    /// Whether objects may go there: into the configured bucket, or one of those that are allowed beside it.
-    pub fn bucket_allowed(&self, bucket: Option<&str>) -> bool {
-        self.place(bucket).is_ok()
-    }
-
     /// Where an object is, in words without a meaning outside: `s3://bucket/key` or `local:///key`.
     pub fn uri(&self, bucket: Option<&str>, key: &str) -> String {
         match &self.0.store {

@@ -2,12 +2,15 @@
 //! it. Each kind has a place of its own, so that a flood of one pushes out nothing of another.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::tally::{Bounds, Tally};
-use crate::{domain::audit::AuditEvent, telemetry::metrics::Metrics};
+use crate::{
+    domain::{audit::AuditEvent, client_network::client_network},
+    telemetry::metrics::Metrics,
+};
 
 /// Refusals of one who is known (a token, a key, also one that is revoked), by what was to be done.
 const KNOWN: Bounds = Bounds { rows: 30, keys: 1000 };
@@ -43,7 +46,7 @@ impl Backlog {
         let mut waiting = self.lock();
         let own_row = match event.actor.subject.clone() {
             Some(subject) => waiting.known.note((subject, event.action), event),
-            None => waiting.unknown.note(event.actor.address.map(network), event),
+            None => waiting.unknown.note(event.actor.address.map(client_network), event),
         };
         if !own_row {
             self.metrics.audit_counted();
@@ -53,7 +56,7 @@ impl Backlog {
     /// Somebody fetched a file by a link.
     pub fn fetched(&self, event: AuditEvent) {
         let file = event.target.clone().unwrap_or_default();
-        self.lock().links.note((file, event.actor.address.map(network)), event);
+        self.lock().links.note((file, event.actor.address.map(client_network)), event);
     }
 
     /// The oldest rows, at most about `limit` of each kind; of the minutes that are not over too, where these are the last.
@@ -77,17 +80,6 @@ impl Backlog {
     // Every change leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What one who has an address has: of IPv6 whoever has one has some 2⁶⁴ of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
     }
 }
 

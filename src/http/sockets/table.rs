@@ -15,8 +15,7 @@ use super::{
     deadlines::Deadlines,
 };
 use crate::{
-    http::client_address::{TrustedProxies, network},
-    telemetry::metrics::Metrics,
+    domain::client_network::client_network, http::client_address::TrustedProxies, telemetry::metrics::Metrics,
 };
 
 /// How often connections are held against their deadlines.
@@ -96,7 +95,7 @@ impl Connections {
     fn place(&self, peer: IpAddr) -> Option<Place> {
         let peer = peer.to_canonical();
         let shared = self.0.proxies.trusts(peer);
-        let address = network(peer);
+        let address = client_network(peer);
         let mut table = self.lock();
         let room = if !shared && table.of(address) >= self.0.limits.of_address {
             table.make_room(|connection| connection.address == address, |_| false)
