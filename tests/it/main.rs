@@ -3,6 +3,7 @@
 
 mod cache_tls;
 mod dead_letters;
+mod docs;
 mod engines;
 mod erase;
 mod exports;
