@@ -224,12 +224,12 @@ pub fn process_name() -> String {
 
 /// Says what the database is, and what it cannot do.
 fn introduce(server: &Server, settings: &Settings, readiness: &Readiness) {
-    let Server { postgres, timescaledb, license, engine } = server;
-    let engine = engine.as_str();
+    let Server { postgres, timescaledb, license, engine: kept_by } = server;
+    let engine = kept_by.as_str();
     tracing::info!(postgres, timescaledb, license, engine, "database");
     readiness.detail(DATABASE, server.to_string());
-    match Engine::chosen(settings.rollups.engine, license) {
-        Ok(chosen) if chosen.as_str() == engine => {}
+    match Engine::chosen(settings.rollups.engine, license, *kept_by) {
+        Ok(chosen) if chosen == *kept_by => {}
         Ok(chosen) => {
             let configured = chosen.as_str();
             tracing::warn!(

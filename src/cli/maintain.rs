@@ -42,10 +42,11 @@ impl Summary for Maintained {
             Column::Text("LAST VACUUM"),
         ];
         format!(
-            "chunks made: {}\ncompression: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in {} compressed \
+            "chunks made: {}\ncompression: {}\nrollups: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in {} compressed \
              ones\n{}",
             self.chunks_made,
             self.compression,
+            self.engine_advice,
             raw.bytes,
             raw.chunks,
             raw.oldest.map_or_else(absent, time),

@@ -48,7 +48,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 /// own, which may take long. Compression is scheduled where the edition has it.
 async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
     let Server { license, engine, .. } = schema::probe(owner).await?;
-    let chosen = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
+    let chosen = Engine::chosen(settings.rollups.engine, &license, engine).context("rollups.engine")?;
     let compress_after = settings.maintenance.compress_after();
     let compresses = !is_community(&license) || maintain::scheduled(owner).await? == compress_after;
     if engine == chosen && compresses {

@@ -11,7 +11,7 @@ use crate::{
         maintenance::{self, Common, Summary},
         print,
     },
-    config::Settings,
+    config::{EngineChoice, Settings},
     store::{
         self,
         engine::{self, Engine, RefreshRules},
@@ -119,7 +119,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 let mut tell = |step: &str| steps.tell(step);
                 match to {
                     To::Continuous => {
-                        Engine::chosen(crate::config::EngineChoice::Continuous, &license)?;
+                        Engine::chosen(EngineChoice::Continuous, &license, Engine::Continuous)?;
                         engine::to_continuous(&mut turn.conn, &mut owner, &rules, &service_role, &mut tell).await?;
                         engine::schedule(&mut owner, &rules, Some(settings.maintenance.refresh_every())).await?;
                     }
@@ -149,6 +149,6 @@ async fn report(conn: &mut sqlx::PgConnection, settings: &Settings) -> anyhow::R
         Engine::Live => state.touching,
         Engine::Continuous => state.merging,
     };
-    let configured = Engine::chosen(settings.rollups.engine, &license).context("rollups.engine")?;
+    let configured = Engine::chosen(settings.rollups.engine, &license, state.engine).context("rollups.engine")?;
     Ok(Report { engine: state.engine, configured, license, switching })
 }

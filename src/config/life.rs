@@ -29,7 +29,7 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
-    /// `Continuous` where the edition has it, else `Live`.
+    /// `Live`, and `Continuous` where that is in use already.
     Auto,
     Live,
     Continuous,

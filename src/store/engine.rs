@@ -50,15 +50,15 @@ impl Engine {
         }
     }
 
-    /// What a choice means on a server of that licence.
+    /// What a choice means on a server of that licence, whose rollups an engine keeps already. A schema begins with `Live`.
     ///
     /// # Errors
     /// The edition does not have it.
-    pub fn chosen(choice: EngineChoice, license: &str) -> Result<Self, StoreError> {
+    pub fn chosen(choice: EngineChoice, license: &str, kept_by: Self) -> Result<Self, StoreError> {
         let has = is_community(license);
         match choice {
             EngineChoice::Live => Ok(Self::Live),
-            EngineChoice::Auto => Ok(if has { Self::Continuous } else { Self::Live }),
+            EngineChoice::Auto => Ok(kept_by),
             EngineChoice::Continuous if has => Ok(Self::Continuous),
             EngineChoice::Continuous => Err(StoreError::Permanent(format!(
                 "continuous aggregates are in TimescaleDB's Community edition, and timescaledb.license is {license}"

@@ -1,5 +1,6 @@
 //! Care for the tables: chunks of raw events made ahead, old ones compressed where the edition can, and how large all is.
 
+mod advice;
 mod compress;
 mod figures;
 
@@ -7,9 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{StoreError, clock, purge::Tell};
+use super::{StoreError, clock, engine, purge::Tell};
 use crate::config::{Database, Settings};
 
+pub use advice::EngineAdvice;
 pub use compress::{Compression, schedule, scheduled};
 pub use figures::{Figures, RawFigures, TableFigures};
 
@@ -26,6 +28,7 @@ pub struct Maintained {
     pub at: DateTime<Utc>,
     pub chunks_made: u64,
     pub compression: Compression,
+    pub engine_advice: EngineAdvice,
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -51,9 +54,10 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks made; compression: {}; raw events: {} chunks, {} compressed, {} bytes; {}",
+            "{} chunks made; compression: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; {}",
             self.chunks_made,
             self.compression,
+            self.engine_advice,
             raw.chunks,
             raw.compressed_chunks,
             raw.bytes,
@@ -79,5 +83,6 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, tell: Tell<'_>) ->
     tell("chunks are made");
     let compression = compress::attend(conn, rules, now).await?;
     tell("tables are measured");
-    Ok(Maintained { at: now, chunks_made, compression, figures: figures::read(conn).await? })
+    let engine_advice = EngineAdvice::of(engine::state(conn).await?.engine);
+    Ok(Maintained { at: now, chunks_made, compression, engine_advice, figures: figures::read(conn).await? })
 }

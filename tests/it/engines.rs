@@ -226,6 +226,66 @@ async fn a_late_event_is_in_the_answers_after_the_next_refresh_and_in_the_revisi
     }
 }
 
+/// Rows that anybody has read of the raw events of a day, as the statistics have it.
+async fn raw_rows_read(conn: &mut PgConnection, day: DateTime<Utc>) -> i64 {
+    sqlx::query_scalar(
+        "SELECT coalesce(sum(s.seq_tup_read + coalesce(s.idx_tup_fetch, 0)), 0)::bigint
+         FROM timescaledb_information.chunks c
+         JOIN pg_stat_user_tables s ON (s.schemaname, s.relname) = (c.chunk_schema, c.chunk_name)
+         WHERE c.hypertable_schema = 'analytics' AND c.hypertable_name = 'usage_events' AND c.range_start = $1",
+    )
+    .bind(day.date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc())
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_late_refresh_reads_no_other_raw_events() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "a_late_refresh_reads_no_other_raw_events").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    let service = world.serve().await;
+    // The last hour's are not materialised; where that is yesterday's too, the day is the one of them.
+    let now = Utc::now();
+    let (orgs, events) = history(now);
+    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+    settled(&mut conn, 4000).await;
+    command(&world, &["refresh", "--late"]).await;
+    let mut late = events[0].clone();
+    (late["eventId"], late["orgId"]) = (json!(Uuid::new_v4()), json!(orgs[0]));
+    late["occurredAt"] = json!(now - TimeDelta::days(30));
+    world.send([late.to_string().into_bytes()]).await;
+    settled(&mut conn, 4001).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let before = raw_rows_read(&mut conn, now).await;
+    command(&world, &["refresh", "--late"]).await;
+    assert_eq!(raw_rows_read(&mut conn, now).await, before);
+}
+
+#[tokio::test]
+async fn auto_begins_live_and_leaves_what_is_there() {
+    let mut world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let show = async |world: &World| {
+        let report = command(world, &["rollups", "show"]).await;
+        (report["engine"].clone(), report["configured"].clone())
+    };
+    world.set("ANALYTICS__ROLLUPS__ENGINE", "auto");
+    assert_eq!(show(&world).await, (json!(LIVE), json!(LIVE)), "on either edition");
+    if !has_continuous(&mut conn, "auto_begins_live_and_leaves_what_is_there").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    assert!(world.run(&["migrate"]).await.status.success());
+    assert_eq!(show(&world).await, (json!(CONTINUOUS), json!(CONTINUOUS)));
+    let advice = &command(&world, &["maintain"]).await["engineAdvice"];
+    assert_eq!((&advice["engine"], &advice["recommended"]), (&json!(CONTINUOUS), &json!(LIVE)), "{advice}");
+}
+
 #[tokio::test]
 async fn the_databases_own_job_refreshes() {
     let world = World::new(1).await;

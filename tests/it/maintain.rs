@@ -68,6 +68,8 @@ async fn days_are_made_ahead_once_and_what_the_edition_cannot_do_is_said() {
     let tables: Vec<_> =
         figures["tables"].as_array().unwrap().iter().filter_map(|table| table["name"].as_str()).collect();
     assert!(tables.contains(&"hourly_rollups") && tables.contains(&"rollup_pending"), "{tables:?}");
+    let advice = &figures["engineAdvice"];
+    assert_eq!((&advice["engine"], &advice["recommended"]), (&json!("live"), &json!("live")), "on either edition");
     let shown = world.run(&["maintain"]).await;
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("compression: ") && shown.contains("hourly_rollups"), "{shown}");
