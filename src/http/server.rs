@@ -22,6 +22,9 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
+/// The table closes, and counts, connections whose time is over. The server's own timers, which count nothing and tick coarsely,
+/// come after it.
+const AFTER_THE_TABLE: Duration = Duration::from_secs(2);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -98,8 +101,8 @@ fn listen<A: Application + 'static>(
                 let draining = draining.clone();
                 async move { draining.notified().await }
             })
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(deadlines.head)
+            .keep_alive(KEEP_ALIVE + AFTER_THE_TABLE)
+            .client_request_timeout(deadlines.head + AFTER_THE_TABLE)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             // A client that closes its end is gone, and so is its question.
             .h1_allow_half_closed(false)

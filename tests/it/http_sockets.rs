@@ -80,6 +80,22 @@ async fn silence_after_a_request_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_first_head_that_never_ends_is_closed_and_counted() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__HTTP__HEAD_TIMEOUT_MS", "500");
+    let service = world.serve().await;
+    for (port, name) in [(service.api, "api"), (service.ops, "operations")] {
+        let before = closed(&service, name, "head").await;
+        let mut silent = from([127, 0, 0, 1], port).await;
+        silent.write_all(b"G").await.unwrap();
+        let since = Instant::now();
+        assert_eq!(to_the_end(&mut silent).await, b"", "there is no request to answer");
+        assert!(since.elapsed() >= Duration::from_millis(400));
+        assert_eq!(closed(&service, name, "head").await, before + 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn silent_connections_starve_neither_port() {
     let mut world = World::new(1).await;
     // Only room that is made can help.
