@@ -24,6 +24,11 @@ pub enum CallError {
     /// The service's own words.
     #[error("{title}: {detail}")]
     Problem { status: StatusCode, title: String, detail: String },
+    #[error(
+        "{url}: Not found: this process has no such actor (`actors list` shows those it has), or it is not its operations port \
+         (ops.address)"
+    )]
+    NotThere { url: Url },
     #[error("{url}: {status}, and the answer is not the service's")]
     Foreign { url: Url, status: StatusCode },
 }
@@ -33,6 +38,7 @@ impl CallError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoAnswer { .. } => true,
+            Self::NotThere { .. } => false,
             Self::Problem { status, .. } | Self::Foreign { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -56,6 +62,8 @@ impl Answer {
             return Ok(body);
         }
         match serde_json::from_str::<Problem>(&body) {
+            // The port has every path that is asked for, so an actor is not there, or it is another port.
+            Ok(_) if status == StatusCode::NOT_FOUND => Err(CallError::NotThere { url }),
             Ok(problem) => Err(problem.of_status(status)),
             Err(_) => Err(CallError::Foreign { url, status }),
         }

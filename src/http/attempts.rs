@@ -45,9 +45,10 @@ impl Attempts {
     /// 429 where there were too many.
     pub fn refused(&self, address: Option<IpAddr>) -> Result<(), Problem> {
         let (Some(inner), Some(address)) = (&self.0, address) else { return Ok(()) };
-        inner.limiter.count(address).inspect_err(|problem| {
-            let wait = Duration::from_secs(problem.retry_after().unwrap_or(1).into());
-            lock(&inner.over).put(address, Instant::now() + wait);
+        inner.limiter.count(address).map_err(|problem| {
+            let retry_after = problem.retry_after().unwrap_or(1);
+            lock(&inner.over).put(address, Instant::now() + Duration::from_secs(retry_after.into()));
+            Problem::AddressLimited { retry_after }
         })
     }
 
@@ -59,7 +60,7 @@ impl Attempts {
         let (Some(inner), Some(address)) = (&self.0, address) else { return Ok(()) };
         let now = Instant::now();
         if lock(&inner.over).has(&address, now) && !lock(&inner.good).has(&key_id, now) {
-            return Err(Problem::RateLimited { retry_after: 1 });
+            return Err(Problem::AddressLimited { retry_after: 1 });
         }
         Ok(())
     }
@@ -115,8 +116,8 @@ mod tests {
         attempts.accepted(GOOD);
         assert_eq!([attempts.refused(bad), attempts.refused(bad)], [Ok(()), Ok(())]);
         assert_eq!(attempts.may_look_up(bad, UNKNOWN), Ok(()));
-        assert_eq!(attempts.refused(bad), Err(Problem::RateLimited { retry_after: 1 }));
-        assert_eq!(attempts.may_look_up(bad, UNKNOWN), Err(Problem::RateLimited { retry_after: 1 }));
+        assert_eq!(attempts.refused(bad), Err(Problem::AddressLimited { retry_after: 1 }));
+        assert_eq!(attempts.may_look_up(bad, UNKNOWN), Err(Problem::AddressLimited { retry_after: 1 }));
         assert_eq!(attempts.may_look_up(bad, GOOD), Ok(()));
         assert_eq!(attempts.may_look_up(other, UNKNOWN), Ok(()));
     }

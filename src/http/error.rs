@@ -3,7 +3,9 @@
 //! Every text is a constant or one of our own about a parameter that we know: nothing that the caller sent and nothing
 //! internal is in it. Each `type` is documented in docs/problems.md.
 
+mod body;
 mod causes;
+mod unaccepted;
 
 use std::{borrow::Cow, fmt};
 
@@ -14,20 +16,15 @@ use actix_web::{
         header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
-use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
+pub use self::{
+    body::{Body, FieldError},
+    unaccepted::Unaccepted,
+};
 use crate::auth::Role;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
-
-/// A field of the request and what it may be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldError {
-    pub field: String,
-    pub message: String,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -71,6 +68,10 @@ pub enum Problem {
     RateLimited {
         retry_after: u32,
     },
+    /// The same, for requests of an address that had no good credential.
+    AddressLimited {
+        retry_after: u32,
+    },
     /// Responses of the tenant that nobody has read yet hold as many bytes as they may.
     UnreadResponses,
     Busy,
@@ -79,30 +80,6 @@ pub enum Problem {
     Internal,
     /// An error of the framework that none of the others is, by its status.
     Other(StatusCode),
-}
-
-/// What is wrong with the credential. The caller learns no more than where it belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unaccepted {
-    /// There is none.
-    Missing,
-    /// It is not good, or not any more.
-    Refused,
-    /// An API key, sent as a bearer token.
-    KeyAsToken,
-    /// A bearer token, sent as an API key.
-    TokenAsKey,
-}
-
-impl Unaccepted {
-    const fn detail(self) -> &'static str {
-        match self {
-            Self::Missing => "a bearer token (Authorization: Bearer …) or an API key (X-API-Key: …) is required",
-            Self::Refused => "the credential was not accepted",
-            Self::KeyAsToken => "an API key belongs in the header X-API-Key, not in Authorization",
-            Self::TokenAsKey => "a bearer token belongs in the header Authorization, not in X-API-Key",
-        }
-    }
 }
 
 /// Status, the last part of the type, title, detail.
@@ -226,6 +203,12 @@ impl Problem {
                 "the credential, or all that ask about this organisation, ask too often: try again after the time in \
                  Retry-After",
             ),
+            Self::AddressLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate-limited",
+                "Too many requests",
+                "too many requests of this address had no good credential: try again after the time in Retry-After",
+            ),
             Self::UnreadResponses => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "unread-responses",
@@ -307,7 +290,7 @@ impl Problem {
     /// Seconds after which the same request may go through.
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::RateLimited { retry_after } | Self::AddressLimited { retry_after } => Some(*retry_after),
             Self::TooManyExports => Some(10),
             Self::Busy | Self::UnreadResponses => Some(1),
             Self::Unavailable | Self::TooSlow => Some(5),
@@ -320,7 +303,13 @@ impl Problem {
         match self {
             Self::MissingRole(roles) => {
                 let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-                format!("this takes one of the roles {}, and the credential has none of them", names.join(", ")).into()
+                match names[..] {
+                    [role] => format!("the role {role} is needed, and the credential does not have it").into(),
+                    _ => {
+                        format!("one of the roles {} is needed, and the credential has none of them", names.join(", "))
+                            .into()
+                    }
+                }
             }
             _ => self.words().3.into(),
         }
@@ -371,28 +360,6 @@ impl Problem {
         }
         answer.json(body)
     }
-}
-
-/// An error (RFC 7807)
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
-#[serde(rename_all = "camelCase")]
-pub struct Body<'a> {
-    /// A path under /problems/, documented in docs/problems.md
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    status: u16,
-    #[schema(value_type = String)]
-    detail: Cow<'static, str>,
-    /// Names the occurrence by the request's id. Not the request's path: it would repeat what the caller sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<FieldError>>)]
-    errors: Option<&'a [FieldError]>,
 }
 
 impl fmt::Display for Problem {

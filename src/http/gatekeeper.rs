@@ -155,6 +155,7 @@ impl Gatekeeper {
                 Err(Problem::Unauthorized(match refusal {
                     Refusal::KeyAsToken => Unaccepted::KeyAsToken,
                     Refusal::TokenAsKey => Unaccepted::TokenAsKey,
+                    Refusal::Ambiguous => Unaccepted::Ambiguous,
                     _ => Unaccepted::Refused,
                 }))
             }

@@ -95,15 +95,17 @@ async fn who_may_not_restart_is_told_why_and_who_is_not_there_is_named() {
     until_running(&world, &service, 1).await;
     let restart = ["actors", "restart", "writer/0"];
     let viewer = service.token(&[uuid::Uuid::new_v4()], &[Role::OrgViewer]);
-    for (token, reason) in
-        [(viewer.as_str(), "Forbidden: this takes one of the roles operator"), ("x", "Unauthorized: ")]
-    {
+    for (token, reason) in [(viewer.as_str(), "Forbidden: the role operator is needed"), ("x", "Unauthorized: ")] {
         let (code, _, error) = run_with(&world, Some(&service), &[("ANALYTICS_TOKEN", token)], &restart).await;
         assert!(code == Some(1) && error.contains(reason), "{error}");
     }
     let (_, operator, _) = run(&world, &service, &["token", "--role", "operator"]).await;
     for (args, code, words) in [
-        (vec!["actors", "restart", "writer/9"], 1, "restarting writer/9: Not found: "),
+        (
+            vec!["actors", "restart", "writer/9"],
+            1,
+            "/ops/actors/writer/9/restart: Not found: this process has no such actor",
+        ),
         (vec!["actors", "restart", "writer/0", "--token", operator.trim()], 0, ""),
         (vec!["actors", "list", "--url", "http://127.0.0.1:1"], 1, "http://127.0.0.1:1/ops/actors: Connection refused"),
         (vec!["actors", "log", "--follow", "--url", "http://127.0.0.1:1"], 1, "Connection refused"),

@@ -71,7 +71,10 @@ async fn every_bad_credential_is_401_and_not_repeated() {
     }
     let twice = [("authorization", bearer(good.clone())), ("authorization", bearer(good))];
     let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
-    call(api_with(None), Method::GET, &usage_path(DAY), &twice).await.problem(401);
+    let problem = call(api_with(None), Method::GET, &usage_path(DAY), &twice).await.problem(401);
+    let one = "exactly one credential is required: Authorization: Bearer … or X-API-Key: …";
+    assert_eq!(problem["detail"], one);
+    assert_eq!(with("Basic YTpi").await.problem(401)["detail"], one);
 }
 
 #[actix_web::test]
@@ -100,7 +103,7 @@ async fn a_refusal_names_missing_roles_of_own_orgs_only() {
     };
     let own = ask(Role::Producer, ORG, "usage").await;
     let expected =
-        "this takes one of the roles org_viewer, org_admin, finance, system_admin, and the credential has none of them";
+        "one of the roles org_viewer, org_admin, finance, system_admin is needed, and the credential has none of them";
     assert_eq!((&own["type"], &own["detail"]), (&json!("/problems/forbidden"), &json!(expected)));
     let none = Uuid::from_u128(0xDEAD);
     for role in [Role::Producer, Role::OrgViewer] {
