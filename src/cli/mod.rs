@@ -85,10 +85,23 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("analytics-service: {error:#}");
+            eprintln!("analytics-service: {}", in_full(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, each once: some errors have their cause in their own text.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -216,6 +229,28 @@ mod tests {
             if let Some(action) = action {
                 assert_eq!(recorded(action), Some(Recorded::Always), "{command}");
             }
+        }
+    }
+
+    #[test]
+    fn each_cause_of_an_error_is_printed_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("database: {0}")]
+        struct Repeats(#[source] std::io::Error);
+        let cause = || Repeats(std::io::Error::other("connection refused"));
+        assert_eq!(in_full(&anyhow::Error::new(cause()).context("verify")), "verify: database: connection refused");
+        assert_eq!(in_full(&anyhow::anyhow!("alone")), "alone");
+        assert_eq!(in_full(&anyhow::anyhow!("inner").context("outer")), "outer: inner");
+    }
+
+    #[test]
+    fn an_erasure_takes_an_organisation_or_a_person() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["analytics-service", "erase"], args].concat());
+        let missing = parse(&[]).err().unwrap().to_string();
+        assert!(missing.contains("--org") && missing.contains("--actor"), "{missing}");
+        let id = "123e4567-e89b-12d3-a456-426614174000";
+        for args in [&["--org", id][..], &["--actor", id], &["--org", id, "--actor", id]] {
+            assert!(parse(args).is_ok(), "{args:?}");
         }
     }
 

@@ -12,22 +12,26 @@ const SHOWN_BYTES: usize = 256;
 
 /// One line a letter.
 pub fn table(letters: &[DeadLetter]) -> anyhow::Result<()> {
+    print(&rows(letters))
+}
+
+fn rows(letters: &[DeadLetter]) -> String {
     if letters.is_empty() {
-        return print("no dead letters");
+        return "no dead letters".to_owned();
     }
     let mut lines =
-        vec![format!("{:>8}  {:<20}  {:<36}  {:<9}  {:>8}  REASONS", "ID", "REJECTED", "ORG", "STATE", "BYTES")];
+        vec![format!("{:<36}  {:<20}  {:<36}  {:<9}  {:>8}  REASONS", "ID", "REJECTED", "ORG", "STATE", "BYTES")];
     lines.extend(letters.iter().map(|letter| {
         let (org, state) = (org(letter.org_id), letter.state.as_str());
         let reasons = harmless(&letter.reasons.join("; "), false);
         format!(
-            "{:>8}  {:<20}  {org:<36}  {state:<9}  {:>8}  {reasons}",
+            "{:<36}  {:<20}  {org:<36}  {state:<9}  {:>8}  {reasons}",
             letter.id,
             time(letter.rejected_at),
             letter.payload_bytes
         )
     }));
-    print(&lines.join("\n"))
+    lines.join("\n")
 }
 
 /// All of one letter.
@@ -69,4 +73,34 @@ pub fn letter(opened: &OpenedLetter) -> anyhow::Result<()> {
 
 fn org(org_id: Option<Uuid>) -> String {
     org_id.map_or_else(absent, |org_id| org_id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::dead_letter::State;
+
+    #[test]
+    fn columns_stand_below_their_headings() {
+        let letter = DeadLetter {
+            id: Uuid::from_u128(7),
+            org_id: Some(Uuid::from_u128(8)),
+            origin: None,
+            rejected_at: "2026-11-25T02:35:25Z".parse().unwrap(),
+            reasons: vec!["status: is required".to_owned()],
+            payload_bytes: 284,
+            payload_sha256: Vec::new(),
+            state: State::Open,
+            corrected_by: None,
+            corrected_at: None,
+            replayed_at: None,
+        };
+        let rows = rows(&[letter]);
+        let (headings, row) = rows.split_once('\n').unwrap();
+        for (heading, text) in [("ID", "00000000-"), ("REJECTED", "2026-"), ("STATE", "open"), ("REASONS", "status: ")]
+        {
+            assert_eq!(headings.find(heading), row.find(text), "{heading}:\n{rows}");
+        }
+        assert_eq!(headings.find("BYTES").map(|at| at + "BYTES".len()), row.find("284").map(|at| at + 3), "{rows}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `erase`: takes an organisation's or a person's data away, and says what was removed and what is left.
+//! `erase`: deletes an organisation's or a person's data, and says what was removed and what is left.
 
 mod files;
 mod report;
@@ -6,6 +6,7 @@ mod report;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::bail;
+use clap::ArgGroup;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ use crate::{
 };
 
 const LONG_ABOUT: &str = "\
-Take an organisation's or a person's data away, for good
+Delete an organisation's or a person's data, for good
 
 Of an organisation: raw events, hourly and daily rollups, what waits to be merged, revisions, dead letters,
 exports and their files, freshness markers in the database and in Redis, API keys and settings. Of a person: raw events, and dead
@@ -39,7 +40,7 @@ letters that name them; rollups are counted again without them, and final hours 
 organisation's revisions, with the reason erasure. Where continuous aggregates keep the rollups, that takes
 the owner of the schema (database.migration_url).
 
-The ledger keeps its counts, and its batches say how much of them was taken away. The audit log keeps that it
+The ledger keeps its counts, and its batches say how many of their events are gone. The audit log keeps that it
 was done. What is left is counted afterwards: exit code 1 where that is not nothing. Running it again does
 what one that was interrupted has not done.
 
@@ -58,12 +59,16 @@ const LOOKS: u32 = 10;
 /// Longest time between two of them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Take an organisation's or a person's data away, for good
+/// Delete an organisation's or a person's data, for good
 #[derive(clap::Args)]
-#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    group = ArgGroup::new("whom").args(["org", "actor"]).required(true).multiple(true)
+)]
 pub struct Args {
     /// This organisation; with --actor, only that person in it
-    #[arg(long, value_name = "UUID", required_unless_present = "actor")]
+    #[arg(long, value_name = "UUID")]
     org: Option<Uuid>,
     /// This person, as events name them in actorId
     #[arg(long, value_name = "UUID")]

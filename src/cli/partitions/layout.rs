@@ -93,7 +93,8 @@ impl Report {
         let Self { stream, partitions, changed_at, changed_by } = self;
         match (partitions, changed_at, changed_by) {
             (Some(partitions), Some(at), Some(by)) => {
-                format!("{stream}: {partitions} partitions since {at}, by {}", print::harmless(by, false))
+                let unit = if *partitions == 1 { "partition" } else { "partitions" };
+                format!("{stream}: {partitions} {unit} since {at}, by {}", print::harmless(by, false))
             }
             _ => format!("{stream}: no service has worked on it yet"),
         }
