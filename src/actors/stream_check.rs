@@ -1,6 +1,6 @@
 //! Is the stream the one that was read before? The last message that is known is read again and compared.
 //!
-//! A stream drops its oldest messages when its retention is over. And it can be deleted and made anew under the same
+//! A stream drops its oldest messages when its retention is over. And it can be deleted and recreated under the same
 //! name: offsets then mean other messages, and the broker leaves out without a word what lies below the one asked for.
 
 use sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ pub enum StreamError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(
-        "the stream was made anew: {found}; when that is meant, start a new incarnation by `analytics-service \
+        "the stream was recreated: {found}; when that is meant, start a new incarnation by `analytics-service \
          partitions reset`"
     )]
     Remade { found: String },

@@ -28,7 +28,7 @@ Examples:
   analytics-service api-key list --org 123e4567-e89b-12d3-a456-426614174000
   analytics-service api-key revoke --org 123e4567-e89b-12d3-a456-426614174000 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07";
 
-/// Make, list and revoke API keys
+/// Create, list and revoke API keys
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -43,7 +43,7 @@ enum Command {
     Revoke(Revoke),
 }
 
-/// Make a key and print it, once
+/// Create a key and print it, once
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: analytics-service api-key create --org 123e4567-e89b-12d3-a456-426614174000 --role finance --name billing --expires-at 2027-01-01T00:00:00Z"
@@ -58,7 +58,7 @@ struct Create {
     /// What the key is for, at most 100 characters
     #[arg(long)]
     name: String,
-    /// When it stops to count: at most five years from now; never without it
+    /// When it expires: at most five years from now; never without it
     #[arg(long, value_name = "TIME")]
     expires_at: Option<DateTime<Utc>>,
     /// Print JSON
@@ -83,7 +83,7 @@ struct List {
     json: bool,
 }
 
-/// Let a key count no longer: within auth.api_key_cache_seconds in every running service
+/// Revoke a key: every running service refuses it within auth.api_key_cache_seconds
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: analytics-service api-key revoke --org 123e4567-e89b-12d3-a456-426614174000 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07"
@@ -92,7 +92,7 @@ struct Revoke {
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     id: Uuid,
-    /// Revoke the keys that were made with it too, and those that were made with these
+    /// Also revoke the keys that were created with it, and those that were created with these
     #[arg(long)]
     cascade: bool,
     /// Print JSON

@@ -22,8 +22,10 @@ use crate::{
     after_help = "Example: analytics-service event --org 123e4567-e89b-12d3-a456-426614174000 --event 7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11"
 )]
 pub struct Args {
+    /// Organisation that the event is of
     #[arg(long, value_name = "UUID")]
     org: Uuid,
+    /// Its eventId
     #[arg(long, value_name = "UUID")]
     event: Uuid,
     /// Judge the copy of this moment, such as 2026-01-31T10:20:30Z

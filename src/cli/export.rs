@@ -47,7 +47,7 @@ Examples:
   analytics-service export monthly --month 2026-01 --json";
 
 const MONTHLY: &str = "\
-Make the file of a month for every organisation with usage in it
+Generate the file of a month for every organisation with usage in it
 
 Each organisation has analytics/exports/{orgId}/{YYYYMM}.csv, by day and model, and beside it every version of it,
 {YYYYMM}.r1.csv and so on, which is never overwritten. Run again, nothing is made where nothing has changed since;
@@ -62,7 +62,7 @@ const ORGS_AT_ONCE: u16 = 500;
 /// How often is looked for jobs that others work on.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// Make files for finance
+/// Generate files for finance, and manage buckets
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -76,7 +76,7 @@ enum Command {
     Buckets(buckets::Args),
 }
 
-/// Make the file of a month for every organisation with usage in it
+/// Generate the file of a month for every organisation with usage in it
 #[derive(clap::Args)]
 #[command(long_about = MONTHLY, after_help = AFTER_HELP)]
 struct Monthly {

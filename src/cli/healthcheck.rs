@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use crate::{cli::client::Client, config::Settings};
 
-/// Ask the running service whether it is ready
+/// Check whether the running service is ready
 ///
 /// Exits with 0 when it is (degraded counts, as it does for /readyz), with 1 when it is not or does not answer.
 #[derive(clap::Args)]

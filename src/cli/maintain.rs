@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Make days of raw events ahead, see to compression, and show how large the tables are
+/// Create the chunks of the next days, schedule compression, and show how large the tables are
 ///
 /// The service does the same by itself where nobody has for maintenance.maintain_minutes. Compression takes TimescaleDB's
 /// Community edition; scheduling it again, after maintenance.compress_after_days was changed, takes database.migration_url.
@@ -42,7 +42,7 @@ impl Summary for Maintained {
             Column::Text("LAST VACUUM"),
         ];
         format!(
-            "chunks made: {}\ncompression: {}\nrollups: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in {} compressed \
+            "chunks created: {}\ncompression: {}\nrollups: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in {} compressed \
              ones\n{}",
             self.chunks_made,
             self.compression,

@@ -24,7 +24,7 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service migrate")]
 pub struct Args {
-    /// Take migrations back down to this version (a timestamp; 0 for all). Deletes data
+    /// Undo migrations down to this version (a timestamp; 0 for all). Deletes data
     #[arg(long, value_name = "VERSION")]
     down_to: Option<i64>,
 }

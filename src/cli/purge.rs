@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Take away what is older than its retention
+/// Delete what is older than its retention
 ///
 /// Raw events by whole days, rollups, old rows of the ledger, dead letters, exports and logs: as [retention] and
 /// events.retention_days say, and `retention set` for an organisation. The service does the same by itself
@@ -27,14 +27,14 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service purge --dry-run --json")]
 pub struct Args {
-    /// Count what would be taken away, and change nothing
+    /// Count what would be deleted, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     common: Common,
 }
 
-/// What was taken away from the database and from the object store.
+/// What was deleted from the database and from the object store.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Purged {

@@ -23,7 +23,7 @@ pub struct Args {
     /// org_viewer, org_admin, finance, producer, system_admin or operator; may be given more than once
     #[arg(long = "role", value_name = "ROLE", default_value = "org_viewer")]
     roles: Vec<Role>,
-    /// Whom the token names
+    /// The token's subject (sub)
     #[arg(long, default_value = "command-line")]
     subject: String,
     /// How long it is valid: a number and s, m, h or d

@@ -193,7 +193,7 @@ impl From<&Key> for Label {
 #[expect(dead_code, reason = "for the API's description")]
 struct ReliabilityParams {
     /// A point for each bucket (none, the default), or for each bucket and model, client or error code. The last two read raw
-    /// events: at most 7 days, and none from before raw events were taken away by retention
+    /// events: at most 7 days, and none from before raw events were purged
     #[param(inline)]
     group_by: Option<GroupBy>,
     /// Adds `highlight`

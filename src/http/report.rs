@@ -49,7 +49,7 @@ pub struct ReportParams {
     #[param(max_items = 100)]
     model_id: Option<Vec<Uuid>>,
     /// Whose days: an IANA time zone, UTC without it. Days that begin within an hour of UTC need raw events: none are from
-    /// before those were taken away by retention
+    /// before those were purged
     #[param(example = "Europe/Berlin")]
     timezone: Option<String>,
     /// zero: a point for every bucket, also where nothing happened; none (default): only where something did

@@ -62,7 +62,7 @@ struct Revision {
     bucket_start: DateTime<Utc>,
     model_id: Uuid,
     /// late: events came after it was final; replay: a range of the stream was read again; rebuild: it was counted again
-    /// from raw events; erasure: events were taken away
+    /// from raw events; erasure: events were erased
     reason: Reason,
     /// The last change
     revised_at: DateTime<Utc>,

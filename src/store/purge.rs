@@ -40,7 +40,7 @@ const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 /// What is told of the steps: for whoever waits, and as a sign of life.
 pub type Tell<'t> = &'t mut (dyn FnMut(&str) + Send);
 
-/// What was taken away, or with `dry_run` what would be.
+/// What was deleted, or with `dry_run` what would be.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Purged {
@@ -122,7 +122,7 @@ impl Purged {
             "{}: {} days of raw events with {} events and {} bytes, {} events of {} orgs; rollups {} hourly, {} daily, {} \
              revisions, {} markers; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
              supervision events, {} replays, {} processes, {} export jobs, {} duplicates",
-            if self.dry_run { "would be taken away" } else { "taken away" },
+            if self.dry_run { "would be deleted" } else { "deleted" },
             raw.chunks,
             raw.events,
             raw.bytes,

@@ -1,4 +1,4 @@
-//! The stream itself changes: it drops what was not read yet, or is deleted and made anew.
+//! The stream itself changes: it drops what was not read yet, or is deleted and recreated.
 
 use analytics_service::broker;
 use lapin::{
@@ -145,7 +145,7 @@ async fn a_stream_that_was_made_anew_stops_the_partition_until_a_new_incarnation
     // Made anew by the producer, and shorter than what was read.
     let shorter = publish(&world, "1000").await;
     let cause = parked(&service).await;
-    assert!(cause.contains("made anew") && cause.contains("partitions reset"), "{cause}");
+    assert!(cause.contains("was recreated") && cause.contains("partitions reset"), "{cause}");
     assert_eq!(progress(&mut conn).await, (read_to, incarnation));
     let (status, readiness) = service.readiness().await.unwrap();
     assert_eq!((status.as_u16(), &readiness["status"]), (200, &"degraded".into()));
