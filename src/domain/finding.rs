@@ -15,9 +15,11 @@ pub enum Finding {
         org_id: Uuid,
         model_id: Uuid,
         bucket_start: DateTime<Utc>,
-        /// Invocations, tokens in and out, cents: as the rollup has them, and as raw events make them.
+        /// Invocations, tokens in and out, cents, last event: as the rollup has them, and as raw events make them.
         rollup: String,
         raw: String,
+        /// The columns that differ.
+        columns: Vec<String>,
     },
     /// A batch has other raw events than the ledger says.
     Batch {
@@ -56,13 +58,14 @@ impl Finding {
     /// In a sentence, with what fixes it.
     pub fn text(&self) -> String {
         match self {
-            Self::Rollup { unit, org_id, model_id, bucket_start, rollup, raw } => {
+            Self::Rollup { unit, org_id, model_id, bucket_start, rollup, raw, columns } => {
                 let day = bucket_start.date_naive();
                 let next = day + TimeDelta::days(1);
                 format!(
-                    "{unit} rollup of org {org_id}, model {model_id} at {}: it has {rollup}, raw events make {raw}; \
-                     `refresh --from {day} --to {next}` rebuilds it from raw events",
-                    time(*bucket_start)
+                    "{unit} rollup of org {org_id}, model {model_id} at {}: it has {rollup}, raw events make {raw} \
+                     (differs in {}); `refresh --from {day} --to {next}` rebuilds it from raw events",
+                    time(*bucket_start),
+                    columns.join(", ")
                 )
             }
             Self::Batch { batch_id, stream, partition, first_offset, next_offset, stored, purged, raw, .. } => {
@@ -131,8 +134,10 @@ mod tests {
             bucket_start: "2026-01-31T23:00:00Z".parse().unwrap(),
             rollup: "1".to_owned(),
             raw: "2".to_owned(),
+            columns: vec!["latency_max".to_owned(), "successes".to_owned()],
         };
         let text = rollup.text();
+        assert!(text.contains("(differs in latency_max, successes)"), "{text}");
         assert!(text.contains("at 2026-01-31T23:00:00Z") && text.contains("refresh --from 2026-01-31 --to 2026-02-01"));
         let batch = |raw| Finding::Batch {
             batch_id: Uuid::nil(),

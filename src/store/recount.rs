@@ -143,7 +143,7 @@ pub enum Pending {
 }
 
 /// A rollup that is not what its raw events make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub unit: Unit,
     pub org_id: Uuid,
@@ -151,6 +151,10 @@ pub struct Difference {
     pub model_id: Uuid,
     pub rollup: Usage,
     pub raw: Usage,
+    /// The columns that differ; where one side has no row, all of them.
+    pub columns: Vec<String>,
+    /// As the rollup has it, and as raw events make it: none where there is no row.
+    pub last_event_at: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
 }
 
 /// What a rebuild changed.
@@ -348,6 +352,9 @@ struct DifferenceRow {
     raw_input_tokens: i64,
     raw_output_tokens: i64,
     raw_cost_cents: Amount,
+    columns: Vec<String>,
+    kept_last_event_at: Option<DateTime<Utc>>,
+    raw_last_event_at: Option<DateTime<Utc>>,
     differing: i64,
 }
 
@@ -370,6 +377,8 @@ impl DifferenceRow {
                 output_tokens: unsigned(self.raw_output_tokens),
                 cost: self.raw_cost_cents.0,
             },
+            columns: self.columns,
+            last_event_at: (self.kept_last_event_at, self.raw_last_event_at),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Reconciliation: whether raw events, rollups and ledger tell the same. Reads only.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -64,17 +64,23 @@ async fn day_in(
 }
 
 fn finding(difference: Difference) -> Finding {
-    let text = |usage: Usage| {
+    let text = |usage: Usage, last_event_at: Option<DateTime<Utc>>| {
         let Usage { invocations, input_tokens, output_tokens, cost } = usage;
-        format!("{invocations} invocations, {input_tokens} and {output_tokens} tokens, {cost} cents")
+        let Some(last_event_at) = last_event_at else { return "no row".to_owned() };
+        let last = last_event_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        format!(
+            "{invocations} invocations, {input_tokens} and {output_tokens} tokens, {cost} cents, its last event at {last}"
+        )
     };
+    let (kept_last, raw_last) = difference.last_event_at;
     Finding::Rollup {
         unit: difference.unit.as_str(),
         org_id: difference.org_id,
         model_id: difference.model_id,
         bucket_start: difference.bucket_start,
-        rollup: text(difference.rollup),
-        raw: text(difference.raw),
+        rollup: text(difference.rollup, kept_last),
+        raw: text(difference.raw, raw_last),
+        columns: difference.columns,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod continuous;
 mod markers;
+mod pending;
 
 use std::{
     collections::BTreeMap,

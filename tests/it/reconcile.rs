@@ -96,7 +96,9 @@ async fn what_was_changed_by_hand_is_found_and_named_and_rollups_are_mended() {
         "UPDATE analytics.hourly_rollups SET latency_max = latency_max + 1 WHERE (org_id, bucket_start, model_id) = ({some})"
     );
     change(&mut owner, &histogram).await;
-    assert_eq!(verify(&world, &[]).await["differences"], 1);
+    let found = verify(&world, &[]).await;
+    assert_eq!(found["differences"], 1, "{found}");
+    assert_eq!(found["findings"][0]["columns"], serde_json::json!(["latency_max"]), "{found}");
     refresh(&world, from, to, &[]).await;
 
     // A raw event that is gone: its rollups and its batch.

@@ -23,7 +23,13 @@ differing AS (
            coalesce(c.successes + c.errors + c.timeouts + c.throttled, 0) AS raw_invocations,
            coalesce(c.input_tokens, 0) AS raw_input_tokens,
            coalesce(c.output_tokens, 0) AS raw_output_tokens,
-           coalesce(c.cost_cents, 0) AS raw_cost_cents
+           coalesce(c.cost_cents, 0) AS raw_cost_cents,
+           -- Beside what a reader compares at a glance: which columns it is.
+           ARRAY(
+               SELECT key FROM jsonb_each(to_jsonb(k)) AS a FULL JOIN jsonb_each(to_jsonb(c)) AS b USING (key)
+               WHERE a.value IS DISTINCT FROM b.value ORDER BY key) AS columns,
+           k.last_event_at AS kept_last_event_at,
+           c.last_event_at AS raw_last_event_at
     FROM kept k FULL JOIN counted c USING (org_id, bucket_start, model_id)
     WHERE ROW (k.*) IS DISTINCT FROM ROW (c.*)
 )
