@@ -90,6 +90,7 @@ async fn a_dry_run_says_what_a_run_does_and_changes_nothing() {
     // Day 0 is today; the days from the fifth on end before three days and a window ago.
     let days = i64::from(DAYS - 1 - (RAW_DAYS + 1));
     assert_eq!(run["raw"]["chunks"], days);
+    assert!(run["raw"]["bytes"].as_i64().unwrap() > 0, "{run}");
     for step in ["raw", "rollups", "records"] {
         // A table's pages can grow when they are looked at.
         let numbers = |said: &Value| {

@@ -178,3 +178,19 @@ async fn migrations_that_start_together_are_applied_once_and_a_newer_schema_is_r
         assert!(error.contains("20991231000000"), "{command}: {error}");
     }
 }
+
+/// TimescaleDB changes its catalogue between versions; what it documents it keeps.
+#[tokio::test]
+async fn functions_use_what_timescaledb_documents() {
+    let world = World::new(1).await;
+    let found: Vec<String> = sqlx::query_scalar(
+        "SELECT proname::text FROM pg_proc
+         WHERE pronamespace = 'analytics'::regnamespace AND prosrc ~ '_timescaledb_(catalog|config|internal|functions)'
+           -- Its documentation reads an aggregate's watermark in this way, and knows no other.
+           AND proname <> 'materialised_to'",
+    )
+    .fetch_all(&mut world.connect().await)
+    .await
+    .unwrap();
+    assert_eq!(found, Vec::<String>::new());
+}
