@@ -35,7 +35,8 @@ async fn shown(conn: &mut PgConnection, ago: i32) -> Vec<String> {
     for unit in ["hourly", "daily"] {
         let statement = format!(
             "SELECT to_jsonb(x)::text FROM (
-                 SELECT org_id, bucket_start, model_id, successes, input_tokens, cost_cents FROM analytics.{unit}_usage
+                 SELECT org_id, bucket_start, model_id, successes, input_tokens, trim_scale(cost_cents) AS cost_cents
+                 FROM analytics.{unit}_usage
                  WHERE bucket_start >= {} ORDER BY 1, 2, 3) x",
             day(ago)
         );
