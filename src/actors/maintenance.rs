@@ -1,8 +1,10 @@
-//! Maintenance: purges and maintains the data when that is due, where no CronJob does.
+//! Maintenance: purges and maintains the data when that is due, where no CronJob does, and watches the database's own jobs.
 //! In: Drain, End. Out: nothing.
 //! Failure: database away → tried at the next look; a task that fails → tried again after a pause, the others go on.
 //!          Wherever it ends, what is done is done, and the next run does the rest.
 //! Bound: one task at a time, among all processes and commands.
+
+mod jobs;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,6 +15,7 @@ use actix::prelude::*;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use self::jobs::Watch;
 use crate::{
     actors::{
         export::{make::Tools, sweep},
@@ -28,7 +31,7 @@ use crate::{
         maintenance::{Access, Turn, TurnError},
         purge::{self, Tell},
     },
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
 /// How long a task that failed rests in this process.
@@ -103,6 +106,7 @@ pub struct MaintenanceParts {
     /// This process, as its runs are recorded.
     pub process: String,
     pub metrics: Metrics,
+    pub readiness: Readiness,
     pub pulse: Pulse,
     pub exit: ExitGuard,
 }
@@ -115,6 +119,7 @@ impl Maintenance {
         let tasks: Vec<Task> = tasks.into_iter().flatten().collect();
         tasks.iter().for_each(|task| parts.metrics.expect_runs(task.name()));
         let worker = Worker {
+            jobs: Watch::new(&parts.settings, parts.process.clone(), parts.metrics.clone(), parts.readiness),
             settings: parts.settings,
             process: parts.process,
             metrics: parts.metrics,
@@ -162,6 +167,7 @@ impl Handler<End> for Maintenance {
 
 /// What it takes to do the tasks.
 struct Worker {
+    jobs: Watch,
     settings: Settings,
     process: String,
     metrics: Metrics,
@@ -184,6 +190,8 @@ impl Worker {
                 self.rests[n].1 = Some(Instant::now() + REST);
             }
         }
+        let told = Told::new();
+        beating(working, &told, (BEAT_EVERY, LONGEST_STEP), self.jobs.look()).await;
     }
 
     /// Does a task if it is due and nobody else is at work.

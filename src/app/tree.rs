@@ -238,10 +238,11 @@ impl Tree<'_> {
     pub fn maintenance(&self, tools: Option<&Tools>) -> Start {
         let tools = tools.cloned();
         let (settings, process, metrics) = (self.settings.clone(), self.identity.name.clone(), self.metrics.clone());
+        let readiness = self.readiness.clone();
         let make = move |pulse, exit| {
             let (settings, tools) = (settings.clone(), tools.clone());
-            let (process, metrics) = (process.clone(), metrics.clone());
-            Maintenance::new(MaintenanceParts { settings, tools, process, metrics, pulse, exit })
+            let (process, metrics, readiness) = (process.clone(), metrics.clone(), readiness.clone());
+            Maintenance::new(MaintenanceParts { settings, tools, process, metrics, readiness, pulse, exit })
         };
         let deadline = self.deadline(maintenance::BEAT_EVERY);
         single(MAINTENANCE, deadline, Arbiter::new().handle(), make, |maintenance| {

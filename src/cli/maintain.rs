@@ -42,10 +42,12 @@ impl Summary for Maintained {
             Column::Text("LAST VACUUM"),
         ];
         format!(
-            "chunks created: {}\ncompression: {}\nrollups: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in {} compressed \
-             ones\n{}",
+            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
+             {} compressed ones\n{}",
             self.chunks_made,
             self.compression,
+            self.jobs,
+            self.jobs_helped.iter().map(|done| format!("\n{done}")).collect::<String>(),
             self.engine_advice,
             raw.bytes,
             raw.chunks,

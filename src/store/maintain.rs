@@ -1,4 +1,5 @@
-//! Care for the tables: chunks of raw events made ahead, old ones compressed where the edition can, and how large all is.
+//! Care for the tables: chunks of raw events made ahead, old ones compressed where the edition can, the database's background
+//! jobs, and how large all is.
 
 mod advice;
 mod compress;
@@ -8,7 +9,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{StoreError, clock, engine, purge::Tell};
+use super::{
+    StoreError,
+    background_jobs::{self, BackgroundJobs},
+    clock,
+    engine::{self, RefreshRules},
+    purge::Tell,
+};
 use crate::config::{Database, Settings};
 
 pub use advice::EngineAdvice;
@@ -28,6 +35,11 @@ pub struct Maintained {
     pub at: DateTime<Utc>,
     pub chunks_made: u64,
     pub compression: Compression,
+    /// Those of the database, before anything was done about them.
+    #[serde(rename = "backgroundJobs")]
+    pub jobs: BackgroundJobs,
+    /// What was done about those that are overdue.
+    pub jobs_helped: Vec<String>,
     pub engine_advice: EngineAdvice,
     #[serde(flatten)]
     pub figures: Figures,
@@ -40,11 +52,19 @@ pub struct Rules {
     pub database: Database,
     /// How old a day is when it is compressed; `None`: none is.
     pub compress_after: Option<TimeDelta>,
+    pub refresh: RefreshRules,
 }
 
 impl Rules {
     pub fn of(settings: &Settings) -> Self {
-        Self { database: settings.database.clone(), compress_after: settings.maintenance.compress_after() }
+        Self {
+            database: settings.database.clone(),
+            compress_after: settings.maintenance.compress_after(),
+            refresh: RefreshRules {
+                streams: settings.broker.topology().streams(),
+                late_after: settings.events.late_after(),
+            },
+        }
     }
 }
 
@@ -54,9 +74,11 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks made; compression: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; {}",
+            "{} chunks made; compression: {}; background jobs: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; \
+             {}",
             self.chunks_made,
             self.compression,
+            self.jobs,
             self.engine_advice,
             raw.chunks,
             raw.compressed_chunks,
@@ -66,7 +88,7 @@ impl Maintained {
     }
 }
 
-/// Makes chunks, sees to compression, and looks. Doing it again does what is left.
+/// Makes chunks, sees to compression, measures, and has overdue jobs run. Doing it again does what is left.
 ///
 /// # Errors
 /// What was done before stays done.
@@ -82,7 +104,11 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, tell: Tell<'_>) ->
     }
     tell("chunks are made");
     let compression = compress::attend(conn, rules, now).await?;
+    tell("compression is as the settings say");
+    let figures = figures::read(conn).await?;
     tell("tables are measured");
+    let jobs = background_jobs::read(conn, &rules.refresh).await?;
+    let jobs_helped = background_jobs::help(conn, &rules.database, &rules.refresh, &jobs).await?;
     let engine_advice = EngineAdvice::of(engine::state(conn).await?.engine);
-    Ok(Maintained { at: now, chunks_made, compression, engine_advice, figures: figures::read(conn).await? })
+    Ok(Maintained { at: now, chunks_made, compression, jobs, jobs_helped, engine_advice, figures })
 }

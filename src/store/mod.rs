@@ -4,6 +4,7 @@ pub mod aggregates;
 mod amount;
 pub mod api_keys;
 pub mod audit;
+pub mod background_jobs;
 pub mod chunks;
 pub mod clock;
 mod columns;

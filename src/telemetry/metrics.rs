@@ -1,5 +1,6 @@
 //! The service's metrics, by the names of the contract. A handle is cheap to clone; clones count together.
 
+mod jobs;
 mod zeros;
 
 use std::{
@@ -19,6 +20,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::jobs::JobMetrics;
+pub use self::jobs::JobState;
 use crate::domain::{event::Normalized, ledger::Counts, supervision::What};
 
 /// What [`Metrics::encode`] writes.
@@ -88,6 +91,11 @@ struct OfTask {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfJob {
+    job: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfStatus {
     status: &'static str,
 }
@@ -150,6 +158,7 @@ pub struct Metrics {
     export_seconds: Histogram,
     maintenance_runs: Family<OfRun, Counter>,
     maintenance_last_success: Family<OfTask, Seconds>,
+    jobs: JobMetrics,
 }
 
 impl Default for Metrics {
@@ -182,6 +191,7 @@ impl Default for Metrics {
             export_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 16)),
             maintenance_runs: Family::default(),
             maintenance_last_success: Family::default(),
+            jobs: JobMetrics::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics.normalized(&Normalized::default());
@@ -267,6 +277,7 @@ impl Metrics {
             "When a maintenance task was last done, by this process or another, Unix seconds",
             self.maintenance_last_success.clone(),
         );
+        self.jobs.register(&mut r);
         r
     }
 

@@ -17,6 +17,9 @@ pub const OBJECTS: &str = "objects";
 /// Where the keys of tokens come from.
 pub const JWKS: &str = "jwks";
 
+/// The background jobs that the database runs for the service: never down, with a remark.
+pub const JOBS: &str = "background_jobs";
+
 /// The API's own port, as the process itself sees it answer.
 pub const API: &str = "api";
 

@@ -1,0 +1,187 @@
+//! The database's background jobs, seen and helped by the service. What the Apache edition does not have, its jobs and what is
+//! materialised, is stood in for by functions of the same names.
+
+use analytics_service::store::{
+    background_jobs::{self, BackgroundJobs},
+    maintain::Rules,
+};
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::{
+    engines::command,
+    harness::{World, eventually, not_run, settled},
+    store_commit::{body, event},
+};
+
+/// Stands in for the jobs, each as (id, name, in how many seconds the database starts it): run every 900 seconds, last 5,000
+/// seconds ago, never with success.
+async fn stand_in(owner: &mut PgConnection, jobs: &str) {
+    let statement = format!(
+        "DROP FUNCTION analytics.background_jobs, analytics.run_job_soon;
+         CREATE FUNCTION analytics.background_jobs()
+         RETURNS TABLE (job_id integer, job text, scheduled boolean, every_seconds bigint, started_at timestamptz,
+                        succeeded_at timestamptz, next_start_at timestamptz, failures bigint, config jsonb)
+         LANGUAGE sql STABLE AS $$
+             SELECT id, name, true, 900, now() - INTERVAL '5000 s', NULL::timestamptz,
+                    now() + starts_in * INTERVAL '1 s', 12, '{{\"compress_after\": \"7 days\"}}'::jsonb
+             FROM (VALUES {jobs}) AS jobs (id, name, starts_in)
+         $$;
+         CREATE TABLE IF NOT EXISTS public.asked_for (job_id integer);
+         CREATE FUNCTION analytics.run_job_soon(id integer) RETURNS void LANGUAGE sql SECURITY DEFINER AS
+             'INSERT INTO public.asked_for VALUES (id)'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(owner).await.unwrap();
+}
+
+/// Stands in for continuous aggregates that readers see, materialised up to so long ago.
+async fn materialised(owner: &mut PgConnection, ago: &str) {
+    let statement = format!(
+        "CREATE OR REPLACE FUNCTION analytics.materialised_to(aggregate name) RETURNS timestamptz LANGUAGE sql STABLE AS
+             $$SELECT now() - INTERVAL '{ago}'$$;
+         UPDATE analytics.rollup_engine SET engine = 'continuous', merging = false, touching = true, continuous_from = 'epoch'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(owner).await.unwrap();
+}
+
+async fn run(owner: &mut PgConnection, statement: &'static str) {
+    sqlx::query(statement).execute(owner).await.unwrap();
+}
+
+async fn read(world: &World) -> BackgroundJobs {
+    let rules = Rules::of(&world.settings);
+    background_jobs::read(&mut world.connect().await, &rules.refresh).await.unwrap()
+}
+
+/// For how long the refresh has had something to do, in whole minutes.
+async fn refresh_waits(world: &World) -> Option<i64> {
+    read(world).await.jobs[0].waits_seconds.map(|seconds| seconds / 60)
+}
+
+#[tokio::test]
+async fn a_refresh_waits_by_what_it_left_undone() {
+    let world = World::new(1).await;
+    let mut owner = world.connect_as_owner().await;
+    let none = read(&world).await;
+    assert_eq!((none.jobs.len(), none.materialisation_lag_seconds, none.to_string().as_str()), (0, None, "none"));
+    stand_in(&mut owner, "(1, 'refresh', 3600)").await;
+    assert_eq!(refresh_waits(&world).await, None, "no reader sees continuous aggregates");
+
+    materialised(&mut owner, "5 hours").await;
+    assert_eq!(read(&world).await.materialisation_lag_seconds.map(|lag| (lag / 3600.0).round()), Some(5.0));
+    assert_eq!(refresh_waits(&world).await, None, "nobody knows what is complete");
+    // The hour that ended four hours ago is final an hour later, which is known since the watermark passed that.
+    let stream = &world.settings.broker.stream;
+    sqlx::query("INSERT INTO analytics.partition_watermarks (stream, partition, watermark) VALUES ($1, 0, now() - INTERVAL '9 minutes 30 seconds')")
+        .bind(stream)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(refresh_waits(&world).await, Some(2 * 60 + 50));
+    materialised(&mut owner, "2 hours").await;
+    assert_eq!(refresh_waits(&world).await, Some(0), "the next hour is not final yet");
+    // Late events of an hour that is materialised, and of one that is not.
+    run(
+        &mut owner,
+        "INSERT INTO analytics.rollup_touched (bucket_start, reason, touched_at)
+         VALUES (date_trunc('hour', now()) - INTERVAL '9 hours', 'late', now() - INTERVAL '95 minutes 30 seconds'),
+                (date_trunc('hour', now()), 'late', now() - INTERVAL '5 hours')",
+    )
+    .await;
+    assert_eq!(refresh_waits(&world).await, Some(95));
+    let jobs = read(&world).await;
+    assert!(jobs.jobs[0].is_overdue() && jobs.need_help());
+    let said = jobs.to_string();
+    assert!(said.starts_with("refresh: last success never, 12 failures, overdue"), "{said}");
+    assert!(said.ends_with("materialised up to 7200 s ago"), "{said}");
+}
+
+#[tokio::test]
+async fn overdue_jobs_are_shown_and_run() {
+    let mut world = World::new(1).await;
+    let mut owner = world.connect_as_owner().await;
+    // A day that should have been compressed for five days, and a job that has nothing to do.
+    stand_in(&mut owner, "(7, 'compression', 3600), (8, 'other', 3600)").await;
+    world.set("ANALYTICS__MAINTENANCE__ENABLED", "true");
+    world.set("ANALYTICS__MAINTENANCE__CHECK_SECONDS", "1");
+    let service = world.serve().await;
+    world.send([body(&event(1, 1, Utc::now() - TimeDelta::days(12)))]).await;
+    settled(&mut owner, 1).await;
+    eventually("it is run", async || {
+        let asked = sqlx::query_scalar("SELECT job_id FROM public.asked_for").fetch_all(&mut owner);
+        let asked: Vec<i32> = asked.await.unwrap();
+        assert!(asked.iter().all(|id| *id == 7), "{asked:?}");
+        (!asked.is_empty()).then_some(())
+    })
+    .await;
+    let text = eventually("they are shown", async || {
+        let text = service.metrics().await;
+        text.lines().any(|line| line == "analytics_background_jobs 2").then_some(text)
+    })
+    .await;
+    let value = |series: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).trim().parse().unwrap()
+    };
+    assert!((value("analytics_background_job_failures{job=\"compression\"}") - 12.0).abs() < 0.1);
+    assert!(value("analytics_background_job_waiting_seconds{job=\"compression\"}") > 4.0 * 86_400.0);
+    assert!(value("analytics_materialisation_lag_seconds").abs() < 0.1);
+    assert!(!text.contains("analytics_background_job_waiting_seconds{job=\"other\"}"));
+    let (status, readiness) = service.readiness().await.unwrap();
+    let part = readiness["components"].as_array().unwrap().iter().find(|part| part["name"] == "background_jobs");
+    let part = part.unwrap_or_else(|| panic!("{readiness}"));
+    assert_eq!((status.as_u16(), &readiness["status"], &part["state"]), (200, &"ready".into(), &"up".into()));
+    let detail = part["detail"].as_str().unwrap();
+    assert!(detail.contains("compression: last success never, 12 failures, overdue"), "{detail}");
+
+    // The command says so too. Where jobs are gone, so is what was said of them.
+    let report: Value = command(&world, &["maintain"]).await;
+    assert_eq!(report["backgroundJobs"]["jobs"][0]["failures"], 12, "{report}");
+    stand_in(&mut owner, "(8, 'other', 3600)").await;
+    eventually("its series are gone", async || {
+        (!service.metrics().await.contains("job=\"compression\"")).then_some(())
+    })
+    .await;
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_job_that_backs_off_is_run() {
+    let world = World::new(1).await;
+    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
+    let license: String = sqlx::query_scalar("SHOW timescaledb.license").fetch_one(&mut conn).await.unwrap();
+    if license != "timescale" {
+        let why = format!("background jobs need TimescaleDB's Community edition, and the licence here is {license}");
+        return not_run("a_job_that_backs_off_is_run", &why);
+    }
+    let report = command(&world, &["maintain"]).await;
+    assert_eq!(report["compression"]["state"], "scheduled", "{report}");
+    eventually("the database has run it once", async || {
+        let started = "SELECT started_at IS NOT NULL AND next_start_at IS NOT NULL FROM analytics.background_jobs()";
+        sqlx::query_scalar::<_, bool>(started).fetch_one(&mut conn).await.unwrap().then_some(())
+    })
+    .await;
+    // As after many runs that it took for failed.
+    run(
+        &mut owner,
+        "SELECT public.alter_job(job_id, schedule_interval => INTERVAL '2 s', next_start => now() + INTERVAL '10 days')
+         FROM analytics.background_jobs()",
+    )
+    .await;
+    let service = world.serve().await;
+    world.send([body(&event(1, 1, Utc::now() - TimeDelta::days(12)))]).await;
+    settled(&mut conn, 1).await;
+    eventually("it is helped", async || {
+        let report = command(&world, &["maintain"]).await;
+        (report["jobsHelped"] == json!(["compression is run by the database now"])).then_some(())
+    })
+    .await;
+    eventually("the day is compressed", async || {
+        let compressed = "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed";
+        (sqlx::query_scalar::<_, i64>(compressed).fetch_one(&mut conn).await.unwrap() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(read(&world).await.jobs[0].waits_seconds, Some(0), "there is nothing left to compress");
+    assert_eq!(service.terminate().await, Some(0));
+}
