@@ -193,6 +193,7 @@ mod tests {
         ("partitions skip", Some("partition.skip")),
         ("partitions unread", None),
         ("partitions acknowledge", Some("partition.acknowledge")),
+        ("partitions reopen", Some("partition.reopen")),
         ("partitions reset", Some("partition.reset")),
         ("api-key create", Some("api_key.create")),
         ("api-key list", None),

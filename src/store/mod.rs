@@ -34,6 +34,7 @@ pub mod purge;
 pub mod read;
 pub mod rebuild;
 pub mod recount;
+pub mod reopen;
 pub mod repair;
 pub mod replays;
 mod rows;

@@ -43,6 +43,7 @@ mod proxy;
 mod publish_trace;
 mod purge;
 mod reconcile;
+mod reopen;
 mod repair;
 mod replay_file;
 mod start_probes;

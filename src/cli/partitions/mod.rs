@@ -3,6 +3,7 @@
 
 mod layout;
 mod list;
+mod reopen;
 mod reset;
 mod skip;
 mod unread;
@@ -33,6 +34,7 @@ pub struct Args {
 enum Command {
     List(list::Args),
     Layout(layout::Args),
+    Reopen(reopen::Args),
     Reset(reset::Args),
     Skip(skip::Args),
     Unread(unread::ListArgs),
@@ -43,6 +45,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List(args) => list::run(args, settings).await,
         Command::Layout(args) => layout::run(args, settings).await,
+        Command::Reopen(args) => reopen::run(args, settings).await,
         Command::Reset(args) => reset::run(args, settings).await,
         Command::Skip(args) => skip::run(args, settings).await,
         Command::Unread(args) => unread::list(args, settings).await,

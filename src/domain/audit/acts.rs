@@ -61,6 +61,7 @@ pub const ACTS: &[(&str, Recorded)] = &[
     ("partition.layout", Always),
     ("partition.skip", Always),
     ("partition.acknowledge", Always),
+    ("partition.reopen", Always),
 ];
 
 /// When the act is recorded; none: it is no act of the table.
