@@ -1,3 +1,9 @@
+CREATE OR REPLACE VIEW analytics.partition_completeness AS
+SELECT w.stream, w.partition, least(w.watermark, u.complete_to) AS watermark
+FROM analytics.partition_watermarks w
+     LEFT JOIN LATERAL (
+         SELECT min(coalesce(complete_to, 'epoch')) AS complete_to FROM analytics.unread_ranges u
+         WHERE u.stream = w.stream AND u.partition = w.partition AND u.acknowledged_at IS NULL) u ON true;
 DROP FUNCTION analytics.run_job_soon, analytics.background_jobs;
 -- As it was: on TimescaleDB 2.29 and newer it fails.
 CREATE OR REPLACE FUNCTION analytics.purge_raw_chunk(before timestamptz)

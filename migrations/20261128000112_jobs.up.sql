@@ -77,3 +77,12 @@ BEGIN
     -- Not before the caller has ended its turn, which the refresh takes as well.
     PERFORM public.alter_job(id, next_start => clock_timestamp() + INTERVAL '3 seconds');
 END $$;
+
+-- As before, except that a range proves nothing of what lies ahead of the moment when it was noted: the watermark may have been
+-- ahead of the clock then.
+CREATE OR REPLACE VIEW analytics.partition_completeness AS
+SELECT w.stream, w.partition, least(w.watermark, u.complete_to) AS watermark
+FROM analytics.partition_watermarks w
+     LEFT JOIN LATERAL (
+         SELECT min(CASE WHEN complete_to <= noted_at THEN complete_to ELSE 'epoch' END) AS complete_to FROM analytics.unread_ranges u
+         WHERE u.stream = w.stream AND u.partition = w.partition AND u.acknowledged_at IS NULL) u ON true;

@@ -13,8 +13,11 @@ WITH missing AS (
 unread AS (
     INSERT INTO analytics.unread_ranges
            (batch_id, stream, incarnation, partition, first_offset, next_offset, reason, detail, complete_to)
-    SELECT batch_id, $2, $3, $4, $5, $21, 'left_out', $23, coalesce($24, (
-               SELECT watermark FROM analytics.partition_watermarks WHERE stream = $2 AND partition = $4))
+    SELECT batch_id, $2, $3, $4, $5, $21, 'left_out', $23,
+           -- What lies ahead of the clock proves nothing.
+           coalesce(CASE WHEN $24 <= clock_timestamp() THEN $24 END, (
+               SELECT CASE WHEN watermark <= clock_timestamp() THEN watermark END
+               FROM analytics.partition_watermarks WHERE stream = $2 AND partition = $4))
     FROM missing WHERE kind = 'unread'
 ),
 ledger AS (
