@@ -9,6 +9,6 @@ SELECT count(*) AS count,
        coalesce(bool_or(period <= $5), false) AS straddles
 FROM analytics.rollup_revisions
 WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
-  AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4)) 
+  AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
   -- What was noted just before may have been committed after the rows were read; of such an hour the sum is not exact.
   AND revised_at >= $5 - INTERVAL '5 minutes'
