@@ -27,7 +27,6 @@ use crate::{
     store_commit::{body, event},
 };
 
-/// An org that no other test has: Redis is shared.
 fn new_org() -> u128 {
     Uuid::new_v4().as_u128()
 }

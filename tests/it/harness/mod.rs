@@ -1,6 +1,8 @@
-//! A world for each test: a database and a stream of its own on the shared servers, and the service's own binary.
+//! A world for each test: a database, a stream and a Redis database of its own on the shared servers, and the service's own
+//! binary.
 //! Dropping it takes all of it away.
 
+mod cache;
 mod contract;
 mod facts;
 mod foreign;

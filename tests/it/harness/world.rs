@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::ToSocketAddrs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::{
     Proxy, Service,
+    cache::CacheDatabase,
     stack::{self, Turn},
 };
 
@@ -39,12 +40,13 @@ pub struct World {
     database: String,
     /// The server's first database, from where this world's is dropped.
     admin_url: Secret,
+    _cache: CacheDatabase,
     /// Given back last, when all is cleaned up.
     _turn: Turn,
 }
 
 impl World {
-    /// A migrated database and stream names that nobody else has.
+    /// A migrated database, stream names and a Redis database that nobody else has.
     pub async fn new(partitions: u16) -> Self {
         Self::make(partitions, stack::beside_others().await).await
     }
@@ -65,6 +67,8 @@ impl World {
             let (server, _) = url.rsplit_once('/').unwrap();
             variables.insert(key.to_owned(), format!("{server}/{name}"));
         }
+        let cache = CacheDatabase::take(&variables["ANALYTICS__CACHE__URL"], &local_folder()).await;
+        variables.insert("ANALYTICS__CACHE__URL".to_owned(), cache.url.clone());
         variables.insert("ANALYTICS__BROKER__STREAM".to_owned(), name.replace('_', "."));
         variables.insert("ANALYTICS__BROKER__PARTITIONS".to_owned(), partitions.to_string());
         // Tests ask as fast as they can.
@@ -80,7 +84,7 @@ impl World {
         let settings = settings_of(&variables);
         let broker = settings.broker.clone();
         let routes = BTreeMap::new();
-        let world = Self { variables, settings, routes, broker, database: name, admin_url, _turn: turn };
+        let world = Self { variables, settings, routes, broker, database: name, admin_url, _cache: cache, _turn: turn };
         let mut owner = world.connect_as_owner().await;
         let role = store::user_of(&world.settings.database.url).unwrap();
         store::schema::up(&mut owner, &role).await.unwrap();
@@ -234,14 +238,18 @@ impl Drop for World {
 }
 
 /// The addresses of the stack, from the environment or from the file that `make stack` writes.
-fn stack_variables() -> BTreeMap<String, String> {
-    let folder = std::env::var("ANALYTICS_LOCAL_DIR")
-        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join(".local"), std::path::PathBuf::from);
-    let file = folder.join("stack.env");
+pub(super) fn stack_variables() -> BTreeMap<String, String> {
+    let file = local_folder().join("stack.env");
     let text = std::fs::read_to_string(&file)
         .unwrap_or_else(|error| panic!("{}: {error}; start the servers by `make stack`", file.display()));
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+}
+
+/// Where the stack keeps its files.
+pub(super) fn local_folder() -> PathBuf {
+    std::env::var("ANALYTICS_LOCAL_DIR")
+        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join(".local"), PathBuf::from)
 }
 
 fn settings_of(variables: &BTreeMap<String, String>) -> Settings {
