@@ -117,6 +117,9 @@ impl Rollup {
                 self.failures = 0;
                 let pause = self.settings.interval().max(took * PAUSE_PER_MERGE).min(MAX_PAUSE);
                 self.pending |= merged.more;
+                if merged.merge.batches > 0 {
+                    self.metrics.merge_took(took);
+                }
                 report(merged, &self.metrics, &self.freshness);
                 if self.draining && !self.pending {
                     ctx.stop();

@@ -1,7 +1,10 @@
 //! The service's metrics, by the names of the contract. A handle is cheap to clone; clones count together.
 
+mod http;
 mod jobs;
 mod zeros;
+
+pub use http::PermitTaken;
 
 use std::{
     fmt,
@@ -136,6 +139,7 @@ pub struct Metrics {
     events_normalized: Family<OfField, Counter>,
     batch_commit: Histogram,
     batch_events: Histogram,
+    merge: Histogram,
     end_to_end: Histogram,
     partition_lag: Family<OfPartition, Seconds>,
     watermark_ahead: Family<OfPartition, Seconds>,
@@ -169,6 +173,7 @@ impl Default for Metrics {
             events_normalized: Family::default(),
             batch_commit: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 17)),
+            merge: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             end_to_end: Histogram::new(exponential_buckets(0.01, 2.0, 16)),
             partition_lag: Family::default(),
             watermark_ahead: Family::default(),
@@ -211,6 +216,7 @@ impl Metrics {
         );
         r.register("batch_commit_seconds", "Time that a batch transaction took", self.batch_commit.clone());
         r.register("batch_events", "Messages in a committed batch", self.batch_events.clone());
+        r.register("merge_seconds", "Time that a merge into the rollups took", self.merge.clone());
         r.register("end_to_end_seconds", "From published to queryable", self.end_to_end.clone());
         r.register(
             "partition_lag_seconds",
@@ -306,6 +312,11 @@ impl Metrics {
         self.batch_events.observe(events as f64);
     }
 
+    /// A merge that had something to merge.
+    pub fn merge_took(&self, took: Duration) {
+        self.merge.observe(took.as_secs_f64());
+    }
+
     pub fn end_to_end(&self, took: Duration) {
         self.end_to_end.observe(took.as_secs_f64());
     }
@@ -357,39 +368,6 @@ impl Metrics {
         self.freshness_lag.set(lag.as_secs_f64());
     }
 
-    /// `route` is a pattern of ours or `unknown`, `method` one of a fixed list: a caller cannot make new series.
-    pub fn http_request(&self, route: &str, method: &'static str, status: u16, took: Duration) {
-        let labels = OfRequest { route: route.to_owned(), method, status };
-        self.http_requests.get_or_create(&labels).observe(took.as_secs_f64());
-    }
-
-    /// A port that is about to be listened on: its series begin with 0.
-    pub fn port(&self, port: &'static str) {
-        self.connections(port, 0);
-        for reason in ["head", "idle", "response", "closing", "room", "refused"] {
-            drop(self.http_connections_closed.get_or_create(&OfClosing { port, reason }));
-        }
-    }
-
-    pub fn connections(&self, port: &'static str, open: usize) {
-        self.http_connections.get_or_create(&OfPort { port }).set(i64::try_from(open).unwrap_or(i64::MAX));
-    }
-
-    /// `reason` is head, idle, response or closing (its time was over), room (closed for a new one) or refused.
-    pub fn connection_closed(&self, port: &'static str, reason: &'static str) {
-        self.http_connections_closed.get_or_create(&OfClosing { port, reason }).inc();
-    }
-
-    pub fn response_bytes(&self, held: usize) {
-        self.response_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
-    }
-
-    /// Counts a query permit as taken until the guard is dropped.
-    pub fn query_permit(&self) -> PermitTaken {
-        self.query_permits.inc();
-        PermitTaken(self.query_permits.clone())
-    }
-
     /// Unix seconds.
     pub fn rollup_merged(&self, at: f64) {
         self.rollup_last_success.set(at);
@@ -421,15 +399,6 @@ impl Metrics {
     }
 }
 
-#[derive(Debug)]
-pub struct PermitTaken(Gauge);
-
-impl Drop for PermitTaken {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,6 +409,7 @@ mod tests {
         metrics.clone().events(3, &Counts { received: 6, stored: 5, ..Counts::default() });
         metrics.events(3, &Counts { duplicates: 1, ..Counts::default() });
         metrics.batch_committed(Duration::from_millis(20), 5);
+        metrics.merge_took(Duration::from_millis(500));
         metrics.end_to_end(Duration::from_millis(900));
         metrics.partition_lag(3, Duration::from_millis(250));
         metrics.partition_next_offset(3, 17);
@@ -465,6 +435,7 @@ mod tests {
             r#"analytics_events_normalized_total{field="clientId"} 0"#,
             "analytics_batch_commit_seconds_count 1",
             "analytics_batch_events_sum 5.0",
+            "analytics_merge_seconds_sum 0.5",
             "analytics_end_to_end_seconds_sum 0.9",
             r#"analytics_partition_lag_seconds{partition="3"} 0.25"#,
             r#"analytics_partition_next_offset{partition="3"} 17"#,
