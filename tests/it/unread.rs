@@ -1,13 +1,20 @@
 //! What a consumer by AMQP cannot read: messages that the broker fails at, and batches that it leaves out. Written by real
 //! clients of other protocols.
 
-use analytics_service::auth::Role;
+use analytics_service::{
+    auth::Role,
+    domain::supervision::{SupervisionEvent, What},
+    store::{self, unread::Skip},
+};
 use reqwest::StatusCode;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::harness::{LedgerSums, Service, World, eventually, has_foreign_clients, ledger_holes, sent, settled};
+use crate::{
+    harness::{LedgerSums, Service, World, eventually, has_foreign_clients, ledger_holes, sent, settled},
+    store_commit::{Desk, body, event},
+};
 
 async fn publish(world: &World, events: &str, seed: &str) -> Value {
     world.publish(&["--events", events, "--orgs", "8", "--models", "2", "--seed", seed]).await
@@ -56,6 +63,42 @@ async fn noted(conn: &mut PgConnection, what: &str) -> Vec<String> {
         (!causes.is_empty()).then_some(causes)
     })
     .await
+}
+
+#[tokio::test]
+async fn a_moved_partition_is_not_skipped() {
+    let mut desk = Desk::new(1).await;
+    let (topology, incarnation) = (desk.claim.topology.clone(), desk.claim.incarnation);
+    let batch = desk.batch([body(&event(1, 1, desk.claim.now))]);
+    desk.commit(&batch).await.unwrap();
+    let note = SupervisionEvent {
+        event_id: Uuid::now_v7(),
+        occurred_at: desk.claim.now,
+        process: "test/1".to_owned(),
+        actor: "partition/0".to_owned(),
+        generation: 0,
+        what: What::Skipped,
+        cause: Some("offsets".to_owned()),
+        next_attempt_at: None,
+        by_whom: Some("ann".to_owned()),
+    };
+    let mut skip = async |from: i64| {
+        let range = Skip { partition: 0, incarnation, from, to: 5, words: "no", by_whom: "ann" };
+        store::unread::skip(
+            &mut desk.conn,
+            &topology,
+            range,
+            SupervisionEvent { event_id: Uuid::now_v7(), ..note.clone() },
+        )
+        .await
+        .unwrap()
+    };
+    assert!(!skip(0).await, "the partition is at 1 by now");
+    assert!(skip(1).await);
+    assert!(!skip(1).await, "and at 5 by now");
+    let mut conn = desk.world.connect().await;
+    assert_eq!((unread(&mut conn).await, next_offset(&mut conn, 0).await), (vec![(1, 5)], 5));
+    assert_eq!((noted(&mut conn, "skipped").await.len(), ledger_holes(&mut conn).await), (1, 0));
 }
 
 #[tokio::test]
