@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
     engines::command,
-    harness::{World, eventually, not_run, settled},
+    harness::{Service, World, eventually, not_run, settled, stack},
     store_commit::{body, event},
 };
 
@@ -105,6 +105,8 @@ async fn overdue_jobs_are_shown_and_run() {
     stand_in(&mut owner, "(7, 'compression', 3600), (8, 'other', 3600)").await;
     world.set("ANALYTICS__MAINTENANCE__ENABLED", "true");
     world.set("ANALYTICS__MAINTENANCE__CHECK_SECONDS", "1");
+    // Where the edition can compress, it does not.
+    world.set("ANALYTICS__MAINTENANCE__COMPRESS_AFTER_DAYS", "0");
     let service = world.serve().await;
     world.send([body(&event(1, 1, Utc::now() - TimeDelta::days(12)))]).await;
     settled(&mut owner, 1).await;
@@ -115,17 +117,19 @@ async fn overdue_jobs_are_shown_and_run() {
         (!asked.is_empty()).then_some(())
     })
     .await;
+    let value = |text: &str, series: &str| -> Option<f64> {
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    };
+    // For four days or more.
     let text = eventually("they are shown", async || {
         let text = service.metrics().await;
-        text.lines().any(|line| line == "analytics_background_jobs 2").then_some(text)
+        let waiting = value(&text, "analytics_background_job_waiting_seconds{job=\"compression\"}");
+        waiting.is_some_and(|seconds| seconds > 4.0 * 86_400.0).then_some(text)
     })
     .await;
-    let value = |series: &str| -> f64 {
-        let line = text.lines().find_map(|line| line.strip_prefix(series));
-        line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).trim().parse().unwrap()
-    };
+    let value = |series: &str| value(&text, series).unwrap_or_else(|| panic!("{series} is not in\n{text}"));
+    assert!((value("analytics_background_jobs") - 2.0).abs() < 0.1);
     assert!((value("analytics_background_job_failures{job=\"compression\"}") - 12.0).abs() < 0.1);
-    assert!(value("analytics_background_job_waiting_seconds{job=\"compression\"}") > 4.0 * 86_400.0);
     assert!(value("analytics_materialisation_lag_seconds").abs() < 0.1);
     assert!(!text.contains("analytics_background_job_waiting_seconds{job=\"other\"}"));
     let (status, readiness) = service.readiness().await.unwrap();
@@ -135,8 +139,14 @@ async fn overdue_jobs_are_shown_and_run() {
     let detail = part["detail"].as_str().unwrap();
     assert!(detail.contains("compression: last success never, 12 failures, overdue"), "{detail}");
 
-    // The command says so too. Where jobs are gone, so is what was said of them.
+    // A database that starts no jobs: what only the owner may do is not done without one.
+    stand_in(&mut owner, "(7, 'compression', -600)").await;
+    world.set("ANALYTICS__DATABASE__MIGRATION_URL", "");
     let report: Value = command(&world, &["maintain"]).await;
+    let said = "compression: the database starts no jobs, and database.migration_url is not set";
+    assert_eq!(report["jobsHelped"], json!([said]), "{report}");
+
+    // Where jobs are gone, so is what was said of them.
     assert_eq!(report["backgroundJobs"]["jobs"][0]["failures"], 12, "{report}");
     stand_in(&mut owner, "(8, 'other', 3600)").await;
     eventually("its series are gone", async || {
@@ -146,14 +156,16 @@ async fn overdue_jobs_are_shown_and_run() {
     assert_eq!(service.terminate().await, Some(0));
 }
 
-#[tokio::test]
-async fn a_job_that_backs_off_is_run() {
+/// A world whose database has a job that compresses, has run it once, and has a day to compress by now. None where the edition
+/// has no jobs.
+async fn with_a_job(test: &str) -> Option<(World, Service)> {
     let world = World::new(1).await;
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
     let license: String = sqlx::query_scalar("SHOW timescaledb.license").fetch_one(&mut conn).await.unwrap();
     if license != "timescale" {
         let why = format!("background jobs need TimescaleDB's Community edition, and the licence here is {license}");
-        return not_run("a_job_that_backs_off_is_run", &why);
+        not_run(test, &why);
+        return None;
     }
     let report = command(&world, &["maintain"]).await;
     assert_eq!(report["compression"]["state"], "scheduled", "{report}");
@@ -172,16 +184,44 @@ async fn a_job_that_backs_off_is_run() {
     let service = world.serve().await;
     world.send([body(&event(1, 1, Utc::now() - TimeDelta::days(12)))]).await;
     settled(&mut conn, 1).await;
+    Some((world, service))
+}
+
+/// Maintains until overdue jobs are helped in that way, and the day is compressed.
+async fn until_helped(world: &World, said: &str) {
     eventually("it is helped", async || {
-        let report = command(&world, &["maintain"]).await;
-        (report["jobsHelped"] == json!(["compression is run by the database now"])).then_some(())
+        let report = command(world, &["maintain"]).await;
+        (report["jobsHelped"] == json!([said])).then_some(())
     })
     .await;
+    let mut conn = world.connect().await;
     eventually("the day is compressed", async || {
         let compressed = "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed";
         (sqlx::query_scalar::<_, i64>(compressed).fetch_one(&mut conn).await.unwrap() == 1).then_some(())
     })
     .await;
-    assert_eq!(read(&world).await.jobs[0].waits_seconds, Some(0), "there is nothing left to compress");
+    assert_eq!(read(world).await.jobs[0].waits_seconds, Some(0), "there is nothing left to compress");
+}
+
+#[tokio::test]
+async fn a_job_that_backs_off_is_run() {
+    let Some((world, service)) = with_a_job("a_job_that_backs_off_is_run").await else { return };
+    until_helped(&world, "compression is run by the database now").await;
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_starts_is_run_here() {
+    let Some((world, service)) = with_a_job("a_job_that_nobody_starts_is_run_here").await else { return };
+    let mut owner = world.connect_as_owner().await;
+    let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut owner).await.unwrap();
+    let stop = "SELECT _timescaledb_functions.stop_background_workers()";
+    stack(&["exec", "postgres", "psql", "--no-psqlrc", "-c", stop, &database]);
+    run(
+        &mut owner,
+        "SELECT public.alter_job(job_id, next_start => now() - INTERVAL '10 minutes') FROM analytics.background_jobs()",
+    )
+    .await;
+    until_helped(&world, "compression was run by the service: the database starts no jobs").await;
     assert_eq!(service.terminate().await, Some(0));
 }
