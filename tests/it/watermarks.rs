@@ -320,6 +320,28 @@ async fn a_process_with_another_layout_does_not_start() {
 }
 
 #[tokio::test]
+async fn commands_with_another_layout_say_so() {
+    let world = World::new(2).await;
+    let _service = world.serve().await;
+    for args in [
+        &["list"][..],
+        &["unread"],
+        &["acknowledge", "--partition", "0", "--yes"],
+        &["skip", "--partition", "0", "--dry-run"],
+        &["reset", "--partition", "0", "--to", "first", "--yes"],
+        &["reopen", "--yes"],
+    ] {
+        let mut command = world.command(&[&["partitions"], args].concat());
+        command.env("ANALYTICS__BROKER__PARTITIONS", "1");
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("broker.partitions is 1") && output.status.code() == Some(1), "{args:?}: {text}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    assert!(world.run(&["partitions", "list"]).await.status.success());
+}
+
+#[tokio::test]
 async fn a_layout_changes_only_when_all_is_read() {
     let world = World::new(1).await;
     let change = async |more: &[&str]| {

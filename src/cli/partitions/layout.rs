@@ -35,7 +35,7 @@ pub struct Args {
     /// Skip the checks that the old partitions are read and merged: what is not read then is never read
     #[arg(long, requires = "set")]
     force: bool,
-    /// Do not ask
+    /// Do not ask; required without a terminal
     #[arg(long, requires = "set")]
     yes: bool,
     /// Print JSON

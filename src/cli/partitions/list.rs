@@ -24,8 +24,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let topology = settings.broker.topology();
     let mut session = Session::new(settings.database);
+    let topology = super::topology(&mut session, &settings.broker).await?;
     let partitions = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
     if args.json {
         print::json(&json!({"partitions": partitions}))?;

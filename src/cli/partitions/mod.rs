@@ -10,9 +10,14 @@ mod unread;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Subcommand;
 
-use crate::config::Settings;
+use crate::{
+    config::{Broker, Settings},
+    domain::partition::Topology,
+    store::{self, Session},
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -39,6 +44,16 @@ enum Command {
     Skip(skip::Args),
     Unread(unread::ListArgs),
     Acknowledge(unread::AcknowledgeArgs),
+}
+
+/// The partitions of the settings, where the database has as many: with another number they would be other streams, of
+/// which nobody works on any and nothing is known.
+async fn topology(session: &mut Session, broker: &Broker) -> anyhow::Result<Topology> {
+    let topology = broker.topology();
+    match session.run(async |conn| store::layout::check(conn, &topology).await).await? {
+        Some(mismatch) => bail!(mismatch),
+        None => Ok(topology),
+    }
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {

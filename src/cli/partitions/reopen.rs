@@ -25,8 +25,8 @@ corrected by themselves; but what changes such an hour goes on being a revision,
 every merge writes revisions. This opens the hours again that have not begun yet. An hour that has begun stays
 closed until it is final by itself.
 
-A reader who was told meanwhile that such an hour was final (an answer or an export whose range reached into the
-future) will see it change without a revision. Your name is on record.";
+Whoever read meanwhile that such an hour was final (in an answer or an export whose range reached into the future)
+will see it change without a revision. Your name is on record.";
 
 /// Open hours again that only a clock ahead has closed
 #[derive(clap::Args)]
@@ -44,12 +44,13 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if !args.yes && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    if !args.yes && !confirm::ask("Is the clock right, and was nobody told of hours that have not begun?")? {
+    if !args.yes && !confirm::ask("Is the clock right, and did nobody read of hours that have not begun?")? {
         bail!("nothing was changed");
     }
-    let (topology, late_after) = (settings.broker.topology(), settings.events.late_after());
-    let by_whom = operator::name();
     let mut session = Session::new(settings.database);
+    let topology = super::topology(&mut session, &settings.broker).await?;
+    let late_after = settings.events.late_after();
+    let by_whom = operator::name();
     let done = session.run(async |conn| reopen::reopen(conn, &topology, late_after, &by_whom).await).await?;
     let reopened = match done {
         Reopening::Done(reopened) => reopened,

@@ -22,7 +22,7 @@ use crate::{
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    store::{Session, audit, layout, lease, partitions, supervision, transaction::in_transaction},
+    store::{Session, audit, lease, partitions, supervision, transaction::in_transaction},
 };
 
 const LONG_ABOUT: &str = "\
@@ -104,12 +104,9 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
     let Args { partition, to: target, .. } = args;
-    let topology = settings.broker.topology();
     let mut session = Session::new(settings.database);
+    let topology = super::topology(&mut session, &settings.broker).await?;
     let known = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
-    if let Some(mismatch) = session.run(async |conn| layout::check(conn, &topology).await).await? {
-        bail!(mismatch);
-    }
     let Some(status) = known.into_iter().find(|status| status.partition == partition) else {
         bail!("--partition {partition}: no service has worked on such a partition of {}", topology.base);
     };

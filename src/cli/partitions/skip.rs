@@ -75,8 +75,8 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if !args.yes && !args.dry_run && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    let (topology, broker) = (settings.broker.topology(), settings.broker);
     let mut session = Session::new(settings.database);
+    let (topology, broker) = (super::topology(&mut session, &settings.broker).await?, settings.broker);
     let known = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
     let Some(status) = known.into_iter().find(|status| status.partition == args.partition) else {
         bail!("--partition {}: no service has worked on such a partition of {}", args.partition, topology.base);

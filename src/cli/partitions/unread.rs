@@ -51,8 +51,8 @@ pub struct AcknowledgeArgs {
 }
 
 pub async fn list(args: ListArgs, settings: Settings) -> anyhow::Result<ExitCode> {
-    let topology = settings.broker.topology();
     let mut session = Session::new(settings.database);
+    let topology = super::topology(&mut session, &settings.broker).await?;
     let ranges = session.run(async |conn| unread::list(conn, &topology, args.all).await).await?;
     show(&ranges, args.json)?;
     Ok(ExitCode::SUCCESS)
@@ -62,11 +62,11 @@ pub async fn acknowledge(args: AcknowledgeArgs, settings: Settings) -> anyhow::R
     if !args.yes && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    let topology = settings.broker.topology();
+    let mut session = Session::new(settings.database);
+    let topology = super::topology(&mut session, &settings.broker).await?;
     if args.partition >= topology.partitions {
         return Ok(bad_usage(&format!("--partition {}: there are {} partitions", args.partition, topology.partitions)));
     }
-    let mut session = Session::new(settings.database);
     if !args.yes {
         let open = session.run(async |conn| unread::list(conn, &topology, false).await).await?;
         let open: Vec<_> = open.into_iter().filter(|range| range.partition == i32::from(args.partition)).collect();
