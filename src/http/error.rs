@@ -182,7 +182,7 @@ impl Problem {
                 StatusCode::GONE,
                 "file-expired",
                 "File expired",
-                "the export's file is not kept any more: ask for a new export",
+                "the export's file is not kept any more: request a new one",
             ),
             Self::LinkNotGood => (
                 StatusCode::FORBIDDEN,
@@ -200,8 +200,8 @@ impl Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate-limited",
                 "Too many requests",
-                "the credential, or all that ask about this organisation, ask too often: try again after the time in \
-                 Retry-After",
+                "the credential, or all clients of this organisation together, sent too many requests: try again after the time \
+                 in Retry-After",
             ),
             Self::AddressLimited { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -232,7 +232,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too-slow",
                 "Too slow",
-                "the answer took too long: try again after the time in Retry-After, or ask for a shorter range",
+                "the answer took too long: try again after the time in Retry-After, or request a shorter range",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

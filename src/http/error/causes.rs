@@ -26,7 +26,7 @@ impl From<QueryError> for Problem {
             QueryError::Unavailable => Self::Unavailable,
             QueryError::TooSlow => Self::TooSlow,
             QueryError::TooLarge => {
-                Self::field("end", "must leave fewer rows in the answer: ask for a shorter range or for fewer models")
+                Self::field("end", "must leave fewer rows in the answer: request a shorter range or fewer models")
             }
             QueryError::Gone(gone) => Self::field("start", kept_from(gone)),
             QueryError::Broken => Self::Internal,
