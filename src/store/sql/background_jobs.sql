@@ -26,7 +26,9 @@ compression AS (
     WHERE j.job = 'compression'
     GROUP BY j.job_id, j.config
 )
-SELECT j.job_id, j.job, j.scheduled, j.every_seconds, j.started_at, j.succeeded_at, j.next_start_at, j.failures,
+-- One row a job: while one is at work with parallel workers, the extension's view has a row for each of these.
+SELECT DISTINCT ON (j.job, j.job_id)
+       j.job_id, j.job, j.scheduled, j.every_seconds, j.started_at, j.succeeded_at, j.next_start_at, j.failures,
        clock.now,
        extract(epoch FROM refresh.lag)::double precision AS materialisation_lag_seconds,
        -- Null where it is not known.
