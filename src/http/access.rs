@@ -181,7 +181,8 @@ impl Operator {
     /// What was recorded did not come off.
     pub fn failed(&self, action: &'static str, actor: &str) {
         let event = self.visit.event(action).target(actor);
-        self.gatekeeper.backlog.refused(AuditEvent { outcome: Outcome::Failed, ..event });
+        let failed = AuditEvent { outcome: Outcome::Failed, ..event };
+        self.gatekeeper.backlog.refused(failed, self.visit.caller.org_ids.first().copied());
     }
 }
 

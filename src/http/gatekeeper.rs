@@ -142,7 +142,7 @@ impl Gatekeeper {
                 self.limits.attempts.refused(address)?;
                 let holder = self.actor(request, Some(Caller::subject_of_key(key_id)), CredentialKind::ApiKey);
                 let event = AuditEvent::new(holder, AUTHENTICATE, Outcome::Denied).of_org(org_id).target(key_id);
-                self.backlog.refused(event.detail(format!("the API key is {}", state.as_str())));
+                self.backlog.refused(event.detail(format!("the API key is {}", state.as_str())), Some(org_id));
                 Err(Problem::Unauthorized(Unaccepted::Refused))
             }
             Err(Stopped::Refused(refusal)) => {
@@ -151,7 +151,7 @@ impl Gatekeeper {
                     tracing::info!(reason = %refusal, "a credential was refused");
                 }
                 let nobody = self.actor(request, None, CredentialKind::None);
-                self.backlog.refused(AuditEvent::new(nobody, AUTHENTICATE, Outcome::Denied).detail(refusal));
+                self.backlog.refused(AuditEvent::new(nobody, AUTHENTICATE, Outcome::Denied).detail(refusal), None);
                 Err(Problem::Unauthorized(match refusal {
                     Refusal::KeyAsToken => Unaccepted::KeyAsToken,
                     Refusal::TokenAsKey => Unaccepted::TokenAsKey,
@@ -224,7 +224,8 @@ impl Gatekeeper {
     /// Turns a caller away. Where the org is its own, or none is concerned, the answer names the roles that would do; of any
     /// other org it says nothing that would tell one that exists from one that does not.
     pub fn deny(&self, visit: &Visit, action: &'static str, org_id: Option<Uuid>, roles: &[Role]) -> Problem {
-        self.backlog.refused(AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) });
+        let denied = AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) };
+        self.backlog.refused(denied, visit.caller.org_ids.first().copied());
         if org_id.is_none_or(|org_id| visit.caller.org_ids.contains(&org_id)) {
             Problem::MissingRole(roles.to_vec())
         } else {

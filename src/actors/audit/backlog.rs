@@ -6,18 +6,22 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::tally::{Bounds, Tally};
+use uuid::Uuid;
+
+use super::tally::{Bounds, Share, Tally};
 use crate::{
     domain::{audit::AuditEvent, client_network::client_network},
     telemetry::metrics::Metrics,
 };
 
 /// Refusals of one who is known (a token, a key, also one that is revoked), by what was to be done.
-const KNOWN: Bounds = Bounds { rows: 30, keys: 1000 };
+const KNOWN: Bounds = Bounds { rows: 30, keys: 1000, of_tenant: Share { rows: 200, keys: 50 } };
 /// Refusals of whoever is not, by address.
-const UNKNOWN: Bounds = Bounds { rows: 1, keys: 250 };
+const UNKNOWN: Bounds = Bounds { rows: 1, keys: 250, of_tenant: NOBODYS };
 /// Files that were fetched by a link, by file and address.
-const LINKS: Bounds = Bounds { rows: 5, keys: 1000 };
+const LINKS: Bounds = Bounds { rows: 5, keys: 1000, of_tenant: NOBODYS };
+/// Where no tenant is known.
+const NOBODYS: Share = Share { rows: 0, keys: 0 };
 
 /// Clones are the same. It outlives the actor that records it.
 #[derive(Clone)]
@@ -41,12 +45,12 @@ impl Backlog {
         Self { waiting: Arc::new(Mutex::new(waiting)), metrics }
     }
 
-    /// Somebody was refused.
-    pub fn refused(&self, event: AuditEvent) {
+    /// Somebody was refused, of that organisation where it is known.
+    pub fn refused(&self, event: AuditEvent, tenant: Option<Uuid>) {
         let mut waiting = self.lock();
         let own_row = match event.actor.subject.clone() {
-            Some(subject) => waiting.known.note((subject, event.action), event),
-            None => waiting.unknown.note(event.actor.address.map(client_network), event),
+            Some(subject) => waiting.known.note((subject, event.action), tenant, event),
+            None => waiting.unknown.note(event.actor.address.map(client_network), None, event),
         };
         if !own_row {
             self.metrics.audit_counted();
@@ -56,7 +60,7 @@ impl Backlog {
     /// Somebody fetched a file by a link.
     pub fn fetched(&self, event: AuditEvent) {
         let file = event.target.clone().unwrap_or_default();
-        self.lock().links.note((file, event.actor.address.map(client_network)), event);
+        self.lock().links.note((file, event.actor.address.map(client_network)), None, event);
     }
 
     /// The oldest rows, at most about `limit` of each kind; of the minutes that are not over too, where these are the last.
@@ -122,9 +126,9 @@ mod tests {
         let (metrics, count) = (Metrics::default(), 180_000);
         let backlog = Backlog::new(metrics.clone());
         for n in 0..count {
-            backlog.refused(refusal(None, "10.0.0.1"));
+            backlog.refused(refusal(None, "10.0.0.1"), None);
             if n % (count / 20) == 0 {
-                backlog.refused(refusal(Some("ann"), "10.0.0.1"));
+                backlog.refused(refusal(Some("ann"), "10.0.0.1"), None);
             }
         }
         let rows = backlog.take(100, true).rows();
@@ -140,7 +144,7 @@ mod tests {
     fn addresses_of_one_network_count_together() {
         let backlog = Backlog::new(Metrics::default());
         for n in 0..1000 {
-            backlog.refused(refusal(None, &format!("2001:db8::1:{n:x}")));
+            backlog.refused(refusal(None, &format!("2001:db8::1:{n:x}")), None);
         }
         assert_eq!(backlog.take(usize::MAX, true).rows().len(), 2);
     }

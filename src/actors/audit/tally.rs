@@ -22,21 +22,42 @@ pub struct Bounds {
     pub rows: u32,
     /// Keys of a minute; what others do is one row together.
     pub keys: usize,
+    pub of_tenant: Share,
+}
+
+/// What of that is a tenant's, which has as many callers as it makes API keys: the others' rows are not its to take.
+#[derive(Clone, Copy)]
+pub struct Share {
+    /// Rows of its keys in a minute; what follows is one row of each key.
+    pub rows: u32,
+    /// What further ones do is one row of the tenant.
+    pub keys: usize,
 }
 
 /// By key: whoever it is that the events are told apart by.
 pub struct Tally<K> {
     bounds: Bounds,
     minutes: HashMap<K, Minute>,
+    tenants: HashMap<Uuid, Tenant>,
     /// Of those keys that there is no room for.
     others: Option<Minute>,
     /// Rows, oldest first.
     ready: VecDeque<AuditEvent>,
 }
 
+/// What a tenant has of the minutes at hand.
+#[derive(Default)]
+struct Tenant {
+    rows: u32,
+    keys: usize,
+    /// Of its keys beyond its share.
+    others: Option<Minute>,
+}
+
 struct Minute {
     began: Instant,
     rows: u32,
+    tenant: Option<Uuid>,
     counted: Option<Counted>,
 }
 
@@ -51,29 +72,46 @@ struct Counted {
 
 impl<K: Eq + Hash> Tally<K> {
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, minutes: HashMap::new(), others: None, ready: VecDeque::new() }
+        Self { bounds, minutes: HashMap::new(), tenants: HashMap::new(), others: None, ready: VecDeque::new() }
     }
 
-    /// Whether the event has a row of its own; else it is counted.
-    pub fn note(&mut self, key: K, event: AuditEvent) -> bool {
-        let known = self.minutes.contains_key(&key) || self.minutes.len() < self.bounds.keys;
-        if known {
-            let minute = self.minutes.entry(key).or_insert_with(Minute::new);
-            if minute.rows < self.bounds.rows && self.ready.len() < KEPT {
-                minute.rows += 1;
-                self.ready.push_back(event);
-                return true;
+    /// Whether the event has a row of its own; else it is counted. The tenant is that of whoever did it, where it is known.
+    pub fn note(&mut self, key: K, tenant: Option<Uuid>, event: AuditEvent) -> bool {
+        let Self { bounds, minutes, tenants, others, ready } = self;
+        let Bounds { rows, keys, of_tenant } = *bounds;
+        let mut share = tenant.map(|tenant| tenants.entry(tenant).or_default());
+        if !minutes.contains_key(&key) {
+            if let (Some(id), Some(share)) = (tenant, &mut share)
+                && share.keys >= of_tenant.keys
+            {
+                let event = event.of_nobody().detail(format!("by further callers of organisation {id}"));
+                share.others.get_or_insert_with(|| Minute::new(None)).count(event);
+                return false;
             }
-            minute.count(event);
-        } else {
-            self.others.get_or_insert_with(Minute::new).count(event.of_nobody());
+            if minutes.len() >= keys {
+                others.get_or_insert_with(|| Minute::new(None)).count(event.of_nobody());
+                return false;
+            }
         }
+        let minute = minutes.entry(key).or_insert_with(|| {
+            share.iter_mut().for_each(|share| share.keys += 1);
+            Minute::new(tenant)
+        });
+        let within_share = share.as_ref().is_none_or(|share| share.rows < of_tenant.rows);
+        if minute.rows < rows && within_share && ready.len() < KEPT {
+            minute.rows += 1;
+            share.iter_mut().for_each(|share| share.rows += 1);
+            ready.push_back(event);
+            return true;
+        }
+        minute.count(event);
         false
     }
 
     /// Closes the minutes that are over, or all.
     pub fn close(&mut self, all: bool) {
-        let room = KEPT.saturating_sub(self.ready.len());
+        let Self { minutes, tenants, others, ready, .. } = self;
+        let room = KEPT.saturating_sub(ready.len());
         let (mut closed, now) = (Vec::new(), Instant::now());
         let mut over = |minute: &mut Minute| {
             let over = all || now.duration_since(minute.began) >= MINUTE && closed.len() < room;
@@ -82,11 +120,21 @@ impl<K: Eq + Hash> Tally<K> {
             }
             over
         };
-        self.minutes.retain(|_, minute| !over(minute));
-        if self.others.as_mut().is_some_and(over) {
-            self.others = None;
+        minutes.retain(|_, minute| {
+            let over = over(minute);
+            if over && let Some(tenant) = minute.tenant.and_then(|tenant| tenants.get_mut(&tenant)) {
+                tenant.keys = tenant.keys.saturating_sub(1);
+                tenant.rows = tenant.rows.saturating_sub(minute.rows);
+            }
+            !over
+        });
+        for others in tenants.values_mut().map(|tenant| &mut tenant.others).chain([others]) {
+            if others.as_mut().is_some_and(&mut over) {
+                *others = None;
+            }
         }
-        self.ready.extend(closed.into_iter().map(Counted::row));
+        tenants.retain(|_, tenant| tenant.keys > 0 || tenant.others.is_some());
+        ready.extend(closed.into_iter().map(Counted::row));
     }
 
     /// The oldest rows, at most `limit`.
@@ -102,8 +150,8 @@ impl<K: Eq + Hash> Tally<K> {
 }
 
 impl Minute {
-    fn new() -> Self {
-        Self { began: Instant::now(), rows: 0, counted: None }
+    fn new(tenant: Option<Uuid>) -> Self {
+        Self { began: Instant::now(), rows: 0, tenant, counted: None }
     }
 
     fn count(&mut self, event: AuditEvent) {
@@ -165,15 +213,15 @@ mod tests {
     }
 
     fn tally(rows: u32, keys: usize) -> Tally<u32> {
-        Tally::new(Bounds { rows, keys })
+        Tally::new(Bounds { rows, keys, of_tenant: Share { rows: 20, keys: 5 } })
     }
 
     #[test]
     fn a_flood_is_one_row_with_its_count() {
         let mut tally = tally(1, 10);
-        assert!(tally.note(1, event("expired")));
+        assert!(tally.note(1, None, event("expired")));
         for n in 0..5000 {
-            assert!(!tally.note(1, event(if n == 0 { "expired" } else { "signature" })));
+            assert!(!tally.note(1, None, event(if n == 0 { "expired" } else { "signature" })));
         }
         tally.close(false);
         assert_eq!(tally.take(usize::MAX).len(), 1, "the minute is not over");
@@ -189,9 +237,9 @@ mod tests {
     fn nobody_takes_the_rows_of_others() {
         let mut tally = tally(2, 10);
         for _ in 0..5000 {
-            tally.note(1, event("x"));
+            tally.note(1, None, event("x"));
         }
-        assert!(tally.note(2, event("y")) && tally.note(2, event("y")) && !tally.note(2, event("y")));
+        assert!(tally.note(2, None, event("y")) && tally.note(2, None, event("y")) && !tally.note(2, None, event("y")));
         let own = tally.take(usize::MAX);
         assert_eq!(own.iter().filter(|row| row.detail.as_deref() == Some("y")).count(), 2);
     }
@@ -200,7 +248,7 @@ mod tests {
     fn more_keys_than_there_is_room_for_are_counted_together() {
         let mut tally = tally(1, 3);
         for key in 0..1000 {
-            tally.note(key, event("x"));
+            tally.note(key, None, event("x"));
         }
         tally.close(true);
         let rows = tally.take(usize::MAX);
@@ -209,10 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_takes_no_rows_of_other_tenants() {
+        let mut tally = tally(10, 100);
+        let (many, few) = (Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)));
+        for n in 0..2000 {
+            tally.note(n % 500, many, event("x"));
+        }
+        assert!(tally.note(1000, few, event("y")), "it has a row of its own");
+        let own = tally.take(usize::MAX);
+        assert_eq!(own.len(), 21, "the tenant has its share");
+        tally.close(true);
+        let rows = tally.take(usize::MAX);
+        assert_eq!(own.len() as u64 + rows.iter().map(|row| row.count).sum::<u64>(), 2001, "each is in one row");
+        let further = rows.iter().find(|row| row.count == 1980).unwrap();
+        assert!(further.detail.as_ref().unwrap().contains(&Uuid::from_u128(1).to_string()), "{further:?}");
+        assert!(tally.tenants.is_empty());
+    }
+
+    #[test]
     fn while_the_database_is_away_minutes_are_counted_on() {
         let mut tally = tally(10, 2000);
         for n in 0..5000 {
-            tally.note(n % 1500, event("x"));
+            tally.note(n % 1500, None, event("x"));
         }
         for _ in 0..3 {
             tally.close(false);
@@ -228,7 +294,7 @@ mod tests {
     fn what_could_not_be_recorded_comes_first_again() {
         let mut tally = tally(10, 10);
         let events: Vec<AuditEvent> = (0..3).map(|n| event(&n.to_string())).collect();
-        events.iter().cloned().for_each(|event| assert!(tally.note(1, event)));
+        events.iter().cloned().for_each(|event| assert!(tally.note(1, None, event)));
         let first = tally.take(2);
         tally.put_back(first);
         let ids = |events: &[AuditEvent]| events.iter().map(|event| event.id).collect::<Vec<_>>();
