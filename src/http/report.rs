@@ -20,6 +20,7 @@ use crate::{
         calendar::{self, Buckets},
         freshness::Freshness,
         query::Granularity,
+        rollup::{first_open_hour, hour_start},
     },
 };
 
@@ -148,9 +149,10 @@ pub struct Completeness {
     pub as_of: Option<DateTime<Utc>>,
 }
 
-/// Whether a bucket that ends then changes only by events that come later than late ones usually do.
+/// Whether a bucket that ends then changes only by events that come later than late ones usually do. Hours are closed as a
+/// whole, and what changes a closed one is a revision: a day that ends within an hour is final when that hour is.
 pub fn is_final(end: DateTime<Utc>, as_of: Option<DateTime<Utc>>, late_after: TimeDelta) -> bool {
-    as_of.is_some_and(|as_of| end + late_after <= as_of)
+    as_of.is_some_and(|as_of| end <= hour_start(first_open_hour(as_of, late_after)))
 }
 
 /// 200 with `facts` and how complete they are; or 304 where the asker has the same facts already.
@@ -190,5 +192,34 @@ fn has(request: &HttpRequest, tag: &EntityTag) -> bool {
         Ok(IfNoneMatch::Any) => true,
         Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|given| given.weak_eq(tag)),
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rollup::hour_of;
+
+    #[test]
+    fn a_bucket_is_final_when_its_hours_are_closed() {
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let hour = TimeDelta::hours(1);
+        for (end, as_of, late_after, expected) in [
+            ("2026-03-01T18:00:00Z", "2026-03-01T18:59:59Z", hour, false),
+            ("2026-03-01T18:00:00Z", "2026-03-01T19:00:00Z", hour, true),
+            // A day of India ends within an hour: until that hour is closed, a change of the day would be no revision.
+            ("2026-03-01T18:30:00Z", "2026-03-01T19:30:00Z", hour, false),
+            ("2026-03-01T18:30:00Z", "2026-03-01T19:59:59.999999Z", hour, false),
+            ("2026-03-01T18:30:00Z", "2026-03-01T20:00:00Z", hour, true),
+            ("2026-03-01T18:30:00Z", "2026-03-01T19:01:30Z", TimeDelta::seconds(90), true),
+            ("2026-03-01T18:30:00Z", "2026-03-01T19:01:29Z", TimeDelta::seconds(90), false),
+        ] {
+            let found = is_final(time(end), Some(time(as_of)), late_after);
+            assert_eq!(found, expected, "{end} {as_of} {late_after}");
+            // As merges judge it, of the hour that the bucket ends in.
+            let last_hour = hour_of(time(end) - TimeDelta::microseconds(1));
+            assert_eq!(found, last_hour < first_open_hour(time(as_of), late_after), "{end} {as_of}");
+        }
+        assert!(!is_final(time("2026-03-01T18:30:00Z"), None, hour));
     }
 }
