@@ -141,6 +141,36 @@ async fn a_misrouted_event_in_a_final_hour_is_a_revision() {
 }
 
 #[tokio::test]
+async fn a_stuck_partition_holds_its_misrouted_orgs_back() {
+    let mut desk = Desk::new(2).await;
+    let topology = desk.world.settings.broker.topology();
+    let now = desk.claim.now;
+    let theirs = org_of(1, 2);
+    let home = hold(&mut desk.conn, &desk.world, 1).await;
+    caught_up(&mut desk.conn, &home, 0, now).await.unwrap().unwrap();
+    let read_to = now - TimeDelta::hours(30);
+    let mut batch = desk.batch([body(&event(theirs, 1, read_to))]);
+    batch.published_to = Some(read_to);
+    desk.commit(&batch).await.unwrap();
+    let name = PartitionName { stream: &topology.stream_of(0), partition: 0, topology: &topology };
+    merge(&mut desk.conn, name, RULES).await.unwrap();
+    let as_of = async |conn: &mut PgConnection| {
+        let as_of = sqlx::query_scalar::<_, Option<DateTime<Utc>>>("SELECT analytics.org_watermark($1, $2, 1)");
+        as_of.bind(Uuid::from_u128(theirs)).bind(topology.stream_of(1)).fetch_one(conn).await.unwrap()
+    };
+    // It came thirty hours ago, and nothing was read of that partition since: whatever the org sent there is still there.
+    sqlx::query("UPDATE analytics.misrouted_orgs SET last_seen_at = $1")
+        .bind(read_to)
+        .execute(&mut desk.conn)
+        .await
+        .unwrap();
+    assert_eq!(as_of(&mut desk.conn).await, Some(read_to));
+    // Read on for a day without anything of the org, it holds nothing back.
+    caught_up(&mut desk.conn, &desk.claim, desk.claim.next_offset, now - TimeDelta::hours(5)).await.unwrap().unwrap();
+    assert_eq!(as_of(&mut desk.conn).await, Some(now));
+}
+
+#[tokio::test]
 async fn a_watermark_ahead_is_corrected_and_its_hours_stay_closed() {
     let mut desk = Desk::new(1).await;
     let topology = desk.world.settings.broker.topology();
