@@ -14,6 +14,9 @@ use crate::config::{Database, Secret};
 const CHECK_CLIENT: &str = "500ms";
 /// Longest that work without a deadline of its own waits for one lock: several times as long as a batch or a merge may take.
 pub(super) const LONG_LOCK: Duration = Duration::from_secs(600);
+/// Longest that work of any length leaves a transaction alone between two statements: a command that was stopped (Ctrl-Z) or
+/// whose machine sleeps would keep its locks.
+const LONG_PAUSE: Duration = Duration::from_secs(300);
 /// Longest that one statement may take that reads much: the client's pace counts too.
 const LONG_STATEMENT: Duration = Duration::from_secs(1800);
 
@@ -74,7 +77,10 @@ pub fn milliseconds(duration: Duration) -> String {
 
 /// Opens a connection for work of any length. Errors do not hold the URL.
 pub async fn connect(url: &Secret, timeout: Duration) -> Result<PgConnection, StoreError> {
-    open(&options(url)?, timeout, &Parameters::common().with("lock_timeout", milliseconds(LONG_LOCK))).await
+    let parameters = Parameters::common()
+        .with("lock_timeout", milliseconds(LONG_LOCK))
+        .with("idle_in_transaction_session_timeout", milliseconds(LONG_PAUSE));
+    open(&options(url)?, timeout, &parameters).await
 }
 
 /// Opens a connection as the role that owns the schema: that of `database.migration_url`, where there is one.

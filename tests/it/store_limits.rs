@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use analytics_service::store::{Session, StoreError, connect_writer};
+use analytics_service::store::{Session, StoreError, connect_owner, connect_writer};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
@@ -60,6 +60,28 @@ async fn a_writer_limits_its_waits_below_its_deadline() {
     .await
     .unwrap();
     assert_eq!(limits, ("1600ms".into(), "1800ms".into(), "500ms".into(), "10".into()));
+}
+
+#[tokio::test]
+async fn a_stopped_command_does_not_keep_its_locks() {
+    let world = World::new(1).await;
+    let mut conn = connect_owner(&world.settings.database).await.unwrap();
+    let limit: String = sqlx::query_scalar("SELECT current_setting('idle_in_transaction_session_timeout')")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(limit, "5min");
+    // Cut short.
+    sqlx::raw_sql("SET idle_in_transaction_session_timeout = '200ms'; BEGIN; SELECT pg_advisory_xact_lock(7)")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let mut other = world.connect().await;
+    eventually("the lock is given up", async || {
+        let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(7)").fetch_one(&mut other).await.unwrap();
+        free.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
