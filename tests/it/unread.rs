@@ -165,6 +165,12 @@ async fn exactly_the_unreadable_range_is_passed_over() {
     world.produce("raw", 0, &["a", "b"]).await;
     let after = publish(&world, "300", "2").await;
     parked(&service, "partition/0").await;
+    // What is still to come must not be passed over.
+    let far = world.run(&["partitions", "skip", "--partition", "0", "--to", "1000000", "--yes"]).await;
+    let error = String::from_utf8_lossy(&far.stderr).into_owned();
+    assert_eq!(far.status.code(), Some(1), "{error}");
+    assert!(error.contains("--to 1000000 lies behind the stream's end"), "{error}");
+    assert_eq!(next_offset(&mut conn, 0).await, at);
     let skipped = run(&world, &["partitions", "skip", "--partition", "0", "--yes", "--json"]).await;
     assert_eq!((skipped["from"].as_i64(), skipped["to"].as_i64()), (Some(at), Some(at + 5)));
     settled(&mut conn, sent(&before) + sent(&after)).await;

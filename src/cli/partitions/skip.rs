@@ -120,6 +120,10 @@ async fn range(broker: &Broker, partition: u16, from: i64, args: &Args) -> anyho
         if to <= from {
             bail!("--to {to} must be behind offset {from}, where the partition is");
         }
+        // The service would wait for an offset that is far away, and take none of what comes before it.
+        if probe(broker, partition, to - 1).await? == Found::Nothing {
+            bail!("--to {to} lies behind the stream's end: nothing comes from offset {} on", to - 1);
+        }
         return Ok((to, words));
     }
     let mut progress = Progress::of_messages(Some(u64::from(args.within)));
