@@ -53,7 +53,7 @@ Each organisation has analytics/exports/{orgId}/{YYYYMM}.csv, by day and model, 
 {YYYYMM}.r1.csv and so on, which is never overwritten. Run again, nothing is made where nothing has changed since;
 where a month has changed, a new version is made, and its manifest names the revisions behind it. No file is made
 for an organisation of whose month a part is purged; it is named among those that failed. Interrupted, or
-run by several at once, it goes on where it was. Running services may make some of the files.
+run by several at once, it goes on where it was. Running services may generate some of the files.
 
 Exit code 1 where a file could not be made; the others are.";
 

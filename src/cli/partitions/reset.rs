@@ -33,7 +33,7 @@ everything from there on is read again. That is safe: events that are stored alr
 count as duplicates, so no total changes. The ledger of the new incarnation begins with it, and what lies before
 the offset is in it as a gap. Messages that were rejected become dead letters once more.
 
-It is needed when the stream was deleted and made again, since its offsets then mean other messages: the
+It is needed when the stream was deleted and recreated, since its offsets then mean other messages: the
 partition is parked until then. An offset behind the partition's own skips what lies between; that stays in
 the stream, and `replay --partition` reads it.
 
