@@ -130,3 +130,46 @@ async fn pending_rows_are_found_by_their_index() {
     .unwrap();
     assert!(plan.iter().any(|line| line.contains("Index Scan using rollup_pending_partition")), "{plan:#?}");
 }
+
+#[tokio::test]
+async fn open_ranges_are_found_by_their_index() {
+    let desk = Desk::new(1).await;
+    let mut conn = desk.world.connect_as_owner().await;
+    sqlx::query(
+        "INSERT INTO analytics.unread_ranges
+                (batch_id, stream, incarnation, partition, first_offset, next_offset, reason, detail, complete_to)
+         SELECT gen_random_uuid(), 's' || n % 2, 1, 0, n, n + 1, 'left_out', '', now() - n * INTERVAL '1 second'
+         FROM generate_series(1, 20000) AS n",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    sqlx::query("INSERT INTO analytics.partition_watermarks (stream, partition, watermark) VALUES ('s1', 0, now())")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    sqlx::raw_sql("ANALYZE analytics.unread_ranges").execute(&mut conn).await.unwrap();
+    let oldest: bool = sqlx::query_scalar(
+        "SELECT watermark = (SELECT min(complete_to) FROM analytics.unread_ranges WHERE stream = 's1')
+         FROM analytics.partition_completeness WHERE stream = 's1'",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert!(oldest);
+    for (explained, index) in [
+        (
+            "EXPLAIN SELECT watermark FROM analytics.partition_completeness WHERE stream = 's1' AND partition = 0",
+            "unread_ranges_complete",
+        ),
+        (
+            "EXPLAIN SELECT min(noted_at) FROM analytics.unread_ranges
+             WHERE stream = 's1' AND partition = 0 AND acknowledged_at IS NULL",
+            "unread_ranges_noted",
+        ),
+    ] {
+        let plan: Vec<String> = sqlx::query_scalar(explained).fetch_all(&mut conn).await.unwrap();
+        let first_alone = plan.iter().any(|line| line.contains("Limit"));
+        assert!(first_alone && plan.iter().any(|line| line.contains(index)), "{plan:#?}");
+    }
+}
