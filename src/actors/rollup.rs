@@ -36,8 +36,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// A pause lasts so many times as long as the merge before it, so that merging takes a fifth of the time at most: the
 /// longer merges take, the more batches the next one folds.
 const PAUSE_PER_MERGE: u32 = 4;
-/// What is committed is merged about a second later at the latest.
-const MAX_PAUSE: Duration = Duration::from_millis(800);
+/// While merges are quick, what is committed is merged about a second later at the latest.
+const SHORT_PAUSE: Duration = Duration::from_millis(800);
+/// A slow merge is followed by a pause of so many times its length. Where another session holds a snapshot, each merge leaves a
+/// version of each row for the next one to pass over, so that many merges would make each of them slower still.
+const PAUSE_PER_SLOW_MERGE: u32 = 2;
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 pub struct Rollup {
     merger: Option<Merger>,
@@ -115,7 +119,8 @@ impl Rollup {
         match result {
             Ok(merged) => {
                 self.failures = 0;
-                let pause = self.settings.interval().max(took * PAUSE_PER_MERGE).min(MAX_PAUSE);
+                // Who drains waits for nothing.
+                let pause = if self.draining { Duration::ZERO } else { pause(self.settings.interval(), took) };
                 self.pending |= merged.more;
                 if merged.merge.batches > 0 {
                     self.metrics.merge_took(took);
@@ -154,6 +159,12 @@ impl Rollup {
             self.merge(ctx);
         }
     }
+}
+
+/// How long after a merge the next one begins.
+fn pause(shortest: Duration, took: Duration) -> Duration {
+    let short = (took * PAUSE_PER_MERGE).min(SHORT_PAUSE);
+    short.max(took * PAUSE_PER_SLOW_MERGE).min(MAX_PAUSE).max(shortest)
 }
 
 /// Notifies freshness of a merge.
@@ -197,7 +208,9 @@ impl Handler<Drain> for Rollup {
     /// Merges all that is pending, then ends.
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
-        self.wake(ctx);
+        self.pending = true;
+        // Also where one is scheduled: the pause may be long.
+        self.merge(ctx);
     }
 }
 
@@ -239,5 +252,22 @@ impl Merger {
                 Ok(merged)
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_merges_are_followed_by_longer_pauses() {
+        let shortest = Duration::from_millis(150);
+        for (took, expected) in
+            [(1, 150), (100, 400), (200, 800), (400, 800), (500, 1000), (3_000, 6_000), (20_000, 10_000)]
+        {
+            let pause = pause(shortest, Duration::from_millis(took));
+            assert_eq!(pause, Duration::from_millis(expected), "after {took} ms");
+        }
+        assert_eq!(pause(Duration::from_secs(10), Duration::from_millis(1)), Duration::from_secs(10), "as it is set");
     }
 }

@@ -26,6 +26,9 @@ use crate::domain::{
 /// Advisory lock that merges share and a rebuild of rollups takes alone.
 pub const ROLLUP_LOCK: i64 = 0x726f_6c6c_7570;
 
+/// Packed aggregates that one merge takes at most, by the row that reaches it: it holds them unpacked.
+const MAX_BYTES: i64 = 16 << 20;
+
 /// What a merge did.
 #[derive(Debug)]
 pub struct Merged {
@@ -81,9 +84,12 @@ async fn merge_in(
         .bind(partition.stream)
         .bind(i32::from(partition.partition))
         .bind(rules.max_batches)
+        .bind(MAX_BYTES)
         .fetch_all(&mut *tx)
         .await?;
-    let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches);
+    let bytes: usize = rows.iter().map(|row| row.aggregates.len()).sum();
+    let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches)
+        || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
     let mut merge = Merge::default();
     let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
     let (merging, live) = (first.merging, first.live);

@@ -75,6 +75,30 @@ async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending()
     assert_eq!(watermark(&mut desk).await, Some(now));
 }
 
+#[tokio::test]
+async fn a_merge_takes_the_oldest_rows_that_fit() {
+    let desk = Desk::new(1).await;
+    let mut conn = desk.world.connect_as_owner().await;
+    sqlx::query(
+        "INSERT INTO analytics.rollup_pending (batch_id, stream, partition, next_offset, committed_at, aggregates)
+         SELECT gen_random_uuid(), 's', 0, n, to_timestamp(n), decode(repeat('00', 100), 'hex') FROM generate_series(1, 6) AS n",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    let take = async |conn: &mut sqlx::PgConnection, rows: i64, bytes: i64| -> Vec<i64> {
+        let statement = include_str!("../../src/store/sql/pending_take.sql");
+        let taken = sqlx::query(statement).bind("s").bind(0).bind(rows).bind(bytes).fetch_all(conn).await.unwrap();
+        let mut taken: Vec<i64> =
+            taken.iter().map(|row| sqlx::Row::get::<DateTime<Utc>, _>(row, "committed_at").timestamp()).collect();
+        taken.sort_unstable();
+        taken
+    };
+    assert_eq!(take(&mut conn, 10, 250).await, [1, 2, 3]);
+    assert_eq!(take(&mut conn, 10, 1).await, [4], "one at least");
+    assert_eq!(take(&mut conn, 1, 250).await, [5]);
+}
+
 pub fn rules(max_batches: i64) -> MergeRules {
     MergeRules {
         max_batches,

@@ -1,9 +1,12 @@
 -- Takes the oldest pending rows of a partition, in the order of their commits, with what has to be known to merge them: the
 -- engine is read under the lock that a switch of engines waits for.
--- $1 stream, $2 partition, $3 most rows
+-- $1 stream, $2 partition, $3 most rows, $4 most bytes: the row that reaches them is the last
 DELETE FROM analytics.rollup_pending AS p WHERE batch_id IN (
-    SELECT batch_id FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2
-    ORDER BY commit_no LIMIT $3 FOR UPDATE)
+    SELECT batch_id FROM (
+        SELECT batch_id, sum(octet_length(aggregates)) OVER (ORDER BY commit_no) - octet_length(aggregates) AS before
+        FROM (SELECT batch_id, commit_no, aggregates FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2
+              ORDER BY commit_no LIMIT $3 FOR UPDATE) AS oldest) AS sized
+    WHERE before < $4)
 RETURNING committed_at, aggregates,
           coalesce((SELECT kind = 'replay' FROM analytics.ingestion_batches b WHERE b.batch_id = p.batch_id), false)
               AS replayed,
