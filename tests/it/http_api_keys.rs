@@ -117,6 +117,45 @@ async fn keys_of_a_key_end_with_it() {
 }
 
 #[tokio::test]
+async fn the_command_revokes_keys_of_a_key() {
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__AUTH__API_KEY_CACHE_SECONDS", "1");
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let command = async |args: &[&str]| -> Value {
+        let org = org.to_string();
+        let output = world.run(&[&["api-key", args[0], "--org", &org, "--json"], &args[1..]].concat()).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let root = command(&["create", "--role", "org_admin", "--name", "root"]).await;
+    let body = json!({"name": "child", "role": "org_viewer"}).to_string().into_bytes();
+    let path = format!("/analytics/v1/orgs/{org}/api-keys");
+    let (status, child) = service.post_by_key(&path, root["key"].as_str().unwrap(), body).await;
+    assert_eq!(status, 201, "{child}");
+    let of_child = child["key"].as_str().unwrap();
+    assert_eq!(ask(&service, org, of_child).await, 200);
+    let id = root["id"].as_str().unwrap();
+    let listed = |answer: &Value| {
+        let [key] = &answer["descendants"].as_array().unwrap()[..] else { panic!("{answer}") };
+        (key["id"].clone(), key["state"].clone())
+    };
+    assert_eq!(listed(&command(&["revoke", id]).await), (child["id"].clone(), json!("active")), "it is offered");
+    assert_eq!(ask(&service, org, of_child).await, 200);
+    assert_eq!(listed(&command(&["revoke", id, "--cascade"]).await), (child["id"].clone(), json!("revoked")));
+    eventually("the service knows", async || (ask(&service, org, of_child).await == 401).then_some(())).await;
+    let acts: Vec<(String, String)> = sqlx::query_as(
+        "SELECT subject, target FROM analytics.audit_events WHERE action = 'api_key.revoke' ORDER BY occurred_at",
+    )
+    .fetch_all(&mut world.connect().await)
+    .await
+    .unwrap();
+    assert!(acts.iter().all(|(subject, _)| subject.starts_with("command-line/")), "{acts:?}");
+    let targets: Vec<&str> = acts.iter().map(|(_, target)| target.as_str()).collect();
+    assert!(targets.contains(&id) && targets.contains(&child["id"].as_str().unwrap()), "{acts:?}");
+}
+
+#[tokio::test]
 async fn a_key_is_made_once_and_keys_are_bounded() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__AUTH__API_KEYS_PER_ORG", "2");

@@ -33,6 +33,7 @@ mod http_revisions;
 mod http_sockets;
 mod http_zones;
 mod layout;
+mod lost_rights;
 mod maintain;
 mod objects;
 mod operations_cli;

@@ -21,7 +21,7 @@ fn events(now: DateTime<Utc>, n: u64) -> Vec<Value> {
         let ago = TimeDelta::minutes(i64::try_from(n * 7919 % (31 * 24 * 60)).unwrap());
         json!({
             "eventId": Uuid::from_u128(n.into()), "orgId": ORG, "modelId": Uuid::from_u128(u128::from(n) % MODELS),
-            "clientId": if n.is_multiple_of(3) { "=cmd()|' /C calc'!A0" } else { "web" },
+            "clientId": match n % 6 { 0 | 3 => "=cmd()|' /C calc'!A0", 1 => "a;=1+1;@b\t+c|-d", _ => "web" },
             "occurredAt": now - ago, "status": statuses[usize::try_from(n % 5).unwrap()],
             "errorCode": if n % 5 == 2 { Some("=2+5") } else { None },
             "latencyMs": n * n % 90_000, "inputTokens": n % 1000, "outputTokens": n % 333,
@@ -182,6 +182,7 @@ async fn an_incident_is_told_by_client_and_code_and_no_text_is_a_formula() {
         assert!(rows[1..].iter().any(|row| row.last().unwrap() == shown));
         assert!(rows[1..].iter().all(|row| !row.last().unwrap().starts_with('=')));
         python(&file, &job);
+        assert!(column == "error_code" || String::from_utf8_lossy(&file).contains("a;"), "it has separators in a text");
         spreadsheet(&file, &job, shown);
     }
 }
@@ -216,6 +217,10 @@ fn spreadsheet(file: &[u8], job: &Value, shown: &str) {
 /// Reads the file by another language's library, and adds it up.
 fn python(file: &[u8], job: &Value) {
     const SUMS: &str = "import csv, decimal, json, sys
+for other in ';\\t|':
+    for row in csv.reader(open(sys.argv[1], newline='', encoding='utf-8'), delimiter=other):
+        formulas = [cell for cell in row if cell[:1] in tuple('=+-@')]
+        assert not formulas, (other, formulas)
 rows = list(csv.DictReader(open(sys.argv[1], newline='', encoding='utf-8'), strict=True))
 print(json.dumps({'rows': len(rows), 'invocations': sum(int(r['invocations']) for r in rows),
                   'cost': str(sum(decimal.Decimal(r['cost_estimate_cents']) for r in rows))}))";

@@ -183,6 +183,42 @@ async fn a_range_is_read_again_under_load_and_nothing_is_stored_twice() {
 }
 
 #[tokio::test]
+async fn a_running_replay_is_cancelled() {
+    let mut world = World::new(1).await;
+    // Many small batches: it is under way for a while.
+    world.set("ANALYTICS__BROKER__PREFETCH", "100");
+    let world = world;
+    let service = world.serve().await;
+    let mut conn = world.connect().await;
+    let n = sent(&world.publish(&["--events", "20000", "--orgs", "5", "--models", "2"]).await);
+    settled(&mut conn, n).await;
+    let end = n.to_string();
+    let replay = ["replay", "--json", "--partition", "0", "--from", "0", "--to", &end, "--no-wait"];
+    let first = answer(&world, &service, &replay).await;
+    let id = first["replayId"].as_str().unwrap();
+    let row = async |conn: &mut PgConnection, id: &Value| -> (String, i64) {
+        let id: uuid::Uuid = id.as_str().unwrap().parse().unwrap();
+        let row = "SELECT state, received FROM analytics.replays WHERE replay_id = $1";
+        sqlx::query_as(row).bind(id).fetch_one(conn).await.unwrap()
+    };
+    eventually("it reads", async || (row(&mut conn, &first["replayId"]).await.1 > 0).then_some(())).await;
+    let cancelled = answer(&world, &service, &["replay", "--cancel", id, "--json"]).await;
+    assert_eq!(cancelled["state"], "failed");
+    assert_eq!(cancelled["error"], "cancelled by command-line/ann");
+    // The next one has its turn, and the first reads no more.
+    let from = (n - 100).to_string();
+    let next = ["replay", "--json", "--partition", "0", "--from", &from, "--to", &end];
+    assert_eq!(answer(&world, &service, &next).await["received"], 100);
+    let (state, received) = row(&mut conn, &first["replayId"]).await;
+    assert!(state == "failed" && received < n, "{state}: {received} of {n}");
+    settled(&mut conn, n + received + 100).await;
+    let ledger = LedgerSums::of_batches(&mut conn).await;
+    assert_eq!((ledger.stored, ledger.duplicates), (n, received + 100), "what it has read stays in the ledger");
+    assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_replay_stores_what_was_skipped_and_fails_in_another_incarnation() {
     let mut world = World::new(1).await;
     // Less than a batch: the broker sends no more until it is acknowledged.

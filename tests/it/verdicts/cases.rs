@@ -381,6 +381,18 @@ impl Cases {
         self.add("Latin-1".to_owned(), latin1, false, None);
         let twice = self.fields().text().replacen('{', "{\"latencyMs\":1,", 1);
         self.add("a field twice".to_owned(), twice.into_bytes(), false, Some(TWICE));
+        for (is_event, more) in [
+            (false, r#""latencyM\u0073":12"#),
+            (false, r#""metadata":{"a":"b"},"metadata":{"a":"b"}"#),
+            (false, r#""actorId":null,"actorId":null"#),
+            // Of the two nothing is used, or the last one.
+            (true, r#""unknown":1,"unknown":2"#),
+            (true, r#""unknown":{"a":1,"a":2}"#),
+            (true, r#""metadata":{"a":"b","a":"c"}"#),
+        ] {
+            let body = self.fields().text().replacen('{', &format!("{{{more},"), 1);
+            self.add(format!("twice: {more}"), body.into_bytes(), is_event, Some(TWICE));
+        }
     }
 }
 
