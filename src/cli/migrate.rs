@@ -75,8 +75,8 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
     let rules = rollups::rules(settings);
     let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
     match chosen {
-        Engine::Continuous => engine::to_continuous(&mut turn, owner, &rules, service_role, &mut |_| ()).await?,
-        Engine::Live => engine::to_live(&mut turn, owner, &rules, &mut |_| ()).await?,
+        Engine::Continuous => engine::to_continuous(owner, &rules, service_role, &mut |_| ()).await?,
+        Engine::Live => engine::to_live(owner, &mut |_| ()).await?,
     }
     if is_community(&license) {
         engine::schedule(owner, &rules, every).await?;

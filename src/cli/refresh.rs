@@ -28,27 +28,27 @@ use crate::{
 };
 
 const LONG_ABOUT: &str = "\
-Rebuild rollups from raw events, or refresh what late events touched
+Rebuild rollups from raw events, or materialise what has become final
 
 With --from and --to: counts the raw events of each day again and puts the result in the place of the hourly and
 daily rollups, where they differ; a healthy range is left as it is. What was committed and is not merged yet is
 counted once. Final buckets that change are in the organisations' revisions, with the reason rebuild. Merging
 waits while a day is rebuilt, storing does not; all else goes on.
 
-With --late: where continuous aggregates keep the rollups, refreshes the hours that late events touched, and only
-these, and materialises what has become final; live rollups have late events at once, and need nothing. Takes the
-owner of the schema (database.migration_url) where there is something to refresh.";
+With --late: where continuous aggregates keep what is final, materialises what has become so, and has the tables
+release it; late events are in the tables at once, and need nothing, as with live rollups. Takes the owner of the
+schema (database.migration_url) where there is something to do.";
 
 const AFTER_HELP: &str = "\
 Examples:
   analytics-service refresh --late
   analytics-service refresh --from 2026-01-30 --to 2026-02-01";
 
-/// Rebuild rollups from raw events, or refresh what late events touched
+/// Rebuild rollups from raw events, or materialise what has become final
 #[derive(clap::Args)]
 #[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub struct Args {
-    /// Refresh what late events touched
+    /// Materialise what has become final
     #[arg(long, required_unless_present = "from", conflicts_with_all = ["from", "to", "org"])]
     late: bool,
     /// First day (of UTC)
@@ -57,7 +57,7 @@ pub struct Args {
     /// Day behind the last
     #[arg(long, value_name = "DAY", value_parser = days::day, requires = "from")]
     to: Option<DateTime<Utc>>,
-    /// Only this organisation's; with live rollups
+    /// Only this organisation's
     #[arg(long, value_name = "UUID", requires = "from")]
     org: Option<Uuid>,
     #[command(flatten)]
@@ -72,9 +72,9 @@ struct Rebuild {
     /// Exclusive.
     to: DateTime<Utc>,
     days: u64,
-    /// Rollups that were put in place of what was there, or was not; with live rollups.
+    /// Rollups that were put in place of what was there, or was not.
     put: u64,
-    /// Rollups that no raw event stands behind; with live rollups.
+    /// Rollups that no raw event stands behind.
     removed: u64,
     /// Final hours that changed.
     revisions: u64,
@@ -85,13 +85,11 @@ struct Rebuild {
 
 impl Summary for Rebuild {
     fn line(&self) -> String {
-        let Self { engine, from, to, days, put, removed, revisions, left_out } = self;
+        let Self { from, to, days, put, removed, revisions, left_out, .. } = self;
         let (first, last) = (from.date_naive(), (*to - TimeDelta::days(1)).date_naive());
-        let done = match engine {
-            Engine::Live => format!("{put} rollups put, {removed} removed"),
-            Engine::Continuous => "materialised again".to_owned(),
-        };
-        let mut line = format!("refresh: {first} to {last}, {days} days: {done}, {revisions} revisions");
+        let mut line = format!(
+            "refresh: {first} to {last}, {days} days: {put} rollups put, {removed} removed, {revisions} revisions"
+        );
         if let Some(left_out) = left_out {
             line += &format!("; left as it is: {left_out}");
         }
@@ -109,10 +107,12 @@ struct Late {
 
 impl Summary for Late {
     fn line(&self) -> String {
-        let Refreshed { hours, revisions } = self.refreshed;
+        let Refreshed { hours, days, released } = self.refreshed;
         match self.engine {
-            Engine::Live => "refresh --late: live rollups have late events at once: nothing to refresh".to_owned(),
-            Engine::Continuous => format!("refresh --late: {hours} hours refreshed, {revisions} revisions"),
+            Engine::Live => "refresh --late: live rollups have everything at once: nothing to materialise".to_owned(),
+            Engine::Continuous => {
+                format!("refresh --late: {hours} hours and {days} days materialised, {released} rollups released")
+            }
         }
     }
 }
@@ -131,20 +131,6 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         }
         let engine = engine::state(conn).await?.engine;
         let mut report = Rebuild { engine, from, to, days: 0, put: 0, removed: 0, revisions: 0, left_out: None };
-        if engine == Engine::Continuous {
-            if args.org.is_some() {
-                bail!("--org: continuous aggregates are refreshed for all organisations at once");
-            }
-            let mut owner = store::connect_owner(&settings.database).await.context("database.migration_url")?;
-            for day in days::between(from, to) {
-                steps.tell(&format!("{}: {} revisions so far", day.date_naive(), report.revisions));
-                engine::touch(conn, day, day + TimeDelta::days(1), Reason::Rebuild.as_str()).await?;
-                let refreshed = engine::refresh(&mut owner, &rollups::rules(&settings), true).await?;
-                report.days += 1;
-                report.revisions += u64::try_from(refreshed.revisions).unwrap_or_default();
-            }
-            return Ok(report);
-        }
         let (orgs, floor) = floors::purged_since(conn, from, args.org).await?;
         report.left_out = floor.map(|floor| {
             format!("rollups of {orgs} organisations from before {}, which were purged", floor.date_naive())
@@ -165,12 +151,13 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn late(common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> {
-    maintenance::run(settings, common, "refresh --late", Access::Alone, async |turn, _| {
+    maintenance::run(settings, common, "refresh --late", Access::Alone, async |turn, steps| {
         let engine = engine::state(&mut turn.conn).await?.engine;
         let mut refreshed = Refreshed::default();
         if engine == Engine::Continuous {
             let mut owner = store::connect_owner(&settings.database).await.context("database.migration_url")?;
-            refreshed = engine::refresh(&mut owner, &rollups::rules(settings), true).await?;
+            let mut tell = |step: &str| steps.tell(step);
+            refreshed = engine::refresh(&mut owner, &rollups::rules(settings), &mut tell).await?;
         }
         Ok(Late { engine, refreshed })
     })

@@ -119,12 +119,11 @@ async fn refused(set: &Set, conn: &mut PgConnection) -> anyhow::Result<Option<St
         (Some(_), Some(_)) => "--raw-days and --rollup-days",
     };
     let state = engine::state(conn).await?;
-    if state.engine == Engine::Live && !state.touching {
+    if state.engine == Engine::Live {
         return Ok(None);
     }
     Ok(Some(format!(
-        "{option}: continuous aggregates keep the rollups of all organisations together, and a refresh would take those away \
-         whose raw events are gone; retention.rollup_days and events.retention_days are everybody's. For a retention of an \
+        "{option}: continuous aggregates keep the rollups of all organisations together, in chunks that are dropped whole; retention.rollup_days and events.retention_days are everybody's. For a retention of an \
          organisation's own: `rollups switch --to live` first"
     )))
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     config::{EngineChoice, Settings},
     store::{
-        self,
+        self, aggregates,
         engine::{self, Engine, RefreshRules},
         layout,
         maintenance::Access,
@@ -29,9 +29,10 @@ Examples:
 const SWITCH: &str = "\
 Switch to the other engine
 
-Fills the rollups of the other engine from raw events while the service runs, then has the readers see them, in one
-moment: nothing is answered wrongly in between. Where it ends early, run it again. Takes the owner of the schema
-(database.migration_url).";
+While the service runs. To continuous: materialises what is final, day by day, and has the tables release it. To live: puts
+what is materialised into the tables again, day by day, and drops the aggregates. Nothing is counted again, and readers
+see the same numbers throughout. Where it ends early, run it again. Replace all processes of an older build first. Takes the
+owner of the schema (database.migration_url).";
 
 /// Show which engine keeps the rollups, and switch
 #[derive(clap::Args)]
@@ -62,9 +63,9 @@ enum Command {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum To {
-    /// Merged by the service, exact to a fraction of a second
+    /// Kept in tables, all of it
     Live,
-    /// Continuous aggregates of TimescaleDB's Community edition
+    /// What is final in continuous aggregates of TimescaleDB's Community edition
     Continuous,
 }
 
@@ -109,7 +110,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Switch { to, common } => {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let rules = rules(&settings);
-            maintenance::run(&settings, &common, "rollups switch", Access::Alone, async |turn, steps| {
+            maintenance::run(&settings, &common, "rollups switch", Access::Alone, async |_, steps| {
                 let mut owner = store::connect_owner(database).await.context("database.migration_url")?;
                 let license = schema::probe(&mut owner).await?.license;
                 // By the streams of another layout, what is complete would be wrong.
@@ -120,11 +121,11 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 match to {
                     To::Continuous => {
                         Engine::chosen(EngineChoice::Continuous, &license, Engine::Continuous)?;
-                        engine::to_continuous(&mut turn.conn, &mut owner, &rules, &service_role, &mut tell).await?;
+                        engine::to_continuous(&mut owner, &rules, &service_role, &mut tell).await?;
                         engine::schedule(&mut owner, &rules, Some(settings.maintenance.refresh_every())).await?;
                     }
                     To::Live => {
-                        engine::to_live(&mut turn.conn, &mut owner, &rules, &mut tell).await?;
+                        engine::to_live(&mut owner, &mut tell).await?;
                         if is_community(&license) {
                             engine::schedule(&mut owner, &rules, None).await?;
                         }
@@ -146,8 +147,9 @@ async fn report(conn: &mut sqlx::PgConnection, settings: &Settings) -> anyhow::R
     let license = schema::probe(conn).await?.license;
     let state = engine::state(conn).await?;
     let switching = match state.engine {
-        Engine::Live => state.touching,
-        Engine::Continuous => state.merging,
+        // The aggregates are dropped last.
+        Engine::Live => !aggregates::all(conn).await?.is_empty(),
+        Engine::Continuous => state.leaving,
     };
     let configured = Engine::chosen(settings.rollups.engine, &license, state.engine).context("rollups.engine")?;
     Ok(Report { engine: state.engine, configured, license, switching })

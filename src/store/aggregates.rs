@@ -1,11 +1,15 @@
-//! The tables in which the continuous aggregates keep what they have materialised. They are TimescaleDB's own, and what
-//! the service's role may do with the aggregates it may do with these.
+//! TimescaleDB's continuous aggregates, and the views `hourly_materialised` and `daily_materialised` over the tables in which they
+//! keep what they have materialised. All that depends on the edition is here and in the procedure `analytics.materialise`: the
+//! rest of the store reads and writes the views. The views hand the rights of the schema's owner down to the tables.
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{StoreError, connect_owner, recount::Unit};
-use crate::config::Database;
+use crate::{config::Database, domain::histogram};
+
+/// Counts that histograms are padded to. PostgreSQL compresses no row of less than two kilobytes.
+const PADDED: usize = 512;
 
 /// A continuous aggregate that is there, whether readers see it or not.
 #[derive(Clone, Debug, FromRow)]
@@ -21,7 +25,7 @@ impl Aggregate {
     }
 }
 
-/// Those that are there: both, none, or one while they are made or taken away.
+/// Those that are there: both, none, or one while they are created or dropped.
 pub async fn all(conn: &mut PgConnection) -> Result<Vec<Aggregate>, StoreError> {
     let aggregates = sqlx::query_as(
         "SELECT view_name = 'hourly_continuous' AS hourly,
@@ -33,31 +37,63 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<Aggregate>, StoreError> 
     Ok(aggregates.fetch_all(conn).await?)
 }
 
-/// What they have materialised of an org: rows of hours and of days.
-pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
-    let mut counts = [0; 2];
-    for aggregate in all(conn).await? {
-        let count = format!("SELECT count(*) FROM {} WHERE org_id = $1", aggregate.table);
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count)).bind(org_id).fetch_one(&mut *conn).await?;
-        counts[usize::from(!aggregate.hourly)] += rows;
+/// Creates them, with nothing materialised, and the views over their tables. May be run again.
+pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), StoreError> {
+    let bounds = histogram::bounds().iter().map(u32::to_string).collect::<Vec<_>>();
+    let text = include_str!("sql/continuous_create.sql")
+        .replace("{bounds}", &format!("{{{}}}", bounds.join(",")))
+        .replace("{padded}", &PADDED.to_string());
+    // One statement at a time: an aggregate cannot be created among others.
+    for statement in text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *owner).await?;
     }
-    Ok(counts)
+    for aggregate in all(owner).await? {
+        let unit = aggregate.unit().as_str();
+        for text in [
+            "CREATE INDEX IF NOT EXISTS {unit}_continuous_key ON analytics.{unit}_continuous (org_id, bucket_start, model_id)",
+            // Compressed within its row, and not moved out of it.
+            "ALTER TABLE {table} SET (toast_tuple_target = 1024)",
+            include_str!("sql/materialised_view.sql"),
+        ] {
+            let counts = (bounds.len() + 2).to_string();
+            let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table).replace("{counts}", &counts);
+            sqlx::query(AssertSqlSafe(text)).execute(&mut *owner).await?;
+        }
+    }
+    sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(owner).await?;
+    Ok(())
 }
 
-/// Takes what they have materialised of an org away, and what is noted of it for the next revisions. How many rows of
-/// hours and of days it were.
-///
-/// A refresh could take away only what raw events are there for, and would count the hours of all orgs again. Of days that
-/// are made of hours nothing has to be counted again: the org's days go as well.
+/// Drops them, where they are there. Nobody reads them any more.
+pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
+    for unit in [Unit::Daily, Unit::Hourly] {
+        for text in [
+            "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS\n             SELECT *, NULL::integer[] AS latency_counts FROM analytics.{unit}_rollups WHERE false",
+            "DROP MATERIALIZED VIEW IF EXISTS analytics.{unit}_continuous",
+        ] {
+            sqlx::query(AssertSqlSafe(text.replace("{unit}", unit.as_str()))).execute(&mut *owner).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What they have materialised of an org: rows of hours and of days.
+pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
+    let counts = sqlx::query_as::<_, (i64, i64)>(
+        "SELECT (SELECT count(*) FROM analytics.hourly_materialised WHERE org_id = $1),
+                (SELECT count(*) FROM analytics.daily_materialised WHERE org_id = $1)",
+    );
+    Ok(counts.bind(org_id).fetch_one(conn).await?.into())
+}
+
+/// Deletes what they have materialised of an org. How many rows of hours and of days it were.
 pub async fn erase_org(tx: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
     let mut gone = [0; 2];
-    for aggregate in all(tx).await? {
-        let delete = format!("DELETE FROM {} WHERE org_id = $1", aggregate.table);
+    for (unit, gone) in Unit::ALL.into_iter().zip(&mut gone) {
+        let delete = format!("DELETE FROM analytics.{}_materialised WHERE org_id = $1", unit.as_str());
         let rows = sqlx::query(AssertSqlSafe(delete)).bind(org_id).execute(&mut *tx).await?.rows_affected();
-        gone[usize::from(!aggregate.hourly)] += i64::try_from(rows).unwrap_or(i64::MAX);
+        *gone = i64::try_from(rows).unwrap_or(i64::MAX);
     }
-    // Of a refresh that was ended.
-    sqlx::query("DELETE FROM analytics.rollup_before WHERE org_id = $1").bind(org_id).execute(tx).await?;
     Ok(gone)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use super::{
@@ -92,7 +92,7 @@ async fn merge_in(
         || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
     let mut merge = Merge::default();
     let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
-    let (merging, live) = (first.merging, first.live);
+    let (hourly, daily) = (Table::HOURLY.cut_at(first.hourly_to), Table::DAILY.cut_at(first.daily_to));
     for row in rows {
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
@@ -102,13 +102,8 @@ async fn merge_in(
         let told_to = told.to.get(&partition.topology.home_of(org_id))?;
         Some(first_open_hour(*told_to, rules.late_after))
     });
-    if merging {
-        // While another engine is left, the rollups are incomplete: its refresh knows what changed.
-        let revised = if live { closed.as_slice() } else { &[] };
-        add(tx, "hourly_rollups", &merge.hourly, hour_start, revised, at).await?;
-        add(tx, "daily_rollups", &merge.daily, day_start, &[], at).await?;
-    }
-    touch(tx, &closed).await?;
+    add(tx, hourly, &merge.hourly, &closed, at).await?;
+    add(tx, daily, &merge.daily, &[], at).await?;
     add_ledger(tx, &merge.ledger).await?;
     let mut watermark = None;
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
@@ -227,10 +222,9 @@ struct PendingRow {
     aggregates: Vec<u8>,
     /// Of a range that was read again.
     replayed: bool,
-    /// Whether rollups are kept by merging.
-    merging: bool,
-    /// Whether readers see them.
-    live: bool,
+    /// Up to where hours are materialised, and days; null where there are no aggregates.
+    hourly_to: Option<DateTime<Utc>>,
+    daily_to: Option<DateTime<Utc>>,
 }
 
 /// Hours that readers were told to be final, with what is added to each; by the first hour of an org that they were not
@@ -268,60 +262,109 @@ async fn revise(
     Ok(())
 }
 
-/// Tells the engine that does not merge which of the hours that it has materialised have changed since.
-async fn touch(conn: &mut PgConnection, closed: &[(&Key, &Measures, Reason)]) -> Result<(), StoreError> {
-    let hours: BTreeMap<i32, Reason> = closed.iter().map(|(key, _, reason)| (key.bucket, *reason)).collect();
-    if hours.is_empty() {
-        return Ok(());
+/// A table of rollups. The names are constants of this module, never input.
+#[derive(Clone, Copy)]
+struct Table {
+    name: &'static str,
+    /// What continuous aggregates have of it.
+    materialised: &'static str,
+    start_of: fn(i32) -> DateTime<Utc>,
+    /// Before that a bucket may be materialised.
+    cut: Option<DateTime<Utc>>,
+}
+
+impl Table {
+    const HOURLY: Self =
+        Self { name: "hourly_rollups", materialised: "hourly_materialised", start_of: hour_start, cut: None };
+    const DAILY: Self =
+        Self { name: "daily_rollups", materialised: "daily_materialised", start_of: day_start, cut: None };
+
+    const fn cut_at(self, cut: Option<DateTime<Utc>>) -> Self {
+        Self { cut, ..self }
     }
-    sqlx::query(include_str!("sql/touch.sql"))
-        .bind(hours.keys().map(|hour| hour_start(*hour)).collect::<Vec<_>>())
-        .bind(hours.values().map(|reason| reason.as_str()).collect::<Vec<_>>())
-        .execute(conn)
-        .await?;
-    Ok(())
+
+    /// One statement serves the hourly and the daily table.
+    fn statement(self, text: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(text.replace("{table}", self.name).replace("{materialised}", self.materialised))
+    }
+}
+
+/// Keys of rollups as statements take them: side by side.
+#[derive(Default)]
+struct Keys {
+    orgs: Vec<Uuid>,
+    starts: Vec<DateTime<Utc>>,
+    models: Vec<Uuid>,
+}
+
+impl Keys {
+    fn of<'k>(table: Table, keys: impl Iterator<Item = &'k Key>) -> Self {
+        let mut columns = Self::default();
+        for key in keys {
+            columns.orgs.push(key.org_id);
+            columns.starts.push((table.start_of)(key.bucket));
+            columns.models.push(key.model_id);
+        }
+        columns
+    }
+
+    fn bind<'q>(&self, statement: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
+        statement.bind(self.orgs.clone()).bind(self.starts.clone()).bind(self.models.clone())
+    }
 }
 
 /// Adds to rollups. Of those that are `closed` it is noted what they had before.
 async fn add(
     conn: &mut PgConnection,
-    table: &'static str,
+    table: Table,
     rows: &BTreeMap<Key, Measures>,
-    start_of: fn(i32) -> DateTime<Utc>,
     closed: &[(&Key, &Measures, Reason)],
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
-    let orgs: Vec<Uuid> = rows.keys().map(|key| key.org_id).collect();
-    let starts: Vec<DateTime<Utc>> = rows.keys().map(|key| start_of(key.bucket)).collect();
-    let models: Vec<Uuid> = rows.keys().map(|key| key.model_id).collect();
-    sqlx::query(of_table(include_str!("sql/rollup_seed.sql"), table))
-        .bind(&orgs)
-        .bind(&starts)
-        .bind(&models)
-        .execute(&mut *conn)
-        .await?;
-    let before: Vec<Vec<u8>> = sqlx::query_scalar(of_table(include_str!("sql/rollup_lock.sql"), table))
-        .bind(&orgs)
-        .bind(&starts)
-        .bind(&models)
+    let is_cut = |key: &&Key| table.cut.is_some_and(|cut| (table.start_of)(key.bucket) < cut);
+    let materialised = Keys::of(table, rows.keys().filter(is_cut));
+    if !materialised.orgs.is_empty() {
+        recall(conn, table, &materialised).await?;
+    }
+    let keys = Keys::of(table, rows.keys());
+    keys.bind(sqlx::query(table.statement(include_str!("sql/rollup_seed.sql")))).execute(&mut *conn).await?;
+    let before: Vec<Vec<u8>> = sqlx::query_scalar(table.statement(include_str!("sql/rollup_lock.sql")))
+        .bind(&keys.orgs)
+        .bind(&keys.starts)
+        .bind(&keys.models)
         .fetch_all(&mut *conn)
         .await?;
     if before.len() != rows.len() {
-        return Err(StoreError::Permanent(format!("{} of {} rows of {table} are there", before.len(), rows.len())));
+        return Err(StoreError::Permanent(format!(
+            "{} of {} rows of {} are there",
+            before.len(),
+            rows.len(),
+            table.name
+        )));
     }
     if !closed.is_empty() {
         revise(conn, closed, at).await?;
     }
     let mut columns = Columns::default();
     for ((key, measures), packed) in rows.iter().zip(before) {
-        let mut histogram = Histogram::unpack(&packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        // Of a row that was materialised it is in the form of that.
+        let mut histogram = Histogram::default();
+        histogram.read(&packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
         histogram.merge(&measures.latency);
-        columns.push(key, start_of(key.bucket), measures, histogram.pack())?;
+        columns.push(key, (table.start_of)(key.bucket), measures, histogram.pack())?;
     }
-    columns.bind(sqlx::query(of_table(include_str!("sql/rollup_add.sql"), table))).bind(at).execute(conn).await?;
+    columns.bind(sqlx::query(table.statement(include_str!("sql/rollup_add.sql")))).bind(at).execute(conn).await?;
+    Ok(())
+}
+
+/// Puts rows that are materialised into the table, where it has none of these keys.
+async fn recall(conn: &mut PgConnection, table: Table, keys: &Keys) -> Result<(), StoreError> {
+    // Excluding chunks again for each key costs more than looking into each chunk's index.
+    sqlx::query("SET LOCAL timescaledb.enable_runtime_exclusion = off").execute(&mut *conn).await?;
+    keys.bind(sqlx::query(table.statement(include_str!("sql/rollup_recall.sql")))).execute(&mut *conn).await?;
     Ok(())
 }
 
@@ -341,9 +384,4 @@ async fn add_ledger(conn: &mut PgConnection, rows: &BTreeMap<(Option<Uuid>, i32)
         .execute(conn)
         .await?;
     Ok(())
-}
-
-/// One statement serves the hourly and the daily table; the name is a constant of this module, never input.
-fn of_table(statement: &'static str, table: &'static str) -> AssertSqlSafe<String> {
-    AssertSqlSafe(statement.replace("{table}", table))
 }

@@ -20,10 +20,7 @@ use super::{
 };
 use crate::{
     config::Database,
-    domain::{
-        calendar::utc_day,
-        retention::{Cutoffs, OrgDays, Retention},
-    },
+    domain::retention::{Cutoffs, OrgDays, Retention},
 };
 
 /// As its runs are recorded.
@@ -186,7 +183,7 @@ pub async fn purge(
     let mut run = Run { dry_run, now, retention, cutoffs: retention.cutoffs(now), engine, orgs };
     let mut left = Vec::new();
     if engine == Engine::Continuous {
-        keep_to_aggregates(conn, &mut run, &mut left).await?;
+        keep_to_aggregates(&mut run, &mut left);
     }
     let purged = Purged {
         dry_run,
@@ -204,19 +201,8 @@ pub async fn purge(
     Ok(purged)
 }
 
-/// Leaves out what would make rollups of continuous aggregates wrong, or take them away before their time.
-async fn keep_to_aggregates(conn: &mut PgConnection, run: &mut Run, left: &mut Vec<String>) -> Result<(), StoreError> {
-    let stay: Option<DateTime<Utc>> = sqlx::query_scalar(include_str!("sql/purge_unmaterialised.sql"))
-        .bind(run.cutoffs.raw)
-        .fetch_one(&mut *conn)
-        .await?;
-    if let Some(stay) = stay.map(utc_day) {
-        run.cutoffs.raw = stay;
-        left.push(format!(
-            "raw events from {} on: the continuous aggregates do not have all of them yet, see `refresh --late`",
-            stay.date_naive()
-        ));
-    }
+/// Leaves out what continuous aggregates cannot do: they are dropped by chunks, which are everybody's.
+fn keep_to_aggregates(run: &mut Run, left: &mut Vec<String>) {
     let before = run.orgs.len();
     run.orgs.retain(|org| org.raw.is_none() && org.rollups.is_none());
     if run.orgs.len() < before {
@@ -225,7 +211,6 @@ async fn keep_to_aggregates(conn: &mut PgConnection, run: &mut Run, left: &mut V
             before - run.orgs.len()
         ));
     }
-    Ok(())
 }
 
 /// Tries what needs a lock that others may hold, until it is there.

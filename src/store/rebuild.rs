@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     StoreError,
     merge::ROLLUP_LOCK,
-    recount::{self, Pending, Rebuilt, Span},
+    recount::{self, Pending, Rebuilt, Span, Unit},
     transaction::in_snapshot,
 };
 use crate::domain::{revision::Reason, rollup};
@@ -75,13 +75,31 @@ pub async fn count_again(
 ) -> Result<Rebuilt, StoreError> {
     let span = Span::of(&mut *tx, start, org_id).await?;
     neutralise(&mut *tx, &span).await?;
+    of_both(tx, "SELECT analytics.recall_rollups($1, $2, $3, $4)", &span).await?;
     recount::count(&mut *tx, &span, Pending::Counted).await?;
     // An hour that was final for any org is closed for all: a revision too many says nothing that is not so.
     let known_to: Option<DateTime<Utc>> =
         sqlx::query_scalar("SELECT max(greatest(watermark, told_to)) FROM analytics.partition_watermarks")
             .fetch_one(&mut *tx)
             .await?;
-    recount::put(tx, &span, reason.zip(known_to), late_after).await
+    let rebuilt = recount::put(&mut *tx, &span, reason.zip(known_to), late_after).await?;
+    of_both(tx, "SELECT analytics.settle_rollups($1, $2, $3, $4)", &span).await?;
+    Ok(rebuilt)
+}
+
+/// Calls a function of what is materialised for the hours and the days of the span: it is put into the tables, where it is made
+/// what raw events make, and what is the same as before goes again. Nothing where there are no aggregates.
+async fn of_both(tx: &mut PgConnection, function: &'static str, span: &Span) -> Result<(), StoreError> {
+    for unit in Unit::ALL {
+        sqlx::query(function)
+            .bind(unit.as_str())
+            .bind(span.start)
+            .bind(span.end())
+            .bind(span.org_id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Takes out of pending aggregates what they would add to the span.

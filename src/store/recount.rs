@@ -2,7 +2,7 @@
 //!
 //! A day at a time, in one snapshot, kept in temporary tables until the transaction ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
@@ -78,58 +78,27 @@ const SHARED_MEASURES: &str =
     "successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents, last_event_at";
 
 /// What is held against raw events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// The rollups that merging keeps, to the last latency.
     Live,
-    /// What readers see of continuous aggregates; hours that wait for a refresh are left out.
-    Continuous { waiting: Vec<DateTime<Utc>> },
+    /// What readers see where continuous aggregates have what is final.
+    Continuous,
 }
 
 impl Kept {
-    /// What readers see, and with it what cannot be compared, in the snapshot at hand.
+    /// What readers see now.
     pub async fn now(tx: &mut PgConnection) -> Result<Self, StoreError> {
-        if engine::state(tx).await?.engine == Engine::Live {
-            return Ok(Self::Live);
-        }
-        let mut waiting: BTreeSet<DateTime<Utc>> =
-            sqlx::query_scalar::<_, DateTime<Utc>>("SELECT bucket_start FROM analytics.rollup_touched")
-                .fetch_all(&mut *tx)
-                .await?
-                .into_iter()
-                .collect();
-        // Stored, and not noted yet as a change of what is materialised.
-        super::rebuild::change_pending(tx, |pending| {
-            waiting.extend(pending.hourly.iter().map(|(key, _)| hour_start(key.bucket)));
-            false
+        Ok(match engine::state(tx).await?.engine {
+            Engine::Live => Self::Live,
+            Engine::Continuous => Self::Continuous,
         })
-        .await?;
-        Ok(Self::Continuous { waiting: waiting.into_iter().collect() })
     }
 
-    /// Whether events count that are stored and not merged yet.
-    pub fn pending(&self) -> Pending {
-        match self {
-            Self::Live => Pending::LeftOut,
-            Self::Continuous { .. } => Pending::Counted,
-        }
-    }
-
-    fn left_out(&self, unit: Unit) -> Vec<DateTime<Utc>> {
-        match (self, unit) {
-            (Self::Live, _) => Vec::new(),
-            (Self::Continuous { waiting }, Unit::Hourly) => waiting.clone(),
-            (Self::Continuous { waiting }, Unit::Daily) => {
-                let days: BTreeSet<_> = waiting.iter().map(|hour| day_start(day_of_hour(hour_of(*hour)))).collect();
-                days.into_iter().collect()
-            }
-        }
-    }
-
-    fn statement(&self, unit: Unit, text: &str) -> AssertSqlSafe<String> {
+    fn statement(self, unit: Unit, text: &str) -> AssertSqlSafe<String> {
         let (kept, measures) = match self {
             Self::Live => ("analytics.{unit}_rollups", MEASURES),
-            Self::Continuous { .. } => ("analytics.{unit}_usage", SHARED_MEASURES),
+            Self::Continuous => ("analytics.{unit}_usage", SHARED_MEASURES),
         };
         unit.statement(&text.replace("{kept}", kept).replace("{measures}", measures))
     }
@@ -241,7 +210,7 @@ async fn keep(
 pub async fn differences(
     tx: &mut PgConnection,
     span: &Span,
-    kept: &Kept,
+    kept: Kept,
     unit: Unit,
     most: i64,
 ) -> Result<(Vec<Difference>, u64), StoreError> {
@@ -250,7 +219,6 @@ pub async fn differences(
         .bind(span.end())
         .bind(span.org_id)
         .bind(&span.left_out)
-        .bind(kept.left_out(unit))
         .bind(most)
         .fetch_all(tx)
         .await?;

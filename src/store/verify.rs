@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     StoreError, chunks,
-    recount::{self, Difference, Kept, Span, Unit},
+    recount::{self, Difference, Kept, Pending, Span, Unit},
     transaction::in_discarded_snapshot,
 };
 use crate::domain::{calendar::utc_day, finding::Finding, query::Usage, rollup};
@@ -31,8 +31,12 @@ impl Found {
 
 /// The days that anything is kept of: of raw events or rollups. None where there is nothing.
 pub async fn first_day(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let rollups =
-        sqlx::query_scalar("SELECT min(bucket_start) FROM analytics.daily_rollups").fetch_one(&mut *conn).await?;
+    let rollups = sqlx::query_scalar(
+        "SELECT least((SELECT min(bucket_start) FROM analytics.daily_rollups),
+                      (SELECT min(bucket_start) FROM analytics.daily_materialised))",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     Ok([chunks::oldest(conn).await?, rollups].into_iter().flatten().min())
 }
 
@@ -55,9 +59,9 @@ async fn day_in(
 ) -> Result<u64, StoreError> {
     let span = Span::of(&mut *tx, start, org_id).await?;
     let kept = Kept::now(tx).await?;
-    let events = recount::count(tx, &span, kept.pending()).await?;
+    let events = recount::count(tx, &span, Pending::LeftOut).await?;
     for unit in Unit::ALL {
-        let (named, all) = recount::differences(tx, &span, &kept, unit, most_named()).await?;
+        let (named, all) = recount::differences(tx, &span, kept, unit, most_named()).await?;
         found.add(named.into_iter().map(finding), all);
     }
     Ok(events)

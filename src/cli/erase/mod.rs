@@ -16,14 +16,13 @@ use crate::{
     cli::{
         bad_usage, confirm,
         maintenance::{self, Common, Steps},
-        operator, rollups,
+        operator,
     },
     config::Settings,
     domain::audit::{Actor, AuditEvent, Outcome},
     objects::Objects,
     store::{
-        aggregates, audit,
-        engine::{self, Engine},
+        audit,
         erase::{self, Counts},
         exports,
         maintenance::{Access, Turn},
@@ -37,8 +36,7 @@ Delete an organisation's or a person's data, for good
 Of an organisation: raw events, hourly and daily rollups, what waits to be merged, revisions, dead letters,
 exports and their files, freshness markers in the database and in Redis, API keys and settings. Of a person: raw events, and dead
 letters that name them; rollups are counted again without them, and final hours that change are in the
-organisation's revisions, with the reason erasure. Where continuous aggregates keep the rollups, that takes
-the owner of the schema (database.migration_url).
+organisation's revisions, with the reason erasure.
 
 The ledger keeps its counts, and its batches say how many of their events are gone. The audit log keeps that it
 was done. What is left is counted afterwards: exit code 1 where that is not nothing. Running it again does
@@ -204,17 +202,6 @@ async fn person(
     report: &mut Report,
     steps: &mut Steps,
 ) -> anyhow::Result<()> {
-    let engine = engine::state(conn).await?;
-    // Before anything is changed: who cannot refresh cannot do the half of it either. What was touched before is refreshed
-    // first, so that it is not taken for an erasure.
-    let mut owner = match engine.engine {
-        Engine::Live => None,
-        Engine::Continuous => Some(aggregates::connect(&settings.database).await?),
-    };
-    if let Some(owner) = &mut owner {
-        steps.tell("refreshing the continuous aggregates");
-        engine::refresh(owner, &rollups::rules(settings), true).await?;
-    }
     // First the dead letters: their corrections could become raw events.
     let ids = erase::letters_of(conn, org_id, Some(actor_id)).await?;
     report.removed.dead_letters = erase::letters(conn, &ids).await?;
@@ -222,14 +209,9 @@ async fn person(
     for of in erase::actor_days(conn, actor_id, org_id).await? {
         let day = of.day.date_naive();
         steps.tell(&format!("{day} of {}: {} raw events removed so far", of.org_id, report.removed.raw_events));
-        let (gone, rebuilt) = erase::actor_day(conn, actor_id, &of, &engine, settings.events.late_after()).await?;
+        let (gone, rebuilt) = erase::actor_day(conn, actor_id, &of, settings.events.late_after()).await?;
         report.removed.raw_events += gone;
         report.counted_again(rebuilt);
-    }
-    if let Some(owner) = &mut owner {
-        steps.tell("refreshing the continuous aggregates");
-        // Also where nothing was found: an erasure that was ended may have left it to do.
-        report.refreshed(engine::refresh(owner, &rollups::rules(settings), true).await?);
     }
     Ok(())
 }

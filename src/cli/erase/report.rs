@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     cli::maintenance::Summary,
-    store::{engine::Refreshed, erase::Counts, recount::Rebuilt},
+    store::{erase::Counts, recount::Rebuilt},
 };
 
 const STREAM: &str = "the broker's stream may still have messages of it: they are not read again by themselves, but \
@@ -51,8 +51,6 @@ pub struct Report {
     rollups_put: u64,
     /// Rollups that no raw event stands behind any more.
     rollups_removed: u64,
-    /// Hours that continuous aggregates made again.
-    hours_refreshed: u64,
     /// Final hours that changed by that.
     revisions_added: u64,
     /// What could not be checked, and why.
@@ -75,7 +73,6 @@ impl Report {
             days_counted_again: 0,
             rollups_put: 0,
             rollups_removed: 0,
-            hours_refreshed: 0,
             revisions_added: 0,
             not_checked: Vec::new(),
             notes: [STREAM, LATER],
@@ -87,11 +84,6 @@ impl Report {
         self.rollups_put += rebuilt.put;
         self.rollups_removed += rebuilt.removed;
         self.revisions_added += rebuilt.revisions;
-    }
-
-    pub fn refreshed(&mut self, refreshed: Refreshed) {
-        self.hours_refreshed += u64::try_from(refreshed.hours).unwrap_or_default();
-        self.revisions_added += u64::try_from(refreshed.revisions).unwrap_or_default();
     }
 
     /// Whether nothing is left, as far as there is anything to check.
@@ -123,13 +115,11 @@ impl Summary for Report {
             return text + &format!("erase: {whom}: would remove {}; nothing was changed", words(&self.left));
         }
         text += &format!("removed: {}\n", words(&self.removed));
-        if self.days_counted_again > 0 || self.hours_refreshed > 0 {
-            let Self {
-                days_counted_again: days, rollups_put, rollups_removed, hours_refreshed, revisions_added, ..
-            } = self;
+        if self.days_counted_again > 0 {
+            let Self { days_counted_again: days, rollups_put, rollups_removed, revisions_added, .. } = self;
             text += &format!(
-                "counted again: {days} days, {rollups_put} rollups put, {rollups_removed} removed, {hours_refreshed} hours \
-                 refreshed, {revisions_added} revisions\n"
+                "counted again: {days} days, {rollups_put} rollups put, {rollups_removed} removed, \
+                 {revisions_added} revisions\n"
             );
         }
         text += &format!("left: {}\n", words(&self.left));

@@ -1,5 +1,5 @@
 //! Erasing a person: a UTC day of an org at a time, whose rollups are counted again without the person's events, in the
-//! transaction that takes these away. Continuous aggregates are told in that transaction which hours to make again.
+//! transaction that takes these away.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,8 @@ use crate::{
     domain::revision::Reason,
     store::{
         StoreError,
-        engine::{self, Engine},
         rebuild::{self, change_pending, while_nothing_is_merged},
         recount::Rebuilt,
-        transaction::in_transaction,
     },
 };
 
@@ -52,27 +50,18 @@ pub async fn actor_days(
 /// Takes a person's raw events of a day away, and with them what they added to its rollups; final hours that change are
 /// revisions. How many events it were. The connection is [prepared](crate::store::recount::prepare).
 ///
-/// Where continuous aggregates are read, these go on showing the events until they are [refreshed](engine::refresh), which
-/// notes the revisions.
-///
 /// A day from before the org's raw horizon keeps its rollups as they are: they cannot be counted again, and name nobody.
 pub async fn actor_day(
     conn: &mut PgConnection,
     actor_id: Uuid,
     of: &ActorDay,
-    engine: &engine::State,
     late_after: TimeDelta,
 ) -> Result<(i64, Rebuilt), StoreError> {
     let ActorDay { org_id, day, .. } = *of;
     let which = Events { org_id, actor_id: Some(actor_id), time: Some((day, day + TimeDelta::days(1))) };
-    if !engine.merging {
-        let gone = in_transaction(conn, async |tx| super::events(tx, which).await).await?;
-        return Ok((gone, Rebuilt::default()));
-    }
-    let reason = (engine.engine == Engine::Live).then_some(Reason::Erasure);
     while_nothing_is_merged(conn, async |tx| {
         let gone = super::events(&mut *tx, which).await?;
-        let rebuilt = rebuild::count_again(tx, day, Some(org_id), reason, late_after).await?;
+        let rebuilt = rebuild::count_again(tx, day, Some(org_id), Some(Reason::Erasure), late_after).await?;
         Ok((gone, rebuilt))
     })
     .await

@@ -15,7 +15,6 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::revision::Reason;
 
 /// What there is of somebody, or was. Of a person only raw events and dead letters can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -79,26 +78,18 @@ struct Events {
     time: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// Takes raw events away. How many it were. Of a person's, the hours have to be made again where continuous aggregates are:
-/// that is noted in the same transaction, so that a refresh does it whenever it comes. Of an org nothing is made again.
+/// Takes raw events away. How many it were.
 async fn events(tx: &mut PgConnection, which: Events) -> Result<i64, StoreError> {
     // A compressed chunk is unpacked where something of it goes, however much that is.
     sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0").execute(&mut *tx).await?;
-    let gone: Vec<(DateTime<Utc>, i64)> = sqlx::query_as(include_str!("../sql/erase_events.sql"))
+    let gone = sqlx::query_scalar(include_str!("../sql/erase_events.sql"))
         .bind(which.org_id)
         .bind(which.actor_id)
         .bind(which.time.map(|(start, _)| start))
         .bind(which.time.map(|(_, end)| end))
-        .fetch_all(&mut *tx)
+        .fetch_one(tx)
         .await?;
-    if which.actor_id.is_some() && !gone.is_empty() {
-        sqlx::query(include_str!("../sql/touch.sql"))
-            .bind(gone.iter().map(|(hour, _)| *hour).collect::<Vec<_>>())
-            .bind(vec![Reason::Erasure.as_str(); gone.len()])
-            .execute(tx)
-            .await?;
-    }
-    Ok(gone.iter().map(|(_, n)| n).sum())
+    Ok(gone)
 }
 
 /// The dead letters of an org, of a person, or of a person in an org.

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::store::engine::Engine;
 
-const WHY: &str = "continuous aggregates are not measured to hold under load: until hours are materialised, every query \
-                   counts their raw events";
+const WHY: &str = "both answer the same numbers; percentiles by hour take three times as long from continuous aggregates, \
+                   and these are not measured with a year of a busy platform";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,5 +1,5 @@
--- Takes the oldest pending rows of a partition, in the order of their commits, with what has to be known to merge them: the
--- engine is read under the lock that a switch of engines waits for.
+-- Takes the oldest pending rows of a partition, in the order of their commits, with what has to be known to merge them: up to
+-- where hours and days may be materialised, read under the lock that whoever moves that on waits for.
 -- $1 stream, $2 partition, $3 most rows, $4 most bytes: the row that reaches them is the last
 DELETE FROM analytics.rollup_pending AS p WHERE batch_id IN (
     SELECT batch_id FROM (
@@ -10,5 +10,5 @@ DELETE FROM analytics.rollup_pending AS p WHERE batch_id IN (
 RETURNING committed_at, aggregates,
           coalesce((SELECT kind = 'replay' FROM analytics.ingestion_batches b WHERE b.batch_id = p.batch_id), false)
               AS replayed,
-          (SELECT merging FROM analytics.rollup_engine) AS merging,
-          (SELECT engine = 'live' FROM analytics.rollup_engine) AS live
+          (SELECT hourly_to FROM analytics.rollup_engine WHERE engine = 'continuous') AS hourly_to,
+          (SELECT daily_to FROM analytics.rollup_engine WHERE engine = 'continuous') AS daily_to
