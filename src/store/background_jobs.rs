@@ -164,7 +164,7 @@ async fn run_here(database: &Database, rules: &RefreshRules, job: &BackgroundJob
     if job.job == "refresh" {
         // Not by the job's procedure, which takes the turn that the caller has.
         let mut owner = aggregates::connect(database).await?;
-        engine::refresh(&mut owner, rules, true).await?;
+        engine::refresh(&mut owner, rules, &mut |_| ()).await?;
     } else {
         let mut owner = connect_owner(database).await?;
         sqlx::query("CALL public.run_job($1)").bind(job.job_id).execute(&mut owner).await?;

@@ -6,17 +6,13 @@ WITH clock AS (
 ),
 materialised AS (
     -- Only while readers see continuous aggregates.
-    SELECT analytics.materialised_to('hourly_continuous') AS upto FROM analytics.rollup_engine WHERE engine = 'continuous'
+    SELECT hourly_to AS upto FROM analytics.rollup_engine WHERE engine = 'continuous' AND NOT leaving
 ),
 refresh AS (
     SELECT (SELECT now - upto FROM clock, materialised) AS lag,
-           greatest(
-               -- Hours that late events touched.
-               (SELECT now - min(touched_at) FROM clock, materialised, analytics.rollup_touched WHERE bucket_start < upto
-                GROUP BY now),
-               -- The first hour that is final and not materialised: since when it is.
-               (SELECT min(watermark) - $2 - INTERVAL '1 hour' - max(upto) FROM materialised, analytics.known_watermarks
-                WHERE stream = ANY ($1) HAVING count(watermark) = cardinality($1))) AS waits
+           -- The first hour that is final and not materialised: since when it is.
+           (SELECT min(watermark) - $2 - INTERVAL '1 hour' - max(upto) FROM materialised, analytics.known_watermarks
+            WHERE stream = ANY ($1) HAVING count(watermark) = cardinality($1)) AS waits
 ),
 compression AS (
     -- Since when the oldest day that is not compressed should have been.
