@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::store::engine::Engine;
 
-const WHY: &str = "both answer the same numbers; percentiles by hour take three times as long from continuous aggregates, \
+const WHY: &str = "both answer the same numbers; percentiles by hour take longer from continuous aggregates, \
                    and these are not measured with a year of a busy platform";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
