@@ -34,8 +34,6 @@ LANGUAGE plpgsql AS $$
 DECLARE
     first timestamptz;
     materialised timestamptz;
-    -- The table behind hourly_continuous, quoted. All hours that are read here are materialised.
-    behind text;
     days timestamptz;
     complete timestamptz;
     span record;
@@ -48,19 +46,14 @@ BEGIN
     materialised := analytics.materialised_to('hourly_continuous');
     days := analytics.materialised_to('daily_continuous');
 
-    SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) INTO STRICT behind
-    FROM timescaledb_information.continuous_aggregates
-    WHERE view_schema = 'analytics' AND view_name = 'hourly_continuous';
-
     -- What was touched and is not there to be refreshed, or not materialised yet, needs nothing.
     DELETE FROM analytics.rollup_touched WHERE bucket_start < first OR (bucket_start >= materialised AND taken_at IS NULL);
     IF note THEN
-        EXECUTE format(
-            'INSERT INTO analytics.rollup_before
-             SELECT org_id, bucket_start, model_id, successes + errors + timeouts + throttled, input_tokens, output_tokens, cost_cents
-             FROM %s
-             WHERE bucket_start = ANY (ARRAY(SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NULL))
-             ON CONFLICT DO NOTHING', behind);
+        INSERT INTO analytics.rollup_before
+        SELECT org_id, bucket_start, model_id, successes + errors + timeouts + throttled, input_tokens, output_tokens, cost_cents
+        FROM analytics.hourly_continuous
+        WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NULL)
+        ON CONFLICT DO NOTHING;
     END IF;
     UPDATE analytics.rollup_touched SET taken_at = clock_timestamp() WHERE taken_at IS NULL;
     COMMIT;
@@ -81,35 +74,33 @@ BEGIN
         hours := hours + (extract(epoch FROM span.ends - span.starts) / 3600)::bigint;
     END LOOP;
     IF note THEN
-        EXECUTE format(
-            'INSERT INTO analytics.rollup_revisions AS v
-                    (revision_id, org_id, bucket_start, model_id, reason, period, revised_at, changes,
-                     before_invocations, before_input_tokens, before_output_tokens, before_cost_cents,
-                     after_invocations, after_input_tokens, after_output_tokens, after_cost_cents)
-             SELECT analytics.uuid_v7(clock_timestamp()),
-                    org_id, bucket_start, model_id, t.reason, date_trunc(''hour'', clock_timestamp(), ''UTC''), clock_timestamp(), 1,
-                    coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0),
-                    coalesce(b.cost_cents, 0), coalesce(a.invocations, 0), coalesce(a.input_tokens, 0),
-                    coalesce(a.output_tokens, 0), coalesce(a.cost_cents, 0)
-             FROM (SELECT * FROM analytics.rollup_before
-                   WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NOT NULL)) AS b
-                  FULL JOIN (SELECT org_id, bucket_start, model_id, successes + errors + timeouts + throttled AS invocations,
-                                    input_tokens, output_tokens, cost_cents
-                             FROM %s
-                             WHERE bucket_start = ANY (ARRAY(SELECT bucket_start FROM analytics.rollup_touched
-                                                             WHERE taken_at IS NOT NULL))) AS a
-                  USING (bucket_start, org_id, model_id)
-                  JOIN analytics.rollup_touched t USING (bucket_start)
-             WHERE (coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0), coalesce(b.cost_cents, 0))
-                   IS DISTINCT FROM
-                   (coalesce(a.invocations, 0), coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_cents, 0))
-             ON CONFLICT (org_id, bucket_start, model_id, reason, period) DO UPDATE SET
-                 revised_at = excluded.revised_at,
-                 changes = v.changes + 1,
-                 after_invocations = excluded.after_invocations,
-                 after_input_tokens = excluded.after_input_tokens,
-                 after_output_tokens = excluded.after_output_tokens,
-                 after_cost_cents = excluded.after_cost_cents', behind);
+        INSERT INTO analytics.rollup_revisions AS v
+               (revision_id, org_id, bucket_start, model_id, reason, period, revised_at, changes,
+                before_invocations, before_input_tokens, before_output_tokens, before_cost_cents,
+                after_invocations, after_input_tokens, after_output_tokens, after_cost_cents)
+        SELECT analytics.uuid_v7(clock_timestamp()),
+               org_id, bucket_start, model_id, t.reason, date_trunc('hour', clock_timestamp(), 'UTC'), clock_timestamp(), 1,
+               coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0),
+               coalesce(b.cost_cents, 0), coalesce(a.invocations, 0), coalesce(a.input_tokens, 0),
+               coalesce(a.output_tokens, 0), coalesce(a.cost_cents, 0)
+        FROM (SELECT * FROM analytics.rollup_before
+              WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NOT NULL)) AS b
+             FULL JOIN (SELECT org_id, bucket_start, model_id, successes + errors + timeouts + throttled AS invocations,
+                               input_tokens, output_tokens, cost_cents
+                        FROM analytics.hourly_continuous
+                        WHERE bucket_start IN (SELECT bucket_start FROM analytics.rollup_touched WHERE taken_at IS NOT NULL)) AS a
+             USING (bucket_start, org_id, model_id)
+             JOIN analytics.rollup_touched t USING (bucket_start)
+        WHERE (coalesce(b.invocations, 0), coalesce(b.input_tokens, 0), coalesce(b.output_tokens, 0), coalesce(b.cost_cents, 0))
+              IS DISTINCT FROM
+              (coalesce(a.invocations, 0), coalesce(a.input_tokens, 0), coalesce(a.output_tokens, 0), coalesce(a.cost_cents, 0))
+        ON CONFLICT (org_id, bucket_start, model_id, reason, period) DO UPDATE SET
+            revised_at = excluded.revised_at,
+            changes = v.changes + 1,
+            after_invocations = excluded.after_invocations,
+            after_input_tokens = excluded.after_input_tokens,
+            after_output_tokens = excluded.after_output_tokens,
+            after_cost_cents = excluded.after_cost_cents;
         GET DIAGNOSTICS revisions = ROW_COUNT;
     END IF;
     DELETE FROM analytics.rollup_before
