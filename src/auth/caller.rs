@@ -189,6 +189,11 @@ impl Caller {
         }
     }
 
+    /// The organisation that what the caller does is counted with: the first of its own.
+    pub fn tenant(&self) -> Option<Uuid> {
+        self.org_ids.first().copied()
+    }
+
     /// What a key is called where subjects are.
     pub fn subject_of_key(key_id: Uuid) -> String {
         format!("api-key/{}", key_id.simple())

@@ -182,7 +182,7 @@ impl Operator {
     pub fn failed(&self, action: &'static str, actor: &str) {
         let event = self.visit.event(action).target(actor);
         let failed = AuditEvent { outcome: Outcome::Failed, ..event };
-        self.gatekeeper.backlog.refused(failed, self.visit.caller.org_ids.first().copied());
+        self.gatekeeper.backlog.refused(failed, self.visit.caller.tenant());
     }
 }
 

@@ -225,7 +225,7 @@ impl Gatekeeper {
     /// other org it says nothing that would tell one that exists from one that does not.
     pub fn deny(&self, visit: &Visit, action: &'static str, org_id: Option<Uuid>, roles: &[Role]) -> Problem {
         let denied = AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) };
-        self.backlog.refused(denied, visit.caller.org_ids.first().copied());
+        self.backlog.refused(denied, visit.caller.tenant());
         if org_id.is_none_or(|org_id| visit.caller.org_ids.contains(&org_id)) {
             Problem::MissingRole(roles.to_vec())
         } else {

@@ -47,6 +47,7 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
     for statement in text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *owner).await?;
     }
+    let counts = (bounds.len() + 2).to_string();
     for aggregate in all(owner).await? {
         let unit = aggregate.unit().as_str();
         for text in [
@@ -55,7 +56,6 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
             "ALTER TABLE {table} SET (toast_tuple_target = 1024)",
             include_str!("sql/materialised_view.sql"),
         ] {
-            let counts = (bounds.len() + 2).to_string();
             let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table).replace("{counts}", &counts);
             sqlx::query(AssertSqlSafe(text)).execute(&mut *owner).await?;
         }
@@ -68,7 +68,8 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
 pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
     for unit in [Unit::Daily, Unit::Hourly] {
         for text in [
-            "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS\n             SELECT *, NULL::integer[] AS latency_counts FROM analytics.{unit}_rollups WHERE false",
+            "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS
+             SELECT *, NULL::integer[] AS latency_counts FROM analytics.{unit}_rollups WHERE false",
             "DROP MATERIALIZED VIEW IF EXISTS analytics.{unit}_continuous",
         ] {
             sqlx::query(AssertSqlSafe(text.replace("{unit}", unit.as_str()))).execute(&mut *owner).await?;
