@@ -62,6 +62,15 @@ fn transactions_begin_in_one_place_only() {
     assert_eq!(found, [&home], "use store::transaction");
 }
 
+/// One way to lay out a module: a folder's head is its `mod.rs`, which the benches also need of the harness that they share.
+#[test]
+fn a_module_with_a_folder_is_its_mod_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["src", "tests/it"].into_iter().flat_map(|folder| rust_files(&root.join(folder)));
+    let beside: Vec<_> = files.filter(|file| file.with_extension("").is_dir()).collect();
+    assert!(beside.is_empty(), "move each into its folder as mod.rs: {beside:?}");
+}
+
 #[test]
 fn grouped_and_inline_uses_are_seen() {
     let text = "use crate::{\n    actors::{a, b},\n    config::C,\n    store,\n};\nfn f() { crate::http::g(); }";

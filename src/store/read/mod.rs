@@ -36,7 +36,7 @@ use crate::{
 };
 pub(super) use source::latency_bounds;
 
-const FRESHNESS: &str = include_str!("sql/freshness.sql");
+const FRESHNESS: &str = include_str!("../sql/freshness.sql");
 
 /// Most rows of one answer: 90 days of hours for 46 models. Keeps an answer within some 20 MB.
 pub const MAX_ROWS: usize = 100_000;

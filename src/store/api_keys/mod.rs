@@ -13,7 +13,7 @@ use crate::domain::api_key::{ApiKey, ApiKeyPage, Holder, KeyState};
 
 pub use change::{Asked, Revocation, create, revoke};
 
-const LIST: &str = include_str!("sql/api_keys_list.sql");
+const LIST: &str = include_str!("../sql/api_keys_list.sql");
 
 /// A key, as it is held against one that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub async fn list(
 /// Notes when keys were last used: how long ago.
 pub async fn used(conn: &mut PgConnection, keys: &[(Uuid, Duration)]) -> Result<(), StoreError> {
     let age = |age: &Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    sqlx::query(include_str!("sql/api_keys_used.sql"))
+    sqlx::query(include_str!("../sql/api_keys_used.sql"))
         .bind(keys.iter().map(|(key_id, _)| *key_id).collect::<Vec<_>>())
         .bind(keys.iter().map(|(_, ago)| age(ago)).collect::<Vec<_>>())
         .execute(conn)

@@ -327,8 +327,8 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
     let last_message = batch.raw.last_message().map(|hash| hash.to_vec());
     let n = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let statement = match rules.kind {
-        Kind::Live => include_str!("sql/finish_batch.sql"),
-        Kind::Replay(_) => include_str!("sql/finish_replay.sql"),
+        Kind::Live => include_str!("../sql/finish_batch.sql"),
+        Kind::Replay(_) => include_str!("../sql/finish_replay.sql"),
     };
     let query = sqlx::query_scalar(statement)
         .bind(batch.raw.id)
