@@ -140,7 +140,8 @@ async fn copied(conn: &mut PgConnection, statement: &str) -> usize {
 
 /// The query of an export with its parameters written out, since COPY takes none.
 fn statement(spec: &Spec) -> String {
-    let query = include_str!("../src/store/sql/exports_rows.sql").replace("{rollups}", "analytics.hourly_usage");
+    let query =
+        include_str!("../src/store/exports/sql/exports_rows.sql").replace("{rollups}", "analytics.hourly_usage");
     let values = [
         ("$1", format!("'{}'::uuid", spec.org_id)),
         ("$2", format!("'{}'::timestamptz", spec.range.start)),

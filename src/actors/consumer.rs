@@ -23,7 +23,7 @@ use crate::{
         writer::Committed,
     },
     config,
-    store::partitions::Claim,
+    store::ingest::partitions::Claim,
     telemetry::readiness::Readiness,
 };
 

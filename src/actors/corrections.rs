@@ -33,7 +33,7 @@ use crate::{
     },
     store::{
         Session, StoreError,
-        corrections::{self as table, Correction},
+        ingest::corrections::{self as table, Correction},
         transaction::in_transaction,
     },
 };

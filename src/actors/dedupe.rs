@@ -27,7 +27,7 @@ use crate::{
         partition::Topology,
         window::Window,
     },
-    store::{self, StoreError, clock::DatabaseClock, partitions::Claim},
+    store::{self, StoreError, clock::DatabaseClock, ingest::partitions::Claim},
 };
 
 pub struct Dedupe {
@@ -272,9 +272,9 @@ async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreErr
     // A closed mailbox: the actor has ended, and this with it.
     let load = async |keys, covered| dedupe.send(Load { loading: plan.loading, keys, covered }).await.unwrap_or(false);
     let mut conn = store::connect_loader(&plan.database).await?;
-    let oldest_chunk = store::chunks::oldest(&mut conn).await?;
+    let oldest_chunk = store::lifecycle::chunks::oldest(&mut conn).await?;
     // Not what the settings or the clock allow: an event may have been accepted by larger ones before.
-    let newest = store::partitions::newest_event(&mut conn, plan.now).await?;
+    let newest = store::ingest::partitions::newest_event(&mut conn, plan.now).await?;
     let mut to = newest.duration_trunc(hour).unwrap_or(newest) + hour;
     loop {
         // Nothing lies before the oldest chunk: then everything is covered.
@@ -287,7 +287,7 @@ async fn try_load(plan: &LoadPlan, dedupe: &Addr<Dedupe>) -> Result<(), StoreErr
         }
         let from = to - hour;
         let mut keys = Vec::new();
-        let mut rows = pin!(store::partitions::keys(&mut conn, from, to));
+        let mut rows = pin!(store::ingest::partitions::keys(&mut conn, from, to));
         while let Some((key, at)) =
             tokio::time::timeout(timeout, rows.try_next()).await.map_err(|_| StoreError::Timeout(timeout))??
         {

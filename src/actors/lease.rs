@@ -25,8 +25,11 @@ use crate::{
         supervision::What,
     },
     store::{
-        Session, StoreError, layout,
-        lease::{self, Identity},
+        Session, StoreError,
+        ingest::{
+            layout,
+            lease::{self, Identity},
+        },
     },
 };
 

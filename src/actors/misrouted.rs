@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::{domain::partition::Topology, store::commit::Misrouted, telemetry::metrics::Metrics};
+use crate::{domain::partition::Topology, store::ingest::commit::Misrouted, telemetry::metrics::Metrics};
 
 /// Orgs that are remembered; of further ones only the events are counted.
 const MOST: usize = 10_000;

@@ -33,8 +33,8 @@ use crate::{
     store::{
         self, StoreError,
         clock::DatabaseClock,
-        merge::MergeRules,
-        partitions::{self, Claim},
+        ingest::partitions::{self, Claim},
+        rollups::merge::MergeRules,
     },
     telemetry::{
         metrics::Metrics,

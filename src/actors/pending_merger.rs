@@ -29,7 +29,7 @@ use crate::{
     config::Settings,
     store::{
         Session, StoreError,
-        merge::{self, Idle, MergeRules, PartitionName},
+        rollups::merge::{self, Idle, MergeRules, PartitionName},
     },
     telemetry::metrics::Metrics,
 };

@@ -34,9 +34,11 @@ use crate::{
     store::{
         Session, StoreError,
         clock::DatabaseClock,
-        commit::{CommitRules, Kind},
-        partitions::Claim,
-        repair, replays,
+        ingest::{
+            commit::{CommitRules, Kind},
+            partitions::Claim,
+            repair, replays,
+        },
     },
     telemetry::metrics::Metrics,
 };

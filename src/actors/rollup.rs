@@ -23,8 +23,8 @@ use crate::{
     config,
     store::{
         Session, StoreError,
-        merge::{self, MergeRules, PartitionName},
-        partitions::Claim,
+        ingest::partitions::Claim,
+        rollups::merge::{self, MergeRules, PartitionName},
     },
     telemetry::metrics::Metrics,
 };

@@ -34,8 +34,10 @@ use crate::{
     store::{
         self, Session, StoreError,
         clock::DatabaseClock,
-        commit::{CommitRules, Kind, commit},
-        partitions::Claim,
+        ingest::{
+            commit::{CommitRules, Kind, commit},
+            partitions::Claim,
+        },
     },
     telemetry::metrics::Metrics,
 };
@@ -122,7 +124,7 @@ impl Writer {
         self.log.note(Note::new(&format!("partition/{partition}"), what).cause(cause));
     }
 
-    fn publish(&mut self, batch: &Batch, committed: &store::commit::Committed, took: Duration) {
+    fn publish(&mut self, batch: &Batch, committed: &store::ingest::commit::Committed, took: Duration) {
         if let Some(reading) = &committed.clock {
             self.clock.observe(reading);
         }
@@ -266,7 +268,11 @@ impl Refusals {
 }
 
 impl Sink {
-    async fn persist(&mut self, batch: &Batch, working: &Working) -> Result<store::commit::Committed, StoreError> {
+    async fn persist(
+        &mut self,
+        batch: &Batch,
+        working: &Working,
+    ) -> Result<store::ingest::commit::Committed, StoreError> {
         let rules = CommitRules {
             kind: Kind::Live,
             window: self.dedupe.window(),
@@ -287,7 +293,7 @@ pub(super) async fn persist(
     batch: &Batch,
     mut rules: CommitRules,
     working: &Working,
-) -> Result<store::commit::Committed, StoreError> {
+) -> Result<store::ingest::commit::Committed, StoreError> {
     let mut attempt = 0;
     loop {
         working.beat();

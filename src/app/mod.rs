@@ -32,10 +32,9 @@ use crate::{
     http::{self, Api, Gatekeeper, Lines, Ops, Queries},
     store::{
         self, StoreError,
-        engine::Engine,
-        layout,
-        lease::Identity,
+        ingest::{layout, lease::Identity},
         probe,
+        rollups::engine::Engine,
         schema::{self, Server},
     },
     telemetry::{

@@ -34,7 +34,7 @@ use crate::{
     auth::key_ring::KeyRing,
     config::Settings,
     http::{Gatekeeper, Lines, Queries},
-    store::{exports::Claimer, lease::Identity, read::ReaderPlan},
+    store::{exports::Claimer, ingest::lease::Identity, read::ReaderPlan},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 

@@ -19,7 +19,7 @@ use crate::{
         api_key::{ApiKey, Created, KeyRole, KeyState, Revoked},
         audit::{Actor, AuditEvent, Outcome},
     },
-    store::api_keys,
+    store::access::api_keys,
 };
 
 const AFTER_HELP: &str = "\

@@ -8,7 +8,7 @@ use crate::{
         print::{Column, absent, table, time},
     },
     config::Settings,
-    store::{
+    store::lifecycle::{
         maintain::{self, Maintained, Rules, TableFigures},
         maintenance::Access,
     },

@@ -16,9 +16,12 @@ use crate::{
     config::Settings,
     domain::audit::{Actor, AuditEvent, Outcome},
     store::{
-        audit, maintain,
-        maintenance::{Access, Turn},
-        purge,
+        access::audit,
+        lifecycle::{
+            maintain,
+            maintenance::{Access, Turn},
+            purge,
+        },
     },
 };
 

@@ -11,10 +11,12 @@ use crate::{
     config::Settings,
     store::{
         self,
-        engine::{self, Engine},
-        maintain, maintenance,
+        lifecycle::{maintain, maintenance},
+        rollups::{
+            engine::{self, Engine},
+            verify,
+        },
         schema::{self, Server, is_community},
-        verify,
     },
 };
 

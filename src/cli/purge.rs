@@ -11,7 +11,7 @@ use crate::{
     },
     cli::maintenance::{self, Common, Summary},
     config::Settings,
-    store::{
+    store::lifecycle::{
         maintenance::Access,
         purge::{self, TASK},
     },

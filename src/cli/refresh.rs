@@ -20,10 +20,11 @@ use crate::{
     },
     store::{
         self,
-        engine::{self, Engine, Refreshed},
-        floors,
-        maintenance::Access,
-        rebuild, recount,
+        lifecycle::{floors, maintenance::Access},
+        rollups::{
+            engine::{self, Engine, Refreshed},
+            rebuild, recount,
+        },
     },
 };
 

@@ -17,8 +17,8 @@ use crate::{
         retention::least_raw_days,
     },
     store::{
-        engine::{self, Engine},
-        org_settings::{self, Change, OrgRetention},
+        lifecycle::org_settings::{self, Change, OrgRetention},
+        rollups::engine::{self, Engine},
     },
 };
 

@@ -13,10 +13,13 @@ use crate::{
     },
     config::{EngineChoice, Settings},
     store::{
-        self, aggregates,
-        engine::{self, Engine, RefreshRules},
-        layout,
-        maintenance::Access,
+        self,
+        ingest::layout,
+        lifecycle::maintenance::Access,
+        rollups::{
+            aggregates,
+            engine::{self, Engine, RefreshRules},
+        },
         schema::{self, is_community},
     },
 };

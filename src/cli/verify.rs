@@ -20,11 +20,13 @@ use crate::{
         finding::Finding,
     },
     store::{
-        clock, exports, floors,
-        maintenance::Access,
-        pending::{self, Waiting},
-        rebuild, recount,
-        verify::{self, Found, MOST_NAMED},
+        clock, exports,
+        lifecycle::{floors, maintenance::Access},
+        rollups::{
+            pending::{self, Waiting},
+            rebuild, recount,
+            verify::{self, Found, MOST_NAMED},
+        },
     },
 };
 

@@ -131,7 +131,7 @@ fn is_bucket(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigError, Settings};
+    use crate::config::{ConfigError, Settings};
 
     fn with(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         let named = pairs.iter().map(|(k, v)| (format!("ANALYTICS__OBJECTS__{k}"), (*v).to_owned()));

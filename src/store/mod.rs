@@ -1,48 +1,26 @@
-//! PostgreSQL with TimescaleDB: the schema, the batch transaction, the merging of rollups, and the reads.
+//! PostgreSQL with TimescaleDB, in rooms: [`ingest`] makes batches durable, [`rollups`] adds them up, [`read`] serves the API,
+//! [`exports`] keeps the jobs of files and reads their rows, [`lifecycle`] purges and maintains, [`access`] has keys and audit log.
+//!
+//! Beside them is what all share (connecting, transactions, errors, the clock, forms of rows and amounts), and what belongs to the
+//! database as a whole: schema, probe, supervision log. A statement of more than eight lines is a file in the `sql` folder of
+//! its room.
 
-pub mod aggregates;
+pub mod access;
 mod amount;
-pub mod api_keys;
-pub mod audit;
-pub mod background_jobs;
-pub mod chunks;
 pub mod clock;
 mod columns;
-pub mod commit;
 mod connect;
-pub mod corrections;
-mod dead_letters;
-mod duplicates;
-pub mod engine;
-pub mod erase;
 mod error;
 pub mod exports;
-pub mod floors;
-pub mod freshness;
-mod horizon;
-mod known;
-pub mod layout;
-pub mod lease;
-pub mod maintain;
-pub mod maintenance;
-pub mod merge;
-pub mod org_settings;
-pub mod partitions;
-pub mod pending;
+pub mod ingest;
+pub mod lifecycle;
 pub mod probe;
-pub mod purge;
 pub mod read;
-pub mod rebuild;
-pub mod recount;
-pub mod reopen;
-pub mod repair;
-pub mod replays;
+pub mod rollups;
 mod rows;
 pub mod schema;
 pub mod supervision;
 pub mod transaction;
-pub mod unread;
-pub mod verify;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, migrate::Migrator};
 
 use super::{
     StoreError,
-    engine::{self, Engine},
+    rollups::engine::{self, Engine},
     transaction::in_transaction,
 };
 

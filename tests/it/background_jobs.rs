@@ -2,8 +2,8 @@
 //! materialised, is stood in for by functions of the same names.
 
 use analytics_service::store::{
-    background_jobs::{self, BackgroundJobs},
-    maintain::Rules,
+    lifecycle::maintain::Rules,
+    rollups::background_jobs::{self, BackgroundJobs},
 };
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};

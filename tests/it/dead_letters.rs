@@ -14,7 +14,7 @@ use analytics_service::{
         dead_letter::{State, Whose},
         event::Event,
     },
-    store::corrections::{self, Correction},
+    store::ingest::corrections::{self, Correction},
 };
 use chrono::Utc;
 use futures_util::future::join_all;

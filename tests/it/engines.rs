@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use analytics_service::{
     auth::Role,
     domain::histogram,
-    store::{self, engine},
+    store::{self, rollups::engine},
 };
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use rand::{Rng, SeedableRng};
@@ -42,7 +42,7 @@ pub async fn to_continuous(world: &World) {
     }
     let bounds: Vec<String> = histogram::bounds().iter().map(u32::to_string).collect();
     let counts = (bounds.len() + 2).to_string();
-    let created = include_str!("../../src/store/sql/continuous_create.sql");
+    let created = include_str!("../../src/store/rollups/sql/continuous_create.sql");
     let mut selects = created.split("AS\nSELECT ").skip(1).map(|part| part.split("WITH NO DATA").next().unwrap());
     let (hours, days) = (selects.next().unwrap(), selects.next().unwrap());
     let stand_in = include_str!("stand_in.sql")
@@ -52,7 +52,7 @@ pub async fn to_continuous(world: &World) {
         .replace("{padded}", "512");
     sqlx::raw_sql(AssertSqlSafe(stand_in)).execute(&mut owner).await.unwrap();
     for unit in ["hourly", "daily"] {
-        let view = include_str!("../../src/store/sql/materialised_view.sql")
+        let view = include_str!("../../src/store/rollups/sql/materialised_view.sql")
             .replace("{unit}", unit)
             .replace("{table}", &format!("analytics.{unit}_stand_in"))
             .replace("{counts}", &counts);

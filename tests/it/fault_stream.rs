@@ -221,5 +221,5 @@ async fn a_stream_that_is_gone_is_waited_for_and_not_made_by_the_service() {
 /// As `partitions reset --to first` does.
 async fn reset(world: &World, conn: &mut PgConnection) {
     let topology = world.settings.broker.topology();
-    analytics_service::store::partitions::reset(conn, &topology, 0, 0).await.unwrap().unwrap();
+    analytics_service::store::ingest::partitions::reset(conn, &topology, 0, 0).await.unwrap().unwrap();
 }

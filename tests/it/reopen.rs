@@ -5,7 +5,7 @@ use analytics_service::{
         hole::{Missing, Why},
         rollup::{hour_of, hour_start},
     },
-    store::merge::{PartitionName, caught_up, merge},
+    store::rollups::merge::{PartitionName, caught_up, merge},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;

@@ -11,9 +11,11 @@ use analytics_service::{
     },
     store::{
         StoreError,
-        commit::{CommitRules, Committed, Kind, commit},
-        lease,
-        partitions::{Claim, claim},
+        ingest::{
+            commit::{CommitRules, Committed, Kind, commit},
+            lease,
+            partitions::{Claim, claim},
+        },
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};

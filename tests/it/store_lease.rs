@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use analytics_service::{
     domain::partition::Topology,
-    store::lease::{self, Identity},
+    store::ingest::lease::{self, Identity},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;

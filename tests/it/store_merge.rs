@@ -3,8 +3,8 @@
 use analytics_service::{
     domain::{freshness::Thresholds, partition::home_partition},
     store::{
-        merge::{MergeRules, PartitionName, caught_up, merge},
-        partitions::Claim,
+        ingest::partitions::Claim,
+        rollups::merge::{MergeRules, PartitionName, caught_up, merge},
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -87,7 +87,7 @@ async fn a_merge_takes_the_oldest_rows_that_fit() {
     .await
     .unwrap();
     let take = async |conn: &mut sqlx::PgConnection, rows: i64, bytes: i64| -> Vec<i64> {
-        let statement = include_str!("../../src/store/sql/pending_take.sql");
+        let statement = include_str!("../../src/store/rollups/sql/pending_take.sql");
         let taken = sqlx::query(statement).bind("s").bind(0).bind(rows).bind(bytes).fetch_all(conn).await.unwrap();
         let mut taken: Vec<i64> =
             taken.iter().map(|row| sqlx::Row::get::<DateTime<Utc>, _>(row, "committed_at").timestamp()).collect();

@@ -4,7 +4,7 @@ use analytics_service::{
     domain::{event::Event, money::Cents},
     store::{
         self,
-        merge::{PartitionName, merge},
+        rollups::merge::{PartitionName, merge},
         schema,
     },
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use analytics_service::store::{
     Session, StoreError,
-    merge::{PartitionName, ROLLUP_LOCK, merge},
+    rollups::merge::{PartitionName, ROLLUP_LOCK, merge},
     transaction::in_transaction,
 };
 use sqlx::PgConnection;

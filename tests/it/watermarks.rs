@@ -7,8 +7,8 @@ use analytics_service::{
     domain::{freshness::Thresholds, partition::home_partition},
     store::{
         StoreError,
-        merge::{MergeRules, PartitionName, caught_up, merge},
-        partitions::reset,
+        ingest::partitions::reset,
+        rollups::merge::{MergeRules, PartitionName, caught_up, merge},
     },
 };
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};

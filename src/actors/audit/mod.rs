@@ -97,7 +97,7 @@ impl Audit {
         let working = self.pulse.work();
         let work = async move {
             let recorded =
-                session.run_within(RECORD_WITHIN, async |conn| store::audit::record(conn, &events).await).await;
+                session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await;
             drop(working);
             (session, recorded)
         };

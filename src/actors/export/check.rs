@@ -20,7 +20,7 @@ use crate::{
         money::Cents,
     },
     objects::ObjectError,
-    store::{StoreError, exports::reconcile::known, floors},
+    store::{StoreError, exports::reconcile::known, lifecycle::floors},
 };
 
 /// Pieces of a file that wait to be read.

@@ -23,7 +23,7 @@ use crate::{
             self, Claim, Claimed, Heartbeat, Kept,
             rows::{self, ExportReader, Snapshot},
         },
-        floors,
+        lifecycle::floors,
         read::ReadError,
     },
 };

@@ -15,7 +15,7 @@ use crate::{
         keys::{File, Key, PREFIX},
     },
     objects::{Listed, ObjectError, Objects},
-    store::{StoreError, exports as table, purge::Tell},
+    store::{StoreError, exports as table, lifecycle::purge::Tell},
 };
 
 /// As its runs are recorded.

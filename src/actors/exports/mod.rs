@@ -241,7 +241,8 @@ impl Handler<LinkExport> for Exports {
                 Found::It(found) => found,
                 other => return Ok(other.without()),
             };
-            desk.serve(async |conn| crate::store::audit::record(conn, std::slice::from_ref(&act)).await).await?;
+            desk.serve(async |conn| crate::store::access::audit::record(conn, std::slice::from_ref(&act)).await)
+                .await?;
             let link = NewLink {
                 file_name: file_name(&output.key),
                 now,

@@ -27,7 +27,7 @@ use crate::{
     },
     store::{
         self, Session, StoreError,
-        freshness::{Marker, MarkerKey, Watermarks},
+        rollups::freshness::{Marker, MarkerKey, Watermarks},
     },
     telemetry::{
         metrics::Metrics,
@@ -203,10 +203,10 @@ impl Desk {
         open: &BTreeSet<MarkerKey>,
     ) -> Result<Option<Changes>, StoreError> {
         if !self.recovered {
-            store::freshness::recover(conn).await?;
+            store::rollups::freshness::recover(conn).await?;
             self.recovered = true;
         }
-        let watermarks = store::freshness::watermarks(conn, &self.settings.broker.topology()).await?;
+        let watermarks = store::rollups::freshness::watermarks(conn, &self.settings.broker.topology()).await?;
         for (partition, distance) in watermarks.distances() {
             self.metrics.partition_lag(partition, distance);
         }
@@ -218,11 +218,11 @@ impl Desk {
             return Ok(None);
         }
         // Before any markers are read: an erasure that comes between is in the next list.
-        let erased = store::freshness::erased(conn, self.publication.forgotten_to()).await?;
+        let erased = store::rollups::freshness::erased(conn, self.publication.forgotten_to()).await?;
         let judge = Judge::new(&self.settings, &watermarks);
         let markers = match open.is_empty() {
             true => Vec::new(),
-            false => judge.judge_all(&store::freshness::recorded(conn, open.iter()).await?),
+            false => judge.judge_all(&store::rollups::freshness::recorded(conn, open.iter()).await?),
         };
         Ok(Some(Changes { markers, erased, judge, now: watermarks.now }))
     }

@@ -15,7 +15,7 @@ use crate::{
     domain::{freshness::FreshnessStatus, query::ModelFreshness},
     store::{
         self, Session, StoreError,
-        freshness::{Asked, PAGE},
+        rollups::freshness::{Asked, PAGE},
     },
 };
 
@@ -157,7 +157,7 @@ impl Publication {
         };
         let mut after = None;
         loop {
-            let mut page = session.run(async |conn| store::freshness::page(conn, after, asked).await).await?;
+            let mut page = session.run(async |conn| store::rollups::freshness::page(conn, after, asked).await).await?;
             let last = (page.len() == PAGE).then(|| page.last_key_value().map(|(key, _)| *key)).flatten();
             if let Which::OfPartitions(partitions) = which {
                 page.retain(|(org_id, _), _| partitions.contains(&judge.partition_of(*org_id)));

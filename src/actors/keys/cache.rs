@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::{domain::api_key::KeyState, store::api_keys::KnownKey};
+use crate::{domain::api_key::KeyState, store::access::api_keys::KnownKey};
 
 /// Keys that are remembered, some hundred bytes each. Anybody can make up ids.
 const MOST: usize = 10_000;

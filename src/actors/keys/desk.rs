@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         Session, StoreError,
-        api_keys::{self as table, Asked, Revocation},
+        access::api_keys::{self as table, Asked, Revocation},
     },
 };
 

@@ -30,7 +30,7 @@ use crate::{
     domain::api_key::{KeyState, Shown},
     store::{
         Session, StoreError,
-        api_keys::{self as table, KnownKey},
+        access::api_keys::{self as table, KnownKey},
     },
 };
 use cache::{Cache, Known};

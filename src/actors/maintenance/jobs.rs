@@ -11,9 +11,11 @@ use crate::{
     config::Settings,
     store::{
         Session, StoreError,
-        background_jobs::{self, BackgroundJobs},
-        maintain::Rules,
-        maintenance::{Access, Turn, TurnError},
+        lifecycle::{
+            maintain::Rules,
+            maintenance::{Access, Turn, TurnError},
+        },
+        rollups::background_jobs::{self, BackgroundJobs},
     },
     telemetry::{
         metrics::{JobState, Metrics},

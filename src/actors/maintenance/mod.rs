@@ -27,9 +27,11 @@ use crate::{
     config::Settings,
     store::{
         StoreError,
-        maintain::{self, Rules},
-        maintenance::{Access, Turn, TurnError},
-        purge::{self, Tell},
+        lifecycle::{
+            maintain::{self, Rules},
+            maintenance::{Access, Turn, TurnError},
+            purge::{self, Tell},
+        },
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
 };

@@ -23,8 +23,9 @@ use crate::{
         event::MAX_MESSAGE_BYTES,
     },
     store::{
-        self, StoreError, audit,
-        corrections::{self, Correction},
+        self, StoreError,
+        access::audit,
+        ingest::corrections::{self, Correction},
         read::{Reader, ReaderPlan},
     },
 };

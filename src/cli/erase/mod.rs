@@ -22,11 +22,13 @@ use crate::{
     domain::audit::{Actor, AuditEvent, Outcome},
     objects::Objects,
     store::{
-        audit,
-        erase::{self, Counts},
+        access::audit,
         exports,
-        maintenance::{Access, Turn},
-        recount,
+        lifecycle::{
+            erase::{self, Counts},
+            maintenance::{Access, Turn},
+        },
+        rollups::recount,
     },
 };
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     cli::maintenance::Summary,
-    store::{erase::Counts, recount::Rebuilt},
+    store::{lifecycle::erase::Counts, rollups::recount::Rebuilt},
 };
 
 const STREAM: &str = "the broker's stream may still have messages of it: they are not read again by themselves, but \

@@ -36,7 +36,7 @@ use crate::{
     store::{
         self, clock,
         exports::{self as table, AskedMonth, Claimer, Created},
-        floors,
+        lifecycle::floors,
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
 };

@@ -19,7 +19,7 @@ use crate::{
         audit::{Actor, AuditEvent, Outcome},
         partition::Topology,
     },
-    store::{Session, StoreError, audit, layout, transaction::in_transaction},
+    store::{Session, StoreError, access::audit, ingest::layout, transaction::in_transaction},
 };
 
 /// Show how many partitions the stream has, or change it

@@ -8,7 +8,7 @@ use crate::{
     cli::print::{self, Column, absent, seconds, time},
     config::Settings,
     domain::supervision::PartitionStatus,
-    store::{Session, lease},
+    store::{Session, ingest::lease},
 };
 
 /// Show who works on which partition, and how far it is

@@ -50,7 +50,7 @@ enum Command {
 /// which nobody works on any and nothing is known.
 async fn topology(session: &mut Session, broker: &Broker) -> anyhow::Result<Topology> {
     let topology = broker.topology();
-    match session.run(async |conn| store::layout::check(conn, &topology).await).await? {
+    match session.run(async |conn| store::ingest::layout::check(conn, &topology).await).await? {
         Some(mismatch) => bail!(mismatch),
         None => Ok(topology),
     }

@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     store::{
         Session,
-        reopen::{self, Reopened, Reopening},
+        rollups::reopen::{self, Reopened, Reopening},
     },
 };
 

@@ -22,7 +22,13 @@ use crate::{
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, What},
     },
-    store::{Session, audit, lease, partitions, supervision, transaction::in_transaction},
+    store::{
+        Session,
+        access::audit,
+        ingest::{lease, partitions},
+        supervision,
+        transaction::in_transaction,
+    },
 };
 
 const LONG_ABOUT: &str = "\

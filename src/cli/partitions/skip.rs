@@ -14,7 +14,10 @@ use crate::{
     cli::{bad_usage, confirm, operator, print, stream::Progress},
     config::{Broker, Settings},
     domain::supervision::{PartitionStatus, SupervisionEvent, What},
-    store::{Session, lease, unread},
+    store::{
+        Session,
+        ingest::{lease, unread},
+    },
 };
 
 const LONG_ABOUT: &str = "\

@@ -12,7 +12,7 @@ use crate::{
     config::Settings,
     store::{
         Session,
-        unread::{self, UnreadRange},
+        ingest::unread::{self, UnreadRange},
     },
 };
 

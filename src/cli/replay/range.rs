@@ -12,8 +12,12 @@ use crate::{
     config::Settings,
     domain::audit::{Actor, AuditEvent, Outcome},
     store::{
-        Session, StoreError, audit, layout, lease,
-        replays::{self, Replay},
+        Session, StoreError,
+        access::audit,
+        ingest::{
+            layout, lease,
+            replays::{self, Replay},
+        },
     },
 };
 

@@ -158,7 +158,7 @@ mod tests {
             totals: totals(10, 100),
             as_of: Some(at("2026-03-02T01:00:00Z")),
             snapshot_at: at("2026-03-02T01:00:00Z"),
-            revised: super::super::Revised::default(),
+            revised: crate::domain::export::Revised::default(),
         }
     }
 

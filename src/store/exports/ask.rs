@@ -13,7 +13,7 @@ use crate::{
             request::{Request, Rules, fingerprint},
         },
     },
-    store::{StoreError, audit, clock, floors, transaction::in_transaction},
+    store::{StoreError, access::audit, clock, lifecycle::floors, transaction::in_transaction},
 };
 
 /// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::audit::{AuditEvent, storable},
-    store::{StoreError, audit, transaction::in_transaction},
+    store::{StoreError, access::audit, transaction::in_transaction},
 };
 
 /// A bucket and whose it is.

@@ -81,12 +81,12 @@ pub async fn claim(
     let id = Uuid::new_v4();
     let row = in_transaction::<Option<JobRow>, StoreError>(conn, async |tx| {
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIM_LOCK).execute(&mut *tx).await?;
-        sqlx::query(include_str!("../sql/exports_give_up.sql"))
+        sqlx::query(include_str!("sql/exports_give_up.sql"))
             .bind(takeover)
             .bind(i32::try_from(rules.max_attempts).unwrap_or(i32::MAX))
             .execute(&mut *tx)
             .await?;
-        let claimed = sqlx::query_as(include_str!("../sql/exports_claim.sql"))
+        let claimed = sqlx::query_as(include_str!("sql/exports_claim.sql"))
             .bind(id)
             .bind(claimer.process)
             .bind(storable(&claimer.name))

@@ -46,7 +46,7 @@ async fn end_with(
 ) -> Result<Option<ExportJob>, StoreError> {
     let long = |n: u64| i64::try_from(n).map_err(overflow);
     let totals = &output.totals;
-    let row: Option<JobRow> = sqlx::query_as(include_str!("../sql/exports_succeed.sql"))
+    let row: Option<JobRow> = sqlx::query_as(include_str!("sql/exports_succeed.sql"))
         .bind(claim.job_id)
         .bind(claim.id)
         .bind(&output.key)

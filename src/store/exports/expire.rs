@@ -36,7 +36,7 @@ pub async fn again(conn: &mut PgConnection, job_id: Uuid) -> Result<Option<Expir
 }
 
 async fn read(conn: &mut PgConnection, most: u16, only: Option<Uuid>) -> Result<Vec<Expired>, StoreError> {
-    let rows = sqlx::query_as(include_str!("../sql/exports_expired.sql"));
+    let rows = sqlx::query_as(include_str!("sql/exports_expired.sql"));
     let rows: Vec<ExpiredRow> = rows.bind(i64::from(most)).bind(only).fetch_all(conn).await?;
     rows.into_iter().map(ExpiredRow::expired).collect()
 }

@@ -36,7 +36,7 @@ use crate::domain::export::{
     ExportJob, ExportPage, ExportQuery, Month, Output, Revised, Spec, Status, TimeRange, Totals,
 };
 
-const LIST: &str = include_str!("../sql/exports_list.sql");
+const LIST: &str = include_str!("sql/exports_list.sql");
 
 /// A job of the org. None: there is no such job.
 pub async fn get(conn: &mut PgConnection, org_id: Uuid, job_id: Uuid) -> Result<Option<ExportJob>, StoreError> {

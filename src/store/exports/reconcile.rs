@@ -21,7 +21,7 @@ pub async fn known(reader: &ExportReader, spec: &Spec, read_at: DateTime<Utc>, r
     // A file by client or error code has the sums of its range too.
     let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
     let mut snapshot = reader.open(&spec).await?;
-    let row: KnownRow = sqlx::query_as(include_str!("../sql/exports_reconcile.sql"))
+    let row: KnownRow = sqlx::query_as(include_str!("sql/exports_reconcile.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)
         .bind(spec.range.end)
@@ -65,7 +65,7 @@ async fn of_raw(snapshot: &mut Snapshot, spec: &Spec) -> Result<Totals, ReadErro
 }
 
 async fn revised(snapshot: &mut Snapshot, spec: &Spec, read_at: DateTime<Utc>) -> Result<Revised, ReadError> {
-    let row: RevisedRow = sqlx::query_as(include_str!("../sql/exports_revised.sql"))
+    let row: RevisedRow = sqlx::query_as(include_str!("sql/exports_revised.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)
         .bind(spec.range.end)

@@ -31,7 +31,7 @@ use crate::{
     store::{
         StoreError, amount,
         connect::{self, Parameters, milliseconds},
-        floors,
+        lifecycle::floors,
         read::{ReadError, latency_bounds},
         transaction,
     },
@@ -86,7 +86,7 @@ impl ExportReader {
     pub(super) async fn open(&self, spec: &Spec) -> Result<Snapshot, ReadError> {
         let mut of_one_moment = transaction::Snapshot::begin(self.connect().await?).await?;
         let partition = self.topology.home_of(spec.org_id);
-        let head: HeadRow = sqlx::query_as(include_str!("../sql/exports_head.sql"))
+        let head: HeadRow = sqlx::query_as(include_str!("sql/exports_head.sql"))
             .bind(spec.org_id)
             .bind(spec.range.start)
             .bind(spec.range.end)
@@ -196,17 +196,17 @@ pub(super) async fn changes(
 }
 
 fn text(spec: &Spec) -> String {
-    let incident = include_str!("../sql/exports_incident.sql");
+    let incident = include_str!("sql/exports_incident.sql");
     match (spec.group_by.column(), spec.granularity) {
         (Some(column), _) => incident.replace("{label}", column),
-        (None, Granularity::Monthly) => include_str!("../sql/exports_month.sql").to_owned(),
+        (None, Granularity::Monthly) => include_str!("sql/exports_month.sql").to_owned(),
         (None, Granularity::Daily) => of_rollups("analytics.daily_usage"),
         (None, Granularity::Hourly) => of_rollups("analytics.hourly_usage"),
     }
 }
 
 fn of_rollups(view: &str) -> String {
-    include_str!("../sql/exports_rows.sql").replace("{rollups}", view)
+    include_str!("sql/exports_rows.sql").replace("{rollups}", view)
 }
 
 /// Of one rollup. `histogram` is memory for its latencies.

@@ -5,14 +5,14 @@ use sqlx::PgConnection;
 use super::{ReadError, Reader, impossible};
 use crate::{
     domain::audit::{AuditPage, AuditQuery, AuditRecord, Outcome},
-    store::audit::Row,
+    store::access::audit::Row,
 };
 
 impl Reader {
     pub async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, ReadError> {
         let limit = usize::from(query.limit);
         let rows = async |conn: &mut PgConnection| {
-            sqlx::query_as::<_, Row>(include_str!("../sql/audit_read.sql"))
+            sqlx::query_as::<_, Row>(include_str!("sql/audit_read.sql"))
                 .bind(query.org_id)
                 .bind(&query.subject)
                 .bind(&query.action)

@@ -10,7 +10,7 @@ use crate::domain::dead_letter::{
     DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, Origin, Payload, State, Whose,
 };
 
-const LIST: &str = include_str!("../sql/dead_letters_list.sql");
+const LIST: &str = include_str!("sql/dead_letters_list.sql");
 const OPEN: &str = "
     SELECT dead_letter_id, org_id, stream, partition, stream_offset, rejected_at, reasons, payload_bytes, payload_sha256,
            corrected_by, corrected_at, replayed_at, payload, correction

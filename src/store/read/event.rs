@@ -10,7 +10,7 @@ use crate::domain::{
     event_fate::{Duplicates, EventFate, FateQuery, RejectedEvent, StoredEvent, slot_of},
 };
 
-const EVENT: &str = include_str!("../sql/event.sql");
+const EVENT: &str = include_str!("sql/event.sql");
 /// Most stored events of one id, and most dead letters, that an answer has.
 const MOST: i64 = 20;
 

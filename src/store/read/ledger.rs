@@ -4,20 +4,21 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{
-    super::amount::Amount, Head, OrgHead, ReadError, Reader, StoreError, count, impossible, refuse, row_limit,
-};
-use crate::domain::{
-    floor::{Gone, Missing},
-    ledger::{Counts, LedgerHour, LedgerQuery, LedgerReport},
-    query::Usage,
-    summary::{OrgUsage, Summary, SummaryQuery},
+use super::{Head, OrgHead, ReadError, Reader, StoreError, count, impossible, refuse, row_limit};
+use crate::{
+    domain::{
+        floor::{Gone, Missing},
+        ledger::{Counts, LedgerHour, LedgerQuery, LedgerReport},
+        query::Usage,
+        summary::{OrgUsage, Summary, SummaryQuery},
+    },
+    store::amount::Amount,
 };
 
 impl Reader {
     pub async fn ledger(&self, query: &LedgerQuery) -> Result<LedgerReport, ReadError> {
         let home = self.home(query.org_id);
-        let rows = sqlx::query_as::<_, HourRow>(include_str!("../sql/ledger.sql"))
+        let rows = sqlx::query_as::<_, HourRow>(include_str!("sql/ledger.sql"))
             .bind(query.org_id)
             .bind(query.hours.start())
             .bind(query.hours.end())
@@ -35,7 +36,7 @@ impl Reader {
 
     pub async fn summary(&self, query: &SummaryQuery) -> Result<Summary, ReadError> {
         let limit = usize::from(query.limit);
-        let rows = sqlx::query_as::<_, OrgRow>(include_str!("../sql/summary.sql"))
+        let rows = sqlx::query_as::<_, OrgRow>(include_str!("sql/summary.sql"))
             .bind(query.days.start())
             .bind(query.days.end())
             .bind(query.after)

@@ -36,7 +36,7 @@ use crate::{
 };
 pub(super) use source::latency_bounds;
 
-const FRESHNESS: &str = include_str!("../sql/freshness.sql");
+const FRESHNESS: &str = include_str!("sql/freshness.sql");
 
 /// Most rows of one answer: 90 days of hours for 46 models. Keeps an answer within some 20 MB.
 pub const MAX_ROWS: usize = 100_000;
@@ -148,7 +148,7 @@ impl Reader {
 
     /// Who works on which partition, and how far it is.
     pub async fn partitions(&self) -> Result<Vec<PartitionStatus>, ReadError> {
-        self.in_time(async |conn| super::lease::partitions(conn, &self.plan.topology).await).await
+        self.in_time(async |conn| super::ingest::lease::partitions(conn, &self.plan.topology).await).await
     }
 
     /// Markers of the models asked for (none: all), and what they make of the org.

@@ -13,8 +13,8 @@ use crate::domain::{
     reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
 };
 
-const OF_ROLLUPS: &str = include_str!("../sql/reliability.sql");
-const OF_EVENTS: &str = include_str!("../sql/reliability_raw.sql");
+const OF_ROLLUPS: &str = include_str!("sql/reliability.sql");
+const OF_EVENTS: &str = include_str!("sql/reliability_raw.sql");
 
 impl Reader {
     pub async fn reliability(&self, query: &ReliabilityQuery) -> Result<ReliabilityReport, ReadError> {

@@ -4,13 +4,16 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{super::amount::Amount, ReadError, Reader, StoreError, count, impossible, ledger::usage, refuse};
-use crate::domain::{
-    floor::{Gone, Missing},
-    revision::{Reason, Revision, RevisionPage, RevisionQuery},
+use super::{ReadError, Reader, StoreError, count, impossible, ledger::usage, refuse};
+use crate::{
+    domain::{
+        floor::{Gone, Missing},
+        revision::{Reason, Revision, RevisionPage, RevisionQuery},
+    },
+    store::amount::Amount,
 };
 
-const REVISIONS: &str = include_str!("../sql/revisions.sql");
+const REVISIONS: &str = include_str!("sql/revisions.sql");
 
 impl Reader {
     pub async fn revisions(&self, query: &RevisionQuery) -> Result<RevisionPage, ReadError> {

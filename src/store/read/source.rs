@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::{Reader, row_limit};
 use crate::domain::{calendar::Buckets, histogram, query::Granularity};
 
-const HEAD: &str = include_str!("../sql/report_head.sql");
-const ROLLUPS: &str = include_str!("../sql/rows_rollups.sql");
-const SPLIT: &str = include_str!("../sql/rows_split.sql");
+const HEAD: &str = include_str!("sql/report_head.sql");
+const ROLLUPS: &str = include_str!("sql/rows_rollups.sql");
+const SPLIT: &str = include_str!("sql/rows_split.sql");
 /// The day of a zone that an hour belongs to.
 const DAY_OF_HOUR: &str = "($9::timestamptz[])[width_bucket(bucket_start, $9)]";
 

@@ -4,10 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{super::amount::Amount, ReadError, Reader, ReportHead, StoreError, impossible, source::Source};
-use crate::domain::query::{UsagePoint, UsageQuery, UsageReport};
+use super::{ReadError, Reader, ReportHead, StoreError, impossible, source::Source};
+use crate::{
+    domain::query::{UsagePoint, UsageQuery, UsageReport},
+    store::amount::Amount,
+};
 
-const USAGE: &str = include_str!("../sql/usage.sql");
+const USAGE: &str = include_str!("sql/usage.sql");
 
 impl Reader {
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
@@ -48,11 +51,11 @@ impl UsageRow {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Head, OrgHead},
-        *,
+    use super::*;
+    use crate::{
+        domain::{money::Cents, query::Usage},
+        store::read::{Head, OrgHead},
     };
-    use crate::domain::{money::Cents, query::Usage};
 
     fn row() -> UsageRow {
         UsageRow {

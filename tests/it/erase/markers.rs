@@ -6,7 +6,7 @@ use analytics_service::{
     domain::freshness::FreshnessStatus,
     store::{
         self,
-        freshness::{self, Heard},
+        rollups::freshness::{self, Heard},
     },
 };
 use chrono::TimeDelta;
@@ -29,7 +29,7 @@ async fn markers_of_what_came_after_an_erasure_stay() {
         let heard = Heard { events: &events, at, lag_ms: Some(1), status: FreshnessStatus::Fresh };
         freshness::record(&mut conn, &heard).await.unwrap();
     }
-    assert_eq!(store::erase::markers(&mut conn, org).await.unwrap(), 1);
+    assert_eq!(store::lifecycle::erase::markers(&mut conn, org).await.unwrap(), 1);
     let stays = freshness::page(&mut conn, None, freshness::Asked::default()).await.unwrap();
     assert_eq!(stays.keys().collect::<Vec<_>>(), [&(org, after)]);
     freshness::recover(&mut conn).await.unwrap();

@@ -1,6 +1,6 @@
 //! A person's events that wait to be merged while they are erased.
 
-use analytics_service::store::merge::ROLLUP_LOCK;
+use analytics_service::store::rollups::merge::ROLLUP_LOCK;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};

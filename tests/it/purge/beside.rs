@@ -144,10 +144,10 @@ async fn two_at_once_do_it_once() {
     assert_eq!(count(&mut conn, "usage_events").await, before - gone);
     assert!([&one, &two].iter().any(|said| said["raw"]["events"] == 0), "the second finds nothing to do");
     // A third does not wait longer than it may.
-    let held = analytics_service::store::maintenance::Turn::take(
+    let held = analytics_service::store::lifecycle::maintenance::Turn::take(
         &world.settings.database,
         "verify",
-        analytics_service::store::maintenance::Access::Alone,
+        analytics_service::store::lifecycle::maintenance::Access::Alone,
         Duration::ZERO,
     )
     .await

@@ -5,7 +5,7 @@ use analytics_service::{
         batch::{Batch, RawBatch},
         event::Event,
     },
-    store::commit::{CommitRules, Committed, Kind, commit},
+    store::ingest::commit::{CommitRules, Committed, Kind, commit},
 };
 use chrono::TimeDelta;
 use uuid::Uuid;

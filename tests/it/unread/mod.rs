@@ -4,7 +4,7 @@
 use analytics_service::{
     auth::Role,
     domain::supervision::{SupervisionEvent, What},
-    store::{self, unread::Skip},
+    store::{self, ingest::unread::Skip},
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -84,7 +84,7 @@ async fn a_moved_partition_is_not_skipped() {
     };
     let mut skip = async |from: i64| {
         let range = Skip { partition: 0, incarnation, from, to: 5, words: "no", by_whom: "ann" };
-        store::unread::skip(
+        store::ingest::unread::skip(
             &mut desk.conn,
             &topology,
             range,

@@ -1,0 +1,175 @@
+//! Making and revoking API keys: one change of an org's at a time.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{get, impossible, some};
+use crate::{
+    domain::{
+        api_key::{Created, Maker, NewApiKey, Revoked},
+        audit::{AuditEvent, storable},
+        export::request::fingerprint,
+    },
+    store::{StoreError, access::audit, clock, transaction::in_transaction},
+};
+
+/// First half of the advisory lock under which an org's keys are changed; the second is a hash of the org. "keys" in ASCII.
+const CHANGE_LOCK: i32 = 0x6b65_7973;
+
+/// A key that somebody asks for.
+pub struct Asked {
+    pub key_id: Uuid,
+    pub org_id: Uuid,
+    pub secret_sha256: [u8; 32],
+    /// The key as it was asked for, JSON.
+    pub body: Vec<u8>,
+    /// The key that asks for it.
+    pub parent: Option<Uuid>,
+    pub idempotency_key: Option<String>,
+    /// Most keys of the org that may be active.
+    pub most: u32,
+    pub by: String,
+    /// What is recorded together with it.
+    pub act: AuditEvent,
+}
+
+/// Makes a key, and records that. A request that is known by its idempotency key is not judged again.
+pub async fn create(conn: &mut PgConnection, asked: &Asked) -> Result<Created, StoreError> {
+    in_transaction(conn, async |tx| add(tx, asked).await).await
+}
+
+async fn add(conn: &mut PgConnection, asked: &Asked) -> Result<Created, StoreError> {
+    lock(conn, asked.org_id).await?;
+    // Asked again since the answer was lost, it is the same one.
+    if let Some(made) = get(conn, asked.org_id, asked.key_id).await? {
+        return Ok(Created::New(made));
+    }
+    let request_sha256 = asked.idempotency_key.as_ref().map(|_| fingerprint(&asked.body));
+    if let Some(key) = &asked.idempotency_key {
+        let known: Option<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "SELECT key_id, request_sha256 FROM analytics.api_keys WHERE org_id = $1 AND idempotency_key = $2",
+        )
+        .bind(asked.org_id)
+        .bind(key)
+        .fetch_optional(&mut *conn)
+        .await?;
+        if let Some((key_id, sha256)) = known {
+            if request_sha256.is_none_or(|ours| sha256 != ours) {
+                return Ok(Created::KeyTaken);
+            }
+            let known = get(conn, asked.org_id, key_id).await?;
+            return Ok(Created::Same(known.ok_or_else(|| impossible("no row"))?));
+        }
+    }
+    let now = clock::now(conn).await?;
+    let Ok(maker) = maker(conn, asked).await? else { return Ok(Created::MakerEnded) };
+    let key = match NewApiKey::read(&asked.body, now, maker) {
+        Ok(key) => key,
+        Err(reasons) => return Ok(Created::Wrong(reasons)),
+    };
+    let active: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM analytics.api_keys
+         WHERE org_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+    )
+    .bind(asked.org_id)
+    .bind(now)
+    .fetch_one(&mut *conn)
+    .await?;
+    if active >= i64::from(asked.most) {
+        return Ok(Created::TooMany);
+    }
+    sqlx::query(include_str!("../sql/api_keys_insert.sql"))
+        .bind(asked.key_id)
+        .bind(asked.org_id)
+        .bind(key.role.as_str())
+        .bind(&key.name)
+        .bind(asked.secret_sha256.as_slice())
+        .bind(storable(&asked.by))
+        .bind(key.expires_at)
+        .bind(asked.parent)
+        .bind(&asked.idempotency_key)
+        .bind(request_sha256.map(Vec::from))
+        .execute(&mut *conn)
+        .await?;
+    audit::record(conn, &[asked.act.clone().detail(key.role)]).await?;
+    let made = get(conn, asked.org_id, asked.key_id).await?;
+    Ok(Created::New(made.ok_or_else(|| impossible("no row"))?))
+}
+
+/// The key was revoked or has expired since it was accepted.
+struct Ended;
+
+/// The key that asks, as it is now; none where no key does.
+async fn maker(conn: &mut PgConnection, asked: &Asked) -> Result<Result<Option<Maker>, Ended>, StoreError> {
+    let Some(parent) = asked.parent else { return Ok(Ok(None)) };
+    let found: Option<(String, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "SELECT role, expires_at FROM analytics.api_keys
+         WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL
+           AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+    )
+    .bind(asked.org_id)
+    .bind(parent)
+    .fetch_optional(conn)
+    .await?;
+    let Some((role, expires_at)) = found else { return Ok(Err(Ended)) };
+    Ok(Ok(Some(Maker { role: role.parse().map_err(|_| impossible("role"))?, expires_at })))
+}
+
+/// A key that is to be revoked.
+pub struct Revocation {
+    pub org_id: Uuid,
+    pub key_id: Uuid,
+    /// Whether those that it made go with it.
+    pub cascade: bool,
+    pub by: String,
+    /// What is recorded together with it.
+    pub act: AuditEvent,
+}
+
+/// Revokes a key of the org and records that; one that is revoked stays as it is. With it, where asked for, the keys that it
+/// made, each with a record of its own. None: there is no such key.
+pub async fn revoke(conn: &mut PgConnection, asked: &Revocation) -> Result<Option<Revoked>, StoreError> {
+    in_transaction(conn, async |tx| end(tx, asked).await).await
+}
+
+async fn end(conn: &mut PgConnection, asked: &Revocation) -> Result<Option<Revoked>, StoreError> {
+    lock(conn, asked.org_id).await?;
+    let descendants: Vec<Uuid> = sqlx::query_scalar(include_str!("../sql/api_keys_descendants.sql"))
+        .bind(asked.org_id)
+        .bind(asked.key_id)
+        .fetch_all(&mut *conn)
+        .await?;
+    let with_it: &[Uuid] = if asked.cascade { &descendants } else { &[] };
+    let revoked: Vec<Uuid> = sqlx::query_scalar(
+        "UPDATE analytics.api_keys SET revoked_at = clock_timestamp(), revoked_by = $3
+         WHERE org_id = $1 AND key_id = ANY ($2) AND revoked_at IS NULL RETURNING key_id",
+    )
+    .bind(asked.org_id)
+    .bind([&[asked.key_id], with_it].concat())
+    .bind(storable(&asked.by))
+    .fetch_all(&mut *conn)
+    .await?;
+    let act = |key_id: &Uuid| {
+        if *key_id == asked.key_id {
+            return asked.act.clone();
+        }
+        AuditEvent { id: Uuid::now_v7(), ..asked.act.clone() }
+            .target(key_id)
+            .detail(format!("made by {}", asked.key_id))
+    };
+    audit::record(conn, &revoked.iter().map(act).collect::<Vec<_>>()).await?;
+    let Some(key) = get(conn, asked.org_id, asked.key_id).await? else { return Ok(None) };
+    let descendants = some(conn, asked.org_id, &descendants).await?;
+    Ok(Some(Revoked { key, descendants }))
+}
+
+/// Until the end of the transaction nobody else changes keys of this org.
+async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
+        .bind(CHANGE_LOCK)
+        .bind(org_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}

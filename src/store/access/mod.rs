@@ -1,0 +1,6 @@
+//! Who may and who did: API keys, and the audit log.
+//!
+//! Not here: what is done. Whatever changes data records it here, in its own transaction.
+
+pub mod api_keys;
+pub mod audit;

@@ -1,0 +1,375 @@
+//! The batch transaction: events, dead letters, ledger, aggregates and progress become durable together or not at all.
+
+mod lock;
+mod misrouted;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use self::lock::{Lock, lock};
+pub use self::misrouted::Misrouted;
+use super::{
+    dead_letters, duplicates, horizon, known,
+    partitions::Claim,
+    repair::{self, Repaired},
+};
+use crate::{
+    domain::{
+        batch::{Batch, Candidate},
+        hole::{Missing, Why},
+        ledger::{Counts, Fate, Ledger},
+        rollup::Pending,
+    },
+    store::{
+        StoreError,
+        clock::{self, Reading},
+        rows,
+        transaction::in_transaction,
+    },
+};
+
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// What a commit did, or had done already.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub counts: Counts,
+    pub next_offset: i64,
+    /// Events that the database refused for their data; among the rejected.
+    pub refused: usize,
+    /// Lost rows of raw events that were put back; among the duplicates. Not known of an earlier attempt.
+    pub repaired: usize,
+    /// As the database has it now; see `partition_offsets.foreign_writes`.
+    pub foreign_writes: i64,
+    /// The database's clock.
+    pub completed_at: DateTime<Utc>,
+    /// What was learnt of the database's clock; not of an earlier attempt, whose time is an old one.
+    pub clock: Option<Reading>,
+    /// Orgs whose events came by this partition and are at home in another one.
+    pub misrouted: Vec<Misrouted>,
+    /// This batch was committed by an earlier attempt whose answer was lost.
+    pub again: bool,
+}
+
+/// What a batch is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The partition's progress.
+    Live,
+    /// A range that is read again.
+    Replay(Uuid),
+}
+
+/// How a batch is stored, beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitRules {
+    pub kind: Kind,
+    pub window: TimeDelta,
+    /// More refusals than this mean that not the events are wrong but the deployment.
+    pub max_refused: usize,
+    pub retries: i32,
+    pub started_at: DateTime<Utc>,
+}
+
+/// A batch on its way into the database.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Work<'a> {
+    pub claim: &'a Claim,
+    pub batch: &'a Batch,
+    pub rules: &'a CommitRules,
+}
+
+/// Why an event is stored or not; indexes are those of the messages.
+pub(in crate::store) type Fates = BTreeMap<usize, Fate>;
+
+/// Stores a batch. Call it again with the same batch when the answer was lost: it is stored once.
+///
+/// # Errors
+/// `Fenced` when another process holds the partition; `Moved` when its offset is another; `Unfit` when the database refuses more
+/// events than allowed; all else is the database's trouble, and nothing was stored or the answer was lost.
+pub async fn commit(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    batch: &Batch,
+    rules: &CommitRules,
+) -> Result<Committed, StoreError> {
+    in_transaction(conn, async |tx| commit_in(tx, Work { claim, batch, rules }).await).await
+}
+
+async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, StoreError> {
+    let Work { claim, batch, rules } = work;
+    let foreign_writes = match lock(tx, work).await? {
+        Lock::Held { foreign_writes } => foreign_writes,
+        Lock::CommittedBefore(committed) => return Ok(committed),
+    };
+    // The clock that judged the events may have been behind or ahead: nothing becomes a dead letter by it alone.
+    let judged_again = match batch.has_rejects_of_time() {
+        true => batch.judged_again(clock::now(tx).await?),
+        false => None,
+    };
+    let batch = judged_again.as_ref().unwrap_or(batch);
+    let work = Work { batch, ..work };
+    let mut sorted = Sorted::default();
+    let (mut sure, mut unsure): (Vec<&Candidate>, Vec<&Candidate>) =
+        (batch.fresh.iter().collect(), batch.suspects.iter().collect());
+    if foreign_writes != batch.window_version {
+        // The window missed something: nothing is certain.
+        unsure.append(&mut sure);
+    }
+    store(tx, work, sure, &unsure, &mut sorted).await?;
+    settle_repeats(tx, work, &mut sorted).await?;
+    dead_letters::keep(tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
+    if matches!(rules.kind, Kind::Live) {
+        duplicates::note(tx, batch, &sorted.fates, rules.window).await?;
+    }
+    note_foreign(tx, claim, batch, &sorted.fates).await?;
+    let misrouted = misrouted::note(tx, work).await?;
+    if let Kind::Replay(replay_id) = rules.kind {
+        repair::take_letters(tx, work, &sorted.fates).await?;
+        repair::record(tx, work, replay_id, &sorted.repaired).await?;
+    }
+    let (counts, completed) = finish(tx, work, &sorted).await?;
+    Ok(Committed {
+        counts,
+        next_offset: batch.raw.next_offset(),
+        refused: sorted.refused.len(),
+        repaired: sorted.repaired.count(),
+        foreign_writes,
+        completed_at: completed.at,
+        clock: Some(completed),
+        misrouted,
+        again: false,
+    })
+}
+
+/// What became of the events so far.
+#[derive(Default)]
+struct Sorted {
+    fates: Fates,
+    /// Refused by the database: index of the message and SQLSTATE.
+    refused: BTreeMap<usize, String>,
+    /// Put back; they are duplicates.
+    repaired: Repaired,
+    /// Rejected, since what they could repeat is not kept any more.
+    too_old: BTreeSet<usize>,
+}
+
+/// Stores the sure ones, and of the others those that are not known yet: by one COPY when all is as expected.
+async fn store<'a>(
+    tx: &mut PgConnection,
+    work: Work<'_>,
+    sure: Vec<&'a Candidate>,
+    unsure: &[&'a Candidate],
+    sorted: &mut Sorted,
+) -> Result<(), StoreError> {
+    let mut new = sure;
+    new.extend(only_new(tx, unsure, work, sorted).await?);
+    let batch = work.batch;
+    for message in horizon::beyond(tx, &new, work.rules.window, work.rules.started_at).await? {
+        sorted.fates.insert(message, Fate::Rejected);
+        sorted.too_old.insert(message);
+    }
+    new.retain(|candidate| !sorted.too_old.contains(&candidate.message));
+    if copy(tx, batch, &new, sorted).await?.is_none() {
+        return Ok(());
+    }
+    // The window was wrong about an event, or the database refuses one: ask about all, then find it by halving.
+    let new = only_new(tx, &new, work, sorted).await?;
+    let mut open = vec![new.as_slice()];
+    while let Some(part) = open.pop() {
+        let Some(code) = copy(tx, batch, part, sorted).await? else { continue };
+        match part {
+            [one] if code == UNIQUE_VIOLATION => {
+                sorted.fates.insert(one.message, Fate::Duplicate { conflict: false });
+            }
+            [one] => {
+                sorted.fates.insert(one.message, Fate::Rejected);
+                sorted.refused.insert(one.message, code);
+                if sorted.refused.len() > work.rules.max_refused {
+                    return Err(too_many_refused(batch, sorted));
+                }
+            }
+            _ => {
+                let (first, second) = part.split_at(part.len() / 2);
+                open.extend([second, first]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes those that are known as duplicates and gives the others; of a replay those that nobody took for an event before.
+async fn only_new<'a>(
+    tx: &mut PgConnection,
+    unsure: &[&'a Candidate],
+    work: Work<'_>,
+    sorted: &mut Sorted,
+) -> Result<Vec<&'a Candidate>, StoreError> {
+    let known = known::look_up(tx, unsure, work.rules.window).await?;
+    sorted.fates.extend(known.iter().map(|(message, known)| (*message, Fate::Duplicate { conflict: known.conflict })));
+    let unknown = unsure.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect();
+    match work.rules.kind {
+        Kind::Live => Ok(unknown),
+        Kind::Replay(_) => repair::sort_out(tx, work, unknown, &mut sorted.fates, &mut sorted.repaired).await,
+    }
+}
+
+/// Stores events, all or none. None were where an SQLSTATE comes back: the one that their data is to blame for.
+async fn copy(
+    tx: &mut PgConnection,
+    batch: &Batch,
+    events: &[&Candidate],
+    sorted: &mut Sorted,
+) -> Result<Option<String>, StoreError> {
+    if events.is_empty() {
+        return Ok(None);
+    }
+    match in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch.raw.id).await).await {
+        Ok(stored) if stored == events.len() as u64 => {}
+        Ok(stored) => return Err(StoreError::Permanent(format!("{stored} of {} events were stored", events.len()))),
+        Err(error) => return data_error(&error).map(Some).ok_or_else(|| error.into()),
+    }
+    sorted.fates.extend(events.iter().map(|c| (c.message, Fate::Stored { late: c.late })));
+    Ok(None)
+}
+
+/// A repeat of what this batch stored is a duplicate. Where the first one was not stored, because it was known or
+/// refused, the repeat is judged by what the database has; of several repeats each after the one before.
+async fn settle_repeats(tx: &mut PgConnection, work: Work<'_>, sorted: &mut Sorted) -> Result<(), StoreError> {
+    let mut open = Vec::new();
+    for repeat in &work.batch.repeats {
+        let message = repeat.candidate.message;
+        match sorted.fates.get(&repeat.of) {
+            Some(Fate::Stored { .. }) => {
+                sorted.fates.insert(message, Fate::Duplicate { conflict: repeat.conflict });
+            }
+            // The same to the letter: the same answer.
+            Some(fate) if !repeat.conflict => {
+                let fate = *fate;
+                sorted.fates.insert(message, fate);
+                if let Some(code) = sorted.refused.get(&repeat.of).cloned() {
+                    sorted.refused.insert(message, code);
+                }
+                if sorted.too_old.contains(&repeat.of) {
+                    sorted.too_old.insert(message);
+                }
+            }
+            _ => open.push(repeat),
+        }
+    }
+    while !open.is_empty() {
+        let mut firsts = BTreeSet::new();
+        let (round, later) = open.into_iter().partition::<Vec<_>, _>(|repeat| firsts.insert(repeat.of));
+        let round: Vec<&Candidate> = round.into_iter().map(|repeat| &repeat.candidate).collect();
+        store(tx, work, Vec::new(), &round, sorted).await?;
+        open = later;
+    }
+    Ok(())
+}
+
+/// Not the events are wrong then but the deployment.
+fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
+    StoreError::Unfit(format!(
+        "it refuses more than {} of {} events, the last for SQLSTATE {}: the schema does not fit",
+        sorted.refused.len() - 1,
+        batch.raw.messages.len(),
+        sorted.refused.last_key_value().map_or("", |(_, code)| code),
+    ))
+}
+
+/// SQLSTATE of an error that an event's data is to blame for: class 22 (data exception) or 23 (constraint).
+pub(in crate::store) fn data_error(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    (code.starts_with("22") || code.starts_with("23")).then(|| code.into_owned())
+}
+
+/// Tells the home partitions of events that were stored without their windows having seen them that these miss something:
+/// of misrouted ones, and of those that another clock had rejected.
+async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates: &Fates) -> Result<(), StoreError> {
+    let stored = |message: &usize| matches!(fates.get(message), Some(Fate::Stored { .. }));
+    let homes = batch.foreign.iter().filter(|(message, _)| stored(message)).map(|(_, partition)| *partition);
+    let ours = batch.readmitted.iter().any(|message| !batch.foreign.contains_key(message) && stored(message));
+    let homes = homes.chain(ours.then_some(claim.partition));
+    let streams: BTreeSet<String> = homes.map(|partition| claim.topology.stream_of(partition)).collect();
+    if streams.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE analytics.partition_offsets SET foreign_writes = foreign_writes + 1 WHERE stream = ANY($1)")
+        .bind(streams.into_iter().collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Result<(Counts, Reading), StoreError> {
+    let Work { claim, batch, rules } = work;
+    let mut ledger = Ledger::default();
+    for reject in &batch.rejects {
+        ledger.count(reject.rejection.org_id, Fate::Rejected);
+    }
+    let mut stored = Vec::with_capacity(batch.fresh.len());
+    for candidate in batch.candidates() {
+        let fate = sorted.fates.get(&candidate.message);
+        let fate = *fate.ok_or_else(|| StoreError::Permanent("an event was left undecided".to_owned()))?;
+        ledger.count(Some(candidate.event.org_id), fate);
+        if matches!(fate, Fate::Stored { .. }) {
+            stored.push(&candidate.event);
+        }
+    }
+    let counts = ledger.total();
+    let orgs = i32::try_from(ledger.orgs()).unwrap_or(i32::MAX);
+    let occurred_from = stored.iter().map(|event| event.occurred_at).min();
+    let occurred_to = stored.iter().map(|event| event.occurred_at).max();
+    let pending = Pending::of(stored.into_iter(), ledger, batch.published_to.map(|at| at.timestamp_micros()));
+    let aggregates = pending.pack().map_err(|error| StoreError::Permanent(error.to_string()))?;
+    let last_message = batch.raw.last_message().map(|hash| hash.to_vec());
+    let n = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let statement = match rules.kind {
+        Kind::Live => include_str!("../sql/finish_batch.sql"),
+        Kind::Replay(_) => include_str!("../sql/finish_replay.sql"),
+    };
+    let query = sqlx::query_scalar(statement)
+        .bind(batch.raw.id)
+        .bind(&claim.stream)
+        .bind(claim.incarnation)
+        .bind(i32::from(claim.partition))
+        .bind(batch.raw.first_offset)
+        .bind(batch.raw.next_offset())
+        .bind(n(counts.received))
+        .bind(n(counts.stored))
+        .bind(n(counts.duplicates))
+        .bind(n(counts.conflicts))
+        .bind(n(counts.rejected))
+        .bind(n(counts.late))
+        .bind(orgs)
+        .bind(occurred_from)
+        .bind(occurred_to)
+        .bind(rules.retries)
+        .bind(rules.started_at)
+        .bind(aggregates);
+    let query = match rules.kind {
+        Kind::Live => {
+            let missing = batch.raw.missing;
+            let describe = |Missing { to, why, .. }: Missing| why.describe(batch.raw.first_offset, to);
+            query
+                .bind(last_message)
+                .bind(claim.epoch)
+                .bind(missing.map(|missing| missing.to))
+                .bind(missing.map(|missing| missing.why == Why::LeftOut))
+                .bind(missing.map(describe))
+                .bind(missing.and_then(|missing| missing.after))
+        }
+        Kind::Replay(replay_id) => query.bind(replay_id).bind(claim.epoch),
+    };
+    let asked_at = Instant::now();
+    let completed_at: Option<DateTime<Utc>> = query.fetch_optional(tx).await?;
+    let completed_at = completed_at
+        .ok_or_else(|| StoreError::Permanent("a row of progress changed while it was locked".to_owned()))?;
+    Ok((counts, Reading::received(completed_at, asked_at)))
+}

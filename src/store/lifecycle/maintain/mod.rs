@@ -1,0 +1,121 @@
+//! Care for the tables: chunks of raw events made ahead, old ones compressed where the edition can, the database's background
+//! jobs, and how large all is.
+
+mod advice;
+mod compress;
+mod figures;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::purge::Tell;
+use crate::{
+    config::{Database, Settings},
+    store::{
+        StoreError, clock,
+        rollups::{
+            background_jobs::{self, BackgroundJobs},
+            engine::{self, RefreshRules},
+        },
+    },
+};
+
+pub use advice::EngineAdvice;
+pub use compress::{Compression, schedule, scheduled};
+pub use figures::{Figures, RawFigures, TableFigures};
+
+/// As its runs are recorded.
+pub const TASK: &str = "maintain";
+/// Days whose chunks are made ahead, beside today's: whoever stores the first event of a day need not wait for it.
+const DAYS_AHEAD: i64 = 3;
+
+/// What was done, and what there is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Maintained {
+    /// The database's clock.
+    pub at: DateTime<Utc>,
+    pub chunks_made: u64,
+    pub compression: Compression,
+    /// Those of the database, before anything was done about them.
+    #[serde(rename = "backgroundJobs")]
+    pub jobs: BackgroundJobs,
+    /// What was done about those that are overdue.
+    pub jobs_helped: Vec<String>,
+    pub engine_advice: EngineAdvice,
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// What it is done by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Scheduling compression takes the owner of the tables: `migration_url`.
+    pub database: Database,
+    /// How old a day is when it is compressed; `None`: none is.
+    pub compress_after: Option<TimeDelta>,
+    pub refresh: RefreshRules,
+}
+
+impl Rules {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            database: settings.database.clone(),
+            compress_after: settings.maintenance.compress_after(),
+            refresh: RefreshRules {
+                streams: settings.broker.topology().streams(),
+                late_after: settings.events.late_after(),
+            },
+        }
+    }
+}
+
+impl Maintained {
+    /// In one line, for people.
+    pub fn line(&self) -> String {
+        let Figures { raw, tables } = &self.figures;
+        let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
+        format!(
+            "{} chunks made; compression: {}; background jobs: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; \
+             {}",
+            self.chunks_made,
+            self.compression,
+            self.jobs,
+            self.engine_advice,
+            raw.chunks,
+            raw.compressed_chunks,
+            raw.bytes,
+            tables.join("; "),
+        )
+    }
+}
+
+/// Makes chunks, sees to compression, measures, and has overdue jobs run. Doing it again does what is left.
+///
+/// # Errors
+/// What was done before stays done.
+pub async fn maintain(conn: &mut PgConnection, rules: &Rules, tell: Tell<'_>) -> Result<Maintained, StoreError> {
+    let now = clock::now(conn).await?;
+    let mut chunks_made = 0;
+    for day in 0..=DAYS_AHEAD {
+        let made: bool = sqlx::query_scalar("SELECT analytics.make_raw_chunk($1)")
+            .bind(now + TimeDelta::days(day))
+            .fetch_one(&mut *conn)
+            .await?;
+        chunks_made += u64::from(made);
+    }
+    tell("chunks are made");
+    let compression = compress::attend(conn, rules, now).await?;
+    tell("compression is as the settings say");
+    let figures = figures::read(conn).await?;
+    tell("tables are measured");
+    let jobs = background_jobs::read(conn, &rules.refresh).await?;
+    let jobs_helped = match background_jobs::help(conn, &rules.database, &rules.refresh, &jobs).await {
+        Ok(done) => done,
+        // What was done before is worth its report.
+        Err(error) => vec![format!("overdue jobs could not be run: {error}")],
+    };
+    let engine_advice = EngineAdvice::of(engine::state(conn).await?.engine);
+    Ok(Maintained { at: now, chunks_made, compression, jobs, jobs_helped, engine_advice, figures })
+}

@@ -1,0 +1,134 @@
+//! Turns at the data's past: whoever counts again, takes away or switches engines does it alone.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::{
+    config::Database,
+    store::{StoreError, connect_writer},
+};
+
+/// Advisory lock of the session whose turn it is.
+const TURN_LOCK: i64 = 0x006d_6169_6e74;
+/// How often a turn is asked for while another has it.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Longest that one statement of a task may run. Each works on a day or on some thousand rows.
+const LIMITS: &str =
+    "SET statement_timeout = '30min'; SET lock_timeout = '10min'; SET idle_in_transaction_session_timeout = '1min'";
+
+/// How a turn is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Changes the past: one at a time.
+    Alone,
+    /// Looks at it: several beside each other.
+    Shared,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    #[error("another maintenance command is at work: {0}")]
+    Taken(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A connection that holds the turn until it is dropped.
+pub struct Turn {
+    pub conn: PgConnection,
+    task: &'static str,
+}
+
+impl Turn {
+    /// Waits at most that long for the turn at a task, named as its command is.
+    ///
+    /// # Errors
+    /// `Taken` by whom, when it did not come.
+    pub async fn take(
+        database: &Database,
+        task: &'static str,
+        access: Access,
+        wait: Duration,
+    ) -> Result<Self, TurnError> {
+        let mut conn = connect_writer(database).await?;
+        let statement = match access {
+            Access::Alone => "SELECT pg_try_advisory_lock($1)",
+            Access::Shared => "SELECT pg_try_advisory_lock_shared($1)",
+        };
+        let asked = Instant::now();
+        while !sqlx::query_scalar::<_, bool>(statement)
+            .bind(TURN_LOCK)
+            .fetch_one(&mut conn)
+            .await
+            .map_err(StoreError::from)?
+        {
+            if asked.elapsed() >= wait {
+                return Err(TurnError::Taken(at_work(&mut conn).await?));
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        sqlx::raw_sql(LIMITS).execute(&mut conn).await.map_err(StoreError::from)?;
+        Ok(Self { conn, task })
+    }
+
+    /// When the task was begun that has ended last, by whomever, if it has ended well; and whether that is less than that
+    /// time ago.
+    pub async fn last_done(&mut self, within: TimeDelta) -> Result<Option<(DateTime<Utc>, bool)>, StoreError> {
+        let last = sqlx::query_as(
+            "SELECT started_at, started_at > clock_timestamp() - $2 FROM analytics.maintenance_runs
+             WHERE task = $1 AND outcome = 'done'",
+        );
+        Ok(last.bind(self.task).bind(within).fetch_optional(&mut self.conn).await?)
+    }
+
+    /// Records that the task begins now.
+    pub async fn begin(&mut self, process: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO analytics.maintenance_runs (task, process, started_at) VALUES ($1, $2, clock_timestamp())
+             ON CONFLICT (task) DO UPDATE SET process = excluded.process, started_at = excluded.started_at,
+                 finished_at = NULL, outcome = NULL, summary = NULL",
+        )
+        .bind(self.task)
+        .bind(process)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Records what became of it.
+    pub async fn finish(&mut self, outcome: &str, summary: &Value) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE analytics.maintenance_runs SET finished_at = clock_timestamp(), outcome = $2, summary = $3::jsonb
+             WHERE task = $1",
+        )
+        .bind(self.task)
+        .bind(outcome)
+        .bind(summary.to_string())
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Waits for the turn on a connection of whatever role, which holds it until it is closed. As long as it takes: the command at
+/// work may be a long one.
+pub async fn wait_for_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql("SET lock_timeout = 0").execute(&mut *conn).await?;
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(TURN_LOCK).execute(conn).await?;
+    Ok(())
+}
+
+/// What began last and has not ended, for who waits in vain.
+async fn at_work(conn: &mut PgConnection) -> Result<String, StoreError> {
+    let last: Option<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT task, process, started_at FROM analytics.maintenance_runs WHERE finished_at IS NULL
+         ORDER BY started_at DESC LIMIT 1",
+    )
+    .fetch_optional(conn)
+    .await?;
+    let named = |(task, process, at)| format!("{task} by {process} since {at}");
+    Ok(last.map_or_else(|| "it has not said which".to_owned(), named))
+}

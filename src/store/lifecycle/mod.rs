@@ -1,0 +1,12 @@
+//! How long data stays and how its tables are kept: purging, erasing, an org's own retention, the floors that follow from
+//! these, chunks, compression, and whose turn it is to change the data's past.
+//!
+//! Not here: the sums themselves (`rollups`), files of exports (`exports`).
+
+pub mod chunks;
+pub mod erase;
+pub mod floors;
+pub mod maintain;
+pub mod maintenance;
+pub mod org_settings;
+pub mod purge;

@@ -1,0 +1,127 @@
+//! Rollups, their revisions and their freshness markers: whole UTC days, by org.
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use super::{RollupsPurged, Run, Tell, aggregates, in_pieces};
+use crate::{
+    config::Database,
+    store::{
+        StoreError,
+        rollups::{engine::Engine, merge::ROLLUP_LOCK},
+        transaction::in_transaction,
+    },
+};
+
+pub async fn purge(
+    conn: &mut PgConnection,
+    database: &Database,
+    run: &Run,
+    left: &mut Vec<String>,
+    tell: Tell<'_>,
+) -> Result<RollupsPurged, StoreError> {
+    let before = Before::of(run);
+    let aggregates = match run.engine {
+        Engine::Live => None,
+        Engine::Continuous => Some(aggregates::purge(conn, database, run, left, tell).await?),
+    };
+    Ok(RollupsPurged {
+        before: before.all,
+        // Where continuous aggregates are read, the tables have what is older than these.
+        hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" }, &before, tell)
+            .await?,
+        daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start", kind: "daily" }, &before, tell)
+            .await?,
+        revisions: take(
+            conn,
+            run,
+            Old { table: "rollup_revisions", at: "bucket_start", kind: "revisions" },
+            &before,
+            tell,
+        )
+        .await?,
+        freshness: markers(conn, run, &before).await?,
+        aggregates,
+    })
+}
+
+/// Up to where rows go: everybody's, and of orgs that have another retention.
+pub(super) struct Before {
+    pub all: DateTime<Utc>,
+    orgs: Vec<Uuid>,
+    theirs: Vec<DateTime<Utc>>,
+}
+
+impl Before {
+    fn of(run: &Run) -> Self {
+        let own = run.orgs.iter().filter_map(|org| Some((org.org_id, run.retention.org_rollup_cutoff(org, run.now)?)));
+        let (orgs, theirs) = own.unzip();
+        Self { all: run.cutoffs.rollups, orgs, theirs }
+    }
+
+    /// The same for every org.
+    pub(super) fn everywhere(at: DateTime<Utc>) -> Self {
+        Self { all: at, orgs: Vec::new(), theirs: Vec::new() }
+    }
+}
+
+/// Rows of a table by the column that has their age. The names are constants of this module, never input.
+#[derive(Clone, Copy)]
+pub(super) struct Old {
+    pub table: &'static str,
+    pub at: &'static str,
+    /// Of the floors that are raised with it.
+    pub kind: &'static str,
+}
+
+impl Old {
+    fn statement(self, text: &'static str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(text.replace("{table}", self.table).replace("{at}", self.at).replace("{kind}", self.kind))
+    }
+}
+
+/// Takes a table's old rows away, or counts them.
+pub(super) async fn take(
+    conn: &mut PgConnection,
+    run: &Run,
+    old: Old,
+    before: &Before,
+    tell: Tell<'_>,
+) -> Result<i64, StoreError> {
+    tell(&format!("{}: looking for old rows", old.table));
+    if run.dry_run {
+        let counted = sqlx::query_scalar(old.statement(include_str!("../sql/purge_count_old.sql")));
+        return Ok(counted.bind(before.all).bind(&before.orgs).bind(&before.theirs).fetch_one(conn).await?);
+    }
+    let mut gone = 0;
+    in_pieces(async || {
+        let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
+            // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(&mut *tx).await?;
+            let taken = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")))
+                .bind(before.all)
+                .bind(&before.orgs)
+                .bind(&before.theirs)
+                .bind(super::PIECE);
+            Ok(taken.fetch_one(tx).await?)
+        })
+        .await?;
+        gone += taken;
+        tell(&format!("{}: {gone} old rows are gone", old.table));
+        Ok(taken)
+    })
+    .await
+}
+
+/// Freshness markers of what has no rollups any more. Few rows: one an org and model.
+async fn markers(conn: &mut PgConnection, run: &Run, before: &Before) -> Result<i64, StoreError> {
+    let statement = if run.dry_run {
+        Old { table: "freshness_status", at: "last_event_at", kind: "" }
+            .statement(include_str!("../sql/purge_count_old.sql"))
+    } else {
+        AssertSqlSafe(include_str!("../sql/purge_markers.sql").to_owned())
+    };
+    let markers = sqlx::query_scalar(statement).bind(before.all).bind(&before.orgs).bind(&before.theirs);
+    Ok(markers.fetch_one(conn).await?)
+}

@@ -1,0 +1,126 @@
+//! TimescaleDB's continuous aggregates, and the views `hourly_materialised` and `daily_materialised` over the tables in which they
+//! keep what they have materialised. All that depends on the edition is here and in the procedure `analytics.materialise`: the
+//! rest of the store reads and writes the views. The views hand the rights of the schema's owner down to the tables.
+
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::recount::Unit;
+use crate::{
+    config::Database,
+    domain::histogram,
+    store::{StoreError, connect_owner},
+};
+
+/// Counts that histograms are padded to. PostgreSQL compresses no row of less than two kilobytes.
+const PADDED: usize = 512;
+
+/// A continuous aggregate that is there, whether readers see it or not.
+#[derive(Clone, Debug, FromRow)]
+pub struct Aggregate {
+    hourly: bool,
+    /// The table's name, quoted and with its schema, as the catalogue has it.
+    pub table: String,
+}
+
+impl Aggregate {
+    pub const fn unit(&self) -> Unit {
+        if self.hourly { Unit::Hourly } else { Unit::Daily }
+    }
+}
+
+/// Those that are there: both, none, or one while they are created or dropped.
+pub async fn all(conn: &mut PgConnection) -> Result<Vec<Aggregate>, StoreError> {
+    let aggregates = sqlx::query_as(
+        "SELECT view_name = 'hourly_continuous' AS hourly,
+                format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) AS table
+         FROM timescaledb_information.continuous_aggregates
+         WHERE view_schema = 'analytics' AND view_name IN ('hourly_continuous', 'daily_continuous')
+         ORDER BY hourly DESC",
+    );
+    Ok(aggregates.fetch_all(conn).await?)
+}
+
+/// Creates them, with nothing materialised, and the views over their tables. May be run again.
+pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), StoreError> {
+    let bounds = histogram::bounds().iter().map(u32::to_string).collect::<Vec<_>>();
+    let text = include_str!("sql/continuous_create.sql")
+        .replace("{bounds}", &format!("{{{}}}", bounds.join(",")))
+        .replace("{padded}", &PADDED.to_string());
+    // One statement at a time: an aggregate cannot be created among others.
+    for statement in text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *owner).await?;
+    }
+    let counts = (bounds.len() + 2).to_string();
+    for aggregate in all(owner).await? {
+        let unit = aggregate.unit().as_str();
+        for text in [
+            "CREATE INDEX IF NOT EXISTS {unit}_continuous_key ON analytics.{unit}_continuous (org_id, bucket_start, model_id)",
+            // Compressed within its row, and not moved out of it.
+            "ALTER TABLE {table} SET (toast_tuple_target = 1024)",
+            include_str!("sql/materialised_view.sql"),
+        ] {
+            let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table).replace("{counts}", &counts);
+            sqlx::query(AssertSqlSafe(text)).execute(&mut *owner).await?;
+        }
+    }
+    sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(owner).await?;
+    Ok(())
+}
+
+/// Drops them, where they are there. Nobody reads them any more.
+pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
+    for unit in [Unit::Daily, Unit::Hourly] {
+        for text in [
+            "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS
+             SELECT *, NULL::integer[] AS latency_counts FROM analytics.{unit}_rollups WHERE false",
+            "DROP MATERIALIZED VIEW IF EXISTS analytics.{unit}_continuous",
+        ] {
+            sqlx::query(AssertSqlSafe(text.replace("{unit}", unit.as_str()))).execute(&mut *owner).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What they have materialised of an org: rows of hours and of days.
+pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
+    let counts = sqlx::query_as::<_, (i64, i64)>(
+        "SELECT (SELECT count(*) FROM analytics.hourly_materialised WHERE org_id = $1),
+                (SELECT count(*) FROM analytics.daily_materialised WHERE org_id = $1)",
+    );
+    Ok(counts.bind(org_id).fetch_one(conn).await?.into())
+}
+
+/// Deletes what they have materialised of an org. How many rows of hours and of days it were.
+pub async fn erase_org(tx: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
+    let mut gone = [0; 2];
+    for (unit, gone) in Unit::ALL.into_iter().zip(&mut gone) {
+        let delete = format!("DELETE FROM analytics.{}_materialised WHERE org_id = $1", unit.as_str());
+        let rows = sqlx::query(AssertSqlSafe(delete)).bind(org_id).execute(&mut *tx).await?.rows_affected();
+        *gone = i64::try_from(rows).unwrap_or(i64::MAX);
+    }
+    Ok(gone)
+}
+
+/// Opens a connection that may refresh the aggregates and drop their chunks, which only their owner may.
+///
+/// # Errors
+/// `Permanent` with the setting to look at, where the role is not the owner.
+pub async fn connect(database: &Database) -> Result<sqlx::PgConnection, StoreError> {
+    let mut owner = connect_owner(database).await?;
+    let owns: bool = sqlx::query_scalar(
+        "SELECT coalesce(bool_and(pg_has_role(relowner, 'USAGE')), true) FROM pg_class
+         WHERE oid IN (to_regclass('analytics.hourly_continuous'), to_regclass('analytics.daily_continuous'))",
+    )
+    .fetch_one(&mut owner)
+    .await?;
+    if owns {
+        return Ok(owner);
+    }
+    Err(StoreError::Permanent(if database.migration_url.is_empty() {
+        "database.migration_url is not set, and the role of database.url does not own the continuous aggregates"
+            .to_owned()
+    } else {
+        "the role of database.migration_url does not own the continuous aggregates".to_owned()
+    }))
+}

@@ -1,0 +1,233 @@
+//! The engines that keep the rollups: which one does, materialising, and switching.
+//!
+//! Merges add to the tables with either engine. With continuous aggregates a *cut* says up to where these are read: before it, where
+//! the table has no row of a bucket, org and model, the materialised one is the truth. Switching is moving the cut, so readers see
+//! the same numbers before, meanwhile and after. See docs/architecture.md.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+
+use super::{aggregates, rebuild, recount::Unit, verify};
+use crate::{
+    config::EngineChoice,
+    domain::calendar::{next_utc_day, utc_day},
+    store::{StoreError, clock, schema::is_community, transaction::in_transaction},
+};
+
+/// Advisory lock of the session that refreshes. One whose process was killed goes on with what it was called for, when the
+/// turn is another's already.
+const REFRESH_LOCK: i64 = 0x0072_6566_7265_7368;
+/// Steps of a refresh between two reports of how far it is: a day of hours, or one daily bucket.
+const STEPS_AT_ONCE: i32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The tables that the service merges into have all of it.
+    Live,
+    /// TimescaleDB's continuous aggregates have what is final, the tables the rest.
+    Continuous,
+}
+
+impl Engine {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Continuous => "continuous",
+        }
+    }
+
+    /// What a choice means on a server of that licence, whose rollups an engine keeps already. A schema begins with `Live`.
+    ///
+    /// # Errors
+    /// The edition does not have it.
+    pub fn chosen(choice: EngineChoice, license: &str, kept_by: Self) -> Result<Self, StoreError> {
+        let has = is_community(license);
+        match choice {
+            EngineChoice::Live => Ok(Self::Live),
+            EngineChoice::Auto => Ok(kept_by),
+            EngineChoice::Continuous if has => Ok(Self::Continuous),
+            EngineChoice::Continuous => Err(StoreError::Permanent(format!(
+                "continuous aggregates are in TimescaleDB's Community edition, and timescaledb.license is {license}"
+            ))),
+        }
+    }
+}
+
+/// Which engine the readers' views show, and up to where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub engine: Engine,
+    /// The cut is on its way back.
+    pub leaving: bool,
+    /// Up to where hours are read from the aggregates; with `Continuous`.
+    pub hourly_to: Option<DateTime<Utc>>,
+}
+
+pub async fn state(conn: &mut PgConnection) -> Result<State, StoreError> {
+    let (engine, leaving, hourly_to): (String, _, _) =
+        sqlx::query_as("SELECT engine, leaving, hourly_to FROM analytics.rollup_engine").fetch_one(conn).await?;
+    let engine = if engine == "continuous" { Engine::Continuous } else { Engine::Live };
+    Ok(State { engine, leaving, hourly_to })
+}
+
+/// What a refresh has to know.
+#[derive(Clone, Debug)]
+pub struct RefreshRules {
+    /// Of all partitions: what all of them are complete up to is final.
+    pub streams: Vec<String>,
+    pub late_after: TimeDelta,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromRow)]
+pub struct Refreshed {
+    /// Hours that the aggregates have now.
+    pub hours: i64,
+    /// Days that they have now.
+    pub days: i64,
+    /// Rollups that the tables no longer need.
+    pub released: i64,
+}
+
+/// Materialises what has become final, as the owner of the aggregates: see the procedure in the migrations. After an error the
+/// connection is to be given up.
+pub async fn refresh(
+    owner: &mut PgConnection,
+    rules: &RefreshRules,
+    tell: &mut impl FnMut(&str),
+) -> Result<Refreshed, StoreError> {
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(REFRESH_LOCK).execute(&mut *owner).await?;
+    let mut all = Refreshed::default();
+    loop {
+        let step: Refreshed = sqlx::query_as("CALL analytics.refresh_continuous($1, $2, $3, NULL, NULL, NULL)")
+            .bind(&rules.streams)
+            .bind(rules.late_after)
+            .bind(STEPS_AT_ONCE)
+            .fetch_one(&mut *owner)
+            .await?;
+        if step.hours == 0 && step.days == 0 {
+            break;
+        }
+        all.hours += step.hours;
+        all.days += step.days;
+        all.released += step.released;
+        if let Some(to) = state(owner).await?.hourly_to {
+            tell(&format!("materialised up to {}", to.format("%Y-%m-%d %H:00")));
+        }
+    }
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(REFRESH_LOCK).execute(owner).await?;
+    Ok(all)
+}
+
+/// Switches the readers to continuous aggregates, for all days that raw events are there of. May be run again wherever it
+/// ended. `owner` owns the schema.
+///
+/// # Errors
+/// `Permanent` where an org keeps its data for a shorter time than others.
+pub async fn to_continuous(
+    owner: &mut PgConnection,
+    rules: &RefreshRules,
+    service_role: &str,
+    tell: &mut impl FnMut(&str),
+) -> Result<(), StoreError> {
+    if state(owner).await?.engine == Engine::Live {
+        let own: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM analytics.org_settings WHERE raw_days IS NOT NULL OR rollup_days IS NOT NULL)
+                 OR EXISTS (SELECT FROM analytics.raw_horizons WHERE org_id IS NOT NULL)",
+        )
+        .fetch_one(&mut *owner)
+        .await?;
+        if own {
+            return Err(StoreError::Permanent(
+                "organisations have a retention of their own (`retention list`), which continuous aggregates cannot keep to"
+                    .to_owned(),
+            ));
+        }
+        aggregates::create(owner, service_role).await?;
+        begin(owner).await?;
+    } else {
+        sqlx::query("UPDATE analytics.rollup_engine SET leaving = false").execute(&mut *owner).await?;
+    }
+    refresh(owner, rules, tell).await?;
+    Ok(())
+}
+
+/// Has readers see what is materialised, which is nothing yet: the cut is where the first day begins that all raw events are
+/// there of.
+pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
+    let now = clock::now(owner).await?;
+    let first = verify::first_day(owner).await?.unwrap_or(now);
+    let from = rebuild::raw_from(owner).await?.map_or(first, |raw_from| next_utc_day(raw_from).max(first));
+    in_transaction(owner, async |tx| {
+        sqlx::query(
+            "UPDATE analytics.rollup_engine SET engine = 'continuous', leaving = false, continuous_from = $1, hourly_to = $1,
+                 daily_to = $1, switched_at = clock_timestamp()",
+        )
+        .bind(utc_day(from))
+        .execute(&mut *tx)
+        .await?;
+        show(tx, include_str!("sql/continuous_views.sql")).await
+    })
+    .await
+}
+
+/// Switches the readers to live rollups. May be run again wherever it ended.
+pub async fn to_live(owner: &mut PgConnection, tell: &mut impl FnMut(&str)) -> Result<(), StoreError> {
+    if state(owner).await?.engine == Engine::Continuous {
+        sqlx::query("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut *owner).await?;
+        for unit in Unit::ALL {
+            let mut recalled = 0;
+            let back = "SELECT analytics.move_cut_back($1)";
+            while let Some(rows) =
+                sqlx::query_scalar::<_, Option<i64>>(back).bind(unit.as_str()).fetch_one(&mut *owner).await?
+            {
+                recalled += rows;
+                tell(&format!("{recalled} {} rollups are in the tables again", unit.as_str()));
+            }
+        }
+        in_transaction::<(), StoreError>(owner, async |tx| {
+            sqlx::query(
+                "UPDATE analytics.rollup_engine SET engine = 'live', leaving = false, continuous_from = NULL,
+                     hourly_to = NULL, daily_to = NULL, switched_at = clock_timestamp()",
+            )
+            .execute(&mut *tx)
+            .await?;
+            show(tx, include_str!("sql/live_views.sql")).await
+        })
+        .await?;
+    }
+    aggregates::drop_all(owner).await
+}
+
+/// Puts the job on that refreshes on a schedule, or takes it off.
+pub async fn schedule(
+    owner: &mut PgConnection,
+    rules: &RefreshRules,
+    every: Option<TimeDelta>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "SELECT public.delete_job(job_id) FROM timescaledb_information.jobs
+         WHERE proc_schema = 'analytics' AND proc_name = 'refresh_job'",
+    )
+    .execute(&mut *owner)
+    .await?;
+    let Some(every) = every else { return Ok(()) };
+    sqlx::query(
+        "SELECT public.add_job('analytics.refresh_job', $1,
+             jsonb_build_object('streams', to_jsonb($2::text[]), 'late_seconds', $3))",
+    )
+    .bind(every)
+    .bind(&rules.streams)
+    .bind(rules.late_after.num_seconds())
+    .execute(owner)
+    .await?;
+    Ok(())
+}
+
+async fn show(tx: &mut PgConnection, view: &str) -> Result<(), StoreError> {
+    for unit in Unit::ALL {
+        sqlx::query(AssertSqlSafe(view.replace("{unit}", unit.as_str()))).execute(&mut *tx).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! Merging pending aggregates into the rollups: in one transaction, exactly what deleting them gave.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query::Query};
+use uuid::Uuid;
+
+use super::freshness::{self, Heard, MarkerKey};
+use crate::{
+    domain::{
+        freshness::Thresholds,
+        histogram::Histogram,
+        ledger::Counts,
+        partition::Topology,
+        revision::Reason,
+        rollup::{Key, Measures, Merge, Pending, day_start, first_open_hour, hour_start},
+    },
+    store::{
+        StoreError,
+        amount::Amount,
+        columns::{Columns, overflow},
+        ingest::partitions::{self, Claim},
+        transaction::in_transaction,
+    },
+};
+
+/// Advisory lock that merges share and a rebuild of rollups takes alone.
+pub const ROLLUP_LOCK: i64 = 0x726f_6c6c_7570;
+
+/// Packed aggregates that one merge takes at most, by the row that reaches it: it holds them unpacked.
+const MAX_BYTES: i64 = 16 << 20;
+
+/// What a merge did.
+#[derive(Debug)]
+pub struct Merged {
+    pub merge: Merge,
+    /// More may be pending than one merge takes.
+    pub more: bool,
+    /// The database's clock at the merge.
+    pub at: DateTime<Utc>,
+    /// The partition's, where the merge could move it.
+    pub watermark: Option<DateTime<Utc>>,
+}
+
+/// A partition's stream and number, as its rows name it.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionName<'a> {
+    pub stream: &'a str,
+    pub partition: u16,
+    /// Where orgs are at home. The stream may be one of an earlier layout.
+    pub topology: &'a Topology,
+}
+
+/// How pending rows are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeRules {
+    /// Most that one merge takes.
+    pub max_batches: i64,
+    /// So long after its end a bucket is final: what changes it then is a revision.
+    pub late_after: TimeDelta,
+    /// What the partition's lag is judged by.
+    pub freshness: Thresholds,
+}
+
+/// Merges pending rows of the partition, in the order of their commits.
+pub async fn merge(
+    conn: &mut PgConnection,
+    partition: PartitionName<'_>,
+    rules: MergeRules,
+) -> Result<Merged, StoreError> {
+    in_transaction(conn, async |tx| merge_in(tx, partition, rules).await).await
+}
+
+async fn merge_in(
+    tx: &mut PgConnection,
+    partition: PartitionName<'_>,
+    rules: MergeRules,
+) -> Result<Merged, StoreError> {
+    // The moment is behind the lock: whoever holds merges off knows which are before it and which are after.
+    let ((), at) = sqlx::query_as("SELECT pg_advisory_xact_lock_shared($1), clock_timestamp()")
+        .bind(ROLLUP_LOCK)
+        .fetch_one(&mut *tx)
+        .await?;
+    let rows: Vec<PendingRow> = sqlx::query_as(include_str!("sql/pending_take.sql"))
+        .bind(partition.stream)
+        .bind(i32::from(partition.partition))
+        .bind(rules.max_batches)
+        .bind(MAX_BYTES)
+        .fetch_all(&mut *tx)
+        .await?;
+    let bytes: usize = rows.iter().map(|row| row.aggregates.len()).sum();
+    let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches)
+        || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
+    let mut merge = Merge::default();
+    let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
+    let (hourly, daily) = (Table::HOURLY.cut_at(first.hourly_to), Table::DAILY.cut_at(first.daily_to));
+    for row in rows {
+        let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        merge.add(pending, row.committed_at, row.replayed);
+    }
+    let told = told(tx, partition, &merge).await?;
+    let closed = closed_hours(&merge, |org_id| {
+        let told_to = told.to.get(&partition.topology.home_of(org_id))?;
+        Some(first_open_hour(*told_to, rules.late_after))
+    });
+    add(tx, hourly, &merge.hourly, &closed, at).await?;
+    add(tx, daily, &merge.daily, &[], at).await?;
+    add_ledger(tx, &merge.ledger).await?;
+    let mut watermark = None;
+    if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
+        watermark = raise_watermark(tx, partition, published_to, None).await?;
+    }
+    let lag_ms = watermark.max(told.watermark).map(|watermark| (at - watermark).num_milliseconds().max(0));
+    let status = rules.freshness.judge(lag_ms);
+    freshness::record(tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
+    Ok(Merged { merge, more, at, watermark })
+}
+
+/// A partition with pending rows that its own pipeline may not merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idle {
+    pub stream: String,
+    pub partition: u16,
+    /// The process that asked holds it.
+    pub ours: bool,
+}
+
+/// Partitions with pending rows that a process holds, or that no living process does.
+pub async fn idle(conn: &mut PgConnection, process: Uuid) -> Result<Vec<Idle>, StoreError> {
+    let rows: Vec<(String, i32, bool)> =
+        sqlx::query_as(include_str!("sql/pending_idle.sql")).bind(process).fetch_all(conn).await?;
+    let idle = |(stream, partition, ours)| Some(Idle { stream, partition: u16::try_from(partition).ok()?, ours });
+    Ok(rows.into_iter().filter_map(idle).collect())
+}
+
+/// The newest event of each org and model that a merge has.
+pub fn last_events(merge: &Merge) -> BTreeMap<MarkerKey, DateTime<Utc>> {
+    let mut last = BTreeMap::new();
+    let counted = merge.daily.iter().map(|(key, measures)| ((key.org_id, key.model_id), measures.last_event_at));
+    for (key, micros) in counted.chain(merge.neutral.iter().map(|(key, micros)| (*key, *micros))) {
+        if let Some(at) = DateTime::from_timestamp_micros(micros) {
+            let newest = last.entry(key).or_insert(at);
+            *newest = at.max(*newest);
+        }
+    }
+    last
+}
+
+/// Declares the partition complete up to a moment by the database's clock, while nothing is pending, the epoch is still
+/// ours, and the database is where we committed to. Only true while it is caught up. Returns the watermark, where it was
+/// touched.
+///
+/// # Errors
+/// `LostCommits` where the database has less than was committed in this epoch.
+pub async fn caught_up(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    committed: i64,
+    up_to: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let Claim { stream, partition, topology, .. } = claim;
+    let partition = PartitionName { stream, partition: *partition, topology };
+    let raised = raise_watermark(conn, partition, up_to, Some((claim.epoch, committed))).await?;
+    if raised.is_none() {
+        partitions::check_committed(conn, claim, committed).await?;
+    }
+    Ok(raised)
+}
+
+/// What readers may have been told when a merge begins.
+struct Told {
+    /// By home partition, up to where its orgs are complete.
+    to: BTreeMap<u16, DateTime<Utc>>,
+    /// The partition's own watermark, where it is known.
+    watermark: Option<DateTime<Utc>>,
+}
+
+async fn told(tx: &mut PgConnection, partition: PartitionName<'_>, merge: &Merge) -> Result<Told, StoreError> {
+    let topology = partition.topology;
+    let orgs: BTreeSet<Uuid> = merge.hourly.keys().map(|key| key.org_id).collect();
+    let homes: BTreeSet<u16> = orgs.into_iter().map(|org_id| topology.home_of(org_id)).collect();
+    let homes: BTreeMap<String, u16> = homes.into_iter().map(|home| (topology.stream_of(home), home)).collect();
+    // This one's too, which is about to be raised: every merge locks watermarks before it locks rollups.
+    let streams: BTreeSet<&str> = homes.keys().map(String::as_str).chain([partition.stream]).collect();
+    type Row = (String, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+    let rows: Vec<Row> = sqlx::query_as(include_str!("sql/watermark_lock.sql"))
+        .bind(streams.into_iter().collect::<Vec<_>>())
+        .bind(&topology.base)
+        .fetch_all(tx)
+        .await?;
+    let mut told = Told { to: BTreeMap::new(), watermark: None };
+    for (stream, watermark, told_to) in rows {
+        if stream == partition.stream {
+            told.watermark = watermark;
+        }
+        told.to.extend(homes.get(&stream).copied().zip(told_to));
+    }
+    Ok(told)
+}
+
+/// Moves the watermark, if that is forward, to at most the database's now: a producer's clock may be wrong. With an
+/// epoch and a next offset, only while these are the partition's and nothing is pending.
+async fn raise_watermark(
+    conn: &mut PgConnection,
+    name: PartitionName<'_>,
+    to: DateTime<Utc>,
+    caught_up_in: Option<(i64, i64)>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let watermark = sqlx::query_scalar(include_str!("sql/watermark_raise.sql"))
+        .bind(name.stream)
+        .bind(i32::from(name.partition))
+        .bind(to)
+        .bind(caught_up_in.map(|(epoch, _)| epoch))
+        .bind(caught_up_in.map(|(_, next_offset)| next_offset))
+        .fetch_optional(conn)
+        .await?;
+    Ok(watermark)
+}
+
+#[derive(sqlx::FromRow)]
+struct PendingRow {
+    committed_at: DateTime<Utc>,
+    aggregates: Vec<u8>,
+    /// Of a range that was read again.
+    replayed: bool,
+    /// Up to where hours are materialised, and days; null where there are no aggregates.
+    hourly_to: Option<DateTime<Utc>>,
+    daily_to: Option<DateTime<Utc>>,
+}
+
+/// Hours that readers were told to be final, with what is added to each; by the first hour of an org that they were not
+/// told so of.
+fn closed_hours(merge: &Merge, first_open: impl Fn(Uuid) -> Option<i32>) -> Vec<(&Key, &Measures, Reason)> {
+    let is_closed = |key: &Key| first_open(key.org_id).is_some_and(|first_open| key.bucket < first_open);
+    let reason = |key| if merge.replayed.contains(key) { Reason::Replay } else { Reason::Late };
+    // Not what adds nothing: a rebuild of the bucket had it already.
+    let closed = merge.hourly.iter().filter(|(key, measures)| measures.invocations() > 0 && is_closed(key));
+    closed.map(|(key, measures)| (key, measures, reason(key))).collect()
+}
+
+/// Notes what closed hours had before, and will have with what is added.
+async fn revise(
+    conn: &mut PgConnection,
+    closed: &[(&Key, &Measures, Reason)],
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let column = |value: fn(&Measures) -> u64| -> Result<Vec<i64>, StoreError> {
+        closed.iter().map(|(_, measures, _)| i64::try_from(value(measures)).map_err(overflow)).collect()
+    };
+    sqlx::query(include_str!("sql/revisions_add.sql"))
+        .bind(closed.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(key, ..)| key.org_id).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(key, ..)| hour_start(key.bucket)).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(key, ..)| key.model_id).collect::<Vec<_>>())
+        .bind(closed.iter().map(|(.., reason)| reason.as_str()).collect::<Vec<_>>())
+        .bind(column(Measures::invocations)?)
+        .bind(column(|m| m.input_tokens)?)
+        .bind(column(|m| m.output_tokens)?)
+        .bind(closed.iter().map(|(_, measures, _)| Amount(measures.cost)).collect::<Vec<_>>())
+        .bind(at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A table of rollups. The names are constants of this module, never input.
+#[derive(Clone, Copy)]
+struct Table {
+    name: &'static str,
+    /// What continuous aggregates have of it.
+    materialised: &'static str,
+    start_of: fn(i32) -> DateTime<Utc>,
+    /// Before that a bucket may be materialised.
+    cut: Option<DateTime<Utc>>,
+}
+
+impl Table {
+    const HOURLY: Self =
+        Self { name: "hourly_rollups", materialised: "hourly_materialised", start_of: hour_start, cut: None };
+    const DAILY: Self =
+        Self { name: "daily_rollups", materialised: "daily_materialised", start_of: day_start, cut: None };
+
+    const fn cut_at(self, cut: Option<DateTime<Utc>>) -> Self {
+        Self { cut, ..self }
+    }
+
+    /// One statement serves the hourly and the daily table.
+    fn statement(self, text: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(text.replace("{table}", self.name).replace("{materialised}", self.materialised))
+    }
+}
+
+/// Keys of rollups as statements take them: side by side.
+#[derive(Default)]
+struct Keys {
+    orgs: Vec<Uuid>,
+    starts: Vec<DateTime<Utc>>,
+    models: Vec<Uuid>,
+}
+
+impl Keys {
+    fn of<'k>(table: Table, keys: impl Iterator<Item = &'k Key>) -> Self {
+        let mut columns = Self::default();
+        for key in keys {
+            columns.orgs.push(key.org_id);
+            columns.starts.push((table.start_of)(key.bucket));
+            columns.models.push(key.model_id);
+        }
+        columns
+    }
+
+    fn bind<'q>(&self, statement: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
+        statement.bind(self.orgs.clone()).bind(self.starts.clone()).bind(self.models.clone())
+    }
+}
+
+/// Adds to rollups. Of those that are `closed` it is noted what they had before.
+async fn add(
+    conn: &mut PgConnection,
+    table: Table,
+    rows: &BTreeMap<Key, Measures>,
+    closed: &[(&Key, &Measures, Reason)],
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let is_cut = |key: &&Key| table.cut.is_some_and(|cut| (table.start_of)(key.bucket) < cut);
+    let materialised = Keys::of(table, rows.keys().filter(is_cut));
+    if !materialised.orgs.is_empty() {
+        recall(conn, table, &materialised).await?;
+    }
+    let keys = Keys::of(table, rows.keys());
+    keys.bind(sqlx::query(table.statement(include_str!("sql/rollup_seed.sql")))).execute(&mut *conn).await?;
+    let before: Vec<Vec<u8>> = sqlx::query_scalar(table.statement(include_str!("sql/rollup_lock.sql")))
+        .bind(&keys.orgs)
+        .bind(&keys.starts)
+        .bind(&keys.models)
+        .fetch_all(&mut *conn)
+        .await?;
+    if before.len() != rows.len() {
+        return Err(StoreError::Permanent(format!(
+            "{} of {} rows of {} are there",
+            before.len(),
+            rows.len(),
+            table.name
+        )));
+    }
+    if !closed.is_empty() {
+        revise(conn, closed, at).await?;
+    }
+    let mut columns = Columns::default();
+    for ((key, measures), packed) in rows.iter().zip(before) {
+        // Of a row that was materialised it is in the form of that.
+        let mut histogram = Histogram::default();
+        histogram.read(&packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        histogram.merge(&measures.latency);
+        columns.push(key, (table.start_of)(key.bucket), measures, histogram.pack())?;
+    }
+    columns.bind(sqlx::query(table.statement(include_str!("sql/rollup_add.sql")))).bind(at).execute(conn).await?;
+    Ok(())
+}
+
+/// Puts rows that are materialised into the table, where it has none of these keys.
+async fn recall(conn: &mut PgConnection, table: Table, keys: &Keys) -> Result<(), StoreError> {
+    // Excluding chunks again for each key costs more than looking into each chunk's index.
+    sqlx::query("SET LOCAL timescaledb.enable_runtime_exclusion = off").execute(&mut *conn).await?;
+    keys.bind(sqlx::query(table.statement(include_str!("sql/rollup_recall.sql")))).execute(&mut *conn).await?;
+    Ok(())
+}
+
+async fn add_ledger(conn: &mut PgConnection, rows: &BTreeMap<(Option<Uuid>, i32), Counts>) -> Result<(), StoreError> {
+    let column = |value: fn(&Counts) -> u64| -> Result<Vec<i64>, StoreError> {
+        rows.values().map(|counts| i64::try_from(value(counts)).map_err(overflow)).collect()
+    };
+    sqlx::query(include_str!("sql/ledger_add.sql"))
+        .bind(rows.keys().map(|(org_id, _)| *org_id).collect::<Vec<_>>())
+        .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
+        .bind(column(|c| c.received)?)
+        .bind(column(|c| c.stored)?)
+        .bind(column(|c| c.duplicates)?)
+        .bind(column(|c| c.conflicts)?)
+        .bind(column(|c| c.rejected)?)
+        .bind(column(|c| c.late)?)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! What is added up from raw events: merging what is pending into the rollups, the engines that keep them, freshness markers,
+//! and counting again to verify, rebuild or reopen what was added up.
+//!
+//! Not here: what makes it pending (`ingest`), the reads of the API (`read`), purging (`lifecycle`).
+
+pub mod aggregates;
+pub mod background_jobs;
+pub mod engine;
+pub mod freshness;
+pub mod merge;
+pub mod pending;
+pub mod rebuild;
+pub mod recount;
+pub mod reopen;
+pub mod verify;

@@ -1,0 +1,149 @@
+//! Rebuilding the rollups of a day from raw events, so that what is pending is not counted twice.
+//!
+//! Merges are held off by a lock. In one snapshot, pending aggregates lose what they would add to the day, since their raw
+//! events are counted, and the day's rollups become what raw events make. Batches that are committed meanwhile are in
+//! neither: their aggregates are merged afterwards.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    merge::ROLLUP_LOCK,
+    recount::{self, Pending, Rebuilt, Span, Unit},
+};
+use crate::{
+    domain::{revision::Reason, rollup},
+    store::{StoreError, transaction::in_snapshot},
+};
+
+/// Pending rows that are looked at by one statement.
+const AT_ONCE: i64 = 50;
+/// SQLSTATE of a transaction that met another's change.
+const SERIALIZATION_FAILURE: &str = "40001";
+/// How often a day is tried that met another's change. Only erasing and purging change rollups beside merges, and they
+/// take turns with this.
+const ATTEMPTS: u32 = 5;
+
+/// Up to where all raw events are there; none where none were taken away.
+pub async fn raw_from(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let statement = "SELECT raw_from FROM analytics.raw_horizons WHERE org_id IS NULL";
+    Ok(sqlx::query_scalar(statement).fetch_optional(conn).await?)
+}
+
+/// Rebuilds a UTC day, of one org or of all. With a reason, final hours that change are noted as revisions. The connection is [prepared](recount::prepare) and has its turn.
+pub async fn day(
+    conn: &mut PgConnection,
+    start: DateTime<Utc>,
+    org_id: Option<Uuid>,
+    reason: Option<Reason>,
+    late_after: TimeDelta,
+) -> Result<Rebuilt, StoreError> {
+    while_nothing_is_merged(conn, async |tx| count_again(tx, start, org_id, reason, late_after).await).await
+}
+
+/// Does work in one snapshot while nothing is merged, all of it or nothing; again from the start where it met another's
+/// change.
+pub async fn while_nothing_is_merged<T>(
+    conn: &mut PgConnection,
+    mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // Before the snapshot: what a merge under way adds must be in it.
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
+    let mut attempt = 1;
+    let done = loop {
+        match in_snapshot(conn, &mut work).await {
+            Err(error) if attempt < ATTEMPTS && met_another(&error) => attempt += 1,
+            tried => break tried,
+        }
+    };
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
+    done
+}
+
+fn met_another(error: &StoreError) -> bool {
+    let StoreError::Transient(error) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
+}
+
+/// Makes the rollups of a UTC day what its raw events make, [while nothing is merged](while_nothing_is_merged).
+pub async fn count_again(
+    tx: &mut PgConnection,
+    start: DateTime<Utc>,
+    org_id: Option<Uuid>,
+    reason: Option<Reason>,
+    late_after: TimeDelta,
+) -> Result<Rebuilt, StoreError> {
+    let span = Span::of(&mut *tx, start, org_id).await?;
+    neutralise(&mut *tx, &span).await?;
+    of_both(tx, "SELECT analytics.recall_rollups($1, $2, $3, $4)", &span).await?;
+    recount::count(&mut *tx, &span, Pending::Counted).await?;
+    // An hour that was final for any org is closed for all: a revision too many says nothing that is not so.
+    let known_to: Option<DateTime<Utc>> =
+        sqlx::query_scalar("SELECT max(greatest(watermark, told_to)) FROM analytics.partition_watermarks")
+            .fetch_one(&mut *tx)
+            .await?;
+    let rebuilt = recount::put(&mut *tx, &span, reason.zip(known_to), late_after).await?;
+    of_both(tx, "SELECT analytics.settle_rollups($1, $2, $3, $4)", &span).await?;
+    Ok(rebuilt)
+}
+
+/// Calls a function of what is materialised for the hours and the days of the span: it is put into the tables, where it is made
+/// what raw events make, and what is the same as before goes again. Nothing where there are no aggregates.
+async fn of_both(tx: &mut PgConnection, function: &'static str, span: &Span) -> Result<(), StoreError> {
+    for unit in Unit::ALL {
+        sqlx::query(function)
+            .bind(unit.as_str())
+            .bind(span.start)
+            .bind(span.end())
+            .bind(span.org_id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Takes out of pending aggregates what they would add to the span.
+async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError> {
+    let hours = rollup::hour_of(span.start)..rollup::hour_of(span.end());
+    let is_counted = |key: &rollup::Key| {
+        hours.contains(&key.bucket)
+            && span.org_id.is_none_or(|org_id| org_id == key.org_id)
+            && !span.left_out.contains(&key.org_id)
+    };
+    change_pending(tx, |pending| pending.neutralise(is_counted)).await
+}
+
+/// Changes the aggregates that wait to be merged: each row for which `change` says that it did. Unless merges are held off,
+/// `change` must not.
+pub async fn change_pending(
+    tx: &mut PgConnection,
+    mut change: impl FnMut(&mut rollup::Pending) -> bool,
+) -> Result<(), StoreError> {
+    let mut after = Uuid::nil();
+    loop {
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "SELECT batch_id, aggregates FROM analytics.rollup_pending WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
+        )
+        .bind(after)
+        .bind(AT_ONCE)
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = *last;
+        for (batch_id, packed) in rows {
+            let mut pending = rollup::Pending::unpack(&packed).map_err(broken)?;
+            if change(&mut pending) {
+                sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
+                    .bind(batch_id)
+                    .bind(pending.pack().map_err(broken)?)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        }
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Permanent(error.to_string())
+}
