@@ -14,7 +14,7 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use analytics_service::{
-    actors::export::make::{self, Tools},
+    actors::export_generator::make::{self, Tools},
     domain::{
         audit::{Actor, AuditEvent, Outcome},
         export::{Granularity, GroupBy, Spec, TimeRange, csv::CsvRows},

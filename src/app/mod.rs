@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        audit::Backlog,
-        export::make::Tools,
+        export_generator::make::Tools,
+        serving::audit::Backlog,
         supervision::{
             backoff::Backoff,
             exit::catch_panics,

@@ -7,21 +7,27 @@ use anyhow::Context as _;
 
 use crate::{
     actors::{
-        audit::{Audit, AuditParts},
-        corrections::{Corrections, CorrectionsParts},
-        events::{Events, EventsParts},
-        export::{Export, Wake, make::Tools, worker::WorkerParts},
-        exports::{CHECK_WITHIN, Exports, ExportsParts},
-        freshness::{Freshness, FreshnessParts, Merged},
-        jwks::{self, Jwks, JwksParts, Refresh},
-        keys::{Keys, KeysParts},
-        lease::{Lease, LeaseParts},
-        maintenance::{self, Maintenance, MaintenanceParts},
-        misrouted::MisroutedLog,
-        partition::{PartitionParts, Threads},
-        pending_merger::{PendingMerger, PendingMergerParts},
-        query::{Query, QueryParts},
-        recorder::{Recorder, RecorderParts},
+        export_generator::{Export, Wake, make::Tools, worker::WorkerParts},
+        housekeeping::{
+            freshness::{Freshness, FreshnessParts, Merged},
+            lease::{Lease, LeaseParts},
+            maintenance::{self, Maintenance, MaintenanceParts},
+            pending_merger::{PendingMerger, PendingMergerParts},
+            recorder::{Recorder, RecorderParts},
+        },
+        pipeline::{
+            misrouted::MisroutedLog,
+            partition::{PartitionParts, Threads},
+        },
+        serving::{
+            audit::{Audit, AuditParts},
+            corrections::{Corrections, CorrectionsParts},
+            events::{Events, EventsParts},
+            export_requests::{CHECK_WITHIN, Exports, ExportsParts},
+            jwks::{self, Jwks, JwksParts, Refresh},
+            keys::{Keys, KeysParts},
+            query::{Query, QueryParts},
+        },
         supervision::{
             exit::Drain,
             line::Line,

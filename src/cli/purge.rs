@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::{
-    actors::export::{
+    actors::export_generator::{
         make::Tools,
         sweep::{self, Swept},
     },

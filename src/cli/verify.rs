@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actors::export::{check, make::Tools},
+    actors::export_generator::{check, make::Tools},
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     actors::{
-        keys::{Create, GetKey, ListKeys, Revoke},
+        serving::keys::{Create, GetKey, ListKeys, Revoke},
         supervision::line::Line,
     },
     auth::{Credential, FreshKey},

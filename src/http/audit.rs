@@ -14,7 +14,7 @@ use super::{
     params::Params,
 };
 use crate::{
-    actors::query::GetAudit,
+    actors::serving::query::GetAudit,
     domain::audit::{AuditQuery, AuditRecord, Outcome},
 };
 

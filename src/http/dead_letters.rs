@@ -18,7 +18,7 @@ use super::{
     params::{self, Params},
 };
 use crate::{
-    actors::{
+    actors::serving::{
         corrections::Correct,
         query::{GetDeadLetter, ListDeadLetters},
     },

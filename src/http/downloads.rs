@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 
 use super::{Api, ask::ask, error::Problem, params::Params};
 use crate::{
-    actors::exports::{Download, OpenDownload, Wanted, content_disposition, file_name},
+    actors::serving::export_requests::{Download, OpenDownload, Wanted, content_disposition, file_name},
     domain::export::keys::Key,
 };
 

@@ -16,7 +16,7 @@ use super::{
     report::Completeness,
 };
 use crate::{
-    actors::query::GetEvent,
+    actors::serving::query::GetEvent,
     domain::event_fate::{Duplicates, FateQuery, RejectedEvent, StoredEvent, Verdict},
 };
 

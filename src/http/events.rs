@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     actors::{
-        events::{Check, NotPublished, Publish},
+        serving::events::{Check, NotPublished, Publish},
         supervision::line::Line,
     },
     domain::{

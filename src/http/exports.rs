@@ -26,8 +26,12 @@ use super::{
 };
 use crate::{
     actors::{
-        exports::{CHECK_WITHIN, CancelExport, CreateExport, Created, Found, LinkExport, OpenDownload, VerifyExport},
-        query::{GetExport, ListExports},
+        serving::{
+            export_requests::{
+                CHECK_WITHIN, CancelExport, CreateExport, Created, Found, LinkExport, OpenDownload, VerifyExport,
+            },
+            query::{GetExport, ListExports},
+        },
         supervision::line::Line,
     },
     domain::export::{

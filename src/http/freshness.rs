@@ -13,7 +13,7 @@ use super::{
     params::Params,
 };
 use crate::{
-    actors::query::GetFreshness,
+    actors::serving::query::GetFreshness,
     domain::{freshness::FreshnessStatus, query::ModelFreshness},
 };
 

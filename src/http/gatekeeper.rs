@@ -19,9 +19,11 @@ use super::{
 };
 use crate::{
     actors::{
-        audit::{Backlog, Record},
-        jwks::Refresh,
-        keys::Authenticate,
+        serving::{
+            audit::{Backlog, Record},
+            jwks::Refresh,
+            keys::Authenticate,
+        },
         supervision::line::Line,
     },
     auth::{Caller, Permission, PresentedKey, Refusal, Role, Verifier},

@@ -15,7 +15,7 @@ use super::{
     report::{self, Completeness, Range},
 };
 use crate::{
-    actors::query::GetLedger,
+    actors::serving::query::GetLedger,
     domain::{
         ledger::{Counts, LedgerHour, LedgerQuery},
         query::Granularity,

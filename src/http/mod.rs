@@ -67,7 +67,7 @@ use serde::Serialize;
 
 use crate::{
     actors::{
-        corrections::Correct,
+        serving::corrections::Correct,
         supervision::{line::Line, log::SupervisionLog, registry::Registry, supervisor::Supervisor},
     },
     config::Settings,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Ops, access::Operator, error::Problem, json, params::Params};
 use crate::{
     actors::{
-        query::{GetPartitions, GetSupervision},
+        serving::query::{GetPartitions, GetSupervision},
         supervision::{
             exit::End,
             orders::{Drill, Restart, RestartError},
@@ -57,7 +57,7 @@ pub async fn partitions(ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
     let found = ops.queries.ask(GetPartitions, ops.answer_within).await?;
     let tree = ops.registry.tree();
     let partition = |status: PartitionStatus| {
-        let name = crate::actors::partition::group_name(status.partition);
+        let name = crate::actors::pipeline::partition::group_name(status.partition);
         let here = tree.iter().find(|actor| actor.name == name);
         Partition { state: here.map(|actor| actor.state), cause: here.and_then(|actor| actor.cause.clone()), status }
     };

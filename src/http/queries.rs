@@ -13,7 +13,7 @@ use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 use tokio::sync::oneshot;
 
 use super::error::Problem;
-use crate::actors::query::{
+use crate::actors::serving::query::{
     Ask, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability,
     GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, Question,
 };

@@ -16,7 +16,7 @@ use super::{
     report::{self, Completeness, REPORT, Range, ReportParams, known_models},
 };
 use crate::{
-    actors::query::{GetReliability, MAX_ROWS, QueryError},
+    actors::serving::query::{GetReliability, MAX_ROWS, QueryError},
     domain::{
         event::Status,
         histogram::{self, Histogram},

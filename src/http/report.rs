@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Api, error::Problem, params::Params};
 use crate::{
-    actors::query::GetFreshness,
+    actors::serving::query::GetFreshness,
     domain::{
         calendar::{self, Buckets},
         freshness::Freshness,

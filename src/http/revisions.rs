@@ -17,7 +17,7 @@ use super::{
     usage::Amounts,
 };
 use crate::{
-    actors::query::GetRevisions,
+    actors::serving::query::GetRevisions,
     domain::{
         query::Granularity,
         revision::{Reason, RevisionQuery},

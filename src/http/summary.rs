@@ -16,7 +16,7 @@ use super::{
     usage::Amounts,
 };
 use crate::{
-    actors::query::GetSummary,
+    actors::serving::query::GetSummary,
     domain::{
         query::Granularity,
         summary::{OrgUsage, SummaryQuery},

@@ -16,7 +16,7 @@ use super::{
     report::{self, Completeness, REPORT, Range, ReportParams, known_models},
 };
 use crate::{
-    actors::query::{GetUsage, MAX_ROWS, QueryError},
+    actors::serving::query::{GetUsage, MAX_ROWS, QueryError},
     domain::{
         money::{self, Cents},
         query::{Granularity, Usage, UsagePoint, UsageQuery, UsageReport, filled},

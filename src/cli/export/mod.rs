@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    actors::export::{
+    actors::export_generator::{
         make::Tools,
         worker::{Looked, Worker, WorkerParts},
     },

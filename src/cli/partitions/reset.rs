@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actors::partition::group_name,
+    actors::pipeline::partition::group_name,
     app,
     broker::{
         BrokerError,

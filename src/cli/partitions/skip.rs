@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actors::partition::group_name,
+    actors::pipeline::partition::group_name,
     app,
     broker::probe::{Found, probe},
     cli::{bad_usage, confirm, operator, print, stream::Progress},

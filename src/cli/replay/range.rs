@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actors::partition::group_name,
+    actors::pipeline::partition::group_name,
     cli::{bad_usage, operator, print, stream::Progress},
     config::Settings,
     domain::audit::{Actor, AuditEvent, Outcome},

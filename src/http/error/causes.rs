@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 
 use super::Problem;
 use crate::{
-    actors::query::QueryError,
+    actors::serving::query::QueryError,
     domain::floor::{Gone, Missing},
 };
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::support::*;
 use crate::{
-    actors::query::QueryError,
+    actors::serving::query::QueryError,
     auth::{PresentedKey, Role},
 };
 

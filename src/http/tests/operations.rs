@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::{
     actors::{
-        query::QueryError,
+        serving::query::QueryError,
         supervision::{
             exit::{End, ExitGuard},
             log::Note,

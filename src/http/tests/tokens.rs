@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::support::*;
 use crate::{
-    actors::jwks::Refresh,
+    actors::serving::jwks::Refresh,
     auth::{
         fixtures::{Signer, ec, ed, key_set, rsa_of, sign},
         jwks::KeySet,

@@ -30,7 +30,7 @@ struct Copies<'b> {
 }
 
 /// Notes a batch's duplicates.
-pub(in crate::store) async fn note(
+pub(super) async fn note(
     conn: &mut PgConnection,
     batch: &Batch,
     fates: &Fates,

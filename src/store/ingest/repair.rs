@@ -25,7 +25,7 @@ const NAMED: usize = 20;
 
 /// What a replayed batch has put back so far.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Repaired {
+pub(super) struct Repaired {
     /// Indexes of the messages.
     messages: BTreeSet<usize>,
     /// Rows of the ledger that are not touched any more: what they miss cannot be told.
@@ -73,7 +73,7 @@ pub async fn past(conn: &mut PgConnection, claim: &Claim, (from, to): (i64, i64)
 
 /// Sorts out the events of a replayed batch that raw events do not have: gives those that are new, and puts those back
 /// that were lost. These and those that stay away are duplicates: they were counted before.
-pub(in crate::store) async fn sort_out<'a>(
+pub(super) async fn sort_out<'a>(
     tx: &mut PgConnection,
     work: Work<'_>,
     unknown: Vec<&'a Candidate>,
@@ -213,7 +213,7 @@ async fn copy(tx: &mut PgConnection, events: &[&Candidate], batch_id: Uuid) -> R
 }
 
 /// Records what was put back, in the transaction of the batch that did it.
-pub(in crate::store) async fn record(
+pub(super) async fn record(
     tx: &mut PgConnection,
     work: Work<'_>,
     replay_id: Uuid,
@@ -247,11 +247,7 @@ pub(in crate::store) async fn record(
 }
 
 /// Notes rejected messages that the batch took for events after all: from now on they are not new.
-pub(in crate::store) async fn take_letters(
-    tx: &mut PgConnection,
-    work: Work<'_>,
-    fates: &Fates,
-) -> Result<(), StoreError> {
+pub(super) async fn take_letters(tx: &mut PgConnection, work: Work<'_>, fates: &Fates) -> Result<(), StoreError> {
     let raw = &work.batch.raw;
     let refused = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Rejected)).map(|(message, _)| *message);
     let rejected = work.batch.rejects.iter().map(|reject| reject.message).chain(refused);

@@ -11,9 +11,11 @@ use uuid::Uuid;
 use super::{ORG, at, rules};
 use crate::{
     actors::{
-        audit::{Backlog, NotRecorded, Record},
-        keys::{Authenticate, Create, GetKey, ListKeys, Revoke},
-        query::QueryError,
+        serving::{
+            audit::{Backlog, NotRecorded, Record},
+            keys::{Authenticate, Create, GetKey, ListKeys, Revoke},
+            query::QueryError,
+        },
         supervision::line::Line,
     },
     auth::{self, Caller, Credential, PresentedKey, Role, Verifier},

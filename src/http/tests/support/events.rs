@@ -4,7 +4,7 @@ use actix::{Actor, Context, Handler, MessageResult};
 use chrono::{DateTime, TimeDelta};
 
 use crate::{
-    actors::events::{Check, NotPublished, Publish},
+    actors::serving::events::{Check, NotPublished, Publish},
     domain::{
         event::Rules,
         submission::{Judgement, judge},

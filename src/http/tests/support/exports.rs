@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use super::{FixedAnswers, LETTER, MODEL, ORG, at};
 use crate::{
-    actors::{
-        exports::{CancelExport, CreateExport, Created, Download, Found, LinkExport, OpenDownload, VerifyExport},
+    actors::serving::{
+        export_requests::{
+            CancelExport, CreateExport, Created, Download, Found, LinkExport, OpenDownload, VerifyExport,
+        },
         query::{Ask, GetExport, ListExports, QueryError},
     },
     domain::{

@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        corrections::Correct,
-        query::{
-            Ask, GetAudit, GetDeadLetter, GetEvent, GetFreshness, GetLedger, GetPartitions, GetReliability, GetSummary,
-            GetSupervision, GetUsage, ListDeadLetters, QueryError,
+        serving::{
+            corrections::Correct,
+            query::{
+                Ask, GetAudit, GetDeadLetter, GetEvent, GetFreshness, GetLedger, GetPartitions, GetReliability,
+                GetSummary, GetSupervision, GetUsage, ListDeadLetters, QueryError,
+            },
         },
         supervision::{
             line::Line,
@@ -45,10 +47,10 @@ use crate::{
     http::{Api, EventsLine, KeysLine, Ops, Queries},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
+use events::{FixedRules, rules};
 
 pub use access::*;
 pub use calls::*;
-use events::{FixedRules, rules};
 
 pub const ORG: Uuid = Uuid::from_u128(0xA);
 pub const OTHER_ORG: Uuid = Uuid::from_u128(0xB);

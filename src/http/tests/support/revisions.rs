@@ -4,7 +4,7 @@ use actix::Handler;
 
 use super::{FixedAnswers, LETTER, MODEL, at};
 use crate::{
-    actors::query::{Ask, GetRevisions, QueryError},
+    actors::serving::query::{Ask, GetRevisions, QueryError},
     domain::{
         money::Cents,
         query::Usage,

@@ -9,7 +9,7 @@ use actix::prelude::*;
 
 use crate::{
     actors::{
-        partition::{self, PartitionParts, Threads, group_name},
+        pipeline::partition::{self, PartitionParts, Threads, group_name},
         supervision::{
             exit::{Drain, End, ExitGuard},
             log::Note,

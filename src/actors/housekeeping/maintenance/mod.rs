@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use self::jobs::Watch;
 use crate::{
     actors::{
-        export::{make::Tools, sweep},
+        export_generator::{make::Tools, sweep},
         supervision::{
             exit::{Drain, End, ExitGuard},
             pulse::{Pulse, Working},

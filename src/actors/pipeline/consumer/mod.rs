@@ -5,22 +5,24 @@
 //! Bound: the credits. Without one the batch at hand grows to its limits, then reading stops; the broker stops sending
 //!        when its own credit, the prefetch, is used up. After a long while without, the subscription is given up.
 
+mod reader;
+mod stream_check;
+
 use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
+use self::reader::{Order, Reader, ReaderParts};
 use crate::{
     actors::{
-        dedupe::Split,
-        reader::{Order, Reader, ReaderParts},
+        pipeline::{dedupe::Split, writer::Committed},
         supervision::{
             exit::{Cause, Drain, End, ExitGuard},
             log::SupervisionLog,
             progress::Progress,
             pulse::Pulse,
         },
-        writer::Committed,
     },
     config,
     store::ingest::partitions::Claim,

@@ -11,12 +11,15 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        consumer::{Consumer, ConsumerParts},
-        dedupe::{Dedupe, DedupeParts, DedupeSettings},
-        freshness::Merged,
-        misrouted::MisroutedLog,
-        replay::{Replay, ReplayParts},
-        rollup::{Rollup, RollupParts},
+        housekeeping::freshness::Merged,
+        pipeline::{
+            consumer::{Consumer, ConsumerParts},
+            dedupe::{Dedupe, DedupeParts, DedupeSettings},
+            misrouted::MisroutedLog,
+            replay::{Replay, ReplayParts},
+            rollup::{Rollup, RollupParts},
+            writer::{Outlets, Refusals, Writer, WriterParts},
+        },
         supervision::{
             backoff::Backoff,
             exit::Cause,
@@ -27,7 +30,6 @@ use crate::{
             registry::Registry,
             supervisor::{Launch, Member, Start},
         },
-        writer::{Outlets, Refusals, Writer, WriterParts},
     },
     config::Settings,
     store::{

@@ -14,9 +14,7 @@ use actix::prelude::*;
 
 use crate::{
     actors::{
-        Credit,
-        dedupe::Incomplete,
-        misrouted::MisroutedLog,
+        pipeline::{Credit, dedupe::Incomplete, misrouted::MisroutedLog},
         supervision::{
             backoff::Backoff,
             exit::{Cause, End, ExitGuard},

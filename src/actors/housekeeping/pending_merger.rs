@@ -15,9 +15,11 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        freshness::Merged,
-        partition::{group_name, merge_rules},
-        rollup,
+        housekeeping::freshness::Merged,
+        pipeline::{
+            partition::{group_name, merge_rules},
+            rollup,
+        },
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},

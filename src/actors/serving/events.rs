@@ -13,12 +13,11 @@ use tokio::time::timeout;
 
 use crate::{
     actors::{
-        query::QueryError,
+        serving::{query::QueryError, turns::Turns},
         supervision::{
             exit::{Drain, End, ExitGuard},
             pulse::Pulse,
         },
-        turns::Turns,
     },
     broker::{
         self, BrokerError,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Exports, refuse_object};
 use crate::{
-    actors::query::QueryError,
+    actors::serving::query::QueryError,
     domain::{export::keys::Key, shares::Shares},
     objects::ObjectError,
 };

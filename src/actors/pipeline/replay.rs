@@ -12,13 +12,15 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        dedupe::DedupeSettings,
+        pipeline::{
+            dedupe::DedupeSettings,
+            writer::{Stored, persist},
+        },
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
             pulse::{Pulse, Working},
         },
-        writer::{Stored, persist},
     },
     broker::{
         BrokerError,

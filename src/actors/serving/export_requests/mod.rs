@@ -16,17 +16,16 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        export::{
+        export_generator::{
             Wake, check,
             make::{MakeError, Tools},
         },
-        query::QueryError,
+        serving::{query::QueryError, turns::Turns},
         supervision::{
             exit::{End, ExitGuard},
             line::Line,
             pulse::Pulse,
         },
-        turns::Turns,
     },
     config::Settings,
     domain::{
@@ -39,7 +38,6 @@ use crate::{
         exports::{self as table, AskedExport},
     },
 };
-
 use downloads::Downloads;
 
 pub use crate::{

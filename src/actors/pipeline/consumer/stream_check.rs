@@ -6,8 +6,8 @@
 use sha2::{Digest, Sha256};
 use tokio::time::{Duration, timeout};
 
-use super::supervision::pulse::Working;
 use crate::{
+    actors::supervision::pulse::Working,
     broker::{
         BrokerError,
         subscription::{Incoming, StartAt, Subscription},

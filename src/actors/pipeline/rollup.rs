@@ -10,7 +10,8 @@ use chrono::DateTime;
 
 use crate::{
     actors::{
-        freshness::Merged,
+        housekeeping::freshness::Merged,
+        pipeline::writer::Stored,
         supervision::{
             backoff::Backoff,
             exit::{Drain, End, ExitGuard},
@@ -18,7 +19,6 @@ use crate::{
             progress::Progress,
             pulse::Pulse,
         },
-        writer::Stored,
     },
     config,
     store::{
@@ -168,7 +168,7 @@ fn pause(shortest: Duration, took: Duration) -> Duration {
 }
 
 /// Notifies freshness of a merge.
-pub(super) fn report(merged: merge::Merged, metrics: &Metrics, freshness: &Line<Merged>) {
+pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshness: &Line<Merged>) {
     if merged.merge.batches == 0 {
         return;
     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{Ended, FIRST_QUIET, QUIET, Reader};
 use crate::{
     actors::{
-        stream_check::{Checked, StreamError, check},
+        pipeline::consumer::stream_check::{Checked, StreamError, check},
         supervision::backoff::Backoff,
     },
     broker::{

@@ -18,12 +18,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{
-    dedupe::Split,
-    stream_check::StreamError,
-    supervision::{exit::Cause, log::SupervisionLog, progress::Progress, pulse::Working},
-};
+use super::stream_check::StreamError;
 use crate::{
+    actors::{
+        pipeline::{Credit, dedupe::Split},
+        supervision::{exit::Cause, log::SupervisionLog, progress::Progress, pulse::Working},
+    },
     broker::{
         BrokerError,
         subscription::{Incoming, Subscription},
@@ -219,7 +219,7 @@ impl Reader {
         }
     }
 
-    fn hand_on(&mut self, credit: super::Credit) {
+    fn hand_on(&mut self, credit: Credit) {
         if !self.intake.has_uncommitted() {
             self.committed_at = Instant::now();
         }

@@ -12,13 +12,12 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        query::QueryError,
+        serving::{query::QueryError, turns::Turns},
         supervision::{
             backoff::Backoff,
             exit::{Drain, End, ExitGuard},
             pulse::{Pulse, Working},
         },
-        turns::Turns,
     },
     broker::{
         self, BrokerError,

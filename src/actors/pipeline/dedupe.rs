@@ -11,14 +11,13 @@ use futures_util::TryStreamExt;
 
 use crate::{
     actors::{
-        Credit,
+        pipeline::{Credit, writer::Write},
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
             progress::Progress,
             pulse::Pulse,
         },
-        writer::Write,
     },
     config::{self, Settings},
     domain::{

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        query::QueryError,
+        serving::query::QueryError,
         supervision::{
             exit::{Drain, End, ExitGuard},
             pulse::Pulse,
