@@ -1,6 +1,6 @@
 -- One day of events as the service would have stored them: in the order of time, in batches of 5,000 that the ledger has.
 -- :day the UTC day, :number its number (from 0), :batches batches, :orgs × :models drawn by Zipf's law. Run once a day, as the owner;
--- days may be filled beside each other. Shapes are those of `publish --events` (src/domain/workload/catalogue.rs).
+-- days may be filled beside each other. Shapes are those of `publish --events` (src/workload/catalogue.rs).
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
 SET synchronous_commit = off;

@@ -1,7 +1,8 @@
 //! The Analytics Service: turns the inference events of an AI platform into usage, spend and freshness views.
 //!
 //! `domain` holds the rules, pure. Adapters (`broker`, `store`, `cache`, `objects`) reach the servers. `actors` are the pipeline
-//! and the queries; `http` asks them by messages. `app` puts everything together, `cli` calls it.
+//! and the queries; `http` asks them by messages. `app` puts everything together, `cli` calls it. `workload` generates events to
+//! publish, for `cli` and the benches only.
 
 pub mod actors;
 pub mod app;
@@ -15,3 +16,4 @@ pub mod http;
 pub mod objects;
 pub mod store;
 pub mod telemetry;
+pub mod workload;

@@ -36,4 +36,3 @@ pub mod summary;
 pub mod supervision;
 pub mod timestamp;
 pub mod window;
-pub mod workload;

@@ -8,7 +8,7 @@ use std::{
 
 /// A module and those of the crate that it may use. `http` sees of the actors only their messages, which live in
 /// their files; it never sees an adapter to a server.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("telemetry", &["config", "domain"]),
@@ -20,7 +20,24 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("actors", &["auth", "broker", "cache", "config", "domain", "objects", "store", "telemetry"]),
     ("http", &["actors", "auth", "config", "domain", "telemetry"]),
     ("app", &["actors", "auth", "broker", "cache", "config", "domain", "http", "objects", "store", "telemetry"]),
-    ("cli", &["actors", "app", "auth", "broker", "cache", "config", "domain", "http", "objects", "store", "telemetry"]),
+    ("workload", &["domain"]),
+    (
+        "cli",
+        &[
+            "actors",
+            "app",
+            "auth",
+            "broker",
+            "cache",
+            "config",
+            "domain",
+            "http",
+            "objects",
+            "store",
+            "telemetry",
+            "workload",
+        ],
+    ),
 ];
 
 #[test]

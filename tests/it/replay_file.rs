@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use analytics_service::domain::workload::{
+use analytics_service::workload::{
     synthetic::{Plan, Synthetic},
     tally::Tally,
 };

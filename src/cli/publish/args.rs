@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use clap::ArgGroup;
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 
-use crate::{cli::stream::rate, domain::workload::synthetic::WHOLE};
+use crate::{cli::stream::rate, workload::synthetic::WHOLE};
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 
 use crate::{
     config::Events,
-    domain::workload::trace::{Survey, default_base_date},
+    workload::trace::{Survey, default_base_date},
 };
 
 const FILE: &str = "trace-base-date";

@@ -18,15 +18,11 @@ use anyhow::Context;
 use chrono::Utc;
 
 use super::stream::{Pace, Progress, Sender, interruption};
-use crate::{
-    broker::publisher::Outgoing,
-    config::Settings,
-    domain::{partition::home_partition, workload::tally::Tally},
-};
-
-pub use args::Args;
+use crate::{broker::publisher::Outgoing, config::Settings, domain::partition::home_partition, workload::tally::Tally};
 use report::Report;
 use source::Source;
+
+pub use args::Args;
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if let Some(problem) = args.problem() {

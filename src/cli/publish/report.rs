@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::workload::tally::{Counts, Share, Tally, Totals};
+use crate::workload::tally::{Counts, Share, Tally, Totals};
 
 /// Orgs that the table shows.
 const SHOWN: usize = 10;
@@ -141,8 +141,8 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        money::Cents,
+    use crate::{
+        domain::money::Cents,
         workload::{Kind, Note, Usage},
     };
 

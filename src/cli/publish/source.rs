@@ -8,9 +8,9 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use super::{Args, base_date::Judge};
 use crate::{
     config::Events,
-    domain::workload::{
-        Kind, Note, WorkloadError, synthetic,
-        synthetic::Synthetic,
+    workload::{
+        Kind, Note, WorkloadError,
+        synthetic::{self, Synthetic},
         trace::{self, Survey, Trace},
     },
 };

@@ -129,9 +129,11 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::domain::{
-        event::{EventKey, Rules, decode},
-        money::Cents,
+    use crate::{
+        domain::{
+            event::{EventKey, Rules, decode},
+            money::Cents,
+        },
         workload::tally::{Tally, Totals},
     };
 

@@ -14,7 +14,7 @@ pub mod trace;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{event::Event, money::Cents};
+use crate::domain::{event::Event, money::Cents};
 
 /// How a workload's messages differ from plain events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

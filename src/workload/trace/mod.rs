@@ -90,12 +90,12 @@ pub fn default_base_date(now: DateTime<Utc>, days: u64) -> NaiveDate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        event::{Event, Rules, decode},
+    use crate::{
+        domain::event::{Event, Rules, decode},
         workload::tally::Tally,
     };
 
-    const TRACE: &[u8] = include_bytes!("../../../../data/azure-llm-2023-conv.csv");
+    const TRACE: &[u8] = include_bytes!("../../../data/azure-llm-2023-conv.csv");
 
     fn plan() -> Plan {
         Plan { seed: 1, base_date: NaiveDate::from_ymd_opt(2026, 3, 29).unwrap(), orgs: 5, models: 4 }

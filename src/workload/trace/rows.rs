@@ -6,7 +6,10 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use csv::{ByteRecord, ReaderBuilder, Terminator, Trim};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{event::MAX_TOKENS, timestamp, workload::WorkloadError};
+use crate::{
+    domain::{event::MAX_TOKENS, timestamp},
+    workload::WorkloadError,
+};
 
 const TIMESTAMP: &str = "TIMESTAMP";
 const INPUT_TOKENS: &str = "ContextTokens";
