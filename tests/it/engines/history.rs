@@ -1,0 +1,202 @@
+//! Each engine answers the same of the same history, reads no raw events for it, and shows late events at once.
+
+use std::collections::BTreeMap;
+
+use analytics_service::auth::Role;
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{CONTINUOUS, DAYS, LIVE, command, history, shown, to_continuous};
+use crate::harness::{LedgerSums, Service, World, eventually, settled};
+
+/// What can be asked of the history: every kind of answer about it.
+fn questions(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
+    let at = |ago: i64| (now - TimeDelta::days(ago)).format("%Y-%m-%dT00:00:00Z").to_string();
+    let (year, month, week, end) = (at(DAYS), at(31), at(6), at(-1));
+    let mut questions = vec![
+        format!("/analytics/v1/summary?start={}&end={end}", at(29)),
+        format!("/analytics/v1/orgs/{org}/ledger?start={}&end={end}", at(1)),
+    ];
+    for what in ["usage", "reliability"] {
+        for more in ["", "&groupBy=model", "&timezone=Europe/Berlin", "&timezone=Asia/Kolkata", "&fill=zero"] {
+            questions.push(format!("/analytics/v1/orgs/{org}/{what}?start={year}&end={end}{more}"));
+        }
+        for more in ["", "&groupBy=model", &format!("&modelId={}", Uuid::from_u128(2))] {
+            questions.push(format!("/analytics/v1/orgs/{org}/{what}?granularity=hour&start={month}&end={end}{more}"));
+        }
+    }
+    for by in ["client", "errorCode"] {
+        questions.push(format!("/analytics/v1/orgs/{org}/reliability?start={week}&end={end}&groupBy={by}"));
+    }
+    questions
+}
+
+/// Answers without what moves from second to second.
+async fn answers(service: &Service, orgs: &[Uuid], now: DateTime<Utc>) -> BTreeMap<String, Value> {
+    let token = service.token(orgs, &[Role::SystemAdmin]);
+    let mut answers = BTreeMap::new();
+    for org in orgs {
+        for question in questions(*org, now) {
+            // Busy with other tests, a process may need a moment for its first connections.
+            let mut answer = eventually(&question, async || {
+                let (status, answer) = service.get(&question, &token).await;
+                assert!(status == 200 || status == 503, "{question}: {status} {answer}");
+                (status == 200).then_some(answer)
+            })
+            .await;
+            for moving in ["asOf", "freshness"] {
+                answer.as_object_mut().unwrap().remove(moving);
+            }
+            for point in answer["series"].as_array_mut().into_iter().flatten() {
+                point.as_object_mut().unwrap().remove("final");
+            }
+            answers.insert(question, answer);
+        }
+    }
+    answers
+}
+
+#[tokio::test]
+async fn each_engine_answers_the_same_of_four_hundred_days() {
+    let now = Utc::now().with_nanosecond(0).unwrap();
+    let (orgs, events) = history(now);
+    let mut found: Vec<(&str, BTreeMap<String, Value>)> = Vec::new();
+    for engine in [LIVE, CONTINUOUS] {
+        let world = World::new(1).await;
+        let mut conn = world.connect().await;
+        let service = world.serve().await;
+        // Most of it, a part of that twice, and the rest when the most is materialised.
+        let bodies = |events: &[Value]| events.iter().map(|event| event.to_string().into_bytes()).collect::<Vec<_>>();
+        let (first, late) = events.split_at(3500);
+        world.send(bodies(first)).await;
+        world.send(bodies(&first[..300])).await;
+        settled(&mut conn, 3800).await;
+        if engine == CONTINUOUS {
+            to_continuous(&world).await;
+            assert!(tail(&mut conn).await < 1000, "most of it is materialised");
+        }
+        world.send(bodies(late)).await;
+        settled(&mut conn, 4300).await;
+        command(&world, &["refresh", "--late"]).await;
+        assert_eq!(command(&world, &["verify"]).await["events"], 4000, "{engine}");
+        let sums = LedgerSums::of_batches(&mut conn).await;
+        assert_eq!((sums.received, sums.stored, sums.duplicates), (4300, 4000, 300));
+        let mut answers = answers(&service, &orgs, now).await;
+        // By the hour of the commit, which is each engine's own.
+        answers.retain(|question, _| !question.contains("/ledger"));
+        found.push((engine, answers));
+    }
+    let (_, live) = &found[0];
+    let year =
+        live.iter().find(|(question, _)| question.contains("/usage") && !question.contains("granularity")).unwrap();
+    assert!(year.1["series"].as_array().unwrap().len() > 300, "the history is there");
+    for (engine, answers) in &found[1..] {
+        for (question, answer) in answers {
+            assert_eq!(answer, &live[question], "{engine}: {question}");
+        }
+    }
+}
+
+/// Rows of hours that the table has.
+async fn tail(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM analytics.hourly_rollups").fetch_one(conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_late_event_is_in_the_answers_and_the_revisions_at_once() {
+    let now = Utc::now().with_nanosecond(0).unwrap();
+    let (orgs, events) = history(now);
+    for engine in [LIVE, CONTINUOUS] {
+        let world = World::new(1).await;
+        let mut conn = world.connect().await;
+        let service = world.serve().await;
+        world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+        settled(&mut conn, 4000).await;
+        if engine == CONTINUOUS {
+            to_continuous(&world).await;
+        }
+        sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut conn).await.unwrap();
+        let before = answers(&service, &orgs, now).await;
+        let mut event = events[0].clone();
+        let at = now - TimeDelta::days(30);
+        event["eventId"] = json!(Uuid::new_v4());
+        event["orgId"] = json!(orgs[0]);
+        event["occurredAt"] = json!(at);
+        world.send([event.to_string().into_bytes()]).await;
+        settled(&mut conn, 4001).await;
+        let after = answers(&service, &orgs, now).await;
+        for (question, answer) in &after {
+            if question.contains("/ledger") || question.contains("/summary") {
+                continue;
+            }
+            let differing = |side: &Value, other: &Value| {
+                let points = side["series"].as_array().unwrap();
+                let others = other["series"].as_array().unwrap();
+                points.iter().filter(|point| !others.contains(point)).cloned().collect::<Vec<_>>()
+            };
+            let changed = differing(answer, &before[question]);
+            let concerned = question.contains(&orgs[0].to_string())
+                && !question.contains("groupBy=client")
+                && !question.contains("groupBy=errorCode")
+                && (!question.contains("modelId=") || event["modelId"] == json!(Uuid::from_u128(2)));
+            assert_eq!(changed.len(), usize::from(concerned), "{engine}: {question}: {changed:?}");
+        }
+        let revisions: Vec<(Uuid, DateTime<Utc>, String, i64)> = sqlx::query_as(
+            "SELECT org_id, bucket_start, reason, after_invocations - before_invocations FROM analytics.rollup_revisions",
+        )
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        let hour = at.with_minute(0).unwrap().with_second(0).unwrap();
+        assert_eq!(revisions, [(orgs[0], hour, "late".to_owned(), 1)], "{engine}");
+        command(&world, &["refresh", "--late"]).await;
+        assert_eq!(answers(&service, &orgs, now).await, after, "a refresh changes no answer");
+        assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    }
+}
+
+/// Rows that anybody has read of raw events, as the statistics have it.
+async fn raw_rows_read(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT coalesce(sum(s.seq_tup_read + coalesce(s.idx_tup_fetch, 0)), 0)::bigint
+         FROM timescaledb_information.chunks c
+         JOIN pg_stat_user_tables s ON (s.schemaname, s.relname) = (c.chunk_schema, c.chunk_name)
+         WHERE c.hypertable_schema = 'analytics' AND c.hypertable_name = 'usage_events'",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn neither_queries_nor_a_refresh_count_raw_events() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let now = Utc::now();
+    let (orgs, events) = history(now);
+    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+    settled(&mut conn, 4000).await;
+    let before = shown(&mut conn).await;
+    to_continuous(&world).await;
+    assert_eq!(shown(&mut conn).await, before);
+    // As the database plans what is large. A cut that was no join left out all that is materialised here.
+    sqlx::raw_sql("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(shown(&mut conn).await, before);
+    let mut late = events[0].clone();
+    (late["eventId"], late["orgId"]) = (json!(Uuid::new_v4()), json!(orgs[0]));
+    late["occurredAt"] = json!(now - TimeDelta::days(30));
+    world.send([late.to_string().into_bytes()]).await;
+    settled(&mut conn, 4001).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let read = raw_rows_read(&mut conn).await;
+    assert!(read > 0);
+    assert_eq!(command(&world, &["refresh", "--late"]).await["hours"], 0, "the late event is in the table");
+    assert_eq!(shown(&mut conn).await.values().sum::<i64>(), 4001);
+    assert_eq!(raw_rows_read(&mut conn).await, read);
+}

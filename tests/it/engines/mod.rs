@@ -1,0 +1,148 @@
+//! Two engines, one meaning: each that the server has answers the same of the same history, and switching between them
+//! under load loses and doubles nothing.
+
+mod history;
+mod switches;
+
+use std::collections::BTreeMap;
+
+use analytics_service::{
+    domain::histogram,
+    store::{
+        self,
+        rollups::{aggregates, engine},
+    },
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use crate::harness::{World, not_run};
+
+pub const LIVE: &str = "live";
+pub const CONTINUOUS: &str = "continuous";
+const DAYS: i64 = 399;
+
+/// Whether the server has continuous aggregates; says so where it has not.
+pub async fn has_continuous(conn: &mut PgConnection, test: &str) -> bool {
+    let community = is_community(conn).await;
+    if !community {
+        not_run(test, "continuous aggregates need TimescaleDB's Community edition, and this is the Apache edition");
+    }
+    community
+}
+
+pub async fn is_community(conn: &mut PgConnection) -> bool {
+    let license: String = sqlx::query_scalar("SHOW timescaledb.license").fetch_one(conn).await.unwrap();
+    license == "timescale"
+}
+
+/// Switches to continuous aggregates, or to what stands in for them.
+pub async fn to_continuous(world: &World) {
+    if is_community(&mut world.connect().await).await {
+        return switch(world, CONTINUOUS).await;
+    }
+    begin_continuous(world).await;
+    command(world, &["refresh", "--late"]).await;
+}
+
+/// Begins to read continuous aggregates, of which nothing is materialised. On the Apache edition, which has none: plain tables stand
+/// in for what is materialised, filled by the same statements, and all else is the same.
+pub async fn begin_continuous(world: &World) {
+    let mut owner = world.connect_as_owner().await;
+    let role = store::user_of(&world.settings.database.url).unwrap();
+    if is_community(&mut owner).await {
+        aggregates::create(&mut owner, &role).await.unwrap();
+        return engine::begin(&mut owner).await.unwrap();
+    }
+    let bounds: Vec<String> = histogram::bounds().iter().map(u32::to_string).collect();
+    let counts = (bounds.len() + 2).to_string();
+    let created = include_str!("../../../src/store/rollups/sql/continuous_create.sql");
+    let mut selects = created.split("AS\nSELECT ").skip(1).map(|part| part.split("WITH NO DATA").next().unwrap());
+    let (hours, days) = (selects.next().unwrap(), selects.next().unwrap());
+    let stand_in = include_str!("stand_in.sql")
+        .replace("{hours}", hours)
+        .replace("{days}", &days.replace("hourly_continuous", "hourly_stand_in"))
+        .replace("{bounds}", &format!("{{{}}}", bounds.join(",")))
+        .replace("{padded}", "512");
+    sqlx::raw_sql(AssertSqlSafe(stand_in)).execute(&mut owner).await.unwrap();
+    for unit in ["hourly", "daily"] {
+        let view = include_str!("../../../src/store/rollups/sql/materialised_view.sql")
+            .replace("{unit}", unit)
+            .replace("{table}", &format!("analytics.{unit}_stand_in"))
+            .replace("{counts}", &counts);
+        sqlx::raw_sql(AssertSqlSafe(view)).execute(&mut owner).await.unwrap();
+    }
+    sqlx::query("SELECT analytics.grant_to($1)").bind(role).execute(&mut owner).await.unwrap();
+    engine::begin(&mut owner).await.unwrap();
+}
+
+/// Runs a command and gives what it says of itself.
+pub async fn command(world: &World, args: &[&str]) -> Value {
+    let output = world.run(&[args, &["--json"]].concat()).await;
+    let said = [&output.stderr[..], &output.stdout[..]].map(String::from_utf8_lossy);
+    assert!(output.status.success(), "{args:?}: {said:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Switches, and takes the database's own job off, so that tests know what is refreshed when.
+pub async fn switch(world: &World, engine: &str) {
+    let report = command(world, &["rollups", "switch", "--to", engine]).await;
+    assert_eq!((&report["engine"], &report["switching"]), (&json!(engine), &json!(false)));
+    for job in jobs(world).await {
+        sqlx::query("SELECT public.delete_job($1)")
+            .bind(job)
+            .execute(&mut world.connect_as_owner().await)
+            .await
+            .unwrap();
+    }
+}
+
+/// Jobs that refresh.
+async fn jobs(world: &World) -> Vec<i32> {
+    sqlx::query_scalar("SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'refresh_job'")
+        .fetch_all(&mut world.connect().await)
+        .await
+        .unwrap()
+}
+
+/// Events of two orgs over the days before `now`, more of them lately; the same for the same `now`.
+fn history(now: DateTime<Utc>) -> (Vec<Uuid>, Vec<Value>) {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let statuses = ["success", "success", "success", "error", "timeout", "throttled"];
+    let orgs = [Uuid::from_u128(0xA), Uuid::from_u128(0xB)];
+    let events = (0..4000).map(|n: i64| {
+        let ago = match n % 4 {
+            0 => TimeDelta::minutes(random.random_range(0..3 * 24 * 60)),
+            _ => TimeDelta::seconds(random.random_range(0..DAYS * 86_400)),
+        };
+        json!({
+            "eventId": Uuid::from_u128(n.unsigned_abs().into()),
+            "orgId": orgs[usize::from(random.random_bool(0.3))],
+            "modelId": Uuid::from_u128(random.random_range(0..4)),
+            "clientId": format!("client-{}", random.random_range(0..3)),
+            "occurredAt": now - ago,
+            "status": statuses[random.random_range(0..6)],
+            "errorCode": null,
+            "latencyMs": (2_u64.pow(random.random_range(0..20)) + random.random_range(0..50)),
+            "inputTokens": random.random_range(0..100_000),
+            "outputTokens": random.random_range(0..100_000),
+            "costEstimateCents": f64::from(random.random_range(0..1_000_000)) / 10_000.0,
+        })
+    });
+    (orgs.to_vec(), events.collect())
+}
+
+/// Invocations that are shown, by org, hour and model.
+async fn shown(conn: &mut PgConnection) -> BTreeMap<(Uuid, DateTime<Utc>, Uuid), i64> {
+    let rows: Vec<(Uuid, DateTime<Utc>, Uuid, i64)> = sqlx::query_as(
+        "SELECT org_id, bucket_start, model_id, sum(successes + errors + timeouts + throttled)::bigint
+         FROM analytics.hourly_usage GROUP BY 1, 2, 3",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap();
+    rows.into_iter().map(|(org, hour, model, n)| ((org, hour, model), n)).collect()
+}

@@ -1,0 +1,123 @@
+//! Switching engines: by whom, when, and killed anywhere under load.
+
+use analytics_service::store::{self, rollups::engine};
+use chrono::Utc;
+use serde_json::json;
+
+use super::{
+    CONTINUOUS, LIVE, command, has_continuous, history, is_community, jobs, shown, switch, to_continuous,
+};
+use crate::harness::{Load, World, eventually, millis, settled};
+
+#[tokio::test]
+async fn auto_begins_live_and_leaves_what_is_there() {
+    let mut world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let show = async |world: &World| {
+        let report = command(world, &["rollups", "show"]).await;
+        (report["engine"].clone(), report["configured"].clone())
+    };
+    world.set("ANALYTICS__ROLLUPS__ENGINE", "auto");
+    assert_eq!(show(&world).await, (json!(LIVE), json!(LIVE)), "on either edition");
+    if !has_continuous(&mut conn, "auto_begins_live_and_leaves_what_is_there").await {
+        return;
+    }
+    switch(&world, CONTINUOUS).await;
+    assert!(world.run(&["migrate"]).await.status.success());
+    assert_eq!(show(&world).await, (json!(CONTINUOUS), json!(CONTINUOUS)));
+    let advice = &command(&world, &["maintain"]).await["engineAdvice"];
+    assert_eq!((&advice["engine"], &advice["recommended"]), (&json!(CONTINUOUS), &json!(LIVE)), "{advice}");
+}
+
+#[tokio::test]
+async fn the_databases_own_job_refreshes() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    if !has_continuous(&mut conn, "the_databases_own_job_refreshes").await {
+        return;
+    }
+    let service = world.serve().await;
+    let (_, events) = history(Utc::now());
+    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+    settled(&mut conn, 4000).await;
+    command(&world, &["rollups", "switch", "--to", CONTINUOUS]).await;
+    // Behind what the switch has materialised.
+    let back = "UPDATE analytics.rollup_engine SET leaving = true";
+    let mut owner = world.connect_as_owner().await;
+    sqlx::query(back).execute(&mut owner).await.unwrap();
+    for unit in ["daily", "hourly", "hourly", "hourly", "hourly"] {
+        sqlx::query("SELECT analytics.move_cut_back($1)").bind(unit).execute(&mut owner).await.unwrap();
+    }
+    sqlx::query("UPDATE analytics.rollup_engine SET leaving = false").execute(&mut owner).await.unwrap();
+    let [job] = jobs(&world).await[..] else { panic!("one job") };
+    // The schedule may have it at work at this moment: then it leaves that one alone.
+    eventually("what is final is materialised", async || {
+        sqlx::query("CALL public.run_job($1)").bind(job).execute(&mut owner).await.unwrap();
+        let to = "SELECT hourly_to > now() - INTERVAL '4 hours' AND daily_to > now() - INTERVAL '3 days' FROM analytics.rollup_engine";
+        sqlx::query_scalar::<_, bool>(to).fetch_one(&mut conn).await.unwrap().then_some(())
+    })
+    .await;
+    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    command(&world, &["rollups", "switch", "--to", LIVE]).await;
+    assert!(jobs(&world).await.is_empty());
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+/// Looks again and again at what is shown, until it is dropped: no number goes down.
+fn watch(world: &World) -> tokio::task::JoinHandle<()> {
+    let database = world.settings.database.clone();
+    let watching = async move {
+        let mut conn = store::connect_writer(&database).await.unwrap();
+        let mut before = shown(&mut conn).await;
+        for look in 1.. {
+            let now = shown(&mut conn).await;
+            let down: Vec<_> = before.iter().filter(|(key, n)| now.get(key) < Some(n)).collect();
+            if !down.is_empty() {
+                let state = engine::state(&mut conn).await;
+                let now: Vec<_> = down.iter().map(|(key, _)| now.get(key)).collect();
+                panic!("look {look}: from {down:?} to {now:?}; a moment later: {state:?}");
+            }
+            before = now;
+            millis(20..100).await;
+        }
+    };
+    tokio::spawn(watching)
+}
+
+/// Kills a command three times, each somewhere in its first moments.
+async fn kill(world: &World, args: &[&str], within: u64) {
+    for _ in 0..3 {
+        let mut child = world.command(args).spawn().unwrap();
+        millis(20..within).await;
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn killed_switches_lose_and_double_nothing() {
+    let world = World::new(2).await;
+    let service = world.serve().await;
+    let load = Load::start(&world, "23").await;
+    let community = is_community(&mut world.connect().await).await;
+    let watched = watch(&world);
+    for (round, engine) in [CONTINUOUS, LIVE, CONTINUOUS, LIVE].into_iter().enumerate() {
+        if engine == LIVE || community {
+            kill(&world, &["rollups", "switch", "--to", engine], 900).await;
+        }
+        if engine == CONTINUOUS {
+            to_continuous(&world).await;
+        } else {
+            switch(&world, engine).await;
+        }
+        kill(&world, &["refresh", "--late"], 500).await;
+        let refreshed = command(&world, &["refresh", "--late"]).await;
+        let report = command(&world, &["verify"]).await;
+        let state = engine::state(&mut world.connect().await).await;
+        assert_eq!(report["holds"], true, "round {round}, to {engine}: {report}, after {refreshed}, {state:?}");
+        assert!(!watched.is_finished(), "round {round}, to {engine}: a number went down, and the watcher says which");
+    }
+    watched.abort();
+    load.exact(&world).await;
+    assert_eq!(service.terminate().await, Some(0), "the service ends well");
+}
