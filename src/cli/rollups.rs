@@ -120,6 +120,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 if let Some(mismatch) = layout::check(&mut owner, &settings.broker.topology()).await? {
                     bail!(mismatch);
                 }
+                engine::hold_cut(&mut owner).await?;
                 let mut tell = |step: &str| steps.tell(step);
                 match to {
                     To::Continuous => {

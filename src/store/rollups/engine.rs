@@ -15,8 +15,9 @@ use crate::{
     store::{StoreError, clock, schema::is_community, transaction::in_transaction},
 };
 
-/// Advisory lock of the session that refreshes. One whose process was killed goes on with what it was called for, when the
-/// turn is another's already.
+/// Advisory lock of the session that moves the cut: a refresh, or a switch. One whose process was killed goes on for a moment with
+/// the statement that it was at, when the turn is another's already: a cut that moves both ways at once would leave out what it
+/// passes over.
 const REFRESH_LOCK: i64 = 0x0072_6566_7265_7368;
 /// Steps of a refresh between two reports of how far it is: a day of hours, or one daily bucket.
 const STEPS_AT_ONCE: i32 = 2;
@@ -90,6 +91,12 @@ pub struct Refreshed {
     pub released: i64,
 }
 
+/// Waits until no session moves the cut, and holds others off for as long as this one lasts. For a switch, from its beginning.
+pub async fn hold_cut(owner: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(REFRESH_LOCK).execute(owner).await?;
+    Ok(())
+}
+
 /// Materialises what has become final, as the owner of the aggregates: see the procedure in the migrations. After an error the
 /// connection is to be given up.
 pub async fn refresh(
@@ -97,7 +104,7 @@ pub async fn refresh(
     rules: &RefreshRules,
     tell: &mut impl FnMut(&str),
 ) -> Result<Refreshed, StoreError> {
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(REFRESH_LOCK).execute(&mut *owner).await?;
+    hold_cut(owner).await?;
     let mut all = Refreshed::default();
     loop {
         let step: Refreshed = sqlx::query_as("CALL analytics.refresh_continuous($1, $2, $3, NULL, NULL, NULL)")
@@ -121,7 +128,7 @@ pub async fn refresh(
 }
 
 /// Switches the readers to continuous aggregates, for all days that raw events are there of. May be run again wherever it
-/// ended. `owner` owns the schema.
+/// ended. `owner` owns the schema and holds the cut.
 ///
 /// # Errors
 /// `Permanent` where an org keeps its data for a shorter time than others.
@@ -172,7 +179,7 @@ pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
     .await
 }
 
-/// Switches the readers to live rollups. May be run again wherever it ended.
+/// Switches the readers to live rollups. May be run again wherever it ended. `owner` holds the cut.
 pub async fn to_live(owner: &mut PgConnection, tell: &mut impl FnMut(&str)) -> Result<(), StoreError> {
     if state(owner).await?.engine == Engine::Continuous {
         sqlx::query("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut *owner).await?;

@@ -135,6 +135,17 @@ fn history(now: DateTime<Utc>) -> (Vec<Uuid>, Vec<Value>) {
     (orgs.to_vec(), events.collect())
 }
 
+/// An event of an org, of any of three models.
+fn event(org: Uuid, at: DateTime<Utc>) -> Vec<u8> {
+    json!({
+        "eventId": Uuid::new_v4(), "orgId": org, "modelId": Uuid::from_u128(rand::random_range(0..3)), "occurredAt": at,
+        "status": "success", "latencyMs": rand::random_range(1..5000), "inputTokens": 3, "outputTokens": 7,
+        "costEstimateCents": 0.5,
+    })
+    .to_string()
+    .into_bytes()
+}
+
 /// Invocations that are shown, by org, hour and model.
 async fn shown(conn: &mut PgConnection) -> BTreeMap<(Uuid, DateTime<Utc>, Uuid), i64> {
     let rows: Vec<(Uuid, DateTime<Utc>, Uuid, i64)> = sqlx::query_as(

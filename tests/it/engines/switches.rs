@@ -1,11 +1,12 @@
 //! Switching engines: by whom, when, and killed anywhere under load.
 
 use analytics_service::store::{self, rollups::engine};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
-    CONTINUOUS, LIVE, command, has_continuous, history, is_community, jobs, shown, switch, to_continuous,
+    CONTINUOUS, LIVE, command, event, has_continuous, history, is_community, jobs, shown, switch, to_continuous,
 };
 use crate::harness::{Load, World, eventually, millis, settled};
 
@@ -120,4 +121,62 @@ async fn killed_switches_lose_and_double_nothing() {
     watched.abort();
     load.exact(&world).await;
     assert_eq!(service.terminate().await, Some(0), "the service ends well");
+}
+
+/// The session of a command that was killed goes on with its statement for a moment, and its turn is another's already.
+#[tokio::test]
+async fn a_switch_waits_for_a_killed_refresh() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let (now, org) = (Utc::now(), Uuid::from_u128(1));
+    // Some in each hour of four days.
+    world.send((0..400).map(|n| event(org, now - TimeDelta::minutes(15 * n)))).await;
+    settled(&mut conn, 400).await;
+    to_continuous(&world).await;
+    let before = shown(&mut conn).await;
+    // A refresh that has materialised a day and is about to move the cut.
+    let mut refresh = world.connect_as_owner().await;
+    sqlx::raw_sql(
+        "UPDATE analytics.rollup_engine SET leaving = true;
+         SELECT analytics.move_cut_back('daily');
+         SELECT analytics.move_cut_back('hourly');
+         UPDATE analytics.rollup_engine SET leaving = false;
+         SELECT pg_advisory_lock(x'72656672657368'::bigint)",
+    )
+    .execute(&mut refresh)
+    .await
+    .unwrap();
+    // Holds the switch up where it puts rows into the table again.
+    let mut other = world.connect_as_owner().await;
+    sqlx::raw_sql(
+        "BEGIN;
+         SELECT analytics.recall_rollups('hourly', hourly_to - INTERVAL '24 hours', hourly_to, NULL) FROM analytics.rollup_engine",
+    )
+    .execute(&mut other)
+    .await
+    .unwrap();
+    let mut child = world.command(&["rollups", "switch", "--to", LIVE]).spawn().unwrap();
+    eventually("the switch waits", async || {
+        let waits =
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut refresh).await.unwrap().then_some(())
+    })
+    .await;
+    let released: i64 = sqlx::query_scalar(
+        "SELECT analytics.move_cut('hourly', hourly_to, hourly_to + INTERVAL '12 hours', clock_timestamp())
+         FROM analytics.rollup_engine",
+    )
+    .fetch_one(&mut refresh)
+    .await
+    .unwrap();
+    assert!(released > 0, "the table has less for it");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_unlock(x'72656672657368'::bigint)").execute(&mut refresh).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
+    assert!(ended.success());
+    let after = shown(&mut conn).await;
+    let lost: Vec<_> = before.iter().filter(|(key, n)| after.get(key) != Some(n)).collect();
+    assert!(lost.is_empty() && after.len() == before.len(), "{lost:?}");
+    assert_eq!(service.terminate().await, Some(0));
 }
