@@ -1,7 +1,9 @@
 //! Two engines, one meaning: each that the server has answers the same of the same history, and switching between them
 //! under load loses and doubles nothing.
 
+mod answers;
 mod history;
+mod points;
 mod switches;
 
 use std::collections::BTreeMap;
