@@ -3,14 +3,17 @@
 
 use analytics_service::store::{
     lifecycle::maintain::Rules,
-    rollups::background_jobs::{self, BackgroundJobs},
+    rollups::{
+        background_jobs::{self, BackgroundJobs},
+        engine,
+    },
 };
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
-    engines::command,
+    engines::{begin_continuous, command, is_community},
     harness::{Service, World, eventually, not_run, settled, stack},
     store_commit::{body, event},
 };
@@ -221,4 +224,54 @@ async fn a_job_that_nobody_starts_is_run_here() {
     .await;
     until_helped(&world, "compression was run by the service: the database starts no jobs").await;
     assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_refresh_that_nobody_starts_is_run_here() {
+    let mut world = World::new(1).await;
+    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
+    let service = world.serve().await;
+    let past = (0..200_u16).map(|n| body(&event(1, n.into(), Utc::now() - TimeDelta::hours(5 + i64::from(n)))));
+    world.send(past).await;
+    settled(&mut conn, 200).await;
+    let stored: i64 = rows_of_the_table(&mut conn).await;
+    assert!(stored > 150, "each hour has one");
+    begin_continuous(&world).await;
+    if is_community(&mut conn).await {
+        // The job of a server that has no workers left for it.
+        let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut owner).await.unwrap();
+        let stop = "SELECT _timescaledb_functions.stop_background_workers()";
+        stack(&["exec", "postgres", "psql", "--no-psqlrc", "-c", stop, &database]);
+        let rules = Rules::of(&world.settings).refresh;
+        engine::schedule(&mut owner, &rules, Some(TimeDelta::minutes(15))).await.unwrap();
+        let late = "SELECT public.alter_job(job_id, next_start => now() - INTERVAL '10 minutes') FROM analytics.background_jobs()";
+        run(&mut owner, late).await;
+    } else {
+        stand_in(&mut owner, "(1, 'refresh', -600)").await;
+    }
+    assert_eq!(service.terminate().await, Some(0));
+    world.set("ANALYTICS__MAINTENANCE__ENABLED", "true");
+    world.set("ANALYTICS__MAINTENANCE__CHECK_SECONDS", "1");
+    let service = world.serve().await;
+    // In a maintenance run, or at a look at the jobs, whichever is first.
+    eventually("the service has refreshed", async || {
+        let helped = "SELECT count(*) > 0 FROM analytics.maintenance_runs WHERE task IN ('jobs', 'maintain') AND outcome = 'done'
+                      AND coalesce(summary -> 'helped', summary -> 'jobsHelped')
+                          = '[\"refresh was run by the service: the database starts no jobs\"]'";
+        sqlx::query_scalar::<_, bool>(helped).fetch_one(&mut conn).await.unwrap().then_some(())
+    })
+    .await;
+    // Only what is not final yet is as it was.
+    let to: bool = sqlx::query_scalar("SELECT hourly_to > now() - INTERVAL '3 hours' FROM analytics.rollup_engine")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert!(to && rows_of_the_table(&mut conn).await < 10, "what is final is materialised");
+    assert_eq!(refresh_waits(&world).await, Some(0), "there is nothing left to materialise");
+    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_eq!(service.terminate().await, Some(0));
+}
+
+async fn rows_of_the_table(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM analytics.hourly_rollups").fetch_one(conn).await.unwrap()
 }
