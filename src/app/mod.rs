@@ -21,11 +21,12 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::catch_panics,
+            group::{Exhausted, Start},
             line::Line,
             log::SupervisionLog,
             orders::{Retire, Supervise, Way},
             registry::Registry,
-            supervisor::{Exhausted, Fatal, Start, Supervisor, SupervisorParts},
+            supervisor::{Fatal, Supervisor, SupervisorParts},
         },
     },
     config::Settings,

@@ -11,12 +11,13 @@ use crate::{
     config::Settings,
     store::{
         self,
+        edition::is_community,
         lifecycle::{maintain, maintenance},
         rollups::{
             engine::{self, Engine},
-            verify,
+            switch, verify,
         },
-        schema::{self, Server, is_community},
+        schema::{self, Server},
     },
 };
 
@@ -77,8 +78,8 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
     let rules = rollups::rules(settings);
     let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
     match chosen {
-        Engine::Continuous => engine::to_continuous(owner, &rules, service_role, &mut |_| ()).await?,
-        Engine::Live => engine::to_live(owner, &mut |_| ()).await?,
+        Engine::Continuous => switch::to_continuous(owner, &rules, service_role, &mut |_| ()).await?,
+        Engine::Live => switch::to_live(owner, &mut |_| ()).await?,
     }
     if is_community(&license) {
         engine::schedule(owner, &rules, every).await?;

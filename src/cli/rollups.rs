@@ -14,13 +14,15 @@ use crate::{
     config::{EngineChoice, Settings},
     store::{
         self,
+        edition::is_community,
         ingest::layout,
         lifecycle::maintenance::Access,
         rollups::{
             aggregates,
             engine::{self, Engine, RefreshRules},
+            switch,
         },
-        schema::{self, is_community},
+        schema,
     },
 };
 
@@ -125,11 +127,11 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 match to {
                     To::Continuous => {
                         Engine::chosen(EngineChoice::Continuous, &license, Engine::Continuous)?;
-                        engine::to_continuous(&mut owner, &rules, &service_role, &mut tell).await?;
+                        switch::to_continuous(&mut owner, &rules, &service_role, &mut tell).await?;
                         engine::schedule(&mut owner, &rules, Some(settings.maintenance.refresh_every())).await?;
                     }
                     To::Live => {
-                        engine::to_live(&mut owner, &mut tell).await?;
+                        switch::to_live(&mut owner, &mut tell).await?;
                         if is_community(&license) {
                             engine::schedule(&mut owner, &rules, None).await?;
                         }

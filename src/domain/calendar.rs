@@ -3,7 +3,8 @@
 use chrono::{DateTime, Days, DurationRound, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::query::Granularity;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The start of a moment's UTC day.
 pub fn utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
@@ -15,6 +16,24 @@ pub fn utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
 pub fn next_utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
     let day = utc_day(at);
     if day == at { at } else { day.checked_add_signed(TimeDelta::days(1)).unwrap_or(at) }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Granularity {
+    Hour,
+    #[default]
+    Day,
+}
+
+impl Granularity {
+    /// Days of the longest range that may be asked for at once.
+    pub const fn max_days(self) -> u32 {
+        match self {
+            Self::Hour => 90,
+            Self::Day => 400,
+        }
+    }
 }
 
 /// Buckets that follow each other without a gap.

@@ -71,7 +71,7 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::*;
-    use crate::domain::query::Granularity;
+    use crate::domain::calendar::Granularity;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()

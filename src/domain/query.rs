@@ -9,24 +9,6 @@ use uuid::Uuid;
 
 use crate::domain::{calendar::Buckets, freshness::Freshness, money::Cents};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Granularity {
-    Hour,
-    #[default]
-    Day,
-}
-
-impl Granularity {
-    /// Days of the longest range that may be asked for at once.
-    pub const fn max_days(self) -> u32 {
-        match self {
-            Self::Hour => 90,
-            Self::Day => 400,
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
     pub org_id: Uuid,
@@ -119,6 +101,7 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::*;
+    use crate::domain::calendar::Granularity;
 
     #[test]
     fn a_filled_series_has_every_bucket_and_key_in_order_and_keeps_what_was_there() {

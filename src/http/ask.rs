@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::Message;
 
 use super::error::Problem;
-use crate::actors::{serving::query::QueryError, supervision::line::Line};
+use crate::actors::{serving::error::QueryError, supervision::line::Line};
 
 /// Sends a message, and waits for its answer.
 pub async fn ask<M, T>(line: &Line<M>, message: M, within: Duration) -> Result<T, Problem>

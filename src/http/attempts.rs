@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{error::Problem, limits::Limiter};
+use super::{error::Problem, limiter::Limiter};
 use crate::config::Rate;
 
 /// Addresses and keys that are remembered, each some ten bytes.

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     actors::serving::query::GetLedger,
     domain::{
+        calendar::Granularity,
         ledger::{Counts, LedgerHour, LedgerQuery},
-        query::Granularity,
     },
 };
 

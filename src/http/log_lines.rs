@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::limits::Limiter;
+use super::limiter::Limiter;
 use crate::config::Rate;
 
 const RATE: Rate = Rate { per_second: 20, burst: 200 };

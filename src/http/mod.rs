@@ -13,6 +13,8 @@ mod audit;
 mod client_address;
 mod cursor;
 mod dead_letters;
+mod deliver;
+mod description;
 mod downloads;
 mod error;
 mod event;
@@ -24,6 +26,7 @@ mod idempotency;
 mod in_flight;
 mod json_body;
 mod ledger;
+mod limiter;
 mod limits;
 mod log_lines;
 mod me;
@@ -73,8 +76,9 @@ use crate::{
     config::Settings,
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
+use deliver::deliver;
+use description::Description;
 use error::Problem;
-use in_flight::deliver;
 use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
 pub use api_keys::KeysLine;
@@ -162,6 +166,7 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         .app_data(web::PayloadConfig::new(api.max_body_bytes))
         .app_data(web::Data::new(observer))
         .app_data(web::Data::new(api.gatekeeper.clone()))
+        .app_data(web::Data::new(Description(openapi::text)))
         .app_data(api)
         .configure(|config| routes::put(routes::rest(), config))
         .default_service(web::to(not_found))

@@ -5,13 +5,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        Method, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
-    },
-};
+use actix_web::http::Method;
 use serde_json::json;
 use utoipa::{
     OpenApi,
@@ -24,9 +18,9 @@ use utoipa::{
 };
 
 use super::{
-    api_keys, audit, dead_letters, downloads,
+    api_keys, audit, dead_letters, description, downloads,
     error::{self, PROBLEM_JSON, Problem},
-    event, events, exports, freshness, ledger, me, params, reliability, revisions,
+    event, events, exports, freshness, ledger, me, reliability, revisions,
     routes::{self, Access, Route},
     summary, usage,
 };
@@ -34,9 +28,6 @@ use crate::domain::event::Event;
 
 const BEARER: &str = "bearer";
 const API_KEY: &str = "apiKey";
-/// Long enough to spare a download, short enough to see a new release.
-const CACHED: &str = "public, max-age=300";
-
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -73,7 +64,7 @@ const CACHED: &str = "public, max-age=300";
         exports::verify,
         exports::cancel,
         downloads::get,
-        get,
+        description::get,
     ),
     servers((url = "/", description = "The service that this description comes from")),
     components(schemas(error::Body)),
@@ -214,26 +205,17 @@ pub fn events() -> utoipa::openapi::OpenApi {
     Events::openapi()
 }
 
-static TEXT: LazyLock<String> = LazyLock::new(|| json!(document()).to_string());
-
-/// This description
-#[utoipa::path(
-    get,
-    path = "/openapi.json",
-    operation_id = "getDescription",
-    tag = "service",
-    responses((status = 200, description = "OpenAPI 3.1", body = Object, example = json!({"openapi": "3.1.0"})))
-)]
-pub async fn get(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
-    let mut answer = HttpResponse::build(StatusCode::OK);
-    answer.insert_header((CONTENT_TYPE, "application/json")).insert_header((CACHE_CONTROL, CACHED));
-    Ok(answer.body(TEXT.as_str()))
+/// The same, as it is served: written once, when it is asked for the first time.
+pub fn text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| json!(document()).to_string());
+    TEXT.as_str()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use actix_web::http::StatusCode;
 
     use super::*;
 

@@ -16,11 +16,15 @@ use super::{
     report::{self, Completeness, REPORT, Range, ReportParams, known_models},
 };
 use crate::{
-    actors::serving::query::{GetReliability, MAX_ROWS, QueryError},
+    actors::serving::{
+        error::QueryError,
+        query::{GetReliability, MAX_ROWS},
+    },
     domain::{
+        calendar::Granularity,
         event::Status,
         histogram::{self, Histogram},
-        query::{Granularity, filled},
+        query::filled,
         reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
     },
 };

@@ -17,9 +17,8 @@ use super::{Api, error::Problem, params::Params};
 use crate::{
     actors::serving::query::GetFreshness,
     domain::{
-        calendar::{self, Buckets},
+        calendar::{self, Buckets, Granularity},
         freshness::Freshness,
-        query::Granularity,
         rollup::{first_open_hour, hour_start},
     },
 };

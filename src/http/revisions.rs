@@ -19,7 +19,7 @@ use super::{
 use crate::{
     actors::serving::query::GetRevisions,
     domain::{
-        query::Granularity,
+        calendar::Granularity,
         revision::{Reason, RevisionQuery},
     },
 };

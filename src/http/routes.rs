@@ -11,9 +11,9 @@ use actix_web::{
 
 use super::{
     access::{Authenticated, Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
-    api_keys, audit, dead_letters, downloads,
+    api_keys, audit, dead_letters, description, downloads,
     error::Problem,
-    event, events, exports, freshness, ledger, me, openapi, operations, ops, reliability, revisions, summary, usage,
+    event, events, exports, freshness, ledger, me, operations, ops, reliability, revisions, summary, usage,
 };
 use crate::auth::{Permission, Role};
 
@@ -48,7 +48,7 @@ pub fn rest() -> Vec<Route> {
         // The link's signature is what lets in.
         Route { pattern: "/analytics/v1/downloads/{key:.+}", ..open("/analytics/v1/downloads/{key}", downloads::get) },
         get("/analytics/v1/audit", audit::list),
-        open("/openapi.json", openapi::get),
+        open("/openapi.json", description::get),
     ]
 }
 

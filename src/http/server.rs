@@ -114,7 +114,8 @@ fn listen<A: Application + 'static>(
         let admitted = move |io: TcpStream| {
             let peer = io.peer_addr().ok();
             // Without room it is closed: there is nobody who could be answered.
-            let guarded = table.guard(io).ok_or_else(|| DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+            let guarded =
+                Guarded::new(io, &table).ok_or_else(|| DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
             std::future::ready(guarded.map(|io| (io, actix_http::Protocol::Http1, peer)))
         };
         fn_service(admitted).and_then(http)

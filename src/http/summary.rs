@@ -18,7 +18,7 @@ use super::{
 use crate::{
     actors::serving::query::GetSummary,
     domain::{
-        query::Granularity,
+        calendar::Granularity,
         summary::{OrgUsage, SummaryQuery},
     },
 };

@@ -16,10 +16,14 @@ use super::{
     report::{self, Completeness, REPORT, Range, ReportParams, known_models},
 };
 use crate::{
-    actors::serving::query::{GetUsage, MAX_ROWS, QueryError},
+    actors::serving::{
+        error::QueryError,
+        query::{GetUsage, MAX_ROWS},
+    },
     domain::{
+        calendar::Granularity,
         money::{self, Cents},
-        query::{Granularity, Usage, UsagePoint, UsageQuery, UsageReport, filled},
+        query::{Usage, UsagePoint, UsageQuery, UsageReport, filled},
     },
 };
 

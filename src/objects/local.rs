@@ -20,7 +20,7 @@ use walkdir::WalkDir;
 use super::{
     Listed, Mode, ObjectError, key,
     link::Links,
-    upload::{InFlight, joined},
+    sending::{InFlight, joined},
 };
 use crate::config;
 

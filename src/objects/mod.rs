@@ -5,6 +5,7 @@ mod key;
 mod link;
 mod local;
 mod s3;
+mod sending;
 mod upload;
 
 use std::{ops::Range, sync::Arc, time::Duration};

@@ -10,6 +10,7 @@ mod amount;
 pub mod clock;
 mod columns;
 mod connect;
+pub mod edition;
 mod error;
 pub mod exports;
 pub mod ingest;

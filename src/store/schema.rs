@@ -6,6 +6,7 @@ use sqlx::{Connection, PgConnection, migrate::Migrator};
 
 use super::{
     StoreError,
+    edition::is_community,
     rollups::engine::{self, Engine},
     transaction::in_transaction,
 };
@@ -52,11 +53,6 @@ impl Server {
     pub fn is_community(&self) -> bool {
         is_community(&self.license)
     }
-}
-
-/// Whether a license (`timescaledb.license`) is of the edition with compression, continuous aggregates and jobs.
-pub fn is_community(license: &str) -> bool {
-    license == "timescale"
 }
 
 /// For operators: what it is and what it cannot do.

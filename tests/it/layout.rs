@@ -94,7 +94,7 @@ fn grouped_and_inline_uses_are_seen() {
     assert_eq!(uses(text), ["actors", "config", "http", "store"].map(str::to_owned).into());
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })

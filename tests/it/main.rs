@@ -3,6 +3,7 @@
 
 mod background_jobs;
 mod cache_tls;
+mod circles;
 mod dead_letters;
 mod docs;
 mod engines;

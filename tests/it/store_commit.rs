@@ -12,9 +12,10 @@ use analytics_service::{
     store::{
         StoreError,
         ingest::{
-            commit::{CommitRules, Committed, Kind, commit},
+            commit::{Committed, commit},
             lease,
             partitions::{Claim, claim},
+            work::{CommitRules, Kind},
         },
     },
 };

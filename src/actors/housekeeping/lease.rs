@@ -12,10 +12,11 @@ use crate::{
         pipeline::partition::{self, PartitionParts, Threads, group_name},
         supervision::{
             exit::{Drain, End, ExitGuard},
+            group::Exhausted,
             log::Note,
             orders::{Restart, Retire, Supervise, Way},
             pulse::Pulse,
-            supervisor::{Exhausted, Supervisor},
+            supervisor::Supervisor,
         },
     },
     config::{self, Settings},

@@ -11,7 +11,10 @@ use futures_util::TryStreamExt;
 
 use crate::{
     actors::{
-        pipeline::{Credit, writer::Write},
+        pipeline::{
+            Credit,
+            writer::{Incomplete, Write},
+        },
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
@@ -155,13 +158,6 @@ impl Handler<Split> for Dedupe {
         self.reached = self.reached.max(batch.published_to);
         self.writer.do_send(Write { batch, credit });
     }
-}
-
-/// Another partition stored events of ours: the window misses them, so load it again.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Incomplete {
-    pub foreign_writes: i64,
 }
 
 impl Handler<Incomplete> for Dedupe {

@@ -7,13 +7,14 @@
 //!     +---------------Committed----------------+                 replay/n
 //! ```
 //!
-//! A message lives in its receiver's file:
+//! A message lives in its receiver's file, and what the writer reports of a batch in the writer's, so that no two files use each
+//! other:
 //!
 //! | message | from | to |
 //! |---|---|---|
 //! | [`dedupe::Split`] | [`consumer`] | [`dedupe`] |
 //! | [`writer::Write`] | [`dedupe`] | [`writer`] |
-//! | [`dedupe::Incomplete`] | [`writer`] | [`dedupe`] |
+//! | [`writer::Incomplete`] | [`writer`] | [`dedupe`] |
 //! | [`writer::Committed`] | [`writer`] | [`consumer`] |
 //! | [`writer::Stored`] | [`writer`], [`replay`] | [`rollup`] |
 //! | [`Merged`](super::housekeeping::freshness::Merged) | [`rollup`] | `freshness` |

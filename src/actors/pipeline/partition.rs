@@ -23,12 +23,12 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::Cause,
+            group::{Launch, Member, Start},
             line::Line,
             log::SupervisionLog,
             progress::Progress,
             pulse::Pulse,
             registry::Registry,
-            supervisor::{Launch, Member, Start},
         },
     },
     config::Settings,

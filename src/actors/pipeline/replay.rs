@@ -37,9 +37,9 @@ use crate::{
         Session, StoreError,
         clock::DatabaseClock,
         ingest::{
-            commit::{CommitRules, Kind},
             partitions::Claim,
             repair, replays,
+            work::{CommitRules, Kind},
         },
     },
     telemetry::metrics::Metrics,

@@ -14,7 +14,7 @@ use actix::prelude::*;
 
 use crate::{
     actors::{
-        pipeline::{Credit, dedupe::Incomplete, misrouted::MisroutedLog},
+        pipeline::{Credit, misrouted::MisroutedLog},
         supervision::{
             backoff::Backoff,
             exit::{Cause, End, ExitGuard},
@@ -33,8 +33,9 @@ use crate::{
         self, Session, StoreError,
         clock::DatabaseClock,
         ingest::{
-            commit::{CommitRules, Kind, commit},
+            commit::commit,
             partitions::Claim,
+            work::{CommitRules, Kind},
         },
     },
     telemetry::metrics::Metrics,
@@ -167,6 +168,13 @@ pub struct Committed {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stored;
+
+/// Another partition stored events of ours: the window misses them, so load it again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Incomplete {
+    pub foreign_writes: i64,
+}
 
 impl Handler<Write> for Writer {
     type Result = ();

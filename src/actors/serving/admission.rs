@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::query::QueryError;
+use super::error::QueryError;
 use crate::{
     domain::shares::Shares,
     telemetry::metrics::{Metrics, PermitTaken},

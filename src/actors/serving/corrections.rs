@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        serving::{query::QueryError, turns::Turns},
+        serving::{error::QueryError, turns::Turns},
         supervision::{
             backoff::Backoff,
             exit::{Drain, End, ExitGuard},

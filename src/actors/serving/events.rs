@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     actors::{
-        serving::{query::QueryError, turns::Turns},
+        serving::{error::QueryError, turns::Turns},
         supervision::{
             exit::{Drain, End, ExitGuard},
             pulse::Pulse,

@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod audit;
 pub mod corrections;
+pub mod error;
 pub mod events;
 pub mod export_requests;
 pub mod jwks;

@@ -14,7 +14,10 @@ use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::admission::{Admission, Tenant};
+use super::{
+    admission::{Admission, Tenant},
+    error::QueryError,
+};
 use crate::{
     actors::supervision::{
         exit::{End, ExitGuard},
@@ -25,7 +28,6 @@ use crate::{
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
         event_fate::{EventFate, FateQuery},
         export::{ExportJob, ExportPage, ExportQuery},
-        floor::Gone,
         ledger::{LedgerQuery, LedgerReport},
         query::{FreshnessReport, UsageQuery, UsageReport},
         reliability::{ReliabilityQuery, ReliabilityReport},
@@ -46,23 +48,6 @@ pub const MAX_ROWS: usize = read::MAX_ROWS;
 /// Questions that may wait for a permit; one more is told that the actor is busy. A question is a few hundred bytes,
 /// and what waits longer than query.wait_ms is turned away anyway.
 const QUEUE: usize = 256;
-
-/// What a question is answered with where it is not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    #[error("too many questions at once")]
-    Busy,
-    #[error("the database does not answer")]
-    Unavailable,
-    #[error("the answer took too long")]
-    TooSlow,
-    #[error("the answer is too large")]
-    TooLarge,
-    #[error("{} are kept from {} on", .0.what.as_str(), .0.start)]
-    Gone(Gone),
-    #[error("the database answered what cannot be")]
-    Broken,
-}
 
 /// What a query actor is made from.
 pub struct QueryParts {

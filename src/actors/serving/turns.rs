@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::query::QueryError;
+use super::error::QueryError;
 
 /// Clones take turns with each other.
 pub struct Turns<T> {

@@ -1,17 +1,62 @@
 //! Group: what the supervisor knows of actors that start and end together.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use actix::SpawnHandle;
+use actix::{Recipient, SpawnHandle};
 use chrono::{DateTime, Utc};
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
-    exit::{Cause, Drain, End, Exited},
+    exit::{Cause, Drain, End, ExitGuard, Exited},
     policy::Restarts,
+    pulse::Pulse,
     registry::{ActorState, GroupEntry},
-    supervisor::{Exhausted, Member, Start},
 };
+
+/// An actor of a group, as its supervisor holds it.
+pub struct Member {
+    pub name: String,
+    pub end: Recipient<End>,
+    /// Members that have one are drained in their order; the others are ended after the last of them.
+    pub drain: Option<Recipient<Drain>>,
+    pub pulse: Pulse,
+    /// Longest that it may be at work without progress.
+    pub deadline: Duration,
+}
+
+/// What the members of one start of a group are made with.
+#[derive(Clone)]
+pub struct Launch {
+    pub(super) group: Arc<str>,
+    pub(super) generation: u64,
+    pub(super) supervisor: Recipient<Exited>,
+}
+
+impl Launch {
+    /// To be owned by the member: reports its end.
+    pub fn exit(&self, member: &str) -> ExitGuard {
+        ExitGuard::new(Arc::clone(&self.group), member.to_owned(), self.generation, self.supervisor.clone())
+    }
+}
+
+/// Creates all members of a group. May wait for what they need; starts them all at once at its end.
+///
+/// # Errors
+/// Why they cannot be started; `Stopped` where there is nothing to start any more.
+pub type Start = Box<dyn FnMut(Launch) -> LocalBoxFuture<'static, Result<Vec<Member>, Cause>> + Send>;
+
+/// What becomes of a group that is out of restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exhausted {
+    /// It rests, the others go on.
+    Park,
+    /// The process ends with the cause.
+    Escalate,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

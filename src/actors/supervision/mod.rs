@@ -11,7 +11,7 @@
 
 pub mod backoff;
 pub mod exit;
-mod group;
+pub mod group;
 pub mod line;
 pub mod log;
 pub mod orders;

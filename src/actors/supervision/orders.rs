@@ -5,9 +5,9 @@ use tokio::sync::oneshot;
 
 use super::{
     exit::End,
-    group::{Group, Phase},
+    group::{Exhausted, Group, Phase, Start},
     log::Note,
-    supervisor::{Exhausted, Start, Supervisor},
+    supervisor::Supervisor,
 };
 use crate::domain::supervision::What;
 

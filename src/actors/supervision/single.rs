@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 
 use super::{
     exit::{Drain, End, ExitGuard},
+    group::{Member, Start},
     pulse::Pulse,
-    supervisor::{Member, Start},
 };
 
 /// The factory of a group that is a single actor, which may be at work for `deadline` without progress. `make` runs on the actor's thread; `announce` is told each new

@@ -6,20 +6,18 @@
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::prelude::*;
-use futures_util::{FutureExt, future::LocalBoxFuture};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::{
-    exit::{Cause, Drain, End, ExitGuard, Exited, panic_text},
-    group::{Group, Phase},
+    exit::{Cause, Exited, panic_text},
+    group::{Exhausted, Group, Launch, Member, Phase},
     log::{Note, SupervisionLog},
     policy::{Policy, Verdict},
-    pulse::Pulse,
     registry::Registry,
 };
 use crate::{
@@ -57,47 +55,6 @@ pub struct SupervisorParts {
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub fatal: mpsc::UnboundedSender<Fatal>,
-}
-
-/// An actor of a group, as its supervisor holds it.
-pub struct Member {
-    pub name: String,
-    pub end: Recipient<End>,
-    /// Members that have one are drained in their order; the others are ended after the last of them.
-    pub drain: Option<Recipient<Drain>>,
-    pub pulse: Pulse,
-    /// Longest that it may be at work without progress.
-    pub deadline: Duration,
-}
-
-/// What the members of one start of a group are made with.
-#[derive(Clone)]
-pub struct Launch {
-    group: Arc<str>,
-    generation: u64,
-    supervisor: Recipient<Exited>,
-}
-
-impl Launch {
-    /// To be owned by the member: reports its end.
-    pub fn exit(&self, member: &str) -> ExitGuard {
-        ExitGuard::new(Arc::clone(&self.group), member.to_owned(), self.generation, self.supervisor.clone())
-    }
-}
-
-/// Creates all members of a group. May wait for what they need; starts them all at once at its end.
-///
-/// # Errors
-/// Why they cannot be started; `Stopped` where there is nothing to start any more.
-pub type Start = Box<dyn FnMut(Launch) -> LocalBoxFuture<'static, Result<Vec<Member>, Cause>> + Send>;
-
-/// What becomes of a group that is out of restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exhausted {
-    /// It rests, the others go on.
-    Park,
-    /// The process ends with the cause.
-    Escalate,
 }
 
 impl Supervisor {

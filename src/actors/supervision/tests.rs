@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 
 use super::{
     exit::{Cause, Drain, End, ExitGuard},
+    group::{Exhausted, Member, Start},
     log::SupervisionLog,
     orders::{Drill, Restart, RestartError, Retire, Supervise, Way},
     pulse::Pulse,
     registry::Registry,
-    supervisor::{Exhausted, Fatal, Member, Start, Supervisor, SupervisorParts},
+    supervisor::{Fatal, Supervisor, SupervisorParts},
 };
 use crate::{
     config::Settings,

@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 
 use super::Problem;
 use crate::{
-    actors::serving::query::QueryError,
+    actors::serving::error::QueryError,
     domain::floor::{Gone, Missing},
 };
 

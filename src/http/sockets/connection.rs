@@ -1,30 +1,14 @@
-//! One connection: its stage, and the stream that obeys when it is closed.
+//! One connection: what it is doing, and whether it was closed.
 
 use std::{
     io,
     net::IpAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    task::{Context, Poll, ready},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::Context,
     time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-
-use super::table::Place;
-
-/// Most bytes of a request's head. The server itself would hold four times as many for each connection.
-const MAX_HEAD: usize = 32 << 10;
-/// What is read and thrown away behind a last response: closing over unread bytes resets the connection, and the
-/// client might lose the response.
-const MAX_DISCARDED: usize = 256 << 10;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +48,9 @@ pub struct Connection {
     opened: Instant,
     /// The stage in the lowest byte, and since when, in milliseconds of the connection: read and written as one.
     stage: AtomicU64,
-    written: AtomicU64,
-    requests: AtomicU64,
-    last_response: AtomicBool,
+    pub(super) written: AtomicU64,
+    pub(super) requests: AtomicU64,
+    pub(super) last_response: AtomicBool,
     closed: AtomicBool,
     waker: AtomicWaker,
 }
@@ -124,17 +108,17 @@ impl Connection {
         Observed { stage, lasts, written: self.written.load(Ordering::Relaxed) }
     }
 
-    fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> Stage {
         unpack(self.stage.load(Ordering::Acquire)).0
     }
 
-    fn enter(&self, stage: Stage) {
+    pub(super) fn enter(&self, stage: Stage) {
         let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.stage.store(pack(stage, since), Ordering::Release);
     }
 
     /// Fails once the connection is closed; until then the task is woken by that.
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+    pub(super) fn check(&self, cx: &Context<'_>) -> io::Result<()> {
         self.waker.register(cx.waker());
         if self.closed.load(Ordering::Acquire) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
@@ -147,111 +131,6 @@ const fn pack(stage: Stage, since: u64) -> u64 {
 fn unpack(packed: u64) -> (Stage, u64) {
     let index = usize::try_from(packed & 0xff).unwrap_or_default();
     (Stage::ALL.get(index).copied().unwrap_or(Stage::Closing), packed >> 8)
-}
-
-/// A client's stream: bounded by its port's deadlines, and counted while it is open.
-pub struct Guarded {
-    io: TcpStream,
-    place: Place,
-    /// Of the request's head at hand, and which request that is.
-    head: usize,
-    request: u64,
-    /// The server had a look at a head that is as long as it may be.
-    seen: bool,
-    discarded: usize,
-}
-
-impl Guarded {
-    pub(super) fn new(io: TcpStream, place: Place) -> Self {
-        Self { io, place, head: 0, request: 0, seen: false, discarded: 0 }
-    }
-
-    pub fn connection(&self) -> Arc<Connection> {
-        Arc::clone(&self.place.connection)
-    }
-
-    fn read_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let connection = &self.place.connection;
-        let request = connection.requests.load(Ordering::Relaxed);
-        if request != self.request {
-            (self.request, self.head, self.seen) = (request, 0, false);
-        }
-        if self.head >= MAX_HEAD {
-            if self.seen {
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-            }
-            // The server decodes what it has when nothing more comes: what was read may be a body already.
-            self.seen = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let read = buf.filled().len() - before;
-        self.head += read;
-        if read > 0 && connection.stage() == Stage::Idle {
-            connection.enter(Stage::Head);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// To the client's own end, or to as much as is worth it.
-    fn discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4096];
-        while self.discarded < MAX_DISCARDED {
-            let mut scratch = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut scratch))?;
-            if scratch.filled().is_empty() {
-                break;
-            }
-            self.discarded += scratch.filled().len();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.place.connection.check(cx)?;
-        match this.place.connection.stage() {
-            Stage::Closing => this.discard(cx),
-            Stage::Idle | Stage::Head => this.read_head(cx, buf),
-            Stage::Body | Stage::Handling | Stage::Responding | Stage::Flushing => {
-                Pin::new(&mut this.io).poll_read(cx, buf)
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.place.connection.check(cx)?;
-        let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-        this.place.connection.written.fetch_add(written as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(written))
-    }
-
-    /// Called when all that there was to write is written.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let connection = &this.place.connection;
-        connection.check(cx)?;
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        if connection.stage() == Stage::Flushing {
-            if connection.last_response.load(Ordering::Relaxed) {
-                connection.enter(Stage::Closing);
-                return Pin::new(&mut this.io).poll_shutdown(cx);
-            }
-            connection.enter(Stage::Idle);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@
 
 mod connection;
 mod deadlines;
+mod guarded;
 mod request_body;
 mod response_body;
 mod self_check;
 mod table;
 
-pub use connection::{Connection, Guarded};
+pub use connection::Connection;
 pub use deadlines::{Deadlines, KEEP_ALIVE};
+pub use guarded::Guarded;
 pub use request_body::RequestBody;
 pub use response_body::watched;
 pub use self_check::check_self;

@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpStream;
-
 use super::{
-    connection::{Connection, Guarded, Observed, Stage},
+    connection::{Connection, Observed, Stage},
     deadlines::Deadlines,
 };
 use crate::{
@@ -84,15 +82,8 @@ impl Connections {
         Self(Arc::new(Inner { port, limits, deadlines, proxies, metrics, table }))
     }
 
-    /// Takes a client's stream in; none where there is no room for it.
-    pub fn guard(&self, io: TcpStream) -> Option<Guarded> {
-        let peer = io.peer_addr().ok()?.ip();
-        // A response of more than one packet does not wait for the acknowledgement of its first, 40 ms.
-        let _ = io.set_nodelay(true);
-        Some(Guarded::new(io, self.place(peer)?))
-    }
-
-    fn place(&self, peer: IpAddr) -> Option<Place> {
+    /// None where there is no room for one more.
+    pub(super) fn place(&self, peer: IpAddr) -> Option<Place> {
         let peer = peer.to_canonical();
         let shared = self.0.proxies.trusts(peer);
         let address = client_network(peer);

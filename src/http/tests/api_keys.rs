@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::support::*;
 use crate::{
-    actors::serving::query::QueryError,
+    actors::serving::error::QueryError,
     auth::{PresentedKey, Role},
 };
 

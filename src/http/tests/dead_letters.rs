@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::{actors::serving::query::QueryError, auth::Role};
+use crate::{actors::serving::error::QueryError, auth::Role};
 
 async fn as_role(role: Role, method: Method, path: &str, body: &'static str) -> Answer {
     let bearer = format!("Bearer {}", token(role));

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::{
     actors::{
-        serving::query::QueryError,
+        serving::error::QueryError,
         supervision::{
             exit::{End, ExitGuard},
+            group::Exhausted,
             log::Note,
             orders::Supervise,
             pulse::Pulse,
             single::single,
-            supervisor::Exhausted,
         },
     },
     auth::Role,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::support::*;
 use crate::{
-    actors::serving::query::QueryError,
+    actors::serving::error::QueryError,
     auth::Role,
     domain::floor::{Gone, Missing},
     http::{Api, Queries, api, ops},

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Bucket;
 use crate::objects::{
     About, Mode, ObjectError,
-    upload::{InFlight, joined},
+    sending::{InFlight, joined},
 };
 
 /// Which upload an object came by: tells ours from another's when an answer was lost.

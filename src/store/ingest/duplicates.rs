@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use super::commit::Fates;
+use super::work::Fates;
 use crate::{
     domain::{
         batch::{Batch, Candidate},

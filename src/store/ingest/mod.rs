@@ -15,3 +15,4 @@ pub mod partitions;
 pub mod repair;
 pub mod replays;
 pub mod unread;
+pub mod work;

@@ -7,9 +7,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    commit::{Fates, Work, data_error},
     known,
     partitions::Claim,
+    work::{Fates, Work, data_error},
 };
 use crate::{
     domain::{

@@ -5,7 +5,10 @@ use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
 use super::{Reader, row_limit};
-use crate::domain::{calendar::Buckets, histogram, query::Granularity};
+use crate::domain::{
+    calendar::{Buckets, Granularity},
+    histogram,
+};
 
 const HEAD: &str = include_str!("sql/report_head.sql");
 const ROLLUPS: &str = include_str!("sql/rows_rollups.sql");

@@ -5,7 +5,7 @@
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::recount::Unit;
+use super::unit::Unit;
 use crate::{
     config::Database,
     domain::histogram,

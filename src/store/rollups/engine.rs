@@ -1,4 +1,4 @@
-//! The engines that keep the rollups: which one does, materialising, and switching.
+//! The engines that keep the rollups: which one does, and materialising. Switching is in [`switch`](super::switch).
 //!
 //! Merges add to the tables with either engine. With continuous aggregates a *cut* says up to where these are read: before it, where
 //! the table has no row of a bucket, org and model, the materialised one is the truth. Switching is moving the cut, so readers see
@@ -6,13 +6,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 
-use super::{aggregates, rebuild, recount::Unit, verify};
 use crate::{
     config::EngineChoice,
-    domain::calendar::{next_utc_day, utc_day},
-    store::{StoreError, clock, schema::is_community, transaction::in_transaction},
+    store::{StoreError, edition::is_community},
 };
 
 /// Advisory lock of the session that moves the cut: a refresh, or a switch. One whose process was killed goes on for a moment with
@@ -127,86 +125,6 @@ pub async fn refresh(
     Ok(all)
 }
 
-/// Switches the readers to continuous aggregates, for all days that raw events are there of. May be run again wherever it
-/// ended. `owner` owns the schema and holds the cut.
-///
-/// # Errors
-/// `Permanent` where an org keeps its data for a shorter time than others.
-pub async fn to_continuous(
-    owner: &mut PgConnection,
-    rules: &RefreshRules,
-    service_role: &str,
-    tell: &mut impl FnMut(&str),
-) -> Result<(), StoreError> {
-    if state(owner).await?.engine == Engine::Live {
-        let own: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM analytics.org_settings WHERE raw_days IS NOT NULL OR rollup_days IS NOT NULL)
-                 OR EXISTS (SELECT FROM analytics.raw_horizons WHERE org_id IS NOT NULL)",
-        )
-        .fetch_one(&mut *owner)
-        .await?;
-        if own {
-            return Err(StoreError::Permanent(
-                "organisations have a retention of their own (`retention list`), which continuous aggregates cannot keep to"
-                    .to_owned(),
-            ));
-        }
-        aggregates::create(owner, service_role).await?;
-        begin(owner).await?;
-    } else {
-        sqlx::query("UPDATE analytics.rollup_engine SET leaving = false").execute(&mut *owner).await?;
-    }
-    refresh(owner, rules, tell).await?;
-    Ok(())
-}
-
-/// Has readers see what is materialised, which is nothing yet: the cut is where the first day begins that all raw events are
-/// there of.
-pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
-    let now = clock::now(owner).await?;
-    let first = verify::first_day(owner).await?.unwrap_or(now);
-    let from = rebuild::raw_from(owner).await?.map_or(first, |raw_from| next_utc_day(raw_from).max(first));
-    in_transaction(owner, async |tx| {
-        sqlx::query(
-            "UPDATE analytics.rollup_engine SET engine = 'continuous', leaving = false, continuous_from = $1, hourly_to = $1,
-                 daily_to = $1, switched_at = clock_timestamp()",
-        )
-        .bind(utc_day(from))
-        .execute(&mut *tx)
-        .await?;
-        show(tx, include_str!("sql/continuous_views.sql")).await
-    })
-    .await
-}
-
-/// Switches the readers to live rollups. May be run again wherever it ended. `owner` holds the cut.
-pub async fn to_live(owner: &mut PgConnection, tell: &mut impl FnMut(&str)) -> Result<(), StoreError> {
-    if state(owner).await?.engine == Engine::Continuous {
-        sqlx::query("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut *owner).await?;
-        for unit in Unit::ALL {
-            let mut recalled = 0;
-            let back = "SELECT analytics.move_cut_back($1)";
-            while let Some(rows) =
-                sqlx::query_scalar::<_, Option<i64>>(back).bind(unit.as_str()).fetch_one(&mut *owner).await?
-            {
-                recalled += rows;
-                tell(&format!("{recalled} {} rollups are in the tables again", unit.as_str()));
-            }
-        }
-        in_transaction::<(), StoreError>(owner, async |tx| {
-            sqlx::query(
-                "UPDATE analytics.rollup_engine SET engine = 'live', leaving = false, continuous_from = NULL,
-                     hourly_to = NULL, daily_to = NULL, switched_at = clock_timestamp()",
-            )
-            .execute(&mut *tx)
-            .await?;
-            show(tx, include_str!("sql/live_views.sql")).await
-        })
-        .await?;
-    }
-    aggregates::drop_all(owner).await
-}
-
 /// Puts the job on that refreshes on a schedule, or takes it off.
 pub async fn schedule(
     owner: &mut PgConnection,
@@ -229,12 +147,5 @@ pub async fn schedule(
     .bind(rules.late_after.num_seconds())
     .execute(owner)
     .await?;
-    Ok(())
-}
-
-async fn show(tx: &mut PgConnection, view: &str) -> Result<(), StoreError> {
-    for unit in Unit::ALL {
-        sqlx::query(AssertSqlSafe(view.replace("{unit}", unit.as_str()))).execute(&mut *tx).await?;
-    }
     Ok(())
 }

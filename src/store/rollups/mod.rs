@@ -12,4 +12,6 @@ pub mod pending;
 pub mod rebuild;
 pub mod recount;
 pub mod reopen;
+pub mod switch;
+pub mod unit;
 pub mod verify;

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     merge::ROLLUP_LOCK,
-    recount::{self, Pending, Rebuilt, Span, Unit},
+    recount::{self, Pending, Rebuilt, Span},
+    unit::Unit,
 };
 use crate::{
     domain::{revision::Reason, rollup},

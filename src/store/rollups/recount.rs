@@ -8,7 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::engine::{self, Engine};
+use super::{
+    engine::{self, Engine},
+    unit::Unit,
+};
 use crate::{
     domain::{
         histogram::Sum,
@@ -46,23 +49,7 @@ impl Span {
     }
 }
 
-/// Rollups of hours or of days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Hourly,
-    Daily,
-}
-
 impl Unit {
-    pub const ALL: [Self; 2] = [Self::Hourly, Self::Daily];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hourly => "hourly",
-            Self::Daily => "daily",
-        }
-    }
-
     /// One statement serves both tables; what is put in are constants.
     fn statement(self, text: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(text.replace("{unit}", self.as_str()).replace("{measures}", MEASURES))

@@ -4,7 +4,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::recount::{self, Difference, Kept, Pending, Span, Unit};
+use super::{
+    recount::{self, Difference, Kept, Pending, Span},
+    unit::Unit,
+};
 use crate::{
     domain::{calendar::utc_day, finding::Finding, query::Usage, rollup},
     store::{StoreError, lifecycle::chunks, transaction::in_discarded_snapshot},

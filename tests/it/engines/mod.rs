@@ -12,7 +12,7 @@ use analytics_service::{
     domain::histogram,
     store::{
         self,
-        rollups::{aggregates, engine},
+        rollups::{aggregates, switch},
     },
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -57,7 +57,7 @@ pub async fn begin_continuous(world: &World) {
     let role = store::user_of(&world.settings.database.url).unwrap();
     if is_community(&mut owner).await {
         aggregates::create(&mut owner, &role).await.unwrap();
-        return engine::begin(&mut owner).await.unwrap();
+        return switch::begin(&mut owner).await.unwrap();
     }
     let bounds: Vec<String> = histogram::bounds().iter().map(u32::to_string).collect();
     let counts = (bounds.len() + 2).to_string();
@@ -78,7 +78,7 @@ pub async fn begin_continuous(world: &World) {
         sqlx::raw_sql(AssertSqlSafe(view)).execute(&mut owner).await.unwrap();
     }
     sqlx::query("SELECT analytics.grant_to($1)").bind(role).execute(&mut owner).await.unwrap();
-    engine::begin(&mut owner).await.unwrap();
+    switch::begin(&mut owner).await.unwrap();
 }
 
 /// Runs a command and gives what it says of itself.

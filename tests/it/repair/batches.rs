@@ -5,7 +5,10 @@ use analytics_service::{
         batch::{Batch, RawBatch},
         event::Event,
     },
-    store::ingest::commit::{CommitRules, Committed, Kind, commit},
+    store::ingest::{
+        commit::{Committed, commit},
+        work::{CommitRules, Kind},
+    },
 };
 use chrono::TimeDelta;
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use analytics_service::{
     domain::{
-        calendar::Buckets,
+        calendar::{self, Buckets},
         export::{
             Granularity, GroupBy, Spec, TimeRange,
             csv::{CsvRows, PERCENTS, Row},
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// The same as the API knows them.
-    async fn answered(&self, spec: &Spec, granularity: query::Granularity) -> Vec<Row> {
+    async fn answered(&self, spec: &Spec, granularity: calendar::Granularity) -> Vec<Row> {
         let buckets = Buckets::covering(spec.range.start, spec.range.end, granularity, chrono_tz::Tz::UTC).unwrap();
         let (org_id, models) = (spec.org_id, spec.models.clone());
         let query =
@@ -152,7 +152,7 @@ async fn rows_are_what_the_api_answers_and_their_bytes_are_the_same_each_time() 
     let mut sums = Vec::new();
     for models in [&[][..], &scene.models[1..3]] {
         for (granularity, asked) in
-            [(Granularity::Hourly, query::Granularity::Hour), (Granularity::Daily, query::Granularity::Day)]
+            [(Granularity::Hourly, calendar::Granularity::Hour), (Granularity::Daily, calendar::Granularity::Day)]
         {
             let spec = scene.spec(granularity, GroupBy::Model, models);
             let (rows, _) = scene.rows(&spec).await;
@@ -221,7 +221,7 @@ async fn an_incident_is_by_client_or_error_code_and_its_texts_are_no_formulas() 
         let expected = hours.iter().map(|row| ((row.bucket_start, row.model_id), totals(std::slice::from_ref(row))));
         assert_eq!(summed, expected.collect::<Vec<_>>());
         // Over its models, an hour of a text is the API's.
-        let hour = query::Granularity::Hour;
+        let hour = calendar::Granularity::Hour;
         let buckets = Buckets::covering(spec.range.start, spec.range.end, hour, chrono_tz::Tz::UTC).unwrap();
         let query = ReliabilityQuery { org_id: scene.org, buckets, models: Vec::new(), by, fill: false };
         let mut answered: BTreeMap<_, (u64, u64)> = BTreeMap::new();

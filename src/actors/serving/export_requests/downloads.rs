@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Exports, refuse_object};
 use crate::{
-    actors::serving::query::QueryError,
+    actors::serving::error::QueryError,
     domain::{export::keys::Key, shares::Shares},
     objects::ObjectError,
 };

@@ -20,7 +20,7 @@ use crate::{
             Wake, check,
             make::{MakeError, Tools},
         },
-        serving::{query::QueryError, turns::Turns},
+        serving::{error::QueryError, turns::Turns},
         supervision::{
             exit::{End, ExitGuard},
             line::Line,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{ANSWER_WITHIN, Keys, refuse};
 use crate::{
-    actors::serving::{query::QueryError, turns::Turns},
+    actors::serving::{error::QueryError, turns::Turns},
     config::Settings,
     domain::{
         api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        serving::query::QueryError,
+        serving::error::QueryError,
         supervision::{
             exit::{Drain, End, ExitGuard},
             pulse::Pulse,

@@ -13,8 +13,8 @@ use crate::{
     actors::{
         serving::{
             audit::{Backlog, NotRecorded, Record},
+            error::QueryError,
             keys::{Authenticate, Create, GetKey, ListKeys, Revoke},
-            query::QueryError,
         },
         supervision::line::Line,
     },

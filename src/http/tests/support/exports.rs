@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::{FixedAnswers, LETTER, MODEL, ORG, at};
 use crate::{
     actors::serving::{
+        error::QueryError,
         export_requests::{
             CancelExport, CreateExport, Created, Download, Found, LinkExport, OpenDownload, VerifyExport,
         },
-        query::{Ask, GetExport, ListExports, QueryError},
+        query::{Ask, GetExport, ListExports},
     },
     domain::{
         event::Reason,

@@ -16,9 +16,10 @@ use crate::{
     actors::{
         serving::{
             corrections::Correct,
+            error::QueryError,
             query::{
                 Ask, GetAudit, GetDeadLetter, GetEvent, GetFreshness, GetLedger, GetPartitions, GetReliability,
-                GetSummary, GetSupervision, GetUsage, ListDeadLetters, QueryError,
+                GetSummary, GetSupervision, GetUsage, ListDeadLetters,
             },
         },
         supervision::{

@@ -4,7 +4,10 @@ use actix::Handler;
 
 use super::{FixedAnswers, LETTER, MODEL, at};
 use crate::{
-    actors::serving::query::{Ask, GetRevisions, QueryError},
+    actors::serving::{
+        error::QueryError,
+        query::{Ask, GetRevisions},
+    },
     domain::{
         money::Cents,
         query::Usage,

@@ -5,8 +5,14 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Committed, Kind, Work};
-use crate::{domain::ledger::Counts, store::StoreError};
+use super::Committed;
+use crate::{
+    domain::ledger::Counts,
+    store::{
+        StoreError,
+        ingest::work::{Kind, Work},
+    },
+};
 
 pub(super) enum Lock {
     Held { foreign_writes: i64 },

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{Kind, Work};
-use crate::store::StoreError;
+use crate::store::{
+    StoreError,
+    ingest::work::{Kind, Work},
+};
 
 /// An org whose events came by another partition than its own.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]

@@ -8,9 +8,8 @@ use std::{
     time::Instant,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use self::lock::{Lock, lock};
 pub use self::misrouted::Misrouted;
@@ -18,6 +17,7 @@ use super::{
     dead_letters, duplicates, horizon, known,
     partitions::Claim,
     repair::{self, Repaired},
+    work::{CommitRules, Fates, Kind, Work, data_error},
 };
 use crate::{
     domain::{
@@ -56,37 +56,6 @@ pub struct Committed {
     /// This batch was committed by an earlier attempt whose answer was lost.
     pub again: bool,
 }
-
-/// What a batch is a part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The partition's progress.
-    Live,
-    /// A range that is read again.
-    Replay(Uuid),
-}
-
-/// How a batch is stored, beside its content.
-#[derive(Clone, Copy, Debug)]
-pub struct CommitRules {
-    pub kind: Kind,
-    pub window: TimeDelta,
-    /// More refusals than this mean that not the events are wrong but the deployment.
-    pub max_refused: usize,
-    pub retries: i32,
-    pub started_at: DateTime<Utc>,
-}
-
-/// A batch on its way into the database.
-#[derive(Clone, Copy)]
-pub(in crate::store) struct Work<'a> {
-    pub claim: &'a Claim,
-    pub batch: &'a Batch,
-    pub rules: &'a CommitRules,
-}
-
-/// Why an event is stored or not; indexes are those of the messages.
-pub(in crate::store) type Fates = BTreeMap<usize, Fate>;
 
 /// Stores a batch. Call it again with the same batch when the answer was lost: it is stored once.
 ///
@@ -281,12 +250,6 @@ fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
         batch.raw.messages.len(),
         sorted.refused.last_key_value().map_or("", |(_, code)| code),
     ))
-}
-
-/// SQLSTATE of an error that an event's data is to blame for: class 22 (data exception) or 23 (constraint).
-pub(in crate::store) fn data_error(error: &sqlx::Error) -> Option<String> {
-    let code = error.as_database_error()?.code()?;
-    (code.starts_with("22") || code.starts_with("23")).then(|| code.into_owned())
 }
 
 /// Tells the home partitions of events that were stored without their windows having seen them that these miss something:

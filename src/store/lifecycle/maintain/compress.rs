@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::Rules;
-use crate::store::{StoreError, connect, schema::is_community};
+use crate::store::{StoreError, connect, edition::is_community};
 
 /// By org alone and in the order of ids, not of time: an event that comes late is looked up by org and id, and finds its
 /// thousand rows instead of the org's whole day (docs/performance.md).

@@ -10,7 +10,7 @@ use crate::{
         StoreError,
         rollups::{
             aggregates::{self, Aggregate},
-            recount::Unit,
+            unit::Unit,
         },
         transaction::in_transaction,
     },

@@ -1,0 +1,46 @@
+//! A batch on its way into the database, as the steps of its transaction share it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::partitions::Claim;
+use crate::domain::{batch::Batch, ledger::Fate};
+
+/// What a batch is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The partition's progress.
+    Live,
+    /// A range that is read again.
+    Replay(Uuid),
+}
+
+/// How a batch is stored, beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitRules {
+    pub kind: Kind,
+    pub window: TimeDelta,
+    /// More refusals than this mean that not the events are wrong but the deployment.
+    pub max_refused: usize,
+    pub retries: i32,
+    pub started_at: DateTime<Utc>,
+}
+
+/// A batch on its way into the database.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub claim: &'a Claim,
+    pub batch: &'a Batch,
+    pub rules: &'a CommitRules,
+}
+
+/// Why an event is stored or not; indexes are those of the messages.
+pub(super) type Fates = BTreeMap<usize, Fate>;
+
+/// SQLSTATE of an error that an event's data is to blame for: class 22 (data exception) or 23 (constraint).
+pub(super) fn data_error(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    (code.starts_with("22") || code.starts_with("23")).then(|| code.into_owned())
+}
