@@ -10,8 +10,10 @@ pub mod topology;
 
 use std::time::Duration;
 
+/// Whoever hands a connection on knows no more of the client than this.
+pub use lapin::Connection;
 use lapin::{
-    Connection, ConnectionProperties, ErrorKind,
+    ConnectionProperties, ErrorKind,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     uri::AMQPUri,
 };

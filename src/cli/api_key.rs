@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
         api_key::{ApiKey, Created, KeyRole, KeyState, Revoked},
         audit::{Actor, AuditEvent, Outcome},
     },
-    store::access::api_keys,
+    store::{PgConnection, access::api_keys},
 };
 
 const AFTER_HELP: &str = "\

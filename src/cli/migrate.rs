@@ -4,13 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use sqlx::PgConnection;
-
 use crate::{
     cli::rollups,
     config::Settings,
     store::{
-        self,
+        self, PgConnection,
         edition::is_community,
         lifecycle::{maintain, maintenance},
         rollups::{

@@ -34,11 +34,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use sqlx::PgConnection;
 
 use crate::{
     config::{Database, Settings},
-    store::{self, StoreError},
+    store::{self, PgConnection, StoreError},
     telemetry,
 };
 

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         retention::least_raw_days,
     },
     store::{
+        PgConnection,
         lifecycle::org_settings::{self, Change, OrgRetention},
         rollups::engine::{self, Engine},
     },

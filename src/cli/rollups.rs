@@ -13,7 +13,7 @@ use crate::{
     },
     config::{EngineChoice, Settings},
     store::{
-        self,
+        self, PgConnection,
         edition::is_community,
         ingest::layout,
         lifecycle::maintenance::Access,
@@ -149,7 +149,7 @@ pub fn rules(settings: &Settings) -> RefreshRules {
     RefreshRules { streams: settings.broker.topology().streams(), late_after: settings.events.late_after() }
 }
 
-async fn report(conn: &mut sqlx::PgConnection, settings: &Settings) -> anyhow::Result<Report> {
+async fn report(conn: &mut PgConnection, settings: &Settings) -> anyhow::Result<Report> {
     let license = schema::probe(conn).await?.license;
     let state = engine::state(conn).await?;
     let switching = match state.engine {

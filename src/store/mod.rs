@@ -25,7 +25,8 @@ pub mod transaction;
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+/// Whoever hands a connection on knows no more of the driver than this.
+pub use sqlx::PgConnection;
 
 pub use self::{
     connect::{connect, connect_loader, connect_owner, connect_writer, user_of},

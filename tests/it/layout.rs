@@ -1,4 +1,4 @@
-//! Who may use whom: the layers of the source, enforced by reading its `use` lines.
+//! Who may use whom: the layers of the source and the crates that each knows, enforced by reading its paths.
 
 use std::{
     collections::BTreeSet,
@@ -64,6 +64,64 @@ fn every_module_uses_only_what_its_layer_may() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(seen.len(), MAY_USE.len(), "every layer has a module");
+}
+
+/// Crates and the only layers that know them: an adapter alone knows its driver, and the rules know no server, no thread and no log.
+const KNOWN_TO: [(&str, &[&str]); 19] = [
+    ("actix", &["actors", "app", "cli", "http"]),
+    ("actix_cors", &["http"]),
+    ("actix_http", &["http"]),
+    ("actix_server", &["http"]),
+    ("actix_service", &["http"]),
+    ("actix_web", &["http"]),
+    ("anyhow", &["app", "cli", "telemetry"]),
+    ("clap", &["cli"]),
+    ("governor", &["http"]),
+    ("jsonwebtoken", &["auth"]),
+    ("lapin", &["broker"]),
+    ("object_store", &["objects"]),
+    ("prometheus_client", &["telemetry"]),
+    ("redis", &["cache"]),
+    ("reqwest", &["actors", "cli"]),
+    ("sqlx", &["store"]),
+    ("tokio", &["actors", "app", "broker", "cli", "http", "objects", "store"]),
+    ("tracing", &["actors", "app", "auth", "broker", "cli", "http", "store"]),
+    // The rules describe their forms for the API's description still.
+    ("utoipa", &["domain", "http"]),
+];
+
+#[test]
+fn crates_are_used_by_their_layers_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&source) {
+        let name = file.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
+        if name.contains("tests") || ["lib.rs", "main.rs"].contains(&name.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for (used, layers) in KNOWN_TO {
+            let layer = name.split('/').next().unwrap();
+            if !layers.contains(&layer) && names_crate(code, used) {
+                wrong.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_crate_is_seen_wherever_it_is_named() {
+    assert!(names_crate("use sqlx::Row;", "sqlx") && names_crate("#[derive(sqlx::FromRow)]", "sqlx"));
+    assert!(!names_crate("use crate::redis::Cache; my_redis::f()", "redis") && !names_crate("actix_web::get", "actix"));
+}
+
+/// Whether a path in it begins with the crate.
+fn names_crate(code: &str, name: &str) -> bool {
+    let path = format!("{name}::");
+    let within = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    code.match_indices(&path).any(|(at, _)| !code[..at].ends_with(within))
 }
 
 /// Elsewhere a transaction that is dropped would keep its locks until its connection is used again.

@@ -5,7 +5,6 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{TimeDelta, Utc};
 use futures_util::TryStreamExt;
 use serde::Serialize;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::make::Tools;
@@ -15,7 +14,7 @@ use crate::{
         keys::{File, Key, PREFIX},
     },
     objects::{Listed, ObjectError, Objects},
-    store::{StoreError, exports as table, lifecycle::purge::Tell},
+    store::{PgConnection, StoreError, exports as table, lifecycle::purge::Tell},
 };
 
 /// As its runs are recorded.

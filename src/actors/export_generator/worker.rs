@@ -16,7 +16,7 @@ use crate::{
     config::Settings,
     domain::export::{CANCELLED, ExportJob, RetryPolicy, Status},
     store::{
-        Session, StoreError,
+        PgConnection, Session, StoreError,
         exports::{self, Claim, ClaimRules, Claimed, Claimer, Heartbeat},
     },
     telemetry::{
@@ -235,7 +235,7 @@ impl Worker {
     async fn tell<T>(
         &mut self,
         beat: &dyn Fn(),
-        mut what: impl AsyncFnMut(&mut sqlx::PgConnection) -> Result<T, StoreError>,
+        mut what: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut told = self.session.run(async |conn| what(conn).await).await;
         for _ in 1..TELLINGS {

@@ -31,7 +31,7 @@ use crate::{
         dead_letter::Whose,
     },
     store::{
-        Session, StoreError,
+        PgConnection, Session, StoreError,
         ingest::corrections::{self as table, Correction},
         transaction::in_transaction,
     },
@@ -268,7 +268,7 @@ impl Outbox {
     /// marked is confirmed. Ended in between, it leaves copies in the stream, which are recognised as such.
     async fn round(&mut self, publisher: Publisher) -> Result<Round, OutboxError> {
         let Self { session, broker } = self;
-        let round = async |tx: &mut sqlx::PgConnection| {
+        let round = async |tx: &mut PgConnection| {
             let waiting = table::claim(tx, ROUND).await?;
             let ids: Vec<Uuid> = waiting.iter().map(|one| one.dead_letter_id).collect();
             let messages = waiting.into_iter().map(|one| outgoing(one.correction, broker));

@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use chrono::Utc;
-use lapin::Connection;
 use tokio::time::timeout;
 
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
         },
     },
     broker::{
-        self, BrokerError,
+        self, BrokerError, Connection,
         publisher::{Outgoing, PublishError, Publisher},
         topology,
     },

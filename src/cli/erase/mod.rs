@@ -7,7 +7,6 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::ArgGroup;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::report::{Report, Whom};
@@ -22,6 +21,7 @@ use crate::{
     domain::audit::{Actor, AuditEvent, Outcome},
     objects::Objects,
     store::{
+        PgConnection,
         access::audit,
         exports,
         lifecycle::{

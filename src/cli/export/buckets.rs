@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Subcommand;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +13,10 @@ use crate::{
     },
     config::Settings,
     domain::audit::{Actor, AuditEvent, Outcome},
-    store::exports::buckets::{self, OrgBucket},
+    store::{
+        PgConnection,
+        exports::buckets::{self, OrgBucket},
+    },
 };
 
 const AFTER_HELP: &str = "\

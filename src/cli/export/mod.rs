@@ -13,7 +13,6 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::Serialize;
-use sqlx::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -34,7 +33,7 @@ use crate::{
         export::{ExportJob, Granularity, Month, Output, Status, request::first_boundary},
     },
     store::{
-        self, clock,
+        self, PgConnection, clock,
         exports::{self as table, AskedMonth, Claimer, Created},
         lifecycle::floors,
     },

@@ -11,11 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapin::Connection;
-
 use crate::{
     broker::{
-        self, BrokerError,
+        self, BrokerError, Connection,
         publisher::{Outgoing, PublishError, Publisher},
         topology,
     },

@@ -10,7 +10,6 @@ mod publication;
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix::prelude::*;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use self::publication::{Changes, Publication};
@@ -26,7 +25,7 @@ use crate::{
         query::ModelFreshness,
     },
     store::{
-        self, Session, StoreError,
+        self, PgConnection, Session, StoreError,
         rollups::freshness::{Marker, MarkerKey, Watermarks},
     },
     telemetry::{

@@ -10,7 +10,6 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -34,7 +33,7 @@ use crate::{
     },
     objects::{LINK_LIFETIME, NewLink, ObjectError},
     store::{
-        Session, StoreError, clock,
+        PgConnection, Session, StoreError, clock,
         exports::{self as table, AskedExport},
     },
 };

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use actix::prelude::*;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{ANSWER_WITHIN, Keys, refuse};
@@ -15,7 +14,7 @@ use crate::{
         audit::AuditEvent,
     },
     store::{
-        Session, StoreError,
+        PgConnection, Session, StoreError,
         access::api_keys::{self as table, Asked, Revocation},
     },
 };
