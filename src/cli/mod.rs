@@ -42,7 +42,7 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "Settings come from config.default.toml, the file given by --config, and variables such as \
-ANALYTICS__BROKER__URL; see docs/operations.md.";
+ANALYTICS__BROKER__URL; see docs/install.md.";
 
 #[derive(Parser)]
 #[command(name = "analytics-service", version, about, after_help = AFTER_HELP)]

@@ -39,13 +39,14 @@ fn every_page_is_linked() {
     assert!(alone.is_empty(), "{alone:?}");
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The pages at the root and all below docs/, from the root.
-fn pages() -> Vec<PathBuf> {
+/// The pages at the root, that of the local stack, and all below docs/, from the root.
+pub fn pages() -> Vec<PathBuf> {
     let mut pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from).to_vec();
+    pages.push("deploy/local/README.md".into());
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(root().join(&folder)).unwrap() {

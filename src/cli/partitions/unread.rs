@@ -33,7 +33,7 @@ Acknowledge what was not read of a partition
 
 While a range of a partition is unread and nobody has acknowledged it, the answers of its organisations are
 complete up to the message before it: asOf stands still, and nothing later is final. Find out first what it was
-(docs/operations.md), and have it sent again where it was events. Your name is on record.";
+(docs/runbooks.md), and have it sent again where it was events. Your name is on record.";
 
 /// Acknowledge what was not read of a partition
 #[derive(clap::Args)]

@@ -1,4 +1,4 @@
-//! Which engine should keep the rollups, and why. What it says follows what was measured: see docs/operations.md, "Engines".
+//! Which engine should keep the rollups, and why. What it says follows what was measured: see docs/data-life.md, "Engines".
 
 use std::fmt;
 
