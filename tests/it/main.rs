@@ -6,6 +6,7 @@ mod cache_tls;
 mod circles;
 mod dead_letters;
 mod docs;
+mod docs_lists;
 mod docs_proofs;
 mod engines;
 mod erase;

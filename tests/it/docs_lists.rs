@@ -1,0 +1,299 @@
+//! Each list in the documentation has what it lists, and nothing else.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::{
+    docs::{pages, root},
+    docs_proofs::code_spans,
+};
+
+type Names = BTreeSet<String>;
+
+#[test]
+fn the_tables_of_settings_are_complete() {
+    let settings = settings();
+    let keys: Names = settings.iter().map(|(key, _)| key.clone()).collect();
+    let page = read("docs/install.md");
+    let mut documented = Names::new();
+    let mut wrong = Vec::new();
+    for row in tables(&page, "setting") {
+        let mut section = "";
+        let mut named = Vec::new();
+        for span in code_spans(row[0]) {
+            let (of, key) = span.rsplit_once('.').unwrap_or((section, span));
+            section = of;
+            match key {
+                "*" => named.extend(keys.iter().filter(|key| key.starts_with(&format!("{of}."))).cloned()),
+                key => named.push(format!("{of}.{key}")),
+            }
+        }
+        // Where the cell has as many values as the other has names, they are the defaults.
+        let values: Vec<_> = row[1].split(", ").collect();
+        if values.len() == named.len() {
+            for (name, value) in named.iter().zip(values) {
+                let Some((_, default)) = settings.iter().find(|(key, _)| key == name) else { continue };
+                if !is_default(default, value) {
+                    wrong.push(format!("{name} is {default}, not {value}"));
+                }
+            }
+        }
+        documented.extend(named);
+    }
+    assert_same(&documented, &keys, "docs/install.md", "config.default.toml");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_of_metrics_is_complete() {
+    let mut registered = Names::new();
+    for file in ["src/telemetry/metrics.rs", "src/telemetry/metrics/jobs.rs", "src/telemetry/metrics/http.rs"] {
+        let text = read(file);
+        let names = text.split("register(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+        registered.extend(names.map(|rest| format!("analytics_{}", rest.split('"').next().unwrap())));
+    }
+    let page = read("docs/observe.md");
+    let names = tables(&page, "metric").into_iter().flat_map(|row| code_spans(row[0]).collect::<Vec<_>>());
+    let documented: Names =
+        names.map(|span| span.split('{').next().unwrap().trim_end_matches("_total").into()).collect();
+    assert_same(&documented, &registered, "docs/observe.md", "src/telemetry");
+}
+
+#[test]
+fn log_lines_in_the_docs_are_written() {
+    let source = sources();
+    let page = read("docs/observe.md");
+    let mut wrong = Vec::new();
+    for row in tables(&page, "line") {
+        for line in code_spans(row[0]) {
+            // Up to the first field, and without what stands for something else.
+            let text = line.split([' ', '…', '(']).take_while(|word| !word.contains('=')).collect::<Vec<_>>().join(" ");
+            let text = text.trim();
+            if !source.contains(text) {
+                wrong.push(line);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "no such lines: {wrong:?}");
+}
+
+#[test]
+fn the_tables_of_the_schema_are_listed() {
+    let mut migrations: Vec<_> = fs::read_dir(root().join("migrations")).unwrap().map(|e| e.unwrap().path()).collect();
+    migrations.sort();
+    let mut there = Names::new();
+    for file in migrations.iter().filter(|file| file.to_string_lossy().ends_with(".up.sql")) {
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let name =
+                |rest: &str| rest.trim_start_matches("IF EXISTS ").split([' ', '(', ';']).next().unwrap().to_owned();
+            if let Some(rest) = line.strip_prefix("CREATE TABLE analytics.") {
+                there.insert(name(rest));
+            } else if let Some(rest) = line.strip_prefix("DROP TABLE analytics.") {
+                there.remove(&name(rest));
+            } else if let Some(rest) = line.strip_prefix("ALTER TABLE analytics.")
+                && let Some((old, new)) = rest.split_once(" RENAME TO ")
+            {
+                there.remove(&name(old));
+                there.insert(name(new));
+            }
+        }
+    }
+    let page = read("docs/architecture.md");
+    let documented: Names =
+        tables(&page, "table").iter().flat_map(|row| code_spans(row[0])).map(str::to_owned).collect();
+    assert_same(&documented, &there, "docs/architecture.md", "migrations/");
+}
+
+#[test]
+fn every_module_is_in_the_readme() {
+    let page = read("README.md");
+    let (_, source) = page.split_once("## The source").unwrap();
+    let mut listed = Names::new();
+    for line in source.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("    ")) {
+        let paths = line.trim_start().split("  ").next().unwrap();
+        let mut folder = "";
+        for path in paths.split(", ") {
+            // `src/main.rs, lib.rs`: the second lies beside the first.
+            let path = if path.contains("src/") || !folder.starts_with("src/") {
+                path.to_owned()
+            } else {
+                format!("src/{path}")
+            };
+            assert!(root().join(&path).exists(), "README.md lists {path}");
+            folder = if path.starts_with("src/") { "src/" } else { "" };
+            listed.insert(path.trim_end_matches('/').to_owned());
+        }
+    }
+    for entry in fs::read_dir(root().join("src")).unwrap().map(Result::unwrap) {
+        let path = format!("src/{}", entry.file_name().to_string_lossy());
+        assert!(listed.contains(&path), "README.md does not list {path}");
+    }
+}
+
+#[test]
+fn make_targets_in_the_pages_exist() {
+    let makefile = read("Makefile");
+    let targets: Names = makefile
+        .lines()
+        .filter_map(|line| line.split_once(':').map(|(name, _)| name))
+        .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        .map(str::to_owned)
+        .collect();
+    for page in pages() {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        for span in code_spans(&text).chain(text.lines().filter_map(|line| line.strip_prefix("    "))) {
+            let Some(target) = span.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next()) else {
+                continue;
+            };
+            assert!(targets.contains(target), "{}: make {target}", page.display());
+        }
+    }
+}
+
+/// `ANALYTICS__SECTION__KEY` is a setting; of the others, the pages name those that the code reads.
+#[test]
+fn environment_variables_in_the_docs_are_read() {
+    let settings = settings();
+    let mut code = sources();
+    for folder in ["deploy/local", "tests/it/harness", "load-tests"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
+            if entry.path().is_file() && entry.path().extension().is_none_or(|extension| extension != "md") {
+                code.push_str(&fs::read_to_string(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    code.push_str(&read("Makefile"));
+    let mut named = Names::new();
+    for page in pages() {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        for variable in variables(&text) {
+            match variable.strip_prefix("ANALYTICS__") {
+                Some("SECTION__KEY") => {}
+                Some(path) => {
+                    let key = path.to_lowercase().replace("__", ".");
+                    assert!(settings.iter().any(|(name, _)| *name == key), "{}: no setting {key}", page.display());
+                }
+                None => assert!(code.contains(&variable), "{}: nothing reads {variable}", page.display()),
+            }
+            named.insert(variable);
+        }
+    }
+    for variable in variables(&sources()).into_iter().filter(|name| !name.starts_with("ANALYTICS__")) {
+        assert!(named.contains(&variable), "no page names {variable}");
+    }
+}
+
+#[test]
+fn the_glossary_has_the_terms_of_the_domain() {
+    let page = read("docs/glossary.md");
+    let terms: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| **")?.split_once("** | ")).collect();
+    for wanted in [
+        "partition",
+        "batch",
+        "credit",
+        "epoch",
+        "fencing",
+        "incarnation",
+        "ledger",
+        "gap",
+        "dedupe window",
+        "suspect",
+        "dead letter",
+        "correction",
+        "replay",
+        "repair",
+        "watermark",
+        "asOf",
+        "final",
+        "revision",
+        "rollup",
+        "engine",
+    ] {
+        assert!(terms.iter().any(|(term, _)| *term == wanted), "{wanted}");
+    }
+    for (term, meaning) in terms {
+        assert!(meaning.ends_with(". |") && !meaning.trim_end_matches(". |").contains(". "), "{term}: one sentence");
+    }
+}
+
+fn assert_same(documented: &Names, there: &Names, page: &str, source: &str) {
+    let missing: Vec<_> = there.difference(documented).collect();
+    let stale: Vec<_> = documented.difference(there).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "{page} lacks {missing:?}; {source} has no {stale:?}");
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The source without its tests' folders.
+fn sources() -> String {
+    let mut folders = vec![root().join("src")];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                false => text.push_str(&fs::read_to_string(entry.path()).unwrap()),
+            }
+        }
+    }
+    text
+}
+
+/// Rows, cell by cell, of the tables that have this heading over their first column.
+fn tables<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let mut inside = false;
+    let mut rows = Vec::new();
+    for line in page.lines() {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        if !line.starts_with('|') {
+            inside = false;
+        } else if cells[0] == heading {
+            inside = true;
+        } else if inside && !line.starts_with("|-") {
+            rows.push(cells);
+        }
+    }
+    assert!(!rows.is_empty(), "a table of each {heading}");
+    rows
+}
+
+/// Each setting of the defaults' file, and its value as it stands there.
+fn settings() -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in read("config.default.toml").lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            found.push((format!("{section}.{key}"), value.trim_matches('"').to_owned()));
+        }
+    }
+    found
+}
+
+/// Whether a value of the table says what the file has.
+fn is_default(default: &str, told: &str) -> bool {
+    let told = told.trim_matches('`').replace(',', "");
+    let plain = default.replace('_', "");
+    let number = |text: &str| text.parse::<u64>().ok();
+    let (amount, unit) = told.split_once(' ').unwrap_or((&told, ""));
+    match (told.as_str(), unit) {
+        ("empty" | "none", _) => default.is_empty(),
+        ("localhost", _) => default.contains("127.0.0.1"),
+        ("see the file" | "", _) => true,
+        (_, "MiB") => number(&plain) == number(amount).map(|n| n << 20),
+        (_, "GB") => number(&plain) == number(amount).map(|n| n * 1_000_000_000),
+        (_, "days") => default == format!("{amount}D"),
+        _ => default == told || plain == told || default.ends_with(&told) && told.starts_with(':'),
+    }
+}
+
+fn variables(text: &str) -> Names {
+    let word = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let found = text.match_indices("ANALYTICS_").map(|(at, _)| {
+        let end = text[at..].find(|c| !word(c)).map_or(text.len(), |length| at + length);
+        text[at..end].to_owned()
+    });
+    found.filter(|name| !name.ends_with('_')).collect()
+}
