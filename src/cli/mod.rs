@@ -233,6 +233,33 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_command() {
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "", &mut commands);
+        let page = std::fs::read_to_string("README.md").unwrap();
+        let (_, table) = page.split_once("| command | what it does |").unwrap();
+        let mut listed = Vec::new();
+        for row in table.lines().skip(2).take_while(|line| line.starts_with("| `")) {
+            // `dead-letters list`, `show`: the second belongs to the same command.
+            let mut parent = "";
+            for span in row.split(" | ").next().unwrap().split('`').skip(1).step_by(2) {
+                let name = span.split(" --").next().unwrap();
+                match name.rsplit_once(' ') {
+                    Some((above, _)) => {
+                        parent = above;
+                        listed.push(name.to_owned());
+                    }
+                    None => listed.push(format!("{parent} {name}").trim_start().to_owned()),
+                }
+            }
+        }
+        commands.sort();
+        listed.sort();
+        listed.dedup();
+        assert_eq!(listed, commands, "README.md on the left, the commands on the right");
+    }
+
+    #[test]
     fn each_cause_of_an_error_is_printed_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("database: {0}")]

@@ -174,4 +174,17 @@ mod tests {
         }
         assert!("gone".parse::<What>().is_err());
     }
+
+    #[test]
+    fn the_docs_explain_every_kind() {
+        let page = std::fs::read_to_string("docs/observe.md").unwrap();
+        let (_, table) = page.split_once("| what | meaning |\n").unwrap();
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with("| "));
+        let cells = rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next());
+        let mut explained: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let mut kinds = What::ALL.map(What::as_str);
+        explained.sort_unstable();
+        kinds.sort_unstable();
+        assert_eq!(explained, kinds);
+    }
 }
