@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs};
 use crate::{
     docs::{pages, root},
     docs_proofs::code_spans,
+    layout::MAY_USE,
 };
 
 type Names = BTreeSet<String>;
@@ -45,12 +46,9 @@ fn the_tables_of_settings_are_complete() {
 
 #[test]
 fn the_table_of_metrics_is_complete() {
-    let mut registered = Names::new();
-    for file in ["src/telemetry/metrics.rs", "src/telemetry/metrics/jobs.rs", "src/telemetry/metrics/http.rs"] {
-        let text = read(file);
-        let names = text.split("register(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
-        registered.extend(names.map(|rest| format!("analytics_{}", rest.split('"').next().unwrap())));
-    }
+    let text = source("src/telemetry");
+    let names = text.split("register(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+    let registered: Names = names.map(|rest| format!("analytics_{}", rest.split('"').next().unwrap())).collect();
     let page = read("docs/observe.md");
     let names = tables(&page, "metric").into_iter().flat_map(|row| code_spans(row[0]).collect::<Vec<_>>());
     let documented: Names =
@@ -60,7 +58,7 @@ fn the_table_of_metrics_is_complete() {
 
 #[test]
 fn log_lines_in_the_docs_are_written() {
-    let source = sources();
+    let source = source("src");
     let page = read("docs/observe.md");
     let mut wrong = Vec::new();
     for row in tables(&page, "line") {
@@ -104,20 +102,25 @@ fn the_tables_of_the_schema_are_listed() {
 }
 
 #[test]
+fn the_table_of_modules_is_the_layers() {
+    let page = read("docs/architecture.md");
+    let row = |row: &Vec<&str>| (row[0].trim_matches('`').to_owned(), row[2].replace("nothing", ""));
+    let documented: Vec<_> = tables(&page, "module").iter().map(row).collect();
+    let layers = MAY_USE.iter().map(|(module, uses)| ((*module).to_owned(), uses.join(", ")));
+    assert_eq!(documented, Vec::from_iter(layers), "docs/architecture.md and tests/it/layout.rs");
+}
+
+#[test]
 fn every_module_is_in_the_readme() {
     let page = read("README.md");
     let (_, source) = page.split_once("## The source").unwrap();
     let mut listed = Names::new();
     for line in source.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("    ")) {
-        let paths = line.trim_start().split("  ").next().unwrap();
         let mut folder = "";
-        for path in paths.split(", ") {
+        let words = line.split_whitespace().map(|word| word.trim_end_matches(','));
+        for word in words.take_while(|word| word.contains('/') || word.ends_with(".rs")) {
             // `src/main.rs, lib.rs`: the second lies beside the first.
-            let path = if path.contains("src/") || !folder.starts_with("src/") {
-                path.to_owned()
-            } else {
-                format!("src/{path}")
-            };
+            let path = if word.contains('/') { word.to_owned() } else { format!("{folder}{word}") };
             assert!(root().join(&path).exists(), "README.md lists {path}");
             folder = if path.starts_with("src/") { "src/" } else { "" };
             listed.insert(path.trim_end_matches('/').to_owned());
@@ -153,7 +156,7 @@ fn make_targets_in_the_pages_exist() {
 #[test]
 fn environment_variables_in_the_docs_are_read() {
     let settings = settings();
-    let mut code = sources();
+    let mut code = source("src");
     for folder in ["deploy/local", "tests/it/harness", "load-tests"] {
         for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
             if entry.path().is_file() && entry.path().extension().is_none_or(|extension| extension != "md") {
@@ -177,7 +180,7 @@ fn environment_variables_in_the_docs_are_read() {
             named.insert(variable);
         }
     }
-    for variable in variables(&sources()).into_iter().filter(|name| !name.starts_with("ANALYTICS__")) {
+    for variable in variables(&source("src")).into_iter().filter(|name| !name.starts_with("ANALYTICS__")) {
         assert!(named.contains(&variable), "no page names {variable}");
     }
 }
@@ -225,9 +228,9 @@ fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The source without its tests' folders.
-fn sources() -> String {
-    let mut folders = vec![root().join("src")];
+/// All that is below a folder.
+fn source(folder: &str) -> String {
+    let mut folders = vec![root().join(folder)];
     let mut text = String::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {

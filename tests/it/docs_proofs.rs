@@ -72,6 +72,41 @@ fn names_in_the_pages_are_in_the_project() {
     assert!(wrong.is_empty(), "{}", Vec::from_iter(wrong).join("\n"));
 }
 
+/// A row of a walkthrough: step, what happens, file, functions or types in it.
+#[test]
+fn walkthroughs_name_files_and_functions_that_exist() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for title in ["\n## An event, from publish to response", "\n## A request, from socket to SQL"] {
+        let (_, rest) = page.split_once(title).unwrap_or_else(|| panic!("{title}"));
+        let rows = rest.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| "));
+        for row in rows.skip(1) {
+            let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
+            let [_, _, file, functions] = cells[..] else { panic!("four columns: {row}") };
+            let file = code_spans(file).next().unwrap_or_else(|| panic!("a file: {row}"));
+            let Ok(text) = fs::read_to_string(root().join(file)) else {
+                wrong.push(format!("no file {file}"));
+                continue;
+            };
+            for name in code_spans(functions) {
+                seen += 1;
+                let name = name.rsplit("::").next().unwrap();
+                let forms = ["fn", "struct", "enum", "trait", "type", "const"].map(|kind| format!("{kind} {name}"));
+                let whole = |form: &String| {
+                    text.match_indices(form.as_str())
+                        .any(|(at, _)| !text[at + form.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                };
+                if !forms.iter().any(whole) {
+                    wrong.push(format!("{file} has no {name}"));
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "the walkthroughs name functions: {seen}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// What a page offers as proof: paragraphs behind `Proof.`, and rows of tables of which the last column is the proof.
 fn proofs(text: &str) -> Vec<&str> {
     let paragraphs = text.split("**Proof.**").skip(1).map(|rest| rest.split("\n#").next().unwrap());
@@ -107,7 +142,9 @@ fn is_file(span: &str) -> bool {
 
 fn is_source(span: &str) -> bool {
     let path = |c: char| c.is_ascii_lowercase() || "_/.".contains(c);
-    span.chars().all(path) && [".rs", ".sql"].iter().any(|extension| span.ends_with(extension))
+    !span.starts_with('.')
+        && span.chars().all(path)
+        && [".rs", ".sql"].iter().any(|extension| span.ends_with(extension))
 }
 
 /// Names of functions that an attribute with `test` in it stands before.

@@ -8,7 +8,7 @@ use std::{
 
 /// A module and those of the crate that it may use. `http` sees of the actors only their messages, which live in
 /// their files; it never sees an adapter to a server.
-const MAY_USE: [(&str, &[&str]); 13] = [
+pub const MAY_USE: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("config", &["domain"]),
     ("telemetry", &["config", "domain"]),

@@ -2,7 +2,7 @@
 //!
 //! Merges add to the tables with either engine. With continuous aggregates a *cut* says up to where these are read: before it, where
 //! the table has no row of a bucket, org and model, the materialised one is the truth. Switching is moving the cut, so readers see
-//! the same numbers before, meanwhile and after. See docs/architecture.md.
+//! the same numbers before, meanwhile and after. See docs/internals/rollups.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
