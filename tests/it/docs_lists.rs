@@ -45,6 +45,31 @@ fn the_tables_of_settings_are_complete() {
 }
 
 #[test]
+fn settings_named_in_the_pages_exist() {
+    let settings: Names = settings().into_iter().map(|(key, _)| key).collect();
+    let sections: BTreeSet<&str> = settings.iter().filter_map(|key| key.split('.').next()).collect();
+    let code = source("src");
+    let mut wrong = Names::new();
+    for page in pages() {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        for span in code_spans(&text) {
+            let Some((section, key)) = span.split_once('.') else { continue };
+            let is_key = sections.contains(section)
+                && key != "rs"
+                && key.chars().all(|c| c.is_ascii_lowercase() || "_*".contains(c));
+            let prefix = span.split('*').next().unwrap();
+            // Acts of the audit log have the same form.
+            let known = settings.iter().any(|name| name == span || prefix != span && name.starts_with(prefix))
+                || code.contains(&format!("\"{span}\""));
+            if is_key && !known {
+                wrong.insert(format!("{}: {span}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "no such setting: {wrong:?}");
+}
+
+#[test]
 fn the_table_of_metrics_is_complete() {
     let text = source("src/telemetry");
     let names = text.split("register(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
@@ -244,7 +269,7 @@ fn source(folder: &str) -> String {
 }
 
 /// Rows, cell by cell, of the tables that have this heading over their first column.
-fn tables<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+pub fn tables<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     let mut inside = false;
     let mut rows = Vec::new();
     for line in page.lines() {

@@ -1,6 +1,7 @@
 //! Tests against the real servers of `make stack`: one binary, one world (database, stream, process) a test.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod actor_tree;
 mod background_jobs;
 mod cache_tls;
 mod circles;
