@@ -58,7 +58,8 @@ async fn read(world: &World) -> BackgroundJobs {
 
 /// For how long the refresh has had something to do, in whole minutes.
 async fn refresh_waits(world: &World) -> Option<i64> {
-    read(world).await.jobs[0].waits_seconds.map(|seconds| seconds / 60)
+    let refresh = read(world).await.jobs.into_iter().find(|job| job.job == "refresh")?;
+    refresh.waits_seconds.map(|seconds| seconds / 60)
 }
 
 #[tokio::test]
