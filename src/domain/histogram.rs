@@ -33,12 +33,9 @@ pub struct Histogram(Vec<(u16, u64)>);
 pub enum UnpackError {
     #[error("a packed histogram cannot be read: {0}")]
     Packed(#[from] postcard::Error),
-    #[error("an array of latency counts cannot be read")]
-    Array,
+    #[error("entries of a histogram cannot be read")]
+    Entries,
 }
-
-/// Of a PostgreSQL array of one dimension: dimensions, flags, element type, length, lower bound.
-const ARRAY_HEADER_BYTES: usize = 20;
 
 impl Histogram {
     pub fn record(&mut self, latency_ms: u32) {
@@ -101,14 +98,9 @@ impl Histogram {
     pub fn read(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
         self.0.clear();
         match packed.split_first() {
-            Some((0, array)) if !array.is_empty() => {
-                for (place, count) in array_counts(array)? {
-                    let (bucket, count) = (bucket_of(place), count?);
-                    match self.0.last_mut() {
-                        Some((last, sum)) if count > 0 && *last == bucket => *sum += count,
-                        _ if count > 0 => self.0.push((bucket, count)),
-                        _ => {}
-                    }
+            Some((0, entries)) if !entries.is_empty() => {
+                for entry in self::entries(entries)? {
+                    self.0.push(entry?);
                 }
                 Ok(())
             }
@@ -162,24 +154,20 @@ impl Default for Sum {
 }
 
 impl Sum {
-    /// Adds one in its packed form, or in the form of a continuous aggregate: the counts of all buckets as PostgreSQL sends
-    /// an array of integers, behind a zero byte.
+    /// Adds one in its packed form, or in the form of a continuous aggregate: behind a zero byte, an entry for each bucket that has
+    /// any, in order, which is the bucket's number in two bytes and its count in four, the highest byte first.
     ///
     /// # Errors
-    /// It cannot be read; what was added before stays.
+    /// It cannot be read; what is there then is of no use.
     pub fn add_packed(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
         match packed.split_first() {
-            Some((0, array)) if !array.is_empty() => self.add_array(array),
-            _ => {
-                self.add_all(&Histogram::unpack(packed)?);
-                Ok(())
+            Some((0, entries)) if !entries.is_empty() => {
+                for entry in self::entries(entries)? {
+                    let (bucket, count) = entry?;
+                    self.add(usize::from(bucket), count);
+                }
             }
-        }
-    }
-
-    fn add_array(&mut self, array: &[u8]) -> Result<(), UnpackError> {
-        for (place, count) in array_counts(array)? {
-            self.add(usize::from(bucket_of(place)), count?);
+            _ => self.add_all(&Histogram::unpack(packed)?),
         }
         Ok(())
     }
@@ -201,22 +189,17 @@ impl Sum {
     }
 }
 
-/// Counts of an array with their places. Elements are a length and a value, both of four bytes.
-fn array_counts(array: &[u8]) -> Result<impl Iterator<Item = (usize, Result<u64, UnpackError>)>, UnpackError> {
-    let elements = array.get(ARRAY_HEADER_BYTES..).ok_or(UnpackError::Array)?;
-    let (elements, rest) = elements.as_chunks::<8>();
-    if elements.len() != BOUNDS.len() + 2 || !rest.is_empty() {
-        return Err(UnpackError::Array);
+/// Buckets and their counts, of entries of six bytes.
+fn entries(bytes: &[u8]) -> Result<impl Iterator<Item = Result<(u16, u64), UnpackError>>, UnpackError> {
+    let (entries, rest) = bytes.as_chunks::<6>();
+    if !rest.is_empty() {
+        return Err(UnpackError::Entries);
     }
-    Ok(elements.iter().enumerate().map(|(place, element)| {
-        let [0, 0, 0, 4, value @ ..] = *element else { return (place, Err(UnpackError::Array)) };
-        (place, u64::try_from(i32::from_be_bytes(value)).map_err(|_| UnpackError::Array))
+    Ok(entries.iter().map(|[high, low, count @ ..]| {
+        let bucket = u16::from_be_bytes([*high, *low]);
+        let count = u64::try_from(i32::from_be_bytes(*count)).map_err(|_| UnpackError::Entries)?;
+        if usize::from(bucket) < BOUNDS.len() { Ok((bucket, count)) } else { Err(UnpackError::Entries) }
     }))
-}
-
-/// The bucket of a place in an array: the first and the last place count what is out of bounds.
-fn bucket_of(place: usize) -> u16 {
-    u16::try_from(place.saturating_sub(1).min(BOUNDS.len() - 1)).unwrap_or(u16::MAX)
 }
 
 /// Upper bounds of the buckets in order, for whoever sorts latencies into them elsewhere: a latency belongs into the first
@@ -262,30 +245,27 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_a_continuous_aggregate_are_the_same_histogram() {
+    fn entries_of_an_aggregate_are_the_same_histogram() {
         let histogram = of(&[0, 7, 7, 300, 86_400_000]);
-        let mut counts = vec![0_i32; BOUNDS.len() + 2];
+        let mut packed = vec![0];
         for (bucket, count) in &histogram.0 {
-            counts[usize::from(*bucket) + 1] = i32::try_from(*count).unwrap();
-        }
-        let mut array = vec![0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23];
-        array.extend(i32::try_from(counts.len()).unwrap().to_be_bytes());
-        array.extend(1_i32.to_be_bytes());
-        for count in counts {
-            array.extend(4_i32.to_be_bytes());
-            array.extend(count.to_be_bytes());
+            packed.extend(bucket.to_be_bytes());
+            packed.extend(i32::try_from(*count).unwrap().to_be_bytes());
         }
         let mut sum = Sum::default();
-        sum.add_packed(&array).unwrap();
+        sum.add_packed(&packed).unwrap();
         sum.add_packed(&histogram.pack()).unwrap();
         let mut twice = histogram.clone();
         twice.merge(&histogram);
         assert_eq!(sum.histogram(), twice);
         let mut read = of(&[9]);
-        read.read(&array).unwrap();
+        read.read(&packed).unwrap();
         assert_eq!(read, histogram);
-        for broken in [&array[..array.len() - 1], &array[..15], &[0, 1][..]] {
-            assert!(sum.add_packed(broken).is_err() && read.read(broken).is_err());
+        let beyond = u16::try_from(BOUNDS.len()).unwrap().to_be_bytes();
+        for broken in
+            [&packed[..packed.len() - 1], &[0, 1][..], &[0, beyond[0], beyond[1], 0, 0, 0, 1], &[0, 0, 1, 255, 0, 0, 0]]
+        {
+            assert!(sum.clone().add_packed(broken).is_err() && read.read(broken).is_err());
         }
         sum.add_packed(&Histogram::default().pack()).unwrap();
         assert_eq!(sum.histogram(), twice);

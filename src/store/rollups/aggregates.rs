@@ -12,9 +12,6 @@ use crate::{
     store::{StoreError, connect_owner},
 };
 
-/// Counts that histograms are padded to. PostgreSQL compresses no row of less than two kilobytes.
-const PADDED: usize = 512;
-
 /// A continuous aggregate that is there, whether readers see it or not.
 #[derive(Clone, Debug, FromRow)]
 pub struct Aggregate {
@@ -46,21 +43,18 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
     let bounds = histogram::bounds().iter().map(u32::to_string).collect::<Vec<_>>();
     let text = include_str!("sql/continuous_create.sql")
         .replace("{bounds}", &format!("{{{}}}", bounds.join(",")))
-        .replace("{padded}", &PADDED.to_string());
+        .replace("{buckets}", &bounds.len().to_string());
     // One statement at a time: an aggregate cannot be created among others.
     for statement in text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *owner).await?;
     }
-    let counts = (bounds.len() + 2).to_string();
     for aggregate in all(owner).await? {
         let unit = aggregate.unit().as_str();
         for text in [
             "CREATE INDEX IF NOT EXISTS {unit}_continuous_key ON analytics.{unit}_continuous (org_id, bucket_start, model_id)",
-            // Compressed within its row, and not moved out of it.
-            "ALTER TABLE {table} SET (toast_tuple_target = 1024)",
             include_str!("sql/materialised_view.sql"),
         ] {
-            let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table).replace("{counts}", &counts);
+            let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table);
             sqlx::query(AssertSqlSafe(text)).execute(&mut *owner).await?;
         }
     }
@@ -72,8 +66,7 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
 pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
     for unit in [Unit::Daily, Unit::Hourly] {
         for text in [
-            "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS
-             SELECT *, NULL::integer[] AS latency_counts FROM analytics.{unit}_rollups WHERE false",
+            "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS SELECT * FROM analytics.{unit}_rollups WHERE false",
             "DROP MATERIALIZED VIEW IF EXISTS analytics.{unit}_continuous",
         ] {
             sqlx::query(AssertSqlSafe(text.replace("{unit}", unit.as_str()))).execute(&mut *owner).await?;

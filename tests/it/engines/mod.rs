@@ -60,7 +60,6 @@ pub async fn begin_continuous(world: &World) {
         return switch::begin(&mut owner).await.unwrap();
     }
     let bounds: Vec<String> = histogram::bounds().iter().map(u32::to_string).collect();
-    let counts = (bounds.len() + 2).to_string();
     let created = include_str!("../../../src/store/rollups/sql/continuous_create.sql");
     let mut selects = created.split("AS\nSELECT ").skip(1).map(|part| part.split("WITH NO DATA").next().unwrap());
     let (hours, days) = (selects.next().unwrap(), selects.next().unwrap());
@@ -68,13 +67,12 @@ pub async fn begin_continuous(world: &World) {
         .replace("{hours}", hours)
         .replace("{days}", &days.replace("hourly_continuous", "hourly_stand_in"))
         .replace("{bounds}", &format!("{{{}}}", bounds.join(",")))
-        .replace("{padded}", "512");
+        .replace("{buckets}", &bounds.len().to_string());
     sqlx::raw_sql(AssertSqlSafe(stand_in)).execute(&mut owner).await.unwrap();
     for unit in ["hourly", "daily"] {
         let view = include_str!("../../../src/store/rollups/sql/materialised_view.sql")
             .replace("{unit}", unit)
-            .replace("{table}", &format!("analytics.{unit}_stand_in"))
-            .replace("{counts}", &counts);
+            .replace("{table}", &format!("analytics.{unit}_stand_in"));
         sqlx::raw_sql(AssertSqlSafe(view)).execute(&mut owner).await.unwrap();
     }
     sqlx::query("SELECT analytics.grant_to($1)").bind(role).execute(&mut owner).await.unwrap();

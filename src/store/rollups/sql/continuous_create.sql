@@ -1,6 +1,5 @@
 -- The continuous aggregates: hours of raw events, days of these hours. They have what was materialised, and nothing else.
--- Latencies are sorted into the same buckets as by the service ({bounds}); histogram() has one more below and above. Counts behind
--- these are always zero: they make the row long enough for PostgreSQL to compress it, to a fifth of what it would be without.
+-- Latencies are sorted into the same buckets as by the service: {bounds}, of which there are {buckets}.
 CREATE MATERIALIZED VIEW IF NOT EXISTS analytics.hourly_continuous
     WITH (timescaledb.continuous, timescaledb.materialized_only = true, timescaledb.create_group_indexes = false) AS
 SELECT org_id,
@@ -17,8 +16,8 @@ SELECT org_id,
        min(latency_ms) AS latency_min,
        max(latency_ms) AS latency_max,
        -- In the middle of its bucket, where no rounding moves it into the next.
-       histogram(width_bucket(latency_ms - 1, '{bounds}'::integer[])::double precision + 0.5, 0, {padded}, {padded})
-           AS latency_counts,
+       analytics.histogram_entries(histogram(
+           width_bucket(latency_ms - 1, '{bounds}'::integer[])::double precision + 0.5, 0, {buckets}, {buckets})) AS latency_entries,
        max(occurred_at) AS last_event_at
 FROM analytics.usage_events
 GROUP BY 1, 2, 3
@@ -39,7 +38,7 @@ SELECT org_id,
        sum(latency_sum)::bigint AS latency_sum,
        min(latency_min) AS latency_min,
        max(latency_max) AS latency_max,
-       analytics.sum_counts(latency_counts) AS latency_counts,
+       analytics.sum_entries(latency_entries) AS latency_entries,
        max(last_event_at) AS last_event_at
 FROM analytics.hourly_continuous
 GROUP BY 1, 2, 3

@@ -1,7 +1,7 @@
 -- What a continuous aggregate has materialised, in the columns of the rollups, read from the table behind it ({table}). A histogram
--- is the counts of all buckets ({counts}) as PostgreSQL sends an array, behind a zero byte, which no packed one of the service begins with.
+-- is its entries behind a zero byte, which no packed one of the service begins with, unless it is empty.
 CREATE OR REPLACE VIEW analytics.{unit}_materialised AS
 SELECT org_id, bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents,
-       latency_sum, latency_min, latency_max, '\x00'::bytea || array_send(latency_counts[:{counts}]) AS latency_histogram, last_event_at,
-       last_event_at AS fresh_as_of, latency_counts[:{counts}] AS latency_counts
+       latency_sum, latency_min, latency_max, '\x00'::bytea || latency_entries AS latency_histogram, last_event_at,
+       last_event_at AS fresh_as_of
 FROM {table}
