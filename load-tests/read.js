@@ -1,12 +1,12 @@
 // Dashboards' questions at a constant rate, each about an organisation drawn at random, with a token of its own.
 // k6 run -e API=… -e SECRET=… -e ORGS=250 -e QUESTION=hours -e RATE=200 -e SECONDS=30 read.js
-// With COUNT in place of RATE and SECONDS: so many, one after the other.
+// With COUNT in place of RATE and SECONDS: so many, one after the other. With END: of the time up to there.
 import http from "k6/http";
 import crypto from "k6/crypto";
 import encoding from "k6/encoding";
 import { check } from "k6";
 
-const { API, SECRET, ORGS, QUESTION, RATE, SECONDS, COUNT, ISSUER, AUDIENCE } = __ENV;
+const { API, SECRET, ORGS, QUESTION, RATE, SECONDS, COUNT, END, ISSUER, AUDIENCE } = __ENV;
 
 const atARate = {
     executor: "constant-arrival-rate",
@@ -24,7 +24,7 @@ export const options = {
 };
 
 const HOUR = 3600 * 1000;
-const now = Math.ceil(Date.now() / HOUR) * HOUR;
+const now = END ? Date.parse(END) : Math.ceil(Date.now() / HOUR) * HOUR;
 const since = (days) => `start=${new Date(now - days * 24 * HOUR).toISOString()}&end=${new Date(now).toISOString()}`;
 const QUESTIONS = {
     "usage-hours": `usage?granularity=hour&${since(7)}`,
