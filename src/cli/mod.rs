@@ -260,6 +260,29 @@ mod tests {
     }
 
     #[test]
+    fn command_lines_in_the_docs_parse() {
+        let docs = std::fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path());
+        let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+        let mut seen = 0;
+        for page in pages.chain(["README.md".into()]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            // README has the binary in a variable.
+            for line in text.replace("$service ", "analytics-service ").split("analytics-service ").skip(1) {
+                let line = line.split(['`', '\n', ')', '|', '>', '#', ';', '"']).next().unwrap();
+                let words = line.split_whitespace().map(|word| match word {
+                    "UUID" | "ID" | "KEY-ID" | "JOB" | "$ORG" => "123e4567-e89b-12d3-a456-426614174000",
+                    "ROLE" => "finance",
+                    word => word,
+                });
+                let parsed = Cli::try_parse_from(["analytics-service"].into_iter().chain(words));
+                assert!(parsed.is_ok(), "{}: {line}: {}", page.display(), parsed.err().unwrap());
+                seen += 1;
+            }
+        }
+        assert!(seen > 30, "{seen} command lines were found");
+    }
+
+    #[test]
     fn each_cause_of_an_error_is_printed_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("database: {0}")]
