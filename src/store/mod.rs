@@ -39,11 +39,17 @@ use crate::config::Database;
 pub struct Session {
     database: Database,
     conn: Option<PgConnection>,
+    stores_events: bool,
 }
 
 impl Session {
     pub fn new(database: Database) -> Self {
-        Self { database, conn: None }
+        Self { database, conn: None, stores_events: false }
+    }
+
+    /// A session that stores batches of events: see [`rollups::aggregates::skip_invalidations`].
+    pub fn of_batches(database: Database) -> Self {
+        Self { stores_events: true, ..Self::new(database) }
     }
 
     /// Does a piece of work within `database.write_timeout_ms`.
@@ -51,12 +57,20 @@ impl Session {
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut conn = match self.conn.take() {
+        let known = self.conn.take();
+        let opened = known.is_none();
+        let mut conn = match known {
             Some(conn) => conn,
             None => connect_writer(&self.database).await?,
         };
         let timeout = self.database.write_timeout();
-        let done = tokio::time::timeout(timeout, work(&mut conn)).await.unwrap_or(Err(StoreError::Timeout(timeout)));
+        let working = async {
+            if opened && self.stores_events {
+                rollups::aggregates::skip_invalidations(&mut conn).await?;
+            }
+            work(&mut conn).await
+        };
+        let done = tokio::time::timeout(timeout, working).await.unwrap_or(Err(StoreError::Timeout(timeout)));
         if done.is_ok() {
             self.conn = Some(conn);
         }

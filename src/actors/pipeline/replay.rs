@@ -73,7 +73,7 @@ pub struct ReplayParts {
 impl Replay {
     pub fn new(parts: ReplayParts) -> Self {
         let worker = Worker {
-            session: Session::new(parts.settings.database.clone()),
+            session: Session::of_batches(parts.settings.database.clone()),
             settings: parts.settings,
             claim: parts.claim,
             clock: parts.clock,

@@ -86,7 +86,7 @@ pub struct WriterParts {
 impl Writer {
     pub fn new(parts: WriterParts) -> Self {
         let sink = Sink {
-            session: Session::new(parts.database),
+            session: Session::of_batches(parts.database),
             dedupe: parts.dedupe,
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),

@@ -75,6 +75,22 @@ pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Has TimescaleDB (from 2.28 on, which has a setting for it) keep no invalidation of what this session stores. Nothing is
+/// materialised twice here: late events are in the tables. So the invalidations would stay for good, and every refresh reads all
+/// of them (docs/performance.md). They are kept where aggregates of somebody else are over raw events.
+pub async fn skip_invalidations(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "SELECT set_config(name, 'on', false) FROM pg_settings
+         WHERE name = 'timescaledb.skip_cagg_invalidation'
+           AND NOT EXISTS (SELECT FROM timescaledb_information.continuous_aggregates
+                           WHERE hypertable_schema = 'analytics' AND hypertable_name = 'usage_events'
+                             AND view_schema <> 'analytics')",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What they have materialised of an org: rows of hours and of days.
 pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
     let counts = sqlx::query_as::<_, (i64, i64)>(

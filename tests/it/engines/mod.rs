@@ -3,6 +3,7 @@
 
 mod answers;
 mod history;
+mod invalidations;
 mod points;
 mod switches;
 
