@@ -1,6 +1,6 @@
 -- The readers' views where continuous aggregates have what is final: what the table has is the truth, and before the cut, where
 -- the table has nothing of a bucket, org and model, what is materialised. The cut is joined: as a subquery's value it makes
--- TimescaleDB 2.28 leave out all chunks of a parallel scan.
+-- TimescaleDB leave out chunks of a parallel scan beside another table (see CONTRIBUTING.md).
 CREATE OR REPLACE VIEW analytics.{unit}_usage AS
 SELECT org_id, bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents,
        latency_histogram, last_event_at, fresh_as_of
