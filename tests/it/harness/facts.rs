@@ -157,19 +157,22 @@ pub fn sent(report: &Value) -> i64 {
     report["sent"].as_i64().unwrap() + report["resent"].as_i64().unwrap()
 }
 
-/// Waits until that many messages are in the ledger and nothing is left to merge. What it saw is in a failed test's output.
+/// Waits until that many messages are in the ledger and nothing is left to merge, as long as it goes on: a busy machine is slow.
+/// What it saw is in a failed test's output.
 pub async fn settled(conn: &mut PgConnection, messages: i64) {
-    let mut seen = (0, 0);
-    eventually("everything is received and merged", async || {
-        let received = LedgerSums::of_batches(conn).await.received;
-        let pending: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending").fetch_one(&mut *conn).await.unwrap();
-        if std::mem::replace(&mut seen, (received, pending)) != seen {
-            eprintln!("{received} of {messages} messages received, {pending} rows to merge");
-        }
-        (received >= messages && pending == 0).then_some(())
-    })
-    .await;
+    let mut seen = (-1, -1);
+    while seen.0 < messages || seen.1 != 0 {
+        seen = eventually("more is received and merged", async || {
+            let received = LedgerSums::of_batches(conn).await.received;
+            let pending: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending")
+                .fetch_one(&mut *conn)
+                .await
+                .unwrap();
+            ((received, pending) != seen).then_some((received, pending))
+        })
+        .await;
+        eprintln!("{} of {messages} messages received, {} rows to merge", seen.0, seen.1);
+    }
 }
 
 /// A number of a report to its last digit.

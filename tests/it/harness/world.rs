@@ -48,7 +48,11 @@ pub struct World {
 impl World {
     /// A migrated database, stream names and a Redis database that nobody else has.
     pub async fn new(partitions: u16) -> Self {
-        Self::make(partitions, stack::beside_others().await).await
+        let mut world = Self::make(partitions, stack::beside_others().await).await;
+        // Beside others the servers are busy: what a test asks is answered late rather than refused.
+        world.set("ANALYTICS__QUERY__WAIT_MS", "10000");
+        world.set("ANALYTICS__QUERY__STATEMENT_TIMEOUT_MS", "60000");
+        world
     }
 
     /// A world without any other of this process beside it, for tests that stop servers.
