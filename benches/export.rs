@@ -14,13 +14,13 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use analytics_service::{
-    actors::export_generator::make::{self, Tools},
+    actors::export_generator::generate::{self, ExportBackend},
     domain::{
         audit::{Actor, AuditEvent, Outcome},
         export::{Granularity, GroupBy, Spec, TimeRange, csv::CsvRows},
         histogram::Histogram,
     },
-    store::exports::{self, AskedExport, ClaimRules, Claimed, Claimer, rows::ExportReader},
+    store::exports::{self, ClaimRules, Claimed, Claimer, NewExport, rows::ExportReader},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
@@ -51,7 +51,7 @@ async fn main() {
     fill(&mut world.connect_as_owner().await, &spec, rows).await;
 
     let reader = ExportReader::new(&world.settings).unwrap();
-    let tools = Tools::new(&world.settings).unwrap();
+    let backend = ExportBackend::new(&world.settings).unwrap();
     let mut conn = reader.connect().await.unwrap();
     let copy = statement(&spec);
     // Both read what is in memory by then.
@@ -63,7 +63,7 @@ async fn main() {
         let before = resident("VmRSS");
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let began = Instant::now();
-        let made = make::make(&tools, &claimed).await.unwrap();
+        let made = generate::generate(&backend, &claimed).await.unwrap();
         jobs.push(began.elapsed().as_secs_f64());
         growth = growth.max(resident("VmHWM").saturating_sub(before));
         let began = Instant::now();
@@ -95,7 +95,7 @@ async fn job(conn: &mut PgConnection, spec: &Spec) -> Claimed {
     let act = AuditEvent::new(Actor::command_line("bench".to_owned()), "export.create", Outcome::Allowed);
     let body = json!({ "timeRange": spec.range, "granularity": "hourly" }).to_string();
     let (body, by) = (body.as_bytes(), "bench");
-    let asked = AskedExport {
+    let asked = NewExport {
         job_id,
         org_id,
         body,

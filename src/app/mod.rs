@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        export_generator::make::Tools,
+        export_generator::generate::ExportBackend,
         serving::audit::Backlog,
         supervision::{
+            actor_ref::ActorRef,
             backoff::Backoff,
             exit::catch_panics,
             group::{Exhausted, Start},
-            line::Line,
             log::SupervisionLog,
-            orders::{Retire, Supervise, Way},
+            orders::{Retire, StopMode, Supervise},
             registry::Registry,
             supervisor::{Fatal, Supervisor, SupervisorParts},
         },
@@ -103,7 +103,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     };
     introduce(&server, &settings, &readiness);
 
-    let (freshness, lines) = (Line::default(), Lines::default());
+    let (freshness, lines) = (ActorRef::default(), Lines::default());
     supervise(&supervisor, RECORDER, tree.recorder());
     supervise(&supervisor, AUDIT, tree.audit(&gatekeeper));
     supervise(&supervisor, KEYS, tree.keys(&gatekeeper, &lines));
@@ -117,10 +117,10 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
     supervise(&supervisor, CORRECTIONS, tree.corrections(&lines));
     supervise(&supervisor, EVENTS, tree.events(&lines));
-    let tools = match Tools::new(&settings) {
-        Ok(tools) => {
+    let backend = match ExportBackend::new(&settings) {
+        Ok(backend) => {
             readiness.up(OBJECTS);
-            Some(tools)
+            Some(backend)
         }
         Err(error) => {
             tracing::warn!(%error, "exports are off");
@@ -129,16 +129,16 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
             None
         }
     };
-    let makers = vec![Line::default(); settings.exports.actors.into()];
-    supervise(&supervisor, EXPORTS, tree.exports(tools.as_ref(), &makers, &lines));
-    for (k, (line, tools)) in (0..).zip(makers.iter().filter_map(|line| Some((line, tools.as_ref()?)))) {
+    let makers = vec![ActorRef::default(); settings.exports.actors.into()];
+    supervise(&supervisor, EXPORTS, tree.exports(backend.as_ref(), &makers, &lines));
+    for (k, (line, backend)) in (0..).zip(makers.iter().filter_map(|line| Some((line, backend.as_ref()?)))) {
         // Without any of these, other processes make files.
-        let (name, start) = (export_name(k), tree.export(k, tools, line));
+        let (name, start) = (export_name(k), tree.export(k, backend, line));
         supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
     }
     if settings.maintenance.enabled {
         // Without it the service goes on.
-        let (name, start) = (MAINTENANCE.to_owned(), tree.maintenance(tools.as_ref()));
+        let (name, start) = (MAINTENANCE.to_owned(), tree.maintenance(backend.as_ref()));
         supervisor.do_send(Supervise { name, exhausted: Exhausted::Park, start });
     }
 
@@ -165,7 +165,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         let step = settings.drain.step_timeout();
         within("API", step, api_server.stop(true)).await;
         // What is made is given back, for another process to take.
-        for name in tools.iter().flat_map(|_| (0..settings.exports.actors).map(export_name)) {
+        for name in backend.iter().flat_map(|_| (0..settings.exports.actors).map(export_name)) {
             within(&name, step, retire(&supervisor, &name)).await;
         }
         if settings.maintenance.enabled {
@@ -202,7 +202,7 @@ fn supervise(supervisor: &Addr<Supervisor>, name: &str, start: Start) {
 
 async fn retire(supervisor: &Addr<Supervisor>, name: &str) {
     // Closed: the supervisor is gone, and with it what it looked after.
-    let _ = supervisor.send(Retire { name: name.to_owned(), way: Way::Drain }).await;
+    let _ = supervisor.send(Retire { name: name.to_owned(), mode: StopMode::Drain }).await;
 }
 
 async fn within<T>(what: &str, step: Duration, work: impl Future<Output = T>) {

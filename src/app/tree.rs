@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::{
     actors::{
-        export_generator::{Export, Wake, make::Tools, worker::WorkerParts},
+        export_generator::{Export, Wake, generate::ExportBackend, worker::WorkerParts},
         housekeeping::{
             freshness::{Freshness, FreshnessParts, Merged},
             lease::{Lease, LeaseParts},
@@ -29,7 +29,7 @@ use crate::{
             query::{Query, QueryParts},
         },
         supervision::{
-            exit::Drain, group::Start, line::Line, log::SupervisionLog, registry::Registry, single::single,
+            actor_ref::ActorRef, exit::Drain, group::Start, log::SupervisionLog, registry::Registry, single::single,
             supervisor::Supervisor,
         },
     },
@@ -82,8 +82,8 @@ impl Tree<'_> {
 
     pub fn recorder(&self) -> Start {
         let (settings, log) = (self.settings.clone(), self.log.clone());
-        let make = move |pulse, exit| {
-            Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), pulse, exit })
+        let make = move |liveness, exit| {
+            Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), liveness, exit })
         };
         single(RECORDER, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |recorder| {
             Some(recorder.clone().recipient())
@@ -92,9 +92,9 @@ impl Tree<'_> {
 
     pub fn audit(&self, gatekeeper: &Gatekeeper) -> Start {
         let (settings, backlog) = (self.settings.clone(), gatekeeper.backlog.clone());
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let (settings, backlog) = (settings.clone(), backlog.clone());
-            Audit::new(AuditParts { settings, backlog, pulse, exit })
+            Audit::new(AuditParts { settings, backlog, liveness, exit })
         };
         let line = gatekeeper.audit.clone();
         single(AUDIT, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |audit: &Addr<Audit>| {
@@ -105,9 +105,9 @@ impl Tree<'_> {
 
     pub fn keys(&self, gatekeeper: &Gatekeeper, lines: &Lines) -> Start {
         let settings = self.settings.clone();
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let settings = settings.clone();
-            Keys::new(KeysParts { settings, pulse, exit })
+            Keys::new(KeysParts { settings, liveness, exit })
         };
         let (authenticate, lines) = (gatekeeper.keys.clone(), lines.keys.clone());
         single(KEYS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |keys: &Addr<Keys>| {
@@ -120,11 +120,11 @@ impl Tree<'_> {
         })
     }
 
-    pub fn jwks(&self, ring: &KeyRing, line: &Line<Refresh>) -> Start {
+    pub fn jwks(&self, ring: &KeyRing, line: &ActorRef<Refresh>) -> Start {
         let (settings, ring, readiness) = (self.settings.auth.clone(), ring.clone(), self.readiness.clone());
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let (settings, ring, readiness) = (settings.clone(), ring.clone(), readiness.clone());
-            Jwks::new(JwksParts { settings, ring, readiness, pulse, exit })
+            Jwks::new(JwksParts { settings, ring, readiness, liveness, exit })
         };
         let line = line.clone();
         let deadline = self.settings.supervision.deadline(jwks::READ_WITHIN);
@@ -134,11 +134,11 @@ impl Tree<'_> {
         })
     }
 
-    pub fn freshness(&self, line: &Line<Merged>) -> Start {
+    pub fn freshness(&self, line: &ActorRef<Merged>) -> Start {
         let (settings, readiness, metrics) = (self.settings.clone(), self.readiness.clone(), self.metrics.clone());
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let (settings, readiness, metrics) = (settings.clone(), readiness.clone(), metrics.clone());
-            Freshness::new(FreshnessParts { settings, readiness, metrics, pulse, exit })
+            Freshness::new(FreshnessParts { settings, readiness, metrics, liveness, exit })
         };
         let line = line.clone();
         single(FRESHNESS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |freshness| {
@@ -149,9 +149,9 @@ impl Tree<'_> {
 
     pub fn corrections(&self, lines: &Lines) -> Start {
         let settings = self.settings.clone();
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let settings = settings.clone();
-            Corrections::new(CorrectionsParts { settings, pulse, exit })
+            Corrections::new(CorrectionsParts { settings, liveness, exit })
         };
         let line = lines.corrections.clone();
         single(
@@ -168,9 +168,9 @@ impl Tree<'_> {
 
     pub fn events(&self, lines: &Lines) -> Start {
         let settings = self.settings.clone();
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let settings = settings.clone();
-            Events::new(EventsParts { settings, pulse, exit })
+            Events::new(EventsParts { settings, liveness, exit })
         };
         let lines = lines.events.clone();
         let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
@@ -185,8 +185,8 @@ impl Tree<'_> {
     pub fn query(&self, k: u32, queries: &Queries) -> anyhow::Result<Start> {
         let reader = ReaderPlan::new(self.settings).context("database.url")?;
         let (wait, metrics) = (self.settings.query.wait(), self.metrics.clone());
-        let make = move |pulse, exit| {
-            Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), pulse, exit })
+        let make = move |liveness, exit| {
+            Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), liveness, exit })
         };
         let queries = queries.clone();
         Ok(single(
@@ -202,11 +202,11 @@ impl Tree<'_> {
     }
 
     /// The desk where files are asked for. `makers` lead to those that make them.
-    pub fn exports(&self, tools: Option<&Tools>, makers: &[Line<Wake>], lines: &Lines) -> Start {
-        let (settings, tools, makers) = (self.settings.clone(), tools.cloned(), makers.to_vec());
-        let make = move |pulse, exit| {
-            let (settings, tools, makers) = (settings.clone(), tools.clone(), makers.clone());
-            Exports::new(ExportsParts { settings, tools, makers, pulse, exit })
+    pub fn exports(&self, backend: Option<&ExportBackend>, makers: &[ActorRef<Wake>], lines: &Lines) -> Start {
+        let (settings, backend, makers) = (self.settings.clone(), backend.cloned(), makers.to_vec());
+        let make = move |liveness, exit| {
+            let (settings, backend, makers) = (settings.clone(), backend.clone(), makers.clone());
+            Exports::new(ExportsParts { settings, backend, makers, liveness, exit })
         };
         let lines = lines.exports.clone();
         single(EXPORTS, self.deadline(CHECK_WITHIN), Arbiter::new().handle(), make, move |exports: &Addr<Exports>| {
@@ -220,14 +220,14 @@ impl Tree<'_> {
     }
 
     /// An actor that makes files, on a thread of its own.
-    pub fn export(&self, k: u16, tools: &Tools, line: &Line<Wake>) -> Start {
+    pub fn export(&self, k: u16, backend: &ExportBackend, line: &ActorRef<Wake>) -> Start {
         let claimer = Claimer { process: self.identity.id, name: self.identity.name.clone() };
-        let (settings, tools) = (self.settings.clone(), tools.clone());
+        let (settings, backend) = (self.settings.clone(), backend.clone());
         let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
-        let make = move |pulse, exit| {
-            let (settings, tools, claimer) = (settings.clone(), tools.clone(), claimer.clone());
+        let make = move |liveness, exit| {
+            let (settings, backend, claimer) = (settings.clone(), backend.clone(), claimer.clone());
             let (metrics, readiness) = (metrics.clone(), readiness.clone());
-            Export::new(WorkerParts { settings, claimer, tools, metrics, readiness }, pulse, exit)
+            Export::new(WorkerParts { settings, claimer, backend, metrics, readiness }, liveness, exit)
         };
         let line = line.clone();
         let deadline = self.deadline(self.settings.exports.heartbeat() + self.settings.objects.longest_call());
@@ -237,14 +237,14 @@ impl Tree<'_> {
         })
     }
 
-    pub fn maintenance(&self, tools: Option<&Tools>) -> Start {
-        let tools = tools.cloned();
+    pub fn maintenance(&self, backend: Option<&ExportBackend>) -> Start {
+        let backend = backend.cloned();
         let (settings, process, metrics) = (self.settings.clone(), self.identity.name.clone(), self.metrics.clone());
         let readiness = self.readiness.clone();
-        let make = move |pulse, exit| {
-            let (settings, tools) = (settings.clone(), tools.clone());
+        let make = move |liveness, exit| {
+            let (settings, backend) = (settings.clone(), backend.clone());
             let (process, metrics, readiness) = (process.clone(), metrics.clone(), readiness.clone());
-            Maintenance::new(MaintenanceParts { settings, tools, process, metrics, readiness, pulse, exit })
+            Maintenance::new(MaintenanceParts { settings, backend, process, metrics, readiness, liveness, exit })
         };
         let deadline = self.deadline(maintenance::BEAT_EVERY);
         single(MAINTENANCE, deadline, Arbiter::new().handle(), make, |maintenance| {
@@ -252,19 +252,19 @@ impl Tree<'_> {
         })
     }
 
-    pub fn pending_merger(&self, freshness: &Line<Merged>) -> Start {
+    pub fn pending_merger(&self, freshness: &ActorRef<Merged>) -> Start {
         let (settings, process, registry) = (self.settings.clone(), self.identity.id, self.registry.clone());
         let (metrics, freshness) = (self.metrics.clone(), freshness.clone());
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             let (settings, registry) = (settings.clone(), registry.clone());
             let (metrics, freshness) = (metrics.clone(), freshness.clone());
-            PendingMerger::new(PendingMergerParts { settings, process, registry, metrics, freshness, pulse, exit })
+            PendingMerger::new(PendingMergerParts { settings, process, registry, metrics, freshness, liveness, exit })
         };
         let deadline = self.deadline(Duration::ZERO);
         single(PENDING_MERGER, deadline, Arbiter::new().handle(), make, |_| None::<Recipient<Drain>>)
     }
 
-    pub fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &Line<Merged>) -> Start {
+    pub fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &ActorRef<Merged>) -> Start {
         let partitions = PartitionParts {
             settings: self.settings.clone(),
             process: self.identity.id,
@@ -277,14 +277,14 @@ impl Tree<'_> {
         };
         let (settings, identity, supervisor) = (self.settings.clone(), self.identity.clone(), supervisor.clone());
         let threads = pipeline_threads(settings.broker.partitions);
-        let make = move |pulse, exit| {
+        let make = move |liveness, exit| {
             Lease::new(LeaseParts {
                 settings: settings.clone(),
                 identity: identity.clone(),
                 supervisor: supervisor.clone(),
                 partitions: partitions.clone(),
                 threads: threads.clone(),
-                pulse,
+                liveness,
                 exit,
             })
         };

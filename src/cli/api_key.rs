@@ -117,7 +117,7 @@ fn act(action: &'static str, org_id: Uuid, key_id: Uuid) -> AuditEvent {
 async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Result<()> {
     let fresh = FreshKey::make()?;
     let body = serde_json::json!({"name": args.name, "role": args.role, "expiresAt": args.expires_at});
-    let asked = api_keys::Asked {
+    let asked = api_keys::NewKey {
         key_id: fresh.key_id,
         org_id: args.org,
         secret_sha256: fresh.secret_sha256,

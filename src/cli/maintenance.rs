@@ -19,7 +19,7 @@ use crate::{
         access::audit,
         lifecycle::{
             maintain,
-            maintenance::{Access, Turn},
+            maintenance::{Access, TaskLock},
             purge,
         },
     },
@@ -60,21 +60,21 @@ pub async fn run<S: Summary>(
     common: &Common,
     task: &'static str,
     access: Access,
-    work: impl AsyncFnOnce(&mut Turn, &mut Steps) -> anyhow::Result<S>,
+    work: impl AsyncFnOnce(&mut TaskLock, &mut Steps) -> anyhow::Result<S>,
 ) -> anyhow::Result<ExitCode> {
     let wait = Duration::from_secs(common.wait);
-    let mut turn = Turn::take(&settings.database, task, access, wait).await.context(task)?;
+    let mut lock = TaskLock::take(&settings.database, task, access, wait).await.context(task)?;
     if access == Access::Alone {
-        turn.begin(&app::process_name()).await?;
+        lock.begin(&app::process_name()).await?;
     }
     let action = action(task).filter(|_| access == Access::Alone);
     if let Some(action) = action {
         // That it was begun is on record whatever comes of it.
-        audit::record(&mut turn.conn, &[act(action, Outcome::Allowed).detail("begun")]).await?;
+        audit::record(&mut lock.conn, &[act(action, Outcome::Allowed).detail("begun")]).await?;
     }
     let mut steps = Steps::new();
     let done = tokio::select! {
-        done = work(&mut turn, &mut steps) => done,
+        done = work(&mut lock, &mut steps) => done,
         asked = tokio::signal::ctrl_c() => {
             asked?;
             Err(anyhow::anyhow!("interrupted; what is done is done, and running it again does the rest"))
@@ -86,7 +86,7 @@ pub async fn run<S: Summary>(
             Ok(summary) => act(action, Outcome::Allowed).detail(summary.line()),
             Err(error) => act(action, Outcome::Failed).detail(error),
         };
-        let recorded = audit::record(&mut turn.conn, &[event]).await;
+        let recorded = audit::record(&mut lock.conn, &[event]).await;
         // Where it failed, that is what is to be said.
         if done.is_ok() {
             recorded?;
@@ -94,7 +94,7 @@ pub async fn run<S: Summary>(
     }
     let summary = done.context(task)?;
     if access == Access::Alone {
-        turn.finish("done", &summary.for_the_record()?).await?;
+        lock.finish("done", &summary.for_the_record()?).await?;
     }
     if common.json {
         print::json(&summary)?

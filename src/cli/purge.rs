@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     actors::export_generator::{
-        make::Tools,
+        generate::ExportBackend,
         sweep::{self, Swept},
     },
     cli::maintenance::{self, Common, Summary},
@@ -64,14 +64,14 @@ impl Summary for Purged {
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let access = if args.dry_run { Access::Shared } else { Access::Alone };
-    let tools = Tools::new(&settings);
+    let backend = ExportBackend::new(&settings);
     maintenance::run(&settings, &args.common, TASK, access, async |turn, steps| {
         let conn = &mut turn.conn;
         let mut tell = |step: &str| steps.tell(step);
         let (database, retention) = (&settings.database, settings.retention());
         let stored = purge::purge(conn, database, retention, args.dry_run, &mut tell).await?;
-        let (exports, exports_left) = match &tools {
-            Ok(tools) => (Some(sweep::sweep(conn, tools, args.dry_run, &mut tell).await?), None),
+        let (exports, exports_left) = match &backend {
+            Ok(backend) => (Some(sweep::sweep(conn, backend, args.dry_run, &mut tell).await?), None),
             Err(error) => (None, Some(error.to_string())),
         };
         Ok(Purged { stored, exports, exports_left })

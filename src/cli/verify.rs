@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actors::export_generator::{check, make::Tools},
+    actors::export_generator::{check, generate::ExportBackend},
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},
@@ -203,14 +203,14 @@ impl Summary for Verification {
 
 /// Checks the file of an export. Beside everything: it changes nothing, and reads one moment.
 async fn file(job_id: Uuid, common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let tools = Tools::new(settings).context("objects")?;
+    let backend = ExportBackend::new(settings).context("objects")?;
     maintenance::run(settings, common, "verify", Access::Shared, async |turn, steps| {
         let job =
             exports::find(&mut turn.conn, job_id).await?.with_context(|| format!("there is no export {job_id}"))?;
         let output = job.output.clone().filter(|_| job.status == Status::Succeeded);
         let output = output.with_context(|| format!("export {job_id} has no file: it is {}", job.status.as_str()))?;
         steps.tell("reading the file, and counting raw events");
-        Ok(check::check(&tools, &job, &output, true, settings.events.late_after()).await?)
+        Ok(check::check(&backend, &job, &output, true, settings.events.late_after()).await?)
     })
     .await
 }

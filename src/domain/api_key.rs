@@ -76,7 +76,7 @@ pub struct Revoked {
 
 /// What a key that is shown turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum KeyCheck {
     Accepted(Holder),
     /// It was this org's, and was revoked or has expired: whoever shows it had it.
     Ended {

@@ -88,7 +88,7 @@ pub struct Batch {
     /// Those that only their time was wrong of are among them.
     pub foreign: BTreeMap<usize, u16>,
     /// State of the window that called events fresh; see `partition_offsets.foreign_writes`.
-    pub window_version: i64,
+    pub foreign_writes: i64,
     /// Publish time of the last message that has a believable one.
     pub published_to: Option<DateTime<Utc>>,
 }
@@ -193,7 +193,7 @@ impl SplitRules {
 }
 
 /// Decodes a batch and splits it.
-pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_version: i64) -> Batch {
+pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, foreign_writes: i64) -> Batch {
     let mut batch = Batch {
         fresh: Vec::with_capacity(raw.messages.len()),
         suspects: Vec::new(),
@@ -203,7 +203,7 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, window_vers
         readmitted: BTreeSet::new(),
         foreign: BTreeMap::new(),
         rules: *rules,
-        window_version,
+        foreign_writes,
         published_to: None,
         raw,
     };

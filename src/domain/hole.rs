@@ -11,14 +11,14 @@ use chrono::{DateTime, Utc};
 
 /// Why offsets are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum HoleReason {
     /// The stream had dropped them: its retention was over.
     Dropped,
     /// The stream has them, and the broker delivered nothing of them.
     LeftOut,
 }
 
-impl Why {
+impl HoleReason {
     /// What an unread end of a stream means.
     pub const UNREAD_TAIL: &str = "the stream's last chunk cannot be read over AMQP: compressed batches, which the broker leaves \
                                    out. The watermark stands still until a message follows, or the batches expire.";
@@ -42,22 +42,22 @@ impl Why {
 pub struct Missing {
     /// Exclusive.
     pub to: i64,
-    pub why: Why,
+    pub why: HoleReason,
     /// Publish time of the message before them, where it is known.
     pub after: Option<DateTime<Utc>>,
 }
 
 /// Judges the offsets from `expected` to before `found`, the next message that came. `first`: the stream's first offset,
 /// where it can be read. `own`: the widest hole that is taken for the broker's own records. `None`: nothing is missing.
-pub fn judge(expected: i64, found: i64, first: Option<i64>, own: i64) -> Option<Why> {
+pub fn judge(expected: i64, found: i64, first: Option<i64>, own: i64) -> Option<HoleReason> {
     let width = found.saturating_sub(expected);
     if width <= 0 {
         return None;
     }
     if first.is_some_and(|first| first > expected) {
-        return Some(Why::Dropped);
+        return Some(HoleReason::Dropped);
     }
-    (width > own).then_some(Why::LeftOut)
+    (width > own).then_some(HoleReason::LeftOut)
 }
 
 /// What is known of the end of a stream while nothing comes: whether its last chunk is one that was read. A chunk that is
@@ -133,7 +133,7 @@ mod tests {
                 prop_assert_eq!(judged, None);
             }
             // A stream drops from the front alone.
-            prop_assert_eq!(judged == Some(Why::Dropped), width > 0 && first.is_some_and(|first| first > expected));
+            prop_assert_eq!(judged == Some(HoleReason::Dropped), width > 0 && first.is_some_and(|first| first > expected));
         }
 
         /// Quiet is proved only when a look at what the stream holds now has brought something.

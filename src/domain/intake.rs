@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     batch::{Message, MessageHash, RawBatch},
-    hole::{Missing, Why},
+    hole::{HoleReason, Missing},
 };
 
 /// When a batch is full. It may exceed `max_bytes` by its last message.
@@ -70,7 +70,7 @@ impl Intake {
     }
 
     /// Nothing comes between the position and `to`.
-    pub fn skip_to(&mut self, to: i64, why: Why) {
+    pub fn skip_to(&mut self, to: i64, why: HoleReason) {
         // Nothing is lost where the next message follows the last one.
         self.missing = (to > self.position).then_some(Missing { to, why, after: self.published_at });
     }
@@ -248,22 +248,22 @@ mod tests {
         let message = |offset| Message { offset, published_at: Some(at), body: vec![1] };
         let limits = Limits { max_events: 10, max_bytes: 100 };
         let mut intake = Intake::new(limits, 5, Some([0; 32]));
-        intake.skip_to(9, Why::Dropped);
+        intake.skip_to(9, HoleReason::Dropped);
         assert!(intake.take(1, message(9)));
         let raw = intake.hand_on(Uuid::nil());
         let missing = |to, why, after| Some(Missing { to, why, after });
         assert_eq!((raw.first_offset, raw.next_offset()), (5, 10));
-        assert_eq!(raw.missing, missing(9, Why::Dropped, None), "of the message before it nothing is known");
-        intake.skip_to(10, Why::LeftOut);
+        assert_eq!(raw.missing, missing(9, HoleReason::Dropped, None), "of the message before it nothing is known");
+        intake.skip_to(10, HoleReason::LeftOut);
         intake.take(2, message(10));
         assert_eq!(intake.hand_on(Uuid::nil()).missing, None, "nothing is missing");
-        intake.skip_to(20, Why::LeftOut);
+        intake.skip_to(20, HoleReason::LeftOut);
         intake.subscribe();
         intake.take(1, message(20));
         assert_eq!(intake.hand_on(Uuid::nil()).missing, None, "another subscription finds out for itself");
-        intake.skip_to(30, Why::LeftOut);
+        intake.skip_to(30, HoleReason::LeftOut);
         intake.take(2, message(30));
-        assert_eq!(intake.hand_on(Uuid::nil()).missing, missing(30, Why::LeftOut, Some(at)));
+        assert_eq!(intake.hand_on(Uuid::nil()).missing, missing(30, HoleReason::LeftOut, Some(at)));
     }
 
     #[test]

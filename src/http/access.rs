@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     error::Problem,
-    gatekeeper::{Gatekeeper, Visit},
+    gatekeeper::{AuthenticatedRequest, Gatekeeper},
     in_flight::Tenant,
     params,
 };
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What an extractor is asked for.
-type Asked<T> = LocalBoxFuture<'static, Result<T, Problem>>;
+type Extracted<T> = LocalBoxFuture<'static, Result<T, Problem>>;
 
 /// A permission as a type, for [`Authorized`].
 pub trait Needs {
@@ -57,20 +57,20 @@ types_of!(
 
 /// A caller, whoever it is and whatever it may do. Nothing of any org may be answered.
 pub struct Authenticated {
-    pub visit: Visit,
+    pub authenticated: AuthenticatedRequest,
 }
 
 impl FromRequest for Authenticated {
     type Error = Problem;
-    type Future = Asked<Self>;
+    type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
             let gatekeeper = Gatekeeper::of(&request)?;
-            let visit = gatekeeper.visit(&request).await?;
-            gatekeeper.limits.credential(&visit.caller)?;
-            Ok(Self { visit })
+            let authenticated = gatekeeper.authenticate(&request).await?;
+            gatekeeper.limits.credential(&authenticated.caller)?;
+            Ok(Self { authenticated })
         }
         .boxed_local()
     }
@@ -81,24 +81,24 @@ impl FromRequest for Authenticated {
 /// orgs is recorded before anything else is done, or not done (503).
 pub struct Authorized<P> {
     pub org_id: Uuid,
-    pub visit: Visit,
+    pub authenticated: AuthenticatedRequest,
     permission: PhantomData<P>,
 }
 
 impl<P: Needs> FromRequest for Authorized<P> {
     type Error = Problem;
-    type Future = Asked<Self>;
+    type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
             let gatekeeper = Gatekeeper::of(&request)?;
-            let visit = gatekeeper.visit(&request).await?;
+            let authenticated = gatekeeper.authenticate(&request).await?;
             let org_id = request.match_info().get("orgId").and_then(params::uuid);
             let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
-            gatekeeper.admit(&visit, P::PERMISSION, &[org_id]).await?;
+            gatekeeper.admit(&authenticated, P::PERMISSION, &[org_id]).await?;
             request.extensions_mut().insert(Tenant(org_id));
-            Ok(Self { org_id, visit, permission: PhantomData })
+            Ok(Self { org_id, authenticated, permission: PhantomData })
         }
         .boxed_local()
     }
@@ -107,7 +107,7 @@ impl<P: Needs> FromRequest for Authorized<P> {
 /// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler asks for each.
 pub struct AuthorizedBody<P> {
     gatekeeper: web::Data<Gatekeeper>,
-    visit: Visit,
+    authenticated: AuthenticatedRequest,
     permission: PhantomData<P>,
 }
 
@@ -117,21 +117,21 @@ impl<P: Needs> AuthorizedBody<P> {
     /// # Errors
     /// One of the orgs is none that the caller may do this to, or what must be recorded cannot be.
     pub async fn allow(&self, orgs: &[Uuid]) -> Result<(), Problem> {
-        self.gatekeeper.admit_then(&self.visit, P::PERMISSION, orgs).await
+        self.gatekeeper.admit_then(&self.authenticated, P::PERMISSION, orgs).await
     }
 }
 
 impl<P: Needs> FromRequest for AuthorizedBody<P> {
     type Error = Problem;
-    type Future = Asked<Self>;
+    type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
             let gatekeeper = Gatekeeper::of(&request)?;
-            let visit = gatekeeper.visit(&request).await?;
-            gatekeeper.admit_first(&visit, P::PERMISSION)?;
-            Ok(Self { gatekeeper, visit, permission: PhantomData })
+            let authenticated = gatekeeper.authenticate(&request).await?;
+            gatekeeper.admit_first(&authenticated, P::PERMISSION)?;
+            Ok(Self { gatekeeper, authenticated, permission: PhantomData })
         }
         .boxed_local()
     }
@@ -144,14 +144,14 @@ pub struct AuthorizedAnywhere<P> {
 
 impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
     type Error = Problem;
-    type Future = Asked<Self>;
+    type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
             let gatekeeper = Gatekeeper::of(&request)?;
-            let visit = gatekeeper.visit(&request).await?;
-            gatekeeper.admit_anywhere(&visit, P::PERMISSION).await?;
+            let authenticated = gatekeeper.authenticate(&request).await?;
+            gatekeeper.admit_anywhere(&authenticated, P::PERMISSION).await?;
             Ok(Self { permission: PhantomData })
         }
         .boxed_local()
@@ -161,13 +161,13 @@ impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
 /// An operator: whoever may change something on the operations port. Tells no org's data.
 pub struct Operator {
     gatekeeper: web::Data<Gatekeeper>,
-    visit: Visit,
+    authenticated: AuthenticatedRequest,
 }
 
 impl Operator {
     /// Whom the token names, for the supervision log.
     pub fn subject(&self) -> String {
-        self.visit.caller.subject.clone()
+        self.authenticated.caller.subject.clone()
     }
 
     /// Records what is about to be done to an actor.
@@ -175,31 +175,31 @@ impl Operator {
     /// # Errors
     /// 503: it must not be done.
     pub async fn record(&self, action: &'static str, actor: &str) -> Result<(), Problem> {
-        self.gatekeeper.record(vec![self.visit.event(action).target(actor)]).await
+        self.gatekeeper.record(vec![self.authenticated.event(action).target(actor)]).await
     }
 
     /// What was recorded did not come off.
     pub fn failed(&self, action: &'static str, actor: &str) {
-        let event = self.visit.event(action).target(actor);
+        let event = self.authenticated.event(action).target(actor);
         let failed = AuditEvent { outcome: Outcome::Failed, ..event };
-        self.gatekeeper.backlog.refused(failed, self.visit.caller.tenant());
+        self.gatekeeper.backlog.refused(failed, self.authenticated.caller.tenant());
     }
 }
 
 impl FromRequest for Operator {
     type Error = Problem;
-    type Future = Asked<Self>;
+    type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         async move {
             let gatekeeper = Gatekeeper::of(&request)?;
-            let visit = gatekeeper.visit(&request).await?;
-            if !visit.caller.may_operate() {
-                let refused = gatekeeper.deny(&visit, "actors.operate", None, &[Role::Operator]);
+            let authenticated = gatekeeper.authenticate(&request).await?;
+            if !authenticated.caller.may_operate() {
+                let refused = gatekeeper.deny(&authenticated, "actors.operate", None, &[Role::Operator]);
                 return Err(refused);
             }
-            Ok(Self { gatekeeper, visit })
+            Ok(Self { gatekeeper, authenticated })
         }
         .boxed_local()
     }

@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 use super::{
     Api,
     access::{Authorized, ManageKeys},
-    ask::ask,
     cursor,
     error::{FieldError, Problem, Unaccepted},
     idempotency::idempotency_key,
@@ -19,11 +18,12 @@ use super::{
     json_body::JsonBody,
     json_with,
     params::{self, Params},
+    send::send,
 };
 use crate::{
     actors::{
         serving::keys::{Create, GetKey, ListKeys, Revoke},
-        supervision::line::Line,
+        supervision::actor_ref::ActorRef,
     },
     auth::{Credential, FreshKey},
     domain::api_key::{ApiKey, Created, NewApiKey, Revoked},
@@ -35,10 +35,10 @@ const MAX_LIMIT: u16 = 200;
 /// The ways to the actor that keeps the keys.
 #[derive(Clone, Default)]
 pub struct KeysLine {
-    pub create: Line<Create>,
-    pub list: Line<ListKeys>,
-    pub get: Line<GetKey>,
-    pub revoke: Line<Revoke>,
+    pub create: ActorRef<Create>,
+    pub list: ActorRef<ListKeys>,
+    pub get: ActorRef<GetKey>,
+    pub revoke: ActorRef<Revoke>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -103,7 +103,7 @@ pub async fn list(
     let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
     let before = cursor::read(&mut params);
     let before = params.finish(Some(before))?;
-    let page = ask(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.answer_within).await?;
+    let page = send(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.answer_within).await?;
     let next_cursor = page.next().map(cursor::of);
     Ok(json(&Page { api_keys: page.keys, next_cursor }))
 }
@@ -169,15 +169,15 @@ pub async fn create(
         org_id,
         secret_sha256: fresh.secret_sha256,
         body: body.into(),
-        parent: match org.visit.caller.credential {
+        parent: match org.authenticated.caller.credential {
             Credential::Token => None,
             Credential::ApiKey(key_id) => Some(key_id),
         },
         idempotency_key: idempotency_key(&request)?,
-        act: org.visit.event("api_key.create").of_org(org_id).target(key_id),
-        by: org.visit.caller.subject,
+        act: org.authenticated.event("api_key.create").of_org(org_id).target(key_id),
+        by: org.authenticated.caller.subject,
     };
-    let (key_id, mut answer) = match ask(&api.keys.create, create, api.answer_within).await? {
+    let (key_id, mut answer) = match send(&api.keys.create, create, api.answer_within).await? {
         Created::New(api_key) => (key_id, json_with(StatusCode::CREATED, &Made { api_key, key: fresh.text.expose() })),
         Created::Same(api_key) => (api_key.id, json(&api_key)),
         Created::KeyTaken => return Err(Problem::KeyReused),
@@ -222,7 +222,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     params::none(&request)?;
     let key_id = params::path_id(&request, "keyId")?;
-    let key = ask(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.answer_within).await?;
+    let key = send(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.answer_within).await?;
     key.map(|key| json(&key)).ok_or(Problem::NotFound)
 }
 
@@ -261,9 +261,9 @@ pub async fn revoke(
     let cascade = params.choice_if_given("cascade", [("true", true), ("false", false)]);
     let cascade = params.finish(Some(cascade))?.unwrap_or(false);
     let (org_id, key_id) = (org.org_id, params::path_id(&request, "keyId")?);
-    let act = org.visit.event("api_key.revoke").of_org(org_id).target(key_id);
-    let revoke = Revoke { org_id, key_id, cascade, by: org.visit.caller.subject, act };
-    let revoked = ask(&api.keys.revoke, revoke, api.answer_within).await?;
+    let act = org.authenticated.event("api_key.revoke").of_org(org_id).target(key_id);
+    let revoke = Revoke { org_id, key_id, cascade, by: org.authenticated.caller.subject, act };
+    let revoked = send(&api.keys.revoke, revoke, api.answer_within).await?;
     let Revoked { key, descendants } = revoked.ok_or(Problem::NotFound)?;
     Ok(json(&RevokedApiKey { api_key: key, descendants }))
 }

@@ -96,7 +96,7 @@ pub async fn list(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(request.query_string())?;
-    let page = api.queries.ask(GetAudit(query), api.answer_within).await?;
+    let page = api.queries.send(GetAudit(query), api.answer_within).await?;
     let next_cursor = page.next().map(cursor::of);
     Ok(json(&Page { events: page.events, next_cursor }))
 }

@@ -9,13 +9,13 @@ use uuid::Uuid;
 use super::{
     Api,
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
-    ask::ask,
     cursor,
     error::{FieldError, Problem},
     json,
     json_body::JsonBody,
     json_with,
     params::{self, Params},
+    send::send,
 };
 use crate::{
     actors::serving::{
@@ -239,10 +239,10 @@ pub async fn replay(
     // The body was read after the caller was let in: extractors are asked in their order.
     params::none(&request)?;
     let dead_letter_id = params::path_id(&request, "id")?;
-    let act = org.visit.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
-    let by = org.visit.caller.subject;
+    let act = org.authenticated.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
+    let by = org.authenticated.caller.subject;
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
-    match ask(&api.corrections, correction, api.answer_within).await? {
+    match send(&api.corrections, correction, api.answer_within).await? {
         Outcome::Accepted { state, event_id } => {
             Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
         }
@@ -260,7 +260,7 @@ impl From<Reason> for FieldError {
 
 async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let query = parse(whose, request.query_string())?;
-    let page = api.queries.ask(ListDeadLetters(query), api.answer_within).await?;
+    let page = api.queries.send(ListDeadLetters(query), api.answer_within).await?;
     let next_cursor = page.next().map(cursor::of);
     Ok(json(&Page { dead_letters: page.letters, next_cursor }))
 }
@@ -268,7 +268,7 @@ async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResp
 async fn opened(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     params::none(request)?;
     let id = params::path_id(request, "id")?;
-    let letter = api.queries.ask(GetDeadLetter { whose, id }, api.answer_within).await?;
+    let letter = api.queries.send(GetDeadLetter { whose, id }, api.answer_within).await?;
     letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
 }
 

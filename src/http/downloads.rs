@@ -14,7 +14,7 @@ use actix_web::{
 };
 use futures_util::TryStreamExt;
 
-use super::{Api, ask::ask, error::Problem, params::Params};
+use super::{Api, error::Problem, params::Params, send::send};
 use crate::{
     actors::serving::export_requests::{Download, OpenDownload, Wanted, content_disposition, file_name},
     domain::export::keys::Key,
@@ -51,7 +51,7 @@ pub async fn get(request: HttpRequest, api: web::Data<Api>) -> Result<HttpRespon
     let asked = request.headers().get(RANGE).filter(|_| !request.headers().contains_key(IF_RANGE));
     let range = asked.and_then(|range| wanted(range.to_str().ok()?));
     let open = OpenDownload { key, expires, signature, range };
-    let Some(download) = ask(&api.exports.open, open, api.answer_within).await? else {
+    let Some(download) = send(&api.exports.open, open, api.answer_within).await? else {
         return Err(Problem::LinkNotGood);
     };
     api.gatekeeper.fetched(&request, Key::parse(&download.key).map(|key| key.org_id), &download.key);

@@ -96,7 +96,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(org.org_id, &request)?;
-    let fate = api.queries.ask(GetEvent(query), api.answer_within).await?;
+    let fate = api.queries.send(GetEvent(query), api.answer_within).await?;
     Ok(json(&Answer {
         org_id: query.org_id,
         event_id: query.event_id,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     actors::{
         serving::events::{Check, NotPublished, Publish},
-        supervision::line::Line,
+        supervision::actor_ref::ActorRef,
     },
     domain::{
         event::{Event, Reason},
@@ -31,8 +31,8 @@ const MAX_PROBLEMS: usize = 50;
 /// The way to the actor that checks and publishes.
 #[derive(Clone, Default)]
 pub struct EventsLine {
-    pub check: Line<Check>,
-    pub publish: Line<Publish>,
+    pub check: ActorRef<Check>,
+    pub publish: ActorRef<Publish>,
     /// Longest that a handler waits for it; its own deadlines end sooner.
     pub answer_within: Duration,
 }

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::{
     Api,
     access::{Authorized, ReadExports, RequestExports},
-    ask::ask,
     cursor,
     error::{FieldError, Problem},
     idempotency::idempotency_key,
@@ -23,6 +22,7 @@ use super::{
     json_body::JsonBody,
     json_with,
     params::{self, Params},
+    send::send,
 };
 use crate::{
     actors::{
@@ -32,7 +32,7 @@ use crate::{
             },
             query::{GetExport, ListExports},
         },
-        supervision::line::Line,
+        supervision::actor_ref::ActorRef,
     },
     domain::export::{
         ExportJob, ExportQuery, Granularity, GroupBy, JobForm, Status, TimeRange, verification::Verification,
@@ -45,11 +45,11 @@ const MAX_LIMIT: u16 = 200;
 /// The ways to the actor at whose desk exports are asked for.
 #[derive(Clone, Default)]
 pub struct ExportsLine {
-    pub create: Line<CreateExport>,
-    pub cancel: Line<CancelExport>,
-    pub link: Line<LinkExport>,
-    pub verify: Line<VerifyExport>,
-    pub open: Line<OpenDownload>,
+    pub create: ActorRef<CreateExport>,
+    pub cancel: ActorRef<CancelExport>,
+    pub link: ActorRef<LinkExport>,
+    pub verify: ActorRef<VerifyExport>,
+    pub open: ActorRef<OpenDownload>,
 }
 
 /// What a file is to have. Read by [`crate::domain::export::request`].
@@ -141,10 +141,10 @@ pub async fn create(
         org_id,
         idempotency_key: idempotency_key(&request)?,
         body: body.into(),
-        act: org.visit.event("export.create").of_org(org_id).target(job_id),
-        by: org.visit.caller.subject,
+        act: org.authenticated.event("export.create").of_org(org_id).target(job_id),
+        by: org.authenticated.caller.subject,
     };
-    match ask(&api.exports.create, create, api.answer_within).await? {
+    match send(&api.exports.create, create, api.answer_within).await? {
         None => Err(Problem::NotEnabled),
         Some(Created::New(job) | Created::Same(job)) => {
             let mut answer = json_with(StatusCode::ACCEPTED, &job);
@@ -186,7 +186,7 @@ pub async fn list(
     let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
     let before = cursor::read(&mut params);
     let query = params.finish(Some(ExportQuery { org_id: org.org_id, status, before, limit }))?;
-    let page = api.queries.ask(ListExports(query), api.answer_within).await?;
+    let page = api.queries.send(ListExports(query), api.answer_within).await?;
     let next_cursor = page.next().map(cursor::of);
     Ok(json(&Page { exports: page.jobs, next_cursor }))
 }
@@ -222,7 +222,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     params::none(&request)?;
     let question = GetExport { org_id: org.org_id, job_id: params::path_id(&request, "jobId")? };
-    let job = api.queries.ask(question, api.answer_within).await?;
+    let job = api.queries.send(question, api.answer_within).await?;
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
@@ -260,8 +260,8 @@ pub async fn cancel(
 ) -> Result<HttpResponse, Problem> {
     params::none(&request)?;
     let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
-    let act = org.visit.event("export.cancel").of_org(org_id).target(job_id);
-    let job = ask(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.answer_within).await?;
+    let act = org.authenticated.event("export.cancel").of_org(org_id).target(job_id);
+    let job = send(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.answer_within).await?;
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
@@ -290,8 +290,8 @@ pub async fn download(
 ) -> Result<HttpResponse, Problem> {
     params::none(&request)?;
     let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
-    let act = org.visit.event("export.download").of_org(org_id).target(job_id);
-    let link = found(ask(&api.exports.link, LinkExport { org_id, job_id, act }, api.answer_within).await?)?;
+    let act = org.authenticated.event("export.download").of_org(org_id).target(job_id);
+    let link = found(send(&api.exports.link, LinkExport { org_id, job_id, act }, api.answer_within).await?)?;
     let mut answer = HttpResponse::Found();
     Ok(answer.insert_header((LOCATION, link)).insert_header((CACHE_CONTROL, "private, no-store")).finish())
 }
@@ -340,7 +340,7 @@ pub async fn verify(
     params::none(&request)?;
     let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
     let within = CHECK_WITHIN + api.answer_within;
-    Ok(json(&found(ask(&api.exports.verify, VerifyExport { org_id, job_id }, within).await?)?))
+    Ok(json(&found(send(&api.exports.verify, VerifyExport { org_id, job_id }, within).await?)?))
 }
 
 fn found<T>(found: Found<T>) -> Result<T, Problem> {

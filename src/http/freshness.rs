@@ -58,6 +58,6 @@ pub async fn get(
     let mut params = Params::new(request.query_string(), &["modelId"]);
     let models = params.models();
     let models = params.finish(Some(models))?;
-    let report = api.queries.ask(GetFreshness { org_id: org.org_id, models }, api.answer_within).await?;
+    let report = api.queries.send(GetFreshness { org_id: org.org_id, models }, api.answer_within).await?;
     Ok(json(&Answer { org_id: org.org_id, status: report.org.status, entries: report.models }))
 }

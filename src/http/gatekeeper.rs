@@ -24,12 +24,12 @@ use crate::{
             jwks::Refresh,
             keys::Authenticate,
         },
-        supervision::line::Line,
+        supervision::actor_ref::ActorRef,
     },
     auth::{Caller, Permission, PresentedKey, Refusal, Role, Verifier},
     config::Settings,
     domain::{
-        api_key::{KeyState, Shown as ShownKey},
+        api_key::{KeyCheck, KeyState},
         audit::{Actor, AuditEvent, CredentialKind, Outcome},
         client_network::client_network,
     },
@@ -54,13 +54,13 @@ pub struct Gatekeeper {
     pub proxies: TrustedProxies,
     pub limits: Limits,
     pub backlog: Backlog,
-    pub jwks: Line<Refresh>,
-    pub keys: Line<Authenticate>,
-    pub audit: Line<Record>,
+    pub jwks: ActorRef<Refresh>,
+    pub keys: ActorRef<Authenticate>,
+    pub audit: ActorRef<Record>,
 }
 
 /// Why somebody is not let in.
-enum Stopped {
+enum AuthenticationFailure {
     Refused(Refusal),
     /// Its address has shown too many that were refused.
     Limited(Problem),
@@ -74,7 +74,7 @@ enum Stopped {
     Unknown,
 }
 
-impl From<Refusal> for Stopped {
+impl From<Refusal> for AuthenticationFailure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             // The token may well be good: its issuer's keys are not known yet, or not any more.
@@ -85,13 +85,13 @@ impl From<Refusal> for Stopped {
 }
 
 /// A request whose credential was accepted.
-pub struct Visit {
+pub struct AuthenticatedRequest {
     pub caller: Caller,
     /// The caller, as the audit log names it.
     actor: Actor,
 }
 
-impl Visit {
+impl AuthenticatedRequest {
     /// Something that the caller does, for the audit log.
     pub fn event(&self, action: &'static str) -> AuditEvent {
         AuditEvent::new(self.actor.clone(), action, Outcome::Allowed)
@@ -105,9 +105,9 @@ impl Gatekeeper {
             proxies: TrustedProxies::new(&settings.http.trusted_proxies()),
             limits: Limits::new(settings, metrics),
             backlog,
-            jwks: Line::default(),
-            keys: Line::default(),
-            audit: Line::default(),
+            jwks: ActorRef::default(),
+            keys: ActorRef::default(),
+            audit: ActorRef::default(),
         }
     }
 
@@ -120,34 +120,34 @@ impl Gatekeeper {
     ///
     /// # Errors
     /// 401 where there is none that is good; 503 where that cannot be known.
-    pub async fn visit(&self, request: &HttpRequest) -> Result<Visit, Problem> {
+    pub async fn authenticate(&self, request: &HttpRequest) -> Result<AuthenticatedRequest, Problem> {
         let address = self.proxies.address_of(request).map(client_network);
-        match self.authenticate(request, address).await {
+        match self.resolve_caller(request, address).await {
             Ok(caller) => {
                 let credential = caller.credential.kind();
                 let actor = self.actor(request, Some(caller.subject.clone()), credential);
                 request.extensions_mut().insert(Tenant::of_subject(&caller.subject));
                 let roles = caller.roles.iter().map(|role| role.as_str()).collect();
-                Ok(Visit { actor: Actor { roles, ..actor }, caller })
+                Ok(AuthenticatedRequest { actor: Actor { roles, ..actor }, caller })
             }
             // Nobody tried to be somebody: there is nothing to record.
-            Err(Stopped::Refused(Refusal::Missing)) => {
+            Err(AuthenticationFailure::Refused(Refusal::Missing)) => {
                 self.limits.attempts.refused(address)?;
                 Err(Problem::Unauthorized(Unaccepted::Missing))
             }
-            Err(Stopped::Limited(problem)) => {
+            Err(AuthenticationFailure::Limited(problem)) => {
                 self.limits.attempts.refused(address)?;
                 Err(problem)
             }
-            Err(Stopped::Unknown) => Err(Problem::Unavailable),
-            Err(Stopped::Ended { key_id, org_id, state }) => {
+            Err(AuthenticationFailure::Unknown) => Err(Problem::Unavailable),
+            Err(AuthenticationFailure::Ended { key_id, org_id, state }) => {
                 self.limits.attempts.refused(address)?;
                 let holder = self.actor(request, Some(Caller::subject_of_key(key_id)), CredentialKind::ApiKey);
                 let event = AuditEvent::new(holder, AUTHENTICATE, Outcome::Denied).of_org(org_id).target(key_id);
                 self.backlog.refused(event.detail(format!("the API key is {}", state.as_str())), Some(org_id));
                 Err(Problem::Unauthorized(Unaccepted::Refused))
             }
-            Err(Stopped::Refused(refusal)) => {
+            Err(AuthenticationFailure::Refused(refusal)) => {
                 self.limits.attempts.refused(address)?;
                 if self.limits.lines.one_more() {
                     tracing::info!(reason = %refusal, "a credential was refused");
@@ -169,66 +169,92 @@ impl Gatekeeper {
     /// # Errors
     /// 403 where one of them is not the caller's; 429 where one is asked about too often; 503 where what must be recorded
     /// cannot be.
-    pub async fn admit(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
-        self.may(visit, permission, orgs)?;
-        self.limits.credential(&visit.caller)?;
-        self.go_on(visit, permission, orgs).await
+    pub async fn admit(
+        &self,
+        authenticated: &AuthenticatedRequest,
+        permission: Permission,
+        orgs: &[Uuid],
+    ) -> Result<(), Problem> {
+        self.may(authenticated, permission, orgs)?;
+        self.limits.credential(&authenticated.caller)?;
+        self.go_on(authenticated, permission, orgs).await
     }
 
     /// The same in two steps, where the orgs are known later: whether the caller may do this to some org.
     ///
     /// # Errors
     /// 403 where not; 429 where it asks too often.
-    pub fn admit_first(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
-        self.may_anywhere(visit, permission)?;
-        self.limits.credential(&visit.caller)
+    pub fn admit_first(&self, authenticated: &AuthenticatedRequest, permission: Permission) -> Result<(), Problem> {
+        self.may_anywhere(authenticated, permission)?;
+        self.limits.credential(&authenticated.caller)
     }
 
     /// And whether to these.
     ///
     /// # Errors
     /// As [`Gatekeeper::admit`].
-    pub async fn admit_then(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
-        self.may(visit, permission, orgs)?;
-        self.go_on(visit, permission, orgs).await
+    pub async fn admit_then(
+        &self,
+        authenticated: &AuthenticatedRequest,
+        permission: Permission,
+        orgs: &[Uuid],
+    ) -> Result<(), Problem> {
+        self.may(authenticated, permission, orgs)?;
+        self.go_on(authenticated, permission, orgs).await
     }
 
     /// Lets a caller go on to what concerns every org, or none.
     ///
     /// # Errors
     /// As [`Gatekeeper::admit`].
-    pub async fn admit_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
-        self.admit_first(visit, permission)?;
-        self.record(vec![visit.event(permission.action())]).await
+    pub async fn admit_anywhere(
+        &self,
+        authenticated: &AuthenticatedRequest,
+        permission: Permission,
+    ) -> Result<(), Problem> {
+        self.admit_first(authenticated, permission)?;
+        self.record(vec![authenticated.event(permission.action())]).await
     }
 
-    fn may(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
-        match orgs.iter().find(|org_id| !visit.caller.may(permission, **org_id)) {
-            Some(org_id) => Err(self.deny(visit, permission.action(), Some(*org_id), &permission.roles())),
+    fn may(&self, authenticated: &AuthenticatedRequest, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
+        match orgs.iter().find(|org_id| !authenticated.caller.may(permission, **org_id)) {
+            Some(org_id) => Err(self.deny(authenticated, permission.action(), Some(*org_id), &permission.roles())),
             None => Ok(()),
         }
     }
 
-    fn may_anywhere(&self, visit: &Visit, permission: Permission) -> Result<(), Problem> {
-        if visit.caller.may_anywhere(permission) {
+    fn may_anywhere(&self, authenticated: &AuthenticatedRequest, permission: Permission) -> Result<(), Problem> {
+        if authenticated.caller.may_anywhere(permission) {
             return Ok(());
         }
-        Err(self.deny(visit, permission.action(), None, &permission.roles()))
+        Err(self.deny(authenticated, permission.action(), None, &permission.roles()))
     }
 
-    async fn go_on(&self, visit: &Visit, permission: Permission, orgs: &[Uuid]) -> Result<(), Problem> {
+    async fn go_on(
+        &self,
+        authenticated: &AuthenticatedRequest,
+        permission: Permission,
+        orgs: &[Uuid],
+    ) -> Result<(), Problem> {
         self.limits.orgs(orgs)?;
-        let foreign = orgs.iter().filter(|org_id| !visit.caller.org_ids.contains(org_id));
-        let events: Vec<AuditEvent> = foreign.map(|org_id| visit.event(permission.action()).of_org(*org_id)).collect();
+        let foreign = orgs.iter().filter(|org_id| !authenticated.caller.org_ids.contains(org_id));
+        let events: Vec<AuditEvent> =
+            foreign.map(|org_id| authenticated.event(permission.action()).of_org(*org_id)).collect();
         self.record(events).await
     }
 
-    /// Turns a caller away. Where the org is its own, or none is concerned, the answer names the roles that would do; of any
+    /// Refuses a caller. Where the org is its own, or no org is concerned, the response names the roles that would do; of any
     /// other org it says nothing that would tell one that exists from one that does not.
-    pub fn deny(&self, visit: &Visit, action: &'static str, org_id: Option<Uuid>, roles: &[Role]) -> Problem {
-        let denied = AuditEvent { outcome: Outcome::Denied, ..visit.event(action).of_org(org_id) };
-        self.backlog.refused(denied, visit.caller.tenant());
-        if org_id.is_none_or(|org_id| visit.caller.org_ids.contains(&org_id)) {
+    pub fn deny(
+        &self,
+        authenticated: &AuthenticatedRequest,
+        action: &'static str,
+        org_id: Option<Uuid>,
+        roles: &[Role],
+    ) -> Problem {
+        let denied = AuditEvent { outcome: Outcome::Denied, ..authenticated.event(action).of_org(org_id) };
+        self.backlog.refused(denied, authenticated.caller.tenant());
+        if org_id.is_none_or(|org_id| authenticated.caller.org_ids.contains(&org_id)) {
             Problem::MissingRole(roles.to_vec())
         } else {
             Problem::Forbidden
@@ -262,28 +288,34 @@ impl Gatekeeper {
         Actor { subject, credential, roles: Vec::new(), request_id, address: self.proxies.address_of(request) }
     }
 
-    async fn authenticate(&self, request: &HttpRequest, address: Option<IpAddr>) -> Result<Caller, Stopped> {
+    async fn resolve_caller(
+        &self,
+        request: &HttpRequest,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, AuthenticationFailure> {
         match credential(request)? {
-            Shown::Token(token) if PresentedKey::looks_like(token) => Err(Refusal::KeyAsToken.into()),
-            Shown::Token(token) => Ok(self.token(token).await?),
-            Shown::Key(text) if text.starts_with("eyJ") => Err(Refusal::TokenAsKey.into()),
-            Shown::Key(key) => self.key(key, address).await,
+            PresentedCredential::Token(token) if PresentedKey::looks_like(token) => Err(Refusal::KeyAsToken.into()),
+            PresentedCredential::Token(token) => Ok(self.token(token).await?),
+            PresentedCredential::Key(text) if text.starts_with("eyJ") => Err(Refusal::TokenAsKey.into()),
+            PresentedCredential::Key(key) => self.key(key, address).await,
         }
     }
 
-    async fn key(&self, text: &str, address: Option<IpAddr>) -> Result<Caller, Stopped> {
+    async fn key(&self, text: &str, address: Option<IpAddr>) -> Result<Caller, AuthenticationFailure> {
         let key = PresentedKey::read(text).ok_or(Refusal::KeyForm)?;
         let attempts = &self.limits.attempts;
-        attempts.may_look_up(address, key.key_id).map_err(Stopped::Limited)?;
-        let keys = self.keys.get().ok_or(Stopped::Unknown)?;
+        attempts.may_look_up(address, key.key_id).map_err(AuthenticationFailure::Limited)?;
+        let keys = self.keys.get().ok_or(AuthenticationFailure::Unknown)?;
         match keys.send(Authenticate(key)).timeout(WAIT_FOR_KEY).await {
-            Ok(Ok(ShownKey::Accepted(holder))) => {
+            Ok(Ok(KeyCheck::Accepted(holder))) => {
                 attempts.accepted(key.key_id);
                 Ok(Caller::of_key(key.key_id, holder))
             }
-            Ok(Ok(ShownKey::Ended { org_id, state })) => Err(Stopped::Ended { key_id: key.key_id, org_id, state }),
-            Ok(Ok(ShownKey::Unknown)) => Err(Refusal::Key.into()),
-            Ok(Err(_)) | Err(_) => Err(Stopped::Unknown),
+            Ok(Ok(KeyCheck::Ended { org_id, state })) => {
+                Err(AuthenticationFailure::Ended { key_id: key.key_id, org_id, state })
+            }
+            Ok(Ok(KeyCheck::Unknown)) => Err(Refusal::Key.into()),
+            Ok(Err(_)) | Err(_) => Err(AuthenticationFailure::Unknown),
         }
     }
 
@@ -303,13 +335,13 @@ impl Gatekeeper {
 }
 
 /// What a request shows.
-enum Shown<'a> {
+enum PresentedCredential<'a> {
     Token(&'a str),
     Key(&'a str),
 }
 
 /// The one credential of a request: with two, nobody could say which one counts.
-fn credential(request: &HttpRequest) -> Result<Shown<'_>, Refusal> {
+fn credential(request: &HttpRequest) -> Result<PresentedCredential<'_>, Refusal> {
     let (tokens, keys) = (request.headers().get_all(AUTHORIZATION), request.headers().get_all(X_API_KEY));
     let mut shown = tokens.map(|value| (value, true)).chain(keys.map(|value| (value, false)));
     let (value, is_token) = shown.next().ok_or(Refusal::Missing)?;
@@ -318,11 +350,11 @@ fn credential(request: &HttpRequest) -> Result<Shown<'_>, Refusal> {
     }
     let text = value.to_str().map_err(|_| Refusal::Malformed)?;
     if !is_token {
-        return Ok(Shown::Key(text));
+        return Ok(PresentedCredential::Key(text));
     }
     let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Refusal::Ambiguous);
     }
-    Ok(Shown::Token(token.trim()))
+    Ok(PresentedCredential::Token(token.trim()))
 }

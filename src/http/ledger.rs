@@ -137,7 +137,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(org.org_id, request.query_string())?;
-    let report = api.queries.ask(GetLedger(query.clone()), api.answer_within).await?;
+    let report = api.queries.send(GetLedger(query.clone()), api.answer_within).await?;
     let hour = |LedgerHour { hour, counts }: &LedgerHour| Hour { hour: *hour, tally: (*counts).into() };
     let facts = Facts {
         org_id: query.org_id,

@@ -55,7 +55,7 @@ struct Me {
 )]
 pub async fn get(caller: Authenticated, request: HttpRequest) -> Result<HttpResponse, Problem> {
     params::none(&request)?;
-    let caller = caller.visit.caller;
+    let caller = caller.authenticated.caller;
     let key_id = match caller.credential {
         Credential::Token => None,
         Credential::ApiKey(key_id) => Some(key_id),

@@ -7,7 +7,6 @@
 
 mod access;
 mod api_keys;
-mod ask;
 mod attempts;
 mod audit;
 mod client_address;
@@ -40,6 +39,7 @@ mod reliability;
 mod report;
 mod revisions;
 mod routes;
+mod send;
 mod server;
 mod sockets;
 mod summary;
@@ -71,7 +71,7 @@ use serde::Serialize;
 use crate::{
     actors::{
         serving::corrections::Correct,
-        supervision::{line::Line, log::SupervisionLog, registry::Registry, supervisor::Supervisor},
+        supervision::{actor_ref::ActorRef, log::SupervisionLog, registry::Registry, supervisor::Supervisor},
     },
     config::Settings,
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -93,7 +93,7 @@ pub use sockets::check_self;
 pub struct Api {
     pub gatekeeper: Gatekeeper,
     pub queries: Queries,
-    pub corrections: Line<Correct>,
+    pub corrections: ActorRef<Correct>,
     pub events: EventsLine,
     pub keys: KeysLine,
     pub exports: ExportsLine,
@@ -112,7 +112,7 @@ pub struct Api {
 /// The ways to the actors that are not asked through [`Queries`].
 #[derive(Clone, Default)]
 pub struct Lines {
-    pub corrections: Line<Correct>,
+    pub corrections: ActorRef<Correct>,
     pub events: EventsLine,
     pub keys: KeysLine,
     pub exports: ExportsLine,

@@ -54,7 +54,7 @@ struct Partition {
 
 /// Who works on which partition, and how far it is.
 pub async fn partitions(ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
-    let found = ops.queries.ask(GetPartitions, ops.answer_within).await?;
+    let found = ops.queries.send(GetPartitions, ops.answer_within).await?;
     let tree = ops.registry.tree();
     let partition = |status: PartitionStatus| {
         let name = crate::actors::pipeline::partition::group_name(status.partition);
@@ -94,7 +94,7 @@ pub async fn supervision(request: HttpRequest, ops: web::Data<Ops>) -> Result<Ht
     let (before, after) = (params.id("before"), params.id("after"));
     let limit = i64::from(params.number("limit", MAX_PAGE, PAGE));
     let query = params.finish(Some(LogQuery { actor, before, after, limit }))?;
-    let (events, source) = match ops.queries.ask(GetSupervision(query.clone()), ops.answer_within).await {
+    let (events, source) = match ops.queries.send(GetSupervision(query.clone()), ops.answer_within).await {
         Ok(events) => (events, Source::Database),
         Err(Problem::Unavailable | Problem::Busy | Problem::TooSlow) => (remembered(&ops, &query), Source::Memory),
         Err(problem) => return Err(problem),

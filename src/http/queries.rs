@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::error::Problem;
 use crate::actors::serving::query::{
-    Ask, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability,
-    GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, Question,
+    Execute, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability,
+    GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, ReadQuery,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -29,36 +29,36 @@ struct Inner {
 }
 
 /// Of a question: where an actor is asked it.
-pub(super) trait Asked: Question + Sized {
-    fn mailbox(actor: &Mailboxes) -> &Recipient<Ask<Self>>;
+pub(super) trait Routed: ReadQuery + Sized {
+    fn mailbox(actor: &Mailboxes) -> &Recipient<Execute<Self>>;
 }
 
 /// Lists the questions, each with its mailbox.
-macro_rules! questions {
-    ($($name:ident: $question:ty),* $(,)?) => {
-        pub(super) struct Mailboxes { $($name: Recipient<Ask<$question>>),* }
+macro_rules! queries {
+    ($($name:ident: $query:ty),* $(,)?) => {
+        pub(super) struct Mailboxes { $($name: Recipient<Execute<$query>>),* }
 
         impl Queries {
             /// Puts an actor in place `k`, instead of the one that was there.
             pub fn set<A>(&self, k: u32, actor: &Addr<A>)
             where
-                A: Actor $(+ Handler<Ask<$question>>)*,
-                A::Context: $(ToEnvelope<A, Ask<$question>> +)* Sized,
+                A: Actor $(+ Handler<Execute<$query>>)*,
+                A::Context: $(ToEnvelope<A, Execute<$query>> +)* Sized,
             {
                 let mailboxes = Mailboxes { $($name: actor.clone().recipient()),* };
                 self.0.actors.write().unwrap_or_else(PoisonError::into_inner).insert(k, mailboxes);
             }
         }
 
-        $(impl Asked for $question {
-            fn mailbox(actor: &Mailboxes) -> &Recipient<Ask<Self>> {
+        $(impl Routed for $query {
+            fn mailbox(actor: &Mailboxes) -> &Recipient<Execute<Self>> {
                 &actor.$name
             }
         })*
     };
 }
 
-questions! {
+queries! {
     usage: GetUsage,
     reliability: GetReliability,
     ledger: GetLedger,
@@ -77,16 +77,16 @@ questions! {
 
 impl Queries {
     /// Asks the next actor that lives, and waits for its answer. Given up, the question is given up too.
-    pub(super) async fn ask<Q: Asked>(&self, question: Q, within: Duration) -> Result<Q::Answer, Problem> {
+    pub(super) async fn send<Q: Routed>(&self, query: Q, within: Duration) -> Result<Q::Response, Problem> {
         let (_here, gone) = oneshot::channel();
         // Sent within the block: the list must not stay locked while the answer is waited for.
         let sent = {
             let actors = self.0.actors.read().unwrap_or_else(PoisonError::into_inner);
-            let live: Vec<&Recipient<Ask<Q>>> = actors.values().map(Q::mailbox).filter(|r| r.connected()).collect();
+            let live: Vec<&Recipient<Execute<Q>>> = actors.values().map(Q::mailbox).filter(|r| r.connected()).collect();
             if live.is_empty() {
                 return Err(Problem::Unavailable);
             }
-            live[self.0.turn.fetch_add(1, Ordering::Relaxed) % live.len()].send(Ask { question, gone })
+            live[self.0.turn.fetch_add(1, Ordering::Relaxed) % live.len()].send(Execute { query, gone })
         };
         Ok(sent.timeout(within).await??)
     }

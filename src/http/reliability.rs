@@ -262,7 +262,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let (query, percentile) = parse(org.org_id, request.query_string())?;
-    let mut report = api.queries.ask(GetReliability(query.clone()), api.answer_within).await?;
+    let mut report = api.queries.send(GetReliability(query.clone()), api.answer_within).await?;
     if query.fill {
         let found = report.series.iter().filter_map(|point| match point.key {
             Key::Model(model_id) => Some(model_id),

@@ -112,7 +112,7 @@ pub async fn known_models(
     if models.is_empty() {
         return Ok(models);
     }
-    let known = api.queries.ask(GetFreshness { org_id, models }, api.answer_within).await?;
+    let known = api.queries.send(GetFreshness { org_id, models }, api.answer_within).await?;
     Ok(known.models.iter().map(|entry| entry.model_id).collect())
 }
 

@@ -161,7 +161,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(org.org_id, request.query_string())?;
-    let page = api.queries.ask(GetRevisions(query.clone()), api.answer_within).await?;
+    let page = api.queries.send(GetRevisions(query.clone()), api.answer_within).await?;
     let completeness = Completeness { freshness: None, as_of: page.as_of };
     let facts = Facts {
         org_id: query.org_id,

@@ -114,7 +114,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(request.query_string())?;
-    let summary = api.queries.ask(GetSummary(query.clone()), api.answer_within).await?;
+    let summary = api.queries.send(GetSummary(query.clone()), api.answer_within).await?;
     let org = |OrgUsage { org_id, usage }: &OrgUsage| Org { org_id: *org_id, amounts: (*usage).into() };
     let next = summary.orgs.last().filter(|_| summary.more);
     let facts = Facts {

@@ -154,7 +154,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = parse(org.org_id, request.query_string())?;
-    let mut report = api.queries.ask(GetUsage(query.clone()), api.answer_within).await?;
+    let mut report = api.queries.send(GetUsage(query.clone()), api.answer_within).await?;
     if query.fill {
         let found = report.series.iter().filter_map(|point| point.model_id);
         let known = if query.by_model { known_models(&api, org.org_id, &query.models, found).await? } else { vec![] };

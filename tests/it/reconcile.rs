@@ -154,7 +154,7 @@ async fn rebuilding_while_events_come_counts_each_once_wherever_it_is_killed() {
 async fn one_maintenance_command_is_at_work_at_a_time_and_says_so() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
-    let mut holder = analytics_service::store::lifecycle::maintenance::Turn::take(
+    let mut holder = analytics_service::store::lifecycle::maintenance::TaskLock::take(
         &world.settings.database,
         "purge",
         analytics_service::store::lifecycle::maintenance::Access::Alone,

@@ -2,7 +2,7 @@
 
 use analytics_service::{
     domain::{
-        hole::{Missing, Why},
+        hole::{HoleReason, Missing},
         rollup::{hour_of, hour_start},
     },
     store::rollups::merge::{PartitionName, caught_up, merge},
@@ -12,17 +12,17 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{
-    store_commit::{Desk, body, event},
+    store_commit::{CommitFixture, body, event},
     store_merge::rules,
 };
 
 /// Commits an event and merges it.
-async fn count_in(desk: &mut Desk, id: u128, at: DateTime<Utc>) {
-    let batch = desk.batch([body(&event(1, id, at))]);
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
-    let topology = desk.claim.topology.clone();
+async fn count_in(fixture: &mut CommitFixture, id: u128, at: DateTime<Utc>) {
+    let batch = fixture.batch([body(&event(1, id, at))]);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 1);
+    let topology = fixture.claim.topology.clone();
     let name = PartitionName { stream: &topology.base, partition: 0, topology: &topology };
-    merge(&mut desk.conn, name, rules(100)).await.unwrap();
+    merge(&mut fixture.conn, name, rules(100)).await.unwrap();
 }
 
 /// How often a change of an hour was noted.
@@ -38,90 +38,90 @@ async fn changes(conn: &mut PgConnection, hour: DateTime<Utc>) -> i64 {
 
 #[tokio::test]
 async fn hours_that_have_not_begun_are_reopened() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
     let [running, next] = [0, 2].map(|hours| hour_start(hour_of(now) + hours));
-    count_in(&mut desk, 1, now).await;
-    assert_eq!(changes(&mut desk.conn, running).await, 0);
+    count_in(&mut fixture, 1, now).await;
+    assert_eq!(changes(&mut fixture.conn, running).await, 0);
     // As if the clock had been a month ahead for a moment, and partitions had been changed meanwhile.
     for ahead in [
         "UPDATE analytics.partition_watermarks SET watermark = clock_timestamp() + INTERVAL '30 days'",
         "UPDATE analytics.stream_layouts SET told_to = clock_timestamp() + INTERVAL '30 days'",
     ] {
-        sqlx::query(ahead).execute(&mut desk.conn).await.unwrap();
+        sqlx::query(ahead).execute(&mut fixture.conn).await.unwrap();
     }
     let layout = "INSERT INTO analytics.stream_layouts (stream, partitions, changed_by, told_to)
                   VALUES ($1, 1, 'tests', clock_timestamp() + INTERVAL '30 days') ON CONFLICT DO NOTHING";
-    sqlx::query(layout).bind(&desk.claim.topology.base).execute(&mut desk.conn).await.unwrap();
-    let refused = desk.world.run(&["partitions", "reopen", "--yes"]).await;
+    sqlx::query(layout).bind(&fixture.claim.topology.base).execute(&mut fixture.conn).await.unwrap();
+    let refused = fixture.world.run(&["partitions", "reopen", "--yes"]).await;
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && error.contains("lies ahead of the clock itself"), "{error}");
 
-    let committed = desk.claim.next_offset;
+    let committed = fixture.claim.next_offset;
     let proved = now - TimeDelta::seconds(1);
-    assert_eq!(caught_up(&mut desk.conn, &desk.claim, committed, proved).await.unwrap(), Some(proved));
+    assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, committed, proved).await.unwrap(), Some(proved));
     // What comes by the hour is a revision from now on.
-    desk.claim.now = next + TimeDelta::minutes(10);
-    count_in(&mut desk, 2, next).await;
-    count_in(&mut desk, 3, running).await;
-    assert_eq!([changes(&mut desk.conn, running).await, changes(&mut desk.conn, next).await], [1, 1]);
+    fixture.claim.now = next + TimeDelta::minutes(10);
+    count_in(&mut fixture, 2, next).await;
+    count_in(&mut fixture, 3, running).await;
+    assert_eq!([changes(&mut fixture.conn, running).await, changes(&mut fixture.conn, next).await], [1, 1]);
 
     let reopen = async || -> Value {
-        let output = desk.world.run(&["partitions", "reopen", "--yes", "--json"]).await;
+        let output = fixture.world.run(&["partitions", "reopen", "--yes", "--json"]).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let report = reopen().await;
     assert_eq!(report["reopened"].as_array().unwrap().len(), 1, "{report}");
-    assert_eq!(report["reopened"][0]["stream"], desk.claim.topology.base, "{report}");
+    assert_eq!(report["reopened"][0]["stream"], fixture.claim.topology.base, "{report}");
     assert_eq!(reopen().await["reopened"].as_array().unwrap().len(), 0, "there is nothing left to reopen");
     let acts: Vec<String> =
         sqlx::query_scalar("SELECT detail FROM analytics.audit_events WHERE action = 'partition.reopen'")
-            .fetch_all(&mut desk.conn)
+            .fetch_all(&mut fixture.conn)
             .await
             .unwrap();
     assert!(acts.len() == 1 && acts[0].starts_with("closed to "), "{acts:?}");
-    count_in(&mut desk, 4, next + TimeDelta::minutes(1)).await;
-    count_in(&mut desk, 5, running + TimeDelta::seconds(1)).await;
-    let found = [changes(&mut desk.conn, running).await, changes(&mut desk.conn, next).await];
+    count_in(&mut fixture, 4, next + TimeDelta::minutes(1)).await;
+    count_in(&mut fixture, 5, running + TimeDelta::seconds(1)).await;
+    let found = [changes(&mut fixture.conn, running).await, changes(&mut fixture.conn, next).await];
     assert_eq!(found, [2, 1], "an hour that has begun stays closed");
 }
 
 #[tokio::test]
 async fn a_hole_is_never_complete_past_the_clock() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    count_in(&mut desk, 1, now).await;
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    count_in(&mut fixture, 1, now).await;
     let known = "SELECT watermark FROM analytics.known_watermarks";
     let known = async |conn: &mut PgConnection| -> Option<DateTime<Utc>> {
         sqlx::query_scalar(known).fetch_one(conn).await.unwrap()
     };
     // Noted while the watermark lies ahead of a clock that was set back.
     sqlx::query("UPDATE analytics.partition_watermarks SET watermark = clock_timestamp() + INTERVAL '3 hours'")
-        .execute(&mut desk.conn)
+        .execute(&mut fixture.conn)
         .await
         .unwrap();
-    let mut batch = desk.batch([body(&event(1, 2, now))]);
+    let mut batch = fixture.batch([body(&event(1, 2, now))]);
     let first = batch.raw.first_offset;
     batch.raw.messages[0].offset = first + 40;
-    batch.raw.missing = Some(Missing { to: first + 40, why: Why::LeftOut, after: None });
-    desk.claim.next_offset = batch.raw.next_offset();
-    desk.commit(&batch).await.unwrap();
-    count_in(&mut desk, 3, now).await;
+    batch.raw.missing = Some(Missing { to: first + 40, why: HoleReason::LeftOut, after: None });
+    fixture.claim.next_offset = batch.raw.next_offset();
+    fixture.commit(&batch).await.unwrap();
+    count_in(&mut fixture, 3, now).await;
     assert_eq!(
-        known(&mut desk.conn).await,
+        known(&mut fixture.conn).await,
         Some(DateTime::UNIX_EPOCH),
         "nobody knows when what is missing was published"
     );
     // A build of before noted it so.
     sqlx::query("UPDATE analytics.unread_ranges SET complete_to = noted_at + INTERVAL '3 hours'")
-        .execute(&mut desk.conn)
+        .execute(&mut fixture.conn)
         .await
         .unwrap();
-    assert_eq!(known(&mut desk.conn).await, Some(DateTime::UNIX_EPOCH));
+    assert_eq!(known(&mut fixture.conn).await, Some(DateTime::UNIX_EPOCH));
     sqlx::query("UPDATE analytics.unread_ranges SET acknowledged_at = clock_timestamp(), acknowledged_by = 'tests'")
-        .execute(&mut desk.conn)
+        .execute(&mut fixture.conn)
         .await
         .unwrap();
-    assert!(known(&mut desk.conn).await.unwrap() >= now);
+    assert!(known(&mut fixture.conn).await.unwrap() >= now);
 }

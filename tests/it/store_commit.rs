@@ -30,14 +30,14 @@ use crate::harness::World;
 const MAX_REFUSED: usize = 10;
 
 /// A partition of a world, and what its batches are made by.
-pub struct Desk {
+pub struct CommitFixture {
     pub world: World,
     pub conn: PgConnection,
     pub claim: Claim,
     window: Window,
 }
 
-impl Desk {
+impl CommitFixture {
     pub async fn new(partitions: u16) -> Self {
         let world = World::new(partitions).await;
         let mut conn = world.connect().await;
@@ -131,95 +131,97 @@ fn counts(received: u64, stored: u64, duplicates: u64, conflicts: u64, rejected:
 
 #[tokio::test]
 async fn a_batch_whose_answer_was_lost_is_recognised_and_stored_once() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    let batch = desk.batch([body(&event(1, 1, now)), b"no event".to_vec()]);
-    let first = desk.commit(&batch).await.unwrap();
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    let batch = fixture.batch([body(&event(1, 1, now)), b"no event".to_vec()]);
+    let first = fixture.commit(&batch).await.unwrap();
     assert_eq!((first.counts, first.again), (counts(2, 1, 0, 0, 1), false));
-    let second = desk.commit(&batch).await.unwrap();
+    let second = fixture.commit(&batch).await.unwrap();
     assert_eq!((second.counts, second.next_offset, second.again), (first.counts, first.next_offset, true));
     assert!(first.clock.is_some() && second.clock.is_none(), "the time of the first attempt says nothing of now");
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 1);
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.dead_letters").await, 1);
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.rollup_pending").await, 1);
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.usage_events").await, 1);
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.dead_letters").await, 1);
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.rollup_pending").await, 1);
 }
 
 #[tokio::test]
 async fn a_process_that_lost_its_partition_cannot_commit() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    let batch = desk.batch([body(&event(1, 1, now))]);
-    hold(&mut desk.conn, &desk.world, 0).await;
-    let error = desk.commit(&batch).await.unwrap_err();
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    let batch = fixture.batch([body(&event(1, 1, now))]);
+    hold(&mut fixture.conn, &fixture.world, 0).await;
+    let error = fixture.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Fenced { ours: 2, found: 3, .. }), "{error}");
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 0);
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.usage_events").await, 0);
 }
 
 #[tokio::test]
 async fn a_window_that_is_wrong_costs_time_and_no_truth() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    let first = desk.batch([body(&event(1, 1, now)), body(&event(1, 2, now))]);
-    desk.commit(&first).await.unwrap();
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    let first = fixture.batch([body(&event(1, 1, now)), body(&event(1, 2, now))]);
+    fixture.commit(&first).await.unwrap();
     // A window that has forgotten everything and does not know it.
-    desk.window = Window::new(1 << 20, TimeDelta::hours(24), now);
-    desk.window.loaded(None);
-    let again = desk.batch([body(&event(1, 3, now)), body(&event(1, 2, now))]);
+    fixture.window = Window::new(1 << 20, TimeDelta::hours(24), now);
+    fixture.window.loaded(None);
+    let again = fixture.batch([body(&event(1, 3, now)), body(&event(1, 2, now))]);
     assert_eq!(again.fresh.len(), 2);
-    assert_eq!(desk.commit(&again).await.unwrap().counts, counts(2, 1, 1, 0, 0));
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.usage_events").await, 3);
+    assert_eq!(fixture.commit(&again).await.unwrap().counts, counts(2, 1, 1, 0, 0));
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.usage_events").await, 3);
 }
 
 #[tokio::test]
 async fn a_resend_with_another_time_is_known_within_the_window_and_new_beyond() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    let first = desk.batch([body(&event(1, 1, now - TimeDelta::hours(30)))]);
-    assert_eq!(desk.commit(&first).await.unwrap().counts.stored, 1);
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    let first = fixture.batch([body(&event(1, 1, now - TimeDelta::hours(30)))]);
+    assert_eq!(fixture.commit(&first).await.unwrap().counts.stored, 1);
     let at_its_edge = event(1, 1, now - TimeDelta::hours(6));
     let beyond = event(1, 1, now - TimeDelta::hours(6) + TimeDelta::microseconds(1));
-    let batch = desk.batch([body(&at_its_edge)]);
-    assert_eq!(desk.commit(&batch).await.unwrap().counts, counts(1, 0, 1, 1, 0));
-    let batch = desk.batch([body(&beyond)]);
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+    let batch = fixture.batch([body(&at_its_edge)]);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts, counts(1, 0, 1, 1, 0));
+    let batch = fixture.batch([body(&beyond)]);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 1);
 }
 
 #[tokio::test]
 async fn a_duplicate_with_other_content_is_a_conflict_and_the_first_content_stays() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
     let first = event(1, 1, now);
-    let batch = desk.batch([body(&first)]);
-    desk.commit(&batch).await.unwrap();
+    let batch = fixture.batch([body(&first)]);
+    fixture.commit(&batch).await.unwrap();
     let metadata = [("region".to_owned(), "eu".to_owned())].into();
     let dearer = Event { cost_estimate_cents: Cents::from_ten_thousandths(99), ..first.clone() };
     let tagged = Event { metadata: Some(metadata), ..first.clone() };
-    let batch = desk.batch([body(&dearer), body(&first), body(&dearer), body(&tagged), body(&first)]);
-    let committed = desk.commit(&batch).await.unwrap();
+    let batch = fixture.batch([body(&dearer), body(&first), body(&dearer), body(&tagged), body(&first)]);
+    let committed = fixture.commit(&batch).await.unwrap();
     assert_eq!(
         committed.counts,
         counts(5, 0, 5, 3, 0),
         "each is compared with what is stored, not with its neighbours"
     );
     let cost: Decimal =
-        sqlx::query_scalar("SELECT cost_cents FROM analytics.usage_events").fetch_one(&mut desk.conn).await.unwrap();
+        sqlx::query_scalar("SELECT cost_cents FROM analytics.usage_events").fetch_one(&mut fixture.conn).await.unwrap();
     assert_eq!(cost.to_string(), "1.2345");
 }
 
 #[tokio::test]
 async fn an_event_that_the_database_refuses_is_found_and_the_batch_around_it_stored() {
-    let mut desk = Desk::new(1).await;
-    refuse_latency(&desk.world).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(1).await;
+    refuse_latency(&fixture.world).await;
+    let now = fixture.claim.now;
     let poison = |id| Event { latency_ms: 4242, ..event(1, id, now) };
     // Its repeat with other content is judged by itself, since what it repeats was not stored.
     let repeat = Event { latency_ms: 1, ..poison(5) };
     let bodies = (0..20).map(|id| if id == 5 { body(&poison(5)) } else { body(&event(1, id, now)) });
-    let batch = desk.batch(bodies.chain([body(&repeat)]).collect::<Vec<_>>());
-    let committed = desk.commit(&batch).await.unwrap();
+    let batch = fixture.batch(bodies.chain([body(&repeat)]).collect::<Vec<_>>());
+    let committed = fixture.commit(&batch).await.unwrap();
     assert_eq!((committed.counts, committed.refused), (counts(21, 20, 0, 0, 1), 1));
-    let (reasons, org): (Vec<String>, Uuid) =
-        sqlx::query_as("SELECT reasons, org_id FROM analytics.dead_letters").fetch_one(&mut desk.conn).await.unwrap();
+    let (reasons, org): (Vec<String>, Uuid) = sqlx::query_as("SELECT reasons, org_id FROM analytics.dead_letters")
+        .fetch_one(&mut fixture.conn)
+        .await
+        .unwrap();
     assert_eq!(
         (reasons.as_slice(), org),
         (&["event: refused by the database, SQLSTATE 23514".to_owned()][..], Uuid::from_u128(1))
@@ -228,18 +230,18 @@ async fn an_event_that_the_database_refuses_is_found_and_the_batch_around_it_sto
 
 #[tokio::test]
 async fn a_database_that_refuses_everything_is_not_taken_for_poison() {
-    let mut desk = Desk::new(1).await;
-    refuse_latency(&desk.world).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(1).await;
+    refuse_latency(&fixture.world).await;
+    let now = fixture.claim.now;
     // The day's chunk is there: else each attempt would make it and take it back.
-    let first = desk.batch([body(&event(2, 1, now))]);
-    desk.commit(&first).await.unwrap();
+    let first = fixture.batch([body(&event(2, 1, now))]);
+    fixture.commit(&first).await.unwrap();
     let bodies: Vec<_> = (0..20).map(|id| body(&Event { latency_ms: 4242, ..event(1, id, now) })).collect();
-    let batch = desk.batch(bodies);
-    let error = desk.commit(&batch).await.unwrap_err();
+    let batch = fixture.batch(bodies);
+    let error = fixture.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Unfit(_)), "{error}");
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.dead_letters").await, 0);
-    assert_eq!(desk.scalar("SELECT count(*) FROM analytics.ingestion_batches").await, 1);
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.dead_letters").await, 0);
+    assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.ingestion_batches").await, 1);
 }
 
 async fn refuse_latency(world: &World) {
@@ -249,32 +251,32 @@ async fn refuse_latency(world: &World) {
 
 #[tokio::test]
 async fn an_event_that_came_by_the_wrong_partition_is_still_counted_once() {
-    let mut desk = Desk::new(2).await;
+    let mut fixture = CommitFixture::new(2).await;
     let org = (1..).find(|org| home_partition(Uuid::from_u128(*org), 2) == 1).unwrap();
-    let mut home_conn = desk.world.connect().await;
-    let home = hold(&mut home_conn, &desk.world, 1).await;
-    let now = desk.claim.now;
+    let mut home_conn = fixture.world.connect().await;
+    let home = hold(&mut home_conn, &fixture.world, 1).await;
+    let now = fixture.claim.now;
 
-    let stray = desk.batch([body(&event(org, 1, now))]);
+    let stray = fixture.batch([body(&event(org, 1, now))]);
     assert_eq!(stray.suspects.len(), 1);
-    assert_eq!(desk.commit(&stray).await.unwrap().counts.stored, 1);
+    assert_eq!(fixture.commit(&stray).await.unwrap().counts.stored, 1);
 
     // Its home partition's window was loaded before, and calls a resend with another time certainly new.
-    std::mem::swap(&mut desk.conn, &mut home_conn);
-    desk.claim = home;
-    desk.window = Window::new(1 << 20, TimeDelta::hours(24), now);
-    desk.window.loaded(None);
-    let resend = desk.batch([body(&event(org, 1, now - TimeDelta::minutes(1)))]);
+    std::mem::swap(&mut fixture.conn, &mut home_conn);
+    fixture.claim = home;
+    fixture.window = Window::new(1 << 20, TimeDelta::hours(24), now);
+    fixture.window.loaded(None);
+    let resend = fixture.batch([body(&event(org, 1, now - TimeDelta::minutes(1)))]);
     assert_eq!(resend.fresh.len(), 1);
-    let committed = desk.commit(&resend).await.unwrap();
+    let committed = fixture.commit(&resend).await.unwrap();
     assert_eq!(committed.counts, counts(1, 0, 1, 1, 0));
-    assert_ne!(committed.foreign_writes, resend.window_version, "dedupe is told that its window misses something");
+    assert_ne!(committed.foreign_writes, resend.foreign_writes, "dedupe is told that its window misses something");
 }
 
 #[tokio::test]
 async fn what_was_sent_is_what_is_stored_to_the_last_bit() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
     let extremes = [0, 1, 9_999, 10_000, 12_345_678, 99_999_999_999_999, 100_000_000_000_000];
     let events: Vec<Event> = extremes
         .into_iter()
@@ -291,14 +293,14 @@ async fn what_was_sent_is_what_is_stored_to_the_last_bit() {
             ..event(1, id, now - TimeDelta::days(399))
         })
         .collect();
-    let batch = desk.batch(events.iter().map(body).collect::<Vec<_>>());
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 7);
+    let batch = fixture.batch(events.iter().map(body).collect::<Vec<_>>());
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 7);
     type Row = (DateTime<Utc>, Decimal, Uuid, String, String, String, i32, i32, String);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT occurred_at, cost_cents, actor_id, client_id, error_code, status::text, latency_ms, input_tokens,
                 metadata ->> E'\\u00e9\\\\' FROM analytics.usage_events ORDER BY event_id",
     )
-    .fetch_all(&mut desk.conn)
+    .fetch_all(&mut fixture.conn)
     .await
     .unwrap();
     for (row, event) in rows.iter().zip(&events) {

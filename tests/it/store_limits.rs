@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
     harness::{World, eventually},
-    store_commit::{Desk, body, event},
+    store_commit::{CommitFixture, body, event},
 };
 
 const LOCK_ALL: &str = "SELECT count(*) FROM (SELECT FROM analytics.partition_offsets FOR UPDATE) AS rows";
@@ -24,12 +24,12 @@ async fn waiting(conn: &mut PgConnection) -> i64 {
 
 #[tokio::test]
 async fn given_up_backends_end_while_a_lock_is_held() {
-    let desk = Desk::new(1).await;
-    let mut holder = desk.world.connect().await;
+    let fixture = CommitFixture::new(1).await;
+    let mut holder = fixture.world.connect().await;
     sqlx::raw_sql("BEGIN; SELECT FROM analytics.partition_offsets FOR UPDATE").execute(&mut holder).await.unwrap();
-    let mut looker = desk.world.connect().await;
+    let mut looker = fixture.world.connect().await;
     // The deadline of a session with minutes to write, cut short: only the closed connection shows it to the server.
-    let mut session = Session::new(desk.world.settings.database.clone());
+    let mut session = Session::new(fixture.world.settings.database.clone());
     let mut most = 0;
     for _ in 0..12 {
         let locked = session
@@ -86,33 +86,33 @@ async fn a_stopped_command_does_not_keep_its_locks() {
 
 #[tokio::test]
 async fn a_lost_right_is_named_and_not_waited_for() {
-    let mut desk = Desk::new(1).await;
-    let mut owner = desk.world.connect_as_owner().await;
+    let mut fixture = CommitFixture::new(1).await;
+    let mut owner = fixture.world.connect_as_owner().await;
     sqlx::raw_sql("REVOKE INSERT ON analytics.usage_events FROM analytics_service").execute(&mut owner).await.unwrap();
-    let batch = desk.batch([body(&event(1, 1, desk.claim.now))]);
-    let error = desk.commit(&batch).await.unwrap_err();
+    let batch = fixture.batch([body(&event(1, 1, fixture.claim.now))]);
+    let error = fixture.commit(&batch).await.unwrap_err();
     assert!(!error.is_transient());
     let text = error.to_string();
     assert!(text.contains("usage_events") && text.contains("42501") && text.contains("run `migrate`"), "{text}");
     sqlx::raw_sql("GRANT INSERT ON analytics.usage_events TO analytics_service").execute(&mut owner).await.unwrap();
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 1);
 }
 
 #[tokio::test]
 async fn a_moved_offset_says_what_was_found_and_expected() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    let _first = desk.batch([body(&event(1, 1, now))]);
-    let second = desk.batch([body(&event(1, 2, now))]);
-    let error = desk.commit(&second).await.unwrap_err();
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    let _first = fixture.batch([body(&event(1, 1, now))]);
+    let second = fixture.batch([body(&event(1, 2, now))]);
+    let error = fixture.commit(&second).await.unwrap_err();
     assert!(matches!(error, StoreError::Moved { partition: 0, expected: 1, found: 0 }), "{error}");
     assert!(!error.to_string().contains("epoch"), "{error}");
 }
 
 #[tokio::test]
 async fn pending_rows_are_found_by_their_index() {
-    let desk = Desk::new(1).await;
-    let mut conn = desk.world.connect_as_owner().await;
+    let fixture = CommitFixture::new(1).await;
+    let mut conn = fixture.world.connect_as_owner().await;
     sqlx::query(
         "INSERT INTO analytics.rollup_pending (batch_id, stream, partition, next_offset, committed_at, aggregates)
          SELECT gen_random_uuid(), 's' || n % 8, 0, n, now(), '' FROM generate_series(1, 20000) AS n",
@@ -133,8 +133,8 @@ async fn pending_rows_are_found_by_their_index() {
 
 #[tokio::test]
 async fn open_ranges_are_found_by_their_index() {
-    let desk = Desk::new(1).await;
-    let mut conn = desk.world.connect_as_owner().await;
+    let fixture = CommitFixture::new(1).await;
+    let mut conn = fixture.world.connect_as_owner().await;
     sqlx::query(
         "INSERT INTO analytics.unread_ranges
                 (batch_id, stream, incarnation, partition, first_offset, next_offset, reason, detail, complete_to)

@@ -12,20 +12,20 @@ use uuid::Uuid;
 
 use crate::{
     harness::LedgerSums,
-    store_commit::{Desk, body, event, hold},
+    store_commit::{CommitFixture, body, event, hold},
 };
 
 #[tokio::test]
 async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
-    let mut desk = Desk::new(2).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(2).await;
+    let now = fixture.claim.now;
     // About half of the orgs are at home in the other partition, and each partition gets events of all of them.
     let at_home = (0..20).filter(|org| home_partition(Uuid::from_u128(*org), 2) == 0).count();
     assert!((5..15).contains(&at_home));
     let mut id = 0;
     for round in 0..20 {
         if round == 10 {
-            desk.claim = hold(&mut desk.conn, &desk.world, 1).await;
+            fixture.claim = hold(&mut fixture.conn, &fixture.world, 1).await;
         }
         let bodies: Vec<_> = (0..200)
             .map(|n| {
@@ -33,12 +33,12 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
                 body(&event(n % 20, id, now - TimeDelta::minutes(i64::try_from(n).unwrap())))
             })
             .collect();
-        let batch = desk.batch(bodies);
-        desk.commit(&batch).await.unwrap();
+        let batch = fixture.batch(bodies);
+        fixture.commit(&batch).await.unwrap();
     }
     let merging = async |partition: u16| {
-        let mut conn = desk.world.connect().await;
-        let topology = desk.world.settings.broker.topology();
+        let mut conn = fixture.world.connect().await;
+        let topology = fixture.world.settings.broker.topology();
         let stream = topology.stream_of(partition);
         let name = PartitionName { stream: &stream, partition, topology: &topology };
         while merge(&mut conn, name, rules(1)).await.unwrap().more {}
@@ -49,36 +49,36 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
                 (SELECT sum(successes)::bigint FROM analytics.daily_rollups),
                 (SELECT count(*) FROM analytics.rollup_pending)",
     )
-    .fetch_one(&mut desk.conn)
+    .fetch_one(&mut fixture.conn)
     .await
     .unwrap();
     assert_eq!(sums, (4000, 4000, 0));
-    assert_eq!(LedgerSums::of_hours(&mut desk.conn).await, LedgerSums::of_batches(&mut desk.conn).await);
+    assert_eq!(LedgerSums::of_hours(&mut fixture.conn).await, LedgerSums::of_batches(&mut fixture.conn).await);
 }
 
 #[tokio::test]
 async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending() {
-    let mut desk = Desk::new(1).await;
-    let topology = desk.world.settings.broker.topology();
+    let mut fixture = CommitFixture::new(1).await;
+    let topology = fixture.world.settings.broker.topology();
     let name = PartitionName { stream: &topology.base, partition: 0, topology: &topology };
-    let published = desk.claim.now;
-    let batch = desk.batch([body(&event(1, 1, published))]);
-    desk.commit(&batch).await.unwrap();
+    let published = fixture.claim.now;
+    let batch = fixture.batch([body(&event(1, 1, published))]);
+    fixture.commit(&batch).await.unwrap();
     let now = published + TimeDelta::milliseconds(1);
-    caught_up(&mut desk.conn, &desk.claim, 1, now).await.unwrap();
-    assert_eq!(watermark(&mut desk).await, None, "a committed batch is not merged yet");
-    merge(&mut desk.conn, name, rules(10)).await.unwrap();
-    assert_eq!(watermark(&mut desk).await, Some(published));
-    let fenced = Claim { epoch: desk.claim.epoch - 1, ..desk.claim.clone() };
-    assert_eq!(caught_up(&mut desk.conn, &fenced, 1, now).await.unwrap(), None, "an epoch that is over");
-    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, now).await.unwrap(), Some(now));
-    assert_eq!(watermark(&mut desk).await, Some(now));
+    caught_up(&mut fixture.conn, &fixture.claim, 1, now).await.unwrap();
+    assert_eq!(watermark(&mut fixture).await, None, "a committed batch is not merged yet");
+    merge(&mut fixture.conn, name, rules(10)).await.unwrap();
+    assert_eq!(watermark(&mut fixture).await, Some(published));
+    let fenced = Claim { epoch: fixture.claim.epoch - 1, ..fixture.claim.clone() };
+    assert_eq!(caught_up(&mut fixture.conn, &fenced, 1, now).await.unwrap(), None, "an epoch that is over");
+    assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, 1, now).await.unwrap(), Some(now));
+    assert_eq!(watermark(&mut fixture).await, Some(now));
 }
 
 #[tokio::test]
 async fn a_merge_takes_the_oldest_rows_that_fit() {
-    let desk = Desk::new(1).await;
-    let mut conn = desk.world.connect_as_owner().await;
+    let fixture = CommitFixture::new(1).await;
+    let mut conn = fixture.world.connect_as_owner().await;
     sqlx::query(
         "INSERT INTO analytics.rollup_pending (batch_id, stream, partition, next_offset, committed_at, aggregates)
          SELECT gen_random_uuid(), 's', 0, n, to_timestamp(n), decode(repeat('00', 100), 'hex') FROM generate_series(1, 6) AS n",
@@ -107,7 +107,7 @@ pub fn rules(max_batches: i64) -> MergeRules {
     }
 }
 
-async fn watermark(desk: &mut Desk) -> Option<DateTime<Utc>> {
+async fn watermark(fixture: &mut CommitFixture) -> Option<DateTime<Utc>> {
     let statement = "SELECT watermark FROM analytics.partition_watermarks";
-    sqlx::query_scalar(statement).fetch_optional(&mut desk.conn).await.unwrap()
+    sqlx::query_scalar(statement).fetch_optional(&mut fixture.conn).await.unwrap()
 }

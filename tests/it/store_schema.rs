@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection};
 use crate::{
     engines::{has_continuous, switch},
     harness::{Happened, LedgerSums, World, sent, settled},
-    store_commit::{Desk, body, event},
+    store_commit::{CommitFixture, body, event},
 };
 
 #[tokio::test]
@@ -62,30 +62,30 @@ async fn type_of_costs(owner: &mut PgConnection) -> String {
 
 #[tokio::test]
 async fn what_was_pending_before_an_upgrade_counts_after_it() {
-    let mut desk = Desk::new(1).await;
-    let mut owner = desk.world.connect_as_owner().await;
-    let role = store::user_of(&desk.world.settings.database.url).unwrap();
+    let mut fixture = CommitFixture::new(1).await;
+    let mut owner = fixture.world.connect_as_owner().await;
+    let role = store::user_of(&fixture.world.settings.database.url).unwrap();
     coarse_costs(&mut owner).await.unwrap();
-    let now = desk.claim.now;
-    let batch = desk.batch((0..50).map(|n| body(&event(1, n, now))));
-    desk.commit(&batch).await.unwrap();
+    let now = fixture.claim.now;
+    let batch = fixture.batch((0..50).map(|n| body(&event(1, n, now))));
+    fixture.commit(&batch).await.unwrap();
     assert_eq!(type_of_costs(&mut owner).await, "numeric(15,4)");
     schema::up(&mut owner, &role).await.unwrap();
     assert_eq!(type_of_costs(&mut owner).await, "numeric", "of the table and its chunks");
     let fine = Event { cost_estimate_cents: Cents::from_text("0.000000000001").unwrap(), ..event(1, 50, now) };
-    let batch = desk.batch([body(&fine)]);
-    desk.commit(&batch).await.unwrap();
-    let stream = desk.world.settings.broker.stream.clone();
+    let batch = fixture.batch([body(&fine)]);
+    fixture.commit(&batch).await.unwrap();
+    let stream = fixture.world.settings.broker.stream.clone();
     let rules = crate::store_merge::rules(9);
-    let topology = desk.world.settings.broker.topology();
+    let topology = fixture.world.settings.broker.topology();
     let name = PartitionName { stream: &stream, partition: 0, topology: &topology };
-    let merged = merge(&mut desk.conn, name, rules).await.unwrap();
+    let merged = merge(&mut fixture.conn, name, rules).await.unwrap();
     assert_eq!(merged.merge.batches, 2);
     let sums: (String, String) = sqlx::query_as(
         "SELECT (SELECT trim_scale(sum(cost_cents))::text FROM analytics.usage_events),
                 (SELECT trim_scale(sum(cost_cents))::text FROM analytics.daily_rollups)",
     )
-    .fetch_one(&mut desk.conn)
+    .fetch_one(&mut fixture.conn)
     .await
     .unwrap();
     assert_eq!(sums, ("61.725000000001".to_owned(), "61.725000000001".to_owned()));
@@ -121,23 +121,23 @@ async fn a_running_service_survives_the_migration_of_costs() {
 #[tokio::test]
 async fn costs_are_not_migrated_under_aggregates_or_compression() {
     let test = "costs_are_not_migrated_under_aggregates_or_compression";
-    let mut desk = Desk::new(1).await;
-    if !has_continuous(&mut desk.conn, test).await {
+    let mut fixture = CommitFixture::new(1).await;
+    if !has_continuous(&mut fixture.conn, test).await {
         return;
     }
-    let mut owner = desk.world.connect_as_owner().await;
-    let now = desk.claim.now;
-    let batch = desk.batch([body(&event(1, 1, now))]);
-    desk.commit(&batch).await.unwrap();
+    let mut owner = fixture.world.connect_as_owner().await;
+    let now = fixture.claim.now;
+    let batch = fixture.batch([body(&event(1, 1, now))]);
+    fixture.commit(&batch).await.unwrap();
     let migrate = async |owner: &mut PgConnection| {
         let mut tx = owner.begin().await.unwrap();
         let done = sqlx::raw_sql(include_str!("../../migrations/20261128000105_costs.up.sql")).execute(&mut *tx).await;
         tx.rollback().await.unwrap();
         done.map(|_| ()).map_err(|error| error.to_string())
     };
-    switch(&desk.world, "continuous").await;
+    switch(&fixture.world, "continuous").await;
     assert!(migrate(&mut owner).await.unwrap_err().contains("continuous aggregates depend on"));
-    switch(&desk.world, "live").await;
+    switch(&fixture.world, "live").await;
     assert_eq!(migrate(&mut owner).await, Ok(()));
     for statement in [
         "ALTER TABLE analytics.usage_events SET (timescaledb.compress)",

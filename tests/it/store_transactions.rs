@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use crate::{
     harness::eventually,
-    store_commit::{Desk, event},
+    store_commit::{CommitFixture, event},
     store_merge::rules,
 };
 
@@ -24,20 +24,20 @@ async fn rows_are_free(other: &mut PgConnection) -> bool {
 
 #[tokio::test]
 async fn a_batch_committed_before_leaves_no_lock() {
-    let mut desk = Desk::new(1).await;
-    let mut other = desk.world.connect().await;
-    let batch = desk.batch([serde_json::to_vec(&event(1, 1, desk.claim.now)).unwrap()]);
-    assert!(!desk.commit(&batch).await.unwrap().again);
-    assert!(desk.commit(&batch).await.unwrap().again);
+    let mut fixture = CommitFixture::new(1).await;
+    let mut other = fixture.world.connect().await;
+    let batch = fixture.batch([serde_json::to_vec(&event(1, 1, fixture.claim.now)).unwrap()]);
+    assert!(!fixture.commit(&batch).await.unwrap().again);
+    assert!(fixture.commit(&batch).await.unwrap().again);
     assert!(rows_are_free(&mut other).await, "the second attempt still holds the partition's row");
 }
 
 #[tokio::test]
 async fn a_merge_of_nothing_leaves_no_lock() {
-    let mut desk = Desk::new(1).await;
-    let mut other = desk.world.connect().await;
-    let partition = PartitionName { stream: &desk.claim.stream, partition: 0, topology: &desk.claim.topology };
-    let merged = merge(&mut desk.conn, partition, rules(10)).await.unwrap();
+    let mut fixture = CommitFixture::new(1).await;
+    let mut other = fixture.world.connect().await;
+    let partition = PartitionName { stream: &fixture.claim.stream, partition: 0, topology: &fixture.claim.topology };
+    let merged = merge(&mut fixture.conn, partition, rules(10)).await.unwrap();
     assert!(merged.watermark.is_none() && !merged.more);
     let free: bool =
         sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(ROLLUP_LOCK).fetch_one(&mut other).await.unwrap();
@@ -46,24 +46,24 @@ async fn a_merge_of_nothing_leaves_no_lock() {
 
 #[tokio::test]
 async fn failed_work_leaves_no_lock_on_a_kept_connection() {
-    let mut desk = Desk::new(1).await;
-    let mut other = desk.world.connect().await;
-    let failed: Result<(), StoreError> = in_transaction(&mut desk.conn, async |tx| {
+    let mut fixture = CommitFixture::new(1).await;
+    let mut other = fixture.world.connect().await;
+    let failed: Result<(), StoreError> = in_transaction(&mut fixture.conn, async |tx| {
         sqlx::query(LOCK_ALL).execute(tx).await?;
         Err(StoreError::Permanent("not this time".to_owned()))
     })
     .await;
     assert_eq!(failed.unwrap_err().to_string(), "database: not this time");
     assert!(rows_are_free(&mut other).await);
-    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&mut desk.conn).await.unwrap();
+    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&mut fixture.conn).await.unwrap();
     assert_eq!(one, 1, "the connection is of use afterwards");
 }
 
 #[tokio::test]
 async fn a_deadline_gives_the_connection_and_its_locks_up() {
-    let desk = Desk::new(1).await;
-    let mut other = desk.world.connect().await;
-    let mut session = Session::new(desk.world.settings.database.clone());
+    let fixture = CommitFixture::new(1).await;
+    let mut other = fixture.world.connect().await;
+    let mut session = Session::new(fixture.world.settings.database.clone());
     session.run(async |_| Ok(())).await.unwrap();
     let never = async |conn: &mut PgConnection| {
         in_transaction(conn, async |tx| {

@@ -21,7 +21,7 @@ use crate::{
         LedgerSums, Replica, Service, Totals, World, assert_exact, double_counted, eventually, ledger_holes, not_run,
         sent, settled,
     },
-    store_commit::{Desk, body, event, hold},
+    store_commit::{CommitFixture, body, event, hold},
 };
 
 const RULES: MergeRules = MergeRules {
@@ -41,86 +41,89 @@ fn org_of(partition: u16, partitions: u16) -> u128 {
 
 #[tokio::test]
 async fn another_clocks_rejects_are_judged_again_before_dead_letters() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
     // The process's clock is ten minutes behind: what was made now lies ahead of it by more than it may.
-    desk.claim.now = now - TimeDelta::minutes(10);
+    fixture.claim.now = now - TimeDelta::minutes(10);
     let bodies = [event(1, 1, now), event(1, 2, now - TimeDelta::minutes(10)), event(1, 3, now + TimeDelta::hours(1))];
-    let batch = desk.batch(bodies.iter().map(body).collect::<Vec<_>>());
+    let batch = fixture.batch(bodies.iter().map(body).collect::<Vec<_>>());
     assert_eq!(batch.rejects.len(), 2);
-    let committed = desk.commit(&batch).await.unwrap();
+    let committed = fixture.commit(&batch).await.unwrap();
     assert_eq!((committed.counts.stored, committed.counts.rejected), (2, 1));
-    assert_eq!(count(&mut desk.conn, "SELECT count(*) FROM analytics.dead_letters WHERE stream_offset = 2").await, 1);
-    assert_eq!(count(&mut desk.conn, "SELECT count(*) FROM analytics.dead_letters").await, 1);
+    assert_eq!(
+        count(&mut fixture.conn, "SELECT count(*) FROM analytics.dead_letters WHERE stream_offset = 2").await,
+        1
+    );
+    assert_eq!(count(&mut fixture.conn, "SELECT count(*) FROM analytics.dead_letters").await, 1);
     // A day ahead: what is a little less than a day younger than raw events are kept is too old by it.
-    desk.claim.now = now + TimeDelta::days(1);
-    let batch = desk.batch([body(&event(1, 4, now - TimeDelta::days(399) - TimeDelta::hours(2)))]);
+    fixture.claim.now = now + TimeDelta::days(1);
+    let batch = fixture.batch([body(&event(1, 4, now - TimeDelta::days(399) - TimeDelta::hours(2)))]);
     assert_eq!(batch.rejects.len(), 1);
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 1);
 }
 
 #[tokio::test]
 async fn a_readmitted_event_is_known_to_later_batches() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    desk.claim.now = now - TimeDelta::minutes(10);
-    let batch = desk.batch([body(&event(1, 1, now))]);
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 1);
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    fixture.claim.now = now - TimeDelta::minutes(10);
+    let batch = fixture.batch([body(&event(1, 1, now))]);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 1);
     // The window has not seen it, and calls a resend with another time new.
-    desk.claim.now = now;
-    let batch = desk.batch([body(&event(1, 1, now - TimeDelta::seconds(1)))]);
+    fixture.claim.now = now;
+    let batch = fixture.batch([body(&event(1, 1, now - TimeDelta::seconds(1)))]);
     assert_eq!(batch.fresh.len(), 1);
-    let committed = desk.commit(&batch).await.unwrap();
+    let committed = fixture.commit(&batch).await.unwrap();
     assert_eq!((committed.counts.stored, committed.counts.duplicates), (0, 1));
-    assert_ne!(committed.foreign_writes, batch.window_version, "the window is loaded again");
+    assert_ne!(committed.foreign_writes, batch.foreign_writes, "the window is loaded again");
 }
 
 #[tokio::test]
 async fn pending_rows_are_merged_in_commit_order() {
-    let mut desk = Desk::new(1).await;
-    let topology = desk.world.settings.broker.topology();
-    let now = desk.claim.now;
-    let commit_at = async |desk: &mut Desk, id, published_at: DateTime<Utc>| {
-        let mut batch = desk.batch([body(&event(1, id, now))]);
+    let mut fixture = CommitFixture::new(1).await;
+    let topology = fixture.world.settings.broker.topology();
+    let now = fixture.claim.now;
+    let commit_at = async |fixture: &mut CommitFixture, id, published_at: DateTime<Utc>| {
+        let mut batch = fixture.batch([body(&event(1, id, now))]);
         batch.published_to = Some(published_at);
-        desk.commit(&batch).await.unwrap();
+        fixture.commit(&batch).await.unwrap();
     };
     // Ten messages are in the old stream, of which the last is not merged yet.
-    desk.batch((0..9).map(|id| body(&event(2, id, now))).collect::<Vec<_>>());
-    sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 9").execute(&mut desk.conn).await.unwrap();
-    commit_at(&mut desk, 1, now - TimeDelta::minutes(5)).await;
-    reset(&mut desk.conn, &topology, 0, 0).await.unwrap().unwrap();
-    desk.claim = hold(&mut desk.conn, &desk.world, 0).await;
-    commit_at(&mut desk, 2, now - TimeDelta::minutes(1)).await;
+    fixture.batch((0..9).map(|id| body(&event(2, id, now))).collect::<Vec<_>>());
+    sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 9").execute(&mut fixture.conn).await.unwrap();
+    commit_at(&mut fixture, 1, now - TimeDelta::minutes(5)).await;
+    reset(&mut fixture.conn, &topology, 0, 0).await.unwrap().unwrap();
+    fixture.claim = hold(&mut fixture.conn, &fixture.world, 0).await;
+    commit_at(&mut fixture, 2, now - TimeDelta::minutes(1)).await;
     let one = MergeRules { max_batches: 1, ..RULES };
     let name = PartitionName { stream: &topology.base, partition: 0, topology: &topology };
-    let merged = merge(&mut desk.conn, name, one).await.unwrap();
+    let merged = merge(&mut fixture.conn, name, one).await.unwrap();
     assert_eq!(merged.watermark, Some(now - TimeDelta::minutes(5)), "what is older is still pending");
-    let merged = merge(&mut desk.conn, name, one).await.unwrap();
+    let merged = merge(&mut fixture.conn, name, one).await.unwrap();
     assert_eq!(merged.watermark, Some(now - TimeDelta::minutes(1)));
 }
 
 #[tokio::test]
 async fn a_misrouted_event_in_a_final_hour_is_a_revision() {
-    let mut desk = Desk::new(2).await;
-    let topology = desk.world.settings.broker.topology();
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(2).await;
+    let topology = fixture.world.settings.broker.topology();
+    let now = fixture.claim.now;
     let (ours, theirs) = (org_of(0, 2), org_of(1, 2));
     // The home partition of the second org has come to now; this one is two days behind.
-    let home = hold(&mut desk.conn, &desk.world, 1).await;
-    caught_up(&mut desk.conn, &home, 0, now).await.unwrap().unwrap();
+    let home = hold(&mut fixture.conn, &fixture.world, 1).await;
+    caught_up(&mut fixture.conn, &home, 0, now).await.unwrap().unwrap();
     let old = now - TimeDelta::hours(3);
-    let mut batch = desk.batch([body(&event(ours, 1, old)), body(&event(theirs, 2, old))]);
+    let mut batch = fixture.batch([body(&event(ours, 1, old)), body(&event(theirs, 2, old))]);
     batch.published_to = Some(now - TimeDelta::days(2));
-    let committed = desk.commit(&batch).await.unwrap();
+    let committed = fixture.commit(&batch).await.unwrap();
     assert_eq!(committed.counts.stored, 2);
     let misrouted: Vec<_> = committed.misrouted.iter().map(|org| (org.org_id, org.events, org.all_events)).collect();
     assert_eq!(misrouted, [(Uuid::from_u128(theirs), 1, 1)]);
     let name = PartitionName { stream: &topology.stream_of(0), partition: 0, topology: &topology };
-    merge(&mut desk.conn, name, RULES).await.unwrap();
+    merge(&mut fixture.conn, name, RULES).await.unwrap();
     let revised: Vec<(Uuid, i64, i64)> =
         sqlx::query_as("SELECT org_id, before_invocations, after_invocations FROM analytics.rollup_revisions")
-            .fetch_all(&mut desk.conn)
+            .fetch_all(&mut fixture.conn)
             .await
             .unwrap();
     assert_eq!(revised, [(Uuid::from_u128(theirs), 0, 1)], "only its hour was final");
@@ -133,7 +136,7 @@ async fn a_misrouted_event_in_a_final_hour_is_a_revision() {
             .bind(Uuid::from_u128(org))
             .bind(topology.stream_of(partition))
             .bind(i32::from(partition))
-            .fetch_one(&mut desk.conn)
+            .fetch_one(&mut fixture.conn)
             .await
             .unwrap();
         assert_eq!(found, expected);
@@ -142,18 +145,18 @@ async fn a_misrouted_event_in_a_final_hour_is_a_revision() {
 
 #[tokio::test]
 async fn a_stuck_partition_holds_its_misrouted_orgs_back() {
-    let mut desk = Desk::new(2).await;
-    let topology = desk.world.settings.broker.topology();
-    let now = desk.claim.now;
+    let mut fixture = CommitFixture::new(2).await;
+    let topology = fixture.world.settings.broker.topology();
+    let now = fixture.claim.now;
     let theirs = org_of(1, 2);
-    let home = hold(&mut desk.conn, &desk.world, 1).await;
-    caught_up(&mut desk.conn, &home, 0, now).await.unwrap().unwrap();
+    let home = hold(&mut fixture.conn, &fixture.world, 1).await;
+    caught_up(&mut fixture.conn, &home, 0, now).await.unwrap().unwrap();
     let read_to = now - TimeDelta::hours(30);
-    let mut batch = desk.batch([body(&event(theirs, 1, read_to))]);
+    let mut batch = fixture.batch([body(&event(theirs, 1, read_to))]);
     batch.published_to = Some(read_to);
-    desk.commit(&batch).await.unwrap();
+    fixture.commit(&batch).await.unwrap();
     let name = PartitionName { stream: &topology.stream_of(0), partition: 0, topology: &topology };
-    merge(&mut desk.conn, name, RULES).await.unwrap();
+    merge(&mut fixture.conn, name, RULES).await.unwrap();
     let as_of = async |conn: &mut PgConnection| {
         let as_of = sqlx::query_scalar::<_, Option<DateTime<Utc>>>("SELECT analytics.org_watermark($1, $2, 1)");
         as_of.bind(Uuid::from_u128(theirs)).bind(topology.stream_of(1)).fetch_one(conn).await.unwrap()
@@ -161,62 +164,65 @@ async fn a_stuck_partition_holds_its_misrouted_orgs_back() {
     // It came thirty hours ago, and nothing was read of that partition since: whatever the org sent there is still there.
     sqlx::query("UPDATE analytics.misrouted_orgs SET last_seen_at = $1")
         .bind(read_to)
-        .execute(&mut desk.conn)
+        .execute(&mut fixture.conn)
         .await
         .unwrap();
-    assert_eq!(as_of(&mut desk.conn).await, Some(read_to));
+    assert_eq!(as_of(&mut fixture.conn).await, Some(read_to));
     // Read on for a day without anything of the org, it holds nothing back.
-    caught_up(&mut desk.conn, &desk.claim, desk.claim.next_offset, now - TimeDelta::hours(5)).await.unwrap().unwrap();
-    assert_eq!(as_of(&mut desk.conn).await, Some(now));
+    caught_up(&mut fixture.conn, &fixture.claim, fixture.claim.next_offset, now - TimeDelta::hours(5))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(as_of(&mut fixture.conn).await, Some(now));
 }
 
 #[tokio::test]
 async fn a_watermark_ahead_is_corrected_and_its_hours_stay_closed() {
-    let mut desk = Desk::new(1).await;
-    let topology = desk.world.settings.broker.topology();
-    let now = desk.claim.now;
-    let batch = desk.batch([body(&event(1, 1, now))]);
-    desk.commit(&batch).await.unwrap();
-    merge(&mut desk.conn, PartitionName { stream: &topology.base, partition: 0, topology: &topology }, RULES)
+    let mut fixture = CommitFixture::new(1).await;
+    let topology = fixture.world.settings.broker.topology();
+    let now = fixture.claim.now;
+    let batch = fixture.batch([body(&event(1, 1, now))]);
+    fixture.commit(&batch).await.unwrap();
+    merge(&mut fixture.conn, PartitionName { stream: &topology.base, partition: 0, topology: &topology }, RULES)
         .await
         .unwrap();
     // As if the clock had been three hours ahead for a moment.
     sqlx::query(
         "UPDATE analytics.partition_watermarks SET watermark = clock_timestamp() + INTERVAL '3 hours', told_to = NULL",
     )
-    .execute(&mut desk.conn)
+    .execute(&mut fixture.conn)
     .await
     .unwrap();
     let known = "SELECT count(watermark) FROM analytics.known_watermarks";
-    assert_eq!(count(&mut desk.conn, known).await, 0);
+    assert_eq!(count(&mut fixture.conn, known).await, 0);
     let proved = now - TimeDelta::seconds(1);
-    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, proved).await.unwrap(), Some(proved));
-    assert_eq!(count(&mut desk.conn, known).await, 1);
+    assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, 1, proved).await.unwrap(), Some(proved));
+    assert_eq!(count(&mut fixture.conn, known).await, 1);
     // Its hour was final while the clock was ahead.
-    let batch = desk.batch([body(&event(1, 2, now))]);
-    desk.commit(&batch).await.unwrap();
-    merge(&mut desk.conn, PartitionName { stream: &topology.base, partition: 0, topology: &topology }, RULES)
+    let batch = fixture.batch([body(&event(1, 2, now))]);
+    fixture.commit(&batch).await.unwrap();
+    merge(&mut fixture.conn, PartitionName { stream: &topology.base, partition: 0, topology: &topology }, RULES)
         .await
         .unwrap();
     let revised =
         "SELECT count(*) FROM analytics.rollup_revisions WHERE before_invocations = 1 AND after_invocations = 2";
-    assert_eq!(count(&mut desk.conn, revised).await, 1);
+    assert_eq!(count(&mut fixture.conn, revised).await, 1);
 }
 
 #[tokio::test]
 async fn a_database_that_lost_commits_is_not_complete() {
-    let mut desk = Desk::new(1).await;
-    let now = desk.claim.now;
-    let batch = desk.batch([body(&event(1, 1, now))]);
-    desk.commit(&batch).await.unwrap();
-    sqlx::query("DELETE FROM analytics.rollup_pending").execute(&mut desk.conn).await.unwrap();
-    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, now).await.unwrap(), Some(now));
-    sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 0").execute(&mut desk.conn).await.unwrap();
-    let error = caught_up(&mut desk.conn, &desk.claim, 1, now + TimeDelta::seconds(1)).await.unwrap_err();
+    let mut fixture = CommitFixture::new(1).await;
+    let now = fixture.claim.now;
+    let batch = fixture.batch([body(&event(1, 1, now))]);
+    fixture.commit(&batch).await.unwrap();
+    sqlx::query("DELETE FROM analytics.rollup_pending").execute(&mut fixture.conn).await.unwrap();
+    assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, 1, now).await.unwrap(), Some(now));
+    sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 0").execute(&mut fixture.conn).await.unwrap();
+    let error = caught_up(&mut fixture.conn, &fixture.claim, 1, now + TimeDelta::seconds(1)).await.unwrap_err();
     assert!(matches!(error, StoreError::LostCommits { committed: 1, found: 0, .. }), "{error}");
     // Neither is one that a later epoch has: that is another's, and no error of ours here.
-    hold(&mut desk.conn, &desk.world, 0).await;
-    assert_eq!(caught_up(&mut desk.conn, &desk.claim, 1, now + TimeDelta::seconds(1)).await.unwrap(), None);
+    hold(&mut fixture.conn, &fixture.world, 0).await;
+    assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, 1, now + TimeDelta::seconds(1)).await.unwrap(), None);
 }
 
 /// An org's usage of yesterday and today by hour, as the API answers it.

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::make::{MakeError, Tools};
+use super::generate::{ExportBackend, GenerateError};
 use crate::{
     domain::{
         export::{
@@ -32,17 +32,17 @@ const PIECES: usize = 4;
 /// # Errors
 /// It cannot be checked now. A file that is gone or another is an answer, not an error.
 pub async fn check(
-    tools: &Tools,
+    backend: &ExportBackend,
     job: &ExportJob,
     output: &Output,
     raw: bool,
     late_after: TimeDelta,
-) -> Result<Verification, MakeError> {
-    let content = content(tools, job, output).await?;
-    let mut known = tools.in_time(known(&tools.reader, &job.spec, output.snapshot_at, raw)).await??;
+) -> Result<Verification, GenerateError> {
+    let content = content(backend, job, output).await?;
+    let mut known = backend.in_time(known(&backend.reader, &job.spec, output.snapshot_at, raw)).await??;
     // A chunk that is dropped is gone from older snapshots too: what was there afterwards was there when it was read.
-    let mut conn = tools.reader.connect().await?;
-    let floors = tools.in_time(floors::of_org(&mut conn, job.spec.org_id)).await?.map_err(StoreError::from)?;
+    let mut conn = backend.reader.connect().await?;
+    let floors = backend.in_time(floors::of_org(&mut conn, job.spec.org_id)).await?.map_err(StoreError::from)?;
     known.whole &= floors.hourly.is_none_or(|floor| floor <= job.spec.range.start);
     let verdict = reconcile::judge(output, job.spec.range, &known, late_after);
     let difference = Difference::between(&output.totals, &known.rollups);
@@ -50,8 +50,8 @@ pub async fn check(
     Ok(Verification::of(job, output, content, now))
 }
 
-async fn content(tools: &Tools, job: &ExportJob, output: &Output) -> Result<Option<Content>, MakeError> {
-    let mut pieces = match tools.objects.get(job.bucket.as_deref(), &output.key).await {
+async fn content(backend: &ExportBackend, job: &ExportJob, output: &Output) -> Result<Option<Content>, GenerateError> {
+    let mut pieces = match backend.objects.get(job.bucket.as_deref(), &output.key).await {
         Ok(content) => content.stream,
         Err(ObjectError::NotFound) => return Ok(None),
         Err(error) => return Err(error.into()),

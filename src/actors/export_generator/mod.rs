@@ -6,7 +6,7 @@
 
 pub mod check;
 mod copy;
-pub mod make;
+pub mod generate;
 pub mod sweep;
 pub mod worker;
 
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::actors::supervision::{
     exit::{Drain, End, ExitGuard},
-    pulse::Pulse,
+    liveness::Liveness,
 };
 use worker::{Looked, Worker, WorkerParts};
 
@@ -30,16 +30,16 @@ pub struct Export {
     /// Somebody asked for a file since it began to look.
     woken: bool,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
 
 impl Export {
-    pub fn new(parts: WorkerParts, pulse: Pulse, exit: ExitGuard) -> Self {
+    pub fn new(parts: WorkerParts, liveness: Liveness, exit: ExitGuard) -> Self {
         let poll = parts.settings.exports.poll();
         let worker = Some(Worker::new(parts));
-        Self { worker, stop: Arc::default(), poll, woken: false, draining: false, pulse, exit }
+        Self { worker, stop: Arc::default(), poll, woken: false, draining: false, liveness, exit }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -48,7 +48,7 @@ impl Export {
             return;
         };
         self.woken = false;
-        let (stop, working) = (Arc::clone(&self.stop), self.pulse.work());
+        let (stop, working) = (Arc::clone(&self.stop), self.liveness.work());
         let work = async move {
             let looked = worker.look(|| working.beat(), &stop).await;
             (worker, looked)
@@ -107,6 +107,6 @@ impl Handler<End> for Export {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }

@@ -7,14 +7,14 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::make::Tools;
+use super::generate::ExportBackend;
 use crate::{
     domain::export::{
         Status,
         keys::{File, Key, PREFIX},
     },
     objects::{Listed, ObjectError, Objects},
-    store::{PgConnection, StoreError, exports as table, lifecycle::purge::Tell},
+    store::{PgConnection, StoreError, exports as table, lifecycle::purge::OnStep},
 };
 
 /// As its runs are recorded.
@@ -65,11 +65,16 @@ impl Swept {
 ///
 /// # Errors
 /// The database's; what the store does not do is told in the answer.
-pub async fn sweep(conn: &mut PgConnection, tools: &Tools, dry_run: bool, tell: Tell<'_>) -> Result<Swept, StoreError> {
-    let (objects, at_work) = (&tools.objects, tools.statement_timeout + AT_WORK);
+pub async fn sweep(
+    conn: &mut PgConnection,
+    backend: &ExportBackend,
+    dry_run: bool,
+    on_step: OnStep<'_>,
+) -> Result<Swept, StoreError> {
+    let (objects, at_work) = (&backend.objects, backend.statement_timeout + AT_WORK);
     let mut swept = Swept::default();
     for job in table::expired(conn, u16::MAX).await? {
-        tell("exports that are over");
+        on_step("exports that are over");
         // As it is now: deleting those before may have taken long.
         let Some(job) = table::expired_again(conn, job.job_id).await? else { continue };
         let mut gone = true;
@@ -101,7 +106,7 @@ pub async fn sweep(conn: &mut PgConnection, tools: &Tools, dry_run: bool, tell: 
             table::upload_ended(conn, upload.job_id, &upload.upload_id).await?;
         }
         swept.uploads += 1;
-        tell("uploads that were left");
+        on_step("uploads that were left");
     }
     if !dry_run {
         match objects.sweep_uploads(at_work).await {
@@ -113,7 +118,7 @@ pub async fn sweep(conn: &mut PgConnection, tools: &Tools, dry_run: bool, tell: 
         if let Err(error) = strays(conn, objects, bucket.as_deref(), dry_run, at_work, &mut swept).await? {
             swept.note(Err(error));
         }
-        tell("objects that no job has");
+        on_step("objects that no job has");
     }
     Ok(swept)
 }

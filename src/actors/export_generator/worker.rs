@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    make::{self, Made, MakeError, Tools},
+    generate::{self, ExportBackend, GenerateError, GeneratedFile},
     sweep,
 };
 use crate::{
@@ -40,14 +40,14 @@ pub enum Looked {
 pub struct WorkerParts {
     pub settings: Settings,
     pub claimer: Claimer,
-    pub tools: Tools,
+    pub backend: ExportBackend,
     pub metrics: Metrics,
     pub readiness: Readiness,
 }
 
 pub struct Worker {
     session: Session,
-    tools: Tools,
+    backend: ExportBackend,
     claimer: Claimer,
     rules: ClaimRules,
     retry: RetryPolicy,
@@ -59,8 +59,8 @@ pub struct Worker {
 
 /// How an attempt ended.
 enum Ended {
-    Made(Made),
-    Failed(MakeError),
+    GeneratedFile(GeneratedFile),
+    Failed(GenerateError),
     Cancelled,
     /// The process is to end.
     Stopped,
@@ -69,11 +69,11 @@ enum Ended {
 }
 
 impl Ended {
-    fn of(made: Result<Made, MakeError>) -> Self {
+    fn of(made: Result<GeneratedFile, GenerateError>) -> Self {
         match made {
-            Ok(made) => Self::Made(made),
-            Err(MakeError::Lost) => Self::Lost,
-            Err(MakeError::Cancelled) => Self::Cancelled,
+            Ok(made) => Self::GeneratedFile(made),
+            Err(GenerateError::Lost) => Self::Lost,
+            Err(GenerateError::Cancelled) => Self::Cancelled,
             Err(error) => Self::Failed(error),
         }
     }
@@ -81,7 +81,7 @@ impl Ended {
 
 impl Worker {
     pub fn new(parts: WorkerParts) -> Self {
-        let WorkerParts { settings, claimer, tools, metrics, readiness } = parts;
+        let WorkerParts { settings, claimer, backend, metrics, readiness } = parts;
         let exports = &settings.exports;
         let rules = ClaimRules {
             running_per_org: exports.running_per_org,
@@ -93,7 +93,7 @@ impl Worker {
             heartbeat: exports.heartbeat(),
             kept: settings.retention.exports(),
             session: Session::new(settings.database),
-            tools,
+            backend,
             claimer,
             rules,
             metrics,
@@ -120,15 +120,15 @@ impl Worker {
     }
 
     async fn attend(&mut self, claimed: &Claimed, beat: &dyn Fn(), stop: &Notify) -> Ended {
-        let tools = self.tools.clone();
-        let mut making = Box::pin(make::make(&tools, claimed));
-        // Made known from time to time, or somebody else takes the job over.
+        let backend = self.backend.clone();
+        let mut generation = Box::pin(generate::generate(&backend, claimed));
+        // Recorded from time to time, or somebody else takes the job over.
         let (within, mut said) = (self.rules.takeover / 3, Instant::now());
         let mut beats = interval(self.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                made = &mut making => return Ended::of(made),
+                made = &mut generation => return Ended::of(made),
                 () = stop.notified() => return Ended::Stopped,
                 _ = beats.tick() => {}
             }
@@ -136,7 +136,7 @@ impl Worker {
             beat();
             let saying = self.session.run_within(within, async |conn| exports::heartbeat(conn, &claimed.claim).await);
             tokio::select! {
-                made = &mut making => return Ended::of(made),
+                made = &mut generation => return Ended::of(made),
                 heard = saying => match heard {
                     Ok(Heartbeat::Held) => said = Instant::now(),
                     Ok(Heartbeat::Cancelled) => return Ended::Cancelled,
@@ -156,7 +156,7 @@ impl Worker {
         let (claim, job) = (claimed.claim, &claimed.job);
         let took = begun.elapsed();
         let (what, told) = match ended {
-            Ended::Made(made) => {
+            Ended::GeneratedFile(made) => {
                 let (rows, bytes) = (made.output.rows, made.output.bytes);
                 match self.succeed(&claim, &made, beat).await {
                     Ok(Some(job)) if job.status == Status::Succeeded => {
@@ -171,7 +171,7 @@ impl Worker {
             }
             Ended::Failed(error) => {
                 let reason = error.to_string();
-                if let MakeError::Object(error) = &error {
+                if let GenerateError::Object(error) = &error {
                     self.readiness.detail(OBJECTS, format!("the last export was not made: {error}"));
                 }
                 let pause = if error.may_pass() { self.retry.after(job.attempts, rand::random()) } else { None };
@@ -198,7 +198,12 @@ impl Worker {
         }
     }
 
-    async fn succeed(&mut self, claim: &Claim, made: &Made, beat: &dyn Fn()) -> Result<Option<ExportJob>, StoreError> {
+    async fn succeed(
+        &mut self,
+        claim: &Claim,
+        made: &GeneratedFile,
+        beat: &dyn Fn(),
+    ) -> Result<Option<ExportJob>, StoreError> {
         let (output, kept) = (&made.output, self.kept);
         self.tell(beat, async |conn| {
             let told = match made.same_as {
@@ -223,7 +228,7 @@ impl Worker {
         if !matches!(found, Ok(None)) {
             return;
         }
-        let (objects, org_id) = (self.tools.objects.clone(), claim.org_id);
+        let (objects, org_id) = (self.backend.objects.clone(), claim.org_id);
         let swept =
             self.session.run(async |conn| Ok(sweep::of_nobody(conn, &objects, job.bucket.as_deref(), org_id).await));
         if let Ok(Err(error)) = swept.await {

@@ -13,9 +13,9 @@ use crate::{
         supervision::{
             exit::{Drain, End, ExitGuard},
             group::Exhausted,
+            liveness::Liveness,
             log::Note,
-            orders::{Restart, Retire, Supervise, Way},
-            pulse::Pulse,
+            orders::{Restart, Retire, StopMode, Supervise},
             supervisor::Supervisor,
         },
     },
@@ -37,7 +37,7 @@ use crate::{
 pub struct Lease {
     parts: LeaseParts,
     /// Absent while it is at work.
-    desk: Option<Desk>,
+    lease_session: Option<LeaseSession>,
     /// Partitions that are being finished, and those that are finished and to be given back.
     retiring: BTreeSet<u16>,
     ended: BTreeSet<u16>,
@@ -56,7 +56,7 @@ pub struct LeaseParts {
     pub partitions: PartitionParts,
     /// Sets that the partitions share.
     pub threads: Vec<Threads>,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -65,7 +65,7 @@ impl Lease {
         let mut database = parts.settings.database.clone();
         // The lease must be renewed before it expires, or be known to be lost.
         database.write_timeout_ms = database.write_timeout_ms.min(parts.settings.lease.ttl_ms / 2);
-        let desk = Desk {
+        let lease_session = LeaseSession {
             session: Session::new(database),
             identity: parts.identity.clone(),
             settings: parts.settings.lease,
@@ -76,7 +76,7 @@ impl Lease {
         };
         Self {
             parts,
-            desk: Some(desk),
+            lease_session: Some(lease_session),
             retiring: BTreeSet::new(),
             ended: BTreeSet::new(),
             failures: 0,
@@ -86,19 +86,19 @@ impl Lease {
 
     /// Renews the lease, and does about the partitions what is to be done.
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut desk) = self.desk.take() else { return };
+        let Some(mut lease_session) = self.lease_session.take() else { return };
         let (working, ended, leaving) = (self.working(), self.ended.clone(), self.draining);
-        let beat = self.parts.pulse.work();
+        let beat = self.parts.liveness.work();
         let looking = async move {
-            let plan = desk.look(&working, &ended, leaving).await;
-            (desk, plan)
+            let plan = lease_session.look(&working, &ended, leaving).await;
+            (lease_session, plan)
         };
-        ctx.spawn(looking.into_actor(self).map(move |(mut desk, looked), actor, ctx| {
+        ctx.spawn(looking.into_actor(self).map(move |(mut lease_session, looked), actor, ctx| {
             drop(beat);
             match looked {
                 Ok(look) => {
                     actor.failures = 0;
-                    actor.desk = Some(desk);
+                    actor.lease_session = Some(lease_session);
                     actor.carry_out(look, ctx);
                 }
                 // Nothing here is as the others have it: the process ends.
@@ -109,8 +109,8 @@ impl Lease {
                 Err(error) => {
                     tracing::warn!(%error, "the lease waits for the database");
                     // What was seen before says nothing about now.
-                    desk.watch = Watch::default();
-                    actor.desk = Some(desk);
+                    lease_session.watch = Watch::default();
+                    actor.lease_session = Some(lease_session);
                     actor.failures += 1;
                     // Nobody can be told: the others see the lock go, or the lease expire.
                     if actor.draining && actor.failures >= PATIENCE {
@@ -136,7 +136,7 @@ impl Lease {
             }
         }
         for partition in &plan.drop {
-            self.parts.supervisor.do_send(Retire { name: group_name(*partition), way: Way::Drop });
+            self.parts.supervisor.do_send(Retire { name: group_name(*partition), mode: StopMode::Drop });
         }
         self.restart_where_reset(&holdings, &plan);
         for partition in plan.give_back {
@@ -152,7 +152,7 @@ impl Lease {
         if self.ended.contains(&partition) || !self.retiring.insert(partition) {
             return;
         }
-        let retiring = self.parts.supervisor.send(Retire { name: group_name(partition), way: Way::Drain });
+        let retiring = self.parts.supervisor.send(Retire { name: group_name(partition), mode: StopMode::Drain });
         ctx.spawn(retiring.into_actor(self).map(move |_, actor, ctx| {
             actor.retiring.remove(&partition);
             actor.ended.insert(partition);
@@ -203,8 +203,8 @@ impl Lease {
     }
 
     fn leave(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut desk) = self.desk.take() else { return };
-        let leaving = async move { desk.leave().await };
+        let Some(mut lease_session) = self.lease_session.take() else { return };
+        let leaving = async move { lease_session.leave().await };
         ctx.spawn(leaving.into_actor(self).map(|left, _, ctx| {
             if let Err(error) = left {
                 tracing::warn!(%error, "the lease is left to expire");
@@ -237,12 +237,12 @@ impl Handler<End> for Lease {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.parts.pulse, ctx);
+        end.obey(&self.parts.liveness, ctx);
     }
 }
 
 /// The session that holds the lease, and what it takes to use it.
-struct Desk {
+struct LeaseSession {
     session: Session,
     identity: Identity,
     settings: config::Lease,
@@ -261,7 +261,7 @@ struct Look {
     holdings: Vec<Holding>,
 }
 
-impl Desk {
+impl LeaseSession {
     async fn look(
         &mut self,
         working: &BTreeSet<u16>,

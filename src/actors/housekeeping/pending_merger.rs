@@ -21,10 +21,10 @@ use crate::{
             rollup,
         },
         supervision::{
+            actor_ref::ActorRef,
             backoff::Backoff,
             exit::{End, ExitGuard},
-            line::Line,
-            pulse::Pulse,
+            liveness::Liveness,
             registry::Registry,
         },
     },
@@ -46,7 +46,7 @@ const RETRY: Backoff = Backoff { initial: Duration::from_secs(2), max: Duration:
 pub struct PendingMerger {
     /// Absent while it is at work.
     merger: Option<Merger>,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -57,8 +57,8 @@ pub struct PendingMergerParts {
     pub process: Uuid,
     pub registry: Registry,
     pub metrics: Metrics,
-    pub freshness: Line<Merged>,
-    pub pulse: Pulse,
+    pub freshness: ActorRef<Merged>,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -74,12 +74,12 @@ impl PendingMerger {
             looked_for_nobodys: None,
             failed: BTreeMap::new(),
         };
-        Self { merger: Some(merger), pulse: parts.pulse, exit: parts.exit }
+        Self { merger: Some(merger), liveness: parts.liveness, exit: parts.exit }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let Some(mut merger) = self.merger.take() else { return };
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             if let Err(error) = merger.look().await {
                 tracing::warn!(%error, "what is pending of partitions that do not run waits for the database");
@@ -105,7 +105,7 @@ impl Handler<End> for PendingMerger {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -116,7 +116,7 @@ struct Merger {
     process: Uuid,
     registry: Registry,
     metrics: Metrics,
-    freshness: Line<Merged>,
+    freshness: ActorRef<Merged>,
     looked_for_nobodys: Option<Instant>,
     /// Streams whose rows cannot be merged: how often that was tried, and when it is tried again.
     failed: BTreeMap<String, (u32, Instant)>,

@@ -10,8 +10,8 @@ use actix::prelude::*;
 use crate::{
     actors::supervision::{
         exit::{Drain, End, ExitGuard},
+        liveness::Liveness,
         log::SupervisionLog,
-        pulse::Pulse,
     },
     config::Settings,
     domain::supervision::SupervisionEvent,
@@ -28,7 +28,7 @@ pub struct Recorder {
     /// Absent while a write is under way.
     session: Option<Session>,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -36,7 +36,7 @@ pub struct Recorder {
 pub struct RecorderParts {
     pub settings: Settings,
     pub log: SupervisionLog,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -46,7 +46,7 @@ impl Recorder {
             log: parts.log,
             session: Some(Session::new(parts.settings.database)),
             draining: false,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
         }
     }
@@ -61,7 +61,7 @@ impl Recorder {
             }
             return;
         }
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             let recorded = write(&mut session, &events).await;
             (session, events, recorded)
@@ -111,6 +111,6 @@ impl Handler<End> for Recorder {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }

@@ -18,8 +18,8 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
-            progress::Progress,
-            pulse::Pulse,
+            liveness::Liveness,
+            position::PartitionPosition,
         },
     },
     config::{self, Settings},
@@ -36,17 +36,17 @@ pub struct Dedupe {
     settings: DedupeSettings,
     claim: Claim,
     clock: DatabaseClock,
-    progress: Progress,
+    progress: PartitionPosition,
     /// The newest publish time that was read.
     reached: Option<DateTime<Utc>>,
     writer: Recipient<Write>,
     window: Window,
     /// `foreign_writes` that the window was loaded after.
-    window_version: i64,
+    foreign_writes: i64,
     loading: Option<SpawnHandle>,
     /// Loadings begun; the last one counts.
     loadings: u64,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -55,9 +55,9 @@ pub struct DedupeParts {
     pub settings: DedupeSettings,
     pub claim: Claim,
     pub clock: DatabaseClock,
-    pub progress: Progress,
+    pub progress: PartitionPosition,
     pub writer: Recipient<Write>,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -96,7 +96,7 @@ impl Dedupe {
         let window = parts.settings.cold_window(parts.clock.now());
         Self {
             window,
-            window_version: parts.claim.foreign_writes,
+            foreign_writes: parts.claim.foreign_writes,
             settings: parts.settings,
             claim: parts.claim,
             clock: parts.clock,
@@ -105,7 +105,7 @@ impl Dedupe {
             writer: parts.writer,
             loading: None,
             loadings: 0,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
         }
     }
@@ -151,10 +151,10 @@ impl Handler<Split> for Dedupe {
     type Result = ();
 
     fn handle(&mut self, Split { raw, credit }: Split, _: &mut Self::Context) {
-        let _working = self.pulse.work();
+        let _working = self.liveness.work();
         let rules = self.settings.rules(self.clock.now(), &self.claim);
         let rules = SplitRules { reached: self.reached.max(self.progress.watermark()), ..rules };
-        let batch = split(raw, &rules, &mut self.window, self.window_version);
+        let batch = split(raw, &rules, &mut self.window, self.foreign_writes);
         self.reached = self.reached.max(batch.published_to);
         self.writer.do_send(Write { batch, credit });
     }
@@ -164,12 +164,12 @@ impl Handler<Incomplete> for Dedupe {
     type Result = ();
 
     fn handle(&mut self, incomplete: Incomplete, ctx: &mut Self::Context) {
-        if incomplete.foreign_writes == self.window_version {
+        if incomplete.foreign_writes == self.foreign_writes {
             return;
         }
         // Batches in flight are not in the database yet: what they hold is kept, but nothing counts as loaded.
         self.window.uncover();
-        self.window_version = incomplete.foreign_writes;
+        self.foreign_writes = incomplete.foreign_writes;
         self.load(ctx);
     }
 }
@@ -234,7 +234,7 @@ impl Handler<End> for Dedupe {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 

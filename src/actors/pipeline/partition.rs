@@ -21,13 +21,13 @@ use crate::{
             writer::{Outlets, Refusals, Writer, WriterParts},
         },
         supervision::{
+            actor_ref::ActorRef,
             backoff::Backoff,
             exit::Cause,
             group::{Launch, Member, Start},
-            line::Line,
+            liveness::Liveness,
             log::SupervisionLog,
-            progress::Progress,
-            pulse::Pulse,
+            position::PartitionPosition,
             registry::Registry,
         },
     },
@@ -53,7 +53,7 @@ pub struct PartitionParts {
     pub settings: Settings,
     /// This process.
     pub process: Uuid,
-    pub freshness: Line<Merged>,
+    pub freshness: ActorRef<Merged>,
     pub misrouted: MisroutedLog,
     pub registry: Registry,
     pub log: SupervisionLog,
@@ -101,7 +101,7 @@ pub fn factory(parts: PartitionParts, partition: u16, threads: Threads) -> Start
 
 /// What outlives restarts.
 struct Shared {
-    progress: Progress,
+    progress: PartitionPosition,
     refusals: Refusals,
 }
 
@@ -142,7 +142,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     tracing::info!(partition = n, offset = claim.next_offset, epoch = claim.epoch, "claimed");
     let clock = DatabaseClock::new(claim.now);
     let names = ["consumer", "dedupe", "writer", "rollup", "replay"].map(|role| format!("{role}/{n}"));
-    let pulses: [Pulse; 5] = std::array::from_fn(|_| Pulse::default());
+    let liveness: [Liveness; 5] = std::array::from_fn(|_| Liveness::default());
 
     let rollup = RollupParts {
         database: settings.database.clone(),
@@ -152,7 +152,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         progress: progress.clone(),
         metrics: metrics.clone(),
         freshness: freshness.clone(),
-        pulse: pulses[3].clone(),
+        liveness: liveness[3].clone(),
         exit: launch.exit(&names[3]),
     };
     let rollup = Rollup::start_in_arbiter(&threads.rollup, move |_| Rollup::new(rollup));
@@ -176,7 +176,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
             rollup: rollup.clone().recipient(),
             dedupe: dedupe.clone().recipient(),
         },
-        pulse: pulses[2].clone(),
+        liveness: liveness[2].clone(),
         exit: launch.exit(&names[2]),
     };
     let writer = Writer::start_in_arbiter(&threads.writer, move |_| Writer::new(writer));
@@ -186,7 +186,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         clock: clock.clone(),
         progress: progress.clone(),
         writer: writer.clone().recipient(),
-        pulse: pulses[1].clone(),
+        liveness: liveness[1].clone(),
         exit: launch.exit(&names[1]),
     };
     threads.intake.spawn_fn(move || {
@@ -198,7 +198,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         clock,
         rollup: rollup.clone().recipient(),
         metrics: metrics.clone(),
-        pulse: pulses[4].clone(),
+        liveness: liveness[4].clone(),
         exit: launch.exit(&names[4]),
     };
     let replay = Replay::start_in_arbiter(&threads.rollup, move |_| Replay::new(replay));
@@ -210,7 +210,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         readiness: readiness.clone(),
         log: log.clone(),
         dedupe: dedupe.clone().recipient(),
-        pulse: pulses[0].clone(),
+        liveness: liveness[0].clone(),
         exit: launch.exit(&names[0]),
     };
     threads.intake.spawn_fn(move || {
@@ -228,7 +228,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         (rollup.clone().recipient(), Some(rollup.recipient())),
         (replay.recipient(), None),
     ];
-    let members = names.into_iter().zip(pulses).zip(ends);
+    let members = names.into_iter().zip(liveness).zip(ends);
     let of = members.zip(deadlines);
-    of.map(|(((name, pulse), (end, drain)), deadline)| Member { name, end, drain, pulse, deadline }).collect()
+    of.map(|(((name, liveness), (end, drain)), deadline)| Member { name, end, drain, liveness, deadline }).collect()
 }

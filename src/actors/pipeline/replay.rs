@@ -19,7 +19,7 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{End, ExitGuard},
-            pulse::{Pulse, Working},
+            liveness::{Liveness, Working},
         },
     },
     broker::{
@@ -29,7 +29,7 @@ use crate::{
     config::{self, Settings},
     domain::{
         batch::{Batch, RawBatch, split},
-        care::{Care, Verdict},
+        prefetch::{Prefetch, Verdict},
         repair::Past,
         window::Window,
     },
@@ -56,7 +56,7 @@ const NO_WINDOW: usize = 1024;
 
 pub struct Replay {
     worker: Option<Worker>,
-    pulse: Pulse,
+    liveness: Liveness,
     exit: ExitGuard,
 }
 
@@ -66,7 +66,7 @@ pub struct ReplayParts {
     pub clock: DatabaseClock,
     pub rollup: Recipient<Stored>,
     pub metrics: Metrics,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -79,9 +79,9 @@ impl Replay {
             clock: parts.clock,
             rollup: parts.rollup,
             metrics: parts.metrics,
-            pulse: parts.pulse.clone(),
+            liveness: parts.liveness.clone(),
         };
-        Self { worker: Some(worker), pulse: parts.pulse, exit: parts.exit }
+        Self { worker: Some(worker), liveness: parts.liveness, exit: parts.exit }
     }
 }
 
@@ -101,7 +101,7 @@ impl Handler<End> for Replay {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -160,7 +160,7 @@ struct Worker {
     clock: DatabaseClock,
     rollup: Recipient<Stored>,
     metrics: Metrics,
-    pulse: Pulse,
+    liveness: Liveness,
 }
 
 impl Worker {
@@ -190,7 +190,7 @@ impl Worker {
     async fn look(&mut self) -> Result<(), ReplayError> {
         let Self { session, claim, .. } = self;
         let Some(replay) = session.run(async |conn| replays::next(conn, claim).await).await? else { return Ok(()) };
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         tracing::info!(partition = self.claim.partition, replay = %replay.replay_id, "replaying");
         let error = match self.replay(&replay, &working).await {
             Err(error) if error.is_transient() => return Err(error),
@@ -214,13 +214,13 @@ impl Worker {
             return Err(ReplayError::Incarnation(self.claim.incarnation));
         }
         let mut position = replay.next_offset;
-        let mut care = Care::new(self.settings.broker.prefetch, position);
+        let mut prefetch = Prefetch::new(self.settings.broker.prefetch, position);
         let mut attempts = 0;
         loop {
-            match self.read(replay, &mut position, &mut care, working).await {
+            match self.read(replay, &mut position, &mut prefetch, working).await {
                 Err(ReplayError::Broker(BrokerError::Unreadable(words))) => {
-                    if care.failed() == Verdict::GiveUp {
-                        return Err(ReplayError::Unreadable { offset: care.next(), words });
+                    if prefetch.failed() == Verdict::GiveUp {
+                        return Err(ReplayError::Unreadable { offset: prefetch.next(), words });
                     }
                     tokio::time::sleep(Backoff::DEPENDENCY.delay(attempts)).await;
                     attempts += 1;
@@ -235,13 +235,13 @@ impl Worker {
         &mut self,
         replay: &replays::Replay,
         position: &mut i64,
-        care: &mut Care,
+        prefetch: &mut Prefetch,
         working: &Working,
     ) -> Result<(), ReplayError> {
         if *position >= replay.to_offset {
             return Ok(());
         }
-        let broker = config::Broker { prefetch: care.width(), ..self.settings.broker.clone() };
+        let broker = config::Broker { prefetch: prefetch.width(), ..self.settings.broker.clone() };
         let from = StartAt::Offset(*position);
         let mut subscription = Subscription::open(&broker, self.claim.partition, from, false).await?;
         let outcome = async {
@@ -256,7 +256,7 @@ impl Worker {
                 self.check_open(replay.replay_id).await?;
                 let range = *position..replay.to_offset;
                 let Gathered { raw, tag, last } =
-                    self.gather(&mut subscription, range, replay.replay_id, care, working).await?;
+                    self.gather(&mut subscription, range, replay.replay_id, prefetch, working).await?;
                 let next_offset = raw.next_offset();
                 if !raw.messages.is_empty() {
                     self.store(raw, replay.replay_id, working).await?;
@@ -295,12 +295,12 @@ impl Worker {
         subscription: &mut Subscription,
         range: Range<i64>,
         replay_id: Uuid,
-        care: &mut Care,
+        prefetch: &mut Prefetch,
         working: &Working,
     ) -> Result<Gathered, ReplayError> {
         let limits = self.settings.batch;
         // The broker sends no more than that before it is acknowledged.
-        let most = limits.max_events.min(usize::from(care.width()));
+        let most = limits.max_events.min(usize::from(prefetch.width()));
         let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, missing: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
         let past = self.past(range.start, most).await?;
@@ -323,7 +323,7 @@ impl Worker {
                 continue;
             };
             let Incoming { tag, message } = incoming?;
-            care.came(message.offset);
+            prefetch.came(message.offset);
             deliveries += 1;
             gathered.tag = tag;
             gathered.last = message.offset + 1 >= range.end;

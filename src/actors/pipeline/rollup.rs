@@ -13,11 +13,11 @@ use crate::{
         housekeeping::freshness::Merged,
         pipeline::writer::Stored,
         supervision::{
+            actor_ref::ActorRef,
             backoff::Backoff,
             exit::{Drain, End, ExitGuard},
-            line::Line,
-            progress::Progress,
-            pulse::Pulse,
+            liveness::Liveness,
+            position::PartitionPosition,
         },
     },
     config,
@@ -47,16 +47,16 @@ pub struct Rollup {
     merger: Option<Merger>,
     settings: config::Rollups,
     claim: Claim,
-    progress: Progress,
+    progress: PartitionPosition,
     metrics: Metrics,
-    freshness: Line<Merged>,
+    freshness: ActorRef<Merged>,
     /// Something was stored since the last merge began.
     pending: bool,
     /// A merge is under way or scheduled.
     busy: bool,
     failures: u32,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     exit: ExitGuard,
 }
 
@@ -65,10 +65,10 @@ pub struct RollupParts {
     pub settings: config::Rollups,
     pub rules: MergeRules,
     pub claim: Claim,
-    pub progress: Progress,
+    pub progress: PartitionPosition,
     pub metrics: Metrics,
-    pub freshness: Line<Merged>,
-    pub pulse: Pulse,
+    pub freshness: ActorRef<Merged>,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -92,7 +92,7 @@ impl Rollup {
             busy: false,
             failures: 0,
             draining: false,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
         }
     }
@@ -102,7 +102,7 @@ impl Rollup {
         let Some(mut merger) = self.merger.take() else { return };
         self.busy = true;
         self.pending = false;
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             let started = Instant::now();
             let result = merger.merge().await;
@@ -168,7 +168,7 @@ fn pause(shortest: Duration, took: Duration) -> Duration {
 }
 
 /// Notifies freshness of a merge.
-pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshness: &Line<Merged>) {
+pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshness: &ActorRef<Merged>) {
     if merged.merge.batches == 0 {
         return;
     }
@@ -218,7 +218,7 @@ impl Handler<End> for Rollup {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -226,7 +226,7 @@ impl Handler<End> for Rollup {
 struct Merger {
     session: Session,
     claim: Claim,
-    progress: Progress,
+    progress: PartitionPosition,
     rules: MergeRules,
 }
 

@@ -18,15 +18,15 @@ use crate::{
         supervision::{
             backoff::Backoff,
             exit::{Cause, End, ExitGuard},
+            liveness::{Liveness, Working},
             log::{Note, SupervisionLog},
-            progress::Progress,
-            pulse::{Pulse, Working},
+            position::PartitionPosition,
         },
     },
     config,
     domain::{
         batch::Batch,
-        hole::{Missing, Why},
+        hole::{HoleReason, Missing},
         supervision::What,
     },
     store::{
@@ -52,12 +52,12 @@ pub struct Writer {
     waiting: VecDeque<Write>,
     claim: Claim,
     clock: DatabaseClock,
-    progress: Progress,
+    progress: PartitionPosition,
     metrics: Metrics,
     log: SupervisionLog,
     misrouted: MisroutedLog,
     outlets: Outlets,
-    pulse: Pulse,
+    liveness: Liveness,
     exit: ExitGuard,
 }
 
@@ -73,13 +73,13 @@ pub struct WriterParts {
     pub dedupe: config::Dedupe,
     pub claim: Claim,
     pub clock: DatabaseClock,
-    pub progress: Progress,
+    pub progress: PartitionPosition,
     pub metrics: Metrics,
     pub log: SupervisionLog,
     pub misrouted: MisroutedLog,
     pub refusals: Refusals,
     pub outlets: Outlets,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -102,7 +102,7 @@ impl Writer {
             log: parts.log,
             misrouted: parts.misrouted,
             outlets: parts.outlets,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
         }
     }
@@ -110,11 +110,11 @@ impl Writer {
     fn report_missing(&self, from: i64, Missing { to, why, .. }: Missing) {
         let partition = self.claim.partition;
         let what = match why {
-            Why::Dropped => {
+            HoleReason::Dropped => {
                 self.metrics.stream_gap(partition, to.abs_diff(from));
                 What::Gap
             }
-            Why::LeftOut => {
+            HoleReason::LeftOut => {
                 self.metrics.stream_unread(partition, to.abs_diff(from));
                 What::Unread
             }
@@ -139,7 +139,7 @@ impl Writer {
         self.metrics.partition_next_offset(partition, committed.next_offset);
         self.outlets.consumer.do_send(Committed { next_offset: committed.next_offset });
         self.outlets.rollup.do_send(Stored);
-        if committed.foreign_writes != batch.window_version {
+        if committed.foreign_writes != batch.foreign_writes {
             self.outlets.dedupe.do_send(Incomplete { foreign_writes: committed.foreign_writes });
         }
     }
@@ -194,7 +194,7 @@ impl Writer {
             self.sink = Some(sink);
             return;
         };
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let writing = async move {
             let started = Instant::now();
             let result = sink.persist(&batch, &working).await;
@@ -232,7 +232,7 @@ impl Handler<End> for Writer {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 

@@ -12,11 +12,11 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        serving::{error::QueryError, turns::Turns},
+        serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{
             backoff::Backoff,
             exit::{Drain, End, ExitGuard},
-            pulse::{Pulse, Working},
+            liveness::{Liveness, Working},
         },
     },
     broker::{
@@ -58,14 +58,14 @@ pub struct Corrections {
     busy: bool,
     failures: u32,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
 
 pub struct CorrectionsParts {
     pub settings: Settings,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -80,7 +80,7 @@ impl Corrections {
             busy: false,
             failures: 0,
             draining: false,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
         }
     }
@@ -97,7 +97,7 @@ impl Corrections {
         let Some(mut outbox) = self.outbox.take() else { return };
         self.busy = true;
         self.pending = false;
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             let result = outbox.publish(&working).await;
             (outbox, result)
@@ -188,14 +188,14 @@ impl Handler<End> for Corrections {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
 /// Stores one correction at a time, each with a deadline.
 #[derive(Clone)]
 struct Store {
-    turns: Turns<Session>,
+    session: BoundedMutex<Session>,
     bounds: config::Events,
     deadline: Duration,
 }
@@ -203,14 +203,14 @@ struct Store {
 impl Store {
     fn new(settings: &Settings) -> Self {
         Self {
-            turns: Turns::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait()),
+            session: BoundedMutex::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait()),
             bounds: settings.events,
             deadline: settings.query.statement_timeout(),
         }
     }
 
     async fn store(&self, correction: &Correction) -> Result<Outcome, QueryError> {
-        let mut session = self.turns.take().await?;
+        let mut session = self.session.lock().await?;
         let work = session.run(async |conn| table::correct(conn, correction, &self.bounds).await);
         let result = timeout(self.deadline, work).await.unwrap_or(Err(StoreError::Timeout(self.deadline)));
         result.map_err(|error| {
@@ -324,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_turns_away_without_a_wait() {
         let store = Store::new(&settings());
-        let _all = store.turns.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
+        let _all = store.session.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
         let (whose, body, by) = (Whose::Any, Vec::new(), String::new());
         let act = AuditEvent::new(audit::Actor::command_line(by.clone()), "dead_letter.correct", Outcome::Allowed);
         let refused = store.store(&Correction { whose, dead_letter_id: Uuid::nil(), body, by, act }).await;

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use crate::{
     actors::{
-        serving::{error::QueryError, turns::Turns},
+        serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{
             exit::{Drain, End, ExitGuard},
-            pulse::Pulse,
+            liveness::Liveness,
         },
     },
     broker::{
@@ -48,19 +48,19 @@ pub struct Events {
     session: Option<Session>,
     /// Absent where publishing is switched off.
     outlet: Option<Outlet>,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
 
 pub struct EventsParts {
     pub settings: Settings,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
 impl Events {
-    pub fn new(EventsParts { settings, pulse, exit }: EventsParts) -> Self {
+    pub fn new(EventsParts { settings, liveness, exit }: EventsParts) -> Self {
         Self {
             bounds: settings.events,
             // Until the database has said what time it is.
@@ -68,7 +68,7 @@ impl Events {
             anchored: false,
             outlet: settings.ingest.enabled.then(|| Outlet::new(&settings)),
             session: Some(Session::new(settings.database)),
-            pulse,
+            liveness,
             exit,
         }
     }
@@ -87,7 +87,7 @@ impl Events {
 
     fn ask_the_time(&mut self, ctx: &mut Context<Self>) {
         let Some(mut session) = self.session.take() else { return };
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             let now: Result<Reading, StoreError> = session.run(async |conn| clock::read(conn).await).await;
             drop(working);
@@ -143,7 +143,7 @@ impl Handler<Publish> for Events {
     type Result = ResponseFuture<Result<Vec<Judgement>, NotPublished>>;
 
     fn handle(&mut self, Publish(bodies): Publish, _: &mut Self::Context) -> Self::Result {
-        let (rules, outlet, working) = (self.rules(), self.outlet.clone(), self.pulse.work());
+        let (rules, outlet, working) = (self.rules(), self.outlet.clone(), self.liveness.work());
         Box::pin(async move {
             let _working = working;
             let outlet = outlet.ok_or(NotPublished::Off)?;
@@ -170,14 +170,14 @@ impl Handler<End> for Events {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
 /// Publishes one request's events at a time, each with a deadline.
 #[derive(Clone)]
 struct Outlet {
-    turns: Turns<Link>,
+    link: BoundedMutex<Link>,
     broker: Arc<config::Broker>,
     deadline: Duration,
 }
@@ -186,7 +186,7 @@ impl Outlet {
     fn new(settings: &Settings) -> Self {
         let broker = Arc::new(settings.broker.clone());
         Self {
-            turns: Turns::new(Link { broker: Arc::clone(&broker), open: None }, QUEUE, settings.query.wait()),
+            link: BoundedMutex::new(Link { broker: Arc::clone(&broker), open: None }, QUEUE, settings.query.wait()),
             broker,
             deadline: settings.ingest.timeout(),
         }
@@ -200,7 +200,7 @@ impl Outlet {
         if messages.is_empty() {
             return Ok(());
         }
-        let mut link = self.turns.take().await?;
+        let mut link = self.link.lock().await?;
         let events = messages.len();
         let sent = timeout(self.deadline, link.send(messages)).await;
         let error = match sent {

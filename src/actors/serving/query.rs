@@ -1,5 +1,5 @@
 //! Query: answers the API's questions from the rollups and the dead letters.
-//! In: Ask, with any of the questions below, from http. Out: the answer, to whoever asked.
+//! In: Execute, with any of the queries below, from http. Out: the response.
 //! Failure: database away → Unavailable at once to each who asks, and tried again by the next; it never restarts
 //!          for that. A value that cannot be → Broken.
 //! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms; an org has a share
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     actors::supervision::{
         exit::{End, ExitGuard},
-        pulse::Pulse,
+        liveness::Liveness,
     },
     domain::{
         audit::{AuditPage, AuditQuery},
@@ -55,14 +55,14 @@ pub struct QueryParts {
     /// Longest wait for a permit.
     pub wait: Duration,
     pub metrics: Metrics,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
 pub struct Query {
     reader: Reader,
     admission: Admission,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -72,7 +72,7 @@ impl Query {
     pub fn new(parts: QueryParts) -> Self {
         let permits = usize::try_from(parts.reader.connections()).unwrap_or(1);
         let admission = Admission::new(permits, QUEUE, parts.wait, parts.metrics);
-        Self { reader: parts.reader.open(), admission, pulse: parts.pulse, exit: parts.exit }
+        Self { reader: parts.reader.open(), admission, liveness: parts.liveness, exit: parts.exit }
     }
 }
 
@@ -81,37 +81,37 @@ impl Actor for Query {
 }
 
 /// What can be asked.
-pub trait Question: Send + 'static {
-    type Answer: Send + 'static;
+pub trait ReadQuery: Send + 'static {
+    type Response: Send + 'static;
 
     /// Whose share of the connections it takes; none: it is about several orgs, or none.
     fn tenant(&self) -> Tenant;
 
-    fn read(self, reader: Reader) -> impl Future<Output = Result<Self::Answer, ReadError>>;
+    fn read(self, reader: Reader) -> impl Future<Output = Result<Self::Response, ReadError>>;
 }
 
 /// A question, and whether somebody still waits for its answer.
-pub struct Ask<Q> {
-    pub question: Q,
+pub struct Execute<Q> {
+    pub query: Q,
     /// The other end is dropped with the request that the question is for.
     pub gone: oneshot::Receiver<Infallible>,
 }
 
-impl<Q: Question> Message for Ask<Q> {
-    type Result = Result<Q::Answer, QueryError>;
+impl<Q: ReadQuery> Message for Execute<Q> {
+    type Result = Result<Q::Response, QueryError>;
 }
 
-impl<Q: Question> Handler<Ask<Q>> for Query {
-    type Result = ResponseFuture<Result<Q::Answer, QueryError>>;
+impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
+    type Result = ResponseFuture<Result<Q::Response, QueryError>>;
 
     /// Answers beside the other questions: the actor itself is free for the next one at once.
-    fn handle(&mut self, Ask { question, gone }: Ask<Q>, _: &mut Self::Context) -> Self::Result {
-        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.pulse.work());
+    fn handle(&mut self, Execute { query, gone }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
+        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.liveness.work());
         let answer = async move {
             let _working = working;
-            let _admitted = admission.enter(question.tenant()).await?;
+            let _admitted = admission.enter(query.tenant()).await?;
             let asked = Instant::now();
-            question.read(reader).await.map_err(|error| refuse(&error, asked.elapsed()))
+            query.read(reader).await.map_err(|error| refuse(&error, asked.elapsed()))
         };
         Box::pin(async move {
             tokio::select! {
@@ -125,8 +125,8 @@ impl<Q: Question> Handler<Ask<Q>> for Query {
 
 pub struct GetUsage(pub UsageQuery);
 
-impl Question for GetUsage {
-    type Answer = UsageReport;
+impl ReadQuery for GetUsage {
+    type Response = UsageReport;
 
     fn tenant(&self) -> Tenant {
         Some(self.0.org_id)
@@ -139,8 +139,8 @@ impl Question for GetUsage {
 
 pub struct GetReliability(pub ReliabilityQuery);
 
-impl Question for GetReliability {
-    type Answer = ReliabilityReport;
+impl ReadQuery for GetReliability {
+    type Response = ReliabilityReport;
 
     fn tenant(&self) -> Tenant {
         Some(self.0.org_id)
@@ -153,8 +153,8 @@ impl Question for GetReliability {
 
 pub struct GetLedger(pub LedgerQuery);
 
-impl Question for GetLedger {
-    type Answer = LedgerReport;
+impl ReadQuery for GetLedger {
+    type Response = LedgerReport;
 
     fn tenant(&self) -> Tenant {
         Some(self.0.org_id)
@@ -168,8 +168,8 @@ impl Question for GetLedger {
 /// A page of an org's revisions.
 pub struct GetRevisions(pub RevisionQuery);
 
-impl Question for GetRevisions {
-    type Answer = RevisionPage;
+impl ReadQuery for GetRevisions {
+    type Response = RevisionPage;
 
     fn tenant(&self) -> Tenant {
         Some(self.0.org_id)
@@ -182,8 +182,8 @@ impl Question for GetRevisions {
 
 pub struct GetSummary(pub SummaryQuery);
 
-impl Question for GetSummary {
-    type Answer = Summary;
+impl ReadQuery for GetSummary {
+    type Response = Summary;
 
     fn tenant(&self) -> Tenant {
         None
@@ -200,8 +200,8 @@ pub struct GetFreshness {
     pub models: Vec<Uuid>,
 }
 
-impl Question for GetFreshness {
-    type Answer = FreshnessReport;
+impl ReadQuery for GetFreshness {
+    type Response = FreshnessReport;
 
     fn tenant(&self) -> Tenant {
         Some(self.org_id)
@@ -216,8 +216,8 @@ impl Question for GetFreshness {
 #[derive(Clone, Debug)]
 pub struct GetAudit(pub AuditQuery);
 
-impl Question for GetAudit {
-    type Answer = AuditPage;
+impl ReadQuery for GetAudit {
+    type Response = AuditPage;
 
     fn tenant(&self) -> Tenant {
         None
@@ -230,8 +230,8 @@ impl Question for GetAudit {
 
 pub struct ListDeadLetters(pub DeadLetterQuery);
 
-impl Question for ListDeadLetters {
-    type Answer = DeadLetterPage;
+impl ReadQuery for ListDeadLetters {
+    type Response = DeadLetterPage;
 
     fn tenant(&self) -> Tenant {
         self.0.whose.org_id()
@@ -248,8 +248,8 @@ pub struct GetDeadLetter {
     pub id: Uuid,
 }
 
-impl Question for GetDeadLetter {
-    type Answer = Option<OpenedLetter>;
+impl ReadQuery for GetDeadLetter {
+    type Response = Option<OpenedLetter>;
 
     fn tenant(&self) -> Tenant {
         self.whose.org_id()
@@ -263,8 +263,8 @@ impl Question for GetDeadLetter {
 /// What became of an event.
 pub struct GetEvent(pub FateQuery);
 
-impl Question for GetEvent {
-    type Answer = EventFate;
+impl ReadQuery for GetEvent {
+    type Response = EventFate;
 
     fn tenant(&self) -> Tenant {
         Some(self.0.org_id)
@@ -278,8 +278,8 @@ impl Question for GetEvent {
 /// A page of an org's exports.
 pub struct ListExports(pub ExportQuery);
 
-impl Question for ListExports {
-    type Answer = ExportPage;
+impl ReadQuery for ListExports {
+    type Response = ExportPage;
 
     fn tenant(&self) -> Tenant {
         Some(self.0.org_id)
@@ -296,8 +296,8 @@ pub struct GetExport {
     pub job_id: Uuid,
 }
 
-impl Question for GetExport {
-    type Answer = Option<ExportJob>;
+impl ReadQuery for GetExport {
+    type Response = Option<ExportJob>;
 
     fn tenant(&self) -> Tenant {
         Some(self.org_id)
@@ -311,8 +311,8 @@ impl Question for GetExport {
 /// A page of the supervision log.
 pub struct GetSupervision(pub LogQuery);
 
-impl Question for GetSupervision {
-    type Answer = Vec<SupervisionEvent>;
+impl ReadQuery for GetSupervision {
+    type Response = Vec<SupervisionEvent>;
 
     fn tenant(&self) -> Tenant {
         None
@@ -326,8 +326,8 @@ impl Question for GetSupervision {
 /// Who works on which partition, and how far it is.
 pub struct GetPartitions;
 
-impl Question for GetPartitions {
-    type Answer = Vec<PartitionStatus>;
+impl ReadQuery for GetPartitions {
+    type Response = Vec<PartitionStatus>;
 
     fn tenant(&self) -> Tenant {
         None
@@ -342,7 +342,7 @@ impl Handler<End> for Query {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -356,7 +356,7 @@ fn refuse(error: &ReadError, after: Duration) -> QueryError {
         ReadError::Store(StoreError::Permanent(_)) => QueryError::Broken,
         ReadError::Store(_) => QueryError::Unavailable,
     };
-    tracing::warn!(%error, after_ms, "a question could not be answered");
+    tracing::warn!(%error, after_ms, "a query could not be answered");
     told
 }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, fmt, panic::PanicHookInfo, sync::Arc};
 
 use actix::prelude::*;
 
-use super::pulse::Pulse;
+use super::liveness::Liveness;
 
 /// Why an actor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl End {
         [("panic", Self::Panic), ("panic-in-future", Self::PanicInFuture), ("hang", Self::Hang)];
 
     #[expect(clippy::panic, reason = "a drill")]
-    pub fn obey<A: Actor<Context = Context<A>>>(self, pulse: &Pulse, ctx: &mut Context<A>) {
+    pub fn obey<A: Actor<Context = Context<A>>>(self, liveness: &Liveness, ctx: &mut Context<A>) {
         match self {
             Self::Stop => ctx.stop(),
             Self::Panic => panic!("a drill in a handler"),
@@ -114,7 +114,7 @@ impl End {
                 ctx.spawn(actix::fut::wrap_future(async { panic!("a drill in a future") }));
             }
             Self::Hang => {
-                let working = pulse.work();
+                let working = liveness.work();
                 ctx.spawn(actix::fut::wrap_future(async move {
                     let _working = working;
                     std::future::pending().await
@@ -150,7 +150,7 @@ mod tests {
         Fail,
         Obey(End),
     }
-    struct Child(ExitGuard, Pulse);
+    struct Child(ExitGuard, Liveness);
     impl Actor for Child {
         type Context = Context<Self>;
     }
@@ -185,7 +185,7 @@ mod tests {
         {
             // On a thread of its own, as in the service: a panic here would end the test instead.
             let guard = ExitGuard::new("group".into(), "child".into(), n as u64, supervisor.clone().recipient());
-            let child = Child::start_in_arbiter(&Arbiter::new().handle(), |_| Child(guard, Pulse::default()));
+            let child = Child::start_in_arbiter(&Arbiter::new().handle(), |_| Child(guard, Liveness::default()));
             child.do_send(order);
             drop(child);
             let exited = exits.recv().await.unwrap();
@@ -199,16 +199,16 @@ mod tests {
     async fn who_hangs_is_seen_by_its_pulse() {
         let (sender, _exits) = mpsc::unbounded_channel();
         let supervisor = Supervisor(sender).start();
-        let pulse = Pulse::default();
-        let child = Child(ExitGuard::new("group".into(), "child".into(), 0, supervisor.recipient()), pulse.clone());
+        let liveness = Liveness::default();
+        let child = Child(ExitGuard::new("group".into(), "child".into(), 0, supervisor.recipient()), liveness.clone());
         let child = child.start();
         child.send(Order::Obey(End::Hang)).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        assert!(pulse.stuck() > std::time::Duration::from_millis(5));
+        assert!(liveness.stuck() > std::time::Duration::from_millis(5));
         child.send(Order::Obey(End::Stop)).await.unwrap();
         while child.connected() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(pulse.in_flight(), 0);
+        assert_eq!(liveness.in_flight(), 0);
     }
 }

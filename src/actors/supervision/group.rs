@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::{
     exit::{Cause, Drain, End, ExitGuard, Exited},
+    liveness::Liveness,
     policy::Restarts,
-    pulse::Pulse,
     registry::{ActorState, GroupEntry},
 };
 
@@ -23,7 +23,7 @@ pub struct Member {
     pub end: Recipient<End>,
     /// Members that have one are drained in their order; the others are ended after the last of them.
     pub drain: Option<Recipient<Drain>>,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     /// Longest that it may be at work without progress.
     pub deadline: Duration,
 }
@@ -182,7 +182,7 @@ impl Group {
             since: self.since,
             cause: self.cause.clone(),
             next_attempt_at: self.next_attempt.map(|after| self.since + after),
-            members: self.members.iter().map(|member| (member.name.clone(), member.pulse.clone())).collect(),
+            members: self.members.iter().map(|member| (member.name.clone(), member.liveness.clone())).collect(),
         }
     }
 }

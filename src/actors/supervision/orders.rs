@@ -36,11 +36,11 @@ impl Handler<Supervise> for Supervisor {
 #[rtype(result = "()")]
 pub struct Retire {
     pub name: String,
-    pub way: Way,
+    pub mode: StopMode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum StopMode {
     /// What is in flight is finished.
     Drain,
     /// Now.
@@ -50,14 +50,14 @@ pub enum Way {
 impl Handler<Retire> for Supervisor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Retire { name, way }: Retire, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Retire { name, mode }: Retire, ctx: &mut Self::Context) -> Self::Result {
         let Some(group) = self.groups.get_mut(&name) else { return Box::pin(async {}) };
         let (sender, ended) = oneshot::channel();
         group.waiting.push(sender);
         group.leaving = true;
         match group.phase {
-            Phase::Running if way == Way::Drain => group.drain(),
-            Phase::Running | Phase::Draining if way == Way::Drop => group.end_all(),
+            Phase::Running if mode == StopMode::Drain => group.drain(),
+            Phase::Running | Phase::Draining if mode == StopMode::Drop => group.end_all(),
             Phase::Running | Phase::Draining | Phase::Ending => {}
             Phase::Starting | Phase::Restarting | Phase::Parked => {
                 if let Some(task) = group.task.take() {

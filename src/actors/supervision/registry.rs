@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{progress::Progress, pulse::Pulse};
+use super::{liveness::Liveness, position::PartitionPosition};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -47,7 +47,7 @@ pub struct GroupEntry {
     /// Of its last failure.
     pub cause: Option<String>,
     pub next_attempt_at: Option<DateTime<Utc>>,
-    pub members: Vec<(String, Pulse)>,
+    pub members: Vec<(String, Liveness)>,
 }
 
 /// Clones see the same table.
@@ -59,7 +59,7 @@ struct Tables {
     groups: BTreeMap<String, GroupEntry>,
     /// The group of every member, also while that is away: just then operators name it.
     homes: BTreeMap<String, String>,
-    progress: BTreeMap<String, Progress>,
+    progress: BTreeMap<String, PartitionPosition>,
 }
 
 impl Registry {
@@ -92,7 +92,7 @@ impl Registry {
     }
 
     /// The progress that a partition's actors share, made when it is first asked for.
-    pub fn progress(&self, group: &str) -> Progress {
+    pub fn progress(&self, group: &str) -> PartitionPosition {
         self.write().progress.entry(group.to_owned()).or_default().clone()
     }
 
@@ -150,7 +150,7 @@ pub struct ActorView {
 }
 
 impl GroupEntry {
-    fn view(&self, name: &str, progress: Option<&Progress>) -> ActorView {
+    fn view(&self, name: &str, progress: Option<&PartitionPosition>) -> ActorView {
         let mut view = ActorView {
             name: name.to_owned(),
             state: self.state,
@@ -159,27 +159,27 @@ impl GroupEntry {
             since: self.since,
             cause: self.cause.clone(),
             next_attempt_at: self.next_attempt_at,
-            in_flight: self.members.iter().map(|(_, pulse)| pulse.in_flight()).sum(),
-            last_progress_at: self.members.iter().map(|(_, pulse)| ago(pulse.silent())).max(),
-            offset: progress.filter(|progress| progress.incarnation() > 0).map(Progress::committed_offset),
-            lag_seconds: progress.and_then(Progress::lag).map(|lag| lag.as_secs_f64()),
+            in_flight: self.members.iter().map(|(_, liveness)| liveness.in_flight()).sum(),
+            last_progress_at: self.members.iter().map(|(_, liveness)| ago(liveness.silent())).max(),
+            offset: progress.filter(|progress| progress.incarnation() > 0).map(PartitionPosition::committed_offset),
+            lag_seconds: progress.and_then(PartitionPosition::lag).map(|lag| lag.as_secs_f64()),
             children: Vec::new(),
         };
         // A group of one is its member.
         let members = self.members.iter().filter(|(member, _)| member != name);
-        view.children = members.map(|(member, pulse)| view.member(member, pulse)).collect();
+        view.children = members.map(|(member, liveness)| view.member(member, liveness)).collect();
         view
     }
 }
 
 impl ActorView {
-    fn member(&self, name: &str, pulse: &Pulse) -> Self {
+    fn member(&self, name: &str, liveness: &Liveness) -> Self {
         Self {
             name: name.to_owned(),
             cause: None,
             next_attempt_at: None,
-            in_flight: pulse.in_flight(),
-            last_progress_at: Some(ago(pulse.silent())),
+            in_flight: liveness.in_flight(),
+            last_progress_at: Some(ago(liveness.silent())),
             offset: None,
             lag_seconds: None,
             children: Vec::new(),
@@ -204,7 +204,7 @@ mod tests {
             since: DateTime::UNIX_EPOCH,
             cause: Some("writer/0: no luck".to_owned()),
             next_attempt_at: None,
-            members: members.iter().map(|name| ((*name).to_owned(), Pulse::default())).collect(),
+            members: members.iter().map(|name| ((*name).to_owned(), Liveness::default())).collect(),
         }
     }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::{
     exit::{Drain, End, ExitGuard},
     group::{Member, Start},
-    pulse::Pulse,
+    liveness::Liveness,
 };
 
 /// The factory of a group that is a single actor, which may be at work for `deadline` without progress. `make` runs on the actor's thread; `announce` is told each new
@@ -22,15 +22,15 @@ pub fn single<A, M>(
 ) -> Start
 where
     A: Actor<Context = Context<A>> + Handler<End>,
-    M: Fn(Pulse, ExitGuard) -> A + Clone + Send + 'static,
+    M: Fn(Liveness, ExitGuard) -> A + Clone + Send + 'static,
 {
     let name = name.to_owned();
     Box::new(move |launch| {
-        let (pulse, exit, make) = (Pulse::default(), launch.exit(&name), make.clone());
-        let given = pulse.clone();
+        let (liveness, exit, make) = (Liveness::default(), launch.exit(&name), make.clone());
+        let given = liveness.clone();
         let actor = A::start_in_arbiter(&thread, move |_| make(given, exit));
         let drain = announce(&actor);
-        let member = Member { name: name.clone(), end: actor.recipient(), drain, pulse, deadline };
+        let member = Member { name: name.clone(), end: actor.recipient(), drain, liveness, deadline };
         async move { Ok(vec![member]) }.boxed_local()
     })
 }

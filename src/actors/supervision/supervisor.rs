@@ -228,9 +228,9 @@ impl Supervisor {
         let mut stuck = None;
         for (name, group) in &mut self.groups {
             if matches!(group.phase, Phase::Running | Phase::Draining)
-                && let Some(member) = group.members.iter().find(|member| member.pulse.stuck() > member.deadline)
+                && let Some(member) = group.members.iter().find(|member| member.liveness.stuck() > member.deadline)
             {
-                let why = format!("no progress for {} ms", member.pulse.stuck().as_millis());
+                let why = format!("no progress for {} ms", member.liveness.stuck().as_millis());
                 let note = Note::new(&member.name, What::Stalled).generation(group.generation);
                 self.parts.log.note(note.cause(&why));
                 group.failed = Some((member.name.clone(), Cause::Failed(why)));

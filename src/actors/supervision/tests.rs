@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use super::{
     exit::{Cause, Drain, End, ExitGuard},
     group::{Exhausted, Member, Start},
+    liveness::Liveness,
     log::SupervisionLog,
-    orders::{Drill, Restart, RestartError, Retire, Supervise, Way},
-    pulse::Pulse,
+    orders::{Drill, Restart, RestartError, Retire, StopMode, Supervise},
     registry::Registry,
     supervisor::{Fatal, Supervisor, SupervisorParts},
 };
@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_millis(300);
 
 /// An actor that does nothing, and fails when it is told how.
 struct Worker {
-    pulse: Pulse,
+    liveness: Liveness,
     exit: ExitGuard,
 }
 
@@ -43,7 +43,7 @@ impl Actor for Worker {
 impl Handler<End> for Worker {
     type Result = ();
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -131,9 +131,9 @@ fn pair(sender: mpsc::UnboundedSender<Addr<Worker>>, starts: Arc<AtomicU32>) -> 
         starts.fetch_add(1, Relaxed);
         let thread = Arbiter::new().handle();
         let members = ["one", "two"].map(|name| {
-            let (pulse, exit) = (Pulse::default(), launch.exit(name));
-            let given = pulse.clone();
-            let actor = Worker::start_in_arbiter(&thread, move |_| Worker { pulse: given, exit });
+            let (liveness, exit) = (Liveness::default(), launch.exit(name));
+            let given = liveness.clone();
+            let actor = Worker::start_in_arbiter(&thread, move |_| Worker { liveness: given, exit });
             if name == "one" {
                 sender.send(actor.clone()).unwrap();
             }
@@ -141,7 +141,7 @@ fn pair(sender: mpsc::UnboundedSender<Addr<Worker>>, starts: Arc<AtomicU32>) -> 
                 name: name.to_owned(),
                 end: actor.clone().recipient(),
                 drain: Some(actor.recipient()),
-                pulse,
+                liveness,
                 deadline: DEADLINE,
             }
         });
@@ -235,11 +235,11 @@ async fn a_retired_group_is_drained_in_order_and_forgotten() {
     let mut stage = Stage::new(Exhausted::Park, &[]).await;
     let one = stage.next().await;
     stage.until(What::Started).await;
-    let retire = |way| Retire { name: "pair".to_owned(), way };
-    stage.supervisor.send(retire(Way::Drain)).await.unwrap();
+    let retire = |mode| Retire { name: "pair".to_owned(), mode };
+    stage.supervisor.send(retire(StopMode::Drain)).await.unwrap();
     assert!(!one.connected() && !stage.registry.contains("pair"));
     assert_eq!(stage.noted(), [What::Started, What::Stopped]);
-    stage.supervisor.send(retire(Way::Drop)).await.unwrap();
+    stage.supervisor.send(retire(StopMode::Drop)).await.unwrap();
 }
 
 #[actix::test]
@@ -255,7 +255,7 @@ async fn a_member_that_ends_before_the_start_is_over_is_not_taken_for_alive() {
                 name: "brief".to_owned(),
                 end: gone,
                 drain: None,
-                pulse: Pulse::default(),
+                liveness: Liveness::default(),
                 deadline: DEADLINE,
             }])
         }

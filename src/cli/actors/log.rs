@@ -113,7 +113,7 @@ fn entries(events: Vec<Box<RawValue>>) -> anyhow::Result<Vec<Entry>> {
 
 async fn follow(args: &Args, client: &Client) -> anyhow::Result<()> {
     let first = page(&ask(client, &args.actor, args.limit, None, None).await?)?;
-    let mut shown = Shown::default();
+    let mut shown = Printed::default();
     let mut news = entries(first.events)?;
     // What a full page left out was not asked for.
     shown.floor = first.next;
@@ -155,13 +155,13 @@ async fn since(args: &Args, client: &Client, after: Option<Uuid>) -> anyhow::Res
 
 /// What was shown of the last while, so that nothing is shown twice and nothing that comes late is missed.
 #[derive(Default)]
-struct Shown {
+struct Printed {
     ids: BTreeSet<Uuid>,
     /// Nothing up to this one is asked for.
     floor: Option<Uuid>,
 }
 
-impl Shown {
+impl Printed {
     /// Notes an event; false where it was noted before.
     fn is_new(&mut self, id: Uuid) -> bool {
         self.ids.insert(id)
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn what_comes_late_is_asked_for_and_what_was_shown_is_not_shown_again() {
         let id = |ms: u128, n: u128| Uuid::from_u128(ms << 80 | 7 << 76 | n);
-        let mut shown = Shown::default();
+        let mut shown = Printed::default();
         assert_eq!(shown.ask_after(), None);
         assert!(shown.is_new(id(100_000, 1)) && shown.is_new(id(170_000, 1)));
         assert!(!shown.is_new(id(170_000, 1)));

@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::ArgGroup;
 use uuid::Uuid;
 
-use self::report::{Report, Whom};
+use self::report::{Erasee, Report};
 use crate::{
     cache::{CacheError, FreshnessCache},
     cli::{
@@ -26,7 +26,7 @@ use crate::{
         exports,
         lifecycle::{
             erase::{self, Counts},
-            maintenance::{Access, Turn},
+            maintenance::{Access, TaskLock},
         },
         rollups::recount,
     },
@@ -85,14 +85,14 @@ pub struct Args {
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let whom = match (args.actor, args.org) {
-        (Some(actor_id), org_id) => Whom::Person { actor_id, org_id },
-        (None, Some(org_id)) => Whom::Org(org_id),
+        (Some(actor_id), org_id) => Erasee::Person { actor_id, org_id },
+        (None, Some(org_id)) => Erasee::Org(org_id),
         (None, None) => return Ok(bad_usage("--org or --actor is required")),
     };
     if args.dry_run {
-        return maintenance::run(&settings, &args.common, "erase", Access::Shared, async |turn, _| {
+        return maintenance::run(&settings, &args.common, "erase", Access::Shared, async |lock, _| {
             let mut report = Report::new(whom, true);
-            count(turn, &settings, whom, &mut report).await?;
+            count(lock, &settings, whom, &mut report).await?;
             Ok(report)
         })
         .await;
@@ -105,43 +105,43 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             bail!("nothing was changed");
         }
     }
-    maintenance::run(&settings, &args.common, "erase", Access::Alone, async |turn, steps| {
+    maintenance::run(&settings, &args.common, "erase", Access::Alone, async |lock, steps| {
         let mut report = Report::new(whom, false);
         // That it was begun is on record whatever comes of it.
-        audit::record(&mut turn.conn, &[act(whom, Outcome::Allowed).detail("begun")]).await?;
+        audit::record(&mut lock.conn, &[act(whom, Outcome::Allowed).detail("begun")]).await?;
         match whom {
-            Whom::Org(org_id) => org(turn, &settings, org_id, &mut report, steps).await?,
-            Whom::Person { actor_id, org_id } => {
-                person(&mut turn.conn, &settings, (actor_id, org_id), &mut report, steps).await?;
+            Erasee::Org(org_id) => org(lock, &settings, org_id, &mut report, steps).await?,
+            Erasee::Person { actor_id, org_id } => {
+                person(&mut lock.conn, &settings, (actor_id, org_id), &mut report, steps).await?;
             }
         }
         steps.tell("counting what is left");
-        count(turn, &settings, whom, &mut report).await?;
+        count(lock, &settings, whom, &mut report).await?;
         let outcome = if report.holds() { Outcome::Allowed } else { Outcome::Failed };
-        audit::record(&mut turn.conn, &[act(whom, outcome).detail(report.in_short())]).await?;
+        audit::record(&mut lock.conn, &[act(whom, outcome).detail(report.in_short())]).await?;
         Ok(report)
     })
     .await
 }
 
-fn act(whom: Whom, outcome: Outcome) -> AuditEvent {
+fn act(whom: Erasee, outcome: Outcome) -> AuditEvent {
     let by = Actor::command_line(operator::name());
     match whom {
-        Whom::Org(org_id) => AuditEvent::new(by, "org.erase", outcome).of_org(org_id).target(org_id),
-        Whom::Person { actor_id, org_id } => {
+        Erasee::Org(org_id) => AuditEvent::new(by, "org.erase", outcome).of_org(org_id).target(org_id),
+        Erasee::Person { actor_id, org_id } => {
             AuditEvent::new(by, "actor.erase", outcome).of_org(org_id).target(actor_id)
         }
     }
 }
 
 async fn org(
-    turn: &mut Turn,
+    lock: &mut TaskLock,
     settings: &Settings,
     org_id: Uuid,
     report: &mut Report,
     steps: &mut Steps,
 ) -> anyhow::Result<()> {
-    let conn = &mut turn.conn;
+    let conn = &mut lock.conn;
     let removed = &mut report.removed;
     steps.tell("removing API keys, settings, exports and dead letters");
     let uploads = exports::uploads_of(conn, org_id).await?;
@@ -219,10 +219,10 @@ async fn person(
 }
 
 /// Counts what there is now.
-async fn count(turn: &mut Turn, settings: &Settings, whom: Whom, report: &mut Report) -> anyhow::Result<()> {
-    let conn = &mut turn.conn;
+async fn count(lock: &mut TaskLock, settings: &Settings, whom: Erasee, report: &mut Report) -> anyhow::Result<()> {
+    let conn = &mut lock.conn;
     match whom {
-        Whom::Org(org_id) => {
+        Erasee::Org(org_id) => {
             report.left = erase::count_org(conn, org_id).await?;
             // Without a store there are none, or it was said that they are not checked.
             if let Ok(objects) = Objects::new(&settings.objects) {
@@ -238,7 +238,7 @@ async fn count(turn: &mut Turn, settings: &Settings, whom: Whom, report: &mut Re
                 }
             }
         }
-        Whom::Person { actor_id, org_id } => {
+        Erasee::Person { actor_id, org_id } => {
             let days = erase::actor_days(conn, actor_id, org_id).await?;
             let letters = erase::letters_of(conn, org_id, Some(actor_id)).await?;
             report.left = Counts {

@@ -17,7 +17,7 @@ const LATER: &str = "messages that were not read yet, and those that are sent ag
 
 /// Whose data it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum Erasee {
     Org(Uuid),
     /// In one org or in all of them.
     Person {
@@ -26,7 +26,7 @@ pub enum Whom {
     },
 }
 
-impl fmt::Display for Whom {
+impl fmt::Display for Erasee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Org(org_id) => write!(f, "organisation {org_id}"),
@@ -59,10 +59,10 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(whom: Whom, dry_run: bool) -> Self {
+    pub fn new(whom: Erasee, dry_run: bool) -> Self {
         let (org_id, actor_id) = match whom {
-            Whom::Org(org_id) => (Some(org_id), None),
-            Whom::Person { actor_id, org_id } => (org_id, Some(actor_id)),
+            Erasee::Org(org_id) => (Some(org_id), None),
+            Erasee::Person { actor_id, org_id } => (org_id, Some(actor_id)),
         };
         Self {
             org_id,
@@ -96,10 +96,10 @@ impl Report {
         format!("left {}; removed {}", words(&self.left), words(&self.removed))
     }
 
-    fn whom(&self) -> Option<Whom> {
+    fn whom(&self) -> Option<Erasee> {
         match (self.actor_id, self.org_id) {
-            (Some(actor_id), org_id) => Some(Whom::Person { actor_id, org_id }),
-            (None, org_id) => org_id.map(Whom::Org),
+            (Some(actor_id), org_id) => Some(Erasee::Person { actor_id, org_id }),
+            (None, org_id) => org_id.map(Erasee::Org),
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_left_decides_and_the_record_names_nobody() {
-        let mut report = Report::new(Whom::Org(ORG), false);
+        let mut report = Report::new(Erasee::Org(ORG), false);
         report.removed = Counts { raw_events: 3, api_keys: 1, ..Counts::default() };
         assert_eq!(report.in_short(), "left nothing; removed 3 raw events, 1 API keys");
         let text = report.line();
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_only_says_what_there_is() {
-        let whom = Whom::Person { actor_id: Uuid::from_u128(8), org_id: Some(ORG) };
+        let whom = Erasee::Person { actor_id: Uuid::from_u128(8), org_id: Some(ORG) };
         let mut report = Report::new(whom, true);
         report.left.raw_events = 5;
         let expected = format!("erase: {whom}: would remove 5 raw events; nothing was changed");

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::export_generator::{
-        make::Tools,
+        generate::ExportBackend,
         worker::{Looked, Worker, WorkerParts},
     },
     app,
@@ -34,7 +34,7 @@ use crate::{
     },
     store::{
         self, PgConnection, clock,
-        exports::{self as table, AskedMonth, Claimer, Created},
+        exports::{self as table, Claimer, Created, NewMonth},
         lifecycle::floors,
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -181,16 +181,16 @@ async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyh
     if month > last {
         return Ok(None);
     }
-    let tools = Tools::new(settings).context("objects")?;
+    let backend = ExportBackend::new(settings).context("objects")?;
     // What is purged of a month makes no file of it, and who has nothing left in it may have had something.
     let mut purged = floors::above(&mut conn, month.range().start).await?;
     purged.retain(|(org_id, _)| args.org.is_none_or(|only| only == *org_id));
     let without: BTreeSet<Uuid> = purged.iter().map(|(org_id, _)| *org_id).collect();
-    let jobs = ask(&mut conn, month, args.org, &without, tools.objects.default_bucket(), steps).await?;
+    let jobs = ask(&mut conn, month, args.org, &without, backend.objects.default_bucket(), steps).await?;
     if jobs.is_empty() && purged.is_empty() {
         tracing::warn!(%month, "no organisation has usage in this month");
     }
-    work(&mut conn, settings, tools, &jobs, steps).await?;
+    work(&mut conn, settings, backend, &jobs, steps).await?;
     let mut report = Report {
         month: month.to_string(),
         orgs: jobs.len() + purged.len(),
@@ -231,8 +231,7 @@ async fn ask(
             let by = operator::name();
             let act = AuditEvent::new(Actor::command_line(by.clone()), "export.monthly", Outcome::Allowed);
             let act = act.of_org(org_id).target(job_id).detail(month);
-            let asked =
-                AskedMonth { job_id, org_id, month, granularity: Granularity::Daily, bucket, by: &by, act: &act };
+            let asked = NewMonth { job_id, org_id, month, granularity: Granularity::Daily, bucket, by: &by, act: &act };
             match table::create_month(conn, &asked).await? {
                 Created::New(job) | Created::Same(job) => jobs.insert(job.id, org_id),
                 Created::KeyTaken | Created::TooMany | Created::Wrong(_) => bail!("the month cannot be asked for"),
@@ -249,7 +248,7 @@ async fn ask(
 async fn work(
     conn: &mut PgConnection,
     settings: &Settings,
-    tools: Tools,
+    backend: ExportBackend,
     jobs: &BTreeMap<Uuid, Uuid>,
     steps: &mut Steps,
 ) -> anyhow::Result<()> {
@@ -257,7 +256,7 @@ async fn work(
     let parts = WorkerParts {
         settings: settings.clone(),
         claimer,
-        tools,
+        backend,
         metrics: Metrics::default(),
         readiness: Readiness::default(),
     };

@@ -9,7 +9,7 @@ use crate::domain::money::Cents;
 
 /// What the database has of a file's range and models.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct DatabaseTotals {
     /// Of the rollups, which the API answers from.
     pub rollups: Totals,
     /// Whether all of the range's rollups are kept: what was purged or erased is no proof of anything.
@@ -104,7 +104,7 @@ impl Verdict {
 }
 
 /// Judges a file. A bucket is final so long (`late_after`) after its end.
-pub fn judge(file: &Output, range: TimeRange, known: &Known, late_after: TimeDelta) -> Verdict {
+pub fn judge(file: &Output, range: TimeRange, known: &DatabaseTotals, late_after: TimeDelta) -> Verdict {
     let rollups = &known.rollups;
     if !known.whole {
         return Verdict::NotKept;
@@ -162,8 +162,8 @@ mod tests {
         }
     }
 
-    fn known(rollups: Totals) -> Known {
-        Known {
+    fn known(rollups: Totals) -> DatabaseTotals {
+        DatabaseTotals {
             rollups,
             whole: true,
             raw: None,
@@ -182,16 +182,16 @@ mod tests {
 
     #[test]
     fn what_differs_is_explained_by_just_what_was_revised() {
-        let judge = |known: &Known| judge(&file(), range(), known, LATE);
+        let judge = |known: &DatabaseTotals| judge(&file(), range(), known, LATE);
         assert_eq!(judge(&known(totals(10, 100))), Verdict::Same);
         let later = known(totals(12, 101));
         assert_eq!(judge(&later), Verdict::Unexplained);
-        assert_eq!(judge(&Known { revised: revised(2, 1), ..later.clone() }), Verdict::Revised);
-        assert_eq!(judge(&Known { revised: revised(2, 2), ..later.clone() }), Verdict::Unexplained);
+        assert_eq!(judge(&DatabaseTotals { revised: revised(2, 1), ..later.clone() }), Verdict::Revised);
+        assert_eq!(judge(&DatabaseTotals { revised: revised(2, 2), ..later.clone() }), Verdict::Unexplained);
         let straddling = Revised { straddles: true, ..revised(9, 9) };
-        assert_eq!(judge(&Known { revised: straddling, ..later }), Verdict::Revised);
+        assert_eq!(judge(&DatabaseTotals { revised: straddling, ..later }), Verdict::Revised);
         let fewer = known(totals(8, 90));
-        assert_eq!(judge(&Known { revised: revised(-2, -10), ..fewer }), Verdict::Revised, "erased");
+        assert_eq!(judge(&DatabaseTotals { revised: revised(-2, -10), ..fewer }), Verdict::Revised, "erased");
         assert!(!Verdict::Unexplained.holds() && Verdict::Revised.holds());
     }
 
@@ -205,11 +205,11 @@ mod tests {
     #[test]
     fn a_file_is_not_held_against_rollups_that_are_wrong_themselves() {
         let same = known(totals(10, 100));
-        let judge = |known: &Known| judge(&file(), range(), known, LATE);
-        assert_eq!(judge(&Known { raw: Some(totals(10, 100)), ..same.clone() }), Verdict::Same);
-        assert_eq!(judge(&Known { raw: Some(totals(10, 101)), ..same.clone() }), Verdict::Disagreement);
-        assert_eq!(judge(&Known { ledger_stored: 9, ..same.clone() }), Verdict::Disagreement);
-        assert_eq!(judge(&Known { ledger_stored: 9, ledger_whole: false, ..same.clone() }), Verdict::Same);
-        assert_eq!(judge(&Known { whole: false, ..same }), Verdict::NotKept);
+        let judge = |known: &DatabaseTotals| judge(&file(), range(), known, LATE);
+        assert_eq!(judge(&DatabaseTotals { raw: Some(totals(10, 100)), ..same.clone() }), Verdict::Same);
+        assert_eq!(judge(&DatabaseTotals { raw: Some(totals(10, 101)), ..same.clone() }), Verdict::Disagreement);
+        assert_eq!(judge(&DatabaseTotals { ledger_stored: 9, ..same.clone() }), Verdict::Disagreement);
+        assert_eq!(judge(&DatabaseTotals { ledger_stored: 9, ledger_whole: false, ..same.clone() }), Verdict::Same);
+        assert_eq!(judge(&DatabaseTotals { whole: false, ..same }), Verdict::NotKept);
     }
 }

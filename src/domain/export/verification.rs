@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     ExportJob, Output, Totals, hex,
     manifest::Change,
-    reconcile::{Difference, Known, Verdict},
+    reconcile::{DatabaseTotals, Difference, Verdict},
 };
 
 /// What is in the store.
@@ -26,7 +26,7 @@ pub struct Now {
     pub verdict: Verdict,
     /// From the file to the rollups.
     pub difference: Difference,
-    pub known: Known,
+    pub known: DatabaseTotals,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -83,7 +83,7 @@ pub enum Problem {
 }
 
 /// Status, the last part of the type, title, detail.
-type Words = (StatusCode, &'static str, &'static str, &'static str);
+type ProblemSpec = (StatusCode, &'static str, &'static str, &'static str);
 
 impl Problem {
     /// The problem of an error that the framework made.
@@ -103,7 +103,7 @@ impl Problem {
         Self::InvalidParameters(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
-    const fn words(&self) -> Words {
+    const fn spec(&self) -> ProblemSpec {
         match self {
             Self::InvalidParameters(_) => (
                 StatusCode::BAD_REQUEST,
@@ -275,16 +275,16 @@ impl Problem {
     }
 
     pub const fn status(&self) -> StatusCode {
-        self.words().0
+        self.spec().0
     }
 
     /// The last part of the type.
     pub const fn slug(&self) -> &'static str {
-        self.words().1
+        self.spec().1
     }
 
     pub const fn title(&self) -> &'static str {
-        self.words().2
+        self.spec().2
     }
 
     /// Seconds after which the same request may go through.
@@ -311,12 +311,12 @@ impl Problem {
                     }
                 }
             }
-            _ => self.words().3.into(),
+            _ => self.spec().3.into(),
         }
     }
 
     fn body<'a>(&'a self, request_id: Option<&'a str>) -> Body<'a> {
-        let ((status, slug, title, _), detail) = (self.words(), self.detail());
+        let ((status, slug, title, _), detail) = (self.spec(), self.detail());
         Body {
             kind: format!("/problems/{slug}"),
             title,

@@ -137,6 +137,7 @@ async fn without_the_database_a_correction_is_503() {
     let answer = call_with(state, Method::POST, &path, &headers, "ours").await;
     answer.problem(503);
     assert_eq!(answer.header("retry-after"), Some("5"));
-    let state = crate::http::Api { corrections: crate::actors::supervision::line::Line::default(), ..api_with(None) };
+    let state =
+        crate::http::Api { corrections: crate::actors::supervision::actor_ref::ActorRef::default(), ..api_with(None) };
     call_with(state, Method::POST, &path, &headers, "ours").await.problem(503);
 }

@@ -13,9 +13,9 @@ use crate::{
         supervision::{
             exit::{End, ExitGuard},
             group::Exhausted,
+            liveness::Liveness,
             log::Note,
             orders::Supervise,
-            pulse::Pulse,
             single::single,
         },
     },
@@ -24,7 +24,7 @@ use crate::{
     http::{Ops, ops},
 };
 
-struct Idle(Pulse, #[expect(dead_code, reason = "reports the actor's end when it is dropped")] ExitGuard);
+struct Idle(Liveness, #[expect(dead_code, reason = "reports the actor's end when it is dropped")] ExitGuard);
 
 impl Actor for Idle {
     type Context = Context<Self>;

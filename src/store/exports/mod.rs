@@ -3,9 +3,9 @@
 //! A claim is another one each time a job is taken ([`Claim`]), and whatever a claimer does to its job is conditional on it: one
 //! that was frozen, and whose job was taken over meanwhile, changes nothing any more.
 
-mod ask;
 pub mod buckets;
 mod claim;
+mod create;
 mod end;
 mod expire;
 mod month;
@@ -18,8 +18,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-pub use ask::{AskedExport, AskedMonth, Created, cancel, create, create_month};
 pub use claim::{Claim, ClaimRules, Claimed, Claimer, Heartbeat, LeftUpload, claim, heartbeat, upload_begun};
+pub use create::{Created, NewExport, NewMonth, cancel, create, create_month};
 pub use end::{fail, release, retry, succeed, succeed_unchanged};
 pub use expire::{
     AbandonedUpload, Expired, abandoned_uploads, again as expired_again, expired, mark_expired, upload_ended,

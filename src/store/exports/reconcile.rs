@@ -10,18 +10,23 @@ use super::{
 use crate::{
     domain::export::{
         GroupBy, Spec, Totals,
-        reconcile::{Difference, Known, Revised},
+        reconcile::{DatabaseTotals, Difference, Revised},
     },
     store::{StoreError, amount::Amount, read::ReadError},
 };
 
 /// Reads all of it in one snapshot. `read_at` is when the file's rows were read. With `raw`, raw events are counted too, which
 /// may take minutes.
-pub async fn known(reader: &ExportReader, spec: &Spec, read_at: DateTime<Utc>, raw: bool) -> Result<Known, ReadError> {
+pub async fn known(
+    reader: &ExportReader,
+    spec: &Spec,
+    read_at: DateTime<Utc>,
+    raw: bool,
+) -> Result<DatabaseTotals, ReadError> {
     // A file by client or error code has the sums of its range too.
     let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
     let mut snapshot = reader.open(&spec).await?;
-    let row: KnownRow = sqlx::query_as(include_str!("sql/exports_reconcile.sql"))
+    let row: TotalsRow = sqlx::query_as(include_str!("sql/exports_reconcile.sql"))
         .bind(spec.org_id)
         .bind(spec.range.start)
         .bind(spec.range.end)
@@ -33,7 +38,7 @@ pub async fn known(reader: &ExportReader, spec: &Spec, read_at: DateTime<Utc>, r
     } else {
         None
     };
-    Ok(Known {
+    Ok(DatabaseTotals {
         rollups: row.sums.totals()?,
         raw,
         ledger_stored: count("ledger_stored", Some(row.ledger_stored))?,
@@ -105,7 +110,7 @@ impl SumsRow {
 }
 
 #[derive(FromRow)]
-struct KnownRow {
+struct TotalsRow {
     #[sqlx(flatten)]
     sums: SumsRow,
     ledger_stored: i64,

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    known,
+    lookup,
     partitions::Claim,
     work::{Fates, Work, data_error},
 };
@@ -88,7 +88,7 @@ pub(super) async fn sort_out<'a>(
     let past = past(tx, work.claim, (raw.first_offset, raw.next_offset())).await?;
     let (new, handled): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|one| past.is_new(offset(one)));
     fates.extend(handled.iter().map(|one| (one.message, Fate::Duplicate { conflict: false })));
-    let mut open = within_horizons(tx, handled).await?;
+    let mut open = above_raw_floors(tx, handled).await?;
     let (mut unclear, mut put_back) = (Vec::new(), false);
     for row in &past.rows {
         let first = raw.messages.partition_point(|message| message.offset < row.first_offset);
@@ -97,7 +97,7 @@ pub(super) async fn sort_out<'a>(
         let mut mine: Vec<&Candidate> = mine.filter(|one| past.took(row, offset(one))).collect();
         if put_back {
             // What was put back may be what some of these repeat.
-            let known = known::look_up(tx, &mine, work.rules.window).await?;
+            let known = lookup::look_up(tx, &mine, work.rules.window).await?;
             fates.extend(known.iter().map(|(n, known)| (*n, Fate::Duplicate { conflict: known.conflict })));
             open.retain(|message, _| !known.contains_key(message));
             mine.retain(|one| !known.contains_key(&one.message));
@@ -153,7 +153,7 @@ fn tell(claim: &Claim, unclear: &[i64], away: Vec<i64>) {
 }
 
 /// Those that lie behind what retention has taken away, by message.
-async fn within_horizons<'a>(
+async fn above_raw_floors<'a>(
     conn: &mut PgConnection,
     handled: Vec<&'a Candidate>,
 ) -> Result<BTreeMap<usize, &'a Candidate>, StoreError> {
@@ -161,14 +161,14 @@ async fn within_horizons<'a>(
         return Ok(BTreeMap::new());
     }
     let orgs: BTreeSet<Uuid> = handled.iter().map(|one| one.event.org_id).collect();
-    let horizons: Vec<(Option<Uuid>, DateTime<Utc>)> =
+    let floors: Vec<(Option<Uuid>, DateTime<Utc>)> =
         sqlx::query_as("SELECT org_id, raw_from FROM analytics.raw_horizons WHERE org_id IS NULL OR org_id = ANY($1)")
             .bind(orgs.into_iter().collect::<Vec<_>>())
             .fetch_all(conn)
             .await?;
     let gone = |one: &Candidate| {
         let of = |org: &Option<Uuid>| org.is_none_or(|org| org == one.event.org_id);
-        horizons.iter().any(|(org, raw_from)| of(org) && one.event.occurred_at < *raw_from)
+        floors.iter().any(|(org, raw_from)| of(org) && one.event.occurred_at < *raw_from)
     };
     Ok(handled.into_iter().filter(|one| !gone(one)).map(|one| (one.message, one)).collect())
 }

@@ -1,4 +1,4 @@
-//! Turns at the data's past: whoever counts again, takes away or switches engines does it alone.
+//! Locks for work on past data: whatever recounts, purges or switches engines does so alone.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub enum Access {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum TurnError {
+pub enum TaskLockError {
     #[error("another maintenance command is at work: {0}")]
     Taken(String),
     #[error(transparent)]
@@ -37,12 +37,12 @@ pub enum TurnError {
 }
 
 /// A connection that holds the turn until it is dropped.
-pub struct Turn {
+pub struct TaskLock {
     pub conn: PgConnection,
     task: &'static str,
 }
 
-impl Turn {
+impl TaskLock {
     /// Waits at most that long for the turn at a task, named as its command is.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Turn {
         task: &'static str,
         access: Access,
         wait: Duration,
-    ) -> Result<Self, TurnError> {
+    ) -> Result<Self, TaskLockError> {
         let mut conn = connect_writer(database).await?;
         let statement = match access {
             Access::Alone => "SELECT pg_try_advisory_lock($1)",
@@ -66,7 +66,7 @@ impl Turn {
             .map_err(StoreError::from)?
         {
             if asked.elapsed() >= wait {
-                return Err(TurnError::Taken(at_work(&mut conn).await?));
+                return Err(TaskLockError::Taken(at_work(&mut conn).await?));
             }
             tokio::time::sleep(ASK_EVERY).await;
         }

@@ -179,7 +179,7 @@ impl Reader {
     ) -> Result<Vec<T>, ReadError> {
         let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
         let rows = async {
-            let mut lent = Lent(Some(self.pool.acquire().await?));
+            let mut lent = CancelOnDrop(Some(self.pool.acquire().await?));
             let rows = match &mut lent.0 {
                 Some(conn) => read(conn).await?,
                 None => Vec::new(),
@@ -214,15 +214,15 @@ impl Reader {
 
 /// A connection while it is read from. Whoever gives a read up closes it: the server ends the statement then, by
 /// client_connection_check_interval, instead of working on for nobody.
-struct Lent(Option<PoolConnection<Postgres>>);
+struct CancelOnDrop(Option<PoolConnection<Postgres>>);
 
-impl Lent {
+impl CancelOnDrop {
     fn give_back(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Lent {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(conn) = self.0.take() {
             drop(conn.detach());

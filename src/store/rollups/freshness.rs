@@ -137,7 +137,7 @@ pub const PAGE: usize = 10_000;
 
 /// Which markers are asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct MarkerFilter {
     /// Only those of this org.
     pub org_id: Option<Uuid>,
     /// Only those that were merged then or later.
@@ -148,7 +148,7 @@ pub struct Asked {
 pub async fn page(
     conn: &mut PgConnection,
     after: Option<MarkerKey>,
-    asked: Asked,
+    asked: MarkerFilter,
 ) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
     let rows: Vec<MarkerRow> = sqlx::query_as(include_str!("sql/freshness_page.sql"))
         .bind(after.map(|key| key.0).or(asked.org_id).unwrap_or_default())

@@ -99,9 +99,9 @@ async fn merge_in(
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
     }
-    let told = told(tx, partition, &merge).await?;
+    let announced = announced(tx, partition, &merge).await?;
     let closed = closed_hours(&merge, |org_id| {
-        let told_to = told.to.get(&partition.topology.home_of(org_id))?;
+        let told_to = announced.to.get(&partition.topology.home_of(org_id))?;
         Some(first_open_hour(*told_to, rules.late_after))
     });
     add(tx, hourly, &merge.hourly, &closed, at).await?;
@@ -111,7 +111,7 @@ async fn merge_in(
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
         watermark = raise_watermark(tx, partition, published_to, None).await?;
     }
-    let lag_ms = watermark.max(told.watermark).map(|watermark| (at - watermark).num_milliseconds().max(0));
+    let lag_ms = watermark.max(announced.watermark).map(|watermark| (at - watermark).num_milliseconds().max(0));
     let status = rules.freshness.judge(lag_ms);
     freshness::record(tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
     Ok(Merged { merge, more, at, watermark })
@@ -169,14 +169,18 @@ pub async fn caught_up(
 }
 
 /// What readers may have been told when a merge begins.
-struct Told {
+struct Announced {
     /// By home partition, up to where its orgs are complete.
     to: BTreeMap<u16, DateTime<Utc>>,
     /// The partition's own watermark, where it is known.
     watermark: Option<DateTime<Utc>>,
 }
 
-async fn told(tx: &mut PgConnection, partition: PartitionName<'_>, merge: &Merge) -> Result<Told, StoreError> {
+async fn announced(
+    tx: &mut PgConnection,
+    partition: PartitionName<'_>,
+    merge: &Merge,
+) -> Result<Announced, StoreError> {
     let topology = partition.topology;
     let orgs: BTreeSet<Uuid> = merge.hourly.keys().map(|key| key.org_id).collect();
     let homes: BTreeSet<u16> = orgs.into_iter().map(|org_id| topology.home_of(org_id)).collect();
@@ -189,14 +193,14 @@ async fn told(tx: &mut PgConnection, partition: PartitionName<'_>, merge: &Merge
         .bind(&topology.base)
         .fetch_all(tx)
         .await?;
-    let mut told = Told { to: BTreeMap::new(), watermark: None };
+    let mut announced = Announced { to: BTreeMap::new(), watermark: None };
     for (stream, watermark, told_to) in rows {
         if stream == partition.stream {
-            told.watermark = watermark;
+            announced.watermark = watermark;
         }
-        told.to.extend(homes.get(&stream).copied().zip(told_to));
+        announced.to.extend(homes.get(&stream).copied().zip(told_to));
     }
-    Ok(told)
+    Ok(announced)
 }
 
 /// Moves the watermark, if that is forward, to at most the database's now: a producer's clock may be wrong. With an

@@ -30,7 +30,7 @@ async fn markers_of_what_came_after_an_erasure_stay() {
         freshness::record(&mut conn, &heard).await.unwrap();
     }
     assert_eq!(store::lifecycle::erase::markers(&mut conn, org).await.unwrap(), 1);
-    let stays = freshness::page(&mut conn, None, freshness::Asked::default()).await.unwrap();
+    let stays = freshness::page(&mut conn, None, freshness::MarkerFilter::default()).await.unwrap();
     assert_eq!(stays.keys().collect::<Vec<_>>(), [&(org, after)]);
     freshness::recover(&mut conn).await.unwrap();
 }

@@ -2,8 +2,8 @@
 
 mod away;
 mod costs;
-mod desk;
 mod months;
+mod requests;
 mod retention;
 mod sums;
 

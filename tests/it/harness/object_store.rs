@@ -99,11 +99,11 @@ impl S3Server {
         let address = listener.local_addr().unwrap();
         let (end, ended) = watch::channel(false);
         let state = Arc::<Mutex<State>>::default();
-        let desk = Desk { s3: builder.build(), state: Arc::clone(&state), root: folder.path().into() };
+        let fixture = CommitFixture { s3: builder.build(), state: Arc::clone(&state), root: folder.path().into() };
         // A thread and a runtime of its own, so that it goes on while the test is busy.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(desk.serve(listener, ended));
+            runtime.block_on(fixture.serve(listener, ended));
         });
         Self { address, folder, state, end, thread: Some(thread) }
     }
@@ -193,13 +193,13 @@ impl Drop for S3Server {
 
 /// The server's side that runs on its thread.
 #[derive(Clone)]
-struct Desk {
+struct CommitFixture {
     s3: S3Service,
     state: Arc<Mutex<State>>,
     root: Arc<Path>,
 }
 
-impl Desk {
+impl CommitFixture {
     async fn serve(self, listener: std::net::TcpListener, mut ended: watch::Receiver<bool>) {
         let listener = TcpListener::from_std(listener).unwrap();
         loop {
@@ -214,8 +214,8 @@ impl Desk {
                 let _ = stream.set_zero_linger();
                 continue;
             }
-            let desk = self.clone();
-            let answer = service_fn(move |request| desk.clone().answer(request));
+            let fixture = self.clone();
+            let answer = service_fn(move |request| fixture.clone().answer(request));
             tokio::spawn(async move { http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await });
         }
     }
@@ -252,7 +252,7 @@ impl Desk {
     }
 }
 
-impl Desk {
+impl CommitFixture {
     /// Where s3s-fs differs from S3: it makes a bucket because somebody writes to it, and says of an upload that is gone
     /// that access is denied.
     fn lacks(&self, request: &Request<Incoming>) -> Option<&'static str> {

@@ -29,14 +29,14 @@ const CHUNKS_UNDER_WAY: usize = 64;
 pub struct Proxy {
     /// Where clients connect to in place of the server.
     pub address: SocketAddr,
-    line: Arc<watch::Sender<Line>>,
+    faults: Arc<watch::Sender<Faults>>,
     connections: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What happens to connections, which are numbered as they come.
 #[derive(Default)]
-struct Line {
+struct Faults {
     next: u64,
     /// Another server than the first one.
     upstream: Option<SocketAddr>,
@@ -59,62 +59,62 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (line, connections) = (Arc::new(watch::Sender::new(Line::default())), Arc::new(AtomicUsize::new(0)));
-        let network = Network { upstream, line: Arc::clone(&line), connections: Arc::clone(&connections) };
+        let (faults, connections) = (Arc::new(watch::Sender::new(Faults::default())), Arc::new(AtomicUsize::new(0)));
+        let network = Network { upstream, faults: Arc::clone(&faults), connections: Arc::clone(&connections) };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(network.serve(listener));
         });
-        Self { address, line, connections, thread: Some(thread) }
+        Self { address, faults, connections, thread: Some(thread) }
     }
 
     /// Closes the present connections, and new ones as they come, until [`Proxy::heal`].
     pub fn cut(&self) {
-        self.line.send_modify(|line| (line.cut, line.closed) = (true, line.next));
+        self.faults.send_modify(|faults| (faults.cut, faults.closed) = (true, faults.next));
     }
 
     /// Closes the present connections once.
     pub fn drop_connections(&self) {
-        self.line.send_modify(|line| line.closed = line.next);
+        self.faults.send_modify(|faults| faults.closed = faults.next);
     }
 
     /// Closes the present connections and leads new ones to another server.
     pub fn switch_to(&self, upstream: SocketAddr) {
-        self.line.send_modify(|line| (line.upstream, line.closed) = (Some(upstream), line.next));
+        self.faults.send_modify(|faults| (faults.upstream, faults.closed) = (Some(upstream), faults.next));
     }
 
     /// Holds all bytes back, of new connections too, until [`Proxy::heal`].
     pub fn stall(&self) {
-        self.line.send_modify(|line| line.stalled = true);
+        self.faults.send_modify(|faults| faults.stalled = true);
     }
 
     /// Makes bytes take this much longer each way.
     pub fn delay(&self, delay: Duration) {
-        self.line.send_modify(|line| line.delay = delay);
+        self.faults.send_modify(|faults| faults.delay = delay);
     }
 
     /// The present connections get no more answers, while their requests still arrive, and are closed after a while.
     pub fn swallow_answers(&self, during: Duration) {
-        self.line.send_modify(|line| line.silenced = Some((line.next, Instant::now() + during)));
+        self.faults.send_modify(|faults| faults.silenced = Some((faults.next, Instant::now() + during)));
     }
 
     /// The next `times` requests that end in these bytes arrive and are answered, but each connection is closed in place
     /// of giving the answer. A request that is waited for ends with its own last bytes.
     pub fn lose_answers_to(&self, request: &'static [u8], times: usize) {
-        self.line.send_modify(|line| line.trap = Some((request, times)));
+        self.faults.send_modify(|faults| faults.trap = Some((request, times)));
     }
 
     /// Answers that were lost by [`Proxy::lose_answers_to`].
     pub fn lost_answers(&self) -> usize {
-        self.line.borrow().lost
+        self.faults.borrow().lost
     }
 
     /// Takes all faults away. Connections that lack answers are closed.
     pub fn heal(&self) {
-        self.line.send_modify(|line| {
-            (line.cut, line.stalled, line.delay, line.trap) = (false, false, Duration::ZERO, None);
-            if let Some((below, _)) = line.silenced.take() {
-                line.closed = line.closed.max(below);
+        self.faults.send_modify(|faults| {
+            (faults.cut, faults.stalled, faults.delay, faults.trap) = (false, false, Duration::ZERO, None);
+            if let Some((below, _)) = faults.silenced.take() {
+                faults.closed = faults.closed.max(below);
             }
         });
     }
@@ -127,7 +127,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.line.send_modify(|line| line.ended = true);
+        self.faults.send_modify(|faults| faults.ended = true);
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
             && !std::thread::panicking()
         {
@@ -139,34 +139,34 @@ impl Drop for Proxy {
 /// The proxy's side that runs on its thread.
 struct Network {
     upstream: SocketAddr,
-    line: Arc<watch::Sender<Line>>,
+    faults: Arc<watch::Sender<Faults>>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Network {
     async fn serve(self, listener: std::net::TcpListener) {
         let listener = TcpListener::from_std(listener).unwrap();
-        let mut line = self.line.subscribe();
+        let mut faults = self.faults.subscribe();
         loop {
             let client = tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((client, _)) => client,
                     Err(_) => continue,
                 },
-                _ = line.wait_for(|line| line.ended) => return,
+                _ = faults.wait_for(|faults| faults.ended) => return,
             };
             let (mut number, mut upstream) = (None, self.upstream);
-            self.line.send_if_modified(|line| {
-                upstream = line.upstream.unwrap_or(upstream);
-                if !line.cut {
-                    number = Some(line.next);
-                    line.next += 1;
+            self.faults.send_if_modified(|faults| {
+                upstream = faults.upstream.unwrap_or(upstream);
+                if !faults.cut {
+                    number = Some(faults.next);
+                    faults.next += 1;
                 }
                 false
             });
             match number {
                 Some(number) => {
-                    let link = Link { number, line: Arc::clone(&self.line), trapped: AtomicBool::new(false) };
+                    let link = Link { number, faults: Arc::clone(&self.faults), trapped: AtomicBool::new(false) };
                     tokio::spawn(link.carry(client, upstream, Present::new(&self.connections)));
                 }
                 None => reset(&client),
@@ -192,7 +192,7 @@ impl Drop for Present {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Direction {
     Requests,
     Answers,
 }
@@ -200,7 +200,7 @@ enum Way {
 /// One connection.
 struct Link {
     number: u64,
-    line: Arc<watch::Sender<Line>>,
+    faults: Arc<watch::Sender<Faults>>,
     /// A request was caught whose answer is to be lost.
     trapped: AtomicBool,
 }
@@ -214,8 +214,8 @@ impl Link {
             let (from_server, to_server) = server.split();
             let both = async {
                 tokio::try_join!(
-                    self.pass(Way::Requests, from_client, to_server),
-                    self.pass(Way::Answers, from_server, to_client)
+                    self.pass(Direction::Requests, from_client, to_server),
+                    self.pass(Direction::Answers, from_server, to_client)
                 )
             };
             tokio::select! {
@@ -230,7 +230,7 @@ impl Link {
     }
 
     /// Reads and writes side by side, so that a delay makes bytes late and not few.
-    async fn pass(&self, way: Way, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
+    async fn pass(&self, direction: Direction, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
         let (sender, mut under_way) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS_UNDER_WAY);
         let reading = async move {
             loop {
@@ -238,26 +238,26 @@ impl Link {
                 if from.read_buf(&mut chunk).await? == 0 {
                     return Ok(());
                 }
-                let due = Instant::now() + self.line.borrow().delay;
+                let due = Instant::now() + self.faults.borrow().delay;
                 sender.send((due, chunk)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             }
         };
-        let mut line = self.line.subscribe();
+        let mut faults = self.faults.subscribe();
         let writing = async move {
             while let Some((due, chunk)) = under_way.recv().await {
                 if due > Instant::now() {
                     sleep_until(due).await;
                 }
-                // The sender of the line lives as long as this connection.
-                let _ = line.wait_for(|line| !line.stalled).await;
-                match way {
-                    Way::Requests => self.look_for_trap(&chunk),
-                    Way::Answers if self.trapped.load(Ordering::SeqCst) => {
-                        self.line.send_modify(|line| line.lost += 1);
+                // The sender of the faults lives as long as this connection.
+                let _ = faults.wait_for(|faults| !faults.stalled).await;
+                match direction {
+                    Direction::Requests => self.look_for_trap(&chunk),
+                    Direction::Answers if self.trapped.load(Ordering::SeqCst) => {
+                        self.faults.send_modify(|faults| faults.lost += 1);
                         return Err(io::ErrorKind::ConnectionReset.into());
                     }
-                    Way::Answers if self.is_silenced() => continue,
-                    Way::Answers => {}
+                    Direction::Answers if self.is_silenced() => continue,
+                    Direction::Answers => {}
                 }
                 to.write_all(&chunk).await?;
             }
@@ -267,8 +267,8 @@ impl Link {
     }
 
     fn look_for_trap(&self, chunk: &[u8]) {
-        self.line.send_if_modified(|line| {
-            if let Some((end, left)) = &mut line.trap
+        self.faults.send_if_modified(|faults| {
+            if let Some((end, left)) = &mut faults.trap
                 && *left > 0
                 && chunk.ends_with(end)
             {
@@ -280,19 +280,19 @@ impl Link {
     }
 
     fn is_silenced(&self) -> bool {
-        self.line.borrow().silenced.is_some_and(|(below, _)| self.number < below)
+        self.faults.borrow().silenced.is_some_and(|(below, _)| self.number < below)
     }
 
     /// Waits until this connection has to be closed.
     async fn closed(&self) {
-        let mut line = self.line.subscribe();
+        let mut faults = self.faults.subscribe();
         loop {
             let until = {
-                let line = line.borrow_and_update();
-                if self.number < line.closed {
+                let faults = faults.borrow_and_update();
+                if self.number < faults.closed {
                     return;
                 }
-                line.silenced.filter(|(below, _)| self.number < *below).map(|(_, until)| until)
+                faults.silenced.filter(|(below, _)| self.number < *below).map(|(_, until)| until)
             };
             let due = async {
                 match until {
@@ -301,7 +301,7 @@ impl Link {
                 }
             };
             tokio::select! {
-                _ = line.changed() => {}
+                _ = faults.changed() => {}
                 () = due => return,
             }
         }

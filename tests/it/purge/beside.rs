@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{assert_sound, count, day, history::history, purge, state, world};
 use crate::{
     harness::{LedgerSums, Load, Totals, World, eventually, millis, raw_imbalance, settled},
-    store_commit::{Desk, body, event},
+    store_commit::{CommitFixture, body, event},
 };
 
 #[tokio::test]
@@ -42,46 +42,46 @@ async fn a_service_at_work_is_not_disturbed_and_every_total_adds_up() {
 }
 
 /// One event of an org of the day so many days ago, as the stream has it.
-fn old(desk: &Desk, id: u128, days: i64) -> Vec<u8> {
-    let day: DateTime<Utc> = desk.claim.now - TimeDelta::days(days);
+fn old(fixture: &CommitFixture, id: u128, days: i64) -> Vec<u8> {
+    let day: DateTime<Utc> = fixture.claim.now - TimeDelta::days(days);
     body(&event(1, id, day))
 }
 
 #[tokio::test]
 async fn an_event_that_may_repeat_what_is_gone_is_refused_and_not_counted_again() {
-    let mut desk = Desk::new(1).await;
-    let bodies: Vec<_> = [(1, 20), (2, 12), (3, 10)].map(|(id, days)| old(&desk, id, days)).into();
-    let batch = desk.batch(bodies.clone());
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 3);
-    desk.world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "13");
+    let mut fixture = CommitFixture::new(1).await;
+    let bodies: Vec<_> = [(1, 20), (2, 12), (3, 10)].map(|(id, days)| old(&fixture, id, days)).into();
+    let batch = fixture.batch(bodies.clone());
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 3);
+    fixture.world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "13");
     let org = uuid::Uuid::from_u128(1).to_string();
-    assert!(desk.world.run(&["retention", "set", "--org", &org, "--raw-days", "10"]).await.status.success());
-    let purged = purge(&desk.world, &[]).await;
+    assert!(fixture.world.run(&["retention", "set", "--org", &org, "--raw-days", "10"]).await.status.success());
+    let purged = purge(&fixture.world, &[]).await;
     // The first is older than everybody's, the second than the org's and the window behind it.
     assert_eq!((&purged["raw"]["events"], &purged["raw"]["orgEvents"]), (&Value::from(1), &Value::from(1)));
     // The window of this process knows them all; a process that has just begun knows none.
-    let claim = crate::store_commit::hold(&mut desk.conn, &desk.world, 0).await;
-    let mut desk = desk.again(claim);
-    let batch = desk.batch(bodies);
-    let counts = desk.commit(&batch).await.unwrap().counts;
+    let claim = crate::store_commit::hold(&mut fixture.conn, &fixture.world, 0).await;
+    let mut fixture = fixture.again(claim);
+    let batch = fixture.batch(bodies);
+    let counts = fixture.commit(&batch).await.unwrap().counts;
     assert_eq!((counts.stored, counts.duplicates, counts.rejected), (0, 1, 2));
     let reasons: Vec<Vec<String>> =
-        sqlx::query_scalar("SELECT reasons FROM analytics.dead_letters").fetch_all(&mut desk.conn).await.unwrap();
+        sqlx::query_scalar("SELECT reasons FROM analytics.dead_letters").fetch_all(&mut fixture.conn).await.unwrap();
     assert!(
         reasons.iter().all(|reasons| reasons[0].starts_with("occurredAt: lies before the raw events")),
         "{reasons:?}"
     );
-    assert_eq!(raw_imbalance(&mut desk.conn).await, 0);
+    assert_eq!(raw_imbalance(&mut fixture.conn).await, 0);
     // Another org's event of the same day is welcome, and so is a new one of this org within its retention.
-    let fresh = [body(&event(2, 9, desk.claim.now - TimeDelta::days(12))), old(&desk, 10, 9)];
-    let batch = desk.batch(fresh);
-    assert_eq!(desk.commit(&batch).await.unwrap().counts.stored, 2);
+    let fresh = [body(&event(2, 9, fixture.claim.now - TimeDelta::days(12))), old(&fixture, 10, 9)];
+    let batch = fixture.batch(fresh);
+    assert_eq!(fixture.commit(&batch).await.unwrap().counts.stored, 2);
 }
 
 #[tokio::test]
 async fn late_events_of_the_day_that_goes_are_counted_as_gone_or_refused() {
-    let mut desk = Desk::new(1).await;
-    let mut purger = desk.world.connect().await;
+    let mut fixture = CommitFixture::new(1).await;
+    let mut purger = fixture.world.connect().await;
     let stop = std::sync::atomic::AtomicBool::new(false);
     let purging = async {
         let (mut events, mut days) = (0, 0);
@@ -109,15 +109,15 @@ async fn late_events_of_the_day_that_goes_are_counted_as_gone_or_refused() {
         for n in 0..200u128 {
             // Two days that go and one that stays, some known already.
             let bodies: Vec<_> =
-                (0..6).map(|m| old(&desk, n / 2 * 6 + m, [14, 13, 2][usize::try_from(m % 3).unwrap()])).collect();
-            let batch = desk.batch(bodies);
+                (0..6).map(|m| old(&fixture, n / 2 * 6 + m, [14, 13, 2][usize::try_from(m % 3).unwrap()])).collect();
+            let batch = fixture.batch(bodies);
             stored += loop {
-                match desk.commit(&batch).await {
+                match fixture.commit(&batch).await {
                     Ok(committed) => break committed.counts.stored,
                     Err(error @ (StoreError::Transient(_) | StoreError::Timeout(_))) => {
                         eprintln!("{error}");
                         retries += 1;
-                        desk.conn = desk.world.connect().await;
+                        fixture.conn = fixture.world.connect().await;
                     }
                     Err(error) => panic!("{error}"),
                 }
@@ -128,10 +128,10 @@ async fn late_events_of_the_day_that_goes_are_counted_as_gone_or_refused() {
     };
     let ((events, days), (stored, retries)) = tokio::join!(purging, storing);
     eprintln!("{days} days went while {stored} events were stored, {retries} of 200 batches had to try again");
-    let left = count(&mut desk.conn, "usage_events").await;
+    let left = count(&mut fixture.conn, "usage_events").await;
     assert_eq!(i64::try_from(stored).unwrap(), events + left);
     assert!(days > 5 && left > 0, "they did meet");
-    assert_sound(&mut desk.conn).await;
+    assert_sound(&mut fixture.conn).await;
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn two_at_once_do_it_once() {
     assert_eq!(count(&mut conn, "usage_events").await, before - gone);
     assert!([&one, &two].iter().any(|said| said["raw"]["events"] == 0), "the second finds nothing to do");
     // A third does not wait longer than it may.
-    let held = analytics_service::store::lifecycle::maintenance::Turn::take(
+    let held = analytics_service::store::lifecycle::maintenance::TaskLock::take(
         &world.settings.database,
         "verify",
         analytics_service::store::lifecycle::maintenance::Access::Alone,

@@ -12,7 +12,7 @@ use analytics_service::{
         export::{ExportJob, ExportQuery, Output, Revised, Status, Totals, keys},
         money::Cents,
     },
-    store::exports::{self, AskedExport, Claim, ClaimRules, Claimed, Claimer, Created, Heartbeat},
+    store::exports::{self, Claim, ClaimRules, Claimed, Claimer, Created, Heartbeat, NewExport},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -35,7 +35,7 @@ fn claimer(name: &str) -> Claimer {
 }
 
 async fn ask(conn: &mut PgConnection, org: Uuid, body: &str, key: Option<&str>, most_open: u32) -> Created {
-    let asked = AskedExport {
+    let asked = NewExport {
         job_id: Uuid::now_v7(),
         org_id: org,
         body: body.as_bytes(),

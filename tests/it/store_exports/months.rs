@@ -6,7 +6,7 @@ use analytics_service::domain::export::{
 };
 
 use super::*;
-use exports::AskedMonth;
+use exports::NewMonth;
 
 fn march() -> Month {
     "2026-03".parse().unwrap()
@@ -14,7 +14,7 @@ fn march() -> Month {
 
 async fn ask_month(conn: &mut PgConnection, org: Uuid) -> Created {
     let (job_id, granularity, month) = (Uuid::now_v7(), Granularity::Monthly, march());
-    let asked = AskedMonth { job_id, org_id: org, month, granularity, bucket: None, by: "cron", act: &act(org) };
+    let asked = NewMonth { job_id, org_id: org, month, granularity, bucket: None, by: "cron", act: &act(org) };
     exports::create_month(conn, &asked).await.unwrap()
 }
 

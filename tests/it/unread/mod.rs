@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::{LedgerSums, Service, World, eventually, has_foreign_clients, ledger_holes, sent, settled},
-    store_commit::{Desk, body, event},
+    store_commit::{CommitFixture, body, event},
 };
 
 async fn publish(world: &World, events: &str, seed: &str) -> Value {
@@ -67,13 +67,13 @@ async fn noted(conn: &mut PgConnection, what: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_moved_partition_is_not_skipped() {
-    let mut desk = Desk::new(1).await;
-    let (topology, incarnation) = (desk.claim.topology.clone(), desk.claim.incarnation);
-    let batch = desk.batch([body(&event(1, 1, desk.claim.now))]);
-    desk.commit(&batch).await.unwrap();
+    let mut fixture = CommitFixture::new(1).await;
+    let (topology, incarnation) = (fixture.claim.topology.clone(), fixture.claim.incarnation);
+    let batch = fixture.batch([body(&event(1, 1, fixture.claim.now))]);
+    fixture.commit(&batch).await.unwrap();
     let note = SupervisionEvent {
         event_id: Uuid::now_v7(),
-        occurred_at: desk.claim.now,
+        occurred_at: fixture.claim.now,
         process: "test/1".to_owned(),
         actor: "partition/0".to_owned(),
         generation: 0,
@@ -85,7 +85,7 @@ async fn a_moved_partition_is_not_skipped() {
     let mut skip = async |from: i64| {
         let range = Skip { partition: 0, incarnation, from, to: 5, words: "no", by_whom: "ann" };
         store::ingest::unread::skip(
-            &mut desk.conn,
+            &mut fixture.conn,
             &topology,
             range,
             SupervisionEvent { event_id: Uuid::now_v7(), ..note.clone() },
@@ -96,7 +96,7 @@ async fn a_moved_partition_is_not_skipped() {
     assert!(!skip(0).await, "the partition is at 1 by now");
     assert!(skip(1).await);
     assert!(!skip(1).await, "and at 5 by now");
-    let mut conn = desk.world.connect().await;
+    let mut conn = fixture.world.connect().await;
     assert_eq!((unread(&mut conn).await, next_offset(&mut conn, 0).await), (vec![(1, 5)], 5));
     assert_eq!((noted(&mut conn, "skipped").await.len(), ledger_holes(&mut conn).await), (1, 0));
 }

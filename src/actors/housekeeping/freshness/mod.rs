@@ -16,7 +16,7 @@ use self::publication::{Changes, Publication};
 use crate::{
     actors::supervision::{
         exit::{Drain, End, ExitGuard},
-        pulse::Pulse,
+        liveness::Liveness,
     },
     config::{self, Settings},
     domain::{
@@ -39,7 +39,7 @@ const MOST_OPEN: usize = 200_000;
 
 pub struct Freshness {
     /// Absent while a write is under way.
-    desk: Option<(Session, Desk)>,
+    writer: Option<(Session, MarkerWriter)>,
     settings: config::Freshness,
     /// Merged but not published yet.
     open: BTreeSet<MarkerKey>,
@@ -47,7 +47,7 @@ pub struct Freshness {
     all_due: bool,
     readiness: Readiness,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -56,14 +56,14 @@ pub struct FreshnessParts {
     pub settings: Settings,
     pub readiness: Readiness,
     pub metrics: Metrics,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
 impl Freshness {
     pub fn new(parts: FreshnessParts) -> Self {
         let settings = parts.settings.freshness;
-        let desk = Desk {
+        let writer = MarkerWriter {
             settings: parts.settings.clone(),
             metrics: parts.metrics,
             recovered: false,
@@ -75,26 +75,26 @@ impl Freshness {
             all_due: false,
             readiness: parts.readiness,
             draining: false,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
-            desk: Some((Session::new(parts.settings.database.clone()), desk)),
+            writer: Some((Session::new(parts.settings.database.clone()), writer)),
         }
     }
 
     fn publish(&mut self, ctx: &mut Context<Self>) {
-        let Some((mut session, mut desk)) = self.desk.take() else { return };
+        let Some((mut session, mut writer)) = self.writer.take() else { return };
         let open = std::mem::take(&mut self.open);
         if std::mem::take(&mut self.all_due) {
-            desk.publication.publish_all();
+            writer.publication.publish_all();
         }
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
-            let outcome = desk.publish(&mut session, &open).await;
-            ((session, desk), open, outcome)
+            let outcome = writer.publish(&mut session, &open).await;
+            ((session, writer), open, outcome)
         };
-        ctx.spawn(work.into_actor(self).map(move |(desk, open, outcome), actor, ctx| {
+        ctx.spawn(work.into_actor(self).map(move |(writer, open, outcome), actor, ctx| {
             drop(working);
-            actor.desk = Some(desk);
+            actor.writer = Some(writer);
             actor.report(DATABASE, &outcome.database);
             if let Some(cache) = &outcome.cache {
                 actor.report(CACHE, cache);
@@ -165,7 +165,7 @@ impl Handler<End> for Freshness {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -176,14 +176,14 @@ struct Outcome {
 }
 
 /// The actor's connections, and what it takes to use them.
-struct Desk {
+struct MarkerWriter {
     settings: Settings,
     metrics: Metrics,
     recovered: bool,
     publication: Publication,
 }
 
-impl Desk {
+impl MarkerWriter {
     async fn publish(&mut self, session: &mut Session, open: &BTreeSet<MarkerKey>) -> Outcome {
         match session.run(async |conn| self.changes(conn, open).await).await {
             Ok(None) => Outcome { database: Ok(()), cache: None },

@@ -15,7 +15,7 @@ use crate::{
     domain::{freshness::FreshnessStatus, query::ModelFreshness},
     store::{
         self, Session, StoreError,
-        rollups::freshness::{Asked, PAGE},
+        rollups::freshness::{MarkerFilter, PAGE},
     },
 };
 
@@ -41,7 +41,7 @@ enum PublishError {
 }
 
 /// Which markers are to be written from the record.
-enum Which {
+enum MarkerSelection {
     All,
     /// Those of orgs whose partition is one of these.
     OfPartitions(BTreeSet<u16>),
@@ -118,23 +118,27 @@ impl Publication {
         let mut rewritten = match &self.statuses {
             None => {
                 self.orgs.clear();
-                vec![Which::All]
+                vec![MarkerSelection::All]
             }
             Some(published) => {
                 let changed = statuses.iter().filter(|(partition, status)| published.get(partition) != Some(status));
                 let changed: BTreeSet<u16> = changed.map(|(partition, _)| *partition).collect();
                 // What came of erased orgs since is on record.
-                let again = changes.erased.iter().map(|(org_id, _)| Which::OfOrg(*org_id));
-                (!changed.is_empty()).then_some(Which::OfPartitions(changed)).into_iter().chain(again).collect()
+                let again = changes.erased.iter().map(|(org_id, _)| MarkerSelection::OfOrg(*org_id));
+                (!changed.is_empty())
+                    .then_some(MarkerSelection::OfPartitions(changed))
+                    .into_iter()
+                    .chain(again)
+                    .collect()
             }
         };
         if due && self.statuses.is_some() {
             let orgs: Vec<Uuid> = self.orgs.iter().copied().collect();
             let gone = cache.keep_alive(&orgs).await?;
             self.orgs.retain(|org_id| !gone.contains(org_id));
-            rewritten.extend(gone.into_iter().map(Which::OfOrg));
+            rewritten.extend(gone.into_iter().map(MarkerSelection::OfOrg));
             let twice = TimeDelta::from_std(2 * every).unwrap_or(TimeDelta::MAX);
-            rewritten.extend(changes.now.checked_sub_signed(twice).map(Which::MergedSince));
+            rewritten.extend(changes.now.checked_sub_signed(twice).map(MarkerSelection::MergedSince));
         }
         for which in &rewritten {
             self.rewrite(session, which, &changes.judge).await?;
@@ -148,18 +152,25 @@ impl Publication {
     }
 
     /// Writes what is on record, a page at a time.
-    async fn rewrite(&mut self, session: &mut Session, which: &Which, judge: &Judge) -> Result<(), PublishError> {
+    async fn rewrite(
+        &mut self,
+        session: &mut Session,
+        which: &MarkerSelection,
+        judge: &Judge,
+    ) -> Result<(), PublishError> {
         let Some(cache) = &mut self.cache else { return Ok(()) };
         let asked = match which {
-            Which::All | Which::OfPartitions(_) => Asked::default(),
-            Which::OfOrg(org_id) => Asked { org_id: Some(*org_id), ..Asked::default() },
-            Which::MergedSince(since) => Asked { merged_since: Some(*since), ..Asked::default() },
+            MarkerSelection::All | MarkerSelection::OfPartitions(_) => MarkerFilter::default(),
+            MarkerSelection::OfOrg(org_id) => MarkerFilter { org_id: Some(*org_id), ..MarkerFilter::default() },
+            MarkerSelection::MergedSince(since) => {
+                MarkerFilter { merged_since: Some(*since), ..MarkerFilter::default() }
+            }
         };
         let mut after = None;
         loop {
             let mut page = session.run(async |conn| store::rollups::freshness::page(conn, after, asked).await).await?;
             let last = (page.len() == PAGE).then(|| page.last_key_value().map(|(key, _)| *key)).flatten();
-            if let Which::OfPartitions(partitions) = which {
+            if let MarkerSelection::OfPartitions(partitions) = which {
                 page.retain(|(org_id, _), _| partitions.contains(&judge.partition_of(*org_id)));
             }
             cache.publish(&judge.judge_all(&page)).await?;

@@ -13,7 +13,7 @@ use crate::{
         Session, StoreError,
         lifecycle::{
             maintain::Rules,
-            maintenance::{Access, Turn, TurnError},
+            maintenance::{Access, TaskLock, TaskLockError},
         },
         rollups::background_jobs::{self, BackgroundJobs},
     },
@@ -85,25 +85,25 @@ impl Watch {
     /// Takes the turn, looks once more, since another process may have helped, and helps.
     async fn help(&self) -> Result<(), StoreError> {
         let Rules { database, refresh, .. } = &self.rules;
-        let mut turn = match Turn::take(database, background_jobs::TASK, Access::Alone, Duration::ZERO).await {
-            Ok(turn) => turn,
+        let mut lock = match TaskLock::take(database, background_jobs::TASK, Access::Alone, Duration::ZERO).await {
+            Ok(lock) => lock,
             // It is looked at again soon.
-            Err(TurnError::Taken(_)) => return Ok(()),
-            Err(TurnError::Store(error)) => return Err(error),
+            Err(TaskLockError::Taken(_)) => return Ok(()),
+            Err(TaskLockError::Store(error)) => return Err(error),
         };
-        let jobs = background_jobs::read(&mut turn.conn, refresh).await?;
+        let jobs = background_jobs::read(&mut lock.conn, refresh).await?;
         if !jobs.need_help() {
             return Ok(());
         }
-        turn.begin(&self.process).await?;
-        match background_jobs::help(&mut turn.conn, database, refresh, &jobs).await {
+        lock.begin(&self.process).await?;
+        match background_jobs::help(&mut lock.conn, database, refresh, &jobs).await {
             Ok(helped) => {
-                turn.finish("done", &json!({ "helped": helped })).await?;
+                lock.finish("done", &json!({ "helped": helped })).await?;
                 self.metrics.maintenance_run(background_jobs::TASK, "done");
                 Ok(())
             }
             Err(error) => {
-                let _ = turn.finish("failed", &json!({ "error": error.to_string() })).await;
+                let _ = lock.finish("failed", &json!({ "error": error.to_string() })).await;
                 Err(error)
             }
         }

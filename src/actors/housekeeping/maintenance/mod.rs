@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use self::jobs::Watch;
 use crate::{
     actors::{
-        export_generator::{make::Tools, sweep},
+        export_generator::{generate::ExportBackend, sweep},
         supervision::{
             exit::{Drain, End, ExitGuard},
-            pulse::{Pulse, Working},
+            liveness::{Liveness, Working},
         },
     },
     config::Settings,
@@ -29,8 +29,8 @@ use crate::{
         StoreError,
         lifecycle::{
             maintain::{self, Rules},
-            maintenance::{Access, Turn, TurnError},
-            purge::{self, Tell},
+            maintenance::{Access, TaskLock, TaskLockError},
+            purge::{self, OnStep},
         },
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -38,7 +38,7 @@ use crate::{
 
 /// How long a task that failed rests in this process.
 const REST: Duration = Duration::from_secs(600);
-/// A statement works on its own for as long as the database lets it (see [`Turn`]): so long it is no sign of trouble.
+/// A statement works on its own for as long as the database lets it (see [`TaskLock`]): so long it is no sign of trouble.
 const LONGEST_STEP: Duration = Duration::from_secs(35 * 60);
 /// How often long work gives a sign of life.
 pub const BEAT_EVERY: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 enum Task {
     Purge,
     /// The files of exports, where there is a store.
-    Sweep(Box<Tools>),
+    Sweep(Box<ExportBackend>),
     Maintain,
 }
 
@@ -69,23 +69,28 @@ impl Task {
     }
 
     /// What was done, in one line and in full.
-    async fn run(&self, turn: &mut Turn, settings: &Settings, tell: Tell<'_>) -> Result<(String, Value), StoreError> {
+    async fn run(
+        &self,
+        lock: &mut TaskLock,
+        settings: &Settings,
+        on_step: OnStep<'_>,
+    ) -> Result<(String, Value), StoreError> {
         let said = |full: Result<Value, serde_json::Error>| full.map_err(|e| StoreError::Permanent(e.to_string()));
         match self {
             Self::Purge => {
                 let purged =
-                    purge::purge(&mut turn.conn, &settings.database, settings.retention(), false, tell).await?;
+                    purge::purge(&mut lock.conn, &settings.database, settings.retention(), false, on_step).await?;
                 Ok((purged.line(), said(serde_json::to_value(&purged))?))
             }
-            Self::Sweep(tools) => {
-                let swept = sweep::sweep(&mut turn.conn, tools, false, tell).await?;
+            Self::Sweep(backend) => {
+                let swept = sweep::sweep(&mut lock.conn, backend, false, on_step).await?;
                 match &swept.error {
                     None => Ok((swept.line(), said(serde_json::to_value(&swept))?)),
                     Some(error) => Err(StoreError::Permanent(error.clone())),
                 }
             }
             Self::Maintain => {
-                let maintained = maintain::maintain(&mut turn.conn, &Rules::of(settings), tell).await?;
+                let maintained = maintain::maintain(&mut lock.conn, &Rules::of(settings), on_step).await?;
                 Ok((maintained.line(), said(serde_json::to_value(&maintained))?))
             }
         }
@@ -96,7 +101,7 @@ pub struct Maintenance {
     /// Absent while something is done.
     worker: Option<Worker>,
     check_every: Duration,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -104,12 +109,12 @@ pub struct Maintenance {
 pub struct MaintenanceParts {
     pub settings: Settings,
     /// None where there is no store of exports.
-    pub tools: Option<Tools>,
+    pub backend: Option<ExportBackend>,
     /// This process, as its runs are recorded.
     pub process: String,
     pub metrics: Metrics,
     pub readiness: Readiness,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -117,7 +122,8 @@ impl Maintenance {
     pub fn new(parts: MaintenanceParts) -> Self {
         let check_every = parts.settings.maintenance.check_every();
         // In this order: compressing what is about to go would be in vain. Without a store sweeping is another process's.
-        let tasks = [Some(Task::Purge), parts.tools.map(|tools| Task::Sweep(Box::new(tools))), Some(Task::Maintain)];
+        let tasks =
+            [Some(Task::Purge), parts.backend.map(|backend| Task::Sweep(Box::new(backend))), Some(Task::Maintain)];
         let tasks: Vec<Task> = tasks.into_iter().flatten().collect();
         tasks.iter().for_each(|task| parts.metrics.expect_runs(task.name()));
         let worker = Worker {
@@ -127,12 +133,12 @@ impl Maintenance {
             metrics: parts.metrics,
             rests: tasks.into_iter().map(|task| (task, None)).collect(),
         };
-        Self { worker: Some(worker), check_every, pulse: parts.pulse, exit: parts.exit }
+        Self { worker: Some(worker), check_every, liveness: parts.liveness, exit: parts.exit }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let Some(mut worker) = self.worker.take() else { return };
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             worker.look(&working).await;
             worker
@@ -163,7 +169,7 @@ impl Handler<End> for Maintenance {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -185,51 +191,53 @@ impl Worker {
             if rests_until.is_some_and(|until| until > Instant::now()) {
                 continue;
             }
-            let told = Told::new();
-            if let Err(error) = beating(working, &told, (BEAT_EVERY, LONGEST_STEP), self.attend(&task, &told)).await {
+            let last_step = LastStep::new();
+            if let Err(error) =
+                beating(working, &last_step, (BEAT_EVERY, LONGEST_STEP), self.attend(&task, &last_step)).await
+            {
                 tracing::warn!(task = task.name(), %error, "maintenance waits");
                 self.metrics.maintenance_run(task.name(), "failed");
                 self.rests[n].1 = Some(Instant::now() + REST);
             }
         }
-        let told = Told::new();
-        beating(working, &told, (BEAT_EVERY, LONGEST_STEP), self.jobs.look()).await;
+        let last_step = LastStep::new();
+        beating(working, &last_step, (BEAT_EVERY, LONGEST_STEP), self.jobs.look()).await;
     }
 
     /// Does a task if it is due and nobody else is at work.
-    async fn attend(&self, task: &Task, told: &Told) -> Result<(), StoreError> {
-        let mut turn = match Turn::take(&self.settings.database, task.name(), Access::Alone, Duration::ZERO).await {
-            Ok(turn) => turn,
+    async fn attend(&self, task: &Task, last_step: &LastStep) -> Result<(), StoreError> {
+        let mut lock = match TaskLock::take(&self.settings.database, task.name(), Access::Alone, Duration::ZERO).await {
+            Ok(lock) => lock,
             // It will be looked at again soon.
-            Err(TurnError::Taken(_)) => return Ok(()),
-            Err(TurnError::Store(error)) => return Err(error),
+            Err(TaskLockError::Taken(_)) => return Ok(()),
+            Err(TaskLockError::Store(error)) => return Err(error),
         };
-        if let Some((at, lately)) = turn.last_done(task.every(&self.settings)).await? {
+        if let Some((at, lately)) = lock.last_done(task.every(&self.settings)).await? {
             self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
             if lately {
                 return Ok(());
             }
         }
-        turn.begin(&self.process).await?;
-        let mut tell = |step: &str| {
-            told.now();
+        lock.begin(&self.process).await?;
+        let mut on_step = |step: &str| {
+            last_step.now();
             tracing::debug!(task = task.name(), step, "at work");
         };
         let begun = Instant::now();
-        match task.run(&mut turn, &self.settings, &mut tell).await {
+        match task.run(&mut lock, &self.settings, &mut on_step).await {
             Ok((line, full)) => {
-                turn.finish("done", &full).await?;
+                lock.finish("done", &full).await?;
                 let seconds = begun.elapsed().as_secs_f64();
                 tracing::info!(task = task.name(), seconds, summary = line, "maintained");
                 self.metrics.maintenance_run(task.name(), "done");
-                if let Some((at, _)) = turn.last_done(TimeDelta::zero()).await? {
+                if let Some((at, _)) = lock.last_done(TimeDelta::zero()).await? {
                     self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
                 }
                 Ok(())
             }
             Err(error) => {
                 // Where the connection is gone it stays a run that has not ended.
-                let _ = turn.finish("failed", &json!({ "error": error.to_string() })).await;
+                let _ = lock.finish("failed", &json!({ "error": error.to_string() })).await;
                 Err(error)
             }
         }
@@ -237,9 +245,9 @@ impl Worker {
 }
 
 /// When a task told of a step last.
-struct Told(Mutex<Instant>);
+struct LastStep(Mutex<Instant>);
 
-impl Told {
+impl LastStep {
     fn new() -> Self {
         Self(Mutex::new(Instant::now()))
     }
@@ -256,7 +264,7 @@ impl Told {
 /// Gives signs of life while something is under way that tells of its steps, for as long as one step may take.
 async fn beating<T>(
     working: &Working,
-    told: &Told,
+    last_step: &LastStep,
     (every, longest): (Duration, Duration),
     work: impl Future<Output = T>,
 ) -> T {
@@ -264,7 +272,7 @@ async fn beating<T>(
     loop {
         match tokio::time::timeout(every, &mut work).await {
             Ok(done) => return done,
-            Err(_) if told.ago() < longest => working.beat(),
+            Err(_) if last_step.ago() < longest => working.beat(),
             Err(_) => {}
         }
     }
@@ -276,14 +284,14 @@ mod tests {
 
     #[tokio::test]
     async fn long_work_beats_and_what_has_told_of_nothing_for_too_long_does_not() {
-        let pulse = Pulse::default();
-        let working = pulse.work();
-        let told = Told::new();
+        let liveness = Liveness::default();
+        let working = liveness.work();
+        let last_step = LastStep::new();
         let every = Duration::from_millis(10);
         let work = || tokio::time::sleep(Duration::from_millis(100));
-        beating(&working, &told, (every, Duration::ZERO), work()).await;
-        assert!(pulse.stuck() >= Duration::from_millis(100));
-        beating(&working, &told, (every, LONGEST_STEP), work()).await;
-        assert!(pulse.stuck() < Duration::from_millis(100));
+        beating(&working, &last_step, (every, Duration::ZERO), work()).await;
+        assert!(liveness.stuck() >= Duration::from_millis(100));
+        beating(&working, &last_step, (every, LONGEST_STEP), work()).await;
+        assert!(liveness.stuck() < Duration::from_millis(100));
     }
 }

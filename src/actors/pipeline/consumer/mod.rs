@@ -19,9 +19,9 @@ use crate::{
         pipeline::{dedupe::Split, writer::Committed},
         supervision::{
             exit::{Cause, Drain, End, ExitGuard},
+            liveness::Liveness,
             log::SupervisionLog,
-            progress::Progress,
-            pulse::Pulse,
+            position::PartitionPosition,
         },
     },
     config,
@@ -31,7 +31,7 @@ use crate::{
 
 pub struct Consumer {
     exit: ExitGuard,
-    pulse: Pulse,
+    liveness: Liveness,
     orders: mpsc::UnboundedSender<Order>,
     /// Taken by the reading loop when the actor starts.
     reader: Option<Reader>,
@@ -41,11 +41,11 @@ pub struct ConsumerParts {
     pub broker: config::Broker,
     pub batch: config::Batch,
     pub claim: Claim,
-    pub progress: Progress,
+    pub progress: PartitionPosition,
     pub readiness: Readiness,
     pub log: SupervisionLog,
     pub dedupe: Recipient<Split>,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -60,12 +60,12 @@ impl Consumer {
             progress: parts.progress,
             readiness: parts.readiness,
             log: parts.log,
-            working: Arc::new(parts.pulse.work()),
+            working: Arc::new(parts.liveness.work()),
             dedupe: parts.dedupe,
             inbox,
         };
         let reader = Reader::new(reader, parts.claim.next_offset, parts.claim.last_message);
-        Self { exit: parts.exit, pulse: parts.pulse, orders, reader: Some(reader) }
+        Self { exit: parts.exit, liveness: parts.liveness, orders, reader: Some(reader) }
     }
 }
 
@@ -103,6 +103,6 @@ impl Handler<End> for Consumer {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Duration, timeout};
 
 use crate::{
-    actors::supervision::pulse::Working,
+    actors::supervision::liveness::Working,
     broker::{
         BrokerError,
         subscription::{Incoming, StartAt, Subscription},

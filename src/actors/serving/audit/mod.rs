@@ -19,7 +19,7 @@ use crate::{
     actors::supervision::{
         backoff::Backoff,
         exit::{Drain, End, ExitGuard},
-        pulse::Pulse,
+        liveness::Liveness,
     },
     config::Settings,
     domain::audit::AuditEvent,
@@ -48,7 +48,7 @@ pub struct Audit {
     /// The backlog is not tried again before that.
     rest_until: Instant,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -63,7 +63,7 @@ struct Waiting {
 pub struct AuditParts {
     pub settings: Settings,
     pub backlog: Backlog,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
@@ -76,7 +76,7 @@ impl Audit {
             failures: 0,
             rest_until: Instant::now(),
             draining: false,
-            pulse: parts.pulse,
+            liveness: parts.liveness,
             exit: parts.exit,
         }
     }
@@ -94,7 +94,7 @@ impl Audit {
         }
         let events: Vec<AuditEvent> =
             asked.iter().flat_map(|waiting| waiting.events.clone()).chain(backlog.rows()).collect();
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             let recorded =
                 session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await;
@@ -194,6 +194,6 @@ impl Handler<End> for Audit {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }

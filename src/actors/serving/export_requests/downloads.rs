@@ -71,18 +71,18 @@ impl Handler<OpenDownload> for Exports {
     type Result = ResponseFuture<Result<Option<Download>, QueryError>>;
 
     fn handle(&mut self, open: OpenDownload, _: &mut Self::Context) -> Self::Result {
-        let (tools, downloads, working) = (self.tools.clone(), self.downloads.clone(), self.pulse.work());
+        let (backend, downloads, working) = (self.backend.clone(), self.downloads.clone(), self.liveness.work());
         Box::pin(async move {
             let _working = working;
             let OpenDownload { key, expires, signature, range } = open;
             // A link is judged by this machine's clock, which signed it.
-            let Some(tools) = tools else { return Ok(None) };
-            if tools.objects.verify_link(&key, expires, &signature, Utc::now()).is_err() {
+            let Some(backend) = backend else { return Ok(None) };
+            if backend.objects.verify_link(&key, expires, &signature, Utc::now()).is_err() {
                 return Ok(None);
             }
             let Some(key_of) = Key::parse(&key) else { return Ok(None) };
             let place = downloads.begin(key_of.org_id).ok_or(QueryError::Busy)?;
-            let Some(info) = tools.objects.head(None, &key).await.map_err(|error| refuse_object(&error))? else {
+            let Some(info) = backend.objects.head(None, &key).await.map_err(|error| refuse_object(&error))? else {
                 return Ok(None);
             };
             let range = match range {
@@ -93,7 +93,7 @@ impl Handler<OpenDownload> for Exports {
                 None => None,
                 Some(range) if range.is_empty() => Some((range, futures_util::stream::empty().boxed())),
                 Some(range) => {
-                    let content = tools.objects.get_range(None, &key, range).await;
+                    let content = backend.objects.get_range(None, &key, range).await;
                     let content = content.map_err(|error| refuse_object(&error))?;
                     Some((content.range, holding(place, content.stream)))
                 }

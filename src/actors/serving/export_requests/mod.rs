@@ -1,4 +1,4 @@
-//! Exports: the desk where files are asked for, cancelled, fetched and checked.
+//! Exports: receives the requests to create, cancel, download and verify files.
 //! In: CreateExport, CancelExport, LinkExport, OpenDownload, VerifyExport from http; End. Out: the answer to whoever asked;
 //!     Wake to the actors that make files.
 //! Failure: database or store away → Unavailable. Without a store nothing is made, fetched or checked: it is said to be off.
@@ -17,13 +17,13 @@ use crate::{
     actors::{
         export_generator::{
             Wake, check,
-            make::{MakeError, Tools},
+            generate::{ExportBackend, GenerateError},
         },
-        serving::{error::QueryError, turns::Turns},
+        serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{
+            actor_ref::ActorRef,
             exit::{End, ExitGuard},
-            line::Line,
-            pulse::Pulse,
+            liveness::Liveness,
         },
     },
     config::Settings,
@@ -34,7 +34,7 @@ use crate::{
     objects::{LINK_LIFETIME, NewLink, ObjectError},
     store::{
         PgConnection, Session, StoreError, clock,
-        exports::{self as table, AskedExport},
+        exports::{self as table, NewExport},
     },
 };
 use downloads::Downloads;
@@ -55,57 +55,57 @@ const CHECKS: usize = 2;
 pub const CHECK_WITHIN: Duration = Duration::from_secs(120);
 
 pub struct Exports {
-    desk: Desk,
+    requests: ExportRequests,
     /// None where there is no store to put files into.
-    tools: Option<Tools>,
-    makers: Vec<Line<Wake>>,
+    backend: Option<ExportBackend>,
+    makers: Vec<ActorRef<Wake>>,
     downloads: Downloads,
     checks: Arc<Semaphore>,
     late_after: TimeDelta,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
 
 pub struct ExportsParts {
     pub settings: Settings,
-    pub tools: Option<Tools>,
-    pub makers: Vec<Line<Wake>>,
-    pub pulse: Pulse,
+    pub backend: Option<ExportBackend>,
+    pub makers: Vec<ActorRef<Wake>>,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
 /// Serves one at a time, each with a deadline.
 #[derive(Clone)]
-struct Desk {
-    turns: Turns<Session>,
+struct ExportRequests {
+    session: BoundedMutex<Session>,
     most_open: u32,
 }
 
 impl Exports {
-    pub fn new(ExportsParts { settings, tools, makers, pulse, exit }: ExportsParts) -> Self {
+    pub fn new(ExportsParts { settings, backend, makers, liveness, exit }: ExportsParts) -> Self {
         let late_after = settings.events.late_after();
         let (most_open, wait) = (settings.exports.pending_per_org, settings.query.wait());
-        let turns = Turns::new(Session::new(settings.database), QUEUE, wait);
+        let session = BoundedMutex::new(Session::new(settings.database), QUEUE, wait);
         Self {
-            desk: Desk { turns, most_open },
-            tools,
+            requests: ExportRequests { session, most_open },
+            backend,
             makers,
             downloads: Downloads::default(),
             checks: Arc::new(Semaphore::new(CHECKS)),
             late_after,
-            pulse,
+            liveness,
             exit,
         }
     }
 }
 
-impl Desk {
+impl ExportRequests {
     async fn serve<T>(
         &self,
         work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, QueryError> {
-        let mut session = self.turns.take().await?;
+        let mut session = self.session.lock().await?;
         session.run_within(ANSWER_WITHIN, work).await.map_err(|error| refuse(&error))
     }
 
@@ -151,27 +151,27 @@ impl Handler<CreateExport> for Exports {
     type Result = ResponseFuture<Result<Option<Created>, QueryError>>;
 
     fn handle(&mut self, create: CreateExport, _: &mut Self::Context) -> Self::Result {
-        let Some(tools) = self.tools.clone() else { return Box::pin(async { Ok(None) }) };
-        let (desk, makers, working) = (self.desk.clone(), self.makers.clone(), self.pulse.work());
+        let Some(backend) = self.backend.clone() else { return Box::pin(async { Ok(None) }) };
+        let (requests, makers, working) = (self.requests.clone(), self.makers.clone(), self.liveness.work());
         Box::pin(async move {
             let _working = working;
             // A local store has none.
-            let buckets: Vec<String> = tools.objects.buckets().into_iter().flatten().collect();
-            let asked = AskedExport {
+            let buckets: Vec<String> = backend.objects.buckets().into_iter().flatten().collect();
+            let asked = NewExport {
                 job_id: create.job_id,
                 org_id: create.org_id,
                 body: &create.body,
                 buckets: &buckets,
                 idempotency_key: create.idempotency_key.as_deref(),
                 by: &create.by,
-                bucket: tools.objects.default_bucket(),
-                most_open: desk.most_open,
+                bucket: backend.objects.default_bucket(),
+                most_open: requests.most_open,
                 act: &create.act,
             };
-            let created = desk.serve(async |conn| table::create(conn, &asked).await).await?;
+            let created = requests.serve(async |conn| table::create(conn, &asked).await).await?;
             if matches!(created, Created::New(_)) {
                 // Those that are at work look again when they are done, and so does every other process in its time.
-                for maker in makers.iter().filter_map(Line::get) {
+                for maker in makers.iter().filter_map(ActorRef::get) {
                     maker.do_send(Wake);
                 }
             }
@@ -194,10 +194,10 @@ impl Handler<CancelExport> for Exports {
     type Result = ResponseFuture<Result<Option<ExportJob>, QueryError>>;
 
     fn handle(&mut self, CancelExport { org_id, job_id, act }: CancelExport, _: &mut Self::Context) -> Self::Result {
-        let (desk, working) = (self.desk.clone(), self.pulse.work());
+        let (requests, working) = (self.requests.clone(), self.liveness.work());
         Box::pin(async move {
             let _working = working;
-            desk.serve(async |conn| table::cancel(conn, org_id, job_id, &act).await).await
+            requests.serve(async |conn| table::cancel(conn, org_id, job_id, &act).await).await
         })
     }
 }
@@ -230,22 +230,23 @@ impl Handler<LinkExport> for Exports {
     type Result = ResponseFuture<Result<Found<String>, QueryError>>;
 
     fn handle(&mut self, LinkExport { org_id, job_id, act }: LinkExport, _: &mut Self::Context) -> Self::Result {
-        let (desk, tools, working) = (self.desk.clone(), self.tools.clone(), self.pulse.work());
+        let (requests, backend, working) = (self.requests.clone(), self.backend.clone(), self.liveness.work());
         Box::pin(async move {
             let _working = working;
-            let Some(tools) = tools else { return Ok(Found::Off) };
-            let ((job, output), now) = match made(desk.job(org_id, job_id).await?) {
+            let Some(backend) = backend else { return Ok(Found::Off) };
+            let ((job, output), now) = match made(requests.job(org_id, job_id).await?) {
                 Found::It(found) => found,
                 other => return Ok(other.without()),
             };
-            desk.serve(async |conn| crate::store::access::audit::record(conn, std::slice::from_ref(&act)).await)
+            requests
+                .serve(async |conn| crate::store::access::audit::record(conn, std::slice::from_ref(&act)).await)
                 .await?;
             let link = NewLink {
                 file_name: file_name(&output.key),
                 now,
                 expires: now + TimeDelta::from_std(LINK_LIFETIME).unwrap_or_default(),
             };
-            let url = tools.objects.link(job.bucket.as_deref(), &output.key, &link).await;
+            let url = backend.objects.link(job.bucket.as_deref(), &output.key, &link).await;
             Ok(Found::It(url.map_err(|error| refuse_object(&error))?))
         })
     }
@@ -288,21 +289,21 @@ impl Handler<VerifyExport> for Exports {
     type Result = ResponseFuture<Result<Found<Box<Verification>>, QueryError>>;
 
     fn handle(&mut self, VerifyExport { org_id, job_id }: VerifyExport, _: &mut Self::Context) -> Self::Result {
-        let (desk, tools, late_after, working) =
-            (self.desk.clone(), self.tools.clone(), self.late_after, self.pulse.work());
+        let (requests, backend, late_after, working) =
+            (self.requests.clone(), self.backend.clone(), self.late_after, self.liveness.work());
         let permit = Arc::clone(&self.checks).try_acquire_owned();
         Box::pin(async move {
             let _working = working;
-            let Some(tools) = tools else { return Ok(Found::Off) };
+            let Some(backend) = backend else { return Ok(Found::Off) };
             let _permit = permit.map_err(|_| QueryError::Busy)?;
-            let ((job, output), _) = match made(desk.job(org_id, job_id).await?) {
+            let ((job, output), _) = match made(requests.job(org_id, job_id).await?) {
                 Found::It(found) => found,
                 other => return Ok(other.without()),
             };
-            let checking = check::check(&tools, &job, &output, false, late_after);
+            let checking = check::check(&backend, &job, &output, false, late_after);
             match tokio::time::timeout(CHECK_WITHIN, checking).await {
                 Ok(Ok(verification)) => Ok(Found::It(Box::new(verification))),
-                Ok(Err(MakeError::TooSlow)) | Err(_) => Err(QueryError::TooSlow),
+                Ok(Err(GenerateError::TooSlow)) | Err(_) => Err(QueryError::TooSlow),
                 Ok(Err(error)) => {
                     tracing::warn!(%error, job = %job_id, "an export cannot be checked");
                     Err(if error.may_pass() { QueryError::Unavailable } else { QueryError::Broken })
@@ -316,6 +317,6 @@ impl Handler<End> for Exports {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     actors::supervision::{
         backoff::Backoff,
         exit::{End, ExitGuard},
-        pulse::Pulse,
+        liveness::Liveness,
     },
     auth::{
         jwks::{KeySet, NoKeySet},
@@ -52,7 +52,7 @@ pub struct Jwks {
     asked_at: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
     readiness: Readiness,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
@@ -61,13 +61,13 @@ pub struct JwksParts {
     pub settings: Auth,
     pub ring: KeyRing,
     pub readiness: Readiness,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
 impl Jwks {
     pub fn new(parts: JwksParts) -> Self {
-        let JwksParts { settings, ring, readiness, pulse, exit } = parts;
+        let JwksParts { settings, ring, readiness, liveness, exit } = parts;
         let from_file = settings.jwks_url.is_empty();
         let interval = if from_file { LOOK_EVERY } else { settings.jwks_refresh() };
         let source = if from_file { Place::File(settings.jwks_file) } else { Place::Url(settings.jwks_url) };
@@ -80,7 +80,7 @@ impl Jwks {
             asked_at: None,
             waiting: Vec::new(),
             readiness,
-            pulse,
+            liveness,
             exit,
         }
     }
@@ -91,7 +91,7 @@ impl Jwks {
         if let Some(next) = self.next.take() {
             ctx.cancel_future(next);
         }
-        let working = self.pulse.work();
+        let working = self.liveness.work();
         let work = async move {
             let result = source.read().await;
             drop(working);
@@ -178,7 +178,7 @@ impl Handler<End> for Jwks {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }
 

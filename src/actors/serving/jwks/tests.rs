@@ -83,7 +83,7 @@ fn start(settings: &Auth) -> (Addr<Jwks>, Verifier, Readiness) {
         settings: settings.clone(),
         ring: verifier.key_ring().unwrap().clone(),
         readiness: readiness.clone(),
-        pulse: Pulse::default(),
+        liveness: Liveness::default(),
         exit,
     };
     (Jwks::new(parts).start(), verifier, readiness)

@@ -5,7 +5,7 @@
 //! Bound: one look-up at a time, of all that came meanwhile; WAITING wait for it. One change at a time, QUEUE wait.
 
 mod cache;
-mod desk;
+mod requests;
 
 use std::{
     collections::HashMap,
@@ -22,21 +22,21 @@ use crate::{
         serving::error::QueryError,
         supervision::{
             exit::{Drain, End, ExitGuard},
-            pulse::Pulse,
+            liveness::Liveness,
         },
     },
     auth::PresentedKey,
     config::Settings,
-    domain::api_key::{KeyState, Shown},
+    domain::api_key::{KeyCheck, KeyState},
     store::{
         Session, StoreError,
-        access::api_keys::{self as table, KnownKey},
+        access::api_keys::{self as table, StoredKey},
     },
 };
-use cache::{Cache, Known};
-use desk::Desk;
+use cache::{Cache, CacheEntry};
+use requests::KeyRequests;
 
-pub use desk::{Create, GetKey, ListKeys, Revoke};
+pub use requests::{Create, GetKey, ListKeys, Revoke};
 
 /// Longest that the database may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(800);
@@ -45,52 +45,52 @@ const WAITING: usize = 1024;
 /// How often is written when keys were last used.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 
-type Answer = Result<Option<KnownKey>, QueryError>;
+type Lookup = Result<Option<StoredKey>, QueryError>;
 
 pub struct Keys {
     cache: Cache,
     /// Who waits for a look-up, by key.
-    waiting: HashMap<Uuid, Vec<oneshot::Sender<Answer>>>,
+    waiting: HashMap<Uuid, Vec<oneshot::Sender<Lookup>>>,
     /// Absent while the database is asked.
     session: Option<Session>,
-    desk: Desk,
+    requests: KeyRequests,
     /// When keys were used that nobody has written yet. As many at most as the cache holds.
     used: HashMap<Uuid, Instant>,
     draining: bool,
-    pulse: Pulse,
+    liveness: Liveness,
     #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
     exit: ExitGuard,
 }
 
 pub struct KeysParts {
     pub settings: Settings,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     pub exit: ExitGuard,
 }
 
 impl Keys {
-    pub fn new(KeysParts { settings, pulse, exit }: KeysParts) -> Self {
+    pub fn new(KeysParts { settings, liveness, exit }: KeysParts) -> Self {
         Self {
             cache: Cache::new(settings.auth.api_key_cache()),
             waiting: HashMap::new(),
-            desk: Desk::new(&settings),
+            requests: KeyRequests::new(&settings),
             session: Some(Session::new(settings.database)),
             used: HashMap::new(),
             draining: false,
-            pulse,
+            liveness,
             exit,
         }
     }
 
     /// What the key turns out to be, if the secret is its own.
-    fn judge(&mut self, shown: &PresentedKey, key: Option<KnownKey>) -> Shown {
+    fn judge(&mut self, shown: &PresentedKey, key: Option<StoredKey>) -> KeyCheck {
         match key.filter(|key| bool::from(key.secret_sha256.ct_eq(&shown.secret_sha256))) {
-            None => Shown::Unknown,
-            Some(KnownKey { state: KeyState::Active, key_id, holder, .. }) => {
+            None => KeyCheck::Unknown,
+            Some(StoredKey { state: KeyState::Active, key_id, holder, .. }) => {
                 self.used.insert(key_id, Instant::now());
-                Shown::Accepted(holder)
+                KeyCheck::Accepted(holder)
             }
-            Some(KnownKey { state, holder, .. }) => Shown::Ended { org_id: holder.org_id, state },
+            Some(StoredKey { state, holder, .. }) => KeyCheck::Ended { org_id: holder.org_id, state },
         }
     }
 
@@ -101,7 +101,7 @@ impl Keys {
         }
         let Some(mut session) = self.session.take() else { return };
         let waiting = std::mem::take(&mut self.waiting);
-        let (ids, working): (Vec<Uuid>, _) = (waiting.keys().copied().collect(), self.pulse.work());
+        let (ids, working): (Vec<Uuid>, _) = (waiting.keys().copied().collect(), self.liveness.work());
         let work = async move {
             let found = session.run_within(ANSWER_WITHIN, async |conn| table::look_up(conn, &ids).await).await;
             drop(working);
@@ -115,7 +115,7 @@ impl Keys {
                     let key = found.iter().find(|key| key.key_id == key_id).copied();
                     actor.cache.put(key_id, key, Instant::now());
                     // What was revoked meanwhile stays so.
-                    actor.cache.get(key_id, Instant::now()).and_then(Known::key).unwrap_or(key)
+                    actor.cache.get(key_id, Instant::now()).and_then(CacheEntry::key).unwrap_or(key)
                 });
                 for asker in askers {
                     // Who has gone away meanwhile does not mind.
@@ -135,7 +135,7 @@ impl Keys {
             return;
         }
         let Some(mut session) = self.session.take() else { return };
-        let (used, working) = (std::mem::take(&mut self.used), self.pulse.work());
+        let (used, working) = (std::mem::take(&mut self.used), self.liveness.work());
         let work = async move {
             let ago: Vec<(Uuid, Duration)> = used.iter().map(|(key_id, at)| (*key_id, at.elapsed())).collect();
             let written = session.run_within(ANSWER_WITHIN, async |conn| table::used(conn, &ago).await).await;
@@ -174,14 +174,14 @@ impl Actor for Keys {
 
 /// Whose key is this?
 #[derive(Message)]
-#[rtype(result = "Result<Shown, QueryError>")]
+#[rtype(result = "Result<KeyCheck, QueryError>")]
 pub struct Authenticate(pub PresentedKey);
 
 impl Handler<Authenticate> for Keys {
-    type Result = ResponseActFuture<Self, Result<Shown, QueryError>>;
+    type Result = ResponseActFuture<Self, Result<KeyCheck, QueryError>>;
 
     fn handle(&mut self, Authenticate(shown): Authenticate, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(key) = self.cache.get(shown.key_id, Instant::now()).and_then(Known::key) {
+        if let Some(key) = self.cache.get(shown.key_id, Instant::now()).and_then(CacheEntry::key) {
             let judged = self.judge(&shown, key);
             return Box::pin(fut::ready(Ok(judged)));
         }
@@ -211,6 +211,6 @@ impl Handler<End> for Keys {
     type Result = ();
 
     fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.pulse, ctx);
+        end.obey(&self.liveness, ctx);
     }
 }

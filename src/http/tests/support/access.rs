@@ -16,12 +16,12 @@ use crate::{
             error::QueryError,
             keys::{Authenticate, Create, GetKey, ListKeys, Revoke},
         },
-        supervision::line::Line,
+        supervision::actor_ref::ActorRef,
     },
     auth::{self, Caller, Credential, PresentedKey, Role, Verifier},
     config::{Auth, Secret},
     domain::{
-        api_key::{ApiKey, ApiKeyPage, Created, Holder, KeyRole, KeyState, Maker, NewApiKey, Revoked, Shown},
+        api_key::{ApiKey, ApiKeyPage, Created, Holder, KeyCheck, KeyRole, KeyState, Maker, NewApiKey, Revoked},
         audit::AuditEvent,
     },
     http::{Api, Gatekeeper, client_address::TrustedProxies, limits::Limits},
@@ -100,15 +100,15 @@ impl Actor for FixedKeys {
 }
 
 impl Handler<Authenticate> for FixedKeys {
-    type Result = Result<Shown, QueryError>;
+    type Result = Result<KeyCheck, QueryError>;
 
     fn handle(&mut self, Authenticate(shown): Authenticate, _: &mut Self::Context) -> Self::Result {
         let ours = PresentedKey::read(&key_text()).unwrap();
         let holder = Holder { org_id: ORG, role: KeyRole::OrgViewer, expires_at: None };
         let judged = match (shown.key_id, shown.secret_sha256 == ours.secret_sha256) {
-            (KEY, true) => Shown::Accepted(holder),
-            (REVOKED_KEY, true) => Shown::Ended { org_id: ORG, state: KeyState::Revoked },
-            _ => Shown::Unknown,
+            (KEY, true) => KeyCheck::Accepted(holder),
+            (REVOKED_KEY, true) => KeyCheck::Ended { org_id: ORG, state: KeyState::Revoked },
+            _ => KeyCheck::Unknown,
         };
         self.error.map_or(Ok(judged), Err)
     }
@@ -187,7 +187,7 @@ impl Handler<Revoke> for FixedKeys {
 }
 
 pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
-    let (audit, keys) = (Line::default(), Line::default());
+    let (audit, keys) = (ActorRef::default(), ActorRef::default());
     audit.set(Books::default().start().recipient());
     keys.set(FixedKeys { error: None }.start().recipient());
     Gatekeeper {
@@ -195,7 +195,7 @@ pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
         proxies: TrustedProxies::default(),
         limits: Limits::default(),
         backlog: Backlog::new(Metrics::default()),
-        jwks: Line::default(),
+        jwks: ActorRef::default(),
         keys,
         audit,
     }

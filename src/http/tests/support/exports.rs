@@ -12,13 +12,13 @@ use crate::{
         export_requests::{
             CancelExport, CreateExport, Created, Download, Found, LinkExport, OpenDownload, VerifyExport,
         },
-        query::{Ask, GetExport, ListExports},
+        query::{Execute, GetExport, ListExports},
     },
     domain::{
         event::Reason,
         export::{
             ExportJob, ExportPage, Granularity, GroupBy, Kind, Output, Revised, Spec, Status, TimeRange, Totals,
-            reconcile::{Difference, Known, Verdict},
+            reconcile::{DatabaseTotals, Difference, Verdict},
             verification::{Content, Now, Verification},
         },
     },
@@ -68,13 +68,13 @@ pub fn job(status: Status) -> ExportJob {
     }
 }
 
-impl Handler<Ask<ListExports>> for FixedAnswers {
+impl Handler<Execute<ListExports>> for FixedAnswers {
     type Result = Result<ExportPage, QueryError>;
 
     /// Names the query by the one job's error.
     fn handle(
         &mut self,
-        Ask { question: ListExports(query), .. }: Ask<ListExports>,
+        Execute { query: ListExports(query), .. }: Execute<ListExports>,
         _: &mut Self::Context,
     ) -> Self::Result {
         match self.error {
@@ -87,12 +87,12 @@ impl Handler<Ask<ListExports>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetExport>> for FixedAnswers {
+impl Handler<Execute<GetExport>> for FixedAnswers {
     type Result = Result<Option<ExportJob>, QueryError>;
 
     fn handle(
         &mut self,
-        Ask { question: GetExport { org_id, job_id }, .. }: Ask<GetExport>,
+        Execute { query: GetExport { org_id, job_id }, .. }: Execute<GetExport>,
         _: &mut Self::Context,
     ) -> Self::Result {
         Ok((org_id == ORG && job_id == JOB).then(|| job(Status::Succeeded)))
@@ -177,8 +177,15 @@ impl Handler<VerifyExport> for FixedExports {
         let output = job.output.clone().unwrap();
         let content = Content { sha256: [0; 32], bytes: 10, sums: Some((1, output.totals)) };
         let (rollups, revised) = (output.totals, Default::default());
-        let known =
-            Known { rollups, whole: true, raw: None, ledger_stored: 2, ledger_whole: true, as_of: None, revised };
+        let known = DatabaseTotals {
+            rollups,
+            whole: true,
+            raw: None,
+            ledger_stored: 2,
+            ledger_whole: true,
+            as_of: None,
+            revised,
+        };
         let now = Now { verdict: Verdict::Same, difference: Difference::default(), known };
         self.found(verify.job_id, Box::new(Verification::of(&job, &output, Some(content), now)))
     }

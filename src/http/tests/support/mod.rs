@@ -18,12 +18,12 @@ use crate::{
             corrections::Correct,
             error::QueryError,
             query::{
-                Ask, GetAudit, GetDeadLetter, GetEvent, GetFreshness, GetLedger, GetPartitions, GetReliability,
+                Execute, GetAudit, GetDeadLetter, GetEvent, GetFreshness, GetLedger, GetPartitions, GetReliability,
                 GetSummary, GetSupervision, GetUsage, ListDeadLetters,
             },
         },
         supervision::{
-            line::Line,
+            actor_ref::ActorRef,
             log::SupervisionLog,
             registry::Registry,
             supervisor::{Supervisor, SupervisorParts},
@@ -82,10 +82,14 @@ impl Actor for FixedAnswers {
     type Context = Context<Self>;
 }
 
-impl Handler<Ask<GetUsage>> for FixedAnswers {
+impl Handler<Execute<GetUsage>> for FixedAnswers {
     type Result = Result<UsageReport, QueryError>;
 
-    fn handle(&mut self, Ask { question: GetUsage(query), .. }: Ask<GetUsage>, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Execute { query: GetUsage(query), .. }: Execute<GetUsage>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -108,13 +112,13 @@ impl Handler<Ask<GetUsage>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetReliability>> for FixedAnswers {
+impl Handler<Execute<GetReliability>> for FixedAnswers {
     type Result = Result<ReliabilityReport, QueryError>;
 
     /// One bucket with one of each outcome, and one with a slow success.
     fn handle(
         &mut self,
-        Ask { question: GetReliability(query), .. }: Ask<GetReliability>,
+        Execute { query: GetReliability(query), .. }: Execute<GetReliability>,
         _: &mut Self::Context,
     ) -> Self::Result {
         if let Some(error) = self.error {
@@ -138,12 +142,12 @@ impl Handler<Ask<GetReliability>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetLedger>> for FixedAnswers {
+impl Handler<Execute<GetLedger>> for FixedAnswers {
     type Result = Result<LedgerReport, QueryError>;
 
     fn handle(
         &mut self,
-        Ask { question: GetLedger(query), .. }: Ask<GetLedger>,
+        Execute { query: GetLedger(query), .. }: Execute<GetLedger>,
         _: &mut Self::Context,
     ) -> Self::Result {
         if let Some(error) = self.error {
@@ -155,12 +159,12 @@ impl Handler<Ask<GetLedger>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetSummary>> for FixedAnswers {
+impl Handler<Execute<GetSummary>> for FixedAnswers {
     type Result = Result<Summary, QueryError>;
 
     fn handle(
         &mut self,
-        Ask { question: GetSummary(query), .. }: Ask<GetSummary>,
+        Execute { query: GetSummary(query), .. }: Execute<GetSummary>,
         _: &mut Self::Context,
     ) -> Self::Result {
         if let Some(error) = self.error {
@@ -174,13 +178,13 @@ impl Handler<Ask<GetSummary>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetFreshness>> for FixedAnswers {
+impl Handler<Execute<GetFreshness>> for FixedAnswers {
     type Result = Result<FreshnessReport, QueryError>;
 
     /// Every model is known but those that are made up.
-    fn handle(&mut self, Ask { question, .. }: Ask<GetFreshness>, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Execute { query, .. }: Execute<GetFreshness>, _: &mut Self::Context) -> Self::Result {
         let known = |model_id: &Uuid| *model_id < MADE_UP_MODELS;
-        let asked: Vec<Uuid> = question.models.into_iter().filter(known).collect();
+        let asked: Vec<Uuid> = query.models.into_iter().filter(known).collect();
         let entry = |model_id| ModelFreshness { model_id, freshness: freshness() };
         let models = if asked.is_empty() { vec![MODEL] } else { asked };
         match self.error {
@@ -190,12 +194,12 @@ impl Handler<Ask<GetFreshness>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetSupervision>> for FixedAnswers {
+impl Handler<Execute<GetSupervision>> for FixedAnswers {
     type Result = Result<Vec<SupervisionEvent>, QueryError>;
 
     fn handle(
         &mut self,
-        Ask { question: GetSupervision(query), .. }: Ask<GetSupervision>,
+        Execute { query: GetSupervision(query), .. }: Execute<GetSupervision>,
         _: &mut Self::Context,
     ) -> Self::Result {
         if let Some(error) = self.error {
@@ -216,10 +220,10 @@ impl Handler<Ask<GetSupervision>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetPartitions>> for FixedAnswers {
+impl Handler<Execute<GetPartitions>> for FixedAnswers {
     type Result = Result<Vec<PartitionStatus>, QueryError>;
 
-    fn handle(&mut self, _: Ask<GetPartitions>, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Execute<GetPartitions>, _: &mut Self::Context) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -266,13 +270,13 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
     }
 }
 
-impl Handler<Ask<ListDeadLetters>> for FixedAnswers {
+impl Handler<Execute<ListDeadLetters>> for FixedAnswers {
     type Result = Result<DeadLetterPage, QueryError>;
 
     /// Names the query by what the one letter was rejected for.
     fn handle(
         &mut self,
-        Ask { question: ListDeadLetters(query), .. }: Ask<ListDeadLetters>,
+        Execute { query: ListDeadLetters(query), .. }: Execute<ListDeadLetters>,
         _: &mut Self::Context,
     ) -> Self::Result {
         match self.error {
@@ -282,13 +286,13 @@ impl Handler<Ask<ListDeadLetters>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetDeadLetter>> for FixedAnswers {
+impl Handler<Execute<GetDeadLetter>> for FixedAnswers {
     type Result = Result<Option<OpenedLetter>, QueryError>;
 
     /// There is this one, and no other.
     fn handle(
         &mut self,
-        Ask { question: GetDeadLetter { id, .. }, .. }: Ask<GetDeadLetter>,
+        Execute { query: GetDeadLetter { id, .. }, .. }: Execute<GetDeadLetter>,
         _: &mut Self::Context,
     ) -> Self::Result {
         Ok((id == LETTER).then(|| OpenedLetter {
@@ -300,11 +304,11 @@ impl Handler<Ask<GetDeadLetter>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetEvent>> for FixedAnswers {
+impl Handler<Execute<GetEvent>> for FixedAnswers {
     type Result = Result<EventFate, QueryError>;
 
     /// Nothing is known of it.
-    fn handle(&mut self, _: Ask<GetEvent>, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Execute<GetEvent>, _: &mut Self::Context) -> Self::Result {
         match self.error {
             Some(error) => Err(error),
             None => Ok(EventFate {
@@ -319,11 +323,15 @@ impl Handler<Ask<GetEvent>> for FixedAnswers {
     }
 }
 
-impl Handler<Ask<GetAudit>> for FixedAnswers {
+impl Handler<Execute<GetAudit>> for FixedAnswers {
     type Result = Result<AuditPage, QueryError>;
 
     /// Names the query by the one event's detail.
-    fn handle(&mut self, Ask { question: GetAudit(query), .. }: Ask<GetAudit>, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Execute { query: GetAudit(query), .. }: Execute<GetAudit>,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -399,7 +407,7 @@ pub fn api_with(error: Option<QueryError>) -> Api {
     let queries = Queries::default();
     let actor = FixedAnswers { error }.start();
     queries.set(0, &actor);
-    let corrections = Line::default();
+    let corrections = ActorRef::default();
     corrections.set(actor.recipient());
     let events = EventsLine { answer_within: Duration::from_secs(5), ..EventsLine::default() };
     let checker = FixedRules.start();

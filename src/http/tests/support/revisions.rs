@@ -6,7 +6,7 @@ use super::{FixedAnswers, LETTER, MODEL, at};
 use crate::{
     actors::serving::{
         error::QueryError,
-        query::{Ask, GetRevisions},
+        query::{Execute, GetRevisions},
     },
     domain::{
         money::Cents,
@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-impl Handler<Ask<GetRevisions>> for FixedAnswers {
+impl Handler<Execute<GetRevisions>> for FixedAnswers {
     type Result = Result<RevisionPage, QueryError>;
 
     /// Names the query by the one revision: its models by how many it is of, its limit by the changes. An erasure, so that
     /// it has less than before.
     fn handle(
         &mut self,
-        Ask { question: GetRevisions(query), .. }: Ask<GetRevisions>,
+        Execute { query: GetRevisions(query), .. }: Execute<GetRevisions>,
         _: &mut Self::Context,
     ) -> Self::Result {
         if let Some(error) = self.error {

@@ -18,7 +18,7 @@ use crate::{
 const CHANGE_LOCK: i32 = 0x6b65_7973;
 
 /// A key that somebody asks for.
-pub struct Asked {
+pub struct NewKey {
     pub key_id: Uuid,
     pub org_id: Uuid,
     pub secret_sha256: [u8; 32],
@@ -35,13 +35,13 @@ pub struct Asked {
 }
 
 /// Makes a key, and records that. A request that is known by its idempotency key is not judged again.
-pub async fn create(conn: &mut PgConnection, asked: &Asked) -> Result<Created, StoreError> {
+pub async fn create(conn: &mut PgConnection, asked: &NewKey) -> Result<Created, StoreError> {
     in_transaction(conn, async |tx| add(tx, asked).await).await
 }
 
-async fn add(conn: &mut PgConnection, asked: &Asked) -> Result<Created, StoreError> {
+async fn add(conn: &mut PgConnection, asked: &NewKey) -> Result<Created, StoreError> {
     lock(conn, asked.org_id).await?;
-    // Asked again since the answer was lost, it is the same one.
+    // Requested again because the response was lost, it is the same one.
     if let Some(made) = get(conn, asked.org_id, asked.key_id).await? {
         return Ok(Created::New(made));
     }
@@ -101,7 +101,7 @@ async fn add(conn: &mut PgConnection, asked: &Asked) -> Result<Created, StoreErr
 struct Ended;
 
 /// The key that asks, as it is now; none where no key does.
-async fn maker(conn: &mut PgConnection, asked: &Asked) -> Result<Result<Option<Maker>, Ended>, StoreError> {
+async fn maker(conn: &mut PgConnection, asked: &NewKey) -> Result<Result<Option<Maker>, Ended>, StoreError> {
     let Some(parent) = asked.parent else { return Ok(Ok(None)) };
     let found: Option<(String, Option<DateTime<Utc>>)> = sqlx::query_as(
         "SELECT role, expires_at FROM analytics.api_keys

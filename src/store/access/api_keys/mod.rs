@@ -13,13 +13,13 @@ use crate::{
     store::StoreError,
 };
 
-pub use change::{Asked, Revocation, create, revoke};
+pub use change::{NewKey, Revocation, create, revoke};
 
 const LIST: &str = include_str!("../sql/api_keys_list.sql");
 
 /// A key, as it is held against one that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownKey {
+pub struct StoredKey {
     pub key_id: Uuid,
     pub secret_sha256: [u8; 32],
     pub holder: Holder,
@@ -29,7 +29,7 @@ pub struct KnownKey {
 }
 
 /// Those of the keys that there are, also the revoked and the expired.
-pub async fn look_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<KnownKey>, StoreError> {
+pub async fn look_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<StoredKey>, StoreError> {
     type Row = (Uuid, Uuid, String, Vec<u8>, Option<DateTime<Utc>>, Option<i64>, bool);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT key_id, org_id, role, secret_sha256, expires_at,
@@ -41,7 +41,7 @@ pub async fn look_up(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<KnownK
     .fetch_all(conn)
     .await?;
     let known = |(key_id, org_id, role, hash, expires_at, expires_in, revoked): Row| {
-        Ok(KnownKey {
+        Ok(StoredKey {
             key_id,
             secret_sha256: hash.try_into().map_err(|_| impossible("secret_sha256"))?,
             holder: Holder { org_id, role: role.parse().map_err(|_| impossible("role"))?, expires_at },

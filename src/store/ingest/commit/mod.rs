@@ -14,15 +14,16 @@ use sqlx::PgConnection;
 use self::lock::{Lock, lock};
 pub use self::misrouted::Misrouted;
 use super::{
-    dead_letters, duplicates, horizon, known,
+    dead_letters, duplicates, lookup,
     partitions::Claim,
+    raw_floor,
     repair::{self, Repaired},
     work::{CommitRules, Fates, Kind, Work, data_error},
 };
 use crate::{
     domain::{
         batch::{Batch, Candidate},
-        hole::{Missing, Why},
+        hole::{HoleReason, Missing},
         ledger::{Counts, Fate, Ledger},
         rollup::Pending,
     },
@@ -85,13 +86,13 @@ async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, S
     let batch = judged_again.as_ref().unwrap_or(batch);
     let work = Work { batch, ..work };
     let mut sorted = Sorted::default();
-    let (mut sure, mut unsure): (Vec<&Candidate>, Vec<&Candidate>) =
+    let (mut fresh, mut suspects): (Vec<&Candidate>, Vec<&Candidate>) =
         (batch.fresh.iter().collect(), batch.suspects.iter().collect());
-    if foreign_writes != batch.window_version {
+    if foreign_writes != batch.foreign_writes {
         // The window missed something: nothing is certain.
-        unsure.append(&mut sure);
+        suspects.append(&mut fresh);
     }
-    store(tx, work, sure, &unsure, &mut sorted).await?;
+    store(tx, work, fresh, &suspects, &mut sorted).await?;
     settle_repeats(tx, work, &mut sorted).await?;
     dead_letters::keep(tx, claim, batch, &sorted.refused, &sorted.too_old).await?;
     if matches!(rules.kind, Kind::Live) {
@@ -129,18 +130,18 @@ struct Sorted {
     too_old: BTreeSet<usize>,
 }
 
-/// Stores the sure ones, and of the others those that are not known yet: by one COPY when all is as expected.
+/// Stores the fresh ones, and of the others those that are not known yet: by one COPY when all is as expected.
 async fn store<'a>(
     tx: &mut PgConnection,
     work: Work<'_>,
-    sure: Vec<&'a Candidate>,
-    unsure: &[&'a Candidate],
+    fresh: Vec<&'a Candidate>,
+    suspects: &[&'a Candidate],
     sorted: &mut Sorted,
 ) -> Result<(), StoreError> {
-    let mut new = sure;
-    new.extend(only_new(tx, unsure, work, sorted).await?);
+    let mut new = fresh;
+    new.extend(only_new(tx, suspects, work, sorted).await?);
     let batch = work.batch;
-    for message in horizon::beyond(tx, &new, work.rules.window, work.rules.started_at).await? {
+    for message in raw_floor::beyond(tx, &new, work.rules.window, work.rules.started_at).await? {
         sorted.fates.insert(message, Fate::Rejected);
         sorted.too_old.insert(message);
     }
@@ -176,13 +177,13 @@ async fn store<'a>(
 /// Notes those that are known as duplicates and gives the others; of a replay those that nobody took for an event before.
 async fn only_new<'a>(
     tx: &mut PgConnection,
-    unsure: &[&'a Candidate],
+    suspects: &[&'a Candidate],
     work: Work<'_>,
     sorted: &mut Sorted,
 ) -> Result<Vec<&'a Candidate>, StoreError> {
-    let known = known::look_up(tx, unsure, work.rules.window).await?;
+    let known = lookup::look_up(tx, suspects, work.rules.window).await?;
     sorted.fates.extend(known.iter().map(|(message, known)| (*message, Fate::Duplicate { conflict: known.conflict })));
-    let unknown = unsure.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect();
+    let unknown = suspects.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect();
     match work.rules.kind {
         Kind::Live => Ok(unknown),
         Kind::Replay(_) => repair::sort_out(tx, work, unknown, &mut sorted.fates, &mut sorted.repaired).await,
@@ -324,7 +325,7 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
                 .bind(last_message)
                 .bind(claim.epoch)
                 .bind(missing.map(|missing| missing.to))
-                .bind(missing.map(|missing| missing.why == Why::LeftOut))
+                .bind(missing.map(|missing| missing.why == HoleReason::LeftOut))
                 .bind(missing.map(describe))
                 .bind(missing.and_then(|missing| missing.after))
         }

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::purge::Tell;
+use super::purge::OnStep;
 use crate::{
     config::{Database, Settings},
     store::{
@@ -95,7 +95,7 @@ impl Maintained {
 ///
 /// # Errors
 /// What was done before stays done.
-pub async fn maintain(conn: &mut PgConnection, rules: &Rules, tell: Tell<'_>) -> Result<Maintained, StoreError> {
+pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_>) -> Result<Maintained, StoreError> {
     let now = clock::now(conn).await?;
     let mut chunks_made = 0;
     for day in 0..=DAYS_AHEAD {
@@ -105,11 +105,11 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, tell: Tell<'_>) ->
             .await?;
         chunks_made += u64::from(made);
     }
-    tell("chunks are made");
+    on_step("chunks are made");
     let compression = compress::attend(conn, rules, now).await?;
-    tell("compression is as the settings say");
+    on_step("compression is as the settings say");
     let figures = figures::read(conn).await?;
-    tell("tables are measured");
+    on_step("tables are measured");
     let jobs = background_jobs::read(conn, &rules.refresh).await?;
     let jobs_helped = match background_jobs::help(conn, &rules.database, &rules.refresh, &jobs).await {
         Ok(done) => done,

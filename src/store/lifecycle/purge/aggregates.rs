@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{AggregatesPurged, Run, Tell, with_patience};
+use super::{AggregatesPurged, OnStep, Run, with_patience};
 use crate::{
     config::Database,
     store::{
@@ -22,7 +22,7 @@ pub async fn purge(
     database: &Database,
     run: &Run,
     left: &mut Vec<String>,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<AggregatesPurged, StoreError> {
     let mut purged = AggregatesPurged::default();
     let mut owner = match aggregates::connect(database).await {
@@ -33,7 +33,7 @@ pub async fn purge(
         }
     };
     for aggregate in aggregates::all(conn).await? {
-        tell(&format!("{} rollups of the continuous aggregates: looking for old chunks", aggregate.unit().as_str()));
+        on_step(&format!("{} rollups of the continuous aggregates: looking for old chunks", aggregate.unit().as_str()));
         let Some(old) = old(conn, &aggregate, run.cutoffs.rollups).await? else { continue };
         if !run.dry_run {
             with_patience(async || drop_before(&mut owner, &aggregate, old.ends).await).await?;

@@ -3,19 +3,19 @@
 use sqlx::PgConnection;
 
 use super::{
-    LedgerPurged, PIECE, Run, Tell, in_pieces,
+    LedgerPurged, OnStep, PIECE, Run, in_pieces,
     rollups::{Before, Old, take},
 };
 use crate::store::StoreError;
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<LedgerPurged, StoreError> {
+pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<LedgerPurged, StoreError> {
     let chains = sqlx::query_as(include_str!("../sql/ledger_chains.sql")).fetch_all(&mut *conn).await?;
     let mut purged = LedgerPurged { before: run.cutoffs.batches, ..LedgerPurged::default() };
     for chain in &chains {
-        purged.folded += fold(conn, run, chain, tell).await?;
+        purged.folded += fold(conn, run, chain, on_step).await?;
     }
     purged.repairs = repairs(conn, run).await?;
-    purged.hours = hours(conn, run, tell).await?;
+    purged.hours = hours(conn, run, on_step).await?;
     Ok(purged)
 }
 
@@ -23,8 +23,8 @@ pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result
 type Chain = (String, i32, i32);
 
 /// Folds the beginning of a chain, and then what was read again of the same partition.
-async fn fold(conn: &mut PgConnection, run: &Run, chain: &Chain, tell: Tell<'_>) -> Result<i64, StoreError> {
-    tell(&format!("the ledger of {}", chain.0));
+async fn fold(conn: &mut PgConnection, run: &Run, chain: &Chain, on_step: OnStep<'_>) -> Result<i64, StoreError> {
+    on_step(&format!("the ledger of {}", chain.0));
     if run.dry_run {
         return piece(conn, include_str!("../sql/ledger_fold_count.sql"), chain, run).await;
     }
@@ -32,7 +32,7 @@ async fn fold(conn: &mut PgConnection, run: &Run, chain: &Chain, tell: Tell<'_>)
     for statement in [include_str!("../sql/ledger_fold.sql"), include_str!("../sql/ledger_fold_replays.sql")] {
         folded += in_pieces(async || {
             let rows = piece(conn, statement, chain, run).await?;
-            tell(&format!("the ledger of {}: {rows} rows are folded", chain.0));
+            on_step(&format!("the ledger of {}: {rows} rows are folded", chain.0));
             Ok(rows)
         })
         .await?;
@@ -63,11 +63,16 @@ async fn repairs(conn: &mut PgConnection, run: &Run) -> Result<i64, StoreError> 
     Ok(sqlx::query_scalar(statement).bind(run.cutoffs.batches).fetch_one(conn).await?)
 }
 
-async fn hours(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<i64, StoreError> {
+async fn hours(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<i64, StoreError> {
     let before = run.cutoffs.ledger_hours;
-    let of_orgs =
-        take(conn, run, Old { table: "ledger_hourly", at: "hour", kind: "ledger" }, &Before::everywhere(before), tell)
-            .await?;
+    let of_orgs = take(
+        conn,
+        run,
+        Old { table: "ledger_hourly", at: "hour", kind: "ledger" },
+        &Before::everywhere(before),
+        on_step,
+    )
+    .await?;
     // Of messages whose org cannot be read: one row an hour.
     let statement = if run.dry_run {
         "SELECT count(*) FROM analytics.ledger_hourly WHERE org_id IS NULL AND hour < $1"

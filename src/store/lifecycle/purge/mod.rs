@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 
 /// What is told of the steps: for whoever waits, and as a sign of life.
-pub type Tell<'t> = &'t mut (dyn FnMut(&str) + Send);
+pub type OnStep<'t> = &'t mut (dyn FnMut(&str) + Send);
 
 /// What was deleted, or with `dry_run` what would be.
 #[derive(Debug, Default, Serialize)]
@@ -175,7 +175,7 @@ pub async fn purge(
     database: &Database,
     retention: Retention,
     dry_run: bool,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<Purged, StoreError> {
     let now = clock::now(conn).await?;
     let engine = engine::state(conn).await?.engine;
@@ -189,10 +189,10 @@ pub async fn purge(
         dry_run,
         at: now,
         // Raw events first: a row of the ledger can be folded when its events are gone.
-        raw: raw::purge(conn, &run, tell).await?,
-        rollups: rollups::purge(conn, database, &run, &mut left, tell).await?,
-        ledger: ledger::purge(conn, &run, tell).await?,
-        records: records::purge(conn, &run, tell).await?,
+        raw: raw::purge(conn, &run, on_step).await?,
+        rollups: rollups::purge(conn, database, &run, &mut left, on_step).await?,
+        ledger: ledger::purge(conn, &run, on_step).await?,
+        records: records::purge(conn, &run, on_step).await?,
         left,
     };
     for what in &purged.left {

@@ -4,24 +4,24 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{RawPurged, Run, Tell, with_patience};
+use super::{OnStep, RawPurged, Run, with_patience};
 use crate::store::{StoreError, lifecycle::chunks, transaction::in_transaction};
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RawPurged, StoreError> {
+pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<RawPurged, StoreError> {
     let mut purged = RawPurged { before: run.cutoffs.raw, ..RawPurged::default() };
     if run.dry_run {
-        count_days(conn, run, &mut purged, tell).await?;
+        count_days(conn, run, &mut purged, on_step).await?;
     } else {
         while let Some(day) = take_day(conn, run.cutoffs.raw).await? {
             purged.chunks += 1;
             purged.events += day.events;
             purged.bytes += day.bytes;
-            tell(&format!("raw events of {} are gone", day.range_start.date_naive()));
+            on_step(&format!("raw events of {} are gone", day.range_start.date_naive()));
         }
     }
     for org in &run.orgs {
         let Some(before) = run.retention.org_raw_cutoff(org, run.now) else { continue };
-        let events = purge_org(conn, run, org.org_id, before, tell).await?;
+        let events = purge_org(conn, run, org.org_id, before, on_step).await?;
         purged.orgs += u64::from(events > 0);
         purged.org_events += events;
     }
@@ -51,13 +51,13 @@ async fn count_days(
     conn: &mut PgConnection,
     run: &Run,
     purged: &mut RawPurged,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<(), StoreError> {
     for (start, end) in chunks::spans(conn, Some(run.cutoffs.raw)).await? {
         if end > run.cutoffs.raw {
             continue;
         }
-        tell(&format!("raw events of {} are counted", start.date_naive()));
+        on_step(&format!("raw events of {} are counted", start.date_naive()));
         let (events, bytes): (i64, i64) = sqlx::query_as(include_str!("../sql/purge_count_day.sql"))
             .bind(start)
             .bind(end)
@@ -77,11 +77,11 @@ async fn purge_org(
     run: &Run,
     org_id: Uuid,
     before: DateTime<Utc>,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<i64, StoreError> {
     let mut all = 0;
     for (start, end) in chunks::spans(conn, Some(before)).await? {
-        tell(&format!("raw events of org {org_id} of {}", start.date_naive()));
+        on_step(&format!("raw events of org {org_id} of {}", start.date_naive()));
         // What everybody's retention takes is counted there.
         if run.dry_run && end <= run.cutoffs.raw {
             continue;
@@ -97,7 +97,7 @@ async fn purge_org(
                 sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
                     .execute(&mut *tx)
                     .await?;
-                raise_horizon(tx, org_id, before).await?;
+                raise_floor(tx, org_id, before).await?;
             }
             Ok(sqlx::query_scalar(statement).bind(org_id).bind(start).bind(end.min(before)).fetch_one(tx).await?)
         })
@@ -107,7 +107,7 @@ async fn purge_org(
 }
 
 /// Says that an org's events before that are gone. All of it at once: what comes from before is refused from now on.
-async fn raise_horizon(conn: &mut PgConnection, org_id: Uuid, to: DateTime<Utc>) -> Result<(), StoreError> {
+async fn raise_floor(conn: &mut PgConnection, org_id: Uuid, to: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO analytics.raw_horizons AS h (org_id, raw_from) VALUES ($1, $2)
          ON CONFLICT ON CONSTRAINT raw_horizons_key DO UPDATE SET raw_from = excluded.raw_from

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{PIECE, RecordsPurged, Run, Tell, in_pieces};
+use super::{OnStep, PIECE, RecordsPurged, Run, in_pieces};
 use crate::store::StoreError;
 
 /// How far the clocks that ids were made by may differ from the database's.
@@ -63,16 +63,16 @@ const DUPLICATES: Statements = Statements {
     take: "WITH gone AS (DELETE FROM analytics.duplicates WHERE last_at < $1 RETURNING 1) SELECT count(*) FROM gone",
 };
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, tell: Tell<'_>) -> Result<RecordsPurged, StoreError> {
+pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<RecordsPurged, StoreError> {
     let cutoffs = run.cutoffs;
     Ok(RecordsPurged {
-        dead_letters: take(conn, run, "dead letters", &DEAD_LETTERS, cutoffs.dead_letters, tell).await?,
-        audit_events: take(conn, run, "the audit log", &AUDIT, cutoffs.audit, tell).await?,
-        supervision_events: take(conn, run, "the supervision log", &SUPERVISION, cutoffs.supervision, tell).await?,
-        export_jobs: take(conn, run, "exports", &EXPORTS, cutoffs.audit, tell).await?,
-        duplicates: take(conn, run, "duplicates", &DUPLICATES, cutoffs.dead_letters, tell).await?,
-        replays: take(conn, run, "replays", &REPLAYS, cutoffs.supervision, tell).await?,
-        processes: take(conn, run, "processes", &PROCESSES, cutoffs.supervision, tell).await?,
+        dead_letters: take(conn, run, "dead letters", &DEAD_LETTERS, cutoffs.dead_letters, on_step).await?,
+        audit_events: take(conn, run, "the audit log", &AUDIT, cutoffs.audit, on_step).await?,
+        supervision_events: take(conn, run, "the supervision log", &SUPERVISION, cutoffs.supervision, on_step).await?,
+        export_jobs: take(conn, run, "exports", &EXPORTS, cutoffs.audit, on_step).await?,
+        duplicates: take(conn, run, "duplicates", &DUPLICATES, cutoffs.dead_letters, on_step).await?,
+        replays: take(conn, run, "replays", &REPLAYS, cutoffs.supervision, on_step).await?,
+        processes: take(conn, run, "processes", &PROCESSES, cutoffs.supervision, on_step).await?,
     })
 }
 
@@ -82,9 +82,9 @@ async fn take(
     name: &str,
     statements: &Statements,
     before: DateTime<Utc>,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<i64, StoreError> {
-    tell(&format!("{name}: looking for what is old"));
+    on_step(&format!("{name}: looking for what is old"));
     if run.dry_run {
         return Ok(sqlx::query_scalar(statements.count).bind(before).fetch_one(conn).await?);
     }
@@ -97,7 +97,7 @@ async fn take(
             .fetch_one(&mut *conn)
             .await?;
         gone += taken;
-        tell(&format!("{name}: {gone} are gone"));
+        on_step(&format!("{name}: {gone} are gone"));
         Ok(taken)
     })
     .await

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::{RollupsPurged, Run, Tell, aggregates, in_pieces};
+use super::{OnStep, RollupsPurged, Run, aggregates, in_pieces};
 use crate::{
     config::Database,
     store::{
@@ -19,26 +19,26 @@ pub async fn purge(
     database: &Database,
     run: &Run,
     left: &mut Vec<String>,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<RollupsPurged, StoreError> {
     let before = Before::of(run);
     let aggregates = match run.engine {
         Engine::Live => None,
-        Engine::Continuous => Some(aggregates::purge(conn, database, run, left, tell).await?),
+        Engine::Continuous => Some(aggregates::purge(conn, database, run, left, on_step).await?),
     };
     Ok(RollupsPurged {
         before: before.all,
         // Where continuous aggregates are read, the tables have what is older than these.
-        hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" }, &before, tell)
+        hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" }, &before, on_step)
             .await?,
-        daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start", kind: "daily" }, &before, tell)
+        daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start", kind: "daily" }, &before, on_step)
             .await?,
         revisions: take(
             conn,
             run,
             Old { table: "rollup_revisions", at: "bucket_start", kind: "revisions" },
             &before,
-            tell,
+            on_step,
         )
         .await?,
         freshness: markers(conn, run, &before).await?,
@@ -87,9 +87,9 @@ pub(super) async fn take(
     run: &Run,
     old: Old,
     before: &Before,
-    tell: Tell<'_>,
+    on_step: OnStep<'_>,
 ) -> Result<i64, StoreError> {
-    tell(&format!("{}: looking for old rows", old.table));
+    on_step(&format!("{}: looking for old rows", old.table));
     if run.dry_run {
         let counted = sqlx::query_scalar(old.statement(include_str!("../sql/purge_count_old.sql")));
         return Ok(counted.bind(before.all).bind(&before.orgs).bind(&before.theirs).fetch_one(conn).await?);
@@ -108,7 +108,7 @@ pub(super) async fn take(
         })
         .await?;
         gone += taken;
-        tell(&format!("{}: {gone} old rows are gone", old.table));
+        on_step(&format!("{}: {gone} old rows are gone", old.table));
         Ok(taken)
     })
     .await

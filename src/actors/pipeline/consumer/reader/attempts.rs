@@ -14,7 +14,7 @@ use crate::{
         BrokerError,
         subscription::{StartAt, Subscription},
     },
-    domain::{batch::MessageHash, care::Verdict, hole::Why},
+    domain::{batch::MessageHash, hole::HoleReason, prefetch::Verdict},
     telemetry::readiness::BROKER,
 };
 
@@ -57,7 +57,7 @@ impl Reader {
     fn is_worth_another_attempt(&mut self, error: &StreamError) -> bool {
         match error {
             // The broker is there, and the others read on: it is the stream that cannot be read.
-            StreamError::Broker(BrokerError::Unreadable(_)) => self.care.failed() == Verdict::Again,
+            StreamError::Broker(BrokerError::Unreadable(_)) => self.prefetch.failed() == Verdict::Again,
             StreamError::Broker(error) if error.is_transient() => {
                 self.parts.readiness.down_for(BROKER, &self.name, error.to_string());
                 true
@@ -69,7 +69,7 @@ impl Reader {
     async fn wait_after(&mut self, error: &StreamError) -> Result<(), Ended> {
         let delay = Backoff::DEPENDENCY.delay(self.attempts);
         self.attempts = self.attempts.saturating_add(1);
-        let (partition, width) = (self.parts.partition, self.care.width());
+        let (partition, width) = (self.parts.partition, self.prefetch.width());
         tracing::warn!(partition, %error, ?delay, width, "the stream is away, subscribing again");
         self.unless_drained(sleep(delay)).await
     }
@@ -78,7 +78,7 @@ impl Reader {
     fn named(&self, error: StreamError) -> StreamError {
         match error {
             StreamError::Broker(BrokerError::Unreadable(words)) => {
-                StreamError::Unreadable { partition: self.parts.partition, offset: self.care.next(), words }
+                StreamError::Unreadable { partition: self.parts.partition, offset: self.prefetch.next(), words }
             }
             other => other,
         }
@@ -88,7 +88,7 @@ impl Reader {
         self.intake.subscribe();
         (self.oldest, self.behind_hole) = (None, None);
         let (mut broker, partition) = (self.parts.broker.clone(), self.parts.partition);
-        broker.prefetch = self.care.width();
+        broker.prefetch = self.prefetch.width();
         // The last message that is known comes again, to be compared: the stream can be another one by now.
         let known = self.intake.known();
         let from = StartAt::Offset(known.map_or(self.intake.position(), |(offset, _)| offset));
@@ -134,7 +134,7 @@ impl Reader {
         match checked {
             Checked::Same => {}
             Checked::Gap { first } => {
-                self.intake.skip_to(first.message.offset, Why::Dropped);
+                self.intake.skip_to(first.message.offset, HoleReason::Dropped);
                 self.take(first);
             }
         }

@@ -10,7 +10,7 @@ use crate::{
         subscription::{Incoming, StartAt, Subscription},
     },
     domain::{
-        hole::{self, Why},
+        hole::{self, HoleReason},
         supervision::What,
     },
 };
@@ -38,7 +38,7 @@ impl Reader {
             self.look_again_at = Instant::now() + hole::LOOK_AGAIN;
             if self.tail.looked(messages, came) {
                 let next = self.intake.expected();
-                let cause = format!("{} Found at the stream's end, from offset {next} on", Why::UNREAD_TAIL);
+                let cause = format!("{} Found at the stream's end, from offset {next} on", HoleReason::UNREAD_TAIL);
                 self.parts.log.note(Note::new(&self.name, What::Unread).cause(cause));
             }
         }

@@ -22,7 +22,7 @@ use super::stream_check::StreamError;
 use crate::{
     actors::{
         pipeline::{Credit, dedupe::Split},
-        supervision::{exit::Cause, log::SupervisionLog, progress::Progress, pulse::Working},
+        supervision::{exit::Cause, liveness::Working, log::SupervisionLog, position::PartitionPosition},
     },
     broker::{
         BrokerError,
@@ -31,9 +31,9 @@ use crate::{
     config,
     domain::{
         batch::MessageHash,
-        care::Care,
-        hole::{Tail, Why},
+        hole::{HoleReason, Tail},
         intake::{Intake, Limits},
+        prefetch::Prefetch,
     },
     telemetry::readiness::{BROKER, Readiness},
 };
@@ -54,7 +54,7 @@ pub struct ReaderParts {
     pub broker: config::Broker,
     pub limits: config::Batch,
     pub partition: u16,
-    pub progress: Progress,
+    pub progress: PartitionPosition,
     pub readiness: Readiness,
     pub log: SupervisionLog,
     /// The loop is one piece of work, from its start to its end.
@@ -78,9 +78,9 @@ pub struct Reader {
     name: String,
     intake: Intake,
     /// What came behind a hole, and why the hole is there: the batch at hand ends before it.
-    behind_hole: Option<(Incoming, Why)>,
+    behind_hole: Option<(Incoming, HoleReason)>,
     /// How carefully the stream is read.
-    care: Care,
+    prefetch: Prefetch,
     /// Attempts to subscribe without a message that had not come before.
     attempts: u32,
     /// Whether the stream's end was read, while nothing comes.
@@ -104,7 +104,7 @@ impl Reader {
         Self {
             intake: Intake::new(limits, position, last_message),
             behind_hole: None,
-            care: Care::new(parts.broker.prefetch, position),
+            prefetch: Prefetch::new(parts.broker.prefetch, position),
             attempts: 0,
             tail: Tail::default(),
             look_again_at: Instant::now(),
@@ -210,7 +210,7 @@ impl Reader {
     fn take(&mut self, Incoming { tag, message }: Incoming) {
         let offset = message.offset;
         if self.intake.take(tag, message) {
-            if self.care.came(offset) {
+            if self.prefetch.came(offset) {
                 self.attempts = 0;
             }
             self.tail.passed();

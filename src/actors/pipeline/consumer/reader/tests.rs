@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    actors::supervision::pulse::Pulse, config::Settings, domain::batch::Message as StreamMessage,
+    actors::supervision::liveness::Liveness, config::Settings, domain::batch::Message as StreamMessage,
     telemetry::metrics::Metrics,
 };
 
@@ -31,10 +31,10 @@ fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedS
         broker: settings.broker,
         limits: config::Batch { credits, ..settings.batch },
         partition: 0,
-        progress: Progress::default(),
+        progress: PartitionPosition::default(),
         readiness: Readiness::default(),
         log: SupervisionLog::new("tests", Metrics::default()),
-        working: Arc::new(Pulse::default().work()),
+        working: Arc::new(Liveness::default().work()),
         dedupe,
         inbox,
     };

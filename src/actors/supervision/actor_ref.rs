@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use actix::prelude::*;
 
 /// Clones lead to the same actor.
-pub struct Line<M>(Arc<RwLock<Option<Recipient<M>>>>)
+pub struct ActorRef<M>(Arc<RwLock<Option<Recipient<M>>>>)
 where
     M: Message + Send,
     M::Result: Send;
 
-impl<M> Line<M>
+impl<M> ActorRef<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
@@ -34,7 +34,7 @@ where
     }
 }
 
-impl<M> Default for Line<M>
+impl<M> Default for ActorRef<M>
 where
     M: Message + Send,
     M::Result: Send,
@@ -44,7 +44,7 @@ where
     }
 }
 
-impl<M> Clone for Line<M>
+impl<M> Clone for ActorRef<M>
 where
     M: Message + Send,
     M::Result: Send,

@@ -5,14 +5,14 @@ use std::time::Duration;
 use actix::Message;
 
 use super::error::Problem;
-use crate::actors::{serving::error::QueryError, supervision::line::Line};
+use crate::actors::{serving::error::QueryError, supervision::actor_ref::ActorRef};
 
 /// Sends a message, and waits for its answer.
-pub async fn ask<M, T>(line: &Line<M>, message: M, within: Duration) -> Result<T, Problem>
+pub async fn send<M, T>(actor: &ActorRef<M>, message: M, within: Duration) -> Result<T, Problem>
 where
     M: Message<Result = Result<T, QueryError>> + Send + 'static,
     T: Send + 'static,
 {
-    let actor = line.get().ok_or(Problem::Unavailable)?;
+    let actor = actor.get().ok_or(Problem::Unavailable)?;
     Ok(actor.send(message).timeout(within).await??)
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// An event that is known; whether its content differs from what was stored first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct AlreadyStored {
     pub conflict: bool,
 }
 
@@ -25,14 +25,14 @@ pub async fn look_up(
     conn: &mut PgConnection,
     candidates: &[&Candidate],
     window: TimeDelta,
-) -> Result<BTreeMap<usize, Known>, StoreError> {
+) -> Result<BTreeMap<usize, AlreadyStored>, StoreError> {
     let mut sorted = candidates.to_vec();
     sorted.sort_unstable_by_key(|candidate| candidate.event.occurred_at);
-    let mut known = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for part in by_time(&sorted, window) {
-        look_up_part(conn, part, window, &mut known).await?;
+        look_up_part(conn, part, window, &mut found).await?;
     }
-    Ok(known)
+    Ok(found)
 }
 
 /// Parts in order of time, none longer than two windows: what is looked up for a part is opened in all the chunks that
@@ -53,11 +53,11 @@ async fn look_up_part(
     conn: &mut PgConnection,
     part: &[&Candidate],
     window: TimeDelta,
-    known: &mut BTreeMap<usize, Known>,
+    found: &mut BTreeMap<usize, AlreadyStored>,
 ) -> Result<(), StoreError> {
     let times: Vec<DateTime<Utc>> = part.iter().map(|candidate| candidate.event.occurred_at).collect();
     let (Some(first), Some(last)) = (times.first().copied(), times.last().copied()) else { return Ok(()) };
-    let rows: Vec<KnownRow> = sqlx::query_as(include_str!("sql/known.sql"))
+    let rows: Vec<StoredRow> = sqlx::query_as(include_str!("sql/lookup.sql"))
         .bind(part.iter().map(|candidate| candidate.event.org_id).collect::<Vec<_>>())
         .bind(part.iter().map(|candidate| candidate.event.event_id).collect::<Vec<_>>())
         .bind(times)
@@ -69,13 +69,13 @@ async fn look_up_part(
     for row in rows {
         let candidate = usize::try_from(row.n - 1).ok().and_then(|n| part.get(n));
         let candidate = candidate.ok_or_else(|| StoreError::Permanent("an event that was not asked for".to_owned()))?;
-        known.insert(candidate.message, Known { conflict: !row.equals(&candidate.event) });
+        found.insert(candidate.message, AlreadyStored { conflict: !row.equals(&candidate.event) });
     }
     Ok(())
 }
 
 #[derive(sqlx::FromRow)]
-struct KnownRow {
+struct StoredRow {
     n: i64,
     occurred_at: DateTime<Utc>,
     model_id: Uuid,
@@ -90,7 +90,7 @@ struct KnownRow {
     metadata: Option<String>,
 }
 
-impl KnownRow {
+impl StoredRow {
     /// What cannot be read as an event's is not equal to it.
     fn equals(self, event: &Event) -> bool {
         let number = |n: i32| u32::try_from(n).ok();

@@ -9,7 +9,7 @@ use std::{
 
 /// Cheap to clone: the actor works, its supervisor looks.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Arc<Mutex<Inner>>);
+pub struct Liveness(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -26,7 +26,7 @@ impl Default for Inner {
     }
 }
 
-impl Pulse {
+impl Liveness {
     /// Something is begun; it is done when the guard is dropped.
     pub fn work(&self) -> Working {
         let mut inner = self.lock();
@@ -35,7 +35,7 @@ impl Pulse {
         inner.last = Instant::now();
         let begun = inner.last;
         inner.works.insert(number, begun);
-        Working { pulse: self.clone(), number }
+        Working { liveness: self.clone(), number }
     }
 
     pub fn in_flight(&self) -> usize {
@@ -61,14 +61,14 @@ impl Pulse {
 /// Something is under way.
 #[derive(Debug)]
 pub struct Working {
-    pulse: Pulse,
+    liveness: Liveness,
     number: u64,
 }
 
 impl Working {
     /// A step is done, an attempt over. Waiting for a dependency, one attempt after another, is progress.
     pub fn beat(&self) {
-        let mut inner = self.pulse.lock();
+        let mut inner = self.liveness.lock();
         inner.last = Instant::now();
         let now = inner.last;
         inner.works.insert(self.number, now);
@@ -77,7 +77,7 @@ impl Working {
 
 impl Drop for Working {
     fn drop(&mut self) {
-        let mut inner = self.pulse.lock();
+        let mut inner = self.liveness.lock();
         inner.last = Instant::now();
         inner.works.remove(&self.number);
     }
@@ -91,26 +91,26 @@ mod tests {
 
     #[test]
     fn only_who_is_at_work_can_be_stuck() {
-        let pulse = Pulse::default();
+        let liveness = Liveness::default();
         std::thread::sleep(MOMENT);
-        assert_eq!(pulse.stuck(), Duration::ZERO);
-        let working = pulse.work();
+        assert_eq!(liveness.stuck(), Duration::ZERO);
+        let working = liveness.work();
         std::thread::sleep(MOMENT);
-        assert!(pulse.stuck() >= MOMENT);
+        assert!(liveness.stuck() >= MOMENT);
         working.beat();
-        assert!(pulse.stuck() < MOMENT);
+        assert!(liveness.stuck() < MOMENT);
         drop(working);
-        assert_eq!((pulse.in_flight(), pulse.stuck()), (0, Duration::ZERO));
+        assert_eq!((liveness.in_flight(), liveness.stuck()), (0, Duration::ZERO));
     }
 
     #[test]
     fn what_goes_on_does_not_hide_what_is_stuck() {
-        let pulse = Pulse::default();
-        let stuck = pulse.work();
+        let liveness = Liveness::default();
+        let stuck = liveness.work();
         std::thread::sleep(MOMENT);
-        pulse.work().beat();
-        assert!(pulse.stuck() >= MOMENT && pulse.silent() < MOMENT);
+        liveness.work().beat();
+        assert!(liveness.stuck() >= MOMENT && liveness.silent() < MOMENT);
         drop(stuck);
-        assert_eq!(pulse.stuck(), Duration::ZERO);
+        assert_eq!(liveness.stuck(), Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Turns: one request at a time uses something, a bounded number wait for it, each for a bounded time.
+//! BoundedMutex: one request at a time uses a value; a bounded number of others wait for it, each for a bounded time.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -13,41 +13,41 @@ use tokio::{
 
 use super::error::QueryError;
 
-/// Clones take turns with each other.
-pub struct Turns<T> {
+/// Clones share the same value and queue.
+pub struct BoundedMutex<T> {
     used: Arc<Mutex<T>>,
     /// A place for each that uses it or waits.
     pub(super) queue: Arc<Semaphore>,
     wait: Duration,
 }
 
-impl<T> Clone for Turns<T> {
+impl<T> Clone for BoundedMutex<T> {
     fn clone(&self) -> Self {
         Self { used: Arc::clone(&self.used), queue: Arc::clone(&self.queue), wait: self.wait }
     }
 }
 
-impl<T> Turns<T> {
+impl<T> BoundedMutex<T> {
     pub fn new(used: T, queue: usize, wait: Duration) -> Self {
         Self { used: Arc::new(Mutex::new(used)), queue: Arc::new(Semaphore::new(queue)), wait }
     }
 
     /// # Errors
-    /// `Busy`: as many wait already as may, or one's turn does not come in time.
-    pub async fn take(&self) -> Result<Turn<'_, T>, QueryError> {
+    /// `Busy`: the queue is full, or the lock was not free in time.
+    pub async fn lock(&self) -> Result<BoundedMutexGuard<'_, T>, QueryError> {
         let place = self.queue.try_acquire().map_err(|_| QueryError::Busy)?;
         let used = timeout(self.wait, self.used.lock()).await.map_err(|_| QueryError::Busy)?;
-        Ok(Turn { used, _place: place })
+        Ok(BoundedMutexGuard { used, _place: place })
     }
 }
 
-/// Lasts until it is dropped.
-pub struct Turn<'t, T> {
+/// Holds the lock until it is dropped.
+pub struct BoundedMutexGuard<'t, T> {
     used: MutexGuard<'t, T>,
     _place: SemaphorePermit<'t>,
 }
 
-impl<T> Deref for Turn<'_, T> {
+impl<T> Deref for BoundedMutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -55,7 +55,7 @@ impl<T> Deref for Turn<'_, T> {
     }
 }
 
-impl<T> DerefMut for Turn<'_, T> {
+impl<T> DerefMut for BoundedMutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.used
     }
@@ -67,18 +67,18 @@ mod tests {
 
     #[tokio::test]
     async fn one_at_a_time_waits_for_its_turn_and_no_longer_than_it_may() {
-        let turns = Turns::new(1, 2, Duration::from_millis(20));
-        let mut first = turns.take().await.unwrap();
+        let mutex = BoundedMutex::new(1, 2, Duration::from_millis(20));
+        let mut first = mutex.lock().await.unwrap();
         *first += 1;
-        assert_eq!(turns.take().await.map(|turn| *turn), Err(QueryError::Busy));
+        assert_eq!(mutex.lock().await.map(|guard| *guard), Err(QueryError::Busy));
         drop(first);
-        assert_eq!(turns.take().await.map(|turn| *turn), Ok(2));
+        assert_eq!(mutex.lock().await.map(|guard| *guard), Ok(2));
     }
 
     #[tokio::test]
     async fn a_full_queue_turns_away_without_a_wait() {
-        let turns = Turns::new((), 1, Duration::from_secs(3600));
-        let _first = turns.take().await.unwrap();
-        assert_eq!(turns.take().await.map(|turn| *turn), Err(QueryError::Busy));
+        let mutex = BoundedMutex::new((), 1, Duration::from_secs(3600));
+        let _first = mutex.lock().await.unwrap();
+        assert_eq!(mutex.lock().await.map(|guard| *guard), Err(QueryError::Busy));
     }
 }

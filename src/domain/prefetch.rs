@@ -1,4 +1,4 @@
-//! Care: how a stream is read on after the broker failed at something in it, and when that is given up.
+//! Prefetch: how a stream is read on after the broker failed at something in it, and when that is given up.
 //!
 //! The broker ends the connection at a message that it cannot translate, and with it goes what it was about to send
 //! ahead. So less and less is asked for ahead, until the messages before it come one by one. Then the offset that fails
@@ -18,7 +18,7 @@ pub enum Verdict {
 }
 
 #[derive(Clone, Debug)]
-pub struct Care {
+pub struct Prefetch {
     /// Deliveries to ask for ahead when all is well.
     widest: u16,
     width: u16,
@@ -30,7 +30,7 @@ pub struct Care {
     came: u64,
 }
 
-impl Care {
+impl Prefetch {
     /// Reading begins at `next`.
     pub fn new(widest: u16, next: i64) -> Self {
         Self { widest, width: widest.max(1), next, failures: 0, came: 0 }
@@ -83,27 +83,27 @@ mod tests {
     use super::*;
 
     /// A broker that fails at some offsets. It sends `width` messages at a time, of which none come when it fails at one.
-    fn read(care: &mut Care, bad: &BTreeSet<i64>, end: i64, whole_chunks: Option<i64>) -> (Vec<i64>, Verdict) {
+    fn read(prefetch: &mut Prefetch, bad: &BTreeSet<i64>, end: i64, whole_chunks: Option<i64>) -> (Vec<i64>, Verdict) {
         let (mut stored, mut failures) = (Vec::new(), 0);
-        let mut next = care.next();
+        let mut next = prefetch.next();
         loop {
             if next >= end {
                 return (stored, Verdict::Again);
             }
             let ahead = match whole_chunks {
                 Some(chunk) => next..((next / chunk + 1) * chunk).min(end),
-                None => next..(next + i64::from(care.width())).min(end),
+                None => next..(next + i64::from(prefetch.width())).min(end),
             };
             if ahead.clone().any(|offset| bad.contains(&offset)) {
                 failures += 1;
                 assert!(failures < 1000, "it goes on for ever");
-                if care.failed() == Verdict::GiveUp {
+                if prefetch.failed() == Verdict::GiveUp {
                     return (stored, Verdict::GiveUp);
                 }
                 continue;
             }
             for offset in ahead {
-                assert!(care.came(offset));
+                assert!(prefetch.came(offset));
                 stored.push(offset);
                 next = offset + 1;
             }
@@ -117,46 +117,46 @@ mod tests {
         fn reading_ends_exactly_at_what_cannot_be_read(
             bad in prop::collection::btree_set(0i64..3000, 0..3), widest in 1u16..3000,
         ) {
-            let mut care = Care::new(widest, 0);
-            let (stored, verdict) = read(&mut care, &bad, 3000, None);
+            let mut prefetch = Prefetch::new(widest, 0);
+            let (stored, verdict) = read(&mut prefetch, &bad, 3000, None);
             let first = bad.first().copied();
             prop_assert_eq!(stored, (0..first.unwrap_or(3000)).collect::<Vec<_>>());
             prop_assert_eq!(verdict == Verdict::GiveUp, first.is_some());
-            prop_assert_eq!(care.next(), first.unwrap_or(3000));
+            prop_assert_eq!(prefetch.next(), first.unwrap_or(3000));
         }
 
         /// By one that sends whole chunks: at the chunk.
         #[test]
         fn reading_ends_at_the_chunk_of_what_cannot_be_read(bad in 0i64..3000, chunk in 1i64..200) {
-            let mut care = Care::new(100, 0);
-            let (_, verdict) = read(&mut care, &BTreeSet::from([bad]), 3000, Some(chunk));
+            let mut prefetch = Prefetch::new(100, 0);
+            let (_, verdict) = read(&mut prefetch, &BTreeSet::from([bad]), 3000, Some(chunk));
             prop_assert_eq!(verdict, Verdict::GiveUp);
-            prop_assert_eq!(care.next(), bad / chunk * chunk);
+            prop_assert_eq!(prefetch.next(), bad / chunk * chunk);
         }
     }
 
     #[test]
     fn what_comes_again_is_no_progress() {
-        let mut care = Care::new(1, 10);
-        assert!(care.came(10));
+        let mut prefetch = Prefetch::new(1, 10);
+        assert!(prefetch.came(10));
         for _ in 0..TRIES - 1 {
-            assert_eq!(care.failed(), Verdict::Again);
-            assert!(!care.came(10));
+            assert_eq!(prefetch.failed(), Verdict::Again);
+            assert!(!prefetch.came(10));
         }
-        assert_eq!(care.failed(), Verdict::GiveUp);
-        assert_eq!(care.next(), 11);
+        assert_eq!(prefetch.failed(), Verdict::GiveUp);
+        assert_eq!(prefetch.next(), 11);
     }
 
     #[test]
     fn reading_is_wide_again_when_the_place_is_passed() {
-        let mut care = Care::new(32, 0);
-        assert_eq!(care.failed(), Verdict::Again);
-        assert_eq!(care.width(), 2);
+        let mut prefetch = Prefetch::new(32, 0);
+        assert_eq!(prefetch.failed(), Verdict::Again);
+        assert_eq!(prefetch.width(), 2);
         for offset in 0..32 {
-            care.came(offset);
+            prefetch.came(offset);
         }
-        assert_eq!(care.width(), 2);
-        care.came(32);
-        assert_eq!(care.width(), 32);
+        assert_eq!(prefetch.width(), 2);
+        prefetch.came(32);
+        assert_eq!(prefetch.width(), 32);
     }
 }

@@ -11,7 +11,7 @@ const NEVER_GONE: TimeDelta = TimeDelta::days(1);
 
 /// Which of the events, by the index of their messages, lie before the raw events that are there, or so close behind that
 /// what they could repeat does. To be asked after it was looked up whether they are known: who takes events away says so
-/// in the same transaction, so that either the event or the horizon is seen.
+/// in the same transaction, so that either the event or the floor is seen.
 pub async fn beyond(
     conn: &mut PgConnection,
     candidates: &[&Candidate],
@@ -23,7 +23,7 @@ pub async fn beyond(
     if old.is_empty() {
         return Ok(Vec::new());
     }
-    let numbers: Vec<i64> = sqlx::query_scalar(include_str!("sql/horizon.sql"))
+    let numbers: Vec<i64> = sqlx::query_scalar(include_str!("sql/raw_floor.sql"))
         .bind(old.iter().map(|candidate| candidate.event.org_id).collect::<Vec<_>>())
         .bind(old.iter().map(|candidate| candidate.event.occurred_at).collect::<Vec<_>>())
         .bind(PgInterval { months: 0, days: 0, microseconds: window.num_microseconds().unwrap_or(i64::MAX) })

@@ -22,7 +22,7 @@ const ASK_LOCK: i32 = 0x6578_706f;
 
 /// An export that somebody asks for.
 #[derive(Clone, Debug)]
-pub struct AskedExport<'a> {
+pub struct NewExport<'a> {
     /// Version 7.
     pub job_id: Uuid,
     pub org_id: Uuid,
@@ -42,7 +42,7 @@ pub struct AskedExport<'a> {
 
 /// A month's file that is asked for.
 #[derive(Clone, Debug)]
-pub struct AskedMonth<'a> {
+pub struct NewMonth<'a> {
     /// Version 7.
     pub job_id: Uuid,
     pub org_id: Uuid,
@@ -71,7 +71,7 @@ pub enum Created {
 
 /// Makes a job, and records that. A request that is known by its idempotency key is not judged again: its answer stays the
 /// same whatever has become of the rules, or of the job.
-pub async fn create(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created, StoreError> {
+pub async fn create(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, StoreError> {
     in_transaction(conn, async |tx| {
         lock(tx, asked.org_id).await?;
         let created = add(tx, asked).await?;
@@ -81,7 +81,7 @@ pub async fn create(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<
 }
 
 /// Makes the job of a month's file, and records that. While there is one that is open, it is that one.
-pub async fn create_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Result<Created, StoreError> {
+pub async fn create_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Created, StoreError> {
     in_transaction(conn, async |tx| {
         lock(tx, asked.org_id).await?;
         let created = add_month(tx, asked).await?;
@@ -102,7 +102,7 @@ async fn record(conn: &mut PgConnection, created: Created, act: &AuditEvent) -> 
     Ok(created)
 }
 
-async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created, StoreError> {
+async fn add(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, StoreError> {
     let request_sha256 = fingerprint(asked.body);
     // Asked again, since the answer to the first time was lost.
     if let Some(job) = get(conn, asked.org_id, asked.job_id).await? {
@@ -151,7 +151,7 @@ async fn add(conn: &mut PgConnection, asked: &AskedExport<'_>) -> Result<Created
     insert(conn, &job).await
 }
 
-async fn add_month(conn: &mut PgConnection, asked: &AskedMonth<'_>) -> Result<Created, StoreError> {
+async fn add_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Created, StoreError> {
     let (org_id, range) = (asked.org_id, asked.month.range());
     let open: Option<JobRow> = sqlx::query_as(
         "SELECT * FROM analytics.export_jobs

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{ANSWER_WITHIN, Keys, refuse};
 use crate::{
-    actors::serving::{error::QueryError, turns::Turns},
+    actors::serving::{bounded_mutex::BoundedMutex, error::QueryError},
     config::Settings,
     domain::{
         api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},
@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         PgConnection, Session, StoreError,
-        access::api_keys::{self as table, Asked, Revocation},
+        access::api_keys::{self as table, NewKey, Revocation},
     },
 };
 
@@ -24,23 +24,23 @@ const QUEUE: usize = 32;
 
 /// Serves one at a time, each with a deadline.
 #[derive(Clone)]
-pub struct Desk {
-    turns: Turns<Session>,
+pub struct KeyRequests {
+    session: BoundedMutex<Session>,
     /// Most keys of an org that may be active.
     most: u32,
 }
 
-impl Desk {
+impl KeyRequests {
     pub fn new(settings: &Settings) -> Self {
-        let turns = Turns::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait());
-        Self { turns, most: settings.auth.api_keys_per_org }
+        let session = BoundedMutex::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait());
+        Self { session, most: settings.auth.api_keys_per_org }
     }
 
     async fn serve<T>(
         &self,
         work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, QueryError> {
-        let mut session = self.turns.take().await?;
+        let mut session = self.session.lock().await?;
         let done = session.run_within(ANSWER_WITHIN, work).await;
         done.map_err(|error| refuse(&error, "API keys cannot be read or changed"))
     }
@@ -68,12 +68,12 @@ impl Handler<Create> for Keys {
 
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
         let Create { key_id, org_id, secret_sha256, body, parent, idempotency_key, by, act } = create;
-        let most = self.desk.most;
-        let asked = Asked { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
-        let (desk, working) = (self.desk.clone(), self.pulse.work());
+        let most = self.requests.most;
+        let asked = NewKey { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
+        let (requests, working) = (self.requests.clone(), self.liveness.work());
         Box::pin(async move {
             let _working = working;
-            desk.serve(async |conn| table::create(conn, &asked).await).await
+            requests.serve(async |conn| table::create(conn, &asked).await).await
         })
     }
 }
@@ -92,8 +92,8 @@ impl Handler<ListKeys> for Keys {
     type Result = ResponseFuture<Result<ApiKeyPage, QueryError>>;
 
     fn handle(&mut self, ListKeys { org_id, before, limit }: ListKeys, _: &mut Self::Context) -> Self::Result {
-        let desk = self.desk.clone();
-        Box::pin(async move { desk.serve(async |conn| table::list(conn, org_id, before, limit).await).await })
+        let requests = self.requests.clone();
+        Box::pin(async move { requests.serve(async |conn| table::list(conn, org_id, before, limit).await).await })
     }
 }
 
@@ -109,8 +109,8 @@ impl Handler<GetKey> for Keys {
     type Result = ResponseFuture<Result<Option<ApiKey>, QueryError>>;
 
     fn handle(&mut self, GetKey { org_id, key_id }: GetKey, _: &mut Self::Context) -> Self::Result {
-        let desk = self.desk.clone();
-        Box::pin(async move { desk.serve(async |conn| table::get(conn, org_id, key_id).await).await })
+        let requests = self.requests.clone();
+        Box::pin(async move { requests.serve(async |conn| table::get(conn, org_id, key_id).await).await })
     }
 }
 
@@ -134,10 +134,10 @@ impl Handler<Revoke> for Keys {
     fn handle(&mut self, revoke: Revoke, _: &mut Self::Context) -> Self::Result {
         let Revoke { org_id, key_id, cascade, by, act } = revoke;
         let asked = Revocation { org_id, key_id, cascade, by, act };
-        let (desk, working) = (self.desk.clone(), self.pulse.work());
+        let (requests, working) = (self.requests.clone(), self.liveness.work());
         let work = async move {
             let _working = working;
-            desk.serve(async |conn| table::revoke(conn, &asked).await).await
+            requests.serve(async |conn| table::revoke(conn, &asked).await).await
         };
         Box::pin(work.into_actor(self).map(move |revoked, actor, _| {
             let now = Instant::now();

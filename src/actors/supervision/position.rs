@@ -20,7 +20,7 @@ const NEVER: u64 = u64::MAX;
 
 /// Shared by a partition's actors; cheap to clone. It outlives restarts.
 #[derive(Clone, Debug)]
-pub struct Progress(Arc<Shared>);
+pub struct PartitionPosition(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -40,7 +40,7 @@ struct Shared {
     complete_to: AtomicI64,
 }
 
-impl Default for Progress {
+impl Default for PartitionPosition {
     fn default() -> Self {
         Self(Arc::new(Shared {
             started: Instant::now(),
@@ -57,7 +57,7 @@ impl Default for Progress {
     }
 }
 
-impl Progress {
+impl PartitionPosition {
     /// The subscription begins or ends: what was proved before counts no more.
     pub fn subscribed(&self, lives: bool) {
         self.0.proved_quiet_ms.store(NEVER, Release);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn caught_up_needs_a_proof_since_the_last_message_and_nothing_uncommitted() {
-        let progress = Progress::default();
+        let progress = PartitionPosition::default();
         let proved = || progress.proved_quiet(Instant::now());
         proved();
         assert_eq!(progress.caught_up(), None, "no subscription");
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_watermark_is_what_it_was_said_to_be_last() {
-        let progress = Progress::default();
+        let progress = PartitionPosition::default();
         assert_eq!(progress.watermark(), None);
         let at = |micros| DateTime::from_timestamp_micros(micros);
         for watermark in [at(7), at(5), None] {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn an_old_proof_is_none() {
-        let progress = Progress::default();
+        let progress = PartitionPosition::default();
         progress.subscribed(true);
         std::thread::sleep(Duration::from_millis(2));
         progress.proved_quiet(Instant::now());
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_lag_grows_by_itself() {
-        let progress = Progress::default();
+        let progress = PartitionPosition::default();
         assert_eq!(progress.lag(), None);
         progress.lags(Duration::from_secs(3));
         std::thread::sleep(Duration::from_millis(3));

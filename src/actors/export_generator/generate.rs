@@ -1,4 +1,4 @@
-//! Making a file: the rows of one snapshot, through the csv crate, into an object that appears whole or not at all.
+//! Generates a file: the rows of one snapshot, through the csv crate, into an object that appears whole or not at all.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const MOST_STRAY_VERSIONS: u32 = 100;
 
 /// What files are made with.
 #[derive(Clone)]
-pub struct Tools {
+pub struct ExportBackend {
     pub reader: ExportReader,
     pub objects: Objects,
     pub database: Database,
@@ -45,10 +45,10 @@ pub struct Tools {
     pub statement_timeout: Duration,
 }
 
-impl Tools {
+impl ExportBackend {
     /// # Errors
     /// Why no files can be made here.
-    pub fn new(settings: &Settings) -> Result<Self, NoTools> {
+    pub fn new(settings: &Settings) -> Result<Self, BackendError> {
         Ok(Self {
             reader: ExportReader::new(settings)?,
             objects: Objects::new(&settings.objects)?,
@@ -58,15 +58,15 @@ impl Tools {
     }
 
     /// Waits for the database no longer than it may take: the connection may be dead without either side's having heard.
-    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, MakeError> {
+    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, GenerateError> {
         let within = self.statement_timeout + GRACE;
-        timeout(within, work).await.map_err(|_| MakeError::Away(StoreError::Timeout(within)))
+        timeout(within, work).await.map_err(|_| GenerateError::Away(StoreError::Timeout(within)))
     }
 }
 
 /// Why no files can be made.
 #[derive(Debug, thiserror::Error)]
-pub enum NoTools {
+pub enum BackendError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -74,7 +74,7 @@ pub enum NoTools {
 }
 
 /// A file that is in its place.
-pub struct Made {
+pub struct GeneratedFile {
     pub output: Output,
     /// The job whose version of the month came out the same.
     pub same_as: Option<Uuid>,
@@ -82,7 +82,7 @@ pub struct Made {
 
 /// Why there is no file. Its text is for whoever asked for it.
 #[derive(Debug, thiserror::Error)]
-pub enum MakeError {
+pub enum GenerateError {
     #[error("{0}")]
     Object(#[from] ObjectError),
     #[error("what it is made of is kept from {} on: ask for a later start", .0.to_rfc3339_opts(SecondsFormat::AutoSi, true))]
@@ -103,7 +103,7 @@ pub enum MakeError {
     Cancelled,
 }
 
-impl MakeError {
+impl GenerateError {
     /// Whether another attempt may come off.
     pub fn may_pass(&self) -> bool {
         match self {
@@ -115,13 +115,13 @@ impl MakeError {
     }
 }
 
-impl From<StoreError> for MakeError {
+impl From<StoreError> for GenerateError {
     fn from(error: StoreError) -> Self {
         if error.is_transient() { Self::Away(error) } else { Self::Broken(error) }
     }
 }
 
-impl From<ReadError> for MakeError {
+impl From<ReadError> for GenerateError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Gone(gone) => Self::Gone(gone.start),
@@ -133,17 +133,21 @@ impl From<ReadError> for MakeError {
 }
 
 /// Makes the file of a job, and its manifest.
-pub async fn make(tools: &Tools, claimed: &Claimed) -> Result<Made, MakeError> {
-    let mut making =
-        Making { tools, claimed, session: Session::new(tools.database.clone()), bucket: claimed.job.bucket.as_deref() };
+pub async fn generate(backend: &ExportBackend, claimed: &Claimed) -> Result<GeneratedFile, GenerateError> {
+    let mut generation = Generation {
+        backend,
+        claimed,
+        session: Session::new(backend.database.clone()),
+        bucket: claimed.job.bucket.as_deref(),
+    };
     match claimed.job.month {
-        None => making.on_demand().await,
-        Some(month) => making.of_month(month).await,
+        None => generation.on_demand().await,
+        Some(month) => generation.of_month(month).await,
     }
 }
 
-struct Making<'a> {
-    tools: &'a Tools,
+struct Generation<'a> {
+    backend: &'a ExportBackend,
     claimed: &'a Claimed,
     /// For a word with the database beside the snapshot.
     session: Session,
@@ -157,7 +161,7 @@ struct Written {
     changes: Changes,
 }
 
-impl Making<'_> {
+impl Generation<'_> {
     fn job(&self) -> &ExportJob {
         &self.claimed.job
     }
@@ -166,7 +170,7 @@ impl Making<'_> {
         About { org_id: self.job().spec.org_id, job_id: self.job().id }
     }
 
-    async fn on_demand(&mut self) -> Result<Made, MakeError> {
+    async fn on_demand(&mut self) -> Result<GeneratedFile, GenerateError> {
         let key = Key::new(self.job().spec.org_id, File::Demand(self.job().id));
         self.clear(key).await?;
         // An earlier attempt that was only frozen cannot put its file in the place of this one: it must not be there.
@@ -175,12 +179,12 @@ impl Making<'_> {
         upload.finish().await?;
         self.still_held().await?;
         self.put_manifest(key, &output, &changes, Mode::Overwrite).await?;
-        Ok(Made { output, same_as: None })
+        Ok(GeneratedFile { output, same_as: None })
     }
 
     /// A version is written once. What an attempt left that was killed before it could tell the database is taken for this
     /// one's if it is the same, and is passed over if not: somebody may have seen it.
-    async fn of_month(&mut self, month: Month) -> Result<Made, MakeError> {
+    async fn of_month(&mut self, month: Month) -> Result<GeneratedFile, GenerateError> {
         let org_id = self.job().spec.org_id;
         let versions = self.session.run(async |conn| exports::versions(conn, org_id, month).await).await?;
         let mut number = versions.next;
@@ -197,10 +201,10 @@ impl Making<'_> {
                 output.revision = Some(newest.revision);
                 let latest = Key::new(org_id, File::Latest(month)).to_string();
                 // Gone, or not this version: somebody who was frozen may have put an older one there.
-                if copy::sha256(&self.tools.objects, self.bucket, &latest).await? != Some(output.checksum) {
+                if copy::sha256(&self.backend.objects, self.bucket, &latest).await? != Some(output.checksum) {
                     self.put_latest(month, &output, &changes).await?;
                 }
-                return Ok(Made { output, same_as: Some(newest.job_id) });
+                return Ok(GeneratedFile { output, same_as: Some(newest.job_id) });
             }
             self.still_wanted().await?;
             match upload.finish().await {
@@ -210,23 +214,23 @@ impl Making<'_> {
                     number += 1;
                     continue;
                 }
-                Err(ObjectError::Exists) => return Err(MakeError::Strays),
+                Err(ObjectError::Exists) => return Err(GenerateError::Strays),
                 Err(error) => return Err(error.into()),
             }
             match self.put_manifest(key, &output, &changes, Mode::Create).await {
-                Err(MakeError::Object(ObjectError::Exists)) | Ok(()) => {}
+                Err(GenerateError::Object(ObjectError::Exists)) | Ok(()) => {}
                 Err(error) => return Err(error),
             }
             self.put_latest(month, &output, &changes).await?;
-            return Ok(Made { output, same_as: None });
+            return Ok(GeneratedFile { output, same_as: None });
         }
     }
 
     /// Puts a version in the place of the newest one.
-    async fn put_latest(&mut self, month: Month, output: &Output, changes: &Changes) -> Result<(), MakeError> {
+    async fn put_latest(&mut self, month: Month, output: &Output, changes: &Changes) -> Result<(), GenerateError> {
         let latest = Key::new(self.job().spec.org_id, File::Latest(month));
         self.still_held().await?;
-        copy::copy(&self.tools.objects, self.bucket, &output.key, &latest.to_string(), &self.about()).await?;
+        copy::copy(&self.backend.objects, self.bucket, &output.key, &latest.to_string(), &self.about()).await?;
         self.still_held().await?;
         self.put_manifest(latest, output, changes, Mode::Overwrite).await
     }
@@ -238,14 +242,14 @@ impl Making<'_> {
         revision: Option<u32>,
         since: Option<DateTime<Utc>>,
         mode: Mode,
-    ) -> Result<Written, MakeError> {
+    ) -> Result<Written, GenerateError> {
         let (spec, key) = (&self.claimed.job.spec, key.to_string());
-        let mut snapshot = self.tools.in_time(self.tools.reader.begin(spec)).await??;
-        let mut upload = self.tools.objects.begin(self.bucket, &key, &self.about(), mode).await?;
+        let mut snapshot = self.backend.in_time(self.backend.reader.begin(spec)).await??;
+        let mut upload = self.backend.objects.begin(self.bucket, &key, &self.about(), mode).await?;
         let mut csv = CsvRows::new(spec)?;
         {
             let (mut rows, mut noted) = (snapshot.rows(), false);
-            while let Some(row) = self.tools.in_time(rows.try_next()).await?? {
+            while let Some(row) = self.backend.in_time(rows.try_next()).await?? {
                 csv.write(&row)?;
                 if csv.len() >= PIECE_BYTES {
                     upload.write(&csv.take()?).await?;
@@ -257,12 +261,12 @@ impl Making<'_> {
             }
         }
         upload.write(&csv.take()?).await?;
-        let changes = self.tools.in_time(snapshot.changes(since)).await??;
+        let changes = self.backend.in_time(snapshot.changes(since)).await??;
         // A chunk that is dropped is gone from older snapshots too: what is there now was there when the rows were read.
         let org_id = spec.org_id;
         let floors = self.session.run(async |conn| Ok(floors::of_org(conn, org_id).await?)).await?;
         if let Some(gone) = rows::gone(spec, floors) {
-            return Err(MakeError::Gone(gone.start));
+            return Err(GenerateError::Gone(gone.start));
         }
         let Snapshot { as_of, snapshot_at, revised, .. } = snapshot;
         let output = Output {
@@ -279,67 +283,73 @@ impl Making<'_> {
         Ok(Written { upload, output, changes })
     }
 
-    async fn put_manifest(&self, key: Key, output: &Output, changes: &Changes, mode: Mode) -> Result<(), MakeError> {
+    async fn put_manifest(
+        &self,
+        key: Key,
+        output: &Output,
+        changes: &Changes,
+        mode: Mode,
+    ) -> Result<(), GenerateError> {
         let content = manifest::write(self.job(), output, changes).map_err(std::io::Error::from)?;
-        self.tools.objects.put(self.bucket, &key.manifest().to_string(), &content, &self.about(), mode).await?;
+        self.backend.objects.put(self.bucket, &key.manifest().to_string(), &content, &self.about(), mode).await?;
         Ok(())
     }
 
     /// Takes away what an earlier attempt has left.
-    async fn clear(&mut self, key: Key) -> Result<(), MakeError> {
+    async fn clear(&mut self, key: Key) -> Result<(), GenerateError> {
         self.clear_upload().await?;
         for key in [key, key.manifest()] {
             // Of a local store: what was staged there.
-            self.tools.objects.abort_upload(self.bucket, &key.to_string(), None).await?;
-            self.tools.objects.delete(self.bucket, &key.to_string()).await?;
+            self.backend.objects.abort_upload(self.bucket, &key.to_string(), None).await?;
+            self.backend.objects.delete(self.bucket, &key.to_string()).await?;
         }
         Ok(())
     }
 
-    async fn clear_upload(&mut self) -> Result<(), MakeError> {
+    async fn clear_upload(&mut self) -> Result<(), GenerateError> {
         if let Some(left) = &self.claimed.upload {
-            self.tools.objects.abort_upload(self.bucket, &left.key, Some(&left.id)).await?;
+            self.backend.objects.abort_upload(self.bucket, &left.key, Some(&left.id)).await?;
         }
         Ok(())
     }
 
     /// Has the upload thrown away by somebody else, should this process not come to its end.
-    async fn note(&mut self, key: &str, upload_id: &str) -> Result<(), MakeError> {
+    async fn note(&mut self, key: &str, upload_id: &str) -> Result<(), GenerateError> {
         let claim: Claim = self.claimed.claim;
         let held = self.session.run(async |conn| exports::upload_begun(conn, &claim, key, upload_id).await).await?;
-        if held { Ok(()) } else { Err(MakeError::Lost) }
+        if held { Ok(()) } else { Err(GenerateError::Lost) }
     }
 
     /// Before a file appears.
-    async fn still_wanted(&mut self) -> Result<(), MakeError> {
+    async fn still_wanted(&mut self) -> Result<(), GenerateError> {
         match self.heartbeat().await? {
             Heartbeat::Held => Ok(()),
-            Heartbeat::Cancelled => Err(MakeError::Cancelled),
-            Heartbeat::Lost => Err(MakeError::Lost),
+            Heartbeat::Cancelled => Err(GenerateError::Cancelled),
+            Heartbeat::Lost => Err(GenerateError::Lost),
         }
     }
 
     /// Before something is put in the place of something: whoever has the job now may have been there.
-    async fn still_held(&mut self) -> Result<(), MakeError> {
+    async fn still_held(&mut self) -> Result<(), GenerateError> {
         match self.heartbeat().await? {
             Heartbeat::Held | Heartbeat::Cancelled => Ok(()),
-            Heartbeat::Lost => Err(MakeError::Lost),
+            Heartbeat::Lost => Err(GenerateError::Lost),
         }
     }
 
-    async fn heartbeat(&mut self) -> Result<Heartbeat, MakeError> {
+    async fn heartbeat(&mut self) -> Result<Heartbeat, GenerateError> {
         let claim = self.claimed.claim;
         Ok(self.session.run(async |conn| exports::heartbeat(conn, &claim).await).await?)
     }
 
     /// Whether a version's file is still in the store.
-    async fn is_there(&self, kept: &Kept) -> Result<bool, MakeError> {
-        Ok(self.tools.objects.head(self.bucket, &kept.key).await?.is_some())
+    async fn is_there(&self, kept: &Kept) -> Result<bool, GenerateError> {
+        Ok(self.backend.objects.head(self.bucket, &kept.key).await?.is_some())
     }
 
     /// Whether the object that is there already has just this content.
-    async fn is_same(&self, output: &Output) -> Result<bool, MakeError> {
-        let found = copy::sha256(&self.tools.objects, self.bucket, &output.key).await?;
+    async fn is_same(&self, output: &Output) -> Result<bool, GenerateError> {
+        let found = copy::sha256(&self.backend.objects, self.bucket, &output.key).await?;
         Ok(found == Some(output.checksum))
     }
 }
