@@ -51,7 +51,7 @@ use tree::{
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Runs the service until it is told to stop or cannot go on.
+/// Runs the service until it receives a signal to stop or cannot continue.
 ///
 /// # Errors
 /// Why it could not start or had to stop.

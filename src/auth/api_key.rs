@@ -13,7 +13,7 @@ const SECRET_BYTES: usize = 32;
 /// What a secret is recognised by.
 pub type SecretHash = [u8; 32];
 
-/// A key that somebody shows.
+/// A key that a client presents.
 #[derive(Clone, Copy)]
 pub struct PresentedKey {
     pub key_id: Uuid,

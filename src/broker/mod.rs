@@ -1,7 +1,7 @@
 //! RabbitMQ over AMQP 0.9.1: connecting, the partition streams, publishing with confirms.
 //!
 //! lapin's automatic recovery stays off: it would subscribe again at the *original* offset. Who holds a connection
-//! owns the reconnect loop, and [`BrokerError::is_transient`] tells whether there is a point in it.
+//! owns the reconnect loop, and [`BrokerError::is_transient`] says whether that may help.
 
 pub mod probe;
 pub mod publisher;
@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_broker_that_is_away_is_a_transient_error() {
-        // Port 1 of the loopback address: nobody listens.
+        // Port 1 of the loopback address: no process listens.
         let Err(error) = connect(&broker("amqp://u:hunter22@127.0.0.1:1/%2f"), "test").await else {
             panic!("connected")
         };

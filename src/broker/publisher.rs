@@ -1,6 +1,6 @@
 //! Publisher: sends messages to their home partition and keeps them until the broker has confirmed them.
 //! In: `publish`, in order. Out: the partition's stream; order within a partition is kept.
-//! Failure: everything unconfirmed comes back in the error, to be sent again by whoever knows that this is harmless.
+//! Failure: everything unconfirmed comes back in the error, to be sent again by a caller that knows that this is harmless.
 //! Bound: the window of unconfirmed messages; `publish` waits while it is full.
 
 use std::{

@@ -17,7 +17,7 @@ const MIN_SEGMENT_BYTES: i64 = 1_000_000;
 const SEGMENTS: i64 = 10;
 
 /// Makes the streams of all partitions exist, and with more than one the exchange and its bindings. What exists already
-/// with other arguments is taken as it is: they are the choice of whoever made it.
+/// with other arguments is taken as it is: they are the choice of its creator.
 ///
 /// # Errors
 /// The broker is away or refuses, or a queue of a stream's name is no stream.

@@ -1,4 +1,4 @@
-//! `api-key`: makes, lists and revokes API keys, in the database itself: whoever may read its password needs no other.
+//! `api-key`: creates, lists and revokes API keys, in the database itself: access to its password is the authorization.
 
 use std::process::ExitCode;
 

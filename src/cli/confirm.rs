@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 
-/// What is wrong with a call without `--yes` where nobody sits at a terminal.
-pub const YES_IS_REQUIRED: &str = "--yes is required where nobody can be asked";
+/// What is wrong with a call without `--yes` without a terminal.
+pub const YES_IS_REQUIRED: &str = "--yes is required without a terminal";
 
-/// Whether somebody can be asked.
+/// Whether there is a terminal to ask at.
 pub fn can_ask() -> bool {
     std::io::stdin().is_terminal()
 }

@@ -1,4 +1,4 @@
-//! `maintain`: makes chunks ahead, sees to compression, and shows how large everything is.
+//! `maintain`: creates chunks ahead, maintains compression, and shows how large everything is.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// Create the chunks of the next days, schedule compression, and show how large the tables are
 ///
-/// The service does the same by itself where nobody has for maintenance.maintain_minutes. Compression takes TimescaleDB's
+/// The service does the same by itself when it was not done for maintenance.maintain_minutes. Compression takes TimescaleDB's
 /// Community edition; scheduling it again, after maintenance.compress_after_days was changed, takes database.migration_url.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service maintain --json")]

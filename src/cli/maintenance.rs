@@ -43,7 +43,7 @@ pub struct Common {
 pub trait Summary: Serialize {
     fn line(&self) -> String;
 
-    /// What the record of maintenance keeps of it: all of it, where it names nobody who must not be named.
+    /// What the record of maintenance keeps of it: all of it, where it names no person.
     fn for_the_record(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::to_value(self)
     }

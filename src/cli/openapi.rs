@@ -30,6 +30,6 @@ mod tests {
     fn the_described_events_are_those_of_the_code() {
         let ours = openapi::events().to_yaml().unwrap();
         let file = include_str!("../../docs/analytics-events-openapi.yaml");
-        assert_eq!(file.trim_end(), ours.trim_end(), "write it anew: analytics-service openapi --events");
+        assert_eq!(file.trim_end(), ours.trim_end(), "regenerate it: analytics-service openapi --events");
     }
 }

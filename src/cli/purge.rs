@@ -1,4 +1,4 @@
-//! `purge`: takes away what is older than its retention.
+//! `purge`: deletes what is older than its retention.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Raw events by whole days, rollups, old rows of the ledger, dead letters, exports and logs: as [retention] and
 /// events.retention_days say, and `retention set` for an organisation. The service does the same by itself
-/// where nobody has for maintenance.purge_hours. It can be interrupted at any moment; running it again does the rest.
+/// when it was not done for maintenance.purge_hours. It can be interrupted at any moment; running it again does the rest.
 /// Rollups of continuous aggregates go by whole chunks, which takes the owner of the schema
 /// (database.migration_url); without it they are left, and the summary says so.
 #[derive(clap::Args)]

@@ -1,4 +1,4 @@
-//! `serve`: runs the service until it is told to stop.
+//! `serve`: runs the service until it receives a signal to stop.
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use super::{Secret, check::Problems};
 
 /// Shortest secret that links are signed with: as many bytes as the hash has.
 const MIN_SECRET_BYTES: usize = 32;
-/// Further attempts at a request that failed by the store's or the network's trouble. Few: whoever needs the object has
+/// Further attempts at a request that failed by the store's or the network's trouble. Few: the caller that needs the object has
 /// attempts of its own, with longer pauses.
 pub const RETRIES: u32 = 2;
 

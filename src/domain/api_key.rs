@@ -78,7 +78,7 @@ pub struct Revoked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCheck {
     Accepted(Holder),
-    /// It was this org's, and was revoked or has expired: whoever shows it had it.
+    /// It was this org's, and was revoked or has expired; the secret was right.
     Ended {
         org_id: Uuid,
         state: KeyState,

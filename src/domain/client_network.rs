@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The address of a client, for counting and limiting: a single one of IPv4, and of IPv6 the network of 64 bits, since
-/// whoever has one address there has all of its network.
+/// a client with one address there has all of its network.
 pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

@@ -31,7 +31,7 @@ pub enum Outcome {
     AlreadyCorrected,
     /// It is no event, or one of another org: every reason.
     Wrong(Vec<Reason>),
-    /// There is no such letter, or it is somebody else's.
+    /// There is no such letter, or it belongs to another org.
     NotFound,
 }
 

@@ -39,7 +39,7 @@ impl State {
     }
 }
 
-/// Whose dead letters are meant: nobody sees one that is not among them.
+/// Whose dead letters are meant: one that is not among them stays hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     Org(Uuid),
@@ -109,7 +109,7 @@ pub struct Origin {
     pub offset: i64,
 }
 
-/// Where a message came from; only where it tells no organisation
+/// Where a message came from; only where it names no organisation
 #[derive(ToSchema)]
 #[schema(as = DeadLetterOrigin)]
 #[expect(dead_code, reason = "for the API's description")]

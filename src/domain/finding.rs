@@ -75,7 +75,7 @@ impl Finding {
                          stream still has; what it has not is lost"
                     )
                 } else {
-                    "the surplus was not stored by the service and cannot be told apart: nothing mends it by itself"
+                    "the surplus was not stored by the service and cannot be distinguished: nothing repairs it by itself"
                         .to_owned()
                 };
                 format!(
@@ -151,6 +151,6 @@ mod tests {
             raw,
         };
         assert!(batch(2).text().contains("replay --partition 1 --from 5 --to 9"));
-        assert!(batch(4).text().contains("nothing mends it by itself"));
+        assert!(batch(4).text().contains("nothing repairs it by itself"));
     }
 }

@@ -202,7 +202,7 @@ fn entries(bytes: &[u8]) -> Result<impl Iterator<Item = Result<(u16, u64), Unpac
     }))
 }
 
-/// Upper bounds of the buckets in order, for whoever sorts latencies into them elsewhere: a latency belongs into the first
+/// Upper bounds of the buckets in order, for code that sorts latencies into them elsewhere: a latency belongs into the first
 /// bucket whose bound is not below it.
 pub fn bounds() -> &'static [u32] {
     &BOUNDS

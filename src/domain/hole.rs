@@ -157,7 +157,7 @@ mod tests {
         assert!(tail.looked(5, false));
         assert!(!tail.needs_look(5) && tail.is_unread());
         tail.look_again();
-        assert!(!tail.looked(5, false), "it was told before");
+        assert!(!tail.looked(5, false), "it was reported before");
         tail.looked(5, true);
         assert!(!tail.is_unread());
         tail.passed();

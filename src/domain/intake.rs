@@ -1,5 +1,5 @@
 //! Intake: where a partition's reading is. Groups messages into batches that follow each other without a hole, whatever
-//! becomes of the subscription they come by, and tells which deliveries a commit lets acknowledge.
+//! becomes of the subscription they come by, and says which deliveries a commit acknowledges.
 
 use std::collections::VecDeque;
 

@@ -119,7 +119,7 @@ mod tests {
         let back = [process(0, true, false), process(1, true, false)];
         assert_eq!(watch.living(id(0), &back, Duration::from_secs(2), grace), [id(0), id(1)]);
         let gone = [process(0, true, false), process(1, false, false)];
-        assert_eq!(watch.living(id(0), &gone, Duration::from_secs(3), grace), [id(0), id(1)], "counts anew");
+        assert_eq!(watch.living(id(0), &gone, Duration::from_secs(3), grace), [id(0), id(1)], "counts again");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     histogram::{Histogram, Sum},
 };
 
-/// What points are told apart by, beside their bucket.
+/// What points are grouped by, beside their bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dimension {
     #[default]
@@ -66,7 +66,7 @@ impl Outcomes {
     }
 }
 
-/// What a point is told apart by.
+/// The group of a point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     None,

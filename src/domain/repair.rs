@@ -1,7 +1,7 @@
 //! Which events of a range that is read again are new, and which were counted before and are only missing in raw events.
 //!
 //! A message ends as stored, duplicate or rejected, and the ledger says by offsets in which row. So an event that raw
-//! events do not have, and whose message was not rejected, is one of three: its row was lost; it was taken away on
+//! events do not have, and whose message was not rejected, is one of three: its row was lost; it was purged on
 //! purpose; or it repeats an event of which one of the two holds. Only the first is put back, and nothing is counted.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub struct Handled {
     /// Exclusive.
     pub next_offset: i64,
     pub stored: i64,
-    /// Of the stored, taken away on purpose since.
+    /// Of the stored, purged or erased since.
     pub purged: i64,
     pub duplicates: i64,
 }
@@ -36,9 +36,9 @@ pub struct Seen {
 pub enum Verdict {
     /// The unknown ones are what the row misses.
     Lost,
-    /// The row misses nothing: they were taken away on purpose, or repeat what another row misses.
+    /// The row misses nothing: they were purged or erased, or repeat what another row misses.
     Whole,
-    /// Some are lost and some are not, and it cannot be told which.
+    /// Some are lost and some are not, and it is unknown which.
     Unclear,
 }
 
@@ -48,7 +48,7 @@ impl Handled {
     }
 
     /// Whether the row has to be read as a whole before anything can be said of what it misses. Otherwise it stored every
-    /// event that it did not reject, and nothing was taken away on purpose: what is not there is lost.
+    /// event that it did not reject, and nothing was purged or erased: what is not there is lost.
     pub fn has_to_be_whole(&self) -> bool {
         self.stored > self.purged && (self.duplicates > 0 || self.purged > 0)
     }
@@ -95,7 +95,7 @@ impl Past {
         as_event && row.contains(offset)
     }
 
-    /// Whether nobody took it for an event: the message was rejected, skipped or never read.
+    /// Whether it was never handled as an event: the message was rejected, skipped or never read.
     pub fn is_new(&self, offset: i64) -> bool {
         match self.rejected.get(&offset) {
             Some(taken_by) => taken_by.is_none(),

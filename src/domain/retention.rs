@@ -1,4 +1,4 @@
-//! Retention: up to which moment data is taken away.
+//! Retention: up to which moment data is purged.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ pub struct OrgDays {
     pub rollups: Option<i32>,
 }
 
-/// What lies before these moments is taken away.
+/// What lies before these moments is purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cutoffs {
     /// The start of a UTC day, as those of rollups are: only whole days go.

@@ -20,7 +20,7 @@ pub enum Reason {
     Replay,
     /// It was counted again from raw events, and was wrong before.
     Rebuild,
-    /// A person's or an organisation's events were taken away.
+    /// A person's or an organisation's events were erased.
     Erasure,
 }
 

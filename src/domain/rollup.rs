@@ -157,7 +157,7 @@ impl Pending {
     }
 
     /// Makes it add nothing to these hours, since what it has of them is counted otherwise; when their last event was is
-    /// still told. Whether there were any.
+    /// still recorded. Whether there were any.
     pub fn neutralise(&mut self, is_counted: impl Fn(&Key) -> bool) -> bool {
         let mut found = false;
         for (_, measures) in self.hourly.iter_mut().filter(|(key, _)| is_counted(key)) {

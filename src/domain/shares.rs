@@ -1,8 +1,8 @@
-//! Shares: places that many want, of which nobody takes so many that nothing is left for another.
+//! Shares: places that many want, of which none takes so many that nothing is left for another.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// A place is given to whoever holds fewer than are free. So one alone gets half of them, two get two thirds, and there
+/// A place is given to those who hold fewer than are free. So one alone gets half of them, two get two thirds, and there
 /// is always a place for one who holds none, until as many as a power of two hold some.
 #[derive(Clone, Debug)]
 pub struct Shares<K> {

@@ -12,7 +12,7 @@ pub const MAX_EVENTS: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
     pub bodies: Vec<Vec<u8>>,
-    /// They came as an array, and are told apart by their place in it.
+    /// They came as an array, and are named by their place in it.
     pub many: bool,
 }
 

@@ -13,7 +13,7 @@ pub enum What {
     /// For the first time in this process.
     Started,
     Restarted,
-    /// It ended although nobody asked it to; the cause says why.
+    /// It ended by itself; the cause says why.
     Failed,
     /// It was at work for longer than its deadline without any progress, and is being ended.
     Stalled,
@@ -83,7 +83,7 @@ impl What {
         }
     }
 
-    /// Whether somebody should look at it.
+    /// Whether an operator should look at it.
     pub const fn is_trouble(self) -> bool {
         matches!(self, Self::Failed | Self::Stalled | Self::Parked | Self::Escalated | Self::Gap | Self::Unread)
     }

@@ -24,7 +24,7 @@ pub fn recorded(text: &str) -> Option<DateTime<Utc>> {
     read(text, true).map(Written::cut)
 }
 
-/// A moment that somebody chose, such as the start of a range.
+/// A moment chosen by a client, such as the start of a range.
 pub fn instant(text: &str) -> Option<DateTime<Utc>> {
     let Written { at, leap } = read(text, false)?;
     at.checked_add_signed(TimeDelta::seconds(i64::from(leap)))

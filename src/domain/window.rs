@@ -19,7 +19,7 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 const HOUR_BITS: u32 = 16;
 /// Bytes that the table needs a slot: the entry and its control byte.
 const SLOT_BYTES: usize = size_of::<u64>() + 1;
-/// Hours before its making that a window tells apart; all that is older counts as one hour, forgotten first.
+/// Hours before its making that a window distinguishes; all that is older counts as one hour, forgotten first.
 const BASE_HOURS: i64 = 24 * 70;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Window {
 
 impl Window {
     /// A cold window, which covers nothing: whatever the rules are now, an event may have been stored from any time
-    /// under earlier ones. Hours are told apart around `now`.
+    /// under earlier ones. Hours are distinguished around `now`.
     pub fn new(memory_bytes: usize, length: TimeDelta, now: DateTime<Utc>) -> Self {
         // The table doubles: its last doubling needs the half-sized one beside it.
         let slots = (memory_bytes / SLOT_BYTES * 2 / 3).max(16);

@@ -55,7 +55,7 @@ types_of!(
     RequestExports,
 );
 
-/// A caller, whoever it is and whatever it may do. Nothing of any org may be answered.
+/// A caller with any credential and any role. The response may have nothing of any org.
 pub struct Authenticated {
     pub authenticated: AuthenticatedRequest,
 }
@@ -158,14 +158,14 @@ impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
     }
 }
 
-/// An operator: whoever may change something on the operations port. Tells no org's data.
+/// An operator, who may change something on the operations port. Gives access to no org's data.
 pub struct Operator {
     gatekeeper: web::Data<Gatekeeper>,
     authenticated: AuthenticatedRequest,
 }
 
 impl Operator {
-    /// Whom the token names, for the supervision log.
+    /// The token's subject, for the supervision log.
     pub fn subject(&self) -> String {
         self.authenticated.caller.subject.clone()
     }

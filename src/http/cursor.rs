@@ -1,4 +1,4 @@
-//! Cursors of pages: the place behind an entry, in a form that nobody is tempted to reckon with.
+//! Cursors of pages: the place behind an entry, in a form that clients are not tempted to calculate with.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;

@@ -236,7 +236,7 @@ pub async fn replay(
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    // The body was read after the caller was let in: extractors are asked in their order.
+    // The body was read after the caller was authorized: extractors run in their order.
     params::none(&request)?;
     let dead_letter_id = params::path_id(&request, "id")?;
     let act = org.authenticated.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);

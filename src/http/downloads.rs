@@ -1,4 +1,4 @@
-//! `/analytics/v1/downloads/{key}`: files of a local store, for whoever has a link that the service has signed.
+//! `/analytics/v1/downloads/{key}`: files of a local store, for clients with a link that the service has signed.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -43,7 +43,7 @@ use crate::{
 pub async fn get(request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
     let mut params = Params::new(request.query_string(), &["expires", "signature"]);
     let (expires, signature) = (params.single("expires"), params.single("signature"));
-    // Whatever is wrong with a link is not told apart.
+    // What is wrong with a link is not distinguished.
     let link = params.finish(expires.and_then(|expires| expires.parse().ok()).zip(signature));
     let (expires, signature) = link.map_err(|_| Problem::LinkNotGood)?;
     let key = request.match_info().query("key").to_owned();

@@ -267,7 +267,7 @@ pub async fn cancel(
 
 /// Leads to the file
 ///
-/// By a link that is signed now, and needs no credential for 24 hours: whoever has it has the file.
+/// By a link that is signed now, and needs no credential for 24 hours: who has the link has the file.
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/download",

@@ -1,4 +1,4 @@
-//! Who is let in: what every gate asks, on both ports, in this order: the credential, the right,
+//! Authenticates and authorizes every request on both ports, in this order: the credential, the right,
 //! the limits, the audit log.
 
 use std::{net::IpAddr, time::Duration};
@@ -59,12 +59,12 @@ pub struct Gatekeeper {
     pub audit: ActorRef<Record>,
 }
 
-/// Why somebody is not let in.
+/// Why a request is not authenticated.
 enum AuthenticationFailure {
     Refused(Refusal),
-    /// Its address has shown too many that were refused.
+    /// Its address has presented too many that were refused.
     Limited(Problem),
-    /// A key that was revoked or has expired. Whoever shows it had it, so the refusal is of somebody known.
+    /// A key that was revoked or has expired. Its secret was right, so the refusal is recorded for that key.
     Ended {
         key_id: Uuid,
         org_id: Uuid,
@@ -111,7 +111,7 @@ impl Gatekeeper {
         }
     }
 
-    /// The one of the application that was asked.
+    /// The gatekeeper of the application that received the request.
     pub fn of(request: &HttpRequest) -> Result<web::Data<Self>, Problem> {
         request.app_data::<web::Data<Self>>().cloned().ok_or(Problem::Internal)
     }
@@ -130,7 +130,7 @@ impl Gatekeeper {
                 let roles = caller.roles.iter().map(|role| role.as_str()).collect();
                 Ok(AuthenticatedRequest { actor: Actor { roles, ..actor }, caller })
             }
-            // Nobody tried to be somebody: there is nothing to record.
+            // Without a credential there is nothing to record.
             Err(AuthenticationFailure::Refused(Refusal::Missing)) => {
                 self.limits.attempts.refused(address)?;
                 Err(Problem::Unauthorized(Unaccepted::Missing))
@@ -164,7 +164,7 @@ impl Gatekeeper {
         }
     }
 
-    /// Lets a caller go on to what concerns these orgs, once its request is counted.
+    /// Authorizes a caller for these orgs, once its request is counted.
     ///
     /// # Errors
     /// 403 where one of them is not the caller's; 429 where one is asked about too often; 503 where what must be recorded
@@ -203,7 +203,7 @@ impl Gatekeeper {
         self.go_on(authenticated, permission, orgs).await
     }
 
-    /// Lets a caller go on to what concerns every org, or none.
+    /// Authorizes a caller for what concerns every org, or none.
     ///
     /// # Errors
     /// As [`Gatekeeper::admit`].
@@ -261,7 +261,7 @@ impl Gatekeeper {
         }
     }
 
-    /// Somebody has fetched a file by a link, which is all that is known of whoever it is. The file does not wait for the record.
+    /// Records that a file was fetched by a link: who did so is unknown. The file does not wait for the record.
     pub fn fetched(&self, request: &HttpRequest, org_id: Option<Uuid>, key: &str) {
         let nobody = self.actor(request, None, CredentialKind::None);
         let event = AuditEvent::new(nobody, "export.fetch", Outcome::Allowed).of_org(org_id).target(key);
@@ -334,13 +334,13 @@ impl Gatekeeper {
     }
 }
 
-/// What a request shows.
+/// The credential that a request presents.
 enum PresentedCredential<'a> {
     Token(&'a str),
     Key(&'a str),
 }
 
-/// The one credential of a request: with two, nobody could say which one counts.
+/// The one credential of a request: with two it would be unclear which one counts.
 fn credential(request: &HttpRequest) -> Result<PresentedCredential<'_>, Refusal> {
     let (tokens, keys) = (request.headers().get_all(AUTHORIZATION), request.headers().get_all(X_API_KEY));
     let mut shown = tokens.map(|value| (value, true)).chain(keys.map(|value| (value, false)));

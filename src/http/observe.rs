@@ -29,7 +29,7 @@ use crate::telemetry::metrics::Metrics;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// A request's id, for whoever handles the request.
+/// A request's id, for the handlers of the request.
 pub struct RequestId(pub String);
 
 pub struct Observer {
@@ -112,7 +112,7 @@ fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse
     answered(response, &problem, id)
 }
 
-/// The problem in place of a response. What tells a browser whose page may read it stays.
+/// The problem in place of a response. The headers of CORS stay.
 fn answered(response: ServiceResponse<BoxBody>, problem: &Problem, id: &str) -> ServiceResponse<BoxBody> {
     let (request, refused) = response.into_parts();
     let mut answer = problem.answer(Some(id));

@@ -76,7 +76,7 @@ struct Point {
     is_final: bool,
 }
 
-/// What a point is told apart by, where it is grouped.
+/// What points are grouped by.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = ReliabilityLabel)]
 #[serde(rename_all = "camelCase")]

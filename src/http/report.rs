@@ -154,7 +154,7 @@ pub fn is_final(end: DateTime<Utc>, as_of: Option<DateTime<Utc>>, late_after: Ti
     as_of.is_some_and(|as_of| end <= hour_start(first_open_hour(as_of, late_after)))
 }
 
-/// 200 with `facts` and how complete they are; or 304 where the asker has the same facts already.
+/// 200 with `facts` and how complete they are; or 304 where the client has the same facts already.
 ///
 /// # Errors
 /// `facts` cannot be written as a JSON object.
@@ -185,7 +185,7 @@ pub fn answer(
     Ok(answer.insert_header((CONTENT_TYPE, "application/json")).body(body))
 }
 
-/// Whether the asker says that it has this.
+/// Whether the client says that it has this.
 fn has(request: &HttpRequest, tag: &EntityTag) -> bool {
     match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,

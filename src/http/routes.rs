@@ -45,7 +45,7 @@ pub fn rest() -> Vec<Route> {
         get("/analytics/v1/orgs/{orgId}/exports/{jobId}/download", exports::download),
         post("/analytics/v1/orgs/{orgId}/exports/{jobId}/verify", exports::verify),
         post("/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel", exports::cancel),
-        // The link's signature is what lets in.
+        // The link's signature authorizes.
         Route { pattern: "/analytics/v1/downloads/{key:.+}", ..open("/analytics/v1/downloads/{key}", downloads::get) },
         get("/analytics/v1/audit", audit::list),
         open("/openapi.json", description::get),
@@ -99,7 +99,7 @@ impl Access {
     }
 }
 
-/// An argument of a handler that lets in only who may use it.
+/// An argument of a handler that authorizes the caller.
 pub trait Gate {
     const ACCESS: Access;
 }
@@ -171,7 +171,7 @@ where
     Route { method: Method::POST, path, pattern: path, access: Args::ACCESS, handling: web::post().to(handler) }
 }
 
-/// Reads what is nobody's.
+/// Reads what belongs to no org.
 fn open<F, Args>(path: &'static str, handler: F) -> Route
 where
     F: Handler<Args>,

@@ -113,7 +113,7 @@ fn listen<A: Application + 'static>(
             .finish(map_config(app, |()| AppConfig::default()));
         let admitted = move |io: TcpStream| {
             let peer = io.peer_addr().ok();
-            // Without room it is closed: there is nobody who could be answered.
+            // Without room it is closed: no response could be sent.
             let guarded =
                 Guarded::new(io, &table).ok_or_else(|| DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
             std::future::ready(guarded.map(|io| (io, actix_http::Protocol::Http1, peer)))

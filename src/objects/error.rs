@@ -41,7 +41,7 @@ impl ObjectError {
         let code = refusal.code.as_deref();
         match (error, code) {
             (_, Some("NoSuchBucket")) => Self::permanent("bucket not found"),
-            (_, Some("NoSuchUpload")) => Self::permanent("the upload was ended by somebody else"),
+            (_, Some("NoSuchUpload")) => Self::permanent("the upload was ended by another process"),
             // Two requests about one object at the same moment.
             (_, Some("ConditionalRequestConflict" | "OperationAborted")) => {
                 Self::transient("another request about the same object is under way")

@@ -11,7 +11,7 @@ use crate::config::Secret;
 /// Longest that a link may be good for, whatever its signature says.
 const MAX_SECONDS: i64 = 7 * 86_400;
 
-/// The link is over or was not made here. One answer to both: which it is is nobody's business.
+/// The link has expired or was not signed here. One response to both, so that a client cannot find out which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link is not valid, or not any more")]
 pub struct LinkError;
@@ -29,7 +29,7 @@ impl Links {
         Self { secret, base: public_url.trim_end_matches('/').to_owned() }
     }
 
-    /// The URL by which whoever has it gets the object until `expires`.
+    /// The URL that gives access to the object until `expires`.
     pub(super) fn url(&self, key: &str, expires: DateTime<Utc>) -> Option<String> {
         let expires = expires.timestamp();
         let signature = URL_SAFE_NO_PAD.encode(self.mac(key, expires)?.finalize().into_bytes());

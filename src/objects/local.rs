@@ -1,5 +1,5 @@
 //! A folder of this machine. An object is written to a staging file beside its place, flushed to the disk and then renamed,
-//! so it appears whole or not at all. Names of staging files have `#` or `+`, which no key has: nobody lists or reads them.
+//! so it appears whole or not at all. Names of staging files have `#` or `+`, which no key has, so they are never listed or read.
 
 use std::{
     fs::{self, DirBuilder},
@@ -31,7 +31,7 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Makes the folder where it does not exist, for nobody but this process's user.
+    /// Creates the folder where it does not exist, readable by this process's user alone.
     pub(super) fn new(settings: &config::Objects) -> Result<Self, ObjectError> {
         if settings.link_secret.is_empty() {
             return Err(ObjectError::permanent("objects.link_secret must be set where objects.store is local"));
@@ -97,7 +97,7 @@ impl Local {
         .await
     }
 
-    /// Removes the staging files of an object: whoever still writes to one cannot finish any more.
+    /// Removes the staging files of an object: an upload that still writes to one cannot finish any more.
     pub(super) async fn unstage(&self, key: &str) -> Result<(), ObjectError> {
         self.guard(key).await?;
         let place = self.root.join(key);
@@ -115,7 +115,7 @@ impl Local {
         .await
     }
 
-    /// Removes staging files that nobody has written to for so long; gives their number.
+    /// Removes staging files without a write for so long; returns their number.
     pub(super) async fn sweep(&self, older_than: Duration) -> Result<u64, ObjectError> {
         let root = self.root.clone();
         blocking(move || {
@@ -154,10 +154,10 @@ impl LocalUpload {
         self.part(rest).await?;
         self.sending.settle().await?.transpose().map_err(|error| failed(&error))?;
         let Self { files, mut upload, written, target, .. } = self;
-        // A task of its own, so that whoever gives up waiting does not stop it between its two steps.
+        // A task of its own, so that a caller that gives up waiting does not stop it between its two steps.
         joined(tokio::spawn(async move {
             upload.complete().await.map_err(|error| match failed(&error) {
-                ObjectError::NotFound => ObjectError::permanent("the upload was ended by somebody else"),
+                ObjectError::NotFound => ObjectError::permanent("the upload was ended by another process"),
                 error => error,
             })?;
             if written == target {

@@ -204,7 +204,7 @@ impl Objects {
         }
     }
 
-    /// Removes what a local store has of uploads that nobody has written to for so long; gives the number of files. S3 does
+    /// Removes what a local store has of uploads without a write for so long; returns the number of files. S3 does
     /// the same by a rule of the bucket, so with S3 there is nothing to do.
     pub async fn sweep_uploads(&self, older_than: Duration) -> Result<u64, ObjectError> {
         match &self.0.store {
@@ -271,7 +271,7 @@ impl Objects {
         })
     }
 
-    /// A URL by which whoever has it gets the object until it expires, without credentials.
+    /// A URL that gives access to the object until it expires, without credentials.
     pub async fn link(&self, bucket: Option<&str>, key: &str, link: &NewLink<'_>) -> Result<String, ObjectError> {
         match self.find(bucket, key).await? {
             (Place::Local(local), _) => {

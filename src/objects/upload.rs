@@ -20,7 +20,7 @@ pub struct Upload {
     part_bytes: usize,
     sha256: Sha256,
     bytes: u64,
-    /// Not after a write that failed, or that somebody gave up waiting for: content would be missing.
+    /// Not after a write that failed or was cancelled: content would be missing.
     complete: bool,
 }
 
@@ -53,7 +53,7 @@ impl Upload {
         self.sha256.clone().finalize().into()
     }
 
-    /// Takes more content; waits where the store is slower than whoever writes. After an error the upload can only be
+    /// Takes more content; waits where the store is slower than the writer. After an error the upload can only be
     /// aborted.
     pub async fn write(&mut self, mut content: &[u8]) -> Result<(), ObjectError> {
         self.usable()?;

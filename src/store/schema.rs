@@ -13,7 +13,7 @@ use super::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// Advisory lock of whoever changes the service's rights.
+/// Advisory lock of a change of the service's rights.
 const GRANT_LOCK: i64 = 0x0067_7261_6e74;
 
 /// Applies what is missing and grants the service's role its rights. Returns the version.
@@ -89,7 +89,7 @@ pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
     let ours = newest();
     match found {
         Some(version) if version == ours => {}
-        // What a newer build has added or taken away is not known here.
+        // What a newer build has added or removed is not known here.
         Some(version) if version > ours => {
             return Err(StoreError::Permanent(format!(
                 "the schema's version is {version}, and this build knows them up to {ours}: start a newer build, or take the \

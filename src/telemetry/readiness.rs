@@ -92,7 +92,7 @@ pub struct Readiness(Arc<RwLock<Inner>>);
 struct Inner {
     phase: Phase,
     components: BTreeMap<String, (State, Option<String>)>,
-    /// Of components that several tell of: those for whom it is down, and why.
+    /// Of components that several actors report: those for which it is down, and why.
     down_for: BTreeMap<(String, String), String>,
 }
 

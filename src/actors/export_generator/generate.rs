@@ -80,7 +80,7 @@ pub struct GeneratedFile {
     pub same_as: Option<Uuid>,
 }
 
-/// Why there is no file. Its text is for whoever asked for it.
+/// Why there is no file. Its text is for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
     #[error("{0}")]
@@ -183,7 +183,7 @@ impl Generation<'_> {
     }
 
     /// A version is written once. What an attempt left that was killed before it could tell the database is taken for this
-    /// one's if it is the same, and is passed over if not: somebody may have seen it.
+    /// one's if it is the same, and is passed over if not: a reader may have seen it.
     async fn of_month(&mut self, month: Month) -> Result<GeneratedFile, GenerateError> {
         let org_id = self.job().spec.org_id;
         let versions = self.session.run(async |conn| exports::versions(conn, org_id, month).await).await?;
@@ -200,7 +200,7 @@ impl Generation<'_> {
                 output.key.clone_from(&newest.key);
                 output.revision = Some(newest.revision);
                 let latest = Key::new(org_id, File::Latest(month)).to_string();
-                // Gone, or not this version: somebody who was frozen may have put an older one there.
+                // Gone, or not this version: a process that was frozen may have put an older one there.
                 if copy::sha256(&self.backend.objects, self.bucket, &latest).await? != Some(output.checksum) {
                     self.put_latest(month, &output, &changes).await?;
                 }
@@ -313,7 +313,7 @@ impl Generation<'_> {
         Ok(())
     }
 
-    /// Has the upload thrown away by somebody else, should this process not come to its end.
+    /// Records the upload, so that another process aborts it if this one dies.
     async fn note(&mut self, key: &str, upload_id: &str) -> Result<(), GenerateError> {
         let claim: Claim = self.claimed.claim;
         let held = self.session.run(async |conn| exports::upload_begun(conn, &claim, key, upload_id).await).await?;
@@ -329,7 +329,7 @@ impl Generation<'_> {
         }
     }
 
-    /// Before something is put in the place of something: whoever has the job now may have been there.
+    /// Before an object is replaced: the process that has the job now may have written it.
     async fn still_held(&mut self) -> Result<(), GenerateError> {
         match self.heartbeat().await? {
             Heartbeat::Held | Heartbeat::Cancelled => Ok(()),

@@ -19,7 +19,7 @@ use crate::{
 
 /// As its runs are recorded.
 pub const TASK: &str = "sweep";
-/// How much longer than reading its rows making a file may take: what is younger may be somebody's who is at work.
+/// How much longer than reading its rows making a file may take: what is younger may belong to a process that is still at work.
 const AT_WORK: Duration = Duration::from_secs(3600);
 /// Jobs whose objects are looked up at a time.
 const AT_ONCE: usize = 500;
@@ -32,7 +32,7 @@ pub struct Swept {
     pub expired: u64,
     /// Objects of theirs, and those that no job has any more.
     pub objects: u64,
-    /// Uploads that nobody will finish.
+    /// Abandoned uploads.
     pub uploads: u64,
     /// Objects of jobs that are not in this database: they are left, and may be another one's.
     pub unknown: u64,
@@ -64,7 +64,7 @@ impl Swept {
 /// Takes away what is over. Doing it again does what is left.
 ///
 /// # Errors
-/// The database's; what the store does not do is told in the answer.
+/// Those of the database; failures of the object store are reported in the result.
 pub async fn sweep(
     conn: &mut PgConnection,
     backend: &ExportBackend,
@@ -123,7 +123,7 @@ pub async fn sweep(
     Ok(swept)
 }
 
-/// Objects of jobs on demand that have failed or are over. Versions of months stay, whoever knows of them: somebody may have
+/// Objects of jobs on demand that have failed or are over. Versions of months stay, even where no job knows them: a reader may have
 /// booked them.
 async fn strays(
     conn: &mut PgConnection,
@@ -176,7 +176,7 @@ fn is_away(done: &Result<(), ObjectError>) -> bool {
     done.as_ref().is_err_and(ObjectError::is_transient)
 }
 
-/// Takes away what lies there of an org and is nobody's: whoever made it did so while the org was erased.
+/// Deletes an org's objects that no job has: they were generated while the org was being erased.
 pub async fn of_nobody(
     conn: &mut PgConnection,
     objects: &Objects,

@@ -122,7 +122,7 @@ impl Worker {
     async fn attend(&mut self, claimed: &Claimed, beat: &dyn Fn(), stop: &Notify) -> Ended {
         let backend = self.backend.clone();
         let mut generation = Box::pin(generate::generate(&backend, claimed));
-        // Recorded from time to time, or somebody else takes the job over.
+        // Recorded from time to time, or another process takes the job over.
         let (within, mut said) = (self.rules.takeover / 3, Instant::now());
         let mut beats = interval(self.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -194,7 +194,7 @@ impl Worker {
             Ok(true) => self.metrics.export_ended(what, took),
             Ok(false) => self.disown(&claim, job).await,
             // Its heartbeat stops: another one takes it over.
-            Err(error) => tracing::warn!(%error, job = %job.id, what, "what became of an export cannot be told"),
+            Err(error) => tracing::warn!(%error, job = %job.id, what, "the outcome of an export cannot be recorded"),
         }
     }
 
@@ -213,14 +213,14 @@ impl Worker {
             if told.is_some() {
                 return Ok(told);
             }
-            // It may have been told before, and the answer was lost.
+            // It may have been recorded before, and the response was lost.
             let job = exports::get(conn, claim.org_id, claim.job_id).await?;
             Ok(job.filter(|job| job.output.as_ref() == Some(output)))
         })
         .await
     }
 
-    /// The job is another's now, or nobody's. Of one that was erased nothing must stay.
+    /// The job belongs to another process now, or is gone. Of one that was erased nothing must stay.
     async fn disown(&mut self, claim: &Claim, job: &ExportJob) {
         tracing::warn!(job = %job.id, "an export was taken over, or is over");
         self.metrics.export_ended("lost", Duration::ZERO);

@@ -1,6 +1,6 @@
 //! Lease: keeps this process among those that share the partitions, and its pipelines to the partitions that it holds.
 //! In: Drain, End. Out: Supervise and Retire to the supervisor.
-//! Failure: database away → nobody else can take anything either: the pipelines stay and wait; tried again each interval.
+//! Failure: database away → no other process can take anything either: the pipelines stay and wait; tried again each interval.
 //! Bound: one look at a time.
 
 use std::{collections::BTreeSet, time::Instant};
@@ -112,7 +112,7 @@ impl Lease {
                     lease_session.watch = Watch::default();
                     actor.lease_session = Some(lease_session);
                     actor.failures += 1;
-                    // Nobody can be told: the others see the lock go, or the lease expire.
+                    // No other process can be notified: they see the lock go, or the lease expire.
                     if actor.draining && actor.failures >= PATIENCE {
                         ctx.stop();
                     }

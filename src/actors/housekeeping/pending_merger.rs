@@ -38,7 +38,7 @@ use crate::{
 
 /// How often is looked whether a partition of this process does not run.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often is looked for rows of partitions that nobody holds.
+/// How often to look for rows of partitions that no process holds.
 const NOBODYS_EVERY: Duration = Duration::from_secs(30);
 /// Pauses of a partition whose rows cannot be merged.
 const RETRY: Backoff = Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(300) };

@@ -123,7 +123,7 @@ impl Dedupe {
             topology: self.claim.topology.clone(),
             partition: self.claim.partition,
             now,
-            // Events that come late by a window's length are still told from known ones.
+            // Events that come late by a window's length are still distinguished from known ones.
             oldest: now - self.settings.dedupe.window() * 2,
         };
         let loading = load_all(plan, ctx.address()).into_actor(self).map(|(), _, _| ());

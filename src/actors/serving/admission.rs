@@ -1,7 +1,7 @@
 //! Admission: as many questions at a time as there are connections, and to each org its share of them.
 //!
 //! A bounded number waits, each for a bounded time. What becomes free goes to the org that has least, and of one org to
-//! whoever came first.
+//! the one that came first.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -119,7 +119,7 @@ impl Admission {
             let Waiting { tenant, admit, .. } = state.leave(at);
             state.permits.take(tenant);
             drop(state);
-            // Where nobody waits any more, it is given back.
+            // Where no query waits any more, it is given back.
             drop(admit.send(self.admitted(tenant)));
         }
     }
@@ -131,7 +131,7 @@ impl Admission {
 }
 
 impl State {
-    /// Of those that may have a permit, one of whoever holds fewest.
+    /// Of those that may have a permit, one of the org that holds fewest.
     fn next_waiting(&self) -> Option<usize> {
         let may = self.waiting.iter().enumerate().filter(|(_, waiting)| self.permits.may_take(&waiting.tenant));
         may.min_by_key(|(at, waiting)| (self.permits.held(&waiting.tenant), *at)).map(|(at, _)| at)

@@ -1,6 +1,6 @@
 //! Corrections: stores what takes the place of dead letters, and publishes it to the stream.
-//! In: Correct from http; Drain, End. Out: the outcome to whoever asked; events to the broker.
-//! Failure: database away → Unavailable to who asks. Broker or database away → what is stored waits and is published
+//! In: Correct from http; Drain, End. Out: the outcome; events to the broker.
+//! Failure: database away → Unavailable to the caller. Broker or database away → what is stored waits and is published
 //!          when they are back, in place; what may be in the stream already is sent again, and counted once.
 //! Bound: one correction stored at a time, QUEUE wait for that; ROUND corrections published at a time.
 
@@ -110,7 +110,7 @@ impl Corrections {
 
     fn published(&mut self, result: &Result<Round, OutboxError>, ctx: &mut Context<Self>) {
         if self.draining {
-            // What is stored is published by whoever runs next.
+            // What is stored is published by the next process that runs.
             ctx.stop();
             return;
         }
@@ -296,7 +296,7 @@ async fn send(mut publisher: Publisher, messages: impl Iterator<Item = Outgoing>
     Ok(timeout(CONFIRM_WITHIN, sent).await.map_err(|_| OutboxError::Unconfirmed)??)
 }
 
-/// To the home of its org. One that tells no org any more, for whatever reason, goes where it is rejected again.
+/// To the home of its org. One without a readable org goes where it is rejected again.
 fn outgoing(correction: Vec<u8>, broker: &config::Broker) -> Outgoing {
     let partition = correction::org_of(&correction).map_or(0, |org_id| broker.topology().home_of(org_id));
     Outgoing { partition, body: Arc::new(correction) }

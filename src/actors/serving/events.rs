@@ -1,6 +1,6 @@
 //! Events: checks events that come by HTTP, and publishes them to the stream.
-//! In: Check, Publish from http; Drain, End. Out: the judgements to whoever asked; events to the broker.
-//! Failure: broker away → Unavailable to who asks, and a new connection for the next. What was sent may be in the
+//! In: Check, Publish from http; Drain, End. Out: the judgements; events to the broker.
+//! Failure: broker away → Unavailable to the caller, and a new connection for the next. What was sent may be in the
 //!          stream all the same: sent again, it is counted once. Database away → its clock is reckoned on.
 //! Bound: one request published at a time, QUEUE wait for that, each for at most query.wait_ms.
 
@@ -160,7 +160,7 @@ impl Handler<Publish> for Events {
 impl Handler<Drain> for Events {
     type Result = ();
 
-    /// The API has stopped: nobody waits for anything.
+    /// The API has stopped: no request waits any more.
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         ctx.stop();
     }

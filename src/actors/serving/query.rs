@@ -1,6 +1,6 @@
 //! Query: answers the API's questions from the rollups and the dead letters.
 //! In: Execute, with any of the queries below, from http. Out: the response.
-//! Failure: database away → Unavailable at once to each who asks, and tried again by the next; it never restarts
+//! Failure: database away → Unavailable at once to each caller, and the next query tries again; it never restarts
 //!          for that. A value that cannot be → Broken.
 //! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms; an org has a share
 //!        of both.
@@ -45,7 +45,7 @@ use crate::{
 /// Most rows of one answer.
 pub const MAX_ROWS: usize = read::MAX_ROWS;
 
-/// Questions that may wait for a permit; one more is told that the actor is busy. A question is a few hundred bytes,
+/// Queries that may wait for a permit; one more is refused as busy. A query is a few hundred bytes,
 /// and what waits longer than query.wait_ms is turned away anyway.
 const QUEUE: usize = 256;
 
@@ -90,7 +90,7 @@ pub trait ReadQuery: Send + 'static {
     fn read(self, reader: Reader) -> impl Future<Output = Result<Self::Response, ReadError>>;
 }
 
-/// A question, and whether somebody still waits for its answer.
+/// A query, and whether its client still waits for the response.
 pub struct Execute<Q> {
     pub query: Q,
     /// The other end is dropped with the request that the question is for.
@@ -242,7 +242,7 @@ impl ReadQuery for ListDeadLetters {
     }
 }
 
-/// None: there is no such letter, or it is somebody else's.
+/// None: there is no such letter, or it belongs to another org.
 pub struct GetDeadLetter {
     pub whose: Whose,
     pub id: Uuid,
@@ -346,7 +346,7 @@ impl Handler<End> for Query {
     }
 }
 
-/// What the asker is told; the cause is for the log alone.
+/// What the caller receives; the cause is for the log alone.
 fn refuse(error: &ReadError, after: Duration) -> QueryError {
     let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     let told = match error {

@@ -26,7 +26,7 @@ where
         recipient.filter(Recipient::connected)
     }
 
-    /// Sends a message that nobody has to get: while the actor is away it is dropped.
+    /// Sends a message that may be lost: while the actor is away it is dropped.
     pub fn tell(&self, message: M) {
         if let Some(recipient) = self.get() {
             recipient.do_send(message);

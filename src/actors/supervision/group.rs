@@ -63,7 +63,7 @@ pub enum Phase {
     /// Its start waits for what the members need.
     Starting,
     Running,
-    /// Its members were told to end.
+    /// Its members were asked to end.
     Ending,
     /// Its members finish what they have begun, one after another.
     Draining,
@@ -83,7 +83,7 @@ pub struct Group {
     since: DateTime<Utc>,
     /// Those that have not ended.
     pub members: Vec<Member>,
-    /// Ends that were told before the start itself was over.
+    /// Ends that were reported before the start itself was over.
     pub early: Vec<Exited>,
     /// The member that drains now.
     draining: Option<String>,

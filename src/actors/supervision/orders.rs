@@ -1,4 +1,4 @@
-//! What a supervisor is told: which groups to look after, which to end, and what operators want of an actor.
+//! The supervisor's messages: which groups to supervise, which to end, and what operators request of an actor.
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::supervision::What;
 
-/// Look after this group from now on. One of that name that is there already stays as it is.
+/// Supervise this group from now on. An existing group of that name stays as it is.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Supervise {

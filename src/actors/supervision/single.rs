@@ -11,7 +11,7 @@ use super::{
     liveness::Liveness,
 };
 
-/// The factory of a group that is a single actor, which may be at work for `deadline` without progress. `make` runs on the actor's thread; `announce` is told each new
+/// The factory of a group that is a single actor, which may be at work for `deadline` without progress. `make` runs on the actor's thread; `announce` receives each new
 /// address, and gives what the actor is drained by, if it can be.
 pub fn single<A, M>(
     name: &str,

@@ -28,7 +28,7 @@ use crate::{
 
 /// How often stalled members are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A member that was told to end and has not after so long has its thread blocked: only the process's end helps.
+/// A member that was asked to end and has not after so long has its thread blocked: only the process's end helps.
 const END_GRACE: Duration = Duration::from_secs(10);
 /// A look that comes so late means that the process was frozen.
 const FROZEN: Duration = Duration::from_secs(5);
@@ -221,7 +221,7 @@ impl Supervisor {
         let late = self.looked.elapsed().saturating_sub(LOOK_EVERY);
         self.looked = Instant::now();
         if late > FROZEN {
-            // Everybody stood still: nobody is to blame for it.
+            // Every actor stood still: none of them is at fault.
             self.groups.values_mut().for_each(|group| group.entered += late);
             return;
         }

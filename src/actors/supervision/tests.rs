@@ -30,7 +30,7 @@ use crate::{
 /// Longest without progress.
 const DEADLINE: Duration = Duration::from_millis(300);
 
-/// An actor that does nothing, and fails when it is told how.
+/// An actor that does nothing, and fails in the way that it is asked to.
 struct Worker {
     liveness: Liveness,
     exit: ExitGuard,
@@ -248,7 +248,7 @@ async fn a_member_that_ends_before_the_start_is_over_is_not_taken_for_alive() {
     let start: Start = Box::new(|launch| {
         drop(launch.exit("brief"));
         async move {
-            // Its end is told before the supervisor knows the member.
+            // Its end is reported before the supervisor knows the member.
             tokio::time::sleep(Duration::from_millis(5)).await;
             let gone = Gone.start().recipient();
             Ok(vec![Member {
@@ -265,7 +265,7 @@ async fn a_member_that_ends_before_the_start_is_over_is_not_taken_for_alive() {
     stage.until(What::Parked).await;
 }
 
-/// Obeys nobody.
+/// Ignores every order.
 struct Gone;
 impl Actor for Gone {
     type Context = Context<Self>;

@@ -101,7 +101,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         if !confirm::can_ask() {
             return Ok(bad_usage(confirm::YES_IS_REQUIRED));
         }
-        if !confirm::ask(&format!("everything of {whom} is removed, for good. Go on?"))? {
+        if !confirm::ask(&format!("everything of {whom} is removed, for good. Continue?"))? {
             bail!("nothing was changed");
         }
     }

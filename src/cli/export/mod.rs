@@ -203,7 +203,7 @@ async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyh
     };
     let final_at = month.range().end + settings.events.late_after();
     for (job_id, org_id) in jobs {
-        // One of an org that was erased meanwhile is nobody's.
+        // One of an org that was erased meanwhile belongs to no org.
         let Some(job) = table::get(&mut conn, org_id, job_id).await? else { continue };
         count(&mut report, &job, table::is_unchanged(&mut conn, &job).await?);
         let open = |output: &Output| output.as_of.is_none_or(|as_of| as_of < final_at);

@@ -143,7 +143,7 @@ async fn change(
         })
         .await?;
     if !changed {
-        bail!("nothing was changed: a process has started meanwhile, or the layout was changed by somebody else");
+        bail!("nothing was changed: a process has started meanwhile, or the layout was changed meanwhile");
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if !args.yes && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    if !args.yes && !confirm::ask("Is the clock right, and did nobody read of hours that have not begun?")? {
+    if !args.yes && !confirm::ask("Is the clock right, and did no reader see hours that have not begun?")? {
         bail!("nothing was changed");
     }
     let mut session = Session::new(settings.database);

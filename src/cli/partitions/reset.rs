@@ -143,7 +143,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         print::text(&report.text())?
     }
     if !leased {
-        eprintln!("nobody works on the partition now: a running service will");
+        eprintln!("no process works on the partition now: a running service will");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -104,7 +104,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         print::text(&report.text())?
     }
     if !args.dry_run && !leased {
-        eprintln!("nobody works on the partition now: a running service will");
+        eprintln!("no process works on the partition now: a running service will");
     }
     Ok(ExitCode::SUCCESS)
 }

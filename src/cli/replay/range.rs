@@ -93,7 +93,7 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
     let cut = if replay.to_offset < to { ", up to where the partition is" } else { "" };
     eprintln!("replay {}: offsets {from} to {}{cut}", replay.replay_id, replay.to_offset - 1);
     if !status.leased {
-        eprintln!("nobody works on partition {partition} now: the replay waits for a running service");
+        eprintln!("no process works on partition {partition} now: the replay waits for a running service");
     }
     if options.no_wait {
         write(&replay, json)?;

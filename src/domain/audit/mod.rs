@@ -35,7 +35,7 @@ impl Outcome {
     }
 }
 
-/// By what somebody was recognised.
+/// The kind of credential that a caller was authenticated by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialKind {
@@ -136,7 +136,7 @@ impl AuditEvent {
         Self { org_id: org_id.into(), ..self }
     }
 
-    /// One of many that are of nobody in particular.
+    /// One of many that belong to no caller in particular.
     pub fn of_nobody(mut self) -> Self {
         self.actor = Actor { subject: None, roles: Vec::new(), request_id: None, address: None, ..self.actor };
         self

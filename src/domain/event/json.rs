@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<&'de RawValue>()? {
             let value = map.next_value::<&'de RawValue>()?.get();
-            // A name that is no text, such as one with half a surrogate pair, is nobody's.
+            // A name that is no text, such as one with half a surrogate pair, matches no field.
             let name = string(name.get());
             match FIELDS.iter().position(|field| name.as_deref() == Some(*field)) {
                 Some(i) => {

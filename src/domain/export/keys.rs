@@ -20,7 +20,7 @@ pub struct Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
-    /// Of a job that somebody asked for.
+    /// Of a job on demand.
     Demand(Uuid),
     /// The newest version of a month.
     Latest(Month),

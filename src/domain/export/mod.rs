@@ -33,7 +33,7 @@ pub const MAX_RAW_RANGE: TimeDelta = TimeDelta::days(7);
 /// Most models that one request may name.
 pub const MAX_MODELS: usize = 100;
 
-/// Why a job failed that somebody cancelled.
+/// The reason of a cancelled job.
 pub const CANCELLED: &str = "cancelled";
 
 /// Length of a bucket.
@@ -47,7 +47,7 @@ pub enum Granularity {
     Monthly,
 }
 
-/// What rows are told apart by, beside their bucket and model.
+/// What rows are grouped by, beside their bucket and model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ExportGroupBy)]

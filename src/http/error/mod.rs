@@ -72,7 +72,7 @@ pub enum Problem {
     AddressLimited {
         retry_after: u32,
     },
-    /// Responses of the tenant that nobody has read yet hold as many bytes as they may.
+    /// Responses of the tenant that are not read yet hold as many bytes as they may.
     UnreadResponses,
     Busy,
     Unavailable,

@@ -1,4 +1,4 @@
-//! The API's port, asked by the process itself: readiness knows when nobody else would be answered either.
+//! The process requests its own API port: readiness notices when clients would get no response either.
 
 use std::{
     io,
@@ -87,7 +87,7 @@ mod tests {
         readiness.set_phase(Phase::Serving);
         let address = listener.local_addr().unwrap();
         let checking = tokio::spawn(check_self(address, Duration::from_millis(20), readiness.clone()));
-        // The kernel accepts; nobody reads.
+        // The kernel accepts; no thread reads.
         becomes(&readiness, Status::Unfit).await;
         let answering = tokio::spawn(async move {
             loop {

@@ -40,7 +40,7 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/analytics/v1/orgs/{orgId}/exports/{jobId}/download", Who::OfOrg(&[OrgAdmin, Finance])),
     ("POST", "/analytics/v1/orgs/{orgId}/exports/{jobId}/verify", Who::OfOrg(&[OrgAdmin, Finance])),
     ("POST", "/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel", Who::OfOrg(&[OrgAdmin, Finance])),
-    // To whoever has a signed link.
+    // For clients with a signed link.
     ("GET", "/analytics/v1/downloads/{key}", Who::Anybody),
     ("GET", "/openapi.json", Who::Anybody),
 ];
@@ -64,7 +64,7 @@ impl Who {
         }
     }
 
-    /// What a caller whose credential is for [`ORG`] gets who asks for this one.
+    /// What a caller with a credential for [`ORG`] gets from a request for this org.
     fn lets_in(self, role: Role, org: Uuid) -> bool {
         let confined = matches!(self, Self::OfOrg(_)) && org != ORG && role != SystemAdmin;
         self.includes(role) && !confined
@@ -101,7 +101,7 @@ async fn every_route_lets_in_exactly_whom_the_contract_says() {
                 let answer = ask(&route.method, route.path, org, &[("authorization", &bearer)]).await;
                 let what = format!("{} {} {role} {org}: {}", route.method, route.path, answer.text);
                 if who.lets_in(role, org) {
-                    // Let in, it may still be told what is wrong with its question.
+                    // Authorized, it may still learn what is wrong with its query.
                     assert!(matches!(answer.status.as_u16(), 200..=302 | 400 | 404 | 409), "{what}");
                 } else {
                     // The same for an org that there is and one that there is not.

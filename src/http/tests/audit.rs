@@ -44,7 +44,7 @@ async fn what_a_system_admin_does_outside_its_own_orgs_is_recorded_first_or_not_
     let away = Books { away: true, ..Books::default() };
     let (answer, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(OTHER_ORG), "").await;
     answer.problem(503);
-    // Its own orgs are nobody else's business.
+    // What it does to its own orgs is not recorded.
     let (answer, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(ORG), "").await;
     assert_eq!(answer.status, ASKED);
     let (answer, _) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(ORG), "").await;

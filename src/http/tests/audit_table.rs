@@ -18,7 +18,7 @@ const OWN_ACTS: &[(&str, &str, &str)] = &[
     ("POST", "/ops/actors/{name:[a-z0-9/-]+}/drill", "actor.drill"),
 ];
 
-/// What may be read or checked by anybody, or by whoever has a credential, and is nobody's.
+/// What may be read or checked by anybody, or with any credential, and belongs to no org.
 const UNRECORDED: &[(&str, &str)] = &[
     ("GET", "/analytics/v1/me"),
     ("GET", "/openapi.json"),
@@ -54,7 +54,7 @@ fn every_route_records_what_the_table_says() {
             Access::Operator => assert!(!own.is_empty() && recorded("actors.operate").is_some(), "{what}"),
             Access::Open | Access::Authenticated => assert_ne!(own.is_empty(), !unrecorded, "{what}"),
         }
-        // What changes something is recorded whoever does it, but for what only checks or has a ledger of its own.
+        // Every change is recorded, but for what only checks or has a ledger of its own.
         let checks = ["/analytics/v1/events", "/analytics/v1/events/validate"].contains(&route.path)
             || route.path.ends_with("/verify");
         assert!(route.method == "GET" || !own.is_empty() || checks, "{what}: who did it?");

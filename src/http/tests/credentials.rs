@@ -1,4 +1,4 @@
-//! Who is let in: 401 for every credential that is not good, 403 for every org that is not the caller's.
+//! Authentication and authorization: 401 for every credential that is not good, 403 for every org that is not the caller's.
 
 use actix_web::http::Method;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};

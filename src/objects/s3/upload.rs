@@ -17,7 +17,7 @@ use crate::objects::{
     sending::{InFlight, joined},
 };
 
-/// Which upload an object came by: tells ours from another's when an answer was lost.
+/// Which upload an object came by: distinguishes ours from another's when a response was lost.
 const UPLOAD: &str = "upload-id";
 /// Longest wait for a part that is being sent when its upload is aborted.
 const LAST_PART_WITHIN: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ impl Object {
     }
 
     /// Where the answer to an attempt was lost, the next one hears that the object exists or that the upload is gone. The
-    /// mark tells whether that object is this one.
+    /// mark shows whether that object is this one.
     async fn unless_landed(&self, done: Result<(), Error>) -> Result<(), ObjectError> {
         let Err(error) = done else { return Ok(()) };
         let options = GetOptions { head: true, ..GetOptions::default() };
@@ -69,7 +69,7 @@ impl Object {
     }
 }
 
-/// A multipart upload that the store knows of. Aborted where nobody is there any more to whom it could be given.
+/// A multipart upload that the store knows of. Aborted where no caller is left to receive it.
 struct Open {
     bucket: Arc<Bucket>,
     path: Path,
@@ -78,7 +78,7 @@ struct Open {
 }
 
 impl Open {
-    /// Goes on by itself where nobody waits for it.
+    /// Continues by itself where no caller waits for it.
     async fn abort(mut self) -> Result<(), ObjectError> {
         let aborted = self.bucket.abort(&self.path, &self.id).await;
         self.ended = true;
@@ -138,7 +138,7 @@ impl S3Upload {
         Ok(())
     }
 
-    /// In a task of its own: where nobody waits for the answer any more, the upload that it tells of is aborted.
+    /// In a task of its own: where no caller waits for the response any more, the upload that it names is aborted.
     async fn open(&self) -> Result<Open, ObjectError> {
         let (bucket, path) = (Arc::clone(&self.object.bucket), self.object.path.clone());
         let options =

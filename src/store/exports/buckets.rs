@@ -62,7 +62,7 @@ pub async fn set(
     .await
 }
 
-/// Makes a bucket nobody's, and records that. Files that are in it stay, and are fetched as before. Whether it was the org's.
+/// Removes a bucket from its org, and records that. Files that are in it stay, and are fetched as before. Whether it was the org's.
 pub async fn clear(conn: &mut PgConnection, org_id: Uuid, bucket: &str, act: &AuditEvent) -> Result<bool, StoreError> {
     in_transaction(conn, async |tx| {
         let cleared = sqlx::query("DELETE FROM analytics.org_buckets WHERE org_id = $1 AND bucket = $2");

@@ -33,7 +33,7 @@ pub struct ClaimRules {
     pub max_attempts: u32,
 }
 
-/// The right to work on a job, and to end it: until somebody else claims it.
+/// The right to work on a job, and to end it, until another process claims it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub org_id: Uuid,
@@ -64,7 +64,7 @@ pub struct LeftUpload {
 pub enum Heartbeat {
     /// The job is its own.
     Held,
-    /// It is, and somebody wants it cancelled.
+    /// It is, and its cancellation was requested.
     Cancelled,
     /// Somebody else works on it, or it is over: what was begun is to be thrown away.
     Lost,

@@ -20,7 +20,7 @@ use crate::{
 /// "expo" in ASCII.
 const ASK_LOCK: i32 = 0x6578_706f;
 
-/// An export that somebody asks for.
+/// A requested export.
 #[derive(Clone, Debug)]
 pub struct NewExport<'a> {
     /// Version 7.
@@ -40,7 +40,7 @@ pub struct NewExport<'a> {
     pub act: &'a AuditEvent,
 }
 
-/// A month's file that is asked for.
+/// A requested file of a month.
 #[derive(Clone, Debug)]
 pub struct NewMonth<'a> {
     /// Version 7.
@@ -177,7 +177,7 @@ async fn add_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Crea
     insert(conn, &job).await
 }
 
-/// Cancels an open job of the org and records that: one that waits is over at once, one that is at work when whoever works on
+/// Cancels an open job of the org and records that: one that waits is over at once, one that is at work when the process that works on
 /// it sees it. Any other stays as it is. None: there is no such job.
 pub async fn cancel(
     conn: &mut PgConnection,
@@ -213,7 +213,7 @@ async fn cancel_in(
     get(tx, org_id, job_id).await
 }
 
-/// Until the end of the transaction nobody else asks for an export of this org.
+/// Until the end of the transaction no other request creates an export of this org.
 async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
         .bind(ASK_LOCK)

@@ -1,4 +1,4 @@
-//! Files that are not kept any longer, and uploads that nobody will finish.
+//! Expired files and abandoned uploads.
 
 use chrono::NaiveDate;
 use sqlx::{FromRow, PgConnection};

@@ -1,4 +1,4 @@
-//! Export jobs: asked for, looked at, claimed by whoever makes them, ended, and expired; and the rows of their files.
+//! Export jobs: created, read, claimed, ended and expired; and the rows of their files.
 //!
 //! A claim is another one each time a job is taken ([`Claim`]), and whatever a claimer does to its job is conditional on it: one
 //! that was frozen, and whose job was taken over meanwhile, changes nothing any more.

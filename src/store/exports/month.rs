@@ -30,7 +30,7 @@ pub struct Kept {
     pub snapshot_at: DateTime<Utc>,
 }
 
-/// Holds for a claimer of the month's job: nobody else makes a version meanwhile.
+/// Holds for a claimer of the month's job: no other process generates a version meanwhile.
 pub async fn versions(conn: &mut PgConnection, org_id: Uuid, month: Month) -> Result<Versions, StoreError> {
     type Row = (Uuid, bool, i32, String, Vec<u8>, DateTime<Utc>);
     let newest: Option<Row> = sqlx::query_as(

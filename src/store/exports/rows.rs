@@ -41,7 +41,7 @@ use crate::{
 /// long before it. Some are then named twice, none never.
 const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 
-/// How rows are read: prepared where errors can be told.
+/// How rows are read: prepared where errors can be reported.
 #[derive(Clone)]
 pub struct ExportReader {
     options: PgConnectOptions,

@@ -1,4 +1,4 @@
-//! Corrections of dead letters: the first one is stored, and what is stored is published by whoever claims it.
+//! Corrections of dead letters: the first one is stored, and what is stored is published by the process that claims it.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -15,7 +15,7 @@ use crate::{
     store::{StoreError, transaction::in_transaction},
 };
 
-/// A correction that somebody asks for.
+/// A requested correction.
 #[derive(Clone, Debug)]
 pub struct Correction {
     pub whose: Whose,

@@ -49,7 +49,7 @@ pub async fn agree(
     check(conn, topology).await
 }
 
-/// Whether they agree still, when this process is on record: waits for whoever is changing the layout, so that a change
+/// Whether they agree still, when this process is on record: waits for a transaction that is changing the layout, so that a change
 /// which did not see the process is seen by it.
 pub async fn agree_firmly(conn: &mut PgConnection, topology: &Topology) -> Result<Option<Mismatch>, StoreError> {
     let found: Option<i32> =
@@ -85,7 +85,7 @@ pub async fn progress(conn: &mut PgConnection, stream: &str) -> Result<(i64, i64
     Ok(sqlx::query_as(progress).bind(stream).fetch_one(conn).await?)
 }
 
-/// Changes the number of partitions, unless somebody works on them or has changed it already. False then.
+/// Changes the number of partitions, unless a process works on them or it has changed already. False then.
 pub async fn change(
     conn: &mut PgConnection,
     from: &Topology,

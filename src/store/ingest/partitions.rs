@@ -78,7 +78,7 @@ pub async fn check_committed(conn: &mut PgConnection, claim: &Claim, committed: 
             .bind(&claim.stream)
             .fetch_optional(conn)
             .await?;
-    // A later epoch is another process's, or an operator's reset: whoever is in an earlier one hears so when it commits.
+    // A later epoch is another process's, or an operator's reset: the holder of an earlier one finds out when it commits.
     match row {
         Some((epoch, found)) if (epoch, found) >= (claim.epoch, committed) => Ok(()),
         found => {

@@ -1,17 +1,17 @@
-//! Events from so far back that nobody can tell any more whether they were stored before: what they could repeat may have
-//! been taken away.
+//! Events so old that it is unknown whether they were stored before: what they could repeat may have
+//! been purged.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use crate::{domain::batch::Candidate, store::StoreError};
 
-/// Younger ones are never asked about: nothing of the last day is taken away (see purge_raw_chunk).
+/// Younger ones are never looked up: nothing of the last day is purged (see purge_raw_chunk).
 const NEVER_GONE: TimeDelta = TimeDelta::days(1);
 
 /// Which of the events, by the index of their messages, lie before the raw events that are there, or so close behind that
-/// what they could repeat does. To be asked after it was looked up whether they are known: who takes events away says so
-/// in the same transaction, so that either the event or the floor is seen.
+/// what they could repeat does. Called after the look-up of known events: a purge records the floor
+/// in its own transaction, so that either the event or the floor is seen.
 pub async fn beyond(
     conn: &mut PgConnection,
     candidates: &[&Candidate],

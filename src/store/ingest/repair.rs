@@ -28,7 +28,7 @@ const NAMED: usize = 20;
 pub(super) struct Repaired {
     /// Indexes of the messages.
     messages: BTreeSet<usize>,
-    /// Rows of the ledger that are not touched any more: what they miss cannot be told.
+    /// Rows of the ledger that are not touched any more: what they miss cannot be determined.
     unclear: BTreeSet<Uuid>,
 }
 
@@ -148,11 +148,11 @@ fn tell(claim: &Claim, unclear: &[i64], away: Vec<i64>) {
     }
     if !away.is_empty() {
         let (events, offsets) = (away.len(), named(&away));
-        tracing::info!(partition, events, ?offsets, "events stay away: taken away on purpose, or resends of such");
+        tracing::info!(partition, events, ?offsets, "events are not repaired: purged or erased, or resends of such");
     }
 }
 
-/// Those that lie behind what retention has taken away, by message.
+/// Those that lie above what retention has purged, by message.
 async fn above_raw_floors<'a>(
     conn: &mut PgConnection,
     handled: Vec<&'a Candidate>,

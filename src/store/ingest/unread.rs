@@ -46,7 +46,7 @@ pub struct Skip<'a> {
     pub by_whom: &'a str,
 }
 
-/// Passes over a range: the ledger has it as unread, and whoever works on the partition is fenced and goes on behind it. On
+/// Passes over a range: the ledger has it as unread, and the process that works on the partition is fenced and continues behind it. On
 /// record in the audit log and, as `event`, in the supervision log. False: the partition is not there any more.
 pub async fn skip(
     conn: &mut PgConnection,
@@ -94,7 +94,7 @@ async fn skip_in(
     Ok(true)
 }
 
-/// Ranges of these streams, the newest first; without `all` those that nobody has acknowledged.
+/// Ranges of these streams, the newest first; without `all` those that are not acknowledged.
 pub async fn list(conn: &mut PgConnection, topology: &Topology, all: bool) -> Result<Vec<UnreadRange>, StoreError> {
     let ranges = sqlx::query_as(
         "SELECT * FROM analytics.unread_ranges WHERE stream = ANY($1) AND ($2 OR acknowledged_at IS NULL)

@@ -1,5 +1,5 @@
 //! Retention floors: from when on there is all of an org's data. `purge` and `erase` raise them in the transaction that
-//! deletes; `analytics.floor_of` has the rule, for whoever reads in one statement with the numbers.
+//! deletes; `analytics.floor_of` has the rule, for readers that need it in one statement with the numbers.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;

@@ -46,7 +46,7 @@ impl TaskLock {
     /// Waits at most that long for the turn at a task, named as its command is.
     ///
     /// # Errors
-    /// `Taken` by whom, when it did not come.
+    /// `Taken`: another process or command has it; names it.
     pub async fn take(
         database: &Database,
         task: &'static str,

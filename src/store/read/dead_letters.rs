@@ -37,7 +37,7 @@ impl Reader {
         Ok(DeadLetterPage { letters, more })
     }
 
-    /// None where there is no such letter, or it is somebody else's.
+    /// None where there is no such letter, or it belongs to another org.
     pub async fn dead_letter(&self, whose: Whose, id: Uuid) -> Result<Option<OpenedLetter>, ReadError> {
         let (condition, _, org_id) = conditions(whose);
         let rows =

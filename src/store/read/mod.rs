@@ -79,7 +79,7 @@ impl From<sqlx::Error> for ReadError {
     }
 }
 
-/// How a [`Reader`] is made: prepared where errors can be told, opened on the thread that will use it.
+/// How a [`Reader`] is created: prepared where errors can be reported, opened on the thread that will use it.
 #[derive(Clone)]
 pub struct ReaderPlan {
     options: PgConnectOptions,
@@ -212,8 +212,8 @@ impl Reader {
     }
 }
 
-/// A connection while it is read from. Whoever gives a read up closes it: the server ends the statement then, by
-/// client_connection_check_interval, instead of working on for nobody.
+/// A connection while it is read from. Dropped during a read it is closed: the server ends the statement then, by
+/// client_connection_check_interval, instead of completing it for no client.
 struct CancelOnDrop(Option<PoolConnection<Postgres>>);
 
 impl CancelOnDrop {

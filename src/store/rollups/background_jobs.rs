@@ -236,7 +236,7 @@ mod tests {
         let later = Some(20_000);
         assert_eq!(remedy(Some(2 * EVERY + 1), 5000, later), Remedy::RunSoon);
         assert_eq!(remedy(Some(2 * EVERY), 5000, later), Remedy::Nothing, "twice its interval is in time");
-        assert_eq!(remedy(None, 5000, later), Remedy::Nothing, "nobody knows what it has to do");
+        assert_eq!(remedy(None, 5000, later), Remedy::Nothing, "it is unknown what it has to do");
         assert_eq!(remedy(Some(9999), 9500, later), Remedy::Nothing, "it has just been run");
         assert_eq!(remedy(Some(9999), 5000, None), Remedy::Nothing, "it is at work");
         assert_eq!(remedy(Some(9999), 5000, Some(9999)), Remedy::Nothing, "the database is about to start it");

@@ -77,7 +77,7 @@ async fn merge_in(
     partition: PartitionName<'_>,
     rules: MergeRules,
 ) -> Result<Merged, StoreError> {
-    // The moment is behind the lock: whoever holds merges off knows which are before it and which are after.
+    // The moment is behind the lock: the holder of the lock knows which merges are before it and which are after.
     let ((), at) = sqlx::query_as("SELECT pg_advisory_xact_lock_shared($1), clock_timestamp()")
         .bind(ROLLUP_LOCK)
         .fetch_one(&mut *tx)
@@ -168,7 +168,7 @@ pub async fn caught_up(
     Ok(raised)
 }
 
-/// What readers may have been told when a merge begins.
+/// What responses may have said when a merge begins.
 struct Announced {
     /// By home partition, up to where its orgs are complete.
     to: BTreeMap<u16, DateTime<Utc>>,
@@ -233,8 +233,8 @@ struct PendingRow {
     daily_to: Option<DateTime<Utc>>,
 }
 
-/// Hours that readers were told to be final, with what is added to each; by the first hour of an org that they were not
-/// told so of.
+/// Hours that responses have called final, with what is added to each; by the first hour of an org that none has
+/// called so.
 fn closed_hours(merge: &Merge, first_open: impl Fn(Uuid) -> Option<i32>) -> Vec<(&Key, &Measures, Reason)> {
     let is_closed = |key: &Key| first_open(key.org_id).is_some_and(|first_open| key.bucket < first_open);
     let reason = |key| if merge.replayed.contains(key) { Reason::Replay } else { Reason::Late };

@@ -26,7 +26,7 @@ const SERIALIZATION_FAILURE: &str = "40001";
 /// take turns with this.
 const ATTEMPTS: u32 = 5;
 
-/// Up to where all raw events are there; none where none were taken away.
+/// From when on all raw events are there; none where none were purged.
 pub async fn raw_from(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     let statement = "SELECT raw_from FROM analytics.raw_horizons WHERE org_id IS NULL";
     Ok(sqlx::query_scalar(statement).fetch_optional(conn).await?)

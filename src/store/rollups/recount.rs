@@ -38,7 +38,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Asks whom the day cannot be counted again for.
+    /// Orgs for which the day cannot be counted again.
     pub async fn of(conn: &mut PgConnection, start: DateTime<Utc>, org_id: Option<Uuid>) -> Result<Self, StoreError> {
         let left_out = sqlx::query_scalar(include_str!("sql/recount_left_out.sql")).bind(start).fetch_all(conn).await?;
         Ok(Self { start, org_id, left_out })

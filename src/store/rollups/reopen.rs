@@ -1,8 +1,8 @@
 //! Reopening: hours that only a clock which stood ahead has closed.
 //!
 //! A watermark that was raised while the database's clock stood ahead is corrected when it is proved. What readers may have been
-//! told meanwhile is kept, and what changes an hour that was final by it is a revision: until real time has caught up, that
-//! is every merge. Only an operator can know that nobody was told of hours that had not begun.
+//! reported meanwhile is kept, and what changes an hour that was final by it is a revision: until real time has caught up, that
+//! is every merge. Only an operator can know that no response had hours that had not begun.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;

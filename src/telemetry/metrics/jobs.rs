@@ -24,7 +24,7 @@ pub struct JobState {
     /// Unix seconds; none: it never had success.
     pub succeeded_at: Option<f64>,
     pub failures: i64,
-    /// None where nobody knows what it has to do.
+    /// None where it is unknown what it has to do.
     pub waits_seconds: Option<i64>,
 }
 

@@ -351,7 +351,7 @@ async fn nothing_is_erased_by_mistake() {
     let world = World::new(1).await;
     let id = Uuid::new_v4().to_string();
     for (args, code, named) in [
-        (vec!["erase", "--org", &id], 2, "--yes is required where nobody can be asked"),
+        (vec!["erase", "--org", &id], 2, "--yes is required without a terminal"),
         (vec!["erase", "--yes"], 2, "--org"),
         (vec!["erase", "--yes", "--org", "acme"], 2, "acme"),
     ] {

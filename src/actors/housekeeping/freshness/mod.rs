@@ -103,7 +103,7 @@ impl Freshness {
                 actor.open.extend(open);
             }
             match actor.draining {
-                // What came meanwhile is published too; without a database by whoever publishes all the next time.
+                // What came meanwhile is published too; without a database, at the next time that all are published.
                 true if outcome.database.is_ok() && !actor.open.is_empty() => actor.publish(ctx),
                 true => ctx.stop(),
                 false => {}

@@ -204,7 +204,7 @@ impl Worker {
         beating(working, &last_step, (BEAT_EVERY, LONGEST_STEP), self.jobs.look()).await;
     }
 
-    /// Does a task if it is due and nobody else is at work.
+    /// Runs a task if it is due and no other process or command is at work.
     async fn attend(&self, task: &Task, last_step: &LastStep) -> Result<(), StoreError> {
         let mut lock = match TaskLock::take(&self.settings.database, task.name(), Access::Alone, Duration::ZERO).await {
             Ok(lock) => lock,
@@ -244,7 +244,7 @@ impl Worker {
     }
 }
 
-/// When a task told of a step last.
+/// When a task last reported a step.
 struct LastStep(Mutex<Instant>);
 
 impl LastStep {
@@ -261,7 +261,7 @@ impl LastStep {
     }
 }
 
-/// Gives signs of life while something is under way that tells of its steps, for as long as one step may take.
+/// Reports liveness while work is under way that reports its steps, for as long as one step may take.
 async fn beating<T>(
     working: &Working,
     last_step: &LastStep,

@@ -16,7 +16,7 @@ use crate::{
 
 /// Refusals of one who is known (a token, a key, also one that is revoked), by what was to be done.
 const KNOWN: Bounds = Bounds { rows: 30, keys: 1000, of_tenant: Share { rows: 200, keys: 50 } };
-/// Refusals of whoever is not, by address.
+/// Refusals of callers without one, by address.
 const UNKNOWN: Bounds = Bounds { rows: 1, keys: 250, of_tenant: NOBODYS };
 /// Files that were fetched by a link, by file and address.
 const LINKS: Bounds = Bounds { rows: 5, keys: 1000, of_tenant: NOBODYS };

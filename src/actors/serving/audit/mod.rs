@@ -2,7 +2,7 @@
 //! In: Record from http; the backlog; Drain, End. Out: rows, and the answer that they are there.
 //! Failure: database away → the caller gets an error within RECORD_WITHIN, and must not go on; the backlog waits.
 //! Bound: one statement at a time, of what has come meanwhile; QUEUE requests wait for it. The backlog has
-//!        its own bounds, and is taken BACKLOG_AT_ONCE of a kind at each look: nobody can fill the log.
+//!        its own bounds, and is taken BACKLOG_AT_ONCE of a kind at each look, so that no caller can fill the log.
 
 mod backlog;
 mod tally;
@@ -154,7 +154,7 @@ impl Actor for Audit {
     }
 }
 
-/// What was to be recorded is no row, or nobody knows: what it is about must not be done.
+/// The act is not recorded, or that is unknown: it must not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the audit log cannot be written")]
 pub struct NotRecorded;

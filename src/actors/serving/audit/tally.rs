@@ -34,7 +34,7 @@ pub struct Share {
     pub keys: usize,
 }
 
-/// By key: whoever it is that the events are told apart by.
+/// By key: whom the events are counted by.
 pub struct Tally<K> {
     bounds: Bounds,
     minutes: HashMap<K, Minute>,
@@ -75,7 +75,7 @@ impl<K: Eq + Hash> Tally<K> {
         Self { bounds, minutes: HashMap::new(), tenants: HashMap::new(), others: None, ready: VecDeque::new() }
     }
 
-    /// Whether the event has a row of its own; else it is counted. The tenant is that of whoever did it, where it is known.
+    /// Whether the event has a row of its own; else it is counted. The tenant is the caller's, where it is known.
     pub fn note(&mut self, key: K, tenant: Option<Uuid>, event: AuditEvent) -> bool {
         let Self { bounds, minutes, tenants, others, ready } = self;
         let Bounds { rows, keys, of_tenant } = *bounds;

@@ -1,4 +1,4 @@
-//! Files of a local store, sent to whoever has a link that the service has signed.
+//! Files of a local store, sent to clients with a link that the service has signed.
 
 use std::{
     ops::Range,

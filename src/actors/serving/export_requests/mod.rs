@@ -1,5 +1,5 @@
 //! Exports: receives the requests to create, cancel, download and verify files.
-//! In: CreateExport, CancelExport, LinkExport, OpenDownload, VerifyExport from http; End. Out: the answer to whoever asked;
+//! In: CreateExport, CancelExport, LinkExport, OpenDownload, VerifyExport from http; End. Out: the response;
 //!     Wake to the actors that make files.
 //! Failure: database or store away → Unavailable. Without a store nothing is made, fetched or checked: it is said to be off.
 //! Bound: one change at a time, QUEUE wait for that; DOWNLOADS files open at once; CHECKS files checked at once.
@@ -118,7 +118,7 @@ impl ExportRequests {
     }
 }
 
-/// What the asker is told; the cause is for the log alone.
+/// What the caller receives; the cause is for the log alone.
 fn refuse(error: &StoreError) -> QueryError {
     tracing::warn!(%error, "exports cannot be read or changed");
     if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }

@@ -20,7 +20,7 @@ use crate::{
 
 const ORG: Uuid = Uuid::from_u128(1);
 
-/// An issuer's server: answers with what it is told to, whatever is asked.
+/// An issuer's server: gives the configured response to every request.
 #[derive(Clone)]
 struct Issuer {
     address: SocketAddr,

@@ -1,7 +1,7 @@
 //! Keys: knows whose API keys are, and keeps them.
-//! In: Authenticate, Create, ListKeys, GetKey, Revoke from http; Drain, End. Out: the answer, to whoever asked.
+//! In: Authenticate, Create, ListKeys, GetKey, Revoke from http; Drain, End. Out: the response.
 //! Failure: database away → keys that were looked up lately count on until their entry ends; who shows another one is
-//!          told Unavailable, and is never let in. When keys were last used waits for the database.
+//!          refused as Unavailable, never authorized. The times of last use wait for the database.
 //! Bound: one look-up at a time, of all that came meanwhile; WAITING wait for it. One change at a time, QUEUE wait.
 
 mod cache;
@@ -54,7 +54,7 @@ pub struct Keys {
     /// Absent while the database is asked.
     session: Option<Session>,
     requests: KeyRequests,
-    /// When keys were used that nobody has written yet. As many at most as the cache holds.
+    /// When keys were used, as far as it is not written yet. At most as many as the cache holds.
     used: HashMap<Uuid, Instant>,
     draining: bool,
     liveness: Liveness,
@@ -158,7 +158,7 @@ impl Keys {
     }
 }
 
-/// What the asker is told; the cause is for the log alone.
+/// What the caller receives; the cause is for the log alone.
 fn refuse(error: &StoreError, what: &str) -> QueryError {
     tracing::warn!(%error, "{what}");
     if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }

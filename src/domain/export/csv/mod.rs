@@ -50,7 +50,7 @@ pub struct Row {
     pub latency: [Option<f64>; 3],
 }
 
-/// Writes rows into memory, from where whoever carries them on takes them again and again: a file of any size needs no more
+/// Writes rows into memory, from where the caller takes them again and again: a file of any size needs no more
 /// memory than what is not taken yet.
 pub struct CsvRows {
     writer: Writer<Vec<u8>>,
@@ -159,7 +159,7 @@ fn writer(capacity: usize) -> Writer<Vec<u8>> {
         .from_writer(Vec::with_capacity(capacity))
 }
 
-/// What a spreadsheet of another locale, or one that was told so, takes for the end of a cell.
+/// What a spreadsheet of another locale, or of other settings, takes for the end of a cell.
 const SEPARATORS: [char; 3] = [';', '\t', '|'];
 
 /// In quotes where RFC 4180 asks for it, and where the text has a separator of another kind: a program that guesses the
@@ -171,7 +171,7 @@ fn quoted(text: &str) -> Cow<'_, str> {
 
 /// A text of which no spreadsheet takes any part for a formula. It gets an apostrophe in front where it begins with `=`, `+`,
 /// `-` or `@` (also in their full-width forms), whatever blank or invisible stands before, or with a tab or the end of a line.
-/// The same holds behind every separator and end of a line within it, whatever quotes stand there too: whoever separates cells
+/// The same holds behind every separator and end of a line within it, whatever quotes stand there too: a program that separates cells
 /// by `;` finds the quotes of this file in the middle of a cell, where they mean nothing. A text that has an apostrophe there of
 /// its own stays as it is.
 pub fn neutral(text: &str) -> Cow<'_, str> {

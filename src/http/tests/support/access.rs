@@ -40,7 +40,7 @@ pub fn auth_settings() -> Auth {
     }
 }
 
-/// Takes down what is to be recorded, where it is not told that it cannot.
+/// Keeps what is to be recorded, unless it is configured to fail.
 #[derive(Clone, Default)]
 pub struct Books {
     pub events: Arc<Mutex<Vec<AuditEvent>>>,

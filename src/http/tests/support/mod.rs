@@ -1,4 +1,4 @@
-//! A query actor that answers what it is told to, and an API in front of it.
+//! A query actor with fixed responses, and an API in front of it.
 
 mod access;
 mod calls;

@@ -17,7 +17,7 @@ use crate::{
 /// First half of the advisory lock under which an org's keys are changed; the second is a hash of the org. "keys" in ASCII.
 const CHANGE_LOCK: i32 = 0x6b65_7973;
 
-/// A key that somebody asks for.
+/// A requested key.
 pub struct NewKey {
     pub key_id: Uuid,
     pub org_id: Uuid,
@@ -164,7 +164,7 @@ async fn end(conn: &mut PgConnection, asked: &Revocation) -> Result<Option<Revok
     Ok(Some(Revoked { key, descendants }))
 }
 
-/// Until the end of the transaction nobody else changes keys of this org.
+/// Until the end of the transaction no other transaction changes keys of this org.
 async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
         .bind(CHANGE_LOCK)

@@ -1,4 +1,4 @@
-//! API keys: looked up when somebody shows one, made, listed and revoked.
+//! API keys: looked up when a client presents one, created, listed and revoked.
 
 mod change;
 

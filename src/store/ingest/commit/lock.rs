@@ -48,7 +48,7 @@ pub(super) async fn lock(tx: &mut PgConnection, work: Work<'_>) -> Result<Lock, 
     .await?;
     match before {
         Some(before) => Ok(Lock::CommittedBefore(before.committed(foreign_writes))),
-        // Only the ledger tells whether a replay's batch was committed before: it moves no offset.
+        // Only the ledger shows whether a replay's batch was committed before: it moves no offset.
         None if ours && kind != Kind::Live => Ok(Lock::Held { foreign_writes }),
         None if ours => {
             let (expected, found) = (batch.raw.first_offset, next_offset);

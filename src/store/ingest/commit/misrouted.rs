@@ -1,5 +1,5 @@
 //! Orgs whose events come by a partition where they are not at home: on record, since answers about them are no more
-//! complete than that partition is, and since somebody has to tell their producers.
+//! complete than that partition is, and so that an operator can notify their producers.
 
 use std::collections::BTreeMap;
 

@@ -174,7 +174,7 @@ async fn store<'a>(
     Ok(())
 }
 
-/// Notes those that are known as duplicates and gives the others; of a replay those that nobody took for an event before.
+/// Notes those that are known as duplicates and gives the others; of a replay those that were never handled as an event before.
 async fn only_new<'a>(
     tx: &mut PgConnection,
     suspects: &[&'a Candidate],

@@ -1,6 +1,6 @@
 //! Erasure: takes an org's or a person's data away, for good.
 //!
-//! The ledger keeps its counts: what goes is told to the batches that stored it (`purged`), in the same transaction. Each
+//! The ledger keeps its counts: what is deleted is added to `purged` of the batches that stored it, in the same transaction. Each
 //! step may be done again, so a command that was killed is simply run again.
 
 mod actor;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::store::StoreError;
 
-/// What there is of somebody, or was. Of a person only raw events and dead letters can be.
+/// What there is of an org or a person, or was. Of a person there are only raw events and dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -107,7 +107,7 @@ pub async fn letters_of(
     Ok(found)
 }
 
-/// Takes dead letters away, once nobody is publishing their corrections. How many it were.
+/// Deletes dead letters, once their corrections are not being published. Returns how many.
 pub async fn letters(conn: &mut PgConnection, ids: &[Uuid]) -> Result<i64, StoreError> {
     let statement = "DELETE FROM analytics.dead_letters WHERE dead_letter_id = ANY($1)";
     let gone = sqlx::query(statement).bind(ids).execute(conn).await?;

@@ -52,7 +52,7 @@ async fn keys_and_letters_in(tx: &mut PgConnection, org_id: Uuid, ids: &[Uuid]) 
                   settings AS (DELETE FROM analytics.org_settings WHERE org_id = $1 RETURNING 1)
              SELECT * FROM buckets UNION ALL SELECT * FROM settings",
         ),
-        // Whoever makes a file of the org hears at its next heartbeat that its job is nobody's.
+        // A process that generates a file of the org finds at its next heartbeat that its job is gone.
         (&mut gone.exports, "DELETE FROM analytics.export_jobs WHERE org_id = $1"),
     ] {
         *count = rows(&sqlx::query(statement).bind(org_id).execute(&mut *tx).await?);
@@ -93,7 +93,7 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
             changed
         })
         .await?;
-        // From now on nobody records markers of merges from before.
+        // From now on no markers of earlier merges are recorded.
         note(&mut *tx, org_id, pending_to).await?;
         for (count, statement) in [
             (&mut gone.hourly_rollups, "DELETE FROM analytics.hourly_rollups WHERE org_id = $1"),
@@ -122,7 +122,7 @@ async fn note(conn: &mut PgConnection, org_id: Uuid, pending_to: Option<DateTime
 /// Freshness markers, after [the rest](rest_of_org). How many it were.
 pub async fn markers(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
     in_transaction(conn, async |tx| {
-        // Who records markers at this moment may not know of the erasure yet; whoever comes after it does.
+        // A transaction that records markers at this moment may not see the erasure yet; every later one does.
         sqlx::query("LOCK TABLE analytics.freshness_status IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
         // Not those of what came since.
         let statement = "DELETE FROM analytics.freshness_status f USING analytics.erasures e

@@ -13,7 +13,7 @@ use crate::store::{StoreError, connect, edition::is_community};
 /// thousand rows instead of the org's whole day (docs/performance.md).
 const LAYOUT: &str = "ALTER TABLE analytics.usage_events SET (timescaledb.compress,
     timescaledb.compress_segmentby = 'org_id', timescaledb.compress_orderby = 'event_id, occurred_at')";
-/// Changing the table waits for nobody for long: it is tried again the next time.
+/// Changing the table waits for locks only shortly: it is tried again the next time.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 /// A policy looks twice a day: a day later than this something is wrong.
 const PATIENCE: TimeDelta = TimeDelta::days(1);

@@ -27,7 +27,7 @@ pub use figures::{Figures, RawFigures, TableFigures};
 
 /// As its runs are recorded.
 pub const TASK: &str = "maintain";
-/// Days whose chunks are made ahead, beside today's: whoever stores the first event of a day need not wait for it.
+/// Days whose chunks are created ahead, beside today's: the first event of a day need not wait for its chunk.
 const DAYS_AHEAD: i64 = 3;
 
 /// What was done, and what there is.
@@ -91,7 +91,7 @@ impl Maintained {
     }
 }
 
-/// Makes chunks, sees to compression, measures, and has overdue jobs run. Doing it again does what is left.
+/// Creates chunks, maintains compression, measures, and runs overdue jobs. Running it again does what is left.
 ///
 /// # Errors
 /// What was done before stays done.

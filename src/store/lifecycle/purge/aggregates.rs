@@ -56,7 +56,7 @@ struct Old {
     bytes: i64,
 }
 
-/// What there is in chunks that ended before a moment; with the service's rights, so that counting takes nobody else.
+/// What there is in chunks that ended before a moment; with the service's rights, so that counting needs no other role.
 async fn old(conn: &mut PgConnection, aggregate: &Aggregate, before: DateTime<Utc>) -> Result<Option<Old>, StoreError> {
     let (chunks, ends, bytes): (i64, Option<DateTime<Utc>>, i64) =
         sqlx::query_as(include_str!("../sql/purge_aggregate.sql"))

@@ -1,4 +1,4 @@
-//! Taking away what is older than its retention, in bounded pieces, each a transaction of its own: whoever ends it at any
+//! Deletes what is older than its retention, in bounded pieces, each a transaction of its own: interrupted at any
 //! moment loses nothing, and running it again does the rest.
 
 mod aggregates;
@@ -25,16 +25,16 @@ use crate::{
 
 /// As its runs are recorded.
 pub const TASK: &str = "purge";
-/// Rows that one transaction takes away at most.
+/// Rows that one transaction deletes at most.
 const PIECE: i64 = 5000;
 
-/// Dropping a chunk waits for nobody for long, and may meet a writer on its way: it is tried so often.
+/// Dropping a chunk waits for locks only shortly, and may meet a writer: it is tried so often.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 /// No lock in time, or a deadlock: with patience it works.
 const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 
-/// What is told of the steps: for whoever waits, and as a sign of life.
+/// Receives the steps: to show them, and as a sign of life.
 pub type OnStep<'t> = &'t mut (dyn FnMut(&str) + Send);
 
 /// What was deleted, or with `dry_run` what would be.

@@ -28,7 +28,7 @@ pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> R
     Ok(purged)
 }
 
-/// What `purge_raw_chunk` took away.
+/// What `purge_raw_chunk` deleted.
 #[derive(sqlx::FromRow)]
 struct Day {
     range_start: DateTime<Utc>,

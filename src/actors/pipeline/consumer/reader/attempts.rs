@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Reader {
-    /// Reads until it is told to drain.
+    /// Reads until it receives the order to drain.
     pub async fn run(mut self) -> Result<(), StreamError> {
         loop {
             self.parts.working.beat();

@@ -74,7 +74,7 @@ enum Ended {
 /// The reading loop's state.
 pub struct Reader {
     parts: ReaderParts,
-    /// Who tells of the broker.
+    /// The name under which it reports the broker's state.
     name: String,
     intake: Intake,
     /// What came behind a hole, and why the hole is there: the batch at hand ends before it.
@@ -249,7 +249,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // Another process reads it now, or nobody: it says nothing of the broker any more.
+        // Another process reads it now, or none: it reports nothing of the broker any more.
         self.parts.readiness.forget(BROKER, &self.name);
     }
 }
