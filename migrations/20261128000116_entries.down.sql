@@ -1,4 +1,4 @@
--- Back to the counts of all buckets.
+-- Back to the counts of all buckets, and to rows that are in both places.
 DO $$
 BEGIN
     IF to_regclass('analytics.hourly_continuous') IS NOT NULL THEN
@@ -6,6 +6,8 @@ BEGIN
     END IF;
 END $$;
 
+DROP FUNCTION analytics.supersede_materialised(text, timestamptz, timestamptz, uuid);
+DROP FUNCTION analytics.refuse_before_cut();
 DROP FUNCTION analytics.pack_histogram(bytea);
 DROP AGGREGATE analytics.sum_entries(bytea);
 DROP FUNCTION analytics.merge_entries(bytea);
@@ -52,4 +54,31 @@ BEGIN
     USING starts, ends, org;
     GET DIAGNOSTICS recalled = ROW_COUNT;
     RETURN recalled;
+END $$;
+
+CREATE OR REPLACE FUNCTION analytics.settle_rollups(unit text, starts timestamptz, ends timestamptz, org uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    ends := least(ends, analytics.materialised_cut(unit));
+    IF ends > starts THEN
+        PERFORM analytics.forget_materialised(unit, starts, ends, org);
+        PERFORM analytics.release_rollups(unit, starts, ends, org, clock_timestamp());
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION analytics.move_cut(unit text, starts timestamptz, ends timestamptz, since timestamptz) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    released bigint;
+BEGIN
+    -- The lock of that number in the service, which merges share.
+    PERFORM pg_advisory_xact_lock(x'726f6c6c7570'::bigint);
+    PERFORM analytics.forget_materialised(unit, starts, ends, NULL);
+    released := analytics.release_rollups(unit, starts, ends, NULL, since);
+    EXECUTE format('UPDATE analytics.rollup_engine SET %1$s_to = $2 WHERE engine = ''continuous'' AND %1$s_to = $1', unit)
+    USING starts, ends;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the cut of % is not at %', unit, starts;
+    END IF;
+    RETURN released;
 END $$;

@@ -47,7 +47,7 @@ impl Session {
         Self { database, conn: None, stores_events: false }
     }
 
-    /// A session that stores batches of events: see [`rollups::aggregates::skip_invalidations`].
+    /// A session that stores or merges batches of events: see [`rollups::aggregates::skip_invalidations`].
     pub fn of_batches(database: Database) -> Self {
         Self { stores_events: true, ..Self::new(database) }
     }

@@ -130,7 +130,7 @@ impl Merger {
             return Ok(());
         }
         self.looked_for_nobodys = Some(Instant::now());
-        let mut session = Session::new(self.settings.database.clone());
+        let mut session = Session::of_batches(self.settings.database.clone());
         let process = self.process;
         let idle = session.run(async |conn| merge::idle(conn, process).await).await?;
         self.failed.retain(|stream, _| idle.iter().any(|idle| idle.stream == *stream));

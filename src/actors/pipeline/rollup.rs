@@ -75,7 +75,7 @@ pub struct RollupParts {
 impl Rollup {
     pub fn new(parts: RollupParts) -> Self {
         let merger = Merger {
-            session: Session::new(parts.database),
+            session: Session::of_batches(parts.database),
             claim: parts.claim.clone(),
             progress: parts.progress.clone(),
             rules: parts.rules,

@@ -53,6 +53,7 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
         for text in [
             "CREATE INDEX IF NOT EXISTS {unit}_continuous_key ON analytics.{unit}_continuous (org_id, bucket_start, model_id)",
             include_str!("sql/materialised_view.sql"),
+            include_str!("sql/materialised_guard.sql"),
         ] {
             let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table);
             sqlx::query(AssertSqlSafe(text)).execute(&mut *owner).await?;

@@ -1,8 +1,8 @@
 //! The engines that keep the rollups: which one does, and materialising. Switching is in [`switch`](super::switch).
 //!
-//! Merges add to the tables with either engine. With continuous aggregates a *cut* says up to where these are read: before it, where
-//! the table has no row of a bucket, org and model, the materialised one is the truth. Switching is moving the cut, so readers see
-//! the same numbers before, meanwhile and after. See docs/internals/rollups.md.
+//! Merges add to the tables with either engine. With continuous aggregates a *cut* says up to where these are read: before it, a
+//! bucket of an org and model is materialised or in the table, never in both. Switching is moving the cut, so readers see the same
+//! numbers before, meanwhile and after. See docs/internals/rollups.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;

@@ -71,10 +71,13 @@ pub async fn begin_continuous(world: &World) {
         .replace("{buckets}", &bounds.len().to_string());
     sqlx::raw_sql(AssertSqlSafe(stand_in)).execute(&mut owner).await.unwrap();
     for unit in ["hourly", "daily"] {
-        let view = include_str!("../../../src/store/rollups/sql/materialised_view.sql")
-            .replace("{unit}", unit)
-            .replace("{table}", &format!("analytics.{unit}_stand_in"));
-        sqlx::raw_sql(AssertSqlSafe(view)).execute(&mut owner).await.unwrap();
+        for text in [
+            include_str!("../../../src/store/rollups/sql/materialised_view.sql"),
+            include_str!("../../../src/store/rollups/sql/materialised_guard.sql"),
+        ] {
+            let text = text.replace("{unit}", unit).replace("{table}", &format!("analytics.{unit}_stand_in"));
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut owner).await.unwrap();
+        }
     }
     sqlx::query("SELECT analytics.grant_to($1)").bind(role).execute(&mut owner).await.unwrap();
     switch::begin(&mut owner).await.unwrap();
