@@ -60,8 +60,7 @@ impl ExportReader {
             .with("lock_timeout", milliseconds(connect::LONG_LOCK))
             .with("statement_timeout", limit.as_str())
             .with("idle_in_transaction_session_timeout", limit)
-            .with("default_transaction_read_only", "on")
-            .with("plan_cache_mode", "force_custom_plan");
+            .with("default_transaction_read_only", "on");
         let (connect_timeout, topology) = (settings.database.connect_timeout(), settings.broker.topology());
         Ok(Self { options, parameters, connect_timeout, topology })
     }
