@@ -131,8 +131,9 @@ impl Connections {
             .collect();
         for (id, why) in overdue {
             if let Some(connection) = table.remove(id) {
-                connection.close();
+                // Counted first: whoever sees it closed finds it counted.
                 self.0.metrics.connection_closed(self.0.port, why);
+                connection.close();
             }
         }
         drop(table);
