@@ -60,7 +60,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let identity = identity();
     settings.database.application_name = Identity::application_name(identity.id);
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
-    metrics.begin(settings.broker.partitions);
+    metrics.expect_partitions(settings.broker.partitions);
     let (registry, queries) = (Registry::default(), Queries::default());
     let log = SupervisionLog::new(&identity.name, metrics.clone());
     let mut signals = Signals::new()?;

@@ -20,7 +20,7 @@ use crate::{
         exports::{self, Claim, ClaimRules, Claimed, Claimer, Heartbeat},
     },
     telemetry::{
-        metrics::Metrics,
+        metrics::{ExportEnd, Metrics},
         readiness::{OBJECTS, Readiness},
     },
 };
@@ -161,12 +161,12 @@ impl Worker {
                 match self.succeed(&claim, &made, beat).await {
                     Ok(Some(job)) if job.status == Status::Succeeded => {
                         tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export is made");
-                        self.metrics.export_ended("succeeded", took);
+                        self.metrics.export_ended(ExportEnd::Succeeded, took);
                         self.readiness.detail(OBJECTS, "exports are made");
                         return;
                     }
                     Ok(_) => return self.disown(&claim, job).await,
-                    Err(error) => ("lost", Err(error)),
+                    Err(error) => (ExportEnd::Lost, Err(error)),
                 }
             }
             Ended::Failed(error) => {
@@ -178,23 +178,30 @@ impl Worker {
                 tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = reason, "an export was not made");
                 match pause {
                     Some(pause) => (
-                        "retried",
+                        ExportEnd::Retried,
                         self.tell(beat, async |conn| exports::retry(conn, &claim, &reason, pause).await).await,
                     ),
-                    None => ("failed", self.tell(beat, async |conn| exports::fail(conn, &claim, &reason).await).await),
+                    None => (
+                        ExportEnd::Failed,
+                        self.tell(beat, async |conn| exports::fail(conn, &claim, &reason).await).await,
+                    ),
                 }
             }
             Ended::Cancelled => {
-                ("cancelled", self.tell(beat, async |conn| exports::fail(conn, &claim, CANCELLED).await).await)
+                (ExportEnd::Cancelled, self.tell(beat, async |conn| exports::fail(conn, &claim, CANCELLED).await).await)
             }
-            Ended::Stopped => ("released", self.tell(beat, async |conn| exports::release(conn, &claim).await).await),
+            Ended::Stopped => {
+                (ExportEnd::Released, self.tell(beat, async |conn| exports::release(conn, &claim).await).await)
+            }
             Ended::Lost => return self.disown(&claim, job).await,
         };
         match told {
             Ok(true) => self.metrics.export_ended(what, took),
             Ok(false) => self.disown(&claim, job).await,
             // Its heartbeat stops: another one takes it over.
-            Err(error) => tracing::warn!(%error, job = %job.id, what, "the outcome of an export cannot be recorded"),
+            Err(error) => {
+                tracing::warn!(%error, job = %job.id, what = what.as_str(), "the outcome of an export cannot be recorded")
+            }
         }
     }
 
@@ -223,7 +230,7 @@ impl Worker {
     /// The job belongs to another process now, or is gone. Of one that was erased nothing must stay.
     async fn disown(&mut self, claim: &Claim, job: &ExportJob) {
         tracing::warn!(job = %job.id, "an export was taken over, or is over");
-        self.metrics.export_ended("lost", Duration::ZERO);
+        self.metrics.export_ended(ExportEnd::Lost, Duration::ZERO);
         let found = self.session.run(async |conn| exports::get(conn, claim.org_id, claim.job_id).await).await;
         if !matches!(found, Ok(None)) {
             return;

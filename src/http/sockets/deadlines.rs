@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::connection::{Observed, Stage};
+use crate::telemetry::metrics::Closing;
 
 /// Longest that a connection waits for its next request. Longer than the 60 seconds of common load balancers, so that
 /// it is they who close it and no request falls between.
@@ -21,17 +22,17 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// Why a connection must be closed, where it must.
-    pub fn overdue(&self, Observed { stage, lasts, written }: Observed) -> Option<&'static str> {
+    pub fn overdue(&self, Observed { stage, lasts, written }: Observed) -> Option<Closing> {
         let (longest, why) = match stage {
-            Stage::Idle => (KEEP_ALIVE, "idle"),
-            Stage::Head => (self.head, "head"),
+            Stage::Idle => (KEEP_ALIVE, Closing::Idle),
+            Stage::Head => (self.head, Closing::Head),
             // The body has a deadline of its own, and is answered 408; handlers have theirs.
             Stage::Body | Stage::Handling => return None,
             Stage::Responding | Stage::Flushing => {
                 let earned = Duration::from_secs_f64(written as f64 / self.bytes_per_second.max(1) as f64);
-                (self.response + earned, "response")
+                (self.response + earned, Closing::Response)
             }
-            Stage::Closing => (CLOSING, "closing"),
+            Stage::Closing => (CLOSING, Closing::Closing),
         };
         (lasts > longest).then_some(why)
     }
@@ -48,14 +49,14 @@ mod tests {
         let overdue = |stage, seconds, written| {
             deadlines.overdue(Observed { stage, lasts: Duration::from_secs(seconds), written })
         };
-        assert_eq!(overdue(Stage::Responding, 31, 0), Some("response"));
+        assert_eq!(overdue(Stage::Responding, 31, 0), Some(Closing::Response));
         assert_eq!(overdue(Stage::Responding, 31, 2000), None);
         assert_eq!(overdue(Stage::Responding, 129, 100_000), None);
-        assert_eq!(overdue(Stage::Flushing, 131, 100_000), Some("response"));
-        assert_eq!(overdue(Stage::Head, 6, 0), Some("head"));
+        assert_eq!(overdue(Stage::Flushing, 131, 100_000), Some(Closing::Response));
+        assert_eq!(overdue(Stage::Head, 6, 0), Some(Closing::Head));
         assert_eq!(overdue(Stage::Idle, 6, 0), None);
-        assert_eq!(overdue(Stage::Idle, 76, 0), Some("idle"));
+        assert_eq!(overdue(Stage::Idle, 76, 0), Some(Closing::Idle));
         assert_eq!(overdue(Stage::Handling, 1000, 0), None);
-        assert_eq!(overdue(Stage::Closing, 2, 0), Some("closing"));
+        assert_eq!(overdue(Stage::Closing, 2, 0), Some(Closing::Closing));
     }
 }

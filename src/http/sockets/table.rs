@@ -13,7 +13,9 @@ use super::{
     deadlines::Deadlines,
 };
 use crate::{
-    domain::client_network::client_network, http::client_address::TrustedProxies, telemetry::metrics::Metrics,
+    domain::client_network::client_network,
+    http::client_address::TrustedProxies,
+    telemetry::metrics::{Closing, Metrics},
 };
 
 /// How often connections are held against their deadlines.
@@ -97,7 +99,7 @@ impl Connections {
         };
         match room {
             Room::Free => {}
-            Room::Made => self.0.metrics.connection_closed(self.0.port, "room"),
+            Room::Made => self.0.metrics.connection_closed(self.0.port, Closing::Room),
             Room::None => {
                 self.refused(&mut table);
                 return None;
@@ -111,7 +113,7 @@ impl Connections {
     }
 
     fn refused(&self, table: &mut Table) {
-        self.0.metrics.connection_closed(self.0.port, "refused");
+        self.0.metrics.connection_closed(self.0.port, Closing::Refused);
         table.refused += 1;
         if table.said_at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
             let refused = std::mem::take(&mut table.refused);
@@ -124,7 +126,7 @@ impl Connections {
     /// Closes the connections that are overdue.
     pub fn sweep(&self) {
         let mut table = self.lock();
-        let overdue: Vec<(u64, &'static str)> = table
+        let overdue: Vec<(u64, Closing)> = table
             .open
             .iter()
             .filter_map(|(id, connection)| Some((*id, self.0.deadlines.overdue(connection.observe())?)))

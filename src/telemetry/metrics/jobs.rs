@@ -1,21 +1,6 @@
 //! Background jobs that the database runs for the service.
 
-use prometheus_client::{
-    metrics::{family::Family, gauge::Gauge},
-    registry::Registry,
-};
-
-use super::{Metrics, OfJob, Seconds};
-
-/// Those of a job are there while there is the job.
-#[derive(Clone, Default)]
-pub(super) struct JobMetrics {
-    all: Gauge,
-    last_success: Family<OfJob, Seconds>,
-    failures: Family<OfJob, Gauge>,
-    waiting: Family<OfJob, Gauge>,
-    materialisation_lag: Seconds,
-}
+use super::{Metrics, of};
 
 /// What a job's series show.
 #[derive(Clone, Debug)]
@@ -28,56 +13,34 @@ pub struct JobState {
     pub waits_seconds: Option<i64>,
 }
 
-impl JobMetrics {
-    pub(super) fn register(&self, r: &mut Registry) {
-        r.register("background_jobs", "Background jobs that the database runs for the service", self.all.clone());
-        r.register(
-            "background_job_last_success_timestamp",
-            "When a background job of the database last succeeded by the database's word, Unix seconds",
-            self.last_success.clone(),
-        );
-        r.register(
-            "background_job_failures",
-            "Runs of a background job that the database counts as failed",
-            self.failures.clone(),
-        );
-        r.register(
-            "background_job_waiting_seconds",
-            "For how long a background job of the database has left something undone",
-            self.waiting.clone(),
-        );
-        r.register(
-            "materialisation_lag_seconds",
-            "How far continuous aggregates are behind the clock, 0 where live rollups are read",
-            self.materialisation_lag.clone(),
-        );
-    }
-}
-
 impl Metrics {
     /// How the jobs are now. The series of those that were shown `before` and are no more go.
     pub fn background_jobs(&self, jobs: &[JobState], before: &[String]) {
-        let of = |job: &str| OfJob { job: job.to_owned() };
-        self.jobs.all.set(i64::try_from(jobs.len()).unwrap_or(i64::MAX));
-        for job in jobs {
-            let labels = of(&job.job);
-            self.jobs.last_success.get_or_create(&labels).set(job.succeeded_at.unwrap_or_default());
-            self.jobs.failures.get_or_create(&labels).set(job.failures);
-            match job.waits_seconds {
-                Some(waits) => drop(self.jobs.waiting.get_or_create(&labels).set(waits)),
-                None => drop(self.jobs.waiting.remove(&labels)),
+        let series = &self.series;
+        series.background_jobs.set(i64::try_from(jobs.len()).unwrap_or(i64::MAX));
+        for JobState { job, succeeded_at, failures, waits_seconds } in jobs {
+            let last_success = of::background_job_last_success_timestamp { job: job.clone() };
+            let succeeded_at = succeeded_at.unwrap_or_default();
+            series.background_job_last_success_timestamp.get_or_create(&last_success).set(succeeded_at);
+            let failed = of::background_job_failures { job: job.clone() };
+            series.background_job_failures.get_or_create(&failed).set(*failures);
+            let waiting = of::background_job_waiting_seconds { job: job.clone() };
+            match *waits_seconds {
+                Some(waits) => drop(series.background_job_waiting_seconds.get_or_create(&waiting).set(waits)),
+                None => drop(series.background_job_waiting_seconds.remove(&waiting)),
             }
         }
         for gone in before.iter().filter(|name| jobs.iter().all(|job| job.job != **name)) {
-            let labels = of(gone);
-            self.jobs.last_success.remove(&labels);
-            self.jobs.failures.remove(&labels);
-            self.jobs.waiting.remove(&labels);
+            let job = || gone.clone();
+            let last_success = of::background_job_last_success_timestamp { job: job() };
+            series.background_job_last_success_timestamp.remove(&last_success);
+            series.background_job_failures.remove(&of::background_job_failures { job: job() });
+            series.background_job_waiting_seconds.remove(&of::background_job_waiting_seconds { job: job() });
         }
     }
 
     pub fn materialisation_lag(&self, seconds: f64) {
-        self.jobs.materialisation_lag.set(seconds);
+        self.series.materialisation_lag_seconds.set(seconds);
     }
 }
 

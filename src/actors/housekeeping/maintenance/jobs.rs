@@ -18,7 +18,7 @@ use crate::{
         rollups::background_jobs::{self, BackgroundJobs},
     },
     telemetry::{
-        metrics::{JobState, Metrics},
+        metrics::{JobState, Metrics, RunEnd},
         readiness::{JOBS, Readiness},
     },
 };
@@ -57,7 +57,7 @@ impl Watch {
         }
         if let Err(error) = self.help().await {
             tracing::warn!(%error, "an overdue job of the database was not run");
-            self.metrics.maintenance_run(background_jobs::TASK, "failed");
+            self.metrics.maintenance_run(background_jobs::TASK, RunEnd::Failed);
             self.rests_until = Some(Instant::now() + REST);
         }
     }
@@ -99,7 +99,7 @@ impl Watch {
         match background_jobs::help(&mut lock.conn, database, refresh, &jobs).await {
             Ok(helped) => {
                 lock.finish("done", &json!({ "helped": helped })).await?;
-                self.metrics.maintenance_run(background_jobs::TASK, "done");
+                self.metrics.maintenance_run(background_jobs::TASK, RunEnd::Done);
                 Ok(())
             }
             Err(error) => {

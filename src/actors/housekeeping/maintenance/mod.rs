@@ -33,7 +33,10 @@ use crate::{
             purge::{self, OnStep},
         },
     },
-    telemetry::{metrics::Metrics, readiness::Readiness},
+    telemetry::{
+        metrics::{Metrics, RunEnd},
+        readiness::Readiness,
+    },
 };
 
 /// How long a task that failed rests in this process.
@@ -196,7 +199,7 @@ impl Worker {
                 beating(working, &last_step, (BEAT_EVERY, LONGEST_STEP), self.attend(&task, &last_step)).await
             {
                 tracing::warn!(task = task.name(), %error, "maintenance waits");
-                self.metrics.maintenance_run(task.name(), "failed");
+                self.metrics.maintenance_run(task.name(), RunEnd::Failed);
                 self.rests[n].1 = Some(Instant::now() + REST);
             }
         }
@@ -229,7 +232,7 @@ impl Worker {
                 lock.finish("done", &full).await?;
                 let seconds = begun.elapsed().as_secs_f64();
                 tracing::info!(task = task.name(), seconds, summary = line, "maintained");
-                self.metrics.maintenance_run(task.name(), "done");
+                self.metrics.maintenance_run(task.name(), RunEnd::Done);
                 if let Some((at, _)) = lock.last_done(TimeDelta::zero()).await? {
                     self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
                 }
