@@ -2,24 +2,35 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use super::check::Problems;
+use super::declare::section;
 use crate::domain::export::RetryPolicy;
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exports {
-    pub actors: u16,
-    pub running_per_org: u16,
-    pub pending_per_org: u32,
-    pub poll_ms: u64,
-    pub heartbeat_ms: u64,
-    pub takeover_ms: u64,
-    pub max_attempts: u32,
-    pub retry_initial_ms: u64,
-    pub retry_max_ms: u64,
-    pub statement_timeout_ms: u64,
+section! {
+    #[derive(Copy)]
+    pub struct Exports in exports {
+        /// Actors of this process that generate exports. Each holds one connection to the database while it is at work.
+        actors: u16 = 1, from(0..=16);
+        /// Exports of one org that are at work at a time, in all processes. More of them wait while other orgs' are generated.
+        running_per_org: u16 = 2, from(1..=16);
+        /// Exports of one org that wait or are at work. One more is 429.
+        pending_per_org: u32 = 100, from(1..=10_000);
+        /// How often actors that have nothing to do look for work, milliseconds.
+        poll_ms: u64 = 1000, from(100..=60_000);
+        /// How often an actor at work reports that it is, milliseconds.
+        heartbeat_ms: u64 = 5000, from(100..=60_000);
+        /// An actor that has not reported for so long has its export taken over. Milliseconds.
+        takeover_ms: u64 = 30000,
+            within("three times heartbeat_ms to 3_600_000", of => of.heartbeat_ms.saturating_mul(3)..=3_600_000);
+        /// Attempts that an export has.
+        max_attempts: u32 = 6, from(1..=100);
+        /// Pause after a first attempt that failed, doubled at each further one up to the maximum. Milliseconds.
+        retry_initial_ms: u64 = 2000, from(10..=3_600_000);
+        /// The maximum, milliseconds.
+        retry_max_ms: u64 = 300000, within("retry_initial_ms to 86_400_000", of => of.retry_initial_ms..=86_400_000);
+        /// Longest that reading the rows of one export may take, milliseconds. All of it is one snapshot, and the database cleans up
+        /// nothing that is younger.
+        statement_timeout_ms: u64 = 3600000, from(1000..=86_400_000);
+    }
 }
 
 impl Exports {
@@ -45,18 +56,5 @@ impl Exports {
             initial: Duration::from_millis(self.retry_initial_ms),
             max: Duration::from_millis(self.retry_max_ms),
         }
-    }
-
-    pub(super) fn check(&self, found: &mut Problems) {
-        found.range("exports.actors", self.actors, 0..=16);
-        found.range("exports.running_per_org", self.running_per_org, 1..=16);
-        found.range("exports.pending_per_org", self.pending_per_org, 1..=10_000);
-        found.range("exports.poll_ms", self.poll_ms, 100..=60_000);
-        found.range("exports.heartbeat_ms", self.heartbeat_ms, 100..=60_000);
-        found.range("exports.takeover_ms", self.takeover_ms, self.heartbeat_ms.saturating_mul(3)..=3_600_000);
-        found.range("exports.max_attempts", self.max_attempts, 1..=100);
-        found.range("exports.retry_initial_ms", self.retry_initial_ms, 10..=3_600_000);
-        found.range("exports.retry_max_ms", self.retry_max_ms, self.retry_initial_ms..=86_400_000);
-        found.range("exports.statement_timeout_ms", self.statement_timeout_ms, 1000..=86_400_000);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::Settings;
+use super::{Settings, declare::section};
 use crate::domain::retention;
 
 impl Settings {
@@ -35,12 +35,20 @@ pub enum EngineChoice {
     Continuous,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rollups {
-    pub engine: EngineChoice,
-    pub interval_ms: u64,
-    pub max_batches: i64,
+section! {
+    #[derive(Copy)]
+    pub struct Rollups in rollups {
+        /// What keeps the hourly and daily rollups: live (tables), continuous (what is final in continuous aggregates of TimescaleDB's
+        /// Community edition), or auto: live, and continuous where that is in use already. Continuous aggregates are not measured
+        /// with a year of a busy platform yet, so they are used where they are asked for. A new schema begins with what is set here;
+        /// one that has data is switched by `rollups switch`, and never by itself.
+        engine: EngineChoice = "auto";
+        /// Shortest pause between two merges of a partition, milliseconds. Long merges are followed by longer pauses: of at most
+        /// 800 ms, or twice as long as the merge where that is more, and never longer than 10 s.
+        interval_ms: u64 = 150, from(10..=10_000);
+        /// Batches that one merge takes at most. Of large ones it takes fewer, about 16 MiB.
+        max_batches: i64 = 1000, from(1..=1000);
+    }
 }
 
 impl Rollups {
@@ -49,16 +57,25 @@ impl Rollups {
     }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Retention {
-    pub rollup_days: i64,
-    pub batch_days: i64,
-    pub ledger_hour_days: i64,
-    pub dead_letter_days: i64,
-    pub audit_days: i64,
-    pub supervision_days: i64,
-    pub export_days: i64,
+section! {
+    #[derive(Copy)]
+    pub struct Retention in retention {
+        /// How long rollups and their revisions are kept, days: thirteen months. Raw events: events.retention_days. An org can have
+        /// its own of both (`retention set`) where the rollups are kept live.
+        rollup_days: i64 = 396, from(1..=3650);
+        /// Rows of the ledger, days; older ones are folded into one row a partition, when none of their raw events is left.
+        batch_days: i64 = 400, from(1..=3650);
+        /// The ledger's hours, which the API answers from, days.
+        ledger_hour_days: i64 = 800, from(1..=3650);
+        /// Dead letters, days.
+        dead_letter_days: i64 = 90, from(1..=3650);
+        /// The audit log, and jobs of exports that were requested, days. The database itself deletes no audit entry that is younger than 90.
+        audit_days: i64 = 400, from(90..=3650);
+        /// The supervision log, replays that are done, and processes that are gone, days.
+        supervision_days: i64 = 90, from(1..=3650);
+        /// Files of exports, from when they were generated, days. An org that has its own has it from its next export on.
+        export_days: i64 = 90, from(1..=3650);
+    }
 }
 
 impl Retention {
@@ -66,30 +83,27 @@ impl Retention {
     pub fn exports(&self) -> TimeDelta {
         TimeDelta::days(self.export_days)
     }
-
-    /// Each with the setting's name.
-    pub(super) fn days(&self) -> [(&'static str, i64); 7] {
-        [
-            ("retention.rollup_days", self.rollup_days),
-            ("retention.batch_days", self.batch_days),
-            ("retention.ledger_hour_days", self.ledger_hour_days),
-            ("retention.dead_letter_days", self.dead_letter_days),
-            ("retention.audit_days", self.audit_days),
-            ("retention.supervision_days", self.supervision_days),
-            ("retention.export_days", self.export_days),
-        ]
-    }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Maintenance {
-    pub enabled: bool,
-    pub check_seconds: u64,
-    pub purge_hours: i64,
-    pub maintain_minutes: i64,
-    pub refresh_minutes: i64,
-    pub compress_after_days: i64,
+section! {
+    #[derive(Copy)]
+    pub struct Maintenance in maintenance {
+        /// Whether the service does by itself what `purge` and `maintain` do, when nobody has for so long. One process at a time does;
+        /// where CronJobs run these commands more often, it has nothing to do.
+        enabled: bool = true;
+        /// How often a process looks whether something is due, seconds. The first time so long after its start.
+        check_seconds: u64 = 60, from(1..=3600);
+        /// How often `purge` is due, hours.
+        purge_hours: i64 = 24, from(1..=720);
+        /// How often `maintain` is due, minutes.
+        maintain_minutes: i64 = 60, from(1..=1440);
+        /// Days of raw events are compressed by the database when they are so old, where TimescaleDB's Community edition is; 0: never.
+        /// Taken when `migrate` or `maintain` runs with database.migration_url.
+        compress_after_days: i64 = 7, from(0..=3650);
+        /// How often the database materialises what has become final, where continuous aggregates keep that; taken when
+        /// `rollups switch` switches to them. Minutes.
+        refresh_minutes: i64 = 15, from(1..=1440);
+    }
 }
 
 impl Maintenance {

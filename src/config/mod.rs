@@ -1,53 +1,84 @@
-//! Settings: one struct per concern, documented beside their defaults in `config.default.toml`.
+//! Settings: one struct per concern. Each setting is declared once, in its section's `section!` (see `declare`).
 //!
 //! Defaults, then a file, then `ANALYTICS__SECTION__KEY` variables. A value out of its bounds stops the start with
 //! the setting's name and what it may be.
 
+mod access;
 mod check;
+mod database;
+mod declare;
 mod exports;
 mod http;
 mod life;
 mod objects;
-mod sections;
+mod pipeline;
+mod process;
+mod secret;
 
 use std::{collections::HashMap, path::Path};
 
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
+pub use access::*;
+pub use database::*;
 pub use exports::*;
 pub use http::*;
 pub use life::*;
 pub use objects::*;
-pub use sections::*;
+pub use pipeline::*;
+pub use process::*;
+pub use secret::*;
 
-const DEFAULTS: &str = include_str!("../../config.default.toml");
+const HEAD: &str = "\
+# Every setting of the service with its default. Override by a file (--config FILE) or by environment variables:
+# ANALYTICS__SECTION__KEY=value, for example ANALYTICS__BROKER__PARTITIONS=4. Environment wins over the file.
+";
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    pub broker: Broker,
-    pub batch: Batch,
-    pub events: Events,
-    pub dedupe: Dedupe,
-    pub database: Database,
-    pub query: Query,
-    pub rollups: Rollups,
-    pub retention: Retention,
-    pub maintenance: Maintenance,
-    pub exports: Exports,
-    pub cache: Cache,
-    pub freshness: Freshness,
-    pub objects: Objects,
-    pub http: Http,
-    pub ops: Ops,
-    pub ingest: Ingest,
-    pub auth: Auth,
-    pub rate_limit: RateLimit,
-    pub supervision: Supervision,
-    pub lease: Lease,
-    pub drain: Drain,
-    pub log: Log,
+macro_rules! settings {
+    ($($section:ident: $Section:ident,)+) => {
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            $(pub $section: $Section),+
+        }
+
+        impl Settings {
+            /// What config.default.toml has: every setting with its meaning, bounds and default.
+            fn defaults() -> String {
+                [HEAD, $($Section::TOML),+].concat()
+            }
+
+            fn check_sections(&self, found: &mut check::Problems) {
+                $(self.$section.check(found);)+
+            }
+        }
+    };
+}
+
+settings! {
+    broker: Broker,
+    batch: Batch,
+    events: Events,
+    dedupe: Dedupe,
+    database: Database,
+    query: Query,
+    rollups: Rollups,
+    retention: Retention,
+    maintenance: Maintenance,
+    exports: Exports,
+    cache: Cache,
+    freshness: Freshness,
+    objects: Objects,
+    http: Http,
+    ops: Ops,
+    ingest: Ingest,
+    auth: Auth,
+    rate_limit: RateLimit,
+    supervision: Supervision,
+    lease: Lease,
+    drain: Drain,
+    log: Log,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +133,7 @@ impl Settings {
         let environment = Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__");
         // Values stay texts until their type is known: a secret of digits alone is no number.
         let environment = environment.source(variables);
-        let mut sources = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        let mut sources = Config::builder().add_source(File::from_str(&Self::defaults(), FileFormat::Toml));
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
@@ -118,6 +149,20 @@ mod tests {
 
     fn with(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         Settings::from_variables(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+    }
+
+    /// With `UPDATE_DEFAULTS=1` the file is written.
+    #[test]
+    fn the_file_of_defaults_is_what_is_declared() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.default.toml");
+        if std::env::var_os("UPDATE_DEFAULTS").is_some() {
+            std::fs::write(&file, Settings::defaults()).unwrap();
+        }
+        let text = std::fs::read_to_string(file).unwrap();
+        for (line, (written, declared)) in (1..).zip(text.lines().zip(Settings::defaults().lines())) {
+            assert_eq!(written, declared, "config.default.toml, line {line}: run this test with UPDATE_DEFAULTS=1");
+        }
+        assert_eq!(text, Settings::defaults());
     }
 
     #[test]

@@ -4,10 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Secret, check::Problems};
+use super::{Secret, declare::section};
 
-/// Shortest secret that links are signed with: as many bytes as the hash has.
-const MIN_SECRET_BYTES: usize = 32;
 /// Further attempts at a request that failed by the store's or the network's trouble. Few: the caller that needs the object has
 /// attempts of its own, with longer pauses.
 pub const RETRIES: u32 = 2;
@@ -32,25 +30,45 @@ pub enum Encryption {
     SseKms,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Objects {
-    pub store: ObjectStoreKind,
-    pub allow_unencrypted: bool,
-    pub directory: PathBuf,
-    pub link_secret: Secret,
-    pub public_url: String,
-    pub bucket: String,
-    /// Separated by commas, beside `bucket`.
-    pub allowed_buckets: String,
-    pub endpoint: String,
-    pub region: String,
-    pub path_style: bool,
-    pub allow_http: bool,
-    pub encryption: Encryption,
-    pub kms_key_id: String,
-    pub part_bytes: usize,
-    pub timeout_ms: u64,
+section! {
+    pub struct Objects in objects {
+        /// Where exports are kept: local (a folder) or s3 (S3, or what speaks its protocol). Credentials of S3 come from the usual
+        /// places, not from here: see docs/install.md.
+        store: ObjectStoreKind = "local";
+        /// Whether a store may be used that is not known to encrypt what it keeps: a local folder, whose encryption is its disk's, or
+        /// s3 with encryption = "none". Without it such a store is an error where exports are generated.
+        allow_unencrypted: bool = false;
+        /// local: the folder. Created where it does not exist.
+        directory: PathBuf = "exports", must("be a folder", of => !of.is(ObjectStoreKind::Local) || !of.directory.as_os_str().is_empty());
+        /// local: signs the links that the service itself serves. The same in all processes. Never logged.
+        link_secret: Secret = "", must("have at least 32 bytes", of => of.link_secret.is_long_enough());
+        /// local: what these links begin with, as clients that download reach the API.
+        public_url: String = "http://127.0.0.1:8080", must("be an http:// or https:// URL", of => is_base(&of.public_url, true));
+        /// s3: the bucket.
+        bucket: String = "", must("be the name of a bucket where objects.store is s3", of => !of.is(ObjectStoreKind::S3) || is_bucket(&of.bucket));
+        /// s3: further buckets that may be requested instead.
+        allowed_buckets: String = "",
+            must("be names of buckets, separated by commas", of => of.buckets().into_iter().all(|bucket| bucket == of.bucket || is_bucket(bucket)));
+        /// s3: a compatible server; clients that download have to reach it too. Empty: that of AWS for the region.
+        endpoint: String = "",
+            must("be an https:// URL (http:// only with objects.allow_http) or empty", of => of.endpoint.is_empty() || is_base(&of.endpoint, of.allow_http));
+        /// s3: the region. Empty: the environment's AWS_REGION, else us-east-1.
+        region: String = "";
+        /// s3: whether buckets are named in the path and not in the host's name.
+        path_style: bool = false;
+        /// s3: whether the endpoint may be http://: objects and links then go over the network in the open.
+        allow_http: bool = false;
+        /// s3: the encryption of objects that the store is asked for: none, sse-s3 (keys of its own) or sse-kms (a key of its key
+        /// management service).
+        encryption: Encryption = "sse-s3";
+        /// s3: the key, or with sse-kms the store's default one where it is empty.
+        kms_key_id: String = "",
+            must("be empty unless objects.encryption is sse-kms", of => of.kms_key_id.is_empty() || of.encryption == Encryption::SseKms);
+        /// Bytes of one part of a large upload. Each upload holds two in memory; an object has 10000 parts at most.
+        part_bytes: usize = 8_388_608, from(5_242_880..=67_108_864);
+        /// Longest wait for a response to one request, milliseconds. A request is attempted three times at most.
+        timeout_ms: u64 = 30000, from(100..=600_000);
+    }
 }
 
 impl Objects {
@@ -75,39 +93,8 @@ impl Objects {
         (self.timeout() + Duration::from_secs(1)) * (RETRIES + 1)
     }
 
-    pub(super) fn problems(&self, found: &mut Problems) {
-        let (local, s3) = (self.store == ObjectStoreKind::Local, self.store == ObjectStoreKind::S3);
-        found.holds("objects.directory", !local || !self.directory.as_os_str().is_empty(), "be a folder");
-        let secret = self.link_secret.expose();
-        found.holds(
-            "objects.link_secret",
-            secret.is_empty() || secret.len() >= MIN_SECRET_BYTES,
-            "have at least 32 bytes",
-        );
-        found.holds("objects.public_url", is_base(&self.public_url, true), "be an http:// or https:// URL");
-        found.holds(
-            "objects.bucket",
-            !s3 || is_bucket(&self.bucket),
-            "be the name of a bucket where objects.store is s3",
-        );
-        found.holds(
-            "objects.allowed_buckets",
-            self.buckets().into_iter().all(|bucket| bucket == self.bucket || is_bucket(bucket)),
-            "be names of buckets, separated by commas",
-        );
-        found.holds(
-            "objects.endpoint",
-            self.endpoint.is_empty() || is_base(&self.endpoint, self.allow_http),
-            "be an https:// URL (http:// only with objects.allow_http) or empty",
-        );
-        found.holds(
-            "objects.kms_key_id",
-            self.kms_key_id.is_empty() || self.encryption == Encryption::SseKms,
-            "be empty unless objects.encryption is sse-kms",
-        );
-        // What S3 takes as a part; with 10,000 parts of the least, an object has 48 GiB at most.
-        found.range("objects.part_bytes", self.part_bytes, 5 << 20..=64 << 20);
-        found.range("objects.timeout_ms", self.timeout_ms, 100..=600_000);
+    fn is(&self, store: ObjectStoreKind) -> bool {
+        self.store == store
     }
 }
 

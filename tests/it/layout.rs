@@ -115,13 +115,15 @@ fn crates_are_used_by_their_layers_only() {
 fn a_crate_is_seen_wherever_it_is_named() {
     assert!(names_crate("use sqlx::Row;", "sqlx") && names_crate("#[derive(sqlx::FromRow)]", "sqlx"));
     assert!(!names_crate("use crate::redis::Cache; my_redis::f()", "redis") && !names_crate("actix_web::get", "actix"));
+    assert!(!names_crate(r#"filter = "info,sqlx::postgres=warn""#, "sqlx") && names_crate("\"\"\nsqlx::query", "sqlx"));
 }
 
 /// Whether a path in it begins with the crate.
 fn names_crate(code: &str, name: &str) -> bool {
     let path = format!("{name}::");
     let within = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    code.match_indices(&path).any(|(at, _)| !code[..at].ends_with(within))
+    let in_text = |before: &str| before.lines().next_back().is_some_and(|line| line.matches('"').count() % 2 == 1);
+    code.match_indices(&path).any(|(at, _)| !code[..at].ends_with(within) && !in_text(&code[..at]))
 }
 
 /// Elsewhere a transaction that is dropped would keep its locks until its connection is used again.

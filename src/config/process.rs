@@ -1,0 +1,99 @@
+//! A process and its actors: restarts, the lease, the orderly stop, the log.
+
+use std::time::Duration;
+
+use super::declare::section;
+
+section! {
+    #[derive(Copy)]
+    pub struct Supervision in supervision {
+        /// A group of actors that fails is restarted after a delay of at most this, doubled at each further failure up to the
+        /// maximum. The delay is drawn at random from nothing to that. Milliseconds.
+        backoff_initial_ms: u64 = 200, from(1..=60_000);
+        /// The maximum, milliseconds.
+        backoff_max_ms: u64 = 30000, within("backoff_initial_ms to 3_600_000", of => of.backoff_initial_ms..=3_600_000);
+        /// Restarts that a group may have within the window. Out of restarts, a partition is parked and the others go on; without
+        /// one of the other actors the process ends, for the cluster to start it again.
+        max_restarts: usize = 5, from(0..=1000);
+        /// The window, milliseconds.
+        window_ms: u64 = 60000, from(1000..=86_400_000);
+        /// How long a parked partition rests before it is tried again, milliseconds. An operator can restart it sooner.
+        park_ms: u64 = 300000, from(1000..=86_400_000);
+        /// An actor that is at work and makes no progress for so long beyond what it may wait for others (such as
+        /// database.write_timeout_ms) is ended and restarted. Milliseconds.
+        stall_ms: u64 = 30000, from(1000..=86_400_000);
+        /// Whether operators may make actors fail on purpose (POST /ops/actors/{name}/drill): for drills and tests.
+        drills: bool = false;
+    }
+}
+
+impl Supervision {
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+
+    pub fn park(&self) -> Duration {
+        Duration::from_millis(self.park_ms)
+    }
+
+    /// Longest that an actor may be at work without progress which waits for others for at most `external` at a time.
+    pub fn deadline(&self, external: Duration) -> Duration {
+        external + Duration::from_millis(self.stall_ms)
+    }
+}
+
+section! {
+    #[derive(Copy)]
+    pub struct Lease in lease {
+        /// How often a process renews its lease and looks at the others, milliseconds.
+        interval_ms: u64 = 300, from(50..=10_000);
+        /// A process whose session has been gone for so long is dead: its partitions are taken over. Milliseconds.
+        grace_ms: u64 = 700, within("interval_ms to 60_000", of => of.interval_ms..=60_000);
+        /// So is one that has not renewed its lease for so long, such as a frozen one. Milliseconds.
+        ttl_ms: u64 = 8000, within("four times interval_ms to 600_000", of => of.interval_ms.saturating_mul(4)..=600_000);
+    }
+}
+
+impl Lease {
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
+    }
+}
+
+section! {
+    #[derive(Copy)]
+    pub struct Drain in drain {
+        /// Longest that an orderly stop may take as a whole, milliseconds.
+        timeout_ms: u64 = 25000, from(100..=3_600_000);
+        /// Longest that each of its steps may take, milliseconds.
+        step_timeout_ms: u64 = 10000, from(100..=600_000);
+    }
+}
+
+impl Drain {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    pub fn step_timeout(&self) -> Duration {
+        Duration::from_millis(self.step_timeout_ms)
+    }
+}
+
+section! {
+    pub struct Log in log {
+        /// What is logged: error, warn, info, debug, or per module.
+        filter: String = "info,sqlx::postgres::notice=warn",
+            must("be a tracing filter such as info or analytics_service=debug", of => of.filter.parse::<tracing_subscriber::EnvFilter>().is_ok());
+        /// The form of the lines.
+        format: String = "text", must("be text or json", of => ["text", "json"].contains(&of.format.as_str()));
+    }
+}
