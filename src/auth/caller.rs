@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_system_admin_reaches_an_org_that_the_credential_does_not_name() {
+    fn only_system_admins_reach_other_orgs() {
         let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for role in Role::ALL {
             let caller = Caller {

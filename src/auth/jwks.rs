@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_key_is_for_its_own_algorithm() {
+    fn each_key_type_allows_its_own_algorithm() {
         let keys = json!({ "keys": [rsa_of(2048).jwk("r"), ec(1).jwk("e"), ed(1).jwk("d")] }).to_string();
         let set = KeySet::read(keys.as_bytes()).unwrap();
         for (kid, algorithm) in [("r", Algorithm::RS256), ("e", Algorithm::ES256), ("d", Algorithm::EdDSA)] {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_no_use_or_a_danger_are_ignored() {
+    fn useless_or_dangerous_keys_are_ignored() {
         let (rsa, ec, ed) = (rsa_of(2048).jwk("r"), ec(1).jwk("e"), ed(1).jwk("d"));
         for good in [&rsa, &ec, &ed] {
             assert_eq!(kept(good), 1, "{good}");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn one_odd_key_does_not_cost_the_others_and_the_first_of_a_name_counts() {
+    fn an_odd_key_does_not_affect_the_others() {
         let keys = json!({ "keys": [null, ec(1).jwk("a"), ed(1).jwk("a"), {"kty": "oct"}, ed(1).jwk("b")] });
         let set = KeySet::read(keys.to_string().as_bytes()).unwrap();
         assert_eq!(set.len(), 2);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_keys_is_a_set_and_a_page_is_none() {
+    fn an_empty_key_set_is_valid() {
         assert!(KeySet::read(br#"{"keys": []}"#).unwrap().is_empty());
         for text in ["", "{}", "[]", "<html>", r#"{"keys": {}}"#] {
             assert!(KeySet::read(text.as_bytes()).is_err(), "{text}");

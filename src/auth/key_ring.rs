@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_replaces_what_was_there() {
+    fn put_replaces_the_object() {
         let ring = KeyRing::default();
         assert_eq!(ring.find(Some("a"), DAY).err(), Some(NoKey::Away));
         ring.put(set(&[ec(1).jwk("a")]));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nobody_confirms_are_used_for_so_long_and_no_longer() {
+    fn unconfirmed_keys_expire() {
         let ring = KeyRing::default();
         ring.put(set(&[ec(1).jwk("a")]));
         std::thread::sleep(Duration::from_millis(2));

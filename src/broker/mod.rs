@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unreadable_url_is_a_permanent_error_that_does_not_quote_it() {
+    async fn an_unreadable_url_is_not_quoted() {
         for url in ["amqp://u:hunter22@host:port/%2f", "amqp:hunter22", "amqp://u:hunter22@h:1/a/b/c"] {
             let Err(error) = connect(&broker(url), "test").await else { panic!("{url} was accepted") };
             assert!(!format!("{error} {error:?}").contains("hunter22"), "{error:?}");
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_a_virtual_host_means_the_default() {
+    fn a_url_without_virtual_host_means_the_default() {
         for url in ["amqp://u:p@rabbit", "amqp://u:p@rabbit/", "amqp://u:p@rabbit/%2f", "amqps://u:p@rabbit:5672/"] {
             assert!(address(&broker(url)).unwrap().ends_with(", virtual host /"), "{url}");
         }
     }
 
     #[tokio::test]
-    async fn a_broker_that_is_away_is_a_transient_error() {
+    async fn an_unavailable_broker_is_a_transient_error() {
         // Port 1 of the loopback address: no process listens.
         let Err(error) = connect(&broker("amqp://u:hunter22@127.0.0.1:1/%2f"), "test").await else {
             panic!("connected")
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_login_is_permanent_and_a_missing_stream_may_come_back() {
+    fn a_refused_login_is_permanent() {
         let error = |soft: AMQPSoftError| -> BrokerError {
             lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(soft.into(), "text".into()))).into()
         };
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_is_about_the_stream_only_while_reading() {
+    fn internal_errors_concern_the_stream_only_while_reading() {
         let error = |hard: AMQPHardError| -> BrokerError {
             lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(hard.into(), "text".into()))).into()
         };

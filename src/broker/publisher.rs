@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_window_waits_for_its_oldest_and_takes_what_else_is_confirmed() {
+    async fn a_full_window_waits_for_its_oldest_message() {
         let mut window = Window::new(4);
         let (confirm, confirmed) = oneshot::channel();
         window.push(message(1), async move {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_connection_gives_back_exactly_what_was_not_confirmed() {
+    async fn a_lost_connection_returns_unconfirmed_messages() {
         let mut window = Window::new(8);
         let lost = || Err(ErrorKind::MissingHeartbeatError.into());
         window.push(message(1), ready(Ok(Confirmation::Ack(None))));

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wildcard_address_is_asked_on_the_loopback_interface() {
+    fn a_wildcard_address_means_the_loopback_interface() {
         for (bound, asked) in [("0.0.0.0:81", "127.0.0.1:81"), ("[::]:81", "[::1]:81"), ("10.0.0.1:81", "10.0.0.1:81")]
         {
             assert_eq!(reachable(bound.parse().unwrap()), asked.parse().unwrap());
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_its_title_and_detail_with_every_field() {
+    fn a_problem_shows_every_field() {
         let answer = |body: &str| Answer {
             url: base_url("http://pod-1:8081").unwrap(),
             status: StatusCode::BAD_REQUEST,

@@ -22,7 +22,7 @@ mod tests {
     use crate::domain::calendar::{next_utc_day, utc_day};
 
     #[test]
-    fn a_day_is_a_date_or_a_time_and_ranges_go_out_to_whole_days() {
+    fn ranges_are_widened_to_whole_days() {
         let at = day("2026-01-31T01:30:00+02:00").unwrap();
         assert_eq!(utc_day(at), day("2026-01-30").unwrap());
         assert_eq!(next_utc_day(at), day("2026-01-31").unwrap());

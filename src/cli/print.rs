@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_as_it_was_sent() {
+    fn terminal_control_characters_are_escaped() {
         let sent = "{\"a\": \"\u{e9}\\\"}\n\u{1b}]0;x\u{7}\r\u{9b}2J\u{202e}\0";
         assert_eq!(harmless(sent, true), "{\"a\": \"\u{e9}\\\"}\n\\u{1b}]0;x\\u{7}\\r\\u{9b}2J\\u{202e}\\0");
         assert_eq!(harmless("a\nb", false), "a\\nb");

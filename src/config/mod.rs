@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_names_the_setting_and_what_it_may_be() {
+    fn a_wrong_value_names_setting_and_bounds() {
         let error = with(&[("ANALYTICS__BATCH__CREDITS", "0"), ("ANALYTICS__LOG__FORMAT", "xml")]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_events_are_kept_longer_than_the_dedupe_window() {
+    fn raw_retention_exceeds_the_dedupe_window() {
         let with = |days, hours| {
             with(&[("ANALYTICS__EVENTS__RETENTION_DAYS", days), ("ANALYTICS__DEDUPE__WINDOW_HOURS", hours)])
         };
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_is_not_taken_over_from_a_process_that_is_merely_slow() {
+    fn a_slow_process_keeps_its_export() {
         let error = with(&[("ANALYTICS__EXPORTS__HEARTBEAT_MS", "5000"), ("ANALYTICS__EXPORTS__TAKEOVER_MS", "14999")]);
         let error = error.unwrap_err().to_string();
         assert_eq!(error, "configuration: exports.takeover_ms must be from 15000 to 3600000, is 14999");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_set_has_one_place_and_not_in_the_open() {
+    fn a_key_set_has_one_secure_source() {
         const URL: &str = "ANALYTICS__AUTH__JWKS_URL";
         let wrong = |pairs: &[(&str, &str)]| with(pairs).unwrap_err().to_string();
         assert!(wrong(&[(URL, "http://issuer/keys")]).contains("auth.jwks_url must be an https:// URL"));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_the_wrong_place_or_of_digits_alone_stays_what_it_is() {
+    fn secrets_of_digits_stay_secret_text() {
         let error = with(&[("ANALYTICS__DATABASE", "postgres://u:hunter22@h/d")]).unwrap_err().to_string();
         assert!(error.contains("database") && !error.contains("hunter22"), "{error}");
         let digits = "12345678901234567890123456789012";

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buckets_are_the_own_and_the_allowed_each_once() {
+    fn the_buckets_are_listed_once_each() {
         let settings = with(&[("BUCKET", "exports"), ("ALLOWED_BUCKETS", " tenant-a,exports, ,tenant-b")]).unwrap();
         assert_eq!(settings.objects.buckets(), ["exports", "tenant-a", "tenant-b"]);
     }

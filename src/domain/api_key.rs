@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_a_name_a_role_and_perhaps_an_end() {
+    fn a_key_requires_name_and_role() {
         let read = |body: Value| NewApiKey::read(body.to_string().as_bytes(), now(), None);
         for role in KeyRole::ALL {
             let key = read(json!({"name": "é".repeat(100), "role": role})).unwrap();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_makes_no_longer_and_no_mightier_key() {
+    fn a_key_creates_no_stronger_key() {
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let maker = |role, expires_at| Some(Maker { role, expires_at });
         let read = |body: Value, maker| NewApiKey::read(body.to_string().as_bytes(), now(), maker);

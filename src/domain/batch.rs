@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn late_is_behind_the_publish_time_or_what_was_reached() {
+    fn lateness_is_measured_from_the_publish_time() {
         let at = |text: &str| -> DateTime<Utc> { format!("2026-03-01T{text}Z").parse().unwrap() };
         let late = |reached: Option<&str>, partitions, published: Option<&str>, occurred: &str| {
             let body = body(1, &format!("2026-03-01T{occurred}Z"), 1);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_publish_time_is_late_behind_those_before_it() {
+    fn events_without_publish_time_use_earlier_ones() {
         let message = |offset, body| Message { offset, published_at: None, body };
         let bodies = [
             body(1, "2026-03-01T11:00:00Z", 1),
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn another_clock_accepts_what_only_its_time_was_wrong_of() {
+    fn a_second_clock_accepts_events_of_wrong_time() {
         let ahead = "2026-03-01T12:05:01Z";
         let batch = split_all(
             vec![
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_twice_further_apart_than_the_window_is_two_events() {
+    fn a_key_beyond_the_window_is_new() {
         let batch = split_all(vec![body(1, "2026-03-01T11:00:00Z", 1), body(1, "2026-02-28T10:59:59Z", 1)], 1);
         assert_eq!((batch.fresh.len(), batch.suspects.len(), batch.repeats.len()), (1, 1, 0));
     }

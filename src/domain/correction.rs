@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_correction_counts_and_the_same_event_in_other_bytes_is_the_same() {
+    fn the_first_correction_counts() {
         let first = stored(&event());
         let first = Stored { body: &first, at: rules().now };
         let mut other_bytes = event();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_event_is_still_the_same_when_it_has_grown_too_old() {
+    fn an_old_event_still_equals_itself() {
         let (first, text) = (stored(&event()), event().to_string());
         let years_later = Rules { now: rules().now + TimeDelta::days(800), ..rules() };
         let first = Stored { body: &first, at: rules().now };
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_another_org_is_wrong_and_so_is_everything_else_that_is() {
+    fn an_event_of_another_org_is_rejected() {
         let fields = |verdict: Verdict| match verdict {
             Verdict::Wrong(reasons) => reasons.iter().map(|reason| reason.field).collect::<Vec<_>>(),
             other => panic!("{other:?}"),

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_of_an_org_tells_no_offset() {
+    fn an_orgs_letter_has_no_offset() {
         let expected = json!({
             "id": Uuid::from_u128(7), "orgId": Uuid::nil(), "rejectedAt": "1970-01-01T00:00:00Z", "reasons": ["status: is required"],
             "payloadBytes": 3, "payloadSha256": "00ab", "state": "open", "correctedBy": null, "correctedAt": null,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_a_text_where_it_is_one_and_a_correction_keeps_its_digits() {
+    fn payloads_and_corrections_keep_their_digits() {
         let opened = |payload: &[u8], correction: Option<&str>| {
             let correction = correction.map(|text| RawValue::from_string(text.to_owned()).unwrap());
             let payload = Payload::from(payload.to_vec());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_page_that_is_not_the_last_has_a_next_one() {
+    fn only_the_last_page_has_no_successor() {
         let page =
             |more| DeadLetterPage { letters: vec![DeadLetter { id: Uuid::from_u128(9), ..letter() }, letter()], more };
         assert_eq!((page(true).next(), page(false).next()), (Some(Uuid::from_u128(7)), None));

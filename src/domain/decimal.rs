@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_half_to_even_and_knows_which_way() {
+    fn rounding_is_half_to_even() {
         use Ordering::{Greater, Less};
         for (text, units, written) in [
             ("0.5", 0, Greater),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_number_or_too_large_is_refused() {
+    fn invalid_or_too_large_numbers_are_refused() {
         for text in [
             "", "-", "+1", "01", "1.", ".5", "1e", "1e+", "1 ", "NaN", "Infinity", "0x1", "1_0", "\"1\"", "null",
             "1.5.5",

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_comes_before_what_does_not() {
+    fn active_keys_are_listed_first() {
         let (first, other) = (at("2026-03-01T10:20:30Z"), at("2026-03-01T10:20:31Z"));
         let event = StoredEvent::new(Uuid::nil(), first, None, true);
         assert_eq!(event.bucket_start, at("2026-03-01T10:00:00Z"));

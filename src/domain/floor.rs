@@ -85,7 +85,7 @@ mod tests {
     const HOUR: Granularity = Granularity::Hour;
 
     #[test]
-    fn what_begins_below_its_floor_is_gone() {
+    fn a_start_below_its_floor_is_gone() {
         for (granularity, zone, floor, first) in [
             (DAY, Tz::UTC, None, None),
             (DAY, Tz::UTC, Some("2026-03-01T00:00:00Z"), None),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn split_hours_need_raw_events_and_the_rest_rollups() {
+    fn split_hours_need_raw_events() {
         let (split, rollups) = (Missing::RawEventsOfSplitHours, Missing::Rollups);
         for (granularity, zone, of_rollups, raw, expected) in [
             // Of rollups alone: raw events do not matter.

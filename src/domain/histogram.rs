@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_about_340_buckets_and_the_last_ends_at_the_bound() {
+    fn the_last_bucket_ends_at_the_bound() {
         assert!((320..370).contains(&BOUNDS.len()), "{}", BOUNDS.len());
         assert!(BOUNDS.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(BOUNDS.last(), Some(&MAX_LATENCY_MS));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_of_hard_distributions_hold_also_after_merging_thirteen_months_of_buckets() {
+    fn merged_percentiles_hold_for_hard_distributions() {
         for name in ["two peaks", "heavy tail", "edges of buckets"] {
             let mut all = Vec::new();
             let mut hours = Sum::default();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_the_number_of_bounds_below_a_latency_for_whoever_sorts_by_them() {
+    fn a_bucket_is_the_number_of_lower_bounds() {
         for latency in [0, 1, 40, 41, 42, 43, 1000, MAX_LATENCY_MS] {
             let mut sum = Sum::default();
             sum.add(bounds().iter().filter(|bound| **bound < latency).count(), 1);

@@ -138,7 +138,7 @@ mod tests {
 
         /// Quiet is proved only when a look at what the stream holds now has brought something.
         #[test]
-        fn a_tail_is_read_only_when_a_look_brought_something(looks in prop::collection::vec((1u32..5, any::<bool>()), 1..40)) {
+        fn a_tail_is_read_only_after_a_result(looks in prop::collection::vec((1u32..5, any::<bool>()), 1..40)) {
             let mut tail = Tail::default();
             for (messages, came) in looks {
                 if tail.needs_look(messages) {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_look_proves_nothing_and_two_do_once() {
+    fn two_slow_looks_prove_a_hole() {
         let mut tail = Tail::default();
         assert!(!tail.looked(5, false));
         assert!(tail.needs_look(5));

@@ -180,7 +180,7 @@ mod tests {
         /// Whatever the schedule, the batches are the stream: each message once, in order, each batch where the last
         /// one ended; and no delivery is acknowledged before its batch is committed.
         #[test]
-        fn batches_are_the_stream_whatever_happens_on_the_way(
+        fn batches_cover_the_stream_exactly(
             holes in prop::collection::vec(0u8..3, 50..300),
             steps in prop::collection::vec(step(), 1..200),
             max_events in 1usize..20,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_comes_with_the_batch_behind_it() {
+    fn missing_offsets_belong_to_the_next_batch() {
         let at: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let message = |offset| Message { offset, published_at: Some(at), body: vec![1] };
         let limits = Limits { max_events: 10, max_bytes: 100 };
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_full_by_number_or_by_bytes() {
+    fn a_batch_is_limited_by_number_and_bytes() {
         let mut intake = Intake::new(Limits { max_events: 100, max_bytes: 10 }, 0, None);
         for offset in 0..2 {
             assert!(!intake.is_full());

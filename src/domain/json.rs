@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_stands_twice_is_named_at_any_depth() {
+    fn repeated_names_are_found_at_any_depth() {
         for (body, rule) in [
             (r#"{"role": "finance", "role": "org_admin"}"#, "must not have role twice"),
             (r#"{"timeRange": {"start": 1, "end": 2, "start": 1}}"#, "must not have start twice"),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_stands_there() {
+    fn numbers_are_read_exactly() {
         let body = r#"{"a": [1, -2, 0.5, "x", null, true, {"a": {}}], "b": {"a": "\u00e9"}}"#;
         let expected = json!({"a": [1, -2, 0.5, "x", null, true, {"a": {}}], "b": {"a": "é"}});
         assert_eq!(Value::Object(object(body.as_bytes()).unwrap()), expected);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_lock_or_an_expired_row_is_death_after_a_while() {
+    fn a_missing_lock_or_row_becomes_death() {
         let grace = Duration::from_secs(1);
         let process =
             |n: usize, locked, expired| Process { id: id(n), number: i32::try_from(n).unwrap(), locked, expired };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_has_taken_is_dropped_and_what_is_ours_is_worked_on() {
+    fn partitions_follow_their_holder() {
         let holding = |partition, owner| Holding { partition, owner, epoch: 1, incarnation: 1 };
         let holdings = [holding(0, Some(id(0))), holding(1, Some(id(1)))];
         let plan = plan(id(0), &[id(0), id(1)], &holdings, &BTreeSet::from([1]), false);
@@ -140,7 +140,7 @@ mod tests {
 
         /// Processes that come and go: after a few rounds each partition has one owner that lives, in fair shares.
         #[test]
-        fn whoever_comes_or_goes_every_partition_finds_one_owner(
+        fn every_partition_finds_one_owner(
             partitions in 1u16..20,
             lives in prop::collection::vec(prop::collection::vec(any::<bool>(), 5), 1..8),
         ) {

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_the_first_moment_of_its_day_in_the_zone() {
+    fn a_date_is_its_days_first_moment() {
         for (zone, moment) in [
             (Tz::UTC, "2026-11-27T00:00:00Z"),
             (Tz::Europe__Berlin, "2026-11-26T23:00:00Z"),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_refused_with_its_reason() {
+    fn invalid_moments_are_refused_with_a_reason() {
         for text in ["", "yesterday", "2026-1-31", "2026-02-30", "+026-01-31", "1969-12-31", "2201-01-01", "1767225600"]
         {
             assert_eq!(Moment::parse(text), Err(MomentError::Form), "{text}");

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_or_is_no_number_is_refused() {
+    fn amounts_out_of_range_are_refused() {
         for text in [
             "-0.0001",
             "-1e-400",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_of_ours_is_read_exactly_or_not_at_all() {
+    fn an_amount_is_read_exactly_or_refused() {
         assert_eq!(Cents::from_text("-1.0001"), Ok(Cents::from_ten_thousandths(-10_001)));
         assert_eq!(Cents::from_text("0.0000000000001"), Err(ParseCentsError::TooPrecise));
         assert_eq!(Cents::from_text("x"), Err(ParseCentsError::Number(DecimalError::NotANumber)));

@@ -127,7 +127,7 @@ mod tests {
 
         /// By one that sends whole chunks: at the chunk.
         #[test]
-        fn reading_ends_at_the_chunk_of_what_cannot_be_read(bad in 0i64..3000, chunk in 1i64..200) {
+        fn reading_ends_at_the_unreadable_chunk(bad in 0i64..3000, chunk in 1i64..200) {
             let mut prefetch = Prefetch::new(100, 0);
             let (_, verdict) = read(&mut prefetch, &BTreeSet::from([bad]), 3000, Some(chunk));
             prop_assert_eq!(verdict, Verdict::GiveUp);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_is_no_progress() {
+    fn redelivered_messages_are_no_progress() {
         let mut prefetch = Prefetch::new(1, 10);
         assert!(prefetch.came(10));
         for _ in 0..TRIES - 1 {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_is_wide_again_when_the_place_is_passed() {
+    fn reading_widens_after_the_unreadable_place() {
         let mut prefetch = Prefetch::new(32, 0);
         assert_eq!(prefetch.failed(), Verdict::Again);
         assert_eq!(prefetch.width(), 2);

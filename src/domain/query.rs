@@ -104,7 +104,7 @@ mod tests {
     use crate::domain::calendar::Granularity;
 
     #[test]
-    fn a_filled_series_has_every_bucket_and_key_in_order_and_keeps_what_was_there() {
+    fn a_filled_series_has_every_bucket_and_key() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-01T03:00:00Z"));
         let buckets = Buckets::covering(start, end, Granularity::Hour, Tz::UTC).unwrap();

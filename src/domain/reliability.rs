@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_of_all_are_not_the_mean_of_percentiles() {
+    fn overall_percentiles_are_not_mean_percentiles() {
         let point = |outcomes| ReliabilityPoint { bucket_start: DateTime::UNIX_EPOCH, key: Key::None, outcomes };
         let freshness = Freshness {
             last_event_at: None,

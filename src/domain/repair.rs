@@ -123,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn where_every_event_was_stored_what_is_unknown_is_lost_however_little_of_the_row_is_read() {
+    fn unknown_events_of_stored_rows_are_lost() {
         assert_eq!(row(1, 0..10, 9, 0, 0).judge(seen(2, 1, 1)), Verdict::Lost);
     }
 
     #[test]
-    fn what_was_taken_away_on_purpose_is_not_lost() {
+    fn purged_events_are_not_lost() {
         assert_eq!(row(1, 0..10, 10, 10, 0).judge(seen(10, 0, 10)), Verdict::Whole);
         assert_eq!(row(1, 0..10, 10, 4, 0).judge(seen(10, 6, 4)), Verdict::Whole);
         assert_eq!(row(1, 0..10, 10, 4, 0).judge(seen(10, 5, 5)), Verdict::Unclear, "one of the five is lost");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_is_no_loss_of_the_row_that_found_it_to_be_one() {
+    fn a_duplicate_is_no_loss() {
         assert_eq!(row(1, 0..10, 0, 0, 10).judge(seen(10, 0, 3)), Verdict::Whole);
         assert_eq!(row(1, 0..10, 8, 0, 2).judge(seen(10, 8, 1)), Verdict::Whole);
         assert_eq!(row(1, 0..10, 8, 0, 2).judge(seen(10, 7, 1)), Verdict::Lost);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rejected_skipped_or_never_read_is_new_until_a_replay_takes_it() {
+    fn unhandled_messages_are_new_until_replayed() {
         let mut past = Past { rows: vec![row(1, 0..10, 9, 0, 0), row(2, 20..30, 10, 0, 0)], rejected: BTreeMap::new() };
         assert!(!past.is_new(5) && past.is_new(10) && past.is_new(19) && !past.is_new(20) && past.is_new(30));
         past.rejected.insert(5, None);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_where_no_row_is_cut_that_has_to_be_read_as_a_whole() {
+    fn a_batch_cuts_no_ledger_row() {
         let rows = vec![row(1, 0..10, 9, 0, 1), row(2, 10..20, 10, 0, 0), row(3, 20..30, 10, 10, 0)];
         let past = Past { rows, rejected: BTreeMap::new() };
         let ends = |offset| past.may_end(offset);

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_events_stay_a_window_longer_than_new_ones_are_taken() {
+    fn raw_events_outlive_intake_by_a_window() {
         let now = at("2026-03-10T05:00:00Z");
         let cutoffs = retention().cutoffs(now);
         assert_eq!(cutoffs.raw, at("2025-02-02T00:00:00Z"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_days_of_rollups_go_and_the_rest_by_the_moment() {
+    fn rollups_are_purged_by_whole_days() {
         let now = at("2026-03-10T05:00:00Z");
         let cutoffs = retention().cutoffs(now);
         assert_eq!(cutoffs.rollups, at("2025-02-07T00:00:00Z"));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_org_keeps_rollups_shorter_or_longer_and_raw_events_only_shorter() {
+    fn an_org_may_only_shorten_raw_retention() {
         let now = at("2026-03-10T05:00:00Z");
         let org = |raw, rollups| OrgDays { org_id: Uuid::nil(), raw, rollups };
         let kept = retention();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_events_are_kept_for_a_window_and_two_days_at_least() {
+    fn raw_retention_has_a_lower_bound() {
         let least = |hours| least_raw_days(TimeDelta::hours(hours));
         assert_eq!((least(1), least(24), least(25), least(768)), (3, 3, 4, 34));
     }

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_utc_hours_and_days_before_1970_too() {
+    fn buckets_before_1970_are_utc_too() {
         let hour = hour_of("1969-12-31T22:59:59.999999Z".parse().unwrap());
         assert_eq!((hour, day_of_hour(hour)), (-2, -1));
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_final_an_hour_after_its_end() {
+    fn an_hour_is_final_after_another_hour() {
         let first_open = |at: &str| first_open_hour(at.parse().unwrap(), TimeDelta::hours(1));
         let ten = hour_of("2026-03-01T10:00:00Z".parse().unwrap());
         assert_eq!(first_open("2026-03-01T11:59:59.999999Z"), ten);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neutral_hour_adds_nothing_and_still_tells_its_last_event() {
+    fn a_neutral_hour_keeps_its_last_event() {
         let events = [event(1, "2026-03-01T10:00:00Z", 1), event(1, "2026-03-01T11:00:00Z", 2)];
         let mut pending = Pending::of(events.iter(), Ledger::default(), None);
         let ten = hour_of(events[0].occurred_at);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_org_leaves_its_counts_and_nothing_else() {
+    fn a_forgotten_org_leaves_only_counts() {
         let events = [event(1, "2026-03-01T10:00:00Z", 1), event(2, "2026-03-01T10:00:00Z", 2)];
         let mut ledger = Ledger::default();
         ledger.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn one_takes_half_and_the_next_half_of_the_rest() {
+    fn each_taker_gets_half_of_the_rest() {
         let mut shares = Shares::new(64);
         let taken: Vec<usize> = (0..8).map(|whose| takes(&mut shares, whose)).collect();
         assert_eq!(taken, [32, 16, 8, 4, 2, 1, 1, 0]);

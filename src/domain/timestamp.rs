@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_ends_a_minute_or_starts_the_next() {
+    fn a_leap_second_is_at_a_minutes_boundary() {
         for (text, event, range) in [
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z", "2017-01-01T00:00:00Z"),
             ("2026-03-01T10:59:60.75+01:00", "2026-03-01T09:59:59.999999Z", "2026-03-01T10:00:00.75Z"),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timestamp_is_refused() {
+    fn invalid_timestamps_are_refused() {
         for text in [
             "",
             "2026-03-01",
@@ -163,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000) {
+        fn written_values_are_read_back(micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000) {
             let at = DateTime::from_timestamp_micros(micros).unwrap();
             prop_assert_eq!(occurred(&at.to_rfc3339()), Some(at));
         }

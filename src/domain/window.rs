@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_window_suspects_all_until_it_is_loaded() {
+    fn a_cold_window_suspects_all() {
         let mut window = window(1 << 20);
         for hour in [0, 24, 1000] {
             assert_eq!(window.admit(key(1), at(hour)), Novelty::Suspect);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_loaded_is_known_and_what_was_not_is_new() {
+    fn loaded_keys_are_known_and_others_new() {
         let mut window = window(1 << 20);
         window.load(key(1), at(-5));
         window.loaded(Some(at(-24)));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_decoded_while_older_ones_load_is_known_when_they_are() {
+    fn keys_decoded_during_loading_are_known() {
         let mut window = window(1 << 20);
         assert_eq!(window.admit(key(1), at(-30)), Novelty::Suspect);
         window.loaded(Some(at(-60)));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uncovered_window_suspects_until_it_is_loaded_again_and_never_beyond_what_it_kept() {
+    fn an_uncovered_window_suspects_until_reloaded() {
         let mut window = window(1 << 20);
         window.loaded(Some(at(-48)));
         window.close();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_window_forgets_the_oldest_hours_and_suspects_what_they_could_hide() {
+    fn a_full_window_suspects_forgotten_hours() {
         let mut window = window(1 << 16);
         window.loaded(None);
         let mut n = 0;

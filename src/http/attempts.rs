@@ -110,7 +110,7 @@ mod tests {
     const UNKNOWN: Uuid = Uuid::from_u128(2);
 
     #[test]
-    fn an_address_over_its_limit_has_only_good_keys_looked_up() {
+    fn an_address_over_its_limit_uses_known_keys() {
         let attempts = Attempts::new(Rate { per_second: 1, burst: 2 });
         let (bad, other) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
         attempts.accepted(GOOD);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_memory_is_bounded() {
         let mut remembered = Remembered::default();
         let until = Instant::now() + GOOD_FOR;
         (0..2 * MOST).for_each(|key| remembered.put(key, until));

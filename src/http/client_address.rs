@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxys_word_counts_and_only_for_the_hop_before_it() {
+    fn only_trusted_proxies_name_the_previous_hop() {
         let cluster = ["10.0.0.0/8", "fd00::/8"];
         for (peer, trusted, forwarded, address) in [
             ("10.0.0.1", &[][..], &["1.2.3.4"][..], "10.0.0.1"),

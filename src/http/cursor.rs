@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_leads_back_to_its_place_and_anything_else_nowhere() {
+    fn a_cursor_returns_to_its_place() {
         for id in [Uuid::from_u128(1), Uuid::from_u128(77), Uuid::max()] {
             assert_eq!(position(&of(id)), Some(id));
         }

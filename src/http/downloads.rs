@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_range_is_read_and_anything_else_is_passed_over() {
+    fn only_a_single_range_is_read() {
         for (text, expected) in [
             ("bytes=0-99", Some(Wanted::From(0, Some(99)))),
             ("bytes=100-", Some(Wanted::From(100, None))),

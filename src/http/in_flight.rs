@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_org_holds_its_share_and_gives_it_back() {
+    fn an_org_holds_and_returns_its_share() {
         let (in_flight, [one, two, three]) = (in_flight(), [1, 2, 3].map(|n| Tenant(Uuid::from_u128(n))));
         let held = in_flight.reserve(one, 80).unwrap();
         assert_eq!(in_flight.reserve(one, 30).err(), Some(Problem::UnreadResponses));

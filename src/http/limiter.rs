@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_at_once_and_no_more_each_key_for_itself() {
+    fn each_key_has_its_own_bound() {
         let limiter = Limiter::new(Rate { per_second: 1, burst: 3 }).unwrap();
         for key in [1, 2] {
             assert_eq!((0..3).filter(|_| limiter.count(key).is_ok()).count(), 3);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_have_not_asked_lately_are_forgotten() {
+    fn idle_keys_are_forgotten() {
         let limiter = Limiter::new(Rate { per_second: 1_000_000, burst: 1 }).unwrap();
         for key in 0..100 * FORGET_EVERY {
             limiter.count(key).unwrap();

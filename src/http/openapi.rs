@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_of_problem_is_an_example_and_documented() {
+    fn every_problem_type_has_an_example() {
         let text = json!(document()).to_string();
         let page = std::fs::read_to_string("docs/problems.md").unwrap();
         let mut kinds = BTreeSet::new();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_says_what_it_is_and_shows_an_example() {
+    fn every_operation_has_summary_and_example() {
         let document = json!(document());
         assert_eq!(document["openapi"], "3.1.0");
         let mut ids = BTreeSet::new();

@@ -200,7 +200,7 @@ mod tests {
     use crate::domain::rollup::hour_of;
 
     #[test]
-    fn a_bucket_is_final_when_its_hours_are_closed() {
+    fn a_bucket_of_closed_hours_is_final() {
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let hour = TimeDelta::hours(1);
         for (end, as_of, late_after, expected) in [

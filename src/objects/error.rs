@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_named_and_may_be_freed() {
+    fn a_full_disk_is_a_transient_error() {
         let full = io::Error::from_raw_os_error(28);
         assert_eq!(said(&generic(full)), ("object store: no space left on device".to_owned(), true));
         let denied = io::Error::new(io::ErrorKind::PermissionDenied, "/srv/secret/place");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_code_and_nothing_else_of_the_answer() {
+    fn a_refusal_is_reported_by_its_code() {
         let answer = |status: &str, code: &str| {
             generic(format!(
                 "Server returned non-2xx status code: {status}: <Error><Code>{code}</Code>\
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_store_and_one_that_is_away_are_told_apart() {
+    fn silent_and_unreachable_stores_are_distinguished() {
         let lost = |kind| generic(HttpError::new(kind, io::Error::other("detail")));
         for (kind, expected) in [
             (HttpErrorKind::Timeout, "no answer within 5000 ms"),

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_names_are_keys_and_nothing_that_leads_elsewhere_is() {
+    fn only_plain_names_are_keys() {
         for key in ["a", "analytics/exports/0b7c/202601.r2.csv", "a/b/c.manifest.json", "...", "-", "_/.hidden"] {
             assert!(is_key(key) && path(key).is_ok(), "{key}");
         }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_has_the_name_of_its_file_and_nothing_that_breaks_a_header() {
+    fn a_downloads_name_breaks_no_header() {
         assert_eq!(file_name("analytics/exports/org/202601.csv"), "202601.csv");
         assert_eq!(content_disposition("usage 2026.csv"), "attachment; filename=\"usage 2026.csv\"");
         assert_eq!(content_disposition("a\"; x=\r\n/\\é.csv"), "attachment; filename=\"a x.csv\"");

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_good_for_its_object_until_it_is_over() {
+    fn a_link_expires_and_is_for_one_object() {
         let links = links("a secret of thirty-two bytes, yes");
         let until = now() + TimeDelta::hours(24);
         let (expires, signature) = made(until);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_signature_does_not_make_a_path_a_key_nor_a_link_eternal() {
+    fn a_signature_validates_no_wrong_key() {
         let links = links("a secret of thirty-two bytes, yes");
         let signed =
             |key: &str, expires| URL_SAFE_NO_PAD.encode(links.mac(key, expires).unwrap().finalize().into_bytes());

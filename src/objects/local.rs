@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn staging_files_are_known_by_their_names_and_nothing_else_is() {
+    fn only_staging_names_are_staging_files() {
         for (name, object) in [
             ("job.csv#1", Some("job.csv")),
             ("job.csv+0badcafe", Some("job.csv")),

@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(units in any::<i128>()) {
+        fn written_values_are_read_back(units in any::<i128>()) {
             let amount = Cents::from_units(units.saturating_add(1));
             let mut bytes = Vec::new();
             write(&mut bytes, amount);

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_answer_does_not_set_the_clock_back() {
+    fn a_late_response_does_not_rewind_the_clock() {
         let (clock, now) = clock();
         // Asked five seconds ago, read right then, received now.
         let asked_at = clock.started - SECOND * 5;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_set_back_makes_the_clock_stand_still() {
+    fn the_clock_stops_while_the_database_rewinds() {
         let (clock, now) = clock();
         clock.observe(&Reading::received(now + TimeDelta::hours(2), Instant::now()));
         assert_eq!(ahead(&clock, now), 7200.0);

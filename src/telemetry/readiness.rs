@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_tell_of_is_down_while_it_is_for_anybody() {
+    fn a_shared_component_is_down_for_any_reporter() {
         let readiness = Readiness::default();
         let state = || readiness.snapshot().components.first().map(|component| component.state.clone());
         readiness.down_for("broker", "partition/0", "refused");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn down_again_keeps_the_first_moment_and_the_latest_cause() {
+    fn a_repeated_outage_keeps_its_first_moment() {
         let readiness = Readiness::default();
         let first = DateTime::UNIX_EPOCH;
         readiness.set("database", State::Down { since: first, cause: "refused".into() });

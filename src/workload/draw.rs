@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_drawn_today_is_the_number_drawn_tomorrow() {
+    fn drawn_numbers_are_stable() {
         let mut draw = Draw::new(1, b"test", 0);
         let drawn: Vec<u64> = (0..4).map(|_| draw.below(1000)).collect();
         assert_eq!(drawn, DRAWN, "seeded workloads changed: published traces would be other events");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_four_is_drawn_as_often_as_zipf_says() {
+    fn zipf_draws_the_first_most_often() {
         let (zipf, mut draw, mut counts) = (Zipf::new(4), Draw::new(7, b"zipf", 0), [0u32; 4]);
         for _ in 0..25_000 {
             counts[zipf.draw(&mut draw)] += 1;

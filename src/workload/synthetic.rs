@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_run_and_times_give_the_same_bytes() {
+    fn equal_seeds_give_equal_bytes() {
         let bodies = |plan| messages(plan).0.into_iter().map(|(_, _, body)| body).collect::<Vec<_>>();
         let first = bodies(plan());
         assert!(first == bodies(plan()));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_valid_decodes_and_what_is_invalid_is_rejected_with_the_org_that_was_noted() {
+    fn generated_messages_decode_or_are_rejected() {
         let (mut with_org, mut without) = (0, 0);
         for (note, now, body) in messages(plan()).0 {
             match (note.kind, decode(&body, &rules(now))) {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn times_lie_behind_the_clock_and_late_ones_hours_behind() {
+    fn late_events_lie_hours_behind() {
         for (note, now, _) in messages(plan()).0 {
             let (Kind::Original { late }, Some(usage)) = (note.kind, note.usage) else { continue };
             let age = now - usage.occurred_at;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_keeps_the_first_content_arrives_at_the_tally() {
+    fn keeping_first_contents_matches_the_tally() {
         let (messages, tally) = messages(plan());
         let mut first: HashMap<EventKey, Event> = HashMap::new();
         let (mut duplicates, mut conflicts, mut rejected) = (0, 0, 0);

@@ -212,8 +212,8 @@ async fn a_job_that_backs_off_is_run() {
 }
 
 #[tokio::test]
-async fn a_job_that_nobody_starts_is_run_here() {
-    let Some((world, service)) = with_a_job("a_job_that_nobody_starts_is_run_here").await else { return };
+async fn an_overdue_job_is_run_here() {
+    let Some((world, service)) = with_a_job("an_overdue_job_is_run_here").await else { return };
     let mut owner = world.connect_as_owner().await;
     let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut owner).await.unwrap();
     let stop = "SELECT _timescaledb_functions.stop_background_workers()";
@@ -228,7 +228,7 @@ async fn a_job_that_nobody_starts_is_run_here() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_nobody_starts_is_run_here() {
+async fn an_overdue_refresh_is_run_here() {
     let mut world = World::new(1).await;
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
     let service = world.serve().await;

@@ -72,7 +72,7 @@ fn wrong_fields(answer: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_rejected_message_is_corrected_once_and_counted_once() {
+async fn a_correction_is_counted_once() {
     let world = World::new(2).await;
     let service = world.serve().await;
     let corrected = event(new_org(), 1, Utc::now());
@@ -147,7 +147,7 @@ async fn a_rejected_message_is_corrected_once_and_counted_once() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_letter_once_and_of_many_corrections_one_wins() {
+async fn pages_hold_every_letter_once() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let org = new_org();
@@ -211,7 +211,7 @@ async fn messages_without_an_org_are_for_system_administrators() {
 }
 
 #[tokio::test]
-async fn what_is_corrected_while_the_broker_is_away_is_published_later() {
+async fn corrections_wait_for_the_broker() {
     let mut world = World::new(1).await;
     let corrected = event(new_org(), 1, Utc::now());
     let org = corrected.org_id;
@@ -237,7 +237,7 @@ async fn what_is_corrected_while_the_broker_is_away_is_published_later() {
 }
 
 #[tokio::test]
-async fn what_one_process_publishes_no_other_takes_and_nobody_waits_for() {
+async fn a_correction_is_published_by_one_process() {
     let world = World::new(1).await;
     let corrected = event(new_org(), 1, Utc::now());
     let service = world.serve().await;

@@ -54,7 +54,7 @@ async fn ended(conn: &mut PgConnection, service: &Service, asking: &Asking, may_
 }
 
 #[tokio::test]
-async fn an_actor_that_panics_or_hangs_is_started_anew_and_nobody_else() {
+async fn only_the_failed_actor_is_restarted() {
     let world = world(&[("ANALYTICS__SUPERVISION__STALL_MS", "3000")]).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -103,7 +103,7 @@ async fn an_actor_that_panics_or_hangs_is_started_anew_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn actors_that_an_operator_restarts_at_random_lose_and_double_nothing() {
+async fn random_actor_restarts_lose_and_double_nothing() {
     let world = world(&[]).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -133,7 +133,7 @@ async fn actors_that_an_operator_restarts_at_random_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn a_partition_out_of_restarts_rests_while_the_other_goes_on_until_an_operator_restarts_it() {
+async fn a_parked_partition_waits_for_an_operator() {
     let world = world(&[("ANALYTICS__SUPERVISION__MAX_RESTARTS", "1")]).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -183,7 +183,7 @@ async fn a_partition_out_of_restarts_rests_while_the_other_goes_on_until_an_oper
 }
 
 #[tokio::test]
-async fn a_process_that_is_out_of_restarts_of_what_it_cannot_do_without_ends_to_be_started_anew() {
+async fn a_process_without_an_essential_actor_ends() {
     let world = world(&[("ANALYTICS__SUPERVISION__MAX_RESTARTS", "1")]).await;
     let mut service = world.serve().await;
     let load = Load::start(&world, "44").await;

@@ -48,7 +48,7 @@ async fn without_redis_markers_come_from_the_database() {
 }
 
 #[tokio::test]
-async fn without_a_database_it_waits_to_start_and_can_be_ended() {
+async fn starting_without_a_database_waits() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__DATABASE__URL", &format!("postgres://u:p@{NOWHERE}/d"));
     let service = Service::launch(&world);

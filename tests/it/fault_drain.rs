@@ -18,7 +18,7 @@ async fn terminate(service: Service) -> (Option<i32>, Duration) {
 }
 
 #[tokio::test]
-async fn ended_under_load_again_and_again_it_loses_and_doubles_nothing() {
+async fn repeated_drains_lose_and_double_nothing() {
     let world = World::new(2).await;
     let load = Load::launch(&world, "61", &FLAWS);
     let mut slowest = Duration::ZERO;
@@ -37,7 +37,7 @@ async fn ended_under_load_again_and_again_it_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_stalls_or_is_away_holds_the_end_up_for_no_longer_than_the_drain_may_take() {
+async fn a_database_outage_does_not_prolong_the_drain() {
     let mut world = World::new(2).await;
     world.set("ANALYTICS__DRAIN__TIMEOUT_MS", "3000");
     world.set("ANALYTICS__DRAIN__STEP_TIMEOUT_MS", "1500");
@@ -59,7 +59,7 @@ async fn a_database_that_stalls_or_is_away_holds_the_end_up_for_no_longer_than_t
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once_what_the_database_holds_up() {
+async fn a_second_signal_ends_at_once() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let mut service = world.serve().await;

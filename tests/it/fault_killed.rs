@@ -25,7 +25,7 @@ async fn back_to_committing(world: &World, conn: &mut PgConnection) -> (Service,
 }
 
 #[tokio::test]
-async fn killing_the_service_at_random_moments_loses_and_doubles_nothing() {
+async fn random_kills_lose_and_double_nothing() {
     let world = World::new(2).await;
     let mut conn = world.connect().await;
     let load = Load::launch(&world, "5", &FLAWS);

@@ -38,7 +38,7 @@ async fn exact(world: &World, report: &Value) {
 }
 
 #[tokio::test]
-async fn one_message_in_twenty_is_broken_and_everything_else_is_stored() {
+async fn broken_messages_do_not_affect_others() {
     let world = World::new(2).await;
     let _service = world.serve().await;
     let load = Load::with(&world, "51", &["--invalid", "0.05", "--duplicates", "0.02", "--late", "0.01"]).await;
@@ -50,7 +50,7 @@ async fn one_message_in_twenty_is_broken_and_everything_else_is_stored() {
 }
 
 #[tokio::test]
-async fn thousands_of_oversize_messages_in_a_row_are_dead_letters_and_memory_stays_bounded() {
+async fn oversize_messages_are_dead_letters_in_bounded_memory() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__BROKER__PREFETCH", &HELD_OF_THEM.to_string());
     let service = world.serve().await;
@@ -83,7 +83,7 @@ async fn highest_rss<T>(service: &Service, most: &std::cell::Cell<u64>, work: im
 }
 
 #[tokio::test]
-async fn events_that_only_the_database_refuses_are_dead_letters_and_everything_else_is_stored() {
+async fn events_refused_by_the_database_become_letters() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let load = Load::start(&world, "53").await;
@@ -112,7 +112,7 @@ async fn dead_letters_of_the_database(world: &World) -> i64 {
 }
 
 #[tokio::test]
-async fn a_database_that_refuses_everything_parks_the_partition_until_it_is_mended() {
+async fn a_refusing_database_parks_the_partition() {
     let world = World::new(1).await;
     let service = world.serve().await;
     // Without duplicates: an event that was refused has no second chance.

@@ -135,7 +135,7 @@ async fn exact_with_resends(conn: &mut PgConnection, report: &Value, resent: i64
 }
 
 #[tokio::test]
-async fn processes_that_come_and_go_share_the_partitions_and_count_everything_once() {
+async fn changing_processes_count_everything_once() {
     let world = World::new(PARTITIONS).await;
     let mut conn = world.connect().await;
     let first = world.serve().await;
@@ -181,7 +181,7 @@ async fn processes_that_come_and_go_share_the_partitions_and_count_everything_on
 }
 
 #[tokio::test]
-async fn a_frozen_process_is_replaced_and_cannot_commit_when_it_is_thawed() {
+async fn a_frozen_process_is_replaced_and_fenced() {
     let world = World::new(PARTITIONS).await;
     let mut conn = world.connect().await;
     let (frozen, other) = (world.serve().await, world.serve().await);
@@ -214,7 +214,7 @@ async fn a_frozen_process_is_replaced_and_cannot_commit_when_it_is_thawed() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_lost_for_a_moment_do_not_make_processes_take_from_each_other() {
+async fn briefly_lost_sessions_cause_no_takeover() {
     let world = World::new(PARTITIONS).await;
     let mut conn = world.connect().await;
     let (one, two) = (world.serve().await, world.serve().await);
@@ -254,7 +254,7 @@ async fn sessions_that_are_lost_for_a_moment_do_not_make_processes_take_from_eac
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 #[tokio::test]
-async fn processes_whose_clocks_are_hours_apart_share_and_take_over_all_the_same() {
+async fn processes_tolerate_clocks_hours_apart() {
     if !std::path::Path::new(FAKETIME).exists() {
         not_run("processes whose clocks are apart", &format!("{FAKETIME} is not there (Debian's package faketime)"));
         return;

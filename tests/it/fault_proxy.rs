@@ -79,7 +79,7 @@ async fn received(conn: &mut PgConnection) -> i64 {
 }
 
 #[tokio::test]
-async fn broker_connections_that_are_cut_again_and_again_lose_and_double_nothing() {
+async fn broker_disconnects_lose_and_double_nothing() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_broker();
     let service = world.serve().await;
@@ -97,7 +97,7 @@ async fn broker_connections_that_are_cut_again_and_again_lose_and_double_nothing
 }
 
 #[tokio::test]
-async fn a_broker_that_stalls_for_three_seconds_costs_three_seconds() {
+async fn a_short_broker_stall_costs_its_duration() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_broker();
     let service = world.serve().await;
@@ -115,7 +115,7 @@ async fn a_broker_that_stalls_for_three_seconds_costs_three_seconds() {
 }
 
 #[tokio::test]
-async fn a_broker_that_stalls_for_longer_than_the_heartbeat_is_away_until_it_answers() {
+async fn a_long_broker_stall_is_an_outage() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_broker();
     // In place of five seconds; given up after twice as long.
@@ -136,7 +136,7 @@ async fn a_broker_that_stalls_for_longer_than_the_heartbeat_is_away_until_it_ans
 }
 
 #[tokio::test]
-async fn a_broker_that_stalls_proves_nothing_and_the_watermark_stands_still() {
+async fn a_broker_stall_stops_the_watermark() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_broker();
     let _service = world.serve().await;
@@ -164,7 +164,7 @@ async fn a_broker_that_stalls_proves_nothing_and_the_watermark_stands_still() {
 }
 
 #[tokio::test]
-async fn database_connections_that_are_cut_again_and_again_lose_and_double_nothing() {
+async fn database_disconnects_lose_and_double_nothing() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
@@ -182,7 +182,7 @@ async fn database_connections_that_are_cut_again_and_again_lose_and_double_nothi
 }
 
 #[tokio::test]
-async fn a_database_that_stalls_holds_the_intake_back_and_memory_does_not_grow() {
+async fn a_database_stall_holds_back_the_intake() {
     let mut world = World::new(1).await;
     // Taken in within a second: what is prefetched, four batches in flight and the one at hand.
     world.set("ANALYTICS__BROKER__PREFETCH", "1000");
@@ -205,7 +205,7 @@ async fn a_database_that_stalls_holds_the_intake_back_and_memory_does_not_grow()
 }
 
 #[tokio::test]
-async fn a_subscription_that_nothing_can_be_stored_of_is_given_up_and_begun_again() {
+async fn a_stalled_subscription_is_cancelled_and_renewed() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__BROKER__STALL_CANCEL_MS", "1500");
     let (broker, proxy) = (world.proxy_broker(), world.proxy_database());
@@ -222,7 +222,7 @@ async fn a_subscription_that_nothing_can_be_stored_of_is_given_up_and_begun_agai
 }
 
 #[tokio::test]
-async fn database_answers_that_are_lost_at_any_moment_lose_and_double_nothing() {
+async fn lost_database_responses_lose_and_double_nothing() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
@@ -238,7 +238,7 @@ async fn database_answers_that_are_lost_at_any_moment_lose_and_double_nothing() 
 
 /// The one moment of which the service cannot know whether its work was done.
 #[tokio::test]
-async fn commits_whose_answers_are_lost_count_once() {
+async fn commits_with_lost_responses_count_once() {
     let mut world = World::new(2).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
@@ -253,7 +253,7 @@ async fn commits_whose_answers_are_lost_count_once() {
 }
 
 #[tokio::test]
-async fn a_merge_whose_answer_is_lost_has_its_markers() {
+async fn a_merge_with_lost_response_has_markers() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_database();
     let service = world.serve().await;
@@ -282,7 +282,7 @@ async fn a_merge_whose_answer_is_lost_has_its_markers() {
 }
 
 #[tokio::test]
-async fn redis_that_goes_and_comes_back_has_every_marker_again() {
+async fn redis_has_every_marker_after_an_outage() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_cache();
     let service = world.serve().await;

@@ -32,7 +32,7 @@ async fn more(conn: &mut PgConnection, messages: u32) -> Duration {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_stopped_and_started_loses_and_doubles_nothing() {
+async fn a_broker_restart_loses_and_doubles_nothing() {
     let world = World::exclusive(2).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -58,7 +58,7 @@ async fn a_broker_that_is_stopped_and_started_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_stopped_for_a_while_is_waited_for_in_place() {
+async fn a_stopped_database_is_awaited() {
     let world = World::exclusive(1).await;
     let service = world.serve().await;
     let load = Load::start(&world, "32").await;
@@ -86,7 +86,7 @@ async fn a_database_that_is_stopped_for_a_while_is_waited_for_in_place() {
 }
 
 #[tokio::test]
-async fn database_sessions_that_are_terminated_again_and_again_lose_and_double_nothing() {
+async fn terminated_sessions_lose_and_double_nothing() {
     let world = World::new(2).await;
     let _service = world.serve().await;
     let mut conn = world.connect().await;
@@ -105,7 +105,7 @@ async fn database_sessions_that_are_terminated_again_and_again_lose_and_double_n
 }
 
 #[tokio::test]
-async fn redis_that_is_stopped_takes_nothing_from_ingest_and_has_every_marker_again() {
+async fn stopping_redis_does_not_affect_ingest() {
     let world = World::exclusive(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;

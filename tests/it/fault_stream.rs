@@ -42,7 +42,7 @@ async fn publish(world: &World, events: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_a_stream_has_dropped_is_a_gap_in_the_ledger_and_reading_goes_on() {
+async fn dropped_messages_are_a_ledger_gap() {
     let mut world = World::new(1).await;
     // The smallest segments: whole ones are dropped.
     world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
@@ -90,7 +90,7 @@ async fn what_a_stream_has_dropped_is_a_gap_in_the_ledger_and_reading_goes_on() 
 }
 
 #[tokio::test]
-async fn a_stream_that_drops_what_an_open_subscription_has_not_read_leaves_a_gap_too() {
+async fn dropping_during_a_subscription_leaves_a_gap() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
     // Few messages are sent ahead, and storing them is slow: the stream overtakes the reading.
@@ -134,7 +134,7 @@ async fn accounted(conn: &mut PgConnection) -> (i64, i64, i64) {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_made_anew_stops_the_partition_until_a_new_incarnation_is_started() {
+async fn a_recreated_stream_stops_the_partition() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;
@@ -161,7 +161,7 @@ async fn a_stream_that_was_made_anew_stops_the_partition_until_a_new_incarnation
 }
 
 #[tokio::test]
-async fn a_stream_that_was_made_anew_is_known_even_when_it_has_outgrown_the_old_one() {
+async fn a_longer_recreated_stream_is_recognised() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;
@@ -180,7 +180,7 @@ async fn a_stream_that_was_made_anew_is_known_even_when_it_has_outgrown_the_old_
 }
 
 #[tokio::test]
-async fn a_stream_that_is_gone_is_waited_for_and_not_made_by_the_service() {
+async fn a_missing_stream_is_awaited() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;

@@ -105,7 +105,7 @@ impl Asker<'_> {
 }
 
 #[tokio::test]
-async fn what_purge_has_reached_is_refused_with_the_first_start() {
+async fn purged_queries_are_refused_with_the_first_start() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let (old, young, unknown) = (id(0xF1), id(0xF2), id(0xF3));
@@ -199,7 +199,7 @@ async fn a_longer_retention_brings_no_floor_down() {
 }
 
 #[tokio::test]
-async fn what_was_erased_is_refused_and_what_comes_later_shown() {
+async fn erased_ranges_are_refused_and_later_ones_shown() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let (erased, other) = (id(0xF6), id(0xF7));
@@ -268,7 +268,7 @@ async fn an_upgrade_derives_floors_from_what_was_purged() {
 }
 
 #[tokio::test]
-async fn answers_beside_a_purge_are_whole_or_refused() {
+async fn responses_beside_a_purge_are_whole() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let org = id(0xFC);
@@ -302,7 +302,7 @@ async fn answers_beside_a_purge_are_whole_or_refused() {
 }
 
 #[tokio::test]
-async fn hours_that_were_purged_are_no_difference_and_hide_nobody() {
+async fn purged_hours_are_no_difference() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__RETENTION__LEDGER_HOUR_DAYS", "5");
     let mut conn = world.connect().await;

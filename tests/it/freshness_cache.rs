@@ -32,7 +32,7 @@ async fn renewed(redis: &mut MultiplexedConnection, key: &str, times: u32) {
 }
 
 #[tokio::test]
-async fn markers_of_an_idle_org_are_kept_alive_unwritten() {
+async fn an_idle_orgs_markers_stay_unwritten() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__CACHE__TTL_SECONDS", "5");
     let _service = world.serve().await;

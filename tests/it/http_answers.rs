@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::harness::{World, eventually};
 
 #[tokio::test]
-async fn an_org_sees_its_own_numbers_with_how_fresh_they_are_and_nobody_elses() {
+async fn an_org_sees_only_its_own_numbers() {
     let world = World::new(2).await;
     let service = world.serve().await;
     let report = world.publish(&["--events", "2000", "--orgs", "3", "--models", "2", "--late", "0.1"]).await;
@@ -76,7 +76,7 @@ async fn the_commands_token_and_healthcheck_work_from_outside() {
 }
 
 #[tokio::test]
-async fn a_wrong_setting_stops_the_start_by_its_name() {
+async fn a_wrong_setting_is_named_at_start() {
     let world = World::new(1).await;
     let output = world.command(&["serve"]).env("ANALYTICS__BATCH__CREDITS", "0").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

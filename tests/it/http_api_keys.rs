@@ -23,7 +23,7 @@ async fn make(service: &Service, org: Uuid, body: &Value) -> (Uuid, String) {
 }
 
 #[tokio::test]
-async fn a_key_works_until_it_is_revoked_here_at_once_and_elsewhere_soon() {
+async fn a_key_works_until_it_is_revoked() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__AUTH__API_KEY_CACHE_SECONDS", "2");
     let (here, elsewhere) = (world.serve().await, world.serve().await);
@@ -156,7 +156,7 @@ async fn the_command_revokes_keys_of_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_made_once_and_keys_are_bounded() {
+async fn a_key_is_created_once_and_bounded() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__AUTH__API_KEYS_PER_ORG", "2");
     let service = world.serve().await;
@@ -205,7 +205,7 @@ async fn a_key_that_expires_works_until_then() {
 }
 
 #[tokio::test]
-async fn without_the_database_known_keys_work_for_a_while_and_others_are_never_let_in() {
+async fn known_keys_survive_a_database_outage() {
     let mut world = World::exclusive(1).await;
     world.set("ANALYTICS__AUTH__API_KEY_CACHE_SECONDS", "3");
     let service = world.serve().await;

@@ -20,7 +20,7 @@ async fn events(service: &Service, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_services_role_adds_to_the_log_and_cannot_change_it() {
+async fn the_services_role_cannot_change_the_log() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let org = Uuid::new_v4();
@@ -49,7 +49,7 @@ async fn the_services_role_adds_to_the_log_and_cannot_change_it() {
 }
 
 #[tokio::test]
-async fn who_did_what_is_read_in_pages_newest_first() {
+async fn the_audit_log_has_pages_newest_first() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let (own, other) = (Uuid::new_v4(), Uuid::new_v4());
@@ -85,7 +85,7 @@ async fn who_did_what_is_read_in_pages_newest_first() {
 }
 
 #[tokio::test]
-async fn without_the_database_nothing_that_must_be_recorded_is_done_and_refusals_are_recorded_later() {
+async fn without_the_database_recorded_acts_are_refused() {
     let world = World::exclusive(1).await;
     let service = world.serve().await;
     let (own, other) = (Uuid::new_v4(), Uuid::new_v4());
@@ -126,7 +126,7 @@ async fn counts(conn: &mut PgConnection, which: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn what_commands_change_is_recorded() {
+async fn changes_by_commands_are_recorded() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let report = world.publish(&["--events", "200", "--invalid", "0.1"]).await;

@@ -81,7 +81,7 @@ async fn examine(program: &Path, service: &Service, subject: &Subject, roles: &[
 }
 
 #[tokio::test]
-async fn every_answer_is_one_that_the_description_has() {
+async fn every_response_is_described() {
     let Some(program) = schemathesis() else { return };
     let mut world = World::new(1).await;
     world.set("ANALYTICS__INGEST__ENABLED", "true");

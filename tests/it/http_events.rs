@@ -32,7 +32,7 @@ async fn post(service: &Service, path: &str, token: &str, body: &Value) -> (Stat
 }
 
 #[tokio::test]
-async fn events_that_are_accepted_are_stored_once_however_often_they_are_sent() {
+async fn accepted_events_are_stored_once() {
     let mut world = World::new(3).await;
     enabled(&mut world);
     let service = world.serve().await;
@@ -60,7 +60,7 @@ async fn events_that_are_accepted_are_stored_once_however_often_they_are_sent() 
 }
 
 #[tokio::test]
-async fn nothing_of_a_request_is_published_that_names_another_org_or_no_event() {
+async fn a_partly_invalid_request_publishes_nothing() {
     let mut world = World::new(1).await;
     enabled(&mut world);
     let service = world.serve().await;
@@ -79,7 +79,7 @@ async fn nothing_of_a_request_is_published_that_names_another_org_or_no_event() 
 }
 
 #[tokio::test]
-async fn where_it_is_switched_off_events_are_checked_and_not_taken() {
+async fn when_switched_off_events_are_only_checked() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let org = Uuid::new_v4();
@@ -93,7 +93,7 @@ async fn where_it_is_switched_off_events_are_checked_and_not_taken() {
 }
 
 #[tokio::test]
-async fn with_the_database_away_events_are_taken_and_with_the_broker_away_they_are_refused_at_once() {
+async fn events_need_the_broker_not_the_database() {
     let mut world = World::exclusive(1).await;
     enabled(&mut world);
     let service = world.serve().await;

@@ -70,7 +70,7 @@ impl Asker<'_> {
 const OFF_THE_HOUR: &str = ", and days of this zone begin within an hour of UTC";
 
 #[tokio::test]
-async fn what_needs_raw_events_that_are_gone_is_refused_and_the_rest_is_answered_in_full() {
+async fn only_queries_of_purged_events_are_refused() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;
     let [org, shorter] = [(); 2].map(|()| Uuid::new_v4());

@@ -41,7 +41,7 @@ fn assert_close(figures: &Value, exact: &[i32]) {
 }
 
 #[tokio::test]
-async fn percentiles_of_the_real_trace_are_within_two_and_a_half_percent_of_exact_ones() {
+async fn percentiles_of_the_trace_are_close() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let report = world.publish(&["--trace", "data/azure-llm-2023-conv.csv"]).await;
@@ -137,7 +137,7 @@ async fn ledger_and_summary_are_what_was_published() {
 }
 
 #[tokio::test]
-async fn what_is_the_same_is_not_sent_again_and_what_is_sent_can_be_compressed() {
+async fn unchanged_responses_are_304_and_others_compressed() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let report = world.publish(&["--events", "500", "--orgs", "1", "--models", "3"]).await;
@@ -176,7 +176,7 @@ async fn what_is_the_same_is_not_sent_again_and_what_is_sent_can_be_compressed()
 }
 
 #[tokio::test]
-async fn a_question_that_nobody_waits_for_any_more_ends_in_the_database_too() {
+async fn an_abandoned_query_ends_in_the_database() {
     let mut world = World::new(1).await;
     for (key, value) in [("STATEMENT_TIMEOUT_MS", "600000"), ("WAIT_MS", "300"), ("ACTORS", "1"), ("CONNECTIONS", "1")]
     {
@@ -235,7 +235,7 @@ async fn every_question(service: &Service, org: Uuid) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn with_the_database_stopped_every_route_answers_within_a_second() {
+async fn every_route_responds_without_a_database() {
     let (mut world, files) = (World::exclusive(1).await, LocalStore::new());
     world.set_all(files.variables());
     let service = world.serve().await;

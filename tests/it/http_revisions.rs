@@ -114,7 +114,7 @@ fn changed(earlier: &BTreeMap<Place, Amounts>, later: &BTreeMap<Place, Amounts>)
 }
 
 #[tokio::test]
-async fn a_late_event_changes_its_own_bucket_alone_and_the_revisions_say_what_it_was_and_is() {
+async fn a_late_event_revises_only_its_bucket() {
     let mut scene = Scene::new().await;
     let (org, hour, model) = (scene.org, scene.hour, scene.models[0]);
     assert_eq!(scene.revisions("").await, Vec::<Value>::new(), "nothing was final when its event came");
@@ -147,7 +147,7 @@ async fn a_late_event_changes_its_own_bucket_alone_and_the_revisions_say_what_it
 }
 
 #[tokio::test]
-async fn late_events_of_one_hour_are_one_revision_of_the_first_before_and_the_last_after() {
+async fn late_events_of_an_hour_share_a_revision() {
     let mut scene = Scene::new().await;
     let (org, hour, model) = (scene.org, scene.hour, scene.models[1]);
     let place = (text(hour), model.to_string());
@@ -177,7 +177,7 @@ async fn late_events_of_one_hour_are_one_revision_of_the_first_before_and_the_la
 }
 
 #[tokio::test]
-async fn revisions_are_the_newest_first_page_by_page_and_only_of_final_buckets() {
+async fn revisions_are_newest_first_of_final_buckets() {
     let mut scene = Scene::new().await;
     let (hour, [first, second]) = (scene.hour, scene.models);
     for (model, hours) in [(second, 2), (first, 0), (second, 0), (first, 1)] {
@@ -228,7 +228,7 @@ async fn send_without_time(world: &World, body: &[u8]) {
 }
 
 #[tokio::test]
-async fn what_is_late_in_revisions_is_late_in_the_ledger() {
+async fn revisions_and_ledger_agree_on_lateness() {
     let mut scene = Scene::new().await;
     // Only when the hour is known to be final.
     let late = async |scene: &mut Scene| {

@@ -80,7 +80,7 @@ async fn silence_after_a_request_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_first_head_that_never_ends_is_closed_and_counted() {
+async fn an_endless_first_head_is_closed() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__HTTP__HEAD_TIMEOUT_MS", "500");
     let service = world.serve().await;
@@ -237,7 +237,7 @@ async fn ask_and_not_read(service: &Service, org: Uuid, token: &str) -> TcpStrea
 }
 
 #[tokio::test]
-async fn a_response_that_is_not_read_is_given_up() {
+async fn an_unread_response_is_aborted() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__HTTP__RESPONSE_TIMEOUT_MS", "500");
     world.set("ANALYTICS__HTTP__RESPONSE_BYTES_PER_SECOND", "1000000");

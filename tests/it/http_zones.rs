@@ -81,7 +81,7 @@ async fn ask(service: &Service, token: &str, path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn days_of_every_zone_are_postgresqls_over_a_year_with_its_daylight_saving_days() {
+async fn days_of_every_zone_match_postgresql() {
     let world = World::new(1).await;
     let mut conn = world.connect_as_owner().await;
     let org = Uuid::new_v4();
@@ -126,7 +126,7 @@ async fn days_of_every_zone_are_postgresqls_over_a_year_with_its_daylight_saving
 }
 
 #[tokio::test]
-async fn a_year_of_days_that_begin_within_an_hour_is_answered_in_time() {
+async fn a_year_of_split_days_is_in_time() {
     let world = World::new(1).await;
     let org = Uuid::new_v4();
     // Of 720 events a day, the 30 of the hour in which midnight is: the rest would come from rollups, which are not there.

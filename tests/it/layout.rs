@@ -141,7 +141,7 @@ fn transactions_begin_in_one_place_only() {
 
 /// One way to lay out a module: a folder's head is its `mod.rs`, which the benches also need of the harness that they share.
 #[test]
-fn a_module_with_a_folder_is_its_mod_file() {
+fn modules_with_folders_are_mod_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = ["src", "tests/it"].into_iter().flat_map(|folder| rust_files(&root.join(folder)));
     let beside: Vec<_> = files.filter(|file| file.with_extension("").is_dir()).collect();

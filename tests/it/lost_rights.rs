@@ -38,7 +38,7 @@ async fn a_lost_right_parks_the_partition_until_granted() {
 }
 
 #[tokio::test]
-async fn a_request_that_lacks_a_right_answers_500() {
+async fn a_missing_right_is_500() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let report = world.publish(&["--events", "300", "--orgs", "1", "--models", "2"]).await;

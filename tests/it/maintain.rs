@@ -34,7 +34,7 @@ async fn send(world: &World, events: &[Value]) {
 }
 
 #[tokio::test]
-async fn days_are_made_ahead_once_and_what_the_edition_cannot_do_is_said() {
+async fn days_are_created_ahead_once() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let edition = license(&mut conn).await;
@@ -91,7 +91,7 @@ async fn knows(service: &Service, task: &str) {
 }
 
 #[tokio::test]
-async fn the_service_does_what_nobody_has_done_and_does_it_once_among_processes() {
+async fn due_maintenance_runs_once_among_processes() {
     let mut world = World::new(2).await;
     world.set("ANALYTICS__MAINTENANCE__ENABLED", "true");
     world.set("ANALYTICS__MAINTENANCE__CHECK_SECONDS", "1");
@@ -131,13 +131,13 @@ async fn the_service_does_what_nobody_has_done_and_does_it_once_among_processes(
 }
 
 #[tokio::test]
-async fn late_events_of_compressed_days_are_stored_exactly_once() {
+async fn compressed_days_take_late_events_once() {
     let mut world = World::new(1).await;
     let mut conn = world.connect().await;
     let edition = license(&mut conn).await;
     if edition != "timescale" {
         let why = format!("compression needs TimescaleDB's Community edition, and the licence here is {edition}");
-        return not_run("late_events_of_compressed_days_are_stored_exactly_once", &why);
+        return not_run("compressed_days_take_late_events_once", &why);
     }
     let service = world.serve().await;
     let day = Utc::now() - TimeDelta::days(10);

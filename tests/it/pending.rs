@@ -75,7 +75,7 @@ async fn a_parked_partition_leaves_nothing_unmerged() {
 }
 
 #[tokio::test]
-async fn what_nobody_holds_is_merged_by_whoever_runs() {
+async fn unheld_partitions_are_merged_by_others() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     // Of a layout that is not any more.
@@ -90,7 +90,7 @@ async fn what_nobody_holds_is_merged_by_whoever_runs() {
 }
 
 #[tokio::test]
-async fn verify_names_what_is_pending_and_what_cannot_be_merged() {
+async fn verify_names_pending_and_unmergeable_rows() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let stream = world.settings.broker.stream.clone();

@@ -31,7 +31,7 @@ async fn answered(service: &crate::harness::Service, report: &Value) -> (i64, i6
 }
 
 #[tokio::test]
-async fn the_trace_ends_in_its_own_totals_and_publishing_it_again_changes_none() {
+async fn publishing_the_trace_twice_keeps_its_totals() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -52,7 +52,7 @@ async fn the_trace_ends_in_its_own_totals_and_publishing_it_again_changes_none()
 }
 
 #[tokio::test]
-async fn duplicates_late_and_invalid_messages_over_four_partitions_balance() {
+async fn mixed_messages_over_four_partitions_balance() {
     let world = World::new(4).await;
     let service = world.serve().await;
     let events = (40_000 * scale()).to_string();
@@ -85,7 +85,7 @@ async fn duplicates_late_and_invalid_messages_over_four_partitions_balance() {
 }
 
 #[tokio::test]
-async fn more_partitions_start_at_the_beginning_of_their_own_streams() {
+async fn new_partitions_start_at_their_streams_beginning() {
     let mut world = World::new(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;

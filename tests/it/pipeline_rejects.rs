@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn every_kind_of_broken_message_is_kept_with_its_reasons() {
+async fn broken_messages_are_kept_with_reasons() {
     let world = World::new(1).await;
     let _service = world.serve().await;
     let good = event(1, 1, Utc::now());
@@ -64,7 +64,7 @@ async fn every_kind_of_broken_message_is_kept_with_its_reasons() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_stored_is_normalised_and_counted() {
+async fn unstorable_values_are_normalised_and_counted() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let counted = async || {

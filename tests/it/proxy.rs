@@ -56,7 +56,7 @@ async fn is_reset(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn bytes_pass_both_ways_and_ends_of_streams_too() {
+async fn bytes_and_ends_pass_both_ways() {
     let proxy = proxy().await;
     let sent: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let (mut from, mut to) = client(&proxy).await.into_split();
@@ -71,7 +71,7 @@ async fn bytes_pass_both_ways_and_ends_of_streams_too() {
 }
 
 #[tokio::test]
-async fn a_cut_ends_the_present_and_the_new_until_it_is_healed() {
+async fn a_cut_ends_connections_until_healed() {
     let proxy = proxy().await;
     let mut present = client(&proxy).await;
     assert!(echoes(&mut present).await);
@@ -97,7 +97,7 @@ async fn a_drop_ends_the_present_alone() {
 }
 
 #[tokio::test]
-async fn a_stall_holds_the_bytes_of_old_and_new_connections_and_gives_them_after_it() {
+async fn a_stall_delays_all_bytes() {
     let proxy = proxy().await;
     let mut old = client(&proxy).await;
     assert!(echoes(&mut old).await);
@@ -115,7 +115,7 @@ async fn a_stall_holds_the_bytes_of_old_and_new_connections_and_gives_them_after
 }
 
 #[tokio::test]
-async fn a_delay_is_added_each_way_and_lets_as_much_pass() {
+async fn a_delay_keeps_the_throughput() {
     let proxy = proxy().await;
     let mut stream = client(&proxy).await;
     assert!(echoes(&mut stream).await);
@@ -129,7 +129,7 @@ async fn a_delay_is_added_each_way_and_lets_as_much_pass() {
 }
 
 #[tokio::test]
-async fn swallowed_answers_never_come_and_end_with_the_connection() {
+async fn swallowed_responses_never_come() {
     let proxy = proxy().await;
     let mut present = client(&proxy).await;
     assert!(echoes(&mut present).await);
@@ -141,7 +141,7 @@ async fn swallowed_answers_never_come_and_end_with_the_connection() {
 }
 
 #[tokio::test]
-async fn healing_ends_a_connection_that_lacks_answers() {
+async fn healing_ends_connections_without_responses() {
     let proxy = proxy().await;
     let mut present = client(&proxy).await;
     assert!(echoes(&mut present).await);
@@ -151,7 +151,7 @@ async fn healing_ends_a_connection_that_lacks_answers() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_chosen_request_is_lost_after_the_server_gave_it() {
+async fn a_chosen_response_is_lost() {
     let proxy = proxy().await;
     let mut stream = client(&proxy).await;
     proxy.lose_answers_to(b"COMMIT", 1);

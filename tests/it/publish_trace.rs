@@ -35,7 +35,7 @@ async fn two_traces_of_one_seed_are_counted_apart() {
 }
 
 #[tokio::test]
-async fn a_trace_of_two_days_is_published_whole_and_once() {
+async fn a_two_day_trace_is_published_once() {
     let world = World::new(1).await;
     let _service = world.serve().await;
     let state = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ fn kinds(report: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_was_changed_by_hand_is_found_and_named_and_rollups_are_mended() {
+async fn manual_changes_are_found_and_repaired() {
     let world = World::new(2).await;
     let mut owner = world.connect_as_owner().await;
     assert_eq!(verify(&world, &[]).await["holds"], true, "nothing is no difference");
@@ -125,7 +125,7 @@ async fn what_was_changed_by_hand_is_found_and_named_and_rollups_are_mended() {
 }
 
 #[tokio::test]
-async fn rebuilding_while_events_come_counts_each_once_wherever_it_is_killed() {
+async fn rebuilding_under_load_counts_events_once() {
     let world = World::new(2).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;
@@ -151,7 +151,7 @@ async fn rebuilding_while_events_come_counts_each_once_wherever_it_is_killed() {
 }
 
 #[tokio::test]
-async fn one_maintenance_command_is_at_work_at_a_time_and_says_so() {
+async fn maintenance_commands_exclude_each_other() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let mut holder = analytics_service::store::lifecycle::maintenance::TaskLock::take(

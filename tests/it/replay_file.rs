@@ -76,7 +76,7 @@ fn outcome(output: &Output) -> (Option<i32>, Value) {
 }
 
 #[tokio::test]
-async fn a_zipped_file_is_published_once_and_again_without_a_change() {
+async fn a_zipped_file_is_counted_once() {
     let world = World::new(3).await;
     let _service = world.serve().await;
     let mut conn = world.connect().await;
@@ -106,7 +106,7 @@ async fn a_zipped_file_is_published_once_and_again_without_a_change() {
 }
 
 #[tokio::test]
-async fn an_interrupted_file_goes_on_behind_its_last_confirmed_line() {
+async fn an_interrupted_file_resumes_after_confirmed_lines() {
     let world = World::new(2).await;
     let _service = world.serve().await;
     let mut conn = world.connect().await;
@@ -137,7 +137,7 @@ async fn an_interrupted_file_goes_on_behind_its_last_confirmed_line() {
 }
 
 #[tokio::test]
-async fn a_replay_that_was_killed_sends_some_lines_again_and_counts_them_once() {
+async fn a_killed_replay_counts_lines_once() {
     let world = World::new(2).await;
     let _service = world.serve().await;
     let mut conn = world.connect().await;
@@ -203,7 +203,7 @@ async fn a_replay_outlives_its_connections() {
 }
 
 #[tokio::test]
-async fn a_dry_run_names_what_would_be_rejected_and_publishes_nothing() {
+async fn a_dry_run_publishes_nothing() {
     let world = World::new(1).await;
     let folder = Folder::new();
     let (mut lines, _) = events(50);
@@ -222,7 +222,7 @@ async fn a_dry_run_names_what_would_be_rejected_and_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_replayed_is_said_by_its_line_or_its_state() {
+async fn unreplayable_files_name_line_or_state() {
     let world = World::new(1).await;
     let folder = Folder::new();
     let (lines, _) = events(3);

@@ -37,7 +37,7 @@ async fn refused(world: &World) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn a_start_without_a_right_ends_with_its_name() {
+async fn a_missing_right_is_named_at_start() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;
     sqlx::raw_sql("REVOKE DELETE ON analytics.rollup_pending FROM analytics_service")
@@ -53,7 +53,7 @@ async fn a_start_without_a_right_ends_with_its_name() {
 }
 
 #[tokio::test]
-async fn a_start_without_a_table_ends_with_its_name() {
+async fn a_missing_table_is_named_at_start() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;
     sqlx::raw_sql("ALTER TABLE analytics.dead_letters RENAME TO moved").execute(&mut owner).await.unwrap();
@@ -133,8 +133,8 @@ fn has_pooler(test: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_is_refused_at_start() {
-    if !has_pooler("a_pooler_in_transaction_mode_is_refused_at_start") {
+async fn transaction_mode_poolers_are_refused_at_start() {
+    if !has_pooler("transaction_mode_poolers_are_refused_at_start") {
         return;
     }
     let mut world = World::new(1).await;

@@ -130,7 +130,7 @@ fn counts(received: u64, stored: u64, duplicates: u64, conflicts: u64, rejected:
 }
 
 #[tokio::test]
-async fn a_batch_whose_answer_was_lost_is_recognised_and_stored_once() {
+async fn a_batch_with_lost_response_is_stored_once() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let batch = fixture.batch([body(&event(1, 1, now)), b"no event".to_vec()]);
@@ -156,7 +156,7 @@ async fn a_process_that_lost_its_partition_cannot_commit() {
 }
 
 #[tokio::test]
-async fn a_window_that_is_wrong_costs_time_and_no_truth() {
+async fn a_wrong_window_does_not_change_results() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let first = fixture.batch([body(&event(1, 1, now)), body(&event(1, 2, now))]);
@@ -171,7 +171,7 @@ async fn a_window_that_is_wrong_costs_time_and_no_truth() {
 }
 
 #[tokio::test]
-async fn a_resend_with_another_time_is_known_within_the_window_and_new_beyond() {
+async fn a_resend_beyond_the_window_is_new() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let first = fixture.batch([body(&event(1, 1, now - TimeDelta::hours(30)))]);
@@ -185,7 +185,7 @@ async fn a_resend_with_another_time_is_known_within_the_window_and_new_beyond() 
 }
 
 #[tokio::test]
-async fn a_duplicate_with_other_content_is_a_conflict_and_the_first_content_stays() {
+async fn conflicting_duplicates_keep_the_first_content() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let first = event(1, 1, now);
@@ -207,7 +207,7 @@ async fn a_duplicate_with_other_content_is_a_conflict_and_the_first_content_stay
 }
 
 #[tokio::test]
-async fn an_event_that_the_database_refuses_is_found_and_the_batch_around_it_stored() {
+async fn a_refused_event_is_isolated_from_its_batch() {
     let mut fixture = CommitFixture::new(1).await;
     refuse_latency(&fixture.world).await;
     let now = fixture.claim.now;
@@ -229,7 +229,7 @@ async fn an_event_that_the_database_refuses_is_found_and_the_batch_around_it_sto
 }
 
 #[tokio::test]
-async fn a_database_that_refuses_everything_is_not_taken_for_poison() {
+async fn a_refusing_database_is_no_poison_message() {
     let mut fixture = CommitFixture::new(1).await;
     refuse_latency(&fixture.world).await;
     let now = fixture.claim.now;
@@ -250,7 +250,7 @@ async fn refuse_latency(world: &World) {
 }
 
 #[tokio::test]
-async fn an_event_that_came_by_the_wrong_partition_is_still_counted_once() {
+async fn a_misrouted_event_is_counted_once() {
     let mut fixture = CommitFixture::new(2).await;
     let org = (1..).find(|org| home_partition(Uuid::from_u128(*org), 2) == 1).unwrap();
     let mut home_conn = fixture.world.connect().await;
@@ -274,7 +274,7 @@ async fn an_event_that_came_by_the_wrong_partition_is_still_counted_once() {
 }
 
 #[tokio::test]
-async fn what_was_sent_is_what_is_stored_to_the_last_bit() {
+async fn events_are_stored_exactly_as_sent() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let extremes = [0, 1, 9_999, 10_000, 12_345_678, 99_999_999_999_999, 100_000_000_000_000];

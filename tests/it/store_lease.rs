@@ -23,7 +23,7 @@ async fn seen(conn: &mut PgConnection, me: &Identity, topology: &Topology) -> Ve
 }
 
 #[tokio::test]
-async fn processes_of_one_stream_see_each_other_and_none_of_another_stream() {
+async fn processes_see_only_their_own_stream() {
     let world = World::new(2).await;
     let (mut one, mut two, mut other) = (world.connect().await, world.connect().await, world.connect().await);
     let ours = world.settings.broker.topology();
@@ -44,7 +44,7 @@ async fn processes_of_one_stream_see_each_other_and_none_of_another_stream() {
 }
 
 #[tokio::test]
-async fn renewing_a_lease_spends_no_numbers_and_takes_its_lock_once() {
+async fn renewing_a_lease_takes_its_lock_once() {
     let world = World::new(1).await;
     let (mut one, mut two) = (world.connect().await, world.connect().await);
     let topology = world.settings.broker.topology();
@@ -71,7 +71,7 @@ async fn renewing_a_lease_spends_no_numbers_and_takes_its_lock_once() {
 }
 
 #[tokio::test]
-async fn of_two_that_want_the_same_partition_one_gets_it() {
+async fn a_partition_is_taken_by_one_process() {
     let world = World::new(1).await;
     let (mut one, mut two) = (world.connect().await, world.connect().await);
     let topology = world.settings.broker.topology();

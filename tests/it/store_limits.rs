@@ -23,7 +23,7 @@ async fn waiting(conn: &mut PgConnection) -> i64 {
 }
 
 #[tokio::test]
-async fn given_up_backends_end_while_a_lock_is_held() {
+async fn cancelled_backends_end_despite_a_lock() {
     let fixture = CommitFixture::new(1).await;
     let mut holder = fixture.world.connect().await;
     sqlx::raw_sql("BEGIN; SELECT FROM analytics.partition_offsets FOR UPDATE").execute(&mut holder).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_stopped_command_does_not_keep_its_locks() {
 }
 
 #[tokio::test]
-async fn a_lost_right_is_named_and_not_waited_for() {
+async fn a_lost_right_is_a_permanent_error() {
     let mut fixture = CommitFixture::new(1).await;
     let mut owner = fixture.world.connect_as_owner().await;
     sqlx::raw_sql("REVOKE INSERT ON analytics.usage_events FROM analytics_service").execute(&mut owner).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_lost_right_is_named_and_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_moved_offset_says_what_was_found_and_expected() {
+async fn a_moved_offset_names_both_values() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let _first = fixture.batch([body(&event(1, 1, now))]);

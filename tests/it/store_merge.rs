@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
+async fn concurrent_merges_lose_nothing() {
     let mut fixture = CommitFixture::new(2).await;
     let now = fixture.claim.now;
     // About half of the orgs are at home in the other partition, and each partition gets events of all of them.
@@ -57,7 +57,7 @@ async fn partitions_that_add_to_the_same_rows_at_the_same_time_lose_nothing() {
 }
 
 #[tokio::test]
-async fn the_watermark_is_what_was_merged_and_now_only_when_nothing_is_pending() {
+async fn the_watermark_is_now_only_without_pending_rows() {
     let mut fixture = CommitFixture::new(1).await;
     let topology = fixture.world.settings.broker.topology();
     let name = PartitionName { stream: &topology.base, partition: 0, topology: &topology };

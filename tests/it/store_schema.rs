@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_migration_that_was_taken_back_can_be_applied_again() {
+async fn a_reverted_migration_can_be_reapplied() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;
     let role = store::user_of(&world.settings.database.url).unwrap();
@@ -61,7 +61,7 @@ async fn type_of_costs(owner: &mut PgConnection) -> String {
 }
 
 #[tokio::test]
-async fn what_was_pending_before_an_upgrade_counts_after_it() {
+async fn pending_rows_survive_an_upgrade() {
     let mut fixture = CommitFixture::new(1).await;
     let mut owner = fixture.world.connect_as_owner().await;
     let role = store::user_of(&fixture.world.settings.database.url).unwrap();
@@ -196,7 +196,7 @@ async fn the_form_of_aggregates_changes_only_without_them() {
 }
 
 #[tokio::test]
-async fn migrations_that_start_together_are_applied_once_and_a_newer_schema_is_refused() {
+async fn concurrent_migrations_are_applied_once() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;
     schema::down(&mut owner, 20_261_124_000_001).await.unwrap();

@@ -45,7 +45,7 @@ async fn a_merge_of_nothing_leaves_no_lock() {
 }
 
 #[tokio::test]
-async fn failed_work_leaves_no_lock_on_a_kept_connection() {
+async fn failed_work_leaves_no_lock() {
     let mut fixture = CommitFixture::new(1).await;
     let mut other = fixture.world.connect().await;
     let failed: Result<(), StoreError> = in_transaction(&mut fixture.conn, async |tx| {
@@ -60,7 +60,7 @@ async fn failed_work_leaves_no_lock_on_a_kept_connection() {
 }
 
 #[tokio::test]
-async fn a_deadline_gives_the_connection_and_its_locks_up() {
+async fn a_deadline_releases_connection_and_locks() {
     let fixture = CommitFixture::new(1).await;
     let mut other = fixture.world.connect().await;
     let mut session = Session::new(fixture.world.settings.database.clone());

@@ -40,7 +40,7 @@ fn org_of(partition: u16, partitions: u16) -> u128 {
 }
 
 #[tokio::test]
-async fn another_clocks_rejects_are_judged_again_before_dead_letters() {
+async fn rejects_by_a_wrong_clock_are_reconsidered() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     // The process's clock is ten minutes behind: what was made now lies ahead of it by more than it may.
@@ -104,7 +104,7 @@ async fn pending_rows_are_merged_in_commit_order() {
 }
 
 #[tokio::test]
-async fn a_misrouted_event_in_a_final_hour_is_a_revision() {
+async fn a_misrouted_event_revises_a_final_hour() {
     let mut fixture = CommitFixture::new(2).await;
     let topology = fixture.world.settings.broker.topology();
     let now = fixture.claim.now;
@@ -177,7 +177,7 @@ async fn a_stuck_partition_holds_its_misrouted_orgs_back() {
 }
 
 #[tokio::test]
-async fn a_watermark_ahead_is_corrected_and_its_hours_stay_closed() {
+async fn a_watermark_ahead_keeps_its_hours_closed() {
     let mut fixture = CommitFixture::new(1).await;
     let topology = fixture.world.settings.broker.topology();
     let now = fixture.claim.now;
@@ -245,7 +245,7 @@ async fn metric(service: &Service, name: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_watermark_in_the_future_is_delayed_until_proved() {
+async fn a_future_watermark_waits_for_proof() {
     let mut world = World::new(1).await;
     let broker = world.proxy_broker();
     let service = world.serve().await;
@@ -430,7 +430,7 @@ const LOSE: &str = "
     COMMIT";
 
 #[tokio::test]
-async fn lost_commits_are_read_again_and_never_called_complete() {
+async fn lost_commits_are_never_called_complete() {
     let world = World::new(1).await;
     let _service = world.serve().await;
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
@@ -472,11 +472,11 @@ async fn lost_commits_are_read_again_and_never_called_complete() {
 }
 
 #[tokio::test]
-async fn a_promoted_replica_without_the_last_commits_is_recognised() {
+async fn a_replica_without_last_commits_is_recognised() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_database();
     let Some(replica) = Replica::start().await else {
-        return not_run("a_promoted_replica_without_the_last_commits_is_recognised", "the servers run in containers");
+        return not_run("a_replica_without_last_commits_is_recognised", "the servers run in containers");
     };
     let service = world.serve().await;
     let (mut primary, mut conn) = (world.connect().await, replica.connect(&world.settings.database.url).await);
@@ -537,7 +537,7 @@ async fn a_promoted_replica_without_the_last_commits_is_recognised() {
 }
 
 #[tokio::test]
-async fn late_commit_answers_reject_no_event() {
+async fn late_commit_responses_reject_no_event() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__EVENTS__MAX_AHEAD_SECONDS", "1");
     let proxy = world.proxy_database();

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_org_is_told_of_once() {
+    fn each_org_is_logged_once() {
         let log = MisroutedLog::default();
         let news = (0..4).map(|n| log.is_news(Uuid::from_u128(n % 2))).collect::<Vec<_>>();
         assert_eq!(news, [true, true, false, false]);

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_permit_comes_back_when_its_question_is_given_up() {
+    async fn a_cancelled_query_returns_its_permit() {
         let admission = admission(1, 2, LONG);
         let held = admission.enter(ONE).await;
         let waiting = tokio::time::timeout(Duration::from_millis(1), admission.enter(TWO)).await;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_becomes_free_goes_to_the_org_that_has_least() {
+    async fn free_permits_go_to_the_least_served() {
         let admission = admission(2, 256, LONG);
         let (one, two) = (admission.enter(ONE).await, admission.enter(TWO).await);
         let third = Some(Uuid::from_u128(3));

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_at_a_time_waits_for_its_turn_and_no_longer_than_it_may() {
+    async fn a_lock_is_exclusive_and_waiting_is_bounded() {
         let mutex = BoundedMutex::new(1, 2, Duration::from_millis(20));
         let mut first = mutex.lock().await.unwrap();
         *first += 1;

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_goes_to_the_home_of_its_org_and_an_unreadable_one_somewhere() {
+    fn a_correction_goes_to_its_orgs_home_partition() {
         let broker = settings().broker;
         let to = |body: &str| outgoing(body.as_bytes().to_vec(), &broker).partition;
         // A route of the reference implementation; see domain/partition.rs.

@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_not_told() {
+    fn a_cause_is_not_disclosed() {
         let secret = StoreError::Permanent("10.0.0.7 refused".into());
         assert_eq!(refuse(&secret.into(), Duration::ZERO).to_string(), "the database answered what cannot be");
     }

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn who_hangs_is_seen_by_its_pulse() {
+    async fn a_hung_actor_is_detected() {
         let (sender, _exits) = mpsc::unbounded_channel();
         let supervisor = Supervisor(sender).start();
         let liveness = Liveness::default();

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_does_not_hide_what_is_stuck() {
+    fn active_work_does_not_hide_stuck_work() {
         let liveness = Liveness::default();
         let stuck = liveness.work();
         std::thread::sleep(MOMENT);

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_wait_until_they_are_recorded_and_stay_to_be_shown() {
+    fn events_wait_for_recording_and_stay_readable() {
         let log = SupervisionLog::new("host/1", Metrics::default());
         for n in 0..3 {
             log.note(Note::new("writer/0", What::Failed).generation(n).cause("no luck"));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_can_be_stored() {
+    fn external_values_can_be_stored() {
         let log = SupervisionLog::new("host/1", Metrics::default());
         log.note(Note::new("lease", What::RestartRequested).by_whom(format!("a\0b{}", "c".repeat(5000))));
         let by_whom = log.recent()[0].by_whom.clone().unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_database_is_away_the_oldest_are_given_up() {
+    fn the_oldest_events_are_dropped_during_an_outage() {
         let log = SupervisionLog::new("host/1", Metrics::default());
         for n in 0..=KEPT {
             log.note(Note::new("writer/0", What::Started).generation(n as u64));

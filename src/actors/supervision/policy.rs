@@ -96,7 +96,7 @@ mod tests {
         }
 
         #[test]
-        fn a_quiet_window_or_an_operator_gives_all_restarts_back(max in 1usize..8) {
+        fn a_quiet_window_or_operator_restores_all_restarts(max in 1usize..8) {
             let policy = policy(max, 1000);
             let mut restarts = Restarts::default();
             let exhaust = |restarts: &mut Restarts, at| {

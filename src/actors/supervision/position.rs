@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caught_up_needs_a_proof_since_the_last_message_and_nothing_uncommitted() {
+    fn caught_up_requires_proof_and_no_uncommitted_messages() {
         let progress = PartitionPosition::default();
         let proved = || progress.proved_quiet(Instant::now());
         proved();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watermark_is_what_it_was_said_to_be_last() {
+    fn the_watermark_is_the_last_reported_one() {
         let progress = PartitionPosition::default();
         assert_eq!(progress.watermark(), None);
         let at = |micros| DateTime::from_timestamp_micros(micros);

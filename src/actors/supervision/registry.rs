@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_has_members_under_their_group_and_a_group_of_one_is_its_member() {
+    fn the_tree_shows_members_below_their_group() {
         let registry = Registry::default();
         registry.set("freshness", entry(&["freshness"]));
         registry.set("partition/0", entry(&["consumer/0", "writer/0"]));

@@ -150,7 +150,7 @@ fn pair(sender: mpsc::UnboundedSender<Addr<Worker>>, starts: Arc<AtomicU32>) -> 
 }
 
 #[actix::test]
-async fn one_members_end_of_any_kind_restarts_all_of_them() {
+async fn the_end_of_one_member_restarts_all() {
     let mut stage = Stage::new(Exhausted::Park, &[("ANALYTICS__SUPERVISION__MAX_RESTARTS", "9")]).await;
     let mut one = stage.next().await;
     for end in [End::Panic, End::PanicInFuture, End::Stop] {
@@ -167,7 +167,7 @@ async fn one_members_end_of_any_kind_restarts_all_of_them() {
 }
 
 #[actix::test]
-async fn out_of_restarts_a_partition_is_parked_and_an_operator_starts_it() {
+async fn an_operator_starts_a_parked_partition() {
     let mut stage = Stage::new(Exhausted::Park, &[]).await;
     for _ in 0..3 {
         stage.next().await.do_send(End::Panic);
@@ -184,7 +184,7 @@ async fn out_of_restarts_a_partition_is_parked_and_an_operator_starts_it() {
 }
 
 #[actix::test]
-async fn a_parked_group_is_tried_again_after_its_pause() {
+async fn a_parked_group_restarts_after_its_pause() {
     let mut stage = Stage::new(Exhausted::Park, &[("ANALYTICS__SUPERVISION__PARK_MS", "1000")]).await;
     stage.next().await.do_send(EndWith(Cause::Unfit("the schema does not fit".to_owned())));
     stage.until(What::Parked).await;
@@ -193,7 +193,7 @@ async fn a_parked_group_is_tried_again_after_its_pause() {
 }
 
 #[actix::test]
-async fn out_of_restarts_what_the_process_cannot_do_without_ends_it() {
+async fn an_essential_group_without_restarts_ends_the_process() {
     let mut stage = Stage::new(Exhausted::Escalate, &[]).await;
     for _ in 0..3 {
         stage.next().await.do_send(End::Panic);
@@ -203,7 +203,7 @@ async fn out_of_restarts_what_the_process_cannot_do_without_ends_it() {
 }
 
 #[actix::test]
-async fn restarts_that_an_operator_asks_for_spend_none() {
+async fn operator_restarts_spend_no_restarts() {
     let mut stage = Stage::new(Exhausted::Escalate, &[]).await;
     for _ in 0..9 {
         stage.next().await;
@@ -220,7 +220,7 @@ async fn restarts_that_an_operator_asks_for_spend_none() {
 }
 
 #[actix::test]
-async fn who_gets_nowhere_is_ended_and_started_anew() {
+async fn an_actor_without_progress_is_restarted() {
     let mut stage = Stage::new(Exhausted::Park, &[]).await;
     stage.next().await;
     stage.until(What::Started).await;
@@ -231,7 +231,7 @@ async fn who_gets_nowhere_is_ended_and_started_anew() {
 }
 
 #[actix::test]
-async fn a_retired_group_is_drained_in_order_and_forgotten() {
+async fn a_retired_group_drains_in_order() {
     let mut stage = Stage::new(Exhausted::Park, &[]).await;
     let one = stage.next().await;
     stage.until(What::Started).await;
@@ -243,7 +243,7 @@ async fn a_retired_group_is_drained_in_order_and_forgotten() {
 }
 
 #[actix::test]
-async fn a_member_that_ends_before_the_start_is_over_is_not_taken_for_alive() {
+async fn a_member_that_ends_early_is_not_alive() {
     let stage = Stage::new(Exhausted::Park, &[]).await;
     let start: Start = Box::new(|launch| {
         drop(launch.exit("brief"));
@@ -276,7 +276,7 @@ impl Handler<End> for Gone {
 }
 
 #[actix::test]
-async fn a_panic_in_a_factory_is_a_failure_like_any_other() {
+async fn a_panic_in_a_factory_is_a_failure() {
     let mut stage = Stage::new(Exhausted::Park, &[]).await;
     stage.next().await;
     let starts = Arc::new(AtomicU32::new(0));

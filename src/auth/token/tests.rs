@@ -37,7 +37,7 @@ fn verified(change: impl FnOnce(&mut Value)) -> Result<Caller, Refusal> {
 }
 
 #[test]
-fn an_issued_token_is_accepted_as_the_caller_it_was_issued_for() {
+fn an_issued_token_identifies_its_caller() {
     let caller = Caller {
         subject: "ann".into(),
         org_ids: vec![Uuid::from_u128(7)],
@@ -90,7 +90,7 @@ fn times_are_checked_with_the_leeway() {
 }
 
 #[test]
-fn the_algorithm_is_the_keys_and_never_the_tokens() {
+fn the_key_decides_the_algorithm() {
     let verifier = Verifier::new(&settings());
     let good = signed(&Header::new(Algorithm::HS256), |_| ());
     let (_, rest) = good.split_once('.').unwrap();
@@ -105,7 +105,7 @@ fn the_algorithm_is_the_keys_and_never_the_tokens() {
 }
 
 #[test]
-fn what_is_no_token_of_ours_is_refused() {
+fn foreign_tokens_are_refused() {
     let verifier = Verifier::new(&settings());
     let mut forged = signed(&Header::new(Algorithm::HS256), |_| ());
     let last = if forged.pop() == Some('A') { 'Q' } else { 'A' };
@@ -140,7 +140,7 @@ fn without_a_secret() -> Auth {
 }
 
 #[test]
-fn a_key_of_the_set_checks_the_tokens_that_name_it() {
+fn a_key_verifies_the_tokens_that_name_it() {
     let signers = [("r", rsa_of(2048)), ("e", ec(1)), ("d", ed(1))];
     let keys: Vec<Value> = signers.iter().map(|(kid, signer)| signer.jwk(kid)).collect();
     for settings in [settings(), without_a_secret()] {
@@ -160,7 +160,7 @@ fn a_key_of_the_set_checks_the_tokens_that_name_it() {
 }
 
 #[test]
-fn a_public_key_is_no_secret_in_whatever_form() {
+fn a_public_key_is_never_a_secret() {
     let attacked = rsa_of(2048);
     let others: [Signer; 2] = [ec(1), ed(1)];
     for settings in [settings(), without_a_secret()] {
@@ -183,7 +183,7 @@ fn a_public_key_is_no_secret_in_whatever_form() {
 }
 
 #[test]
-fn a_token_that_names_no_key_is_the_secrets_or_else_the_only_keys() {
+fn a_token_without_key_name_uses_the_default() {
     let (ours, one) = (signed(&Header::new(Algorithm::HS256), |_| ()), ec(1));
     let both = with_keys(&settings(), &[one.jwk("e")]);
     assert!(both.verify(&ours).is_ok());
@@ -212,7 +212,7 @@ fn claims_are_checked_whatever_the_key() {
 }
 
 #[test]
-fn a_key_that_was_removed_or_is_too_old_checks_nothing() {
+fn removed_or_stale_keys_verify_nothing() {
     let signer = ec(1);
     let verifier = with_keys(&settings(), &[signer.jwk("e")]);
     let token = signer.token(Some("e"), ORG);

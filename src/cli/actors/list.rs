@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_below_their_group_and_times_are_ages() {
+    fn members_stand_below_their_group() {
         let tree = r#"{"actors": [
             {"name": "lease", "state": "running", "generation": 1, "restarts": 0, "since": "2026-01-01T00:00:00Z",
              "inFlight": 0, "lastProgressAt": "2026-01-01T00:00:05Z"},

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_what_happened_and_nothing_that_steers_a_terminal() {
+    fn a_line_has_no_terminal_control_characters() {
         let failed = event(
             r#"{"eventId": "019b0000-0000-7000-8000-000000000000", "occurredAt": "2026-01-01T00:00:00.5Z",
                 "process": "pod-1/7", "actor": "partition/0", "generation": 2, "what": "failed",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_is_asked_for_and_what_was_shown_is_not_shown_again() {
+    fn late_events_are_printed_once() {
         let id = |ms: u128, n: u128| Uuid::from_u128(ms << 80 | 7 << 76 | n);
         let mut shown = Printed::default();
         assert_eq!(shown.ask_after(), None);

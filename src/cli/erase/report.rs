@@ -154,7 +154,7 @@ mod tests {
     const ORG: Uuid = Uuid::from_u128(7);
 
     #[test]
-    fn what_is_left_decides_and_the_record_names_nobody() {
+    fn the_record_of_an_erasure_names_no_person() {
         let mut report = Report::new(Erasee::Org(ORG), false);
         report.removed = Counts { raw_events: 3, api_keys: 1, ..Counts::default() };
         assert_eq!(report.in_short(), "left nothing; removed 3 raw events, 1 API keys");

@@ -120,7 +120,7 @@ async fn change(
     }
     let question = format!(
         "{} has {} partitions, and will have {partitions}: organisations move to other streams, and those that are no longer \
-         part of it are never read again. Go on?",
+         part of it are never read again. Continue?",
         from.base, from.partitions
     );
     if !args.yes && !confirm::ask(&question)? {

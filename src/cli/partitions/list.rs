@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_without_an_owner_or_a_watermark_has_dashes() {
+    fn missing_owners_and_watermarks_are_dashes() {
         let free = PartitionStatus {
             partition: 3,
             stream: "s-3".to_owned(),

@@ -230,7 +230,7 @@ fn question(status: &PartitionStatus, to: i64) -> String {
     };
     format!(
         "partition {partition} ({stream}) is at offset {next_offset} in incarnation {incarnation}; {effect}, as \
-         incarnation {}. Go on?",
+         incarnation {}. Continue?",
         incarnation + 1
     )
 }
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_word_an_offset_or_a_time() {
+    fn a_target_is_a_word_offset_or_time() {
         assert_eq!(target("first"), Ok(Target::First));
         assert_eq!(target("5000"), Ok(Target::Offset(5000)));
         let time = "2026-01-31T01:00:00+01:00";
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_has_to_be_there_and_a_time_without_messages_is_the_end() {
+    fn an_offset_must_be_in_the_stream() {
         let kept = Kept { first: 100, end: 200 };
         assert_eq!(place(Target::First, kept, None), Ok(100));
         assert_eq!(place(Target::Offset(100), kept, None), Ok(100));

@@ -88,7 +88,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let (to, words) = range(&broker, partition, from, &args).await.with_context(|| stream.clone())?;
     let report = Report { partition, stream, incarnation, from, to, words, dry_run: args.dry_run };
     if !args.dry_run {
-        if !args.yes && !confirm::ask(&format!("{}. Go on?", report.text()))? {
+        if !args.yes && !confirm::ask(&format!("{}. Continue?", report.text()))? {
             bail!("nothing was changed");
         }
         let by_whom = operator::name();

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_full_day_is_taken_once_and_remembered() {
+    fn the_base_date_is_chosen_once() {
         let dir = tempfile::tempdir().unwrap();
         let date = |given, today| date(given, dir.path(), today, 1);
         assert_eq!(date(None, "2026-03-30").unwrap(), day("2026-03-29"));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_trace_has_a_date_of_its_own() {
+    fn a_longer_trace_has_its_own_date() {
         let dir = tempfile::tempdir().unwrap();
         let date = |today, days| date(None, dir.path(), today, days).unwrap();
         assert_eq!(date("2026-03-30", 1), day("2026-03-29"));

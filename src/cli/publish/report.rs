@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_has_exact_totals_over_all_and_by_org() {
+    fn the_json_has_exact_totals_by_org() {
         let text = serde_json::to_string(&report()).unwrap();
         assert!(text.contains("\"costEstimateCents\":1.2345"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

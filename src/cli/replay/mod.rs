@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_is_required_and_its_options_belong_to_it() {
+    fn a_mode_requires_its_own_options() {
         assert!(parse("--file f --rate 5 --state s --again --json").is_ok());
         assert!(parse("--file f --dry-run --json").is_ok());
         assert!(parse("--partition 0 --from 0 --to 5000 --no-wait --json").is_ok());

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_can_be_stored() {
+    fn external_values_can_be_stored() {
         let text = storable(&format!("a\0b{}", "é".repeat(500)));
         assert!(text.starts_with("abé") && text.chars().count() == MAX_TEXT);
     }

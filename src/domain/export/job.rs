@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_written_as_the_contract_has_it() {
+    fn a_job_is_written_by_the_contract() {
         let expected = json!({
             "jobId": Uuid::from_u128(7), "orgId": Uuid::from_u128(1), "kind": "demand", "status": "pending",
             "granularity": "daily", "groupBy": "model",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_with_its_exact_sums_and_where_it_is_while_it_is_there() {
+    fn an_available_file_is_described_exactly() {
         let month = Some("2026-03".parse().unwrap());
         let done = ExportJob { kind: Kind::Monthly, month, ..job(Status::Succeeded, Some(output())) };
         let text = serde_json::to_string(&done).unwrap();

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_those_of_the_contract_and_are_read_back() {
+    fn object_keys_are_the_contracts_and_parse() {
         let (org, job) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let march: Month = "2026-03".parse().unwrap();
         for (file, name) in [
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_export_made_has_no_key() {
+    fn foreign_objects_have_no_key() {
         let org = Uuid::from_u128(1);
         for name in [
             "202603.r012.csv",

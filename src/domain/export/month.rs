@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_is_from_its_first_midnight_to_the_next_ones() {
+    fn a_month_spans_first_midnight_to_next() {
         let february: Month = "2028-02".parse().unwrap();
         let range = february.range();
         assert_eq!((range.start, range.end), (at("2028-02-01T00:00:00Z"), at("2028-03-01T00:00:00Z")));

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_explained_by_just_what_was_revised() {
+    fn a_difference_is_explained_by_its_revisions() {
         let judge = |known: &DatabaseTotals| judge(&file(), range(), known, LATE);
         assert_eq!(judge(&known(totals(10, 100))), Verdict::Same);
         let later = known(totals(12, 101));
@@ -196,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_buckets_that_were_open_may_differ() {
+    fn a_file_of_open_buckets_may_differ() {
         let (early, later) = (Output { as_of: Some(at("2026-03-02T00:59:59Z")), ..file() }, known(totals(11, 100)));
         assert_eq!(judge(&early, range(), &later, LATE), Verdict::MadeBeforeFinal);
         assert_eq!(judge(&Output { as_of: None, ..file() }, range(), &later, LATE), Verdict::MadeBeforeFinal);
     }
 
     #[test]
-    fn a_file_is_not_held_against_rollups_that_are_wrong_themselves() {
+    fn wrong_rollups_do_not_condemn_a_file() {
         let same = known(totals(10, 100));
         let judge = |known: &DatabaseTotals| judge(&file(), range(), known, LATE);
         assert_eq!(judge(&DatabaseTotals { raw: Some(totals(10, 100)), ..same.clone() }), Verdict::Same);

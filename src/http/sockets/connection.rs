@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stage_and_its_beginning_are_read_as_they_were_written() {
+    fn a_stage_is_read_as_it_was_written() {
         for stage in Stage::ALL {
             assert_eq!(unpack(pack(stage, 123_456_789)), (stage, 123_456_789));
         }

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_keeps_the_pace_is_never_overdue() {
+    fn a_fast_enough_reader_is_never_overdue() {
         let deadlines =
             Deadlines { head: Duration::from_secs(5), response: Duration::from_secs(30), bytes_per_second: 1000 };
         let overdue = |stage, seconds, written| {

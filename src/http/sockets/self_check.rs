@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_does_not_answer_takes_no_traffic() {
+    async fn an_unresponsive_port_is_not_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let readiness = Readiness::default();
         readiness.set_phase(Phase::Serving);

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_port_takes_from_whoever_has_most() {
+    fn a_full_port_closes_the_largest_holder() {
         let table = table(ALL, &[]);
         let few = table.place(address(1)).unwrap();
         let many: Vec<Place> = (0..9).map(|n| table.place(address(2 + n / 3)).unwrap()).collect();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_handled_is_never_closed() {
+    fn handled_connections_are_never_closed() {
         let table = table(ConnectionLimits { all: 2, of_address: 2 }, &[]);
         let (one, two) = (table.place(address(1)).unwrap(), table.place(address(1)).unwrap());
         one.connection.begin_request();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_is_not_limited_by_its_address() {
+    fn trusted_proxies_are_not_limited_by_address() {
         let table = table(ALL, &["10.0.0.1/32"]);
         let proxied: Vec<Place> = (0..8).map(|_| table.place(address(1)).unwrap()).collect();
         let others = [table.place(address(2)).unwrap(), table.place(address(3)).unwrap()];

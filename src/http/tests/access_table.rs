@@ -92,7 +92,7 @@ async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -
 }
 
 #[actix_web::test]
-async fn every_route_lets_in_exactly_whom_the_contract_says() {
+async fn every_route_authorizes_the_contracts_roles() {
     for route in routes::rest() {
         let who = row(&route.method, route.path);
         for role in Role::ALL {
@@ -114,7 +114,7 @@ async fn every_route_lets_in_exactly_whom_the_contract_says() {
 }
 
 #[actix_web::test]
-async fn without_a_credential_that_is_accepted_only_what_is_anybodys_is_answered() {
+async fn only_public_routes_need_no_credential() {
     let forged = format!("Bearer {}x", token(OrgAdmin));
     for route in routes::rest() {
         let who = row(&route.method, route.path);
@@ -135,7 +135,7 @@ async fn without_a_credential_that_is_accepted_only_what_is_anybodys_is_answered
 }
 
 #[test]
-fn only_what_changes_nothing_is_open_on_the_operations_port() {
+fn only_reads_are_open_on_the_operations_port() {
     for route in routes::operations_port() {
         let open = route.access == Access::Open;
         assert_eq!(open, route.method == Method::GET, "{} {}", route.method, route.path);

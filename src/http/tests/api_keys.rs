@@ -25,7 +25,7 @@ async fn as_admin(method: Method, path: &str, body: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn a_key_is_let_in_by_its_role_and_for_its_org_alone() {
+async fn a_key_is_for_its_role_and_org() {
     let key = key_text();
     assert_eq!(with(&[("x-api-key", &key)], ORG).await.status, 200);
     with(&[("x-api-key", &key)], OTHER_ORG).await.problem(403);
@@ -34,7 +34,7 @@ async fn a_key_is_let_in_by_its_role_and_for_its_org_alone() {
 }
 
 #[actix_web::test]
-async fn a_key_that_is_not_good_and_more_than_one_credential_are_401() {
+async fn bad_keys_and_several_credentials_are_401() {
     let key = key_text();
     let other = format!("{}B{}", &key[..key.len() - 2], "A");
     let unknown = key.replacen("1e", "1f", 1);
@@ -50,7 +50,7 @@ async fn a_key_that_is_not_good_and_more_than_one_credential_are_401() {
 }
 
 #[actix_web::test]
-async fn a_key_that_cannot_be_looked_up_is_not_let_in() {
+async fn a_key_without_lookup_is_not_accepted() {
     let api = api_with(None);
     api.gatekeeper.keys.set(FixedKeys { error: Some(QueryError::Unavailable) }.start().recipient());
     let path = format!("/analytics/v1/orgs/{ORG}/freshness");
@@ -58,7 +58,7 @@ async fn a_key_that_cannot_be_looked_up_is_not_let_in() {
 }
 
 #[actix_web::test]
-async fn a_made_key_is_shown_once_with_its_secret() {
+async fn a_created_key_shows_its_secret_once() {
     let body = json!({"name": "dashboard", "role": "org_viewer"}).to_string();
     let answer = as_admin(Method::POST, &keys_of_org(""), &body).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
@@ -128,7 +128,7 @@ async fn each_bad_field_and_parameter_is_named() {
 }
 
 #[actix_web::test]
-async fn keys_are_listed_in_pages_and_revoked_by_id() {
+async fn keys_are_listed_and_revoked() {
     let first = as_admin(Method::GET, &keys_of_org("?limit=7"), "").await.json();
     assert_eq!(first["apiKeys"][0]["name"], format!("{ORG} None 7"));
     let path = keys_of_org(&format!("?cursor={}", first["nextCursor"].as_str().unwrap()));

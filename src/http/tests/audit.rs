@@ -27,7 +27,7 @@ async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) 
 }
 
 #[actix_web::test]
-async fn what_a_system_admin_does_outside_its_own_orgs_is_recorded_first_or_not_done() {
+async fn foreign_acts_are_recorded_first_or_not_done() {
     for (org, recorded) in [(ORG, 0), (OTHER_ORG, 1)] {
         let books = Books::default();
         let (answer, _) = ask(&books, Role::SystemAdmin, Method::GET, &freshness_of(org), "").await;
@@ -52,7 +52,7 @@ async fn what_a_system_admin_does_outside_its_own_orgs_is_recorded_first_or_not_
 }
 
 #[actix_web::test]
-async fn what_is_of_no_org_or_of_all_is_always_recorded() {
+async fn acts_on_no_org_are_always_recorded() {
     for (path, action) in [
         ("/analytics/v1/dead-letters", "unreadable.read"),
         ("/analytics/v1/dead-letters/00000000-0000-0000-0000-000000000009", "unreadable.read"),
@@ -68,7 +68,7 @@ async fn what_is_of_no_org_or_of_all_is_always_recorded() {
 }
 
 #[actix_web::test]
-async fn events_of_foreign_orgs_are_recorded_by_org_before_they_are_looked_at() {
+async fn events_of_foreign_orgs_are_recorded_first() {
     let body = json!([{"orgId": ORG}, {"orgId": OTHER_ORG}, {"orgId": OTHER_ORG}, {"orgId": MODEL}]).to_string();
     let books = Books::default();
     let (answer, _) = ask(&books, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await;
@@ -81,7 +81,7 @@ async fn events_of_foreign_orgs_are_recorded_by_org_before_they_are_looked_at() 
 }
 
 #[actix_web::test]
-async fn refusals_are_noted_and_do_not_depend_on_the_log() {
+async fn refusals_do_not_depend_on_the_log() {
     let away = Books { away: true, ..Books::default() };
     let (answer, noted) = ask(&away, Role::Finance, Method::GET, &freshness_of(ORG), "").await;
     answer.problem(403);
@@ -106,7 +106,7 @@ async fn refusals_are_noted_and_do_not_depend_on_the_log() {
 }
 
 #[actix_web::test]
-async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
+async fn pages_are_requested_by_parameters() {
     let read = async |query: &str| {
         let bearer = format!("Bearer {}", token(Role::SystemAdmin));
         let path = format!("/analytics/v1/audit{query}");

@@ -44,7 +44,7 @@ async fn each_bad_parameter_is_named() {
 }
 
 #[actix_web::test]
-async fn the_longest_ranges_are_answered() {
+async fn the_longest_ranges_are_accepted() {
     for query in [
         "start=2025-01-01T00:00:00Z&end=2026-02-05T00:00:00Z",
         "granularity=hour&start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:00Z",
@@ -58,7 +58,7 @@ async fn the_longest_ranges_are_answered() {
 }
 
 #[actix_web::test]
-async fn all_problems_are_in_one_answer_and_nothing_sent_comes_back() {
+async fn all_wrong_parameters_are_named_at_once() {
     let query =
         "start=Hunter22&granularity=Hunter22&groupBy=Hunter22&timezone=Hunter22&modelId=Hunter22&unknown=Hunter22";
     let answer = get(&usage_path(query)).await;
@@ -76,7 +76,7 @@ async fn all_problems_are_in_one_answer_and_nothing_sent_comes_back() {
 }
 
 #[actix_web::test]
-async fn a_date_is_a_day_and_no_end_is_now() {
+async fn a_date_is_a_whole_day() {
     for (query, range) in [
         ("start=2026-03-01&end=2026-03-03", ["2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z"]),
         ("start=2026-03-28&end=2026-03-30&timezone=Europe/Berlin", ["2026-03-27T23:00:00Z", "2026-03-29T22:00:00Z"]),
@@ -118,14 +118,14 @@ async fn freshness_names_its_parameters_too() {
 }
 
 #[actix_web::test]
-async fn an_org_that_is_no_uuid_is_named_after_the_credential_was_checked() {
+async fn an_invalid_org_is_named_after_authentication() {
     let path = format!("/analytics/v1/orgs/acme/usage?{DAY}");
     assert_eq!(get(&path).await.wrong_fields(), ["orgId"]);
     call(api_with(None), Method::GET, &path, &[]).await.problem(401);
 }
 
 #[actix_web::test]
-async fn an_unknown_path_is_404_and_an_unknown_method_405() {
+async fn unknown_paths_are_404_and_methods_405() {
     for path in ["/", "/analytics/v1", "/analytics/v1/orgs//usage", "/analytics/v2/Hunter22", "/usage%00"] {
         let answer = get(path).await;
         answer.problem(404);

@@ -29,13 +29,13 @@ async fn with(authorization: &str) -> super::support::Answer {
 }
 
 #[actix_web::test]
-async fn a_good_token_is_let_in() {
+async fn a_good_token_is_accepted() {
     assert_eq!(with(&format!("Bearer {}", signed(SECRET, |_| ()))).await.status, 200);
     assert_eq!(with(&format!("bearer {}", signed(SECRET, |_| ()))).await.status, 200);
 }
 
 #[actix_web::test]
-async fn no_credential_is_401_and_says_which_kind_is_wanted() {
+async fn a_missing_credential_is_401() {
     let answer = call(api_with(None), Method::GET, &usage_path(DAY), &[]).await;
     answer.problem(401);
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
@@ -78,7 +78,7 @@ async fn every_bad_credential_is_401_and_not_repeated() {
 }
 
 #[actix_web::test]
-async fn a_credential_in_the_wrong_header_learns_the_right_one() {
+async fn a_wrong_header_names_the_right_one() {
     let key = key_text();
     let answer = with(&format!("Bearer {key}")).await;
     let problem = answer.problem(401);
@@ -91,7 +91,7 @@ async fn a_credential_in_the_wrong_header_learns_the_right_one() {
 }
 
 #[actix_web::test]
-async fn a_refusal_names_missing_roles_of_own_orgs_only() {
+async fn missing_roles_are_named_for_own_orgs() {
     let ask = async |role: Role, org: Uuid, path: &str| {
         let bearer = format!("Bearer {}", token(role));
         let path = format!("/analytics/v1/orgs/{org}/{path}");
@@ -144,7 +144,7 @@ async fn without_a_configured_key_every_token_is_401() {
 }
 
 #[actix_web::test]
-async fn an_org_that_is_not_the_callers_is_403_before_anything_else_is_looked_at() {
+async fn a_foreign_org_is_403_before_other_checks() {
     for role in Role::ALL.into_iter().filter(|role| *role != Role::SystemAdmin) {
         let bearer = format!("Bearer {}", token(role));
         for org in [OTHER_ORG, Uuid::nil()] {

@@ -24,7 +24,7 @@ fn of_org(rest: &str) -> String {
 }
 
 #[actix_web::test]
-async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
+async fn pages_are_requested_by_parameters() {
     let all = read(&of_org("")).await.json();
     let asked = |answer: &Value| answer["deadLetters"][0]["reasons"][0].as_str().unwrap().to_owned();
     let org = format!("whose: Org({ORG})");
@@ -63,7 +63,7 @@ async fn each_bad_parameter_is_named() {
 }
 
 #[actix_web::test]
-async fn one_letter_is_answered_with_its_message() {
+async fn a_letter_has_its_message() {
     let letter = read(&of_org(&format!("/{LETTER}"))).await.json();
     assert_eq!(
         (&letter["id"], &letter["payload"], &letter["payloadTruncated"]),
@@ -75,7 +75,7 @@ async fn one_letter_is_answered_with_its_message() {
 }
 
 #[actix_web::test]
-async fn a_correction_is_accepted_refused_by_field_or_too_late() {
+async fn a_correction_is_accepted_or_refused() {
     let accepted = replay(&LETTER.to_string(), "ours").await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
     assert_eq!(accepted.json(), json!({"id": LETTER, "state": "corrected", "eventId": MODEL}));

@@ -28,7 +28,7 @@ async fn post_as(role: Role, path: &str, headers: &[(&str, &str)], body: &str) -
 }
 
 #[actix_web::test]
-async fn an_event_is_204_and_anything_else_names_every_rule_it_breaks() {
+async fn an_invalid_event_names_every_broken_rule() {
     let answer = post(VALIDATE, &event(ORG).to_string()).await;
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
     let mut wrong = event(ORG);
@@ -45,7 +45,7 @@ async fn an_event_is_204_and_anything_else_names_every_rule_it_breaks() {
 }
 
 #[actix_web::test]
-async fn events_are_accepted_one_or_many_and_a_part_that_is_wrong_is_said() {
+async fn one_or_many_events_are_accepted() {
     let one = post(EVENTS, &event(ORG).to_string()).await;
     assert_eq!((one.status.as_u16(), one.json()), (202, json!({"accepted": 1, "rejected": 0})));
     let many = post(EVENTS, &json!([event(ORG), {"orgId": ORG}]).to_string()).await;
@@ -63,7 +63,7 @@ async fn events_are_accepted_one_or_many_and_a_part_that_is_wrong_is_said() {
 }
 
 #[actix_web::test]
-async fn one_event_of_another_org_refuses_the_whole_request() {
+async fn a_foreign_event_refuses_the_whole_request() {
     for body in [event(OTHER_ORG), json!([event(ORG), event(OTHER_ORG)]), json!([event(Uuid::nil())])] {
         for path in [EVENTS, VALIDATE] {
             post(path, &body.to_string()).await.problem(403);
@@ -81,7 +81,7 @@ async fn one_event_of_another_org_refuses_the_whole_request() {
 }
 
 #[actix_web::test]
-async fn a_body_of_another_media_type_is_415_and_one_over_the_limit_413() {
+async fn wrong_media_types_are_415() {
     let body = event(ORG).to_string();
     for (name, value) in [
         ("content-type", "text/plain"),

@@ -29,7 +29,7 @@ fn all() -> String {
 }
 
 #[actix_web::test]
-async fn what_is_asked_for_becomes_a_job_that_is_told_where_it_is() {
+async fn a_requested_export_becomes_a_located_job() {
     let answer = ask(api_with(None), Method::POST, &all(), &[], "{}").await;
     let job = answer.json_of(202);
     assert_eq!((&job["status"], &job["initiatedBy"]), (&json!("pending"), &json!("ann")));
@@ -52,7 +52,7 @@ async fn what_is_asked_for_becomes_a_job_that_is_told_where_it_is() {
 }
 
 #[actix_web::test]
-async fn a_page_is_asked_for_by_status_and_leads_to_the_next() {
+async fn exports_are_listed_by_status() {
     let path = format!("{}?status=failed&limit=2", all());
     let page = ask(api_with(None), Method::GET, &path, &[], "").await.json_of(200);
     let asked = page["exports"][0]["error"].as_str().unwrap();
@@ -90,7 +90,7 @@ async fn only_what_has_a_file_leads_to_one() {
 }
 
 #[actix_web::test]
-async fn a_file_that_is_another_one_does_not_hold() {
+async fn another_file_does_not_verify() {
     let checked = ask(api_with(None), Method::POST, &path(JOB, "/verify"), &[], "").await.json_of(200);
     assert_eq!((&checked["holds"], &checked["verdict"]), (&json!(false), &json!("same")));
     assert_eq!(checked["problems"], json!(["the file's checksum is not the job's"]));
@@ -99,7 +99,7 @@ async fn a_file_that_is_another_one_does_not_hold() {
 }
 
 #[actix_web::test]
-async fn a_link_needs_no_credential_and_gives_the_bytes_that_are_wanted() {
+async fn a_link_gives_byte_ranges_without_credential() {
     let file = format!("/analytics/v1/downloads/analytics/exports/{ORG}/{JOB}.csv");
     let good = format!("{file}?expires=1772449200&signature=good");
     let get = async |headers: &[(&str, &str)]| call_with(api_with(None), Method::GET, &good, headers, "").await;

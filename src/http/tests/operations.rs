@@ -83,7 +83,7 @@ async fn actors_and_partitions_are_shown_without_a_credential() {
 }
 
 #[actix_web::test]
-async fn the_log_is_read_in_pages_and_from_memory_while_the_database_is_away() {
+async fn the_log_is_readable_during_a_database_outage() {
     let ops = operations(None, false);
     let (status, page) = ask(&ops, Method::GET, "/ops/supervision?limit=2&actor=writer/7", None).await;
     assert_eq!((status, &page["source"]), (200, &json!("database")));
@@ -103,7 +103,7 @@ async fn the_log_is_read_in_pages_and_from_memory_while_the_database_is_away() {
 }
 
 #[actix_web::test]
-async fn only_an_operator_restarts_and_the_log_names_them() {
+async fn only_operators_restart_actors() {
     let ops = operations(None, false);
     with_actor(&ops).await;
     let path = "/ops/actors/query/0/restart";
@@ -122,7 +122,7 @@ async fn only_an_operator_restarts_and_the_log_names_them() {
 }
 
 #[actix_web::test]
-async fn an_operators_act_is_recorded_first_or_not_done() {
+async fn operator_acts_are_recorded_first() {
     let ops = operations(None, true);
     with_actor(&ops).await;
     let (books, operator) = (Books::default(), token(Role::Operator));

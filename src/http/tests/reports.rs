@@ -16,7 +16,7 @@ use crate::{
 const TWO_DAYS: &str = "start=2026-03-01T07:00:00Z&end=2026-03-02T07:00:00Z";
 
 #[actix_web::test]
-async fn usage_is_answered_as_the_contract_says() {
+async fn usage_follows_the_contract() {
     let answer = get(&usage_path(TWO_DAYS)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -45,7 +45,7 @@ async fn usage_is_answered_as_the_contract_says() {
 }
 
 #[actix_web::test]
-async fn a_range_is_final_when_its_last_bucket_is() {
+async fn a_range_is_final_with_its_last_bucket() {
     // Everything is complete up to one o'clock of the second, and a bucket is final an hour after its end.
     for (end, is_final) in [("2026-03-02T00:00:00Z", true), ("2026-03-02T00:00:01Z", false)] {
         let range = format!("start=2026-03-01T00:00:00Z&end={end}");
@@ -57,7 +57,7 @@ async fn a_range_is_final_when_its_last_bucket_is() {
 }
 
 #[actix_web::test]
-async fn usage_by_model_names_the_model_of_each_point() {
+async fn usage_by_model_names_each_model() {
     let answer = get(&usage_path(&format!("{TWO_DAYS}&groupBy=model&granularity=hour&timezone=UTC"))).await;
     let answer = answer.json();
     assert_eq!(answer["granularity"], "hour");
@@ -66,7 +66,7 @@ async fn usage_by_model_names_the_model_of_each_point() {
 }
 
 #[actix_web::test]
-async fn a_filled_series_has_every_bucket_and_the_same_totals() {
+async fn a_filled_series_keeps_its_totals() {
     let days = "start=2026-03-01T00:00:00Z&end=2026-03-05T00:00:00Z&fill=zero";
     let answer = get(&usage_path(days)).await.json();
     let invocations: Vec<_> = answer["series"].as_array().unwrap().iter().map(|p| p["invocations"].clone()).collect();
@@ -103,7 +103,7 @@ async fn models_that_were_never_used_are_not_filled() {
 }
 
 #[actix_web::test]
-async fn reliability_is_answered_with_percentiles_of_all_and_the_worst_bucket() {
+async fn reliability_has_percentiles_and_the_worst_bucket() {
     let path = |more: &str| format!("/analytics/v1/orgs/{ORG}/reliability?{TWO_DAYS}{more}");
     let answer = get(&path("&percentile=p95")).await.json();
     let point = |start: &str, invocations, errors, rate: f64, by: [u32; 4], [p50, p95, p99]: [f64; 3]| {
@@ -137,7 +137,7 @@ async fn reliability_is_answered_with_percentiles_of_all_and_the_worst_bucket() 
 }
 
 #[actix_web::test]
-async fn the_ledger_is_answered_by_hour_with_its_balance() {
+async fn the_ledger_balances_by_hour() {
     let path = format!("/analytics/v1/orgs/{ORG}/ledger?start=2026-03-01T07:30:00Z&end=2026-03-01T08:00:00Z");
     let answer = get(&path).await.json();
     assert_eq!(answer["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-01T08:00:00Z"}));
@@ -153,7 +153,7 @@ async fn the_ledger_is_answered_by_hour_with_its_balance() {
 }
 
 #[actix_web::test]
-async fn the_summary_has_pages_of_orgs_and_the_sum_of_all() {
+async fn the_summary_has_pages_and_a_sum() {
     let bearer = format!("Bearer {}", token(Role::SystemAdmin));
     let ask = async |more: &str| {
         let path = format!("/analytics/v1/summary?start=2026-03-01T00:00:00Z&end=2026-04-01T00:00:00Z{more}");
@@ -167,7 +167,7 @@ async fn the_summary_has_pages_of_orgs_and_the_sum_of_all() {
 }
 
 #[actix_web::test]
-async fn who_has_the_same_facts_is_told_so_and_up_to_when() {
+async fn unchanged_facts_are_304_with_their_watermark() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let tag = get(&usage_path(TWO_DAYS)).await.header("etag").unwrap().to_owned();
     assert!(tag.starts_with("W/\""), "{tag}");
@@ -187,7 +187,7 @@ async fn who_has_the_same_facts_is_told_so_and_up_to_when() {
 }
 
 #[actix_web::test]
-async fn pages_of_the_configured_origins_may_read_and_no_others() {
+async fn only_configured_origins_may_read() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let ask = async |method: Method, origin: &str, more: &[(&str, &str)]| {
         let headers = [&[("authorization", bearer.as_str()), ("origin", origin)], more].concat();
@@ -250,7 +250,7 @@ async fn errors_can_be_read_by_allowed_origins() {
 }
 
 #[actix_web::test]
-async fn freshness_is_answered_as_the_contract_says() {
+async fn freshness_follows_the_contract() {
     let answer = get(&format!("/analytics/v1/orgs/{ORG}/freshness?modelId={MODEL}")).await;
     let expected = json!({
         "orgId": ORG,
@@ -262,7 +262,7 @@ async fn freshness_is_answered_as_the_contract_says() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_read_now_is_to_be_asked_again() {
+async fn unavailable_data_is_503_with_retry_after() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     for (error, kind) in [
         (QueryError::Busy, "/problems/busy"),
@@ -280,7 +280,7 @@ async fn what_cannot_be_read_now_is_to_be_asked_again() {
 }
 
 #[actix_web::test]
-async fn what_is_gone_is_refused_with_the_first_start() {
+async fn purged_ranges_are_refused_with_the_first_start() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let start = at("2026-03-01T18:30:00Z");
     let off_the_hour = "any more, and days of this zone begin within an hour of UTC";
@@ -302,7 +302,7 @@ async fn what_is_gone_is_refused_with_the_first_start() {
 }
 
 #[actix_web::test]
-async fn without_a_living_query_actor_the_answer_is_503() {
+async fn without_query_actors_the_response_is_503() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let state = crate::http::Api { queries: Queries::default(), ..api_with(None) };
     let answer = call(state, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
@@ -310,7 +310,7 @@ async fn without_a_living_query_actor_the_answer_is_503() {
 }
 
 #[actix_web::test]
-async fn a_sane_request_id_comes_back_and_another_is_replaced() {
+async fn a_valid_request_id_is_returned() {
     for (given, kept) in [("trace-1.A_z", true), ("", false), ("a b", false), ("é", false), (&"x".repeat(65), false)] {
         let answer = call(api_with(None), Method::GET, "/nowhere", &[("x-request-id", given)]).await;
         assert_eq!(answer.problem(404)["requestId"] == given, kept, "{given}");
@@ -318,7 +318,7 @@ async fn a_sane_request_id_comes_back_and_another_is_replaced() {
 }
 
 #[actix_web::test]
-async fn requests_are_counted_by_the_pattern_of_their_route() {
+async fn requests_are_counted_by_route_pattern() {
     let state = api_with(None);
     let metrics = state.metrics.clone();
     let app = test::init_service(api(web::Data::new(state))).await;
@@ -334,7 +334,7 @@ async fn requests_are_counted_by_the_pattern_of_their_route() {
 }
 
 #[actix_web::test]
-async fn the_operations_port_tells_life_readiness_and_metrics() {
+async fn the_operations_port_serves_probes_and_metrics() {
     let parts = operations(None, false);
     let app = test::init_service(ops(parts.clone())).await;
     let ask =

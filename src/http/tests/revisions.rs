@@ -14,7 +14,7 @@ fn path(query: &str) -> String {
 }
 
 #[actix_web::test]
-async fn revisions_are_answered_with_what_was_before_and_after() {
+async fn revisions_have_values_before_and_after() {
     let answer = get(&path(MONTH)).await;
     let expected = json!({
         "orgId": ORG,
@@ -38,7 +38,7 @@ async fn revisions_are_answered_with_what_was_before_and_after() {
 }
 
 #[actix_web::test]
-async fn a_page_is_asked_for_by_its_parameters_and_leads_to_the_next() {
+async fn pages_are_requested_by_parameters() {
     let first = get(&path(MONTH)).await.json();
     let other = Uuid::from_u128(0xD);
     for reason in ["late", "replay", "rebuild", "erasure"] {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_becomes_a_revision_to_the_last_decimal() {
+    fn a_row_becomes_an_exact_revision() {
         let revision = row().revision().unwrap().unwrap();
         let before = Usage { invocations: 1, input_tokens: 2, output_tokens: 3, cost: Cents::from_ten_thousandths(1) };
         let after =

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_becomes_a_point_to_the_last_decimal() {
+    fn a_row_becomes_an_exact_point() {
         let usage =
             Usage { invocations: 2, input_tokens: 3, output_tokens: 4, cost: Cents::from_ten_thousandths(15_001) };
         let point = UsagePoint { bucket_start: DateTime::UNIX_EPOCH, model_id: None, usage };

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_trace_becomes_events_with_exactly_its_tokens() {
+    fn the_trace_keeps_its_exact_tokens() {
         let (bodies, tally) = events(TRACE, plan());
         let totals = tally.totals();
         assert_eq!((totals.invocations, totals.input_tokens, totals.output_tokens), (19_366, 22_361_870, 4_088_665));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_shifted_by_whole_days_and_cut_to_microseconds() {
+    fn rows_are_shifted_by_whole_days() {
         let (bodies, tally) = events(TRACE, plan());
         assert_eq!(read(&bodies[0]).occurred_at.to_rfc3339(), "2026-03-29T18:15:46.680590+00:00");
         let (first, last) = tally.span().unwrap();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_and_date_give_the_same_bytes_and_others_give_others() {
+    fn seed_and_date_decide_the_bytes() {
         let head = &TRACE[..4000];
         let head = &head[..head.iter().rposition(|b| *b == b'\n').unwrap()];
         let (bodies, _) = events(head, plan());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn another_trace_has_other_ids_from_its_first_row_on() {
+    fn another_trace_has_other_ids() {
         let head = &TRACE[..4000];
         let head = &head[..head.iter().rposition(|b| *b == b'\n').unwrap()];
         let ids = |source: &[u8]| events(source, plan()).0.iter().map(|body| read(body).event_id).collect::<Vec<_>>();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_survey_knows_the_whole_trace_before_its_first_event() {
+    fn a_survey_covers_the_whole_trace() {
         let survey = Survey::of(TRACE).unwrap();
         assert_eq!((survey.rows, survey.days()), (19_366, 1));
         let two_days = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-17 00:00:00,1,1\n2023-11-16 23:00:00,1,1\n";

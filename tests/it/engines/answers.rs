@@ -271,7 +271,7 @@ fn late_event(org: Uuid) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn answers_stay_true_while_switches_are_killed() {
+async fn responses_stay_true_while_switches_are_killed() {
     let world = World::new(2).await;
     let service = world.serve().await;
     let topology = world.settings.broker.topology();

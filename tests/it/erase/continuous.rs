@@ -43,7 +43,7 @@ async fn revisions(conn: &mut PgConnection, org: Uuid) -> Vec<(String, i64)> {
 }
 
 #[tokio::test]
-async fn of_an_erased_org_no_aggregate_keeps_anything_also_where_raw_events_are_gone() {
+async fn aggregates_keep_nothing_of_an_erased_org() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;
@@ -136,7 +136,7 @@ async fn aggregates_are_made_again_without_an_erased_person() {
 }
 
 #[tokio::test]
-async fn what_is_erased_while_the_aggregates_are_being_left_is_in_neither_engine() {
+async fn erasing_during_a_switch_clears_both_engines() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;
@@ -174,7 +174,7 @@ async fn what_is_erased_while_the_aggregates_are_being_left_is_in_neither_engine
 }
 
 #[tokio::test]
-async fn killed_anywhere_an_erasure_from_aggregates_is_done_by_running_it_again() {
+async fn a_killed_aggregate_erasure_can_be_rerun() {
     let world = World::new(2).await;
     let mut conn = world.connect().await;
     let service = world.serve().await;

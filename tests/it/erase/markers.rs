@@ -36,7 +36,7 @@ async fn markers_of_what_came_after_an_erasure_stay() {
 }
 
 #[tokio::test]
-async fn a_running_service_takes_an_erased_orgs_markers_out_of_redis_when_it_can() {
+async fn a_service_removes_erased_markers_from_redis() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_cache();
     let service = world.serve().await;

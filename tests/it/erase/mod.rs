@@ -151,7 +151,7 @@ async fn count(conn: &mut PgConnection, statement: &'static str, id: Uuid) -> i6
 }
 
 #[tokio::test]
-async fn of_an_erased_org_nothing_is_left_and_everything_of_the_others_is() {
+async fn erasing_an_org_leaves_the_others() {
     let mut world = World::new(2).await;
     // All markers are published again every two seconds.
     world.set("ANALYTICS__CACHE__TTL_SECONDS", "6");
@@ -239,7 +239,7 @@ async fn of_an_erased_org_nothing_is_left_and_everything_of_the_others_is() {
 }
 
 #[tokio::test]
-async fn without_an_erased_person_usage_is_less_by_exactly_theirs() {
+async fn erasing_a_person_subtracts_exactly_their_usage() {
     let world = World::new(2).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -297,7 +297,7 @@ async fn without_an_erased_person_usage_is_less_by_exactly_theirs() {
 }
 
 #[tokio::test]
-async fn an_erasure_that_is_killed_anywhere_is_done_by_running_it_again() {
+async fn a_killed_erasure_can_be_rerun() {
     let world = World::new(2).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;

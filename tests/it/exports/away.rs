@@ -23,7 +23,7 @@ async fn running(service: &Service, job: Uuid) {
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_an_export_is_made_once_and_leaves_nothing_behind() {
+async fn a_killed_export_is_generated_once() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
     let mut world = World::new(1).await;
@@ -97,7 +97,7 @@ async fn a_process_that_ends_gives_its_export_back() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_tried_again_and_nothing_else_minds() {
+async fn a_failing_store_is_retried_without_side_effects() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
     let mut world = World::new(1).await;
@@ -141,7 +141,7 @@ async fn a_store_that_fails_is_tried_again_and_nothing_else_minds() {
 }
 
 #[tokio::test]
-async fn what_cannot_come_off_fails_with_a_reason_that_helps() {
+async fn a_permanent_failure_has_a_helpful_reason() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
     let mut world = World::new(1).await;
@@ -163,7 +163,7 @@ async fn what_cannot_come_off_fails_with_a_reason_that_helps() {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_an_export_fails_by_that_name_and_is_made_when_there_is_room() {
+async fn a_full_disk_fails_exports_until_freed() {
     let local = Store::Local(LocalStore::new());
     let Store::Local(files) = &local else { unreachable!() };
     let folder = files.folder.path().to_str().unwrap().to_owned();
@@ -200,7 +200,7 @@ impl Drop for Mounted {
 }
 
 #[tokio::test]
-async fn one_that_is_being_made_is_cancelled_and_leaves_nothing() {
+async fn cancelling_a_running_export_leaves_nothing() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
     let mut world = World::new(1).await;

@@ -41,7 +41,7 @@ fn counted(said: &Value) -> (u64, u64, u64, usize) {
 }
 
 #[tokio::test]
-async fn a_month_that_has_changed_has_a_new_version_and_the_old_one_stays() {
+async fn a_changed_month_gets_a_new_version() {
     for store in Store::both() {
         let mut world = World::new(1).await;
         store.serve(&mut world);
@@ -144,7 +144,7 @@ async fn only_a_month_that_is_over_is_made() {
 }
 
 #[tokio::test]
-async fn a_month_that_is_partly_purged_makes_no_file() {
+async fn a_partly_purged_month_has_no_file() {
     let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
@@ -184,7 +184,7 @@ async fn a_month_that_is_partly_purged_makes_no_file() {
 }
 
 #[tokio::test]
-async fn killed_anywhere_the_months_are_made_by_running_it_again() {
+async fn a_killed_monthly_export_can_be_rerun() {
     let store = Store::S3(S3Server::start());
     let mut world = World::new(1).await;
     store.serve(&mut world);

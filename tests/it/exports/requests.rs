@@ -25,7 +25,7 @@ async fn post(service: &Service, org: Uuid, rest: &str, key: Option<&str>, body:
 }
 
 #[tokio::test]
-async fn what_cannot_be_made_is_refused_by_its_fields() {
+async fn invalid_export_requests_name_their_fields() {
     let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
@@ -53,7 +53,7 @@ async fn what_cannot_be_made_is_refused_by_its_fields() {
 }
 
 #[tokio::test]
-async fn the_same_request_is_one_job_and_jobs_are_their_orgs_alone() {
+async fn equal_requests_share_one_job() {
     let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);
@@ -188,7 +188,7 @@ async fn a_file_fetched_by_a_link_is_recorded() {
 }
 
 #[tokio::test]
-async fn without_a_store_that_may_be_used_exports_are_off_and_said_to_be() {
+async fn without_a_store_exports_are_off() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__OBJECTS__STORE", "local");
     world.set("ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED", "false");

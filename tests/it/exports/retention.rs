@@ -10,7 +10,7 @@ use crate::harness::{S3Server, World};
 const OTHER: Uuid = Uuid::from_u128(0xE5);
 
 #[tokio::test]
-async fn a_file_goes_when_its_time_is_over_and_can_be_made_again() {
+async fn an_expired_file_can_be_recreated() {
     for store in Store::both() {
         let mut world = World::new(1).await;
         store.serve(&mut world);
@@ -55,7 +55,7 @@ async fn a_file_goes_when_its_time_is_over_and_can_be_made_again() {
 }
 
 #[tokio::test]
-async fn what_attempts_have_left_is_swept_away_and_what_is_nobodys_is_left() {
+async fn sweeping_removes_only_abandoned_attempts() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
     let mut world = World::new(1).await;

@@ -43,7 +43,7 @@ fn decimal(value: &Value) -> Decimal {
 }
 
 #[tokio::test]
-async fn a_month_by_the_hour_is_what_the_api_answers_and_raw_events_add_up_to() {
+async fn an_hourly_month_matches_api_and_events() {
     for store in Store::both() {
         let mut world = World::new(1).await;
         store.serve(&mut world);
@@ -162,7 +162,7 @@ async fn links(service: &Service, job: &Value, other: &Value) {
 }
 
 #[tokio::test]
-async fn an_incident_is_told_by_client_and_code_and_no_text_is_a_formula() {
+async fn an_incident_has_clients_codes_and_no_formulas() {
     let store = Store::Local(LocalStore::new());
     let mut world = World::new(1).await;
     store.serve(&mut world);

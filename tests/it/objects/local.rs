@@ -12,7 +12,7 @@ use super::{KEY, MIB, about, content, keys, write_all};
 use crate::harness::LocalStore;
 
 #[tokio::test]
-async fn it_has_to_be_allowed_and_needs_a_secret() {
+async fn local_stores_need_permission_and_a_secret() {
     let folder = LocalStore::new();
     let mut settings = folder.settings();
     settings.allow_unencrypted = false;
@@ -37,7 +37,7 @@ async fn the_folder_is_made_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn symbolic_links_are_not_followed_out_of_the_folder() {
+async fn symbolic_links_do_not_leave_the_folder() {
     let (folder, outside) = (LocalStore::new(), tempfile::tempdir().unwrap());
     let objects = folder.objects();
     let secret = outside.path().join("secret.csv");
@@ -67,7 +67,7 @@ async fn symbolic_links_are_not_followed_out_of_the_folder() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_left_is_swept_and_nothing_else() {
+async fn sweeping_removes_only_abandoned_files() {
     let folder = LocalStore::new();
     let objects = folder.objects();
     write_all(&objects, "exports/whole.csv", b"x", Mode::Create).await.unwrap();

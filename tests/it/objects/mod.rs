@@ -96,7 +96,7 @@ fn valid_for(seconds: i64) -> NewLink<'static> {
 }
 
 #[tokio::test]
-async fn a_large_object_appears_whole_and_only_at_its_end() {
+async fn a_large_object_appears_whole_at_its_end() {
     let content = content(20 * MIB + 7);
     for place in both() {
         let objects = place.objects();
@@ -121,7 +121,7 @@ async fn a_large_object_appears_whole_and_only_at_its_end() {
 }
 
 #[tokio::test]
-async fn sizes_at_the_edges_of_a_part_are_kept() {
+async fn sizes_at_part_boundaries_are_kept() {
     let content = content(10 * MIB);
     for place in both() {
         let objects = place.objects();
@@ -186,14 +186,14 @@ async fn an_upload_can_be_ended_from_elsewhere() {
         elsewhere.abort_upload(None, KEY, id.as_deref()).await.unwrap();
 
         let error = upload.finish().await.unwrap_err();
-        assert_eq!(error.to_string(), "object store: the upload was ended by somebody else");
+        assert_eq!(error.to_string(), "object store: the upload was ended by another process");
         assert_eq!(objects.head(None, KEY).await.unwrap(), None);
         eventually("nothing is left", async || place.unfinished().is_empty().then_some(())).await;
     }
 }
 
 #[tokio::test]
-async fn what_must_not_be_overwritten_never_is() {
+async fn protected_objects_are_never_overwritten() {
     for place in both() {
         let objects = place.objects();
         for (key, length) in [("versions/small.csv", 1000), ("versions/large.csv", 6 * MIB)] {
@@ -216,7 +216,7 @@ async fn what_must_not_be_overwritten_never_is() {
 }
 
 #[tokio::test]
-async fn objects_are_listed_by_whole_segments_and_deleted_once() {
+async fn objects_are_listed_by_whole_segments() {
     for place in both() {
         let objects = place.objects();
         for key in ["exports/a/1.csv", "exports/a/2.csv", "exports/a/deep/3.csv", "exports/ab/4.csv"] {
@@ -237,7 +237,7 @@ async fn objects_are_listed_by_whole_segments_and_deleted_once() {
 }
 
 #[tokio::test]
-async fn a_link_gives_its_object_to_whoever_has_it() {
+async fn a_link_gives_access_to_its_object() {
     let seconds = i64::try_from(LINK_LIFETIME.as_secs()).unwrap();
     for place in both() {
         let objects = place.objects();

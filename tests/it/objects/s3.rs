@@ -13,7 +13,7 @@ use super::{KEY, MIB, Place, about, content, read, valid_for, write_all};
 use crate::harness::{Asked, BUCKET, Fault, S3Server, SECOND_BUCKET, eventually};
 
 #[tokio::test]
-async fn objects_carry_whose_they_are_and_are_encrypted_as_configured() {
+async fn objects_carry_their_owner_and_encryption() {
     let server = S3Server::start();
     let mut settings = server.settings();
     let about = about();
@@ -80,7 +80,7 @@ async fn a_short_trouble_is_gone_through() {
 }
 
 #[tokio::test]
-async fn a_longer_trouble_is_told_and_the_upload_is_taken_back() {
+async fn a_longer_outage_aborts_the_upload() {
     let server = S3Server::start();
     let objects = server.objects();
     for asked in [Asked::Begin, Asked::Part(1), Asked::Part(2), Asked::Complete] {
@@ -95,7 +95,7 @@ async fn a_longer_trouble_is_told_and_the_upload_is_taken_back() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_does_not_make_an_object_somebody_elses() {
+async fn a_lost_response_does_not_change_ownership() {
     let server = S3Server::start();
     let objects = server.objects();
     for (asked, length) in [(Asked::Put, 10), (Asked::Complete, 6 * MIB)] {
@@ -113,7 +113,7 @@ async fn an_answer_that_is_lost_does_not_make_an_object_somebody_elses() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_in_time_is_not_waited_for() {
+async fn an_unresponsive_store_times_out() {
     let server = S3Server::start();
     let mut settings = server.settings();
     settings.timeout_ms = 300;
@@ -127,7 +127,7 @@ async fn a_store_that_does_not_answer_in_time_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_waits_for_any_more_is_aborted_too() {
+async fn an_abandoned_upload_is_aborted() {
     let server = S3Server::start();
     let objects = server.objects();
     server.fault(Asked::Begin, Fault::Slow(Duration::from_millis(500)), 1);
@@ -142,7 +142,7 @@ async fn an_upload_that_nobody_waits_for_any_more_is_aborted_too() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_told_so_and_used_when_it_is_back() {
+async fn a_store_is_used_again_after_an_outage() {
     let server = S3Server::start();
     let objects = server.objects();
     write_all(&objects, KEY, b"before", Mode::Overwrite).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_refusal_names_its_reason_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_store_that_may_be_unencrypted_has_to_be_allowed() {
+async fn an_unencrypted_store_has_to_be_allowed() {
     let server = S3Server::start();
     let mut settings = server.settings();
     settings.encryption = Encryption::None;
@@ -198,7 +198,7 @@ async fn a_store_that_may_be_unencrypted_has_to_be_allowed() {
 }
 
 #[tokio::test]
-async fn a_link_says_what_the_download_is_saved_as() {
+async fn a_link_names_the_downloaded_file() {
     let server = S3Server::start();
     let objects = server.objects();
     write_all(&objects, KEY, b"x", Mode::Create).await.unwrap();

@@ -53,7 +53,7 @@ async fn until_running(world: &World, service: &Service, generation: u64) {
 }
 
 #[tokio::test]
-async fn an_operator_sees_the_tree_restarts_an_actor_and_finds_it_in_the_log() {
+async fn an_operators_restart_is_in_the_log() {
     let world = World::new(1).await;
     let service = world.serve().await;
     until_running(&world, &service, 1).await;
@@ -93,7 +93,7 @@ async fn an_operator_sees_the_tree_restarts_an_actor_and_finds_it_in_the_log() {
 }
 
 #[tokio::test]
-async fn who_may_not_restart_is_told_why_and_who_is_not_there_is_named() {
+async fn refused_restarts_say_why() {
     let world = World::new(1).await;
     let service = world.serve().await;
     until_running(&world, &service, 1).await;

@@ -39,7 +39,7 @@ async fn gaps(conn: &mut PgConnection, incarnation: i32) -> Vec<(i64, i64)> {
 }
 
 #[tokio::test]
-async fn what_is_read_again_in_a_new_incarnation_changes_no_total() {
+async fn reading_again_changes_no_total() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -98,7 +98,7 @@ async fn what_is_read_again_in_a_new_incarnation_changes_no_total() {
 }
 
 #[tokio::test]
-async fn a_time_is_found_in_the_stream_and_what_cannot_be_is_named() {
+async fn a_time_is_found_in_the_stream() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -131,7 +131,7 @@ async fn a_time_is_found_in_the_stream_and_what_cannot_be_is_named() {
 }
 
 #[tokio::test]
-async fn a_range_is_read_again_under_load_and_nothing_is_stored_twice() {
+async fn replays_under_load_store_nothing_twice() {
     let world = World::new(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -219,7 +219,7 @@ async fn a_running_replay_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_replay_stores_what_was_skipped_and_fails_in_another_incarnation() {
+async fn a_replay_stores_skipped_messages() {
     let mut world = World::new(1).await;
     // Less than a batch: the broker sends no more until it is acknowledged.
     world.set("ANALYTICS__BROKER__PREFETCH", "100");
@@ -232,7 +232,7 @@ async fn a_replay_stores_what_was_skipped_and_fails_in_another_incarnation() {
     let offline = async |args: &[&str]| run_with(&world, None, &[], args).await;
     let skip = ["partitions", "reset", "--partition", "0", "--to", "2000", "--yes"];
     let (code, _, error) = offline(&skip).await;
-    assert!(code == Some(0) && error.contains("nobody works on the partition"), "{error}");
+    assert!(code == Some(0) && error.contains("no process works on the partition"), "{error}");
     let mut service = world.serve().await;
     settled(&mut conn, 1000).await;
     assert_eq!(LedgerSums::of_batches(&mut conn).await.stored, 1000);
@@ -270,7 +270,7 @@ async fn a_replay_stores_what_was_skipped_and_fails_in_another_incarnation() {
 }
 
 #[tokio::test]
-async fn what_the_stream_has_dropped_is_neither_replayed_nor_taken_for_read() {
+async fn dropped_messages_are_not_replayed() {
     let mut world = World::new(1).await;
     // Four segments of the smallest size, of which the broker keeps three at least.
     world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "4000000");

@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_service_at_work_is_not_disturbed_and_every_total_adds_up() {
+async fn purging_does_not_disturb_a_busy_service() {
     let world = world().await;
     let mut conn = world.connect().await;
     // What history keeps; the load's orgs are others.
@@ -48,7 +48,7 @@ fn old(fixture: &CommitFixture, id: u128, days: i64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_event_that_may_repeat_what_is_gone_is_refused_and_not_counted_again() {
+async fn possible_repeats_of_purged_events_are_refused() {
     let mut fixture = CommitFixture::new(1).await;
     let bodies: Vec<_> = [(1, 20), (2, 12), (3, 10)].map(|(id, days)| old(&fixture, id, days)).into();
     let batch = fixture.batch(bodies.clone());
@@ -79,7 +79,7 @@ async fn an_event_that_may_repeat_what_is_gone_is_refused_and_not_counted_again(
 }
 
 #[tokio::test]
-async fn late_events_of_the_day_that_goes_are_counted_as_gone_or_refused() {
+async fn late_events_during_a_purge_are_accounted() {
     let mut fixture = CommitFixture::new(1).await;
     let mut purger = fixture.world.connect().await;
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -160,7 +160,7 @@ async fn two_at_once_do_it_once() {
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_and_run_again_it_ends_as_one_run_does() {
+async fn a_killed_purge_can_be_rerun() {
     let mut world = world().await;
     world.set("ANALYTICS__RETENTION__BATCH_DAYS", "6");
     let mut conn = world.connect().await;

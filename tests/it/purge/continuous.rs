@@ -58,7 +58,7 @@ async fn old_chunks(conn: &mut PgConnection, ago: i32) -> i64 {
 }
 
 #[tokio::test]
-async fn aggregates_lose_whole_chunks_that_are_older_and_no_refresh_takes_more() {
+async fn aggregates_lose_only_whole_old_chunks() {
     let Some(world) = materialised("aggregates_lose_whole_chunks_that_are_older").await else { return };
     let mut conn = world.connect().await;
     let (all, kept) = (shown(&mut conn, LONG).await, shown(&mut conn, KEPT).await);
@@ -99,8 +99,8 @@ async fn aggregates_lose_whole_chunks_that_are_older_and_no_refresh_takes_more()
 }
 
 #[tokio::test]
-async fn what_is_not_materialised_outlives_its_raw_events() {
-    let Some(world) = materialised("what_is_not_materialised_outlives_its_raw_events").await else { return };
+async fn unmaterialised_rollups_outlive_raw_events() {
+    let Some(world) = materialised("unmaterialised_rollups_outlive_raw_events").await else { return };
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
     let all = shown(&mut conn, KEPT).await;
     for unit in ["daily", "hourly"] {
@@ -117,7 +117,7 @@ async fn what_is_not_materialised_outlives_its_raw_events() {
 }
 
 #[tokio::test]
-async fn who_does_not_own_the_aggregates_purges_all_else_and_says_so() {
+async fn purging_without_owning_aggregates_says_so() {
     let Some(world) = materialised("who_does_not_own_the_aggregates_purges_all_else").await else { return };
     let mut conn = world.connect().await;
     let chunks = old_chunks(&mut conn, KEPT).await;
@@ -136,7 +136,7 @@ async fn who_does_not_own_the_aggregates_purges_all_else_and_says_so() {
 }
 
 #[tokio::test]
-async fn an_org_has_no_retention_of_its_own_where_aggregates_keep_the_rollups() {
+async fn aggregates_allow_no_retention_by_org() {
     let Some(world) = materialised("an_org_has_no_retention_of_its_own").await else { return };
     let id = org(0).to_string();
     let set = async |args: &[&str]| world.run(&[&["retention", "set", "--org", &id], args].concat()).await;

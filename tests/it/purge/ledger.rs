@@ -27,7 +27,7 @@ async fn beside_the_chain(conn: &mut PgConnection, kind: &str, purged: i64) {
 }
 
 #[tokio::test]
-async fn old_rows_become_one_link_of_the_chain_and_every_sum_stays() {
+async fn old_ledger_rows_are_folded_without_loss() {
     let mut world = world().await;
     world.set("ANALYTICS__RETENTION__BATCH_DAYS", "6");
     let mut conn = world.connect().await;
@@ -66,7 +66,7 @@ async fn old_rows_become_one_link_of_the_chain_and_every_sum_stays() {
 }
 
 #[tokio::test]
-async fn folding_stops_at_the_first_batch_that_still_has_events() {
+async fn folding_stops_at_batches_with_events() {
     let mut world = world().await;
     world.set("ANALYTICS__RETENTION__BATCH_DAYS", "6");
     let mut conn = world.connect().await;

@@ -80,7 +80,7 @@ fn day(ago: i32) -> String {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_a_run_does_and_changes_nothing() {
+async fn a_dry_run_changes_nothing() {
     let world = world().await;
     let mut conn = world.connect().await;
     let before = state(&mut conn).await;
@@ -105,7 +105,7 @@ async fn a_dry_run_says_what_a_run_does_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn exactly_what_is_older_goes_and_totals_are_those_of_what_stays() {
+async fn only_older_data_is_purged() {
     let world = world().await;
     let mut conn = world.connect().await;
     let (batches, hours) = (LedgerSums::of_batches(&mut conn).await, LedgerSums::of_hours(&mut conn).await);
@@ -136,7 +136,7 @@ async fn exactly_what_is_older_goes_and_totals_are_those_of_what_stays() {
 }
 
 #[tokio::test]
-async fn an_org_keeps_raw_events_shorter_and_rollups_shorter_or_longer() {
+async fn orgs_have_their_own_retention() {
     let mut world = world().await;
     world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "8");
     let (short, long, other) = (org(0).to_string(), org(1).to_string(), org(2).to_string());
@@ -176,7 +176,7 @@ async fn an_org_keeps_raw_events_shorter_and_rollups_shorter_or_longer() {
 }
 
 #[tokio::test]
-async fn a_retention_of_an_orgs_own_is_set_listed_and_cleared_on_record() {
+async fn changes_of_an_orgs_retention_are_recorded() {
     let world = world().await;
     let id = org(0).to_string();
     let run = async |args: &[&str]| world.run(&[&["retention"], args].concat()).await;

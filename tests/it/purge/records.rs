@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::{count, purge, world};
 
 #[tokio::test]
-async fn old_records_go_and_what_waits_to_be_replayed_stays() {
+async fn only_finished_old_records_are_purged() {
     let mut world = world().await;
     for (key, days) in [
         ("RETENTION__DEAD_LETTER_DAYS", "10"),

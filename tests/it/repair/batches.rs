@@ -53,7 +53,7 @@ async fn read_again(fixture: &mut CommitFixture, first_offset: i64, events: &[&E
 }
 
 #[tokio::test]
-async fn a_resend_of_what_another_batch_lost_is_not_put_back_in_its_place() {
+async fn a_resend_does_not_replace_a_lost_row() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let [a, b, c] = [1, 2, 3].map(|id| event(1, id, now));
@@ -73,7 +73,7 @@ async fn a_resend_of_what_another_batch_lost_is_not_put_back_in_its_place() {
 }
 
 #[tokio::test]
-async fn batches_that_lost_an_event_and_hold_its_resends_are_mended_in_one() {
+async fn batches_with_resends_are_repaired_together() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let [a, b, c] = [1, 2, 3].map(|id| event(1, id, now));
@@ -94,7 +94,7 @@ async fn batches_that_lost_an_event_and_hold_its_resends_are_mended_in_one() {
 }
 
 #[tokio::test]
-async fn a_repeat_in_a_batch_does_not_take_the_place_of_what_is_lost() {
+async fn a_repeat_does_not_replace_a_lost_row() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let [a, b] = [1, 2].map(|id| event(1, id, now));
@@ -108,7 +108,7 @@ async fn a_repeat_in_a_batch_does_not_take_the_place_of_what_is_lost() {
 }
 
 #[tokio::test]
-async fn what_was_taken_away_is_told_apart_from_what_is_lost_only_by_the_whole_row() {
+async fn a_whole_row_distinguishes_purged_from_lost() {
     let mut fixture = CommitFixture::new(1).await;
     let now = fixture.claim.now;
     let [a, b, c] = [1, 2, 3].map(|id| event(1, id, now));

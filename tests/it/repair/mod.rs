@@ -68,7 +68,7 @@ async fn assert_mended(conn: &mut PgConnection, report: &Value, before: LedgerSu
 }
 
 #[tokio::test]
-async fn lost_rows_are_put_back_and_counted_where_they_were() {
+async fn lost_rows_are_restored_in_place() {
     let mut world = World::new(1).await;
     // Less than the live batches hold: these are read again as wholes all the same.
     world.set("ANALYTICS__BROKER__PREFETCH", "1000");
@@ -100,7 +100,7 @@ async fn lost_rows_are_put_back_and_counted_where_they_were() {
 }
 
 #[tokio::test]
-async fn what_was_taken_away_on_purpose_stays_away() {
+async fn purged_rows_stay_away() {
     let world = World::new(1).await;
     let _service = world.serve().await;
     let mut conn = world.connect().await;
@@ -134,7 +134,7 @@ async fn what_was_taken_away_on_purpose_stays_away() {
 }
 
 #[tokio::test]
-async fn what_was_rejected_is_new_to_the_first_replay_that_can_store_it_and_to_no_other() {
+async fn a_rejected_message_is_new_to_one_replay() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;
     let constraint = "ALTER TABLE analytics.usage_events ADD CONSTRAINT no_77 CHECK (latency_ms <> 77)";
@@ -167,7 +167,7 @@ async fn what_was_rejected_is_new_to_the_first_replay_that_can_store_it_and_to_n
 }
 
 #[tokio::test]
-async fn a_process_that_is_killed_while_it_repairs_puts_everything_back_once() {
+async fn a_killed_repair_restores_everything_once() {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__BROKER__PREFETCH", "100");
     let world = world;

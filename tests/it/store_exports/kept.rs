@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_file_is_kept_as_long_as_its_org_says_and_can_be_made_again_when_it_is_over() {
+async fn an_orgs_retention_decides_when_files_expire() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let (short, usual) = (Uuid::new_v4(), Uuid::new_v4());
@@ -41,7 +41,7 @@ async fn a_file_is_kept_as_long_as_its_org_says_and_can_be_made_again_when_it_is
 }
 
 #[tokio::test]
-async fn an_upload_of_a_job_that_is_over_without_it_is_thrown_away() {
+async fn uploads_of_finished_jobs_are_aborted() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let org = Uuid::new_v4();

@@ -89,7 +89,7 @@ async fn succeed(conn: &mut PgConnection, claim: &Claim) -> ExportJob {
 }
 
 #[tokio::test]
-async fn no_job_is_given_to_two_of_eight_claimers_and_no_org_has_more_at_work_than_it_may() {
+async fn jobs_are_claimed_once_and_bounded_by_org() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let orgs: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();
@@ -159,7 +159,7 @@ async fn race(world: &World, end: bool) -> Vec<(Uuid, Uuid)> {
 }
 
 #[tokio::test]
-async fn who_asks_for_many_exports_does_not_make_others_wait_for_all_of_them() {
+async fn many_exports_do_not_delay_other_orgs() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let [many, one, two] = [1, 2, 3].map(Uuid::from_u128);
@@ -187,7 +187,7 @@ async fn who_asks_for_many_exports_does_not_make_others_wait_for_all_of_them() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_left_is_taken_over_and_its_first_claimer_changes_nothing_any_more() {
+async fn an_abandoned_job_is_taken_over() {
     let world = World::new(1).await;
     let (mut one, mut two) = (world.connect().await, world.connect().await);
     let job = made(&mut one, Uuid::new_v4()).await;
@@ -215,7 +215,7 @@ async fn a_job_that_was_left_is_taken_over_and_its_first_claimer_changes_nothing
 }
 
 #[tokio::test]
-async fn a_job_that_is_left_again_and_again_is_given_up() {
+async fn a_repeatedly_abandoned_job_fails() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let job = made(&mut conn, Uuid::new_v4()).await;
@@ -229,7 +229,7 @@ async fn a_job_that_is_left_again_and_again_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_job_that_did_not_come_off_rests_and_one_that_is_given_back_has_lost_nothing() {
+async fn failed_jobs_wait_and_returned_jobs_do_not() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let job = made(&mut conn, Uuid::new_v4()).await;
@@ -253,7 +253,7 @@ async fn a_job_that_did_not_come_off_rests_and_one_that_is_given_back_has_lost_n
 }
 
 #[tokio::test]
-async fn the_same_request_is_one_job_and_another_one_under_its_key_is_refused() {
+async fn an_idempotency_key_is_for_one_request() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let (org, other) = (Uuid::new_v4(), Uuid::new_v4());
@@ -295,7 +295,7 @@ async fn the_same_request_is_one_job_and_another_one_under_its_key_is_refused() 
 }
 
 #[tokio::test]
-async fn a_job_is_cancelled_at_once_while_it_waits_and_by_its_claimer_while_it_is_at_work() {
+async fn waiting_and_running_jobs_can_be_cancelled() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let org = Uuid::new_v4();
@@ -336,7 +336,7 @@ async fn a_job_is_cancelled_at_once_while_it_waits_and_by_its_claimer_while_it_i
 }
 
 #[tokio::test]
-async fn an_orgs_jobs_are_listed_newest_first_and_no_other_org_sees_them() {
+async fn an_org_lists_only_its_own_jobs() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let (org, other) = (Uuid::new_v4(), Uuid::new_v4());

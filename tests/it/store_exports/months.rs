@@ -36,7 +36,7 @@ async fn expire(conn: &mut PgConnection, job: Uuid) {
 }
 
 #[tokio::test]
-async fn a_month_has_one_job_at_work_and_its_versions_are_numbered_on_for_ever() {
+async fn versions_of_a_month_are_numbered() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let org = Uuid::new_v4();
@@ -71,7 +71,7 @@ async fn a_month_has_one_job_at_work_and_its_versions_are_numbered_on_for_ever()
 }
 
 #[tokio::test]
-async fn the_file_of_a_version_stays_while_any_job_has_it_and_the_latest_goes_with_the_newest() {
+async fn a_shared_version_outlives_its_first_job() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let org = Uuid::new_v4();
@@ -108,7 +108,7 @@ async fn the_file_of_a_version_stays_while_any_job_has_it_and_the_latest_goes_wi
 }
 
 #[tokio::test]
-async fn a_month_is_made_for_every_org_that_used_anything_in_it() {
+async fn a_month_is_generated_for_active_orgs() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let orgs: Vec<Uuid> = (1..=5).map(Uuid::from_u128).collect();

@@ -147,7 +147,7 @@ fn file(spec: &Spec, rows: &[Row]) -> String {
 }
 
 #[tokio::test]
-async fn rows_are_what_the_api_answers_and_their_bytes_are_the_same_each_time() {
+async fn rows_match_the_api_and_are_stable() {
     let scene = Scene::new().await;
     let mut sums = Vec::new();
     for models in [&[][..], &scene.models[1..3]] {
@@ -178,7 +178,7 @@ async fn rows_are_what_the_api_answers_and_their_bytes_are_the_same_each_time() 
 }
 
 #[tokio::test]
-async fn a_month_is_the_sum_of_its_days_with_the_percentiles_of_all_its_events() {
+async fn a_month_sums_its_days() {
     let scene = Scene::new().await;
     let spec = scene.spec(Granularity::Monthly, GroupBy::Model, &[]);
     let (rows, _) = scene.rows(&spec).await;
@@ -205,7 +205,7 @@ async fn a_month_is_the_sum_of_its_days_with_the_percentiles_of_all_its_events()
 }
 
 #[tokio::test]
-async fn an_incident_is_by_client_or_error_code_and_its_texts_are_no_formulas() {
+async fn an_incident_neutralises_formulas() {
     let scene = Scene::new().await;
     let hours = scene.rows(&scene.spec(Granularity::Hourly, GroupBy::Model, &[])).await.0;
     for (group_by, by) in [(GroupBy::Client, Dimension::Client), (GroupBy::ErrorCode, Dimension::ErrorCode)] {
@@ -252,7 +252,7 @@ async fn an_incident_is_by_client_or_error_code_and_its_texts_are_no_formulas() 
 }
 
 #[tokio::test]
-async fn an_incident_of_raw_events_that_were_taken_away_is_refused() {
+async fn an_incident_of_purged_events_is_refused() {
     let mut scene = Scene::new().await;
     let from = scene.range.start + TimeDelta::days(3);
     sqlx::query("INSERT INTO analytics.raw_horizons VALUES (NULL, $1)")
@@ -293,7 +293,7 @@ async fn rows_are_of_one_moment_whatever_comes_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_differs_from_an_earlier_file_is_named_and_explained() {
+async fn differences_to_earlier_files_are_explained() {
     let mut scene = Scene::new().await;
     let spec = scene.spec(Granularity::Daily, GroupBy::Model, &[]);
     let (rows, _) = scene.rows(&spec).await;

@@ -277,8 +277,8 @@ async fn compressed_batches_are_unread_until_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_record_of_the_brokers_own_is_no_loss() {
-    if !has_foreign_clients("a_record_of_the_brokers_own_is_no_loss") {
+async fn the_brokers_own_records_are_no_loss() {
+    if !has_foreign_clients("the_brokers_own_records_are_no_loss") {
         return;
     }
     let mut world = World::new(1).await;

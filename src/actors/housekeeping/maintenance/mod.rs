@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn long_work_beats_and_what_has_told_of_nothing_for_too_long_does_not() {
+    async fn work_without_reported_steps_stops_beating() {
         let liveness = Liveness::default();
         let working = liveness.work();
         let last_step = LastStep::new();

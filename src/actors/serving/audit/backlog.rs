@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_keys_push_out_no_refusal_of_the_known() {
+    fn bad_keys_evict_no_known_refusals() {
         let (metrics, count) = (Metrics::default(), 180_000);
         let backlog = Backlog::new(metrics.clone());
         for n in 0..count {

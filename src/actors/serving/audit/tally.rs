@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_the_rows_of_others() {
+    fn no_org_takes_rows_of_others() {
         let mut tally = tally(2, 10);
         for _ in 0..5000 {
             tally.note(1, None, event("x"));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn more_keys_than_there_is_room_for_are_counted_together() {
+    fn keys_beyond_the_bound_are_counted_together() {
         let mut tally = tally(1, 3);
         for key in 0..1000 {
             tally.note(key, None, event("x"));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_database_is_away_minutes_are_counted_on() {
+    fn minutes_are_counted_during_a_database_outage() {
         let mut tally = tally(10, 2000);
         for n in 0..5000 {
             tally.note(n % 1500, None, event("x"));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_recorded_comes_first_again() {
+    fn unrecorded_events_come_first_again() {
         let mut tally = tally(10, 10);
         let events: Vec<AuditEvent> = (0..3).map(|n| event(&n.to_string())).collect();
         events.iter().cloned().for_each(|event| assert!(tally.note(1, None, event)));

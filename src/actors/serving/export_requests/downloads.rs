@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_org_takes_a_part_of_the_room_and_gives_it_back() {
+    fn an_org_takes_and_returns_its_share() {
         let (downloads, one, other) = (Downloads::default(), Uuid::from_u128(1), Uuid::from_u128(2));
         let sent: Vec<_> = std::iter::from_fn(|| downloads.begin(one)).collect();
         assert_eq!(sent.len(), DOWNLOADS_OF_ORG);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn four_orgs_slow_downloads_leave_room_for_a_fifth() {
+    fn slow_downloads_leave_room_for_other_orgs() {
         let downloads = Downloads::default();
         let org = |n| Uuid::from_u128(n);
         let slow: Vec<_> =
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_is_cut_at_the_end_and_nothing_lies_behind_it() {
+    fn byte_ranges_are_clipped_to_the_file() {
         for (wanted, length, expected) in [
             (Wanted::From(0, Some(0)), 10, Some(0..1)),
             (Wanted::From(4, None), 10, Some(4..10)),

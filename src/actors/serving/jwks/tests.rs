@@ -98,7 +98,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
 }
 
 #[actix::test]
-async fn a_rotated_key_works_when_it_is_asked_for_and_a_removed_one_no_longer() {
+async fn rotated_keys_work_and_removed_keys_do_not() {
     let (old, new) = (ec(1), ed(2));
     let issuer = Issuer::start(&key_set(&[old.jwk("old")]));
     let (actor, verifier, _) = start(&issuer.settings());
@@ -113,7 +113,7 @@ async fn a_rotated_key_works_when_it_is_asked_for_and_a_removed_one_no_longer() 
 }
 
 #[actix::test]
-async fn made_up_names_do_not_have_the_source_read_again_and_again() {
+async fn unknown_key_names_do_not_flood_the_source() {
     let issuer = Issuer::start(&key_set(&[ec(1).jwk("a")]));
     let (actor, ..) = start(&issuer.settings());
     for _ in 0..50 {
@@ -124,7 +124,7 @@ async fn made_up_names_do_not_have_the_source_read_again_and_again() {
 }
 
 #[actix::test]
-async fn keys_stay_while_the_source_fails_in_whatever_way() {
+async fn keys_stay_while_the_source_fails() {
     let signer = ec(1);
     for (status, body) in [
         ("500 Internal Server Error", String::new()),
@@ -151,7 +151,7 @@ fn json_state(readiness: &Readiness) -> String {
 }
 
 #[actix::test]
-async fn a_source_that_is_away_at_the_start_is_waited_for() {
+async fn an_unavailable_source_is_awaited_at_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

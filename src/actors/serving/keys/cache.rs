@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_lasts_for_its_time_and_never_longer_than_the_key() {
+    fn an_entry_never_outlives_its_key() {
         let second = Duration::from_secs(1);
         assert!(valid_until(None, LASTS - second) && !valid_until(None, LASTS));
         assert!(valid_until(Some(2 * second), second) && !valid_until(Some(2 * second), 2 * second));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_revoked_here_is_not_brought_back_by_a_look_up_that_began_before() {
+    fn an_earlier_lookup_does_not_restore_revoked_keys() {
         let (mut cache, now) = (Cache::new(LASTS), Instant::now());
         cache.revoke(KEY, now);
         cache.put(KEY, key(None), now);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_changed_is_looked_up_again_unless_it_was_revoked() {
+    fn forgotten_keys_are_looked_up_unless_revoked() {
         let (mut cache, now) = (Cache::new(LASTS), Instant::now());
         cache.put(KEY, key(None), now);
         cache.forget_all();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_ids_take_bounded_room_and_push_out_no_key() {
+    fn unknown_ids_are_bounded_and_evict_no_key() {
         let (mut cache, now) = (Cache::new(LASTS), Instant::now());
         cache.put(KEY, key(None), now);
         for id in 2..u128::try_from(3 * MOST).unwrap() {

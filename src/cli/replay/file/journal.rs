@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_file_goes_on_where_it_was_last_kept() {
+    fn an_interrupted_file_resumes_where_it_was_saved() {
         let folder = Folder::new();
         let mut journal = folder.open(7, "s", false).unwrap();
         for confirmed in [1, 5000, 5001, 9999] {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_file_is_published_again_only_on_demand() {
+    fn a_finished_file_is_republished_only_on_demand() {
         let folder = Folder::new();
         folder.open(7, "s", false).unwrap().end(9, true).unwrap();
         assert_eq!(folder.kept(false), (9, true));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_another_file_or_stream_says_what_to_do() {
+    fn a_foreign_state_file_says_what_to_do() {
         let folder = Folder::new();
         folder.open(7, "s", false).unwrap();
         for (bytes, place) in [(8, "s"), (7, "t")] {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_known_by_its_length_and_its_beginning() {
+    fn a_file_is_identified_by_length_and_beginning() {
         let folder = Folder::new();
         let path = folder.0.join("file");
         let of = |bytes: &[u8]| {

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_lines_and_empty_lines_are_left_out_and_counted() {
+    fn line_ends_and_empty_lines_are_skipped() {
         let expected = [(1, "a".to_owned()), (4, " b ".to_owned()), (5, "c".to_owned())];
         assert_eq!(of("a\n\n \t\n b \nc"), expected);
         assert_eq!(of("\u{feff}a\r\n\r\n\r\n b \r\nc\r\n"), expected);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_be_as_long_as_the_bound_and_no_longer() {
+    fn the_length_of_lines_is_bounded() {
         let longest = "x".repeat(MAX_LINE_BYTES);
         assert_eq!(of(&format!("{longest}\r\n{longest}")).len(), 2);
         let mut lines = Lines::new(std::io::Cursor::new(format!("a\n{longest}x\nb")));
@@ -185,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_known_by_its_bytes_and_may_have_members() {
+    fn gzip_is_detected_and_may_have_members() {
         let expected = [(1, "one".to_owned()), (2, "two".to_owned())];
         assert_eq!(all(opened(b"one\ntwo\n")), expected);
         assert_eq!(all(opened(&[gzip("one\nt"), gzip("wo\n")].concat())), expected);
     }
 
     #[test]
-    fn gzip_that_breaks_off_is_an_error_after_its_whole_lines() {
+    fn truncated_gzip_fails_after_its_whole_lines() {
         let whole = gzip(&"one\n".repeat(1000));
         let mut lines = opened(&whole[..whole.len() - 4]);
         let error = loop {

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_go_to_the_home_of_their_org_or_take_turns() {
+    fn lines_go_to_their_orgs_home_partition() {
         let line = |number, body: &str| Line { number, body: body.as_bytes().to_vec() };
         // As the partition's own tests have it.
         let org = "\"orgId\":\"6ba7b810-9dad-11d1-80b4-00c04fd430c8\"";

@@ -145,7 +145,7 @@ fn normalized(field: &str, value: &str) -> (Event, Normalized) {
 }
 
 #[test]
-fn what_cannot_be_stored_becomes_a_replacement_character() {
+fn unstorable_characters_are_replaced() {
     for (text, stored, changed) in [
         (r#""a\u0000b""#, "a\u{fffd}b", true),
         (r#""\ud83d""#, "\u{fffd}", true),
@@ -221,13 +221,13 @@ fn an_unknown_field_is_ignored_whatever_it_holds() {
 }
 
 #[test]
-fn a_leap_second_is_the_last_microsecond_of_its_minute() {
+fn a_leap_second_ends_its_minute() {
     let event = with("occurredAt", json!("2026-03-01T11:59:60.5Z")).unwrap();
     assert_eq!(event.occurred_at.to_rfc3339(), "2026-03-01T11:59:59.999999+00:00");
 }
 
 #[test]
-fn a_repeated_field_is_refused_and_a_repeated_org_is_nobodys() {
+fn repeated_fields_are_refused() {
     let text = valid().to_string();
     let twice = format!("{{\"orgId\":\"00000000-0000-0000-0000-000000000002\",{}", &text[1..]);
     let rejection = decode(twice.as_bytes(), &rules()).unwrap_err();
@@ -236,7 +236,7 @@ fn a_repeated_field_is_refused_and_a_repeated_org_is_nobodys() {
 }
 
 #[test]
-fn bytes_that_are_no_object_are_refused_without_being_quoted() {
+fn bytes_that_are_no_object_are_not_quoted() {
     let deep = |open: &str, close: &str| format!("{{\"x\":{}{}}}", open.repeat(9_000), close.repeat(9_000));
     for (body, reason) in [
         (b"".to_vec(), "message: is not valid JSON at line 1 column 0"),
@@ -255,7 +255,7 @@ fn bytes_that_are_no_object_are_refused_without_being_quoted() {
 }
 
 #[test]
-fn a_message_of_just_the_longest_length_is_read() {
+fn a_message_of_maximum_length_is_read() {
     let mut body = valid().to_string().into_bytes();
     body.resize(MAX_MESSAGE_BYTES, b' ');
     assert!(decode(&body, &rules()).is_ok());
@@ -268,7 +268,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn a_valid_event_with_one_byte_changed_never_panics(at in 0usize..300, byte in proptest::num::u8::ANY) {
+    fn a_changed_byte_never_panics(at in 0usize..300, byte in proptest::num::u8::ANY) {
         let mut body = valid().to_string().into_bytes();
         let at = at % body.len();
         body[at] = byte;

@@ -29,7 +29,7 @@ fn file(spec: &Spec, rows: &[Row]) -> String {
 }
 
 #[test]
-fn a_file_is_the_contracts_columns_and_exact_numbers() {
+fn a_file_has_the_contracts_columns() {
     let expected = "org_id,model_id,bucket_start,granularity,invocations,errors,error_rate,input_tokens,output_tokens,\
                     cost_estimate_cents,latency_p50_ms,latency_p95_ms,latency_p99_ms\r\n\
                     00000000-0000-0000-0000-00000000000a,00000000-0000-0000-0000-00000000000b,2026-03-01T10:00:00Z,hourly,\
@@ -51,7 +51,7 @@ fn without_invocations_there_is_no_rate() {
 }
 
 #[test]
-fn a_text_that_looks_like_a_formula_is_one_no_more() {
+fn texts_like_formulas_are_neutralised() {
     for (text, expected) in [
         ("=cmd()", "'=cmd()"),
         ("+1", "'+1"),
@@ -85,7 +85,7 @@ fn a_text_that_looks_like_a_formula_is_one_no_more() {
 }
 
 #[test]
-fn texts_with_commas_quotes_and_line_ends_stay_one_cell() {
+fn texts_with_separators_stay_one_cell() {
     let texts =
         [None, Some("a,b"), Some("say \"no\""), Some("two\r\nlines"), Some("=1,\"2\""), Some("a\rb"), Some("a;b")];
     let rows = texts.map(row);

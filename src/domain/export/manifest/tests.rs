@@ -55,7 +55,7 @@ fn job() -> ExportJob {
 }
 
 #[test]
-fn a_manifest_says_what_the_file_is_in_one_order_and_tells_no_offset() {
+fn a_manifest_is_ordered_and_has_no_offsets() {
     let change = Change {
         revision_id: Uuid::from_u128(9),
         bucket_start: at("2026-03-05T10:00:00Z"),
@@ -105,7 +105,7 @@ fn a_manifest_says_what_the_file_is_in_one_order_and_tells_no_offset() {
 }
 
 #[test]
-fn a_watermark_is_read_back_and_nothing_else_is() {
+fn only_watermarks_are_parsed() {
     let output = output();
     for as_of in [output.as_of, None] {
         let watermark = Watermark { as_of, snapshot_at: output.snapshot_at };

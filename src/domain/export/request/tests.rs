@@ -39,7 +39,7 @@ fn one_day() -> Value {
 }
 
 #[test]
-fn what_is_not_said_has_its_default() {
+fn omitted_fields_have_defaults() {
     let request = read(&one_day()).unwrap();
     let range = TimeRange { start: at("2026-03-08T00:00:00Z"), end: at("2026-03-09T00:00:00Z") };
     let expected =
@@ -66,7 +66,7 @@ fn everything_can_be_said() {
 }
 
 #[test]
-fn a_range_is_on_the_boundaries_of_its_buckets() {
+fn a_range_ends_on_bucket_boundaries() {
     let of = |granularity: &str, start: &str, end: &str| with(of_range(start, end), "granularity", granularity.into());
     for (granularity, start, end) in [
         ("hourly", "2026-03-10T04:00:00Z", "2026-03-10T05:00:00Z"),
@@ -97,7 +97,7 @@ fn a_range_is_on_the_boundaries_of_its_buckets() {
 }
 
 #[test]
-fn clients_and_error_codes_are_of_hours_and_of_a_week_at_most() {
+fn clients_and_error_codes_have_short_ranges() {
     let week = |start: &str| of_range(start, "2026-03-09T00:00:00Z");
     let hourly = |body| with(with(body, "granularity", "hourly".into()), "groupBy", "client".into());
     read(&hourly(week("2026-03-02T00:00:00Z"))).unwrap();
@@ -143,7 +143,7 @@ fn every_field_that_is_wrong_is_named() {
 }
 
 #[test]
-fn what_lies_below_its_floor_is_refused_with_the_first_start() {
+fn a_start_below_the_floor_is_refused() {
     let floors = Floors {
         hourly: Some(at("2026-02-01T10:30:00Z")),
         daily: Some(at("2026-02-02T00:00:00Z")),
@@ -171,7 +171,7 @@ fn what_lies_below_its_floor_is_refused_with_the_first_start() {
 }
 
 #[test]
-fn the_same_request_in_another_form_has_the_same_fingerprint() {
+fn equal_requests_have_equal_fingerprints() {
     let one = fingerprint(br#"{"granularity":"daily","timeRange":{"start":"a","end":"b"}}"#);
     assert_eq!(one, fingerprint(b"{ \"timeRange\": {\"end\": \"b\", \"start\": \"a\"},\n\"granularity\": \"daily\"}"));
     assert_ne!(one, fingerprint(br#"{"granularity":"hourly","timeRange":{"start":"a","end":"b"}}"#));
@@ -181,7 +181,7 @@ fn the_same_request_in_another_form_has_the_same_fingerprint() {
 proptest! {
     /// Whatever is accepted keeps every rule, and nothing that is sent makes reading fail otherwise.
     #[test]
-    fn what_is_accepted_is_within_the_rules(
+    fn accepted_events_are_within_the_rules(
         start in -800_i64..10, hours in -30_i64..800, minutes in prop_oneof![9 => Just(0_i64), 1 => 0_i64..60],
         granularity in prop::sample::select(vec!["hourly", "daily", "monthly"]),
         group_by in prop::sample::select(vec!["model", "client"]),

@@ -173,7 +173,7 @@ fn is_of_format(format: &str, text: &str) -> bool {
 }
 
 #[test]
-fn what_is_not_of_the_described_form_is_found() {
+fn undescribed_responses_are_found() {
     let document = json!({"components": {"schemas": {
         "Base": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string", "format": "uuid"}}},
         "Sum": {"allOf": [

@@ -42,7 +42,7 @@ fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedS
 }
 
 #[actix::test]
-async fn an_order_to_drain_is_obeyed_while_commits_are_waited_for() {
+async fn draining_begins_while_commits_are_pending() {
     let held = Rc::new(RefCell::new(Vec::new()));
     let (mut reader, orders) = reader(3, Held(Rc::clone(&held)).start().recipient());
     let message = StreamMessage { offset: 0, published_at: None, body: vec![1] };
