@@ -1,4 +1,4 @@
-// Dashboards' questions at a constant rate, each about an organisation drawn at random, with a token of its own.
+// Dashboards' queries at a constant rate, each about an organisation drawn at random, with a token of its own.
 // k6 run -e API=… -e SECRET=… -e ORGS=250 -e QUESTION=hours -e RATE=200 -e SECONDS=30 read.js
 // With COUNT in place of RATE and SECONDS: so many, one after the other. With END: of the time up to there.
 import http from "k6/http";

@@ -62,7 +62,7 @@ make_data_dir() { # SERVER → prints its folder, owned by the server's user ins
     echo "$dir"
 }
 
-# FILE <content: written anew at every start, readable by the server's user alone.
+# FILE <content: rewritten at every start, readable by the server's user alone.
 put_file() {
     (umask 077 && cat >"$1")
     chown --reference="$(dirname "$1")" "$1"

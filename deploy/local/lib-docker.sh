@@ -84,7 +84,7 @@ exec_docker() { # SERVER COMMAND…; the system user has the server's name in ea
     compose exec "${terminal[@]}" --user "$server" "$server" "$@"
 }
 
-# Files there belong to users of the containers, whom a plain user may not remove: a container does it.
+# Files there belong to users of the containers, and a plain user may not remove them: a container does it.
 purge_docker() {
     engine_answers || return 0
     compose run --rm --no-deps --no-TTY --user root --volume "$LOCAL_DIR/docker:/purge" --entrypoint sh redis \

@@ -18,7 +18,7 @@ rabbitmq_environment() {
     )
 }
 
-# What clients of the stream protocol are told to connect to: the broker gives them an address of its own.
+# What clients of the stream protocol connect to: the broker gives them an address of its own.
 stream_address() {
     echo "stream.advertised_host = 127.0.0.1"
     echo "stream.advertised_port = $ANALYTICS_RABBITMQ_STREAM_PORT"

@@ -235,15 +235,15 @@ mod tests {
             assert_eq!(caller.may(Permission::ReadUsage, own), role.may(Permission::ReadUsage), "{role}");
             assert_eq!(caller.may(Permission::ReadUsage, other), role == Role::SystemAdmin, "{role}");
         }
-        let nobody = Caller {
+        let anonymous = Caller {
             subject: "s".into(),
             org_ids: vec![own],
             roles: vec![],
             credential: Credential::Token,
             expires_at: None,
         };
-        assert!(!nobody.may(Permission::ReadUsage, own));
-        let both = Caller { roles: vec![Role::OrgViewer, Role::Operator], ..nobody };
+        assert!(!anonymous.may(Permission::ReadUsage, own));
+        let both = Caller { roles: vec![Role::OrgViewer, Role::Operator], ..anonymous };
         assert!(!both.may(Permission::ReadUsage, other));
     }
 

@@ -113,7 +113,7 @@ fn uri(broker: &Broker) -> Result<AMQPUri, BrokerError> {
     // The parser's own message quotes the URL.
     let read = broker.url.expose().parse();
     let mut uri: AMQPUri = read.map_err(|_| BrokerError::Permanent("the URL cannot be read".to_owned()))?;
-    // The URI specification reads a trailing slash as the virtual host of the empty name. RabbitMQ has none unless somebody
+    // The URI specification reads a trailing slash as the virtual host of the empty name. RabbitMQ has none unless an operator
     // made one, and secrets that end so mean the default.
     if uri.vhost.is_empty() {
         uri.vhost = "/".to_owned();

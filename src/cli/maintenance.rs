@@ -122,21 +122,21 @@ fn act(action: &'static str, outcome: Outcome) -> AuditEvent {
 /// How far a command is: on a terminal one line that changes, elsewhere a log line every few seconds.
 pub struct Steps {
     spinner: Option<ProgressBar>,
-    told: Instant,
+    logged: Instant,
 }
 
 impl Steps {
     pub fn new() -> Self {
         let spinner = std::io::stderr().is_terminal().then(ProgressBar::new_spinner);
-        Self { spinner, told: Instant::now() }
+        Self { spinner, logged: Instant::now() }
     }
 
     pub fn tell(&mut self, step: &str) {
         if let Some(spinner) = &self.spinner {
             spinner.set_message(print::harmless(step, false));
             spinner.tick();
-        } else if self.told.elapsed() >= LOG_EVERY {
-            self.told = Instant::now();
+        } else if self.logged.elapsed() >= LOG_EVERY {
+            self.logged = Instant::now();
             tracing::info!(step, "at work");
         }
     }

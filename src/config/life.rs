@@ -88,7 +88,7 @@ impl Retention {
 section! {
     #[derive(Copy)]
     pub struct Maintenance in maintenance {
-        /// Whether the service does by itself what `purge` and `maintain` do, when nobody has for so long. One process at a time does;
+        /// Whether the service does by itself what `purge` and `maintain` do, when it was not done for so long. One process at a time does;
         /// where CronJobs run these commands more often, it has nothing to do.
         enabled: bool = true;
         /// How often a process looks whether something is due, seconds. The first time so long after its start.

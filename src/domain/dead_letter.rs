@@ -221,8 +221,8 @@ mod tests {
         });
         assert_eq!(serde_json::to_value(letter()).unwrap(), expected);
         let origin = Origin { stream: "s".to_owned(), partition: 1, offset: 9 };
-        let told = serde_json::to_value(DeadLetter { origin: Some(origin), ..letter() }).unwrap();
-        assert_eq!((&told["stream"], &told["partition"], &told["offset"]), (&json!("s"), &json!(1), &json!(9)));
+        let json = serde_json::to_value(DeadLetter { origin: Some(origin), ..letter() }).unwrap();
+        assert_eq!((&json["stream"], &json["partition"], &json["offset"]), (&json!("s"), &json!(1), &json!(9)));
     }
 
     #[test]

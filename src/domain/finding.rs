@@ -69,7 +69,7 @@ impl Finding {
                 )
             }
             Self::Batch { batch_id, stream, partition, first_offset, next_offset, stored, purged, raw, .. } => {
-                let mends = if *raw < stored - purged {
+                let advice = if *raw < stored - purged {
                     format!(
                         "`replay --partition {partition} --from {first_offset} --to {next_offset}` puts back what the \
                          stream still has; what it has not is lost"
@@ -80,13 +80,13 @@ impl Finding {
                 };
                 format!(
                     "batch {batch_id} of {stream} (offsets {first_offset} to {}): {raw} raw events where the ledger has \
-                     {stored} stored and {purged} purged; {mends}",
+                     {stored} stored and {purged} purged; {advice}",
                     next_offset - 1
                 )
             }
             Self::Orphans { batch_id, raw } => format!(
                 "batch {batch_id}: {raw} raw events and no row in the ledger; the row cannot be made again, the hole that it \
-                 leaves in the chain tells its offsets"
+                 leaves in the chain names its offsets"
             ),
             Self::Chain { stream, partition, incarnation, ends, begins } => format!(
                 "ledger of {stream} (partition {partition}, incarnation {incarnation}): {} from offset {ends} to {begins}; \

@@ -52,7 +52,7 @@ pub fn share(partitions: usize, processes: usize, rank: usize) -> usize {
     partitions / processes + usize::from(rank < partitions % processes)
 }
 
-/// Tells the dead from the living. A lock that is missing or a row that has expired mean little for a moment: after the
+/// Distinguishes dead and living processes. A lock that is missing or a row that has expired mean little for a moment: after the
 /// database was away all rows have expired, and all processes are connecting again.
 #[derive(Debug, Default)]
 pub struct Watch {

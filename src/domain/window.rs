@@ -1,6 +1,6 @@
 //! The dedupe window: which recent keys a partition has seen, in bounded memory.
 //!
-//! It answers one question: is this event *certainly* new? It may only say so when it holds every committed key of
+//! It decides one thing: is this event *certainly* new? It may only say so when it holds every committed key of
 //! the partition that lies within the window of the event. It keeps 48-bit fingerprints, so that it can take a new
 //! key for a known one (once in 10⁸ at the default size), which costs a look-up; never a known one for a new one.
 

@@ -152,8 +152,8 @@ impl Gatekeeper {
                 if self.limits.lines.one_more() {
                     tracing::info!(reason = %refusal, "a credential was refused");
                 }
-                let nobody = self.actor(request, None, CredentialKind::None);
-                self.backlog.refused(AuditEvent::new(nobody, AUTHENTICATE, Outcome::Denied).detail(refusal), None);
+                let anonymous = self.actor(request, None, CredentialKind::None);
+                self.backlog.refused(AuditEvent::new(anonymous, AUTHENTICATE, Outcome::Denied).detail(refusal), None);
                 Err(Problem::Unauthorized(match refusal {
                     Refusal::KeyAsToken => Unaccepted::KeyAsToken,
                     Refusal::TokenAsKey => Unaccepted::TokenAsKey,
@@ -263,8 +263,8 @@ impl Gatekeeper {
 
     /// Records that a file was fetched by a link: who did so is unknown. The file does not wait for the record.
     pub fn fetched(&self, request: &HttpRequest, org_id: Option<Uuid>, key: &str) {
-        let nobody = self.actor(request, None, CredentialKind::None);
-        let event = AuditEvent::new(nobody, "export.fetch", Outcome::Allowed).of_org(org_id).target(key);
+        let anonymous = self.actor(request, None, CredentialKind::None);
+        let event = AuditEvent::new(anonymous, "export.fetch", Outcome::Allowed).of_org(org_id).target(key);
         self.backlog.fetched(event);
     }
 

@@ -16,7 +16,7 @@ use governor::{
 use super::error::Problem;
 use crate::config::Rate;
 
-/// After so many questions, keys are forgotten that have not asked lately: all of what they may is theirs again.
+/// after so many requests, keys without recent requests are forgotten: their full allowance is theirs again.
 const FORGET_EVERY: u32 = 1024;
 
 pub(super) struct Limiter<K: Hash + Eq + Clone> {

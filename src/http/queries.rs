@@ -28,12 +28,12 @@ struct Inner {
     turn: AtomicUsize,
 }
 
-/// Of a question: where an actor is asked it.
+/// Of a query: the mailbox of an actor for it.
 pub(super) trait Routed: ReadQuery + Sized {
     fn mailbox(actor: &Mailboxes) -> &Recipient<Execute<Self>>;
 }
 
-/// Lists the questions, each with its mailbox.
+/// Lists the queries, each with its mailbox.
 macro_rules! queries {
     ($($name:ident: $query:ty),* $(,)?) => {
         pub(super) struct Mailboxes { $($name: Recipient<Execute<$query>>),* }
@@ -76,7 +76,7 @@ queries! {
 }
 
 impl Queries {
-    /// Asks the next actor that lives, and waits for its answer. Given up, the question is given up too.
+    /// Sends the query to the next living actor, and waits for the response. When the caller is dropped, the query is cancelled.
     pub(super) async fn send<Q: Routed>(&self, query: Q, within: Duration) -> Result<Q::Response, Problem> {
         let (_here, gone) = oneshot::channel();
         // Sent within the block: the list must not stay locked while the answer is waited for.

@@ -104,7 +104,7 @@ fn listen<A: Application + 'static>(
             .keep_alive(KEEP_ALIVE + AFTER_THE_TABLE)
             .client_request_timeout(deadlines.head + AFTER_THE_TABLE)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            // A client that closes its end is gone, and so is its question.
+            // A client that closes its end is gone, and so is its query.
             .h1_allow_half_closed(false)
             .local_addr(address)
             .on_connect_ext(|io: &Guarded, data: &mut Extensions| {

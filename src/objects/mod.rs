@@ -34,7 +34,7 @@ use crate::config::{self, Encryption, ObjectStoreKind};
 /// How long a link to an object is good for.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// Whom an object belongs to. S3 keeps it with the object, as `x-amz-meta-org-id` and `-job-id`.
+/// The owner of an object. S3 keeps it with the object, as `x-amz-meta-org-id` and `-job-id`.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
     pub org_id: Uuid,

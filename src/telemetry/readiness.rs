@@ -146,7 +146,7 @@ impl Readiness {
         }
     }
 
-    /// That one does not use it any more: what it last said counts no longer.
+    /// That reporter does not use it any more: its last report is dropped.
     pub fn forget(&self, name: &str, who: &str) {
         if self.write().down_for.remove(&(name.to_owned(), who.to_owned())).is_some() && self.cause_of(name).is_none() {
             self.remove(name);

@@ -30,7 +30,7 @@ const CONFLICTS_IN_TWENTY: u64 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// Tells runs of a seed apart, for example the start in microseconds.
+    /// Distinguishes runs of a seed, for example the start in microseconds.
     pub run: u64,
     pub orgs: u16,
     pub models: u16,

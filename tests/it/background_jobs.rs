@@ -75,7 +75,7 @@ async fn a_refresh_waits_by_what_it_left_undone() {
 
     materialised(&mut owner, "5 hours").await;
     assert_eq!(read(&world).await.materialisation_lag_seconds.map(|lag| (lag / 3600.0).round()), Some(5.0));
-    assert_eq!(refresh_waits(&world).await, None, "nobody knows what is complete");
+    assert_eq!(refresh_waits(&world).await, None, "it is unknown what is complete");
     // The hour that ended four hours ago is final an hour later, which is known since the watermark passed that.
     let stream = &world.settings.broker.stream;
     sqlx::query("INSERT INTO analytics.partition_watermarks (stream, partition, watermark) VALUES ($1, 0, now() - INTERVAL '9 minutes 30 seconds')")

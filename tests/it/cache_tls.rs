@@ -102,7 +102,7 @@ async fn markers_are_published_over_tls() {
     })
     .await;
     assert_eq!(service.terminate().await, Some(0));
-    // Of a certificate that nobody vouches for, nothing is taken.
+    // An untrusted certificate is refused.
     assert!(matches!(FreshnessCache::connect(&world.settings.cache).await, Err(CacheError::Redis(_))));
 }
 

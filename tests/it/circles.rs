@@ -1,4 +1,4 @@
-//! No circles between files: whoever reads one need not know the other first. Found by reading the paths of the source.
+//! No circles between files: a reader of one need not know the other first. Found by reading the paths of the source.
 //!
 //! A file in a folder may use what the folder's head (`mod.rs`) has: they are one module in several files. Tests are left out.
 

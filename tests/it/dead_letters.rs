@@ -81,7 +81,7 @@ async fn a_correction_is_counted_once() {
     let foreign = Event { org_id: stranger, ..corrected.clone() };
     world.send([broken(&corrected), broken(&foreign)]).await;
 
-    // Listed and shown to its org, without an offset, and to nobody else.
+    // Listed and shown to its org, without an offset, and to no other org.
     let letter = letters(&service, org, 1).await.remove(0);
     assert_eq!(letter["reasons"], json!(["latencyMs: must be an integer from 0 to 86400000"]));
     assert_eq!((&letter["state"], &letter["correctedBy"]), (&json!("open"), &Value::Null));
@@ -189,8 +189,8 @@ async fn messages_without_an_org_are_for_system_administrators() {
     let world = World::new(1).await;
     let service = world.serve().await;
     world.send([b"\x1b]0;no json\xff".to_vec(), broken(&event(new_org(), 1, Utc::now()))]).await;
-    let nobody = Uuid::new_v4();
-    let token = service.token(&[nobody], &[Role::SystemAdmin]);
+    let stranger = Uuid::new_v4();
+    let token = service.token(&[stranger], &[Role::SystemAdmin]);
     let path = "/analytics/v1/dead-letters";
     let letter = eventually("the message is rejected", async || {
         let (status, answer) = service.get(path, &token).await;
@@ -202,9 +202,9 @@ async fn messages_without_an_org_are_for_system_administrators() {
     let (_, shown) = service.get(&format!("{path}/{}", id_of(&letter)), &token).await;
     assert_eq!((&shown["payloadBase64"], &shown["payload"]), (&json!("G10wO25vIGpzb27/"), &Value::Null));
     let (_, answer) = service.get(path, &token).await;
-    assert_eq!(answer["deadLetters"].as_array().unwrap().len(), 1, "none that tells its org");
-    assert_eq!(service.get(&of_org(nobody, &format!("/{}", id_of(&letter))), &token).await.0, 404);
-    let org_admin = admin(&service, nobody);
+    assert_eq!(answer["deadLetters"].as_array().unwrap().len(), 1, "none that names its org");
+    assert_eq!(service.get(&of_org(stranger, &format!("/{}", id_of(&letter))), &token).await.0, 404);
+    let org_admin = admin(&service, stranger);
     for path in [path.to_owned(), format!("{path}/{}", id_of(&letter))] {
         assert_eq!(service.get(&path, &org_admin).await.0, 403);
     }
@@ -308,7 +308,7 @@ async fn the_command_lists_shows_and_replays() {
     assert_eq!(late.status.code(), Some(1));
     assert!(text(&late.stderr).contains("was corrected before"), "{}", text(&late.stderr));
 
-    // Where the message tells no org, the event does.
+    // Where the message names no org, the event does.
     let second = Event { event_id: Uuid::from_u128(2), ..corrected };
     let file = std::env::temp_dir().join(format!("corrected-{}.json", Uuid::new_v4()));
     std::fs::write(&file, body(&second)).unwrap();

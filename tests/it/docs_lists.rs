@@ -303,19 +303,23 @@ fn settings() -> Vec<(String, String)> {
 }
 
 /// Whether a value of the table says what the file has.
-fn is_default(default: &str, told: &str) -> bool {
-    let told = told.trim_matches('`').replace(',', "");
+fn is_default(default: &str, documented: &str) -> bool {
+    let documented = documented.trim_matches('`').replace(',', "");
     let plain = default.replace('_', "");
     let number = |text: &str| text.parse::<u64>().ok();
-    let (amount, unit) = told.split_once(' ').unwrap_or((&told, ""));
-    match (told.as_str(), unit) {
+    let (amount, unit) = documented.split_once(' ').unwrap_or((&documented, ""));
+    match (documented.as_str(), unit) {
         ("empty" | "none", _) => default.is_empty(),
         ("localhost", _) => default.contains("127.0.0.1"),
         ("see the file" | "", _) => true,
         (_, "MiB") => number(&plain) == number(amount).map(|n| n << 20),
         (_, "GB") => number(&plain) == number(amount).map(|n| n * 1_000_000_000),
         (_, "days") => default == format!("{amount}D"),
-        _ => default == told || plain == told || default.ends_with(&told) && told.starts_with(':'),
+        _ => {
+            default == documented
+                || plain == documented
+                || default.ends_with(&documented) && documented.starts_with(':')
+        }
     }
 }
 

@@ -21,7 +21,7 @@ const PAGE: usize = 500;
 /// Two partitions; partition 0 is what is hit.
 async fn world(settings: &[(&str, &str)]) -> World {
     let mut world = World::new(2).await;
-    // The broker reads the prefetch anew at each restart: less of it leaves a small machine time for the load.
+    // The broker reads the prefetch again at each restart: less of it leaves a small machine time for the load.
     world.set("ANALYTICS__BROKER__PREFETCH", "5000");
     world.set("ANALYTICS__SUPERVISION__DRILLS", "true");
     world.set("ANALYTICS__SUPERVISION__MAX_RESTARTS", "1000");
@@ -40,8 +40,8 @@ fn group(actor: &str) -> &str {
 async fn ended(conn: &mut PgConnection, service: &Service, asking: &Asking, may_be_refused: u32) {
     assert_eq!(service.generation("partition/1").await, 1, "partition 1 has nothing to do with it");
     let (answered, refused) = (asking.answered.get(), asking.refused.get());
-    eprintln!("the API answered {answered} questions meanwhile, and refused {refused}");
-    // On a machine that is busy with other work, a query actor's new connections may take too long for a few questions.
+    eprintln!("the API answered {answered} requests meanwhile, and refused {refused}");
+    // On a machine that is busy with other work, a query actor's new connections may take too long for a few requests.
     let may_be_refused = may_be_refused + if scale() == 1 { answered / 20 } else { 0 };
     assert!(answered > 30 && refused <= may_be_refused, "{answered} answered, {refused} refused");
     // The log is read back from the database, where it is written a moment later.
@@ -83,8 +83,8 @@ async fn only_the_failed_actor_is_restarted() {
 
     let log = Happened::all(&mut conn).await;
     let count = |actor: &str, what: &str, cause: &str| {
-        let told = |one: &&Happened| one.cause.as_deref().unwrap_or_default().contains(cause);
-        log.iter().filter(|one| one.actor == actor && one.what == what).filter(told).count()
+        let with_cause = |one: &&Happened| one.cause.as_deref().unwrap_or_default().contains(cause);
+        log.iter().filter(|one| one.actor == actor && one.what == what).filter(with_cause).count()
     };
     for (actor, kind) in drills.iter().filter(|(_, kind)| *kind != "hang") {
         let times = drills.iter().filter(|drill| **drill == (*actor, *kind)).count();
@@ -157,7 +157,7 @@ async fn a_parked_partition_waits_for_an_operator() {
     let (rests, goes_on) = (received(0).await, received(1).await);
     eventually("partition 1 goes on", async || (received(1).await > goes_on + 3000).then_some(())).await;
     assert_eq!(received(0).await, rests);
-    // By the name that the log tells.
+    // By the name in the log.
     service.restart("rollup/0").await;
     service.runs_again("partition/0", 2).await;
     load.exact(&world).await;

@@ -126,7 +126,7 @@ async fn a_refusing_database_parks_the_partition() {
     assert!(parked["cause"].as_str().unwrap().contains("the schema does not fit"), "{parked}");
     let (status, readiness) = service.readiness().await.unwrap();
     assert!(status == 200 && readiness["status"] == "degraded" && is_down(&readiness, "partition/0"), "{readiness}");
-    // An operator who has not mended anything makes it no worse.
+    // An operator's restart without a repair makes it no worse.
     service.restart("partition/0").await;
     eventually("the partition rests again", async || {
         let actor = service.actor("partition/0").await?;

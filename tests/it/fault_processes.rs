@@ -1,5 +1,5 @@
 //! Several processes on the same partitions: shares, takeovers, fencing. Each partition is worked on by one of them, and
-//! whoever loses it cannot commit.
+//! a process that loses it cannot commit.
 
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ async fn publish(world: &World, seconds: u32, seed: &str) -> Value {
     world.publish(&args.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
-/// Events of the start are sent again, with another time: whoever holds their partition now has to know them.
+/// Events of the start are sent again, with another time: the process that holds their partition now has to recognise them.
 async fn resend_with_another_time(world: &World, conn: &mut PgConnection) -> i64 {
     let events: Vec<Value> = sqlx::query_scalar(
         "SELECT jsonb_build_object('eventId', event_id, 'orgId', org_id, 'modelId', model_id, 'status', status,

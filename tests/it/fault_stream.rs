@@ -142,7 +142,7 @@ async fn a_recreated_stream_stops_the_partition() {
     settled(&mut conn, sent(&before)).await;
     let (read_to, incarnation) = progress(&mut conn).await;
     delete_stream(&world).await;
-    // Made anew by the producer, and shorter than what was read.
+    // Recreated by the producer, and shorter than what was read.
     let shorter = publish(&world, "1000").await;
     let cause = parked(&service).await;
     assert!(cause.contains("was recreated") && cause.contains("partitions reset"), "{cause}");

@@ -69,12 +69,12 @@ async fn run(world: &World, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-struct Asker<'a> {
+struct Caller<'a> {
     service: &'a Service,
     org: Uuid,
 }
 
-impl Asker<'_> {
+impl Caller<'_> {
     async fn ask(&self, what: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> (u16, Value) {
         let token = self.service.token(&[self.org], &[Role::OrgAdmin, Role::SystemAdmin]);
         let (path, query) = what.split_once('?').unwrap_or((what, ""));
@@ -113,8 +113,8 @@ async fn purged_queries_are_refused_with_the_first_start() {
     history(&mut conn, young, 100).await;
     run(&world, &["purge"]).await;
     let service = world.serve().await;
-    let asker = |org| Asker { service: &service, org };
-    let (of_old, from, to, floor) = (asker(old), day(LONGEST - 1), day(-1), day(KEPT));
+    let caller = |org| Caller { service: &service, org };
+    let (of_old, from, to, floor) = (caller(old), day(LONGEST - 1), day(-1), day(KEPT));
 
     // The longest range that may be asked for is longer than what is kept.
     for what in ["usage", "usage?fill=zero", "usage?groupBy=model", "reliability", "reliability?groupBy=model"] {
@@ -137,11 +137,11 @@ async fn purged_queries_are_refused_with_the_first_start() {
     let hours = of_old.refused("ledger", day(801), day(780), "hours of the ledger").await;
     assert!(day(800) < hours && hours <= day(799) + TimeDelta::hours(1), "hours are kept by the moment: {hours}");
 
-    // Of whom nothing was purged there is nothing to refuse: before the first event there was nothing.
-    assert_eq!(asker(young).invocations("usage", from, to).await, 100);
-    assert_eq!(asker(unknown).invocations("usage", from, to).await, 0);
+    // For an org without purged data there is nothing to refuse: before the first event there was nothing.
+    assert_eq!(caller(young).invocations("usage", from, to).await, 100);
+    assert_eq!(caller(unknown).invocations("usage", from, to).await, 0);
     for what in ["revisions", "ledger"] {
-        assert_eq!(asker(young).ask(what, day(LONGEST), day(LONGEST - 89)).await.0, 200, "{what}");
+        assert_eq!(caller(young).ask(what, day(LONGEST), day(LONGEST - 89)).await.0, 200, "{what}");
     }
 
     // An event that comes late into a purged day is stored and in the ledger, and never shown as that day.
@@ -154,7 +154,7 @@ async fn purged_queries_are_refused_with_the_first_start() {
     assert_eq!(of_old.refused("usage?granularity=hour", late, late + TimeDelta::days(1), "rollups").await, floor);
     assert_eq!(of_old.refused("revisions", late, to, "revisions").await, floor);
     assert_eq!(of_old.invocations("usage", floor, to).await, KEPT);
-    assert_eq!(asker(young).invocations("usage", from, to).await, 101, "all that there ever was of that day");
+    assert_eq!(caller(young).invocations("usage", from, to).await, 101, "all that there ever was of that day");
     // It is not held against its raw events, nor counted again from them: what is there is not all.
     let (org, of_day) = (old.to_string(), late.date_naive().to_string());
     let next = (late.date_naive() + TimeDelta::days(1)).to_string();
@@ -165,10 +165,10 @@ async fn purged_queries_are_refused_with_the_first_start() {
     let left_out = refreshed["leftOut"].as_str().unwrap();
     assert!(left_out.starts_with("rollups of 1 organisations from before"), "{refreshed}");
     assert_eq!(of_old.refused("usage", late, to, "rollups").await, floor);
-    // The next purge takes it away, of both now.
+    // The next purge deletes it, of both now.
     run(&world, &["purge"]).await;
-    assert_eq!(asker(young).refused("usage", from, to, "rollups").await, floor);
-    assert_eq!(asker(young).invocations("usage", floor, to).await, 100);
+    assert_eq!(caller(young).refused("usage", from, to, "rollups").await, floor);
+    assert_eq!(caller(young).invocations("usage", floor, to).await, 100);
 }
 
 #[tokio::test]
@@ -181,21 +181,21 @@ async fn a_longer_retention_brings_no_floor_down() {
     let org = short.to_string();
     run(&world, &["retention", "set", "--org", &org, "--rollup-days", "30"]).await;
     let service = world.serve().await;
-    let asker = |org| Asker { service: &service, org };
+    let caller = |org| Caller { service: &service, org };
     let (from, to) = (day(59), day(-1));
-    assert_eq!(asker(short).invocations("usage", from, to).await, 59, "a retention that nothing was purged by yet");
+    assert_eq!(caller(short).invocations("usage", from, to).await, 59, "a retention that nothing was purged by yet");
     run(&world, &["purge"]).await;
     run(&world, &["retention", "set", "--org", &org, "--rollup-days", "800"]).await;
     run(&world, &["purge"]).await;
     run(&world, &["retention", "clear", "--org", &org]).await;
     run(&world, &["purge"]).await;
     for what in ["usage", "reliability"] {
-        assert_eq!(asker(short).refused(what, from, to, "rollups").await, day(30), "{what}");
-        assert_eq!(asker(short).invocations(what, day(30), to).await, 30);
-        assert_eq!(asker(other).invocations(what, from, to).await, 59);
+        assert_eq!(caller(short).refused(what, from, to, "rollups").await, day(30), "{what}");
+        assert_eq!(caller(short).invocations(what, day(30), to).await, 30);
+        assert_eq!(caller(other).invocations(what, from, to).await, 59);
     }
     let (start, end) = (day(45), day(20));
-    assert_eq!(asker(other).refused("summary", start, end, "rollups of some organisations").await, day(30));
+    assert_eq!(caller(other).refused("summary", start, end, "rollups of some organisations").await, day(30));
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn erased_ranges_are_refused_and_later_ones_shown() {
     history(&mut conn, erased, 40).await;
     history(&mut conn, other, 40).await;
     let service = world.serve().await;
-    let asker = |org| Asker { service: &service, org };
+    let caller = |org| Caller { service: &service, org };
     // A little ahead of the clock, as an event may be.
     let ahead = Utc::now() + TimeDelta::minutes(4);
     world.send([event(erased, 1, ahead)]).await;
@@ -216,15 +216,15 @@ async fn erased_ranges_are_refused_and_later_ones_shown() {
     settled(&mut conn, 3).await;
     let (from, to) = (day(30), day(-1));
     for (what, named) in [("usage", "rollups"), ("reliability", "rollups"), ("revisions", "revisions")] {
-        let first = asker(erased).refused(what, from, to, named).await;
+        let first = caller(erased).refused(what, from, to, named).await;
         assert!(first > ahead, "{what}: {first}");
     }
     for what in ["reliability?groupBy=client", "usage?timezone=Asia/Kolkata"] {
-        assert_eq!(asker(erased).ask(what, day(6), to).await.0, 400, "{what}");
+        assert_eq!(caller(erased).ask(what, day(6), to).await.0, 400, "{what}");
     }
-    assert_eq!(asker(erased).ask("ledger", from, to).await.0, 200, "the ledger keeps its counts");
-    assert_eq!(asker(other).invocations("usage", from, to).await, 30);
-    let (status, summary) = asker(other).ask("summary", from, to).await;
+    assert_eq!(caller(erased).ask("ledger", from, to).await.0, 200, "the ledger keeps its counts");
+    assert_eq!(caller(other).invocations("usage", from, to).await, 30);
+    let (status, summary) = caller(other).ask("summary", from, to).await;
     assert_eq!((status, &summary["totals"]["invocations"]), (200, &json!(30)), "{summary}");
 }
 
@@ -278,13 +278,13 @@ async fn responses_beside_a_purge_are_whole() {
                         '\\x010701', now(), now() FROM generate_series(1, 24 * 1400) AS hour";
     sqlx::query(hours).bind(org).execute(&mut conn).await.unwrap();
     let service = world.serve().await;
-    let asker = Asker { service: &service, org };
+    let caller = Caller { service: &service, org };
     let range = (day(KEPT + 60), day(KEPT + 10));
     let purging = run(&world, &["purge"]);
     tokio::pin!(purging);
     let (mut whole, mut refused) = (0, 0);
     loop {
-        let (status, answer) = asker.ask("usage?granularity=hour", range.0, range.1).await;
+        let (status, answer) = caller.ask("usage?granularity=hour", range.0, range.1).await;
         match status {
             200 => {
                 assert_eq!(answer["totals"]["invocations"], 50 * 24, "{answer}");
@@ -298,7 +298,7 @@ async fn responses_beside_a_purge_are_whole() {
         }
     }
     eprintln!("{whole} answers in full, {refused} refused");
-    assert!(whole > 0 && asker.refused("usage?granularity=hour", range.0, range.1, "rollups").await == day(KEPT));
+    assert!(whole > 0 && caller.refused("usage?granularity=hour", range.0, range.1, "rollups").await == day(KEPT));
 }
 
 #[tokio::test]

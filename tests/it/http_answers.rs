@@ -1,4 +1,4 @@
-//! The API and the commands against a running service: what they answer, and to whom.
+//! The API and the commands against a running service: their responses, by caller.
 
 use analytics_service::auth::Role;
 use serde_json::json;

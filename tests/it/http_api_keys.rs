@@ -231,7 +231,7 @@ async fn known_keys_survive_a_database_outage() {
     })
     .await;
     stopped.start().await;
-    eventually("both are let in again", async || {
+    eventually("both are authorized again", async || {
         (ask(&known).await == 400 && ask(&unknown).await == 400).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Questions that read raw events, where retention took some away: an answer has all that it should, or is none.
+//! Queries of raw events where some were purged: a response is complete, or is refused.
 
 use analytics_service::auth::Role;
 use chrono::{DateTime, Utc};
@@ -34,12 +34,12 @@ async fn keep_from(conn: &mut PgConnection, org: Option<Uuid>, from: &str) {
     sqlx::query(note).bind(org).bind(from.parse::<DateTime<Utc>>().unwrap()).execute(conn).await.unwrap();
 }
 
-struct Asker<'a> {
+struct Caller<'a> {
     service: &'a Service,
     org: Uuid,
 }
 
-impl Asker<'_> {
+impl Caller<'_> {
     async fn ask(&self, what: &str, start: &str, end: &str) -> (u16, Value) {
         let token = self.service.token(&[self.org], &[Role::OrgViewer]);
         let (path, query) = what.split_once('?').unwrap();
@@ -56,14 +56,14 @@ impl Asker<'_> {
     }
 
     /// The start that a refusal names; and that this one is answered.
-    async fn told(&self, what: &str, start: &str, end: &str, ending: &str) -> String {
+    async fn floor(&self, what: &str, start: &str, end: &str, ending: &str) -> String {
         let (status, answer) = self.ask(what, start, end).await;
         assert_eq!((status, &answer["errors"][0]["field"]), (400, &Value::from("start")), "{what} {start} {answer}");
         let message = answer["errors"][0]["message"].as_str().unwrap();
-        let told = message.strip_prefix("must be at or after ").unwrap().split_once(' ').unwrap();
-        assert_eq!(told.1, format!("here: raw events from before are not kept any more{ending}"));
-        assert_eq!(self.ask(what, told.0, end).await.0, 200, "{what} {}", told.0);
-        told.0.to_owned()
+        let floor = message.strip_prefix("must be at or after ").unwrap().split_once(' ').unwrap();
+        assert_eq!(floor.1, format!("here: raw events from before are not kept any more{ending}"));
+        assert_eq!(self.ask(what, floor.0, end).await.0, 200, "{what} {}", floor.0);
+        floor.0.to_owned()
     }
 }
 
@@ -78,7 +78,7 @@ async fn only_queries_of_purged_events_are_refused() {
         events(&mut owner, org).await;
     }
     let service = world.serve().await;
-    let (all, less) = (Asker { service: &service, org }, Asker { service: &service, org: shorter });
+    let (all, less) = (Caller { service: &service, org }, Caller { service: &service, org: shorter });
     let (start, end) = ("2026-03-09T00:00:00Z", "2026-03-15T18:30:00Z");
     let by_client = "reliability?groupBy=client&granularity=hour";
     let kolkata = "usage?timezone=Asia/Kolkata";
@@ -87,14 +87,14 @@ async fn only_queries_of_purged_events_are_refused() {
 
     keep_from(&mut owner, None, "2026-03-10T00:00:00Z").await;
     for what in [by_client, "reliability?groupBy=errorCode&granularity=hour", "reliability?groupBy=client"] {
-        assert_eq!(all.told(what, start, end, "").await, "2026-03-10T00:00:00Z", "{what}");
-        assert_eq!(all.told(what, "2026-03-09T23:59:59Z", end, "").await, "2026-03-10T00:00:00Z", "{what}");
+        assert_eq!(all.floor(what, start, end, "").await, "2026-03-10T00:00:00Z", "{what}");
+        assert_eq!(all.floor(what, "2026-03-09T23:59:59Z", end, "").await, "2026-03-10T00:00:00Z", "{what}");
     }
     assert_eq!(all.count(by_client, "2026-03-10T00:00:00Z", end).await, 5 * 24 + 19);
     for what in [kolkata, "reliability?timezone=Asia/Kolkata", "reliability?timezone=Asia/Kolkata&groupBy=model"] {
         // The day that the first raw event is of begins before it.
-        assert_eq!(all.told(what, start, end, OFF_THE_HOUR).await, "2026-03-10T18:30:00Z", "{what}");
-        assert_eq!(all.told(what, "2026-03-10T12:00:00Z", end, OFF_THE_HOUR).await, "2026-03-10T18:30:00Z", "{what}");
+        assert_eq!(all.floor(what, start, end, OFF_THE_HOUR).await, "2026-03-10T18:30:00Z", "{what}");
+        assert_eq!(all.floor(what, "2026-03-10T12:00:00Z", end, OFF_THE_HOUR).await, "2026-03-10T18:30:00Z", "{what}");
         assert_eq!(all.count(what, "2026-03-10T18:30:00Z", end).await, 5 * 24, "{what}");
     }
     // Rollups know the rest.
@@ -106,11 +106,11 @@ async fn only_queries_of_purged_events_are_refused() {
 
     // An org with a shorter retention, within a day.
     keep_from(&mut owner, Some(shorter), "2026-03-12T10:20:00Z").await;
-    assert_eq!(less.told(by_client, "2026-03-12T10:00:00Z", end, "").await, "2026-03-12T11:00:00Z");
-    assert_eq!(less.told("reliability?groupBy=client", start, end, "").await, "2026-03-13T00:00:00Z");
-    assert_eq!(less.told(kolkata, "2026-03-11T18:30:00Z", end, OFF_THE_HOUR).await, "2026-03-12T18:30:00Z");
+    assert_eq!(less.floor(by_client, "2026-03-12T10:00:00Z", end, "").await, "2026-03-12T11:00:00Z");
+    assert_eq!(less.floor("reliability?groupBy=client", start, end, "").await, "2026-03-13T00:00:00Z");
+    assert_eq!(less.floor(kolkata, "2026-03-11T18:30:00Z", end, OFF_THE_HOUR).await, "2026-03-12T18:30:00Z");
     assert_eq!(all.count(by_client, "2026-03-10T00:00:00Z", end).await, 5 * 24 + 19, "it is that org's alone");
     // The later of the two counts.
     keep_from(&mut owner, None, "2026-03-13T00:00:00Z").await;
-    assert_eq!(less.told(by_client, start, end, "").await, "2026-03-13T00:00:00Z");
+    assert_eq!(less.floor(by_client, start, end, "").await, "2026-03-13T00:00:00Z");
 }

@@ -1,4 +1,4 @@
-//! Reliability, ledger and summary against raw events; questions that nobody waits for; answers with the database away.
+//! Reliability, ledger and summary against raw events; requests that nobody waits for; answers with the database away.
 
 use std::{
     io::Write,
@@ -206,16 +206,16 @@ async fn an_abandoned_query_ends_in_the_database() {
     drop(client);
     let gone = Instant::now();
     eventually("the statement has ended", async || (asking(&mut conn).await == 0).then_some(())).await;
-    eprintln!("a statement ended {:?} after its asker had gone", gone.elapsed());
+    eprintln!("a statement ended {:?} after its client had gone", gone.elapsed());
     assert!(gone.elapsed() < Duration::from_secs(5));
     sqlx::query("ROLLBACK").execute(&mut owner).await.unwrap();
     eventually("the permit is back", async || (service.get(&path, &token).await.0 == 200).then_some(())).await;
 }
 
 /// What a caller could ask, by the API's own description.
-async fn every_question(service: &Service, org: Uuid) -> Vec<(String, String)> {
+async fn every_request(service: &Service, org: Uuid) -> Vec<(String, String)> {
     let document = service.get("/openapi.json", "").await.1;
-    let mut questions = Vec::new();
+    let mut requests = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         let mut path = path.replace("{orgId}", &org.to_string());
         while let Some((head, tail)) = path.clone().split_once('{') {
@@ -228,10 +228,10 @@ async fn every_question(service: &Service, org: Uuid) -> Vec<(String, String)> {
             let given = given.filter(|p| p["required"] == true || p["name"] == "end");
             let query: Vec<String> =
                 given.map(|p| format!("{}={}", p["name"].as_str().unwrap(), p["example"].as_str().unwrap())).collect();
-            questions.push((method.clone(), format!("{path}?{}", query.join("&"))));
+            requests.push((method.clone(), format!("{path}?{}", query.join("&"))));
         }
     }
-    questions
+    requests
 }
 
 #[tokio::test]
@@ -241,8 +241,8 @@ async fn every_route_responds_without_a_database() {
     let service = world.serve().await;
     let org = Uuid::new_v4();
     let token = service.token(&[org], &Role::ALL);
-    let questions = every_question(&service, org).await;
-    assert!(questions.len() >= 14, "{questions:?}");
+    let requests = every_request(&service, org).await;
+    assert!(requests.len() >= 14, "{requests:?}");
     let event = json!({
         "eventId": Uuid::new_v4(), "orgId": org, "modelId": Uuid::nil(), "occurredAt": chrono::Utc::now(),
         "status": "success", "latencyMs": 1, "inputTokens": 1, "outputTokens": 1, "costEstimateCents": 1,
@@ -261,7 +261,7 @@ async fn every_route_responds_without_a_database() {
     })
     .await;
     let mut slowest = Duration::ZERO;
-    for (method, path) in &questions {
+    for (method, path) in &requests {
         let (status, answer, took) = ask(method, path).await;
         slowest = slowest.max(took);
         let what = format!("{method} {path}: {status} {answer} after {took:?}");
@@ -272,9 +272,9 @@ async fn every_route_responds_without_a_database() {
         assert!(needs_none || (status == 503 && answer["type"] == "/problems/unavailable"), "{what}");
         assert!(status < 500 || status == 503, "{what}");
     }
-    eprintln!("{} routes; the slowest answered after {slowest:?}", questions.len());
+    eprintln!("{} routes; the slowest answered after {slowest:?}", requests.len());
     database.start().await;
-    eventually("questions are answered again", async || {
+    eventually("requests are answered again", async || {
         let path = format!("/analytics/v1/orgs/{org}/freshness");
         (service.get(&path, &token).await.0 == 200).then_some(())
     })

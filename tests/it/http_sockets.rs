@@ -248,7 +248,7 @@ async fn an_unread_response_is_aborted() {
     assert_eq!((status, whole["series"].as_array().map(Vec::len)), (StatusCode::OK, Some(2136)));
     let _unread = ask_and_not_read(&service, org, &token).await;
     eventually("it is given up", async || (closed(&service, "api", "response").await >= 1).then_some(())).await;
-    eventually("its bytes count no longer", async || {
+    eventually("its bytes are released", async || {
         service.metrics().await.lines().any(|line| line == "analytics_http_response_bytes 0").then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Who may use whom: the layers of the source and the crates that each knows, enforced by reading its paths.
+//! Which module may use which: the layers of the source and the crates that each knows, enforced by reading its paths.
 
 use std::{
     collections::BTreeSet,

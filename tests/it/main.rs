@@ -62,3 +62,4 @@ mod store_transactions;
 mod unread;
 mod verdicts;
 mod watermarks;
+mod words;

@@ -173,7 +173,7 @@ async fn compressed_days_take_late_events_once() {
     assert_eq!(LedgerSums::of_batches(&mut conn).await.stored, 7000);
     let report = command(&world, &["verify"]).await;
     assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(7000)), "{report}");
-    // What is lost comes back, and what is taken away is told to the ledger, as elsewhere.
+    // Lost rows are restored, and purged ones are added to the ledger, as elsewhere.
     let lost = sqlx::query("DELETE FROM analytics.usage_events WHERE event_id = ANY ($1)")
         .bind((0..40_u128).map(|n| Uuid::from_u128(n * 7)).collect::<Vec<_>>())
         .execute(&mut owner)

@@ -87,8 +87,8 @@ async fn manual_changes_are_found_and_repaired() {
     let output = world.run(&["verify"]).await;
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("hourly rollup of org") && text.contains("`refresh --from"), "{text}");
-    let mended = refresh(&world, from, to, &[]).await;
-    assert_eq!((&mended["put"], &mended["removed"]), (&2.into(), &1.into()), "{mended}");
+    let repaired = refresh(&world, from, to, &[]).await;
+    assert_eq!((&repaired["put"], &repaired["removed"]), (&2.into(), &1.into()), "{repaired}");
     assert_eq!(verify(&world, &[]).await["holds"], true);
 
     // A latency that no sum shows.

@@ -91,7 +91,7 @@ impl CommitFixture {
     }
 }
 
-/// Takes a partition for a process without a name, whoever has it, and claims it.
+/// Takes a partition for a process without a name from its holder, and claims it.
 pub async fn hold(conn: &mut PgConnection, world: &World, partition: u16) -> Claim {
     let topology = world.settings.broker.topology();
     lease::enrol(conn, &topology).await.unwrap();
@@ -270,7 +270,7 @@ async fn a_misrouted_event_is_counted_once() {
     assert_eq!(resend.fresh.len(), 1);
     let committed = fixture.commit(&resend).await.unwrap();
     assert_eq!(committed.counts, counts(1, 0, 1, 1, 0));
-    assert_ne!(committed.foreign_writes, resend.foreign_writes, "dedupe is told that its window misses something");
+    assert_ne!(committed.foreign_writes, resend.foreign_writes, "dedupe learns that its window misses something");
 }
 
 #[tokio::test]

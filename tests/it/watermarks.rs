@@ -466,9 +466,9 @@ async fn lost_commits_are_never_called_complete() {
     let merged = Totals::rolled_up(&mut conn, "hourly_rollups").await;
     assert_eq!(merged, Totals::raw(&mut conn).await);
     assert_eq!(merged.values().map(|totals| totals.invocations).sum::<i64>(), 600);
-    let told =
+    let logged =
         "SELECT count(*) FROM analytics.supervision_events WHERE what = 'fenced' AND cause LIKE '%commits were lost%'";
-    eventually("the log says so", async || (count(&mut conn, told).await == 1).then_some(())).await;
+    eventually("the log says so", async || (count(&mut conn, logged).await == 1).then_some(())).await;
 }
 
 #[tokio::test]

@@ -295,7 +295,7 @@ impl Generation<'_> {
         Ok(())
     }
 
-    /// Takes away what an earlier attempt has left.
+    /// Deletes what an earlier attempt has left.
     async fn clear(&mut self, key: Key) -> Result<(), GenerateError> {
         self.clear_upload().await?;
         for key in [key, key.manifest()] {

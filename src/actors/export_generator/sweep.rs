@@ -61,7 +61,7 @@ impl Swept {
     }
 }
 
-/// Takes away what is over. Doing it again does what is left.
+/// Deletes what has expired. Running it again does what is left.
 ///
 /// # Errors
 /// Those of the database; failures of the object store are reported in the result.

@@ -155,7 +155,7 @@ impl Worker {
     async fn end(&mut self, claimed: &Claimed, ended: Ended, begun: Instant, beat: &dyn Fn()) {
         let (claim, job) = (claimed.claim, &claimed.job);
         let took = begun.elapsed();
-        let (what, told) = match ended {
+        let (what, recorded) = match ended {
             Ended::GeneratedFile(made) => {
                 let (rows, bytes) = (made.output.rows, made.output.bytes);
                 match self.succeed(&claim, &made, beat).await {
@@ -195,7 +195,7 @@ impl Worker {
             }
             Ended::Lost => return self.disown(&claim, job).await,
         };
-        match told {
+        match recorded {
             Ok(true) => self.metrics.export_ended(what, took),
             Ok(false) => self.disown(&claim, job).await,
             // Its heartbeat stops: another one takes it over.
@@ -213,12 +213,12 @@ impl Worker {
     ) -> Result<Option<ExportJob>, StoreError> {
         let (output, kept) = (&made.output, self.kept);
         self.tell(beat, async |conn| {
-            let told = match made.same_as {
+            let recorded = match made.same_as {
                 None => exports::succeed(conn, claim, output, kept).await?,
                 Some(same_as) => exports::succeed_unchanged(conn, claim, output, kept, same_as).await?,
             };
-            if told.is_some() {
-                return Ok(told);
+            if recorded.is_some() {
+                return Ok(recorded);
             }
             // It may have been recorded before, and the response was lost.
             let job = exports::get(conn, claim.org_id, claim.job_id).await?;
@@ -243,21 +243,21 @@ impl Worker {
         }
     }
 
-    /// Tells the database, which may be away for a moment: what was made need not be made again for that.
+    /// Records the result in the database, which may be away for a moment: the file need not be generated again for that.
     async fn tell<T>(
         &mut self,
         beat: &dyn Fn(),
         mut what: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut told = self.session.run(async |conn| what(conn).await).await;
+        let mut recorded = self.session.run(async |conn| what(conn).await).await;
         for _ in 1..TELLINGS {
-            if !matches!(&told, Err(error) if error.is_transient()) {
+            if !matches!(&recorded, Err(error) if error.is_transient()) {
                 break;
             }
             sleep(PAUSE).await;
             beat();
-            told = self.session.run(async |conn| what(conn).await).await;
+            recorded = self.session.run(async |conn| what(conn).await).await;
         }
-        told
+        recorded
     }
 }

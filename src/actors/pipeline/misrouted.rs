@@ -33,8 +33,8 @@ impl MisroutedLog {
     }
 
     fn is_news(&self, org_id: Uuid) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.len() < MOST && told.insert(org_id)
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < MOST && logged.insert(org_id)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Admission: as many questions at a time as there are connections, and to each org its share of them.
+//! Admission: as many queries at a time as there are connections, and to each org its share of them.
 //!
 //! A bounded number waits, each for a bounded time. What becomes free goes to the org that has least, and of one org to
 //! the one that came first.
@@ -44,7 +44,7 @@ struct Waiting {
     admit: oneshot::Sender<Admitted>,
 }
 
-/// Held while a question is answered.
+/// Held while a query runs.
 pub struct Admitted {
     admission: Admission,
     tenant: Tenant,

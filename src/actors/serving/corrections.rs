@@ -149,7 +149,7 @@ pub struct Correct {
     pub dead_letter_id: Uuid,
     /// The event as it was given.
     pub body: Vec<u8>,
-    /// Who asks, for the record.
+    /// The caller, for the record.
     pub by: String,
     /// What is recorded together with it.
     pub act: AuditEvent,

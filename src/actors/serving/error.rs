@@ -2,10 +2,10 @@
 
 use crate::domain::floor::Gone;
 
-/// What a question is answered with where it is not answered.
+/// What the caller gets in place of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    #[error("too many questions at once")]
+    #[error("too many queries at once")]
     Busy,
     #[error("the database does not answer")]
     Unavailable,

@@ -1,8 +1,8 @@
-//! Query: answers the API's questions from the rollups and the dead letters.
+//! Query: answers the API's queries from the rollups and the dead letters.
 //! In: Execute, with any of the queries below, from http. Out: the response.
 //! Failure: database away → Unavailable at once to each caller, and the next query tries again; it never restarts
 //!          for that. A value that cannot be → Broken.
-//! Bound: one permit a connection, QUEUE questions waiting for one, each for at most query.wait_ms; an org has a share
+//! Bound: one permit a connection, QUEUE queries waiting for one, each for at most query.wait_ms; an org has a share
 //!        of both.
 
 use std::{
@@ -93,7 +93,7 @@ pub trait ReadQuery: Send + 'static {
 /// A query, and whether its client still waits for the response.
 pub struct Execute<Q> {
     pub query: Q,
-    /// The other end is dropped with the request that the question is for.
+    /// The other end is dropped with the request that the query is for.
     pub gone: oneshot::Receiver<Infallible>,
 }
 
@@ -104,7 +104,7 @@ impl<Q: ReadQuery> Message for Execute<Q> {
 impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
     type Result = ResponseFuture<Result<Q::Response, QueryError>>;
 
-    /// Answers beside the other questions: the actor itself is free for the next one at once.
+    /// Answers beside the other queries: the actor itself is free for the next one at once.
     fn handle(&mut self, Execute { query, gone }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
         let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.liveness.work());
         let answer = async move {
@@ -349,7 +349,7 @@ impl Handler<End> for Query {
 /// What the caller receives; the cause is for the log alone.
 fn refuse(error: &ReadError, after: Duration) -> QueryError {
     let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    let told = match error {
+    let refusal = match error {
         ReadError::TooSlow => QueryError::TooSlow,
         ReadError::TooLarge => return QueryError::TooLarge,
         ReadError::Gone(gone) => return QueryError::Gone(*gone),
@@ -357,7 +357,7 @@ fn refuse(error: &ReadError, after: Duration) -> QueryError {
         ReadError::Store(_) => QueryError::Unavailable,
     };
     tracing::warn!(%error, after_ms, "a query could not be answered");
-    told
+    refusal
 }
 
 #[cfg(test)]

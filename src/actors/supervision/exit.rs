@@ -174,7 +174,7 @@ mod tests {
     async fn every_kind_of_end_is_reported_once() {
         let (sender, mut exits) = mpsc::unbounded_channel();
         let supervisor = Supervisor(sender).start();
-        for (n, (order, told)) in [
+        for (n, (order, cause)) in [
             (Order::Obey(End::Stop), "stopped"),
             (Order::Fail, "no luck"),
             (Order::Obey(End::Panic), "panicked"),
@@ -190,7 +190,7 @@ mod tests {
             drop(child);
             let exited = exits.recv().await.unwrap();
             assert_eq!(exited.generation, n as u64);
-            assert!(exited.cause.to_string().starts_with(told), "{}", exited.cause);
+            assert!(exited.cause.to_string().starts_with(cause), "{}", exited.cause);
         }
         assert!(exits.try_recv().is_err());
     }

@@ -114,7 +114,7 @@ struct Show {
 
 /// Store the event that takes a message's place; the running service publishes it
 ///
-/// The first correction counts. The same event again changes nothing; another one is refused. A message that tells its
+/// The first correction counts. The same event again changes nothing; another one is refused. A message that names its
 /// organisation takes an event of that one only.
 #[derive(clap::Args)]
 #[command(

@@ -64,7 +64,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[command(
     long_about = LONG_ABOUT,
     after_help = AFTER_HELP,
-    group = ArgGroup::new("whom").args(["org", "actor"]).required(true).multiple(true)
+    group = ArgGroup::new("erasee").args(["org", "actor"]).required(true).multiple(true)
 )]
 pub struct Args {
     /// This organisation; with --actor, only that person in it
@@ -84,15 +84,15 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let whom = match (args.actor, args.org) {
+    let erasee = match (args.actor, args.org) {
         (Some(actor_id), org_id) => Erasee::Person { actor_id, org_id },
         (None, Some(org_id)) => Erasee::Org(org_id),
         (None, None) => return Ok(bad_usage("--org or --actor is required")),
     };
     if args.dry_run {
         return maintenance::run(&settings, &args.common, "erase", Access::Shared, async |lock, _| {
-            let mut report = Report::new(whom, true);
-            count(lock, &settings, whom, &mut report).await?;
+            let mut report = Report::new(erasee, true);
+            count(lock, &settings, erasee, &mut report).await?;
             Ok(report)
         })
         .await;
@@ -101,32 +101,32 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         if !confirm::can_ask() {
             return Ok(bad_usage(confirm::YES_IS_REQUIRED));
         }
-        if !confirm::ask(&format!("everything of {whom} is removed, for good. Continue?"))? {
+        if !confirm::ask(&format!("everything of {erasee} is removed, for good. Continue?"))? {
             bail!("nothing was changed");
         }
     }
     maintenance::run(&settings, &args.common, "erase", Access::Alone, async |lock, steps| {
-        let mut report = Report::new(whom, false);
+        let mut report = Report::new(erasee, false);
         // That it was begun is on record whatever comes of it.
-        audit::record(&mut lock.conn, &[act(whom, Outcome::Allowed).detail("begun")]).await?;
-        match whom {
+        audit::record(&mut lock.conn, &[act(erasee, Outcome::Allowed).detail("begun")]).await?;
+        match erasee {
             Erasee::Org(org_id) => org(lock, &settings, org_id, &mut report, steps).await?,
             Erasee::Person { actor_id, org_id } => {
                 person(&mut lock.conn, &settings, (actor_id, org_id), &mut report, steps).await?;
             }
         }
         steps.tell("counting what is left");
-        count(lock, &settings, whom, &mut report).await?;
+        count(lock, &settings, erasee, &mut report).await?;
         let outcome = if report.holds() { Outcome::Allowed } else { Outcome::Failed };
-        audit::record(&mut lock.conn, &[act(whom, outcome).detail(report.in_short())]).await?;
+        audit::record(&mut lock.conn, &[act(erasee, outcome).detail(report.in_short())]).await?;
         Ok(report)
     })
     .await
 }
 
-fn act(whom: Erasee, outcome: Outcome) -> AuditEvent {
+fn act(erasee: Erasee, outcome: Outcome) -> AuditEvent {
     let by = Actor::command_line(operator::name());
-    match whom {
+    match erasee {
         Erasee::Org(org_id) => AuditEvent::new(by, "org.erase", outcome).of_org(org_id).target(org_id),
         Erasee::Person { actor_id, org_id } => {
             AuditEvent::new(by, "actor.erase", outcome).of_org(org_id).target(actor_id)
@@ -219,9 +219,9 @@ async fn person(
 }
 
 /// Counts what there is now.
-async fn count(lock: &mut TaskLock, settings: &Settings, whom: Erasee, report: &mut Report) -> anyhow::Result<()> {
+async fn count(lock: &mut TaskLock, settings: &Settings, erasee: Erasee, report: &mut Report) -> anyhow::Result<()> {
     let conn = &mut lock.conn;
-    match whom {
+    match erasee {
         Erasee::Org(org_id) => {
             report.left = erase::count_org(conn, org_id).await?;
             // Without a store there are none, or it was said that they are not checked.

@@ -59,8 +59,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(whom: Erasee, dry_run: bool) -> Self {
-        let (org_id, actor_id) = match whom {
+    pub fn new(erasee: Erasee, dry_run: bool) -> Self {
+        let (org_id, actor_id) = match erasee {
             Erasee::Org(org_id) => (Some(org_id), None),
             Erasee::Person { actor_id, org_id } => (org_id, Some(actor_id)),
         };
@@ -96,7 +96,7 @@ impl Report {
         format!("left {}; removed {}", words(&self.left), words(&self.removed))
     }
 
-    fn whom(&self) -> Option<Erasee> {
+    fn erasee(&self) -> Option<Erasee> {
         match (self.actor_id, self.org_id) {
             (Some(actor_id), org_id) => Some(Erasee::Person { actor_id, org_id }),
             (None, org_id) => org_id.map(Erasee::Org),
@@ -106,13 +106,13 @@ impl Report {
 
 impl Summary for Report {
     fn line(&self) -> String {
-        let whom = self.whom().map_or_else(String::new, |whom| whom.to_string());
+        let erasee = self.erasee().map_or_else(String::new, |erasee| erasee.to_string());
         let mut text = String::new();
         for what in &self.not_checked {
             text += &format!("not checked: {what}\n");
         }
         if self.dry_run {
-            return text + &format!("erase: {whom}: would remove {}; nothing was changed", words(&self.left));
+            return text + &format!("erase: {erasee}: would remove {}; nothing was changed", words(&self.left));
         }
         text += &format!("removed: {}\n", words(&self.removed));
         if self.days_counted_again > 0 {
@@ -127,10 +127,10 @@ impl Summary for Report {
             text += &format!("note: {note}\n");
         }
         let outcome = if self.holds() { "nothing of it is left" } else { "not all of it is gone, run this again" };
-        text + &format!("erase: {whom}: {outcome}")
+        text + &format!("erase: {erasee}: {outcome}")
     }
 
-    /// Without the ids: of whom nothing may be left, nothing is.
+    /// Without the ids: of erasee nothing may be left, nothing is.
     fn for_the_record(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::to_value(Self { org_id: None, actor_id: None, ..self.clone() })
     }
@@ -173,10 +173,10 @@ mod tests {
 
     #[test]
     fn a_dry_run_only_says_what_there_is() {
-        let whom = Erasee::Person { actor_id: Uuid::from_u128(8), org_id: Some(ORG) };
-        let mut report = Report::new(whom, true);
+        let erasee = Erasee::Person { actor_id: Uuid::from_u128(8), org_id: Some(ORG) };
+        let mut report = Report::new(erasee, true);
         report.left.raw_events = 5;
-        let expected = format!("erase: {whom}: would remove 5 raw events; nothing was changed");
+        let expected = format!("erase: {erasee}: would remove 5 raw events; nothing was changed");
         assert_eq!(report.line(), expected);
         assert_eq!(report.exit_code(), ExitCode::SUCCESS);
     }

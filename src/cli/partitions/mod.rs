@@ -47,7 +47,7 @@ enum Command {
 }
 
 /// The partitions of the settings, where the database has as many: with another number they would be other streams, of
-/// which nobody works on any and nothing is known.
+/// which no process works on any and nothing is known.
 async fn topology(session: &mut Session, broker: &Broker) -> anyhow::Result<Topology> {
     let topology = broker.topology();
     match session.run(async |conn| store::ingest::layout::check(conn, &topology).await).await? {

@@ -31,7 +31,7 @@ pub struct ListArgs {
 const ACKNOWLEDGE: &str = "\
 Acknowledge what was not read of a partition
 
-While a range of a partition is unread and nobody has acknowledged it, the answers of its organisations are
+While a range of a partition is unread and not acknowledged, the responses about its organisations are
 complete up to the message before it: asOf stands still, and nothing later is final. Find out first what it was
 (docs/runbooks.md), and have it sent again where it was events. Your name is on record.";
 

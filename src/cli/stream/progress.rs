@@ -13,7 +13,7 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 pub struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
-    told: Instant,
+    logged: Instant,
 }
 
 impl Progress {
@@ -35,15 +35,15 @@ impl Progress {
             }
             bar
         });
-        Self { bar, started: Instant::now(), told: Instant::now() }
+        Self { bar, started: Instant::now(), logged: Instant::now() }
     }
 
     /// Shows how far it is, or has a line logged when one is due.
     pub fn tell(&mut self, position: u64, log: impl FnOnce(u64)) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
-        } else if self.told.elapsed() >= LOG_EVERY {
-            self.told = Instant::now();
+        } else if self.logged.elapsed() >= LOG_EVERY {
+            self.logged = Instant::now();
             log(self.started.elapsed().as_secs());
         }
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
 
 use super::TimeRange;
 
-/// A month of UTC. Shown as `2026-03`.
+/// A month of UTC, written as `2026-03`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month(NaiveDate);
 

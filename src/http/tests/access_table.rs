@@ -12,7 +12,7 @@ use crate::{
 
 const NOBODY: Uuid = Uuid::from_u128(0xDEAD);
 
-/// Whom the contract lets do what. System administrators may do everything to every org.
+/// What the contract allows each role. System administrators may do everything to every org.
 const TABLE: &[(&str, &str, Who)] = &[
     ("GET", "/analytics/v1/me", Who::AnyRole),
     ("GET", "/analytics/v1/orgs/{orgId}/usage", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),

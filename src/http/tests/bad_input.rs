@@ -106,8 +106,8 @@ async fn a_raw_plus_of_an_offset_is_explained() {
         format!("/analytics/v1/orgs/{ORG}/ledger?start=2026-03-01T00:00:00+02:00"),
     ] {
         let answer = get(&path).await;
-        let told = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-        assert!(told.contains("write %2B"), "{told}");
+        let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("write %2B"), "{message}");
     }
 }
 

@@ -78,7 +78,7 @@ pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
 
 /// Has TimescaleDB (from 2.28 on, which has a setting for it) keep no invalidation of what this session stores. Nothing is
 /// materialised twice here: late events are in the tables. So the invalidations would stay for good, and every refresh reads all
-/// of them (docs/performance.md). They are kept where aggregates of somebody else are over raw events.
+/// of them (docs/performance.md). They are kept where aggregates of another owner are over raw events.
 pub async fn skip_invalidations(conn: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query(
         "SELECT set_config(name, 'on', false) FROM pg_settings

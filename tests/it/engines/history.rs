@@ -12,25 +12,25 @@ use super::{CONTINUOUS, DAYS, LIVE, command, history, is_community, shown, to_co
 use crate::harness::{LedgerSums, Service, World, eventually, settled};
 
 /// What can be asked of the history: every kind of answer about it.
-fn questions(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
+fn queries(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
     let at = |ago: i64| (now - TimeDelta::days(ago)).format("%Y-%m-%dT00:00:00Z").to_string();
     let (year, month, week, end) = (at(DAYS), at(31), at(6), at(-1));
-    let mut questions = vec![
+    let mut queries = vec![
         format!("/analytics/v1/summary?start={}&end={end}", at(29)),
         format!("/analytics/v1/orgs/{org}/ledger?start={}&end={end}", at(1)),
     ];
     for what in ["usage", "reliability"] {
         for more in ["", "&groupBy=model", "&timezone=Europe/Berlin", "&timezone=Asia/Kolkata", "&fill=zero"] {
-            questions.push(format!("/analytics/v1/orgs/{org}/{what}?start={year}&end={end}{more}"));
+            queries.push(format!("/analytics/v1/orgs/{org}/{what}?start={year}&end={end}{more}"));
         }
         for more in ["", "&groupBy=model", &format!("&modelId={}", Uuid::from_u128(2))] {
-            questions.push(format!("/analytics/v1/orgs/{org}/{what}?granularity=hour&start={month}&end={end}{more}"));
+            queries.push(format!("/analytics/v1/orgs/{org}/{what}?granularity=hour&start={month}&end={end}{more}"));
         }
     }
     for by in ["client", "errorCode"] {
-        questions.push(format!("/analytics/v1/orgs/{org}/reliability?start={week}&end={end}&groupBy={by}"));
+        queries.push(format!("/analytics/v1/orgs/{org}/reliability?start={week}&end={end}&groupBy={by}"));
     }
-    questions
+    queries
 }
 
 /// Answers without what moves from second to second.
@@ -38,11 +38,11 @@ async fn answers(service: &Service, orgs: &[Uuid], now: DateTime<Utc>) -> BTreeM
     let token = service.token(orgs, &[Role::SystemAdmin]);
     let mut answers = BTreeMap::new();
     for org in orgs {
-        for question in questions(*org, now) {
+        for query in queries(*org, now) {
             // Busy with other tests, a process may need a moment for its first connections.
-            let mut answer = eventually(&question, async || {
-                let (status, answer) = service.get(&question, &token).await;
-                assert!(status == 200 || status == 503, "{question}: {status} {answer}");
+            let mut answer = eventually(&query, async || {
+                let (status, answer) = service.get(&query, &token).await;
+                assert!(status == 200 || status == 503, "{query}: {status} {answer}");
                 (status == 200).then_some(answer)
             })
             .await;
@@ -52,7 +52,7 @@ async fn answers(service: &Service, orgs: &[Uuid], now: DateTime<Utc>) -> BTreeM
             for point in answer["series"].as_array_mut().into_iter().flatten() {
                 point.as_object_mut().unwrap().remove("final");
             }
-            answers.insert(question, answer);
+            answers.insert(query, answer);
         }
     }
     answers
@@ -85,16 +85,15 @@ async fn both_engines_agree_on_four_hundred_days() {
         assert_eq!((sums.received, sums.stored, sums.duplicates), (4300, 4000, 300));
         let mut answers = answers(&service, &orgs, now).await;
         // By the hour of the commit, which is each engine's own.
-        answers.retain(|question, _| !question.contains("/ledger"));
+        answers.retain(|query, _| !query.contains("/ledger"));
         found.push((engine, answers));
     }
     let (_, live) = &found[0];
-    let year =
-        live.iter().find(|(question, _)| question.contains("/usage") && !question.contains("granularity")).unwrap();
+    let year = live.iter().find(|(query, _)| query.contains("/usage") && !query.contains("granularity")).unwrap();
     assert!(year.1["series"].as_array().unwrap().len() > 300, "the history is there");
     for (engine, answers) in &found[1..] {
-        for (question, answer) in answers {
-            assert_eq!(answer, &live[question], "{engine}: {question}");
+        for (query, answer) in answers {
+            assert_eq!(answer, &live[query], "{engine}: {query}");
         }
     }
 }
@@ -127,8 +126,8 @@ async fn a_late_event_is_visible_at_once() {
         world.send([event.to_string().into_bytes()]).await;
         settled(&mut conn, 4001).await;
         let after = answers(&service, &orgs, now).await;
-        for (question, answer) in &after {
-            if question.contains("/ledger") || question.contains("/summary") {
+        for (query, answer) in &after {
+            if query.contains("/ledger") || query.contains("/summary") {
                 continue;
             }
             let differing = |side: &Value, other: &Value| {
@@ -136,12 +135,12 @@ async fn a_late_event_is_visible_at_once() {
                 let others = other["series"].as_array().unwrap();
                 points.iter().filter(|point| !others.contains(point)).cloned().collect::<Vec<_>>()
             };
-            let changed = differing(answer, &before[question]);
-            let concerned = question.contains(&orgs[0].to_string())
-                && !question.contains("groupBy=client")
-                && !question.contains("groupBy=errorCode")
-                && (!question.contains("modelId=") || event["modelId"] == json!(Uuid::from_u128(2)));
-            assert_eq!(changed.len(), usize::from(concerned), "{engine}: {question}: {changed:?}");
+            let changed = differing(answer, &before[query]);
+            let concerned = query.contains(&orgs[0].to_string())
+                && !query.contains("groupBy=client")
+                && !query.contains("groupBy=errorCode")
+                && (!query.contains("modelId=") || event["modelId"] == json!(Uuid::from_u128(2)));
+            assert_eq!(changed.len(), usize::from(concerned), "{engine}: {query}: {changed:?}");
         }
         let revisions: Vec<(Uuid, DateTime<Utc>, String, i64)> = sqlx::query_as(
             "SELECT org_id, bucket_start, reason, after_invocations - before_invocations FROM analytics.rollup_revisions",

@@ -1,4 +1,4 @@
-//! Switching engines: by whom, when, and killed anywhere under load.
+//! Switching engines: who may, when, and killed anywhere under load.
 
 use analytics_service::store::{self, rollups::engine};
 use chrono::{TimeDelta, Utc};

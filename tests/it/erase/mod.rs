@@ -320,7 +320,7 @@ async fn a_killed_erasure_can_be_rerun() {
         millis(20..900).await;
         let _ = child.kill();
         child.wait().unwrap();
-        // The ledger keeps what came, whatever is taken away: 800 events, and the two others that tell their org.
+        // The ledger keeps what came, whatever is deleted: 800 events, and the two others that name their org.
         eventually("all of it has come", async || {
             let received = "SELECT coalesce(sum(received), 0)::bigint FROM analytics.ledger_hourly WHERE org_id = $1";
             (count(&mut conn, received, tenant.org).await == 802).then_some(())

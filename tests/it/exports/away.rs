@@ -62,8 +62,8 @@ async fn a_killed_export_is_generated_once() {
         .await
         .unwrap();
     assert_eq!(recorded, 0, "what was recorded is ended");
-    // Killed in the moment between the store's answer and the record of it, nobody knows the upload: the bucket's own rule
-    // takes it away. That is a moment, not each time.
+    // Killed between the store's response and its record, the upload is unknown to the service: the bucket's own rule
+    // deletes it. That is a moment, not each time.
     let unknown = s3.unfinished().iter().filter(|name| name.starts_with(".upload-")).count();
     eprintln!("{unknown} of {} killed uploads are left for the bucket's rule", jobs.len());
     assert!(unknown * 2 < jobs.len(), "{:?}", s3.unfinished());
@@ -131,7 +131,7 @@ async fn a_failing_store_is_retried_without_side_effects() {
     s3.heal();
     assert_eq!(ended(&service, ORG, waiting).await["status"], "succeeded");
     assert_eq!(s3.unfinished(), Vec::<String>::new());
-    // An upload whose name nobody has heard is the bucket's own rule's to take away; the file is made all the same.
+    // An upload whose name was never received is deleted by the bucket's own rule; the file is generated all the same.
     s3.fault(Asked::Begin, Fault::Lost, 1);
     download(&service, ORG, &made(&service, ORG, &large()).await).await;
     let metrics = service.metrics().await;

@@ -109,7 +109,7 @@ async fn of_an_erased_org_no_file_is_left() {
         (0, &json!(2), &json!(0)),
         "{erased}"
     );
-    // The service that was making the other file takes away what lies there of the org, too: it may be first.
+    // The service that was generating the other file deletes the org's objects, too: it may be first.
     assert!(erased["removed"]["exportObjects"].as_i64().is_some_and(|gone| gone <= 2), "{erased}");
     assert_eq!(erased["left"]["exportObjects"], 0, "{erased}");
     crate::harness::eventually("the upload is given up", async || s3.unfinished().is_empty().then_some(())).await;

@@ -30,7 +30,7 @@ impl Service {
         self.order(&format!("/ops/actors/{actor}/drill?kind={kind}")).await;
     }
 
-    /// Has an actor started anew. Waits until it is there.
+    /// Restarts an actor. Waits until it is there.
     pub async fn restart(&self, actor: &str) {
         self.order(&format!("/ops/actors/{actor}/restart")).await;
     }

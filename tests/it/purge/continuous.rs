@@ -68,7 +68,7 @@ async fn aggregates_lose_only_whole_old_chunks() {
     let dry = purge(&world, &["--dry-run"]).await;
     assert_eq!(shown(&mut conn, LONG).await, all);
     let run = purge(&world, &[]).await;
-    assert_eq!(run["rollups"]["aggregates"], dry["rollups"]["aggregates"], "what it said that it would take away");
+    assert_eq!(run["rollups"]["aggregates"], dry["rollups"]["aggregates"], "what it said that it would delete");
     assert_eq!(run["left"], json!([]));
     let aggregates = &run["rollups"]["aggregates"];
     assert_eq!(aggregates["chunks"], chunks);
@@ -150,7 +150,7 @@ async fn aggregates_allow_no_retention_by_org() {
     let listed = said(&world.run(&["retention", "list", "--json"]).await);
     let only = &listed["orgs"][0];
     assert_eq!((&only["exportDays"], &only["rawDays"], &only["rollupDays"]), (&json!(5), &Value::Null, &Value::Null));
-    // One that was there all the same is not kept to: a refresh would take away what it leaves.
+    // One that was there all the same is not respected: a refresh would delete what it leaves.
     let mut conn = world.connect().await;
     sqlx::query("UPDATE analytics.org_settings SET raw_days = 3, rollup_days = 1").execute(&mut conn).await.unwrap();
     let kept = shown(&mut conn, KEPT).await;

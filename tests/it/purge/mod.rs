@@ -1,4 +1,4 @@
-//! Retention: exactly what is older than it goes, the ledger knows of it, and whoever is at work beside it is not disturbed.
+//! Retention: exactly what is older than it goes, the ledger records it, and work beside it is not disturbed.
 
 mod beside;
 mod continuous;
@@ -127,8 +127,8 @@ async fn only_older_data_is_purged() {
     assert_eq!(count(&mut conn, &kept_raw).await, before[0]);
     assert_eq!(LedgerSums::of_batches(&mut conn).await, batches, "the ledger says what was stored, whatever is left");
     assert_eq!(LedgerSums::of_hours(&mut conn).await, hours);
-    let horizon = format!("raw_horizons WHERE org_id IS NULL AND raw_from = {}", day(RAW_DAYS + 1));
-    assert_eq!(count(&mut conn, &horizon).await, 1);
+    let floor = format!("raw_horizons WHERE org_id IS NULL AND raw_from = {}", day(RAW_DAYS + 1));
+    assert_eq!(count(&mut conn, &floor).await, 1);
     assert_sound(&mut conn).await;
     let state_after = state(&mut conn).await;
     purge(&world, &[]).await;
@@ -166,8 +166,8 @@ async fn orgs_have_their_own_retention() {
             assert_eq!(held, 1, "{table} of {org} begin {days} days ago");
         }
     }
-    let horizon = format!("raw_horizons WHERE org_id = '{short}' AND raw_from = {}", day(4));
-    assert_eq!(count(&mut conn, &horizon).await, 1);
+    let floor = format!("raw_horizons WHERE org_id = '{short}' AND raw_from = {}", day(4));
+    assert_eq!(count(&mut conn, &floor).await, 1);
     assert_eq!(count(&mut conn, "raw_horizons").await, 2);
     assert_sound(&mut conn).await;
     let state_after = state(&mut conn).await;

@@ -1,4 +1,4 @@
-//! Batches that are read again, taken by themselves: what is told apart when little of the range is read.
+//! Batches that are read again, taken by themselves: what is distinguished when little of the range is read.
 
 use analytics_service::{
     domain::{

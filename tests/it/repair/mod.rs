@@ -85,9 +85,9 @@ async fn lost_rows_are_restored_in_place() {
     let lost = lose(&world, "hashtext(event_id::text) % 7 = 0").await;
     assert!(lost > 0 && unequal_batches(&mut conn).await > 0);
 
-    let mended = replay(&world, 0, n).await;
-    let told = (&mended["received"], &mended["stored"], &mended["repaired"]);
-    assert_eq!(told, (&json!(n), &json!(0), &json!(lost)), "{mended}");
+    let repaired = replay(&world, 0, n).await;
+    let counted = (&repaired["received"], &repaired["stored"], &repaired["repaired"]);
+    assert_eq!(counted, (&json!(n), &json!(0), &json!(lost)), "{repaired}");
     assert_mended(&mut conn, &report, before, n).await;
     let (rows, events) = repairs(&mut conn).await;
     let replayed = count(&mut conn, "SELECT count(*) FROM analytics.ingestion_batches WHERE kind = 'replay'").await;
@@ -110,24 +110,24 @@ async fn purged_rows_stay_away() {
     // As an erasure does it.
     let org = report["orgs"][0]["orgId"].as_str().unwrap();
     let mut owner = world.connect_as_owner().await;
-    let told = format!(
+    let counted = format!(
         "UPDATE analytics.ingestion_batches b SET purged = b.purged + gone.n
          FROM (SELECT batch_id, count(*) AS n FROM analytics.usage_events WHERE org_id = '{org}' GROUP BY batch_id) gone
          WHERE b.batch_id = gone.batch_id"
     );
-    sqlx::query(AssertSqlSafe(told)).execute(&mut owner).await.unwrap();
+    sqlx::query(AssertSqlSafe(counted)).execute(&mut owner).await.unwrap();
     let erased = lose(&world, &format!("org_id = '{org}'")).await;
     assert!(erased > 0);
     let before = Totals::raw(&mut conn).await;
-    let mended = replay(&world, 0, n).await;
-    assert_eq!((&mended["stored"], &mended["repaired"]), (&json!(0), &json!(0)), "{mended}");
+    let repaired = replay(&world, 0, n).await;
+    assert_eq!((&repaired["stored"], &repaired["repaired"]), (&json!(0), &json!(0)), "{repaired}");
     assert_eq!(Totals::raw(&mut conn).await, before);
-    // What lies behind the horizon is not brought back by anything.
+    // What lies behind the floor is not brought back by anything.
     lose(&world, "true").await;
-    let horizon = "INSERT INTO analytics.raw_horizons (org_id, raw_from) VALUES (NULL, '2100-01-01')";
-    sqlx::query(horizon).execute(&mut owner).await.unwrap();
-    let mended = replay(&world, 0, n).await;
-    assert_eq!((&mended["stored"], &mended["repaired"]), (&json!(0), &json!(0)), "{mended}");
+    let floor = "INSERT INTO analytics.raw_horizons (org_id, raw_from) VALUES (NULL, '2100-01-01')";
+    sqlx::query(floor).execute(&mut owner).await.unwrap();
+    let repaired = replay(&world, 0, n).await;
+    assert_eq!((&repaired["stored"], &repaired["repaired"]), (&json!(0), &json!(0)), "{repaired}");
     settled(&mut conn, 3 * n).await;
     assert_eq!(Totals::rolled_up(&mut conn, "hourly_rollups").await, Totals::published(&report));
     assert_eq!(repairs(&mut conn).await, (0, 0));
@@ -156,8 +156,8 @@ async fn a_rejected_message_is_new_to_one_replay() {
     settled(&mut owner, 80).await;
     // Lost since: of the replay's own, and of the live ones.
     assert_eq!(lose(&world, "latency_ms = 77 OR event_id::text LIKE '%9'").await, 5);
-    let mended = replay(&world, 0, 40).await;
-    assert_eq!((&mended["stored"], &mended["repaired"]), (&json!(0), &json!(5)), "{mended}");
+    let repaired = replay(&world, 0, 40).await;
+    assert_eq!((&repaired["stored"], &repaired["repaired"]), (&json!(0), &json!(5)), "{repaired}");
     settled(&mut owner, 120).await;
     let raw = Totals::raw(&mut owner).await;
     assert_eq!(raw.values().next().unwrap().invocations, 40);

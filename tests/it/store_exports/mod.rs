@@ -306,7 +306,7 @@ async fn waiting_and_running_jobs_can_be_cancelled() {
     assert_eq!(exports::cancel(&mut conn, org, waiting.id, &act(org)).await.unwrap().unwrap(), cancelled);
     assert!(claim(&mut conn, RULES).await.is_none());
 
-    // However the work on it ends that is to be cancelled, it does not begin anew.
+    // However the work on it ends that is to be cancelled, it does not begin again.
     for how in ["fails", "is retried", "is given back", "is left", "was quicker"] {
         let job = made(&mut conn, org).await;
         let claimed = claim(&mut conn, RULES).await.unwrap().claim;

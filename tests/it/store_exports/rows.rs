@@ -300,7 +300,7 @@ async fn differences_to_earlier_files_are_explained() {
     let known = |raw| {
         let (reader, spec) = (&scene.reader, &spec);
         async move {
-            // From before the hour: what is revised in the same hour as a file is read is not told apart from it.
+            // From before the hour: what is revised in the same hour as a file is read is not distinguished from it.
             let read_at = now().with_minute(0).unwrap() - TimeDelta::minutes(1);
             reconcile::known(reader, spec, read_at, raw).await.unwrap()
         }

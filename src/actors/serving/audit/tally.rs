@@ -34,7 +34,7 @@ pub struct Share {
     pub keys: usize,
 }
 
-/// By key: whom the events are counted by.
+/// By key: the caller that the events are counted by.
 pub struct Tally<K> {
     bounds: Bounds,
     minutes: HashMap<K, Minute>,

@@ -182,7 +182,7 @@ impl Handler<End> for Jwks {
     }
 }
 
-/// Why there is no new key set. Shown to operators: without the URL, which may hold a password.
+/// Why there is no new key set. For operators: without the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 enum SourceError {
     #[error("auth.jwks_url: {0}")]

@@ -110,16 +110,16 @@ impl Keys {
         ctx.spawn(work.into_actor(self).map(|(session, found), actor, ctx| {
             actor.session = Some(session);
             let found = found.map_err(|error| refuse(&error, "API keys cannot be looked up"));
-            for (key_id, askers) in waiting {
+            for (key_id, waiting) in waiting {
                 let key = found.as_ref().map_err(|error| *error).map(|found| {
                     let key = found.iter().find(|key| key.key_id == key_id).copied();
                     actor.cache.put(key_id, key, Instant::now());
                     // What was revoked meanwhile stays so.
                     actor.cache.get(key_id, Instant::now()).and_then(CacheEntry::key).unwrap_or(key)
                 });
-                for asker in askers {
+                for sender in waiting {
                     // Who has gone away meanwhile does not mind.
-                    let _ = asker.send(key);
+                    let _ = sender.send(key);
                 }
             }
             actor.look_up(ctx);

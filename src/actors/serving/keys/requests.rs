@@ -114,7 +114,7 @@ impl Handler<GetKey> for Keys {
     }
 }
 
-/// Let a key count no longer: from the answer on in this process, soon in every other. Doing so again changes nothing.
+/// Revoke a key: from the response on in this process, soon in every other. Doing so again changes nothing.
 /// None: the org has no such key.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Revoked>, QueryError>")]

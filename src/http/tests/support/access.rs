@@ -1,4 +1,4 @@
-//! Who asks: tokens, a key, and an audit log that takes down what is to be recorded.
+//! Callers: tokens, a key, and an audit log that keeps what is to be recorded.
 
 use std::{
     sync::{Arc, Mutex},

@@ -73,7 +73,7 @@ pub fn freshness() -> Freshness {
     }
 }
 
-/// Answers every question with one day before and one after the watermark's late threshold, or with an error.
+/// Responds to every query with one day before and one after the watermark's late threshold, or with an error.
 pub struct FixedAnswers {
     pub error: Option<QueryError>,
 }

@@ -12,7 +12,7 @@ WITH candidates AS (
     WHERE status = 'running' AND heartbeat_at < clock_timestamp() - $5
 ),
 orgs AS (
-    -- An org waits since its turn came last, or since its oldest job is there, if that is later: with that alone, whoever asks
+    -- An org waits since its turn came last, or since its oldest job is there, if that is later: with that alone, an org that requests
     -- for a hundred exports would make all others wait for all of them.
     SELECT org_id,
            greatest(min(created_at), (SELECT max(started_at) FROM analytics.export_jobs s

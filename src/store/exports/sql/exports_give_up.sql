@@ -1,4 +1,4 @@
--- Ends jobs that nobody works on any more and that are not to be taken over: somebody wants them cancelled, or they have
+-- Ends jobs that no process works on any more and that are not to be taken over: their cancellation was requested, or they have
 -- had all their attempts.
 -- $1 age of a heartbeat from which on its job counts as left, $2 most attempts
 UPDATE analytics.export_jobs

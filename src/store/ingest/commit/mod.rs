@@ -253,7 +253,7 @@ fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
     ))
 }
 
-/// Tells the home partitions of events that were stored without their windows having seen them that these miss something:
+/// Marks the home partitions of events that their windows have not seen, so that these windows are loaded again:
 /// of misrouted ones, and of those that another clock had rejected.
 async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates: &Fates) -> Result<(), StoreError> {
     let stored = |message: &usize| matches!(fates.get(message), Some(Fate::Stored { .. }));

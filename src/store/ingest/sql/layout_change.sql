@@ -1,6 +1,6 @@
--- Changes how many partitions a stream has. What readers were told of the old ones stays known: orgs move to streams whose
+-- Changes how many partitions a stream has. What responses said of the old ones stays known: orgs move to streams whose
 -- watermarks are new, and a change of what was final is a revision there too.
--- $1 stream, $2 number of partitions, $3 by whom, $4 the streams of the old partitions
+-- $1 stream, $2 number of partitions, $3 who did it, $4 the streams of the old partitions
 WITH forgotten AS (
     DELETE FROM analytics.misrouted_orgs WHERE stream = ANY ($4) OR home = ANY ($4)
 )

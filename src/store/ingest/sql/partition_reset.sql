@@ -1,5 +1,5 @@
 -- A new incarnation: progress begins at $4. What lies before was skipped, and the ledger says so: its chain begins at 0
--- in every incarnation. The epoch fences whoever works on the partition.
+-- in every incarnation. The epoch fences the process that works on the partition.
 WITH skipped AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,

@@ -1,5 +1,5 @@
 -- Passes over offsets that cannot be read. The row of progress is locked, and is where the range begins. The last message
--- that is known lies before the range, so nothing is compared until a message behind it is stored. The epoch fences whoever
+-- that is known lies before the range, so nothing is compared until a message behind it is stored. The epoch fences the process that
 -- works on the partition.
 -- $1 stream, $2 partition, $3 incarnation, $4 first offset, $5 behind the last, $6 id of the ledger's row, $7 what the broker
 -- says, $8 the operator

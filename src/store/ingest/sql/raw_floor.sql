@@ -1,4 +1,4 @@
--- Which events lie before everybody's horizon or their org's, or within the dedupe window behind it.
+-- Which events lie before the raw floor of all orgs or of their own, or within the dedupe window behind it.
 -- $1, $2 org and moment of each; $3 the dedupe window
 SELECT k.n
 FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS k (org_id, occurred_at, n)

@@ -1,4 +1,4 @@
--- Records that a replayed batch put rows back. The ledger's row is for who looks: the rows it tells of are counted where
+-- Records that a replayed batch put rows back. The ledger's row is for readers: the rows it names are counted where
 -- they were counted first.
 WITH ledger AS (
     INSERT INTO analytics.ingestion_batches

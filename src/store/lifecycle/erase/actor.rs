@@ -1,5 +1,5 @@
 //! Erasing a person: a UTC day of an org at a time, whose rollups are counted again without the person's events, in the
-//! transaction that takes these away.
+//! transaction that deletes these.
 
 use std::collections::BTreeSet;
 

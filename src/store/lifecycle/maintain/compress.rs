@@ -49,7 +49,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// Sees to it that raw events are compressed as the settings say, and says whether they are.
+/// Sets compression of raw events by the settings, and says whether it is on.
 pub(super) async fn attend(
     conn: &mut PgConnection,
     rules: &Rules,

@@ -70,7 +70,7 @@ async fn count_days(
     Ok(())
 }
 
-/// An org's events before that, a chunk a transaction: what goes, what the ledger says of it and the org's horizon change
+/// An org's events before that, a chunk a transaction: what goes, what the ledger says of it and the org's raw floor change
 /// together.
 async fn purge_org(
     conn: &mut PgConnection,

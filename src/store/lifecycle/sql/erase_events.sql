@@ -1,4 +1,4 @@
--- Takes raw events away and tells the ledger. How many they were.
+-- Deletes raw events and adds them to `purged` of the ledger. Returns how many.
 -- $1 org, $2 actor (null: all), $3 start (null: all), $4 end
 WITH gone AS (
     DELETE FROM analytics.usage_events
@@ -8,7 +8,7 @@ WITH gone AS (
     RETURNING batch_id
 ),
 -- Their batches keep what they counted, and no longer claim that it is there.
-told AS (
+counted AS (
     UPDATE analytics.ingestion_batches b SET purged = b.purged + n
     FROM (SELECT batch_id, count(*) AS n FROM gone GROUP BY batch_id) AS by_batch
     WHERE b.batch_id = by_batch.batch_id

@@ -1,4 +1,4 @@
--- Takes away a piece of the old dead letters, not those whose correction still has to be published. How many they were.
+-- Deletes a piece of the old dead letters, but for those whose correction still has to be published. Returns how many.
 -- $1 the moment, $2 the first id that is certainly younger, $3 most rows
 WITH old AS (
     SELECT dead_letter_id FROM analytics.dead_letters

@@ -1,4 +1,4 @@
--- Takes away freshness markers whose last event is older than its org's rollups are kept. How many they were.
+-- Deletes freshness markers whose last event is older than its org's rollups are kept. Returns how many.
 -- $1 the moment before which rows are old, $2 orgs that have another, $3 theirs
 WITH gone AS (
     DELETE FROM analytics.freshness_status WHERE (org_id, model_id) IN (

@@ -1,4 +1,4 @@
--- Purges old rows of all orgs, at most so many, and raises the floors of these orgs: whoever reads sees both or neither.
+-- Purges old rows of all orgs, at most so many, and raises the floors of these orgs: readers see both or neither.
 -- How many rows they were. The only index on these tables begins with the org: so orgs are found by hopping from one to
 -- the next, and the old rows of each lie together at its beginning.
 -- $1 the moment before which rows are old, $2 orgs that have another, $3 theirs, $4 most rows

@@ -1,4 +1,4 @@
--- Takes away a piece of the old supervision log. How many rows it was.
+-- Deletes a piece of the old supervision log. Returns how many rows.
 -- $1 the moment, $2 the first id that is certainly younger, $3 most rows
 WITH old AS (
     SELECT event_id FROM analytics.supervision_events

@@ -1,5 +1,5 @@
 -- Outcomes and latencies of an org by bucket; see usage.sql for the parameters. Histograms come as they are
--- stored: adding them up is the caller's, for whom they are no bytes.
+-- stored: the caller adds them up, since SQL has only bytes.
 WITH head AS (
     {head}
 ),

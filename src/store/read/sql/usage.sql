@@ -6,7 +6,7 @@ WITH head AS (
     {head}
 ),
 series AS (
-    -- Grouped by a constant where models are not told apart. The sum as it is: one that no amount can hold is an error when it
+    -- Grouped by a constant where models are not distinguished. The sum as it is: one that no amount can hold is an error when it
     -- is read, not a rounded amount.
     SELECT bucket_start,
            CASE WHEN $5 THEN model_id END AS model_id,

@@ -1,4 +1,4 @@
--- Partitions with pending rows that may be merged by nobody else: those of a process, which may not run, and those that no
+-- Partitions with pending rows that no other process merges: those of a process, which may not run, and those that no
 -- living process holds, when they have waited for a while.
 -- $1 the process
 SELECT pending.stream, pending.partition, o.owner IS NOT DISTINCT FROM $1 AS ours

@@ -1,5 +1,5 @@
 -- Takes the oldest pending rows of a partition, in the order of their commits, with what has to be known to merge them: up to
--- where hours and days may be materialised, read under the lock that whoever moves that on waits for.
+-- where hours and days may be materialised, read under the lock that a refresh waits for.
 -- $1 stream, $2 partition, $3 most rows, $4 most bytes: the row that reaches them is the last
 DELETE FROM analytics.rollup_pending AS p WHERE batch_id IN (
     SELECT batch_id FROM (

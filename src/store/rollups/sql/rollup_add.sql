@@ -1,4 +1,4 @@
--- Adds to the locked rows. Sums are added here; histograms were merged by the caller, for whom they are no bytes.
+-- Adds to the locked rows. Sums are added here; histograms were merged by the caller, since SQL has only bytes.
 UPDATE analytics.{table} r SET
     successes = r.successes + d.successes,
     errors = r.errors + d.errors,

@@ -1,4 +1,4 @@
--- The watermarks of these streams, and up to where readers may have been told that their orgs are complete. Locked in the
+-- The watermarks of these streams, and up to where responses may have called their orgs complete. Locked in the
 -- order of the streams: what a merge adds to an hour must be a revision also where another partition's watermark passes the
 -- hour meanwhile.
 -- $1 streams, $2 stream that they are partitions of

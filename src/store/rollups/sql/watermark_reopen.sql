@@ -1,5 +1,5 @@
 -- Has hours that only a clock which stood ahead has closed count as open again: those that have not begun. An hour that has begun
--- stays closed until it is final by itself, since a reader may have been told that it was.
+-- stays closed until it is final by itself, since a response may have said that it was.
 -- $1 stream that they are partitions of, also those of earlier layouts; $2 so long after its end an hour is final
 WITH bound AS (
     SELECT date_trunc('hour', clock_timestamp(), 'UTC') + INTERVAL '1 hour' + $2 AS told_to

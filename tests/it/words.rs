@@ -1,0 +1,87 @@
+//! One word for one thing: expressions that this project has given up, and what to write. Found in code, tests, docs and scripts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What not to write, as whole words, and what to write. In prose either case counts; names of types are as they are.
+const GIVEN_UP: [(&[&str], &str); 13] = [
+    (&["anew"], "again, recreated or restarted"),
+    (&["mend", "mends", "mended", "mending"], "fix or repair"),
+    (
+        &["take away", "takes away", "took away", "taken away", "taking away", "takes it away", "takes them away"],
+        "delete, purge or remove",
+    ),
+    (&["who asks", "asker", "askers", "whoever asked"], "the caller or the client"),
+    (&["whom"], "the caller, or another sentence"),
+    (&["tells", "told"], "sends, reports, names, receives or learns"),
+    (&["sees to", "keeps to"], "maintains or respects"),
+    (&["lets in", "let in", "let them in"], "authorizes or accepts"),
+    (&["counts no longer", "count no longer"], "is revoked, released or dropped"),
+    (&["sure of", "unsure", "certainly new events"], "fresh or suspect"),
+    (&["window_version"], "foreign_writes"),
+    (&["horizon", "horizons"], "the raw floor"),
+    (&["Desk", "Visit", "Lent", "Pulse", "Whom"], "what it is"),
+];
+
+/// The only file that may have them.
+const THIS: &str = "tests/it/words.rs";
+
+#[test]
+fn given_up_words_are_not_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "docs", "load-tests", "deploy"] {
+        walk(&root.join(folder), &mut files);
+    }
+    files.extend(
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "config.default.toml"]
+            .map(|name| root.join(name)),
+    );
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+        // Binary files have no words.
+        let Some(text) = fs::read_to_string(&file).ok().filter(|_| name != THIS) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            for (word, instead) in found(line) {
+                wrong.push(format!("{name}:{}: \"{word}\": write {instead}", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn whole_words_are_found_in_either_case() {
+    let words = |line| found(line).into_iter().map(|(word, _)| word).collect::<Vec<_>>();
+    assert_eq!(words("Told anew: raw_horizons, recommended, a desktop"), ["anew", "told"]);
+    assert_eq!(words("the Desk of a desk"), ["Desk"]);
+    assert_eq!(words("takes away, takes_away"), ["takes away"]);
+}
+
+/// The given up words of a line, in the order of the table.
+fn found(line: &str) -> Vec<(&'static str, &'static str)> {
+    let lower = line.to_lowercase();
+    let all = GIVEN_UP.iter().flat_map(|(words, instead)| words.iter().map(|word| (*word, *instead)));
+    all.filter(|(word, _)| {
+        let text = if word.starts_with(char::is_uppercase) { line } else { &lower };
+        text.match_indices(word).any(|(at, _)| {
+            let in_word = |c: char| c.is_alphanumeric() || c == '_';
+            !text[..at].ends_with(in_word) && !text[at + word.len()..].starts_with(in_word)
+        })
+    })
+    .collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
