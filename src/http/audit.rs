@@ -68,7 +68,7 @@ struct Page {
     next_cursor: Option<String>,
 }
 
-/// Who did what, newest first
+/// List audit events, newest first
 ///
 /// Reading it is itself recorded.
 #[utoipa::path(

@@ -85,7 +85,7 @@ struct Replayed {
     event_id: Uuid,
 }
 
-/// The organisation's rejected messages, newest first
+/// List the rejected messages of an organisation, newest first
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/dead-letters",
@@ -115,7 +115,7 @@ pub async fn list(
     page(&api, Whose::Org(org.org_id), &request).await
 }
 
-/// Rejected messages that do not tell their organisation
+/// List rejected messages without a readable organisation
 #[utoipa::path(
     get,
     path = "/analytics/v1/dead-letters",
@@ -144,7 +144,7 @@ pub async fn list_unreadable(
     page(&api, Whose::Unreadable, &request).await
 }
 
-/// One rejected message, with what was sent
+/// Show a rejected message and its payload
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/dead-letters/{id}",
@@ -175,7 +175,7 @@ pub async fn get(
     opened(&api, Whose::Org(org.org_id), &request).await
 }
 
-/// One rejected message that does not tell its organisation
+/// Show a rejected message without a readable organisation
 #[utoipa::path(
     get,
     path = "/analytics/v1/dead-letters/{id}",
@@ -205,7 +205,7 @@ pub async fn get_unreadable(
     opened(&api, Whose::Unreadable, &request).await
 }
 
-/// Gives the event that takes a rejected message's place
+/// Correct a dead letter
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay",

@@ -17,7 +17,7 @@ const CACHED: &str = "public, max-age=300";
 /// Where the text comes from. It is given, since it is made from the routes, of which this is one.
 pub struct Description(pub fn() -> &'static str);
 
-/// This description
+/// Get this description
 #[utoipa::path(
     get,
     path = "/openapi.json",

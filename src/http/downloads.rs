@@ -20,7 +20,7 @@ use crate::{
     domain::export::keys::Key,
 };
 
-/// A file, by a signed link
+/// Download a file by a signed link
 ///
 /// The link is all that is needed, and all that counts. Ranges of bytes may be asked for, one at a time.
 #[utoipa::path(

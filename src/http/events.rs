@@ -69,7 +69,7 @@ enum EventStatus {
     Rejected,
 }
 
-/// Checks one event against the rules, and keeps nothing
+/// Check an event against the rules, without storing it
 #[utoipa::path(
     post,
     path = "/analytics/v1/events/validate",
@@ -96,7 +96,7 @@ pub async fn validate(
     }
 }
 
-/// Puts an event, or up to 1,000 in an array, into the stream
+/// Publish an event, or an array of up to 1,000
 ///
 /// Off unless `ingest.enabled`. An event that is sent again is counted once, so a request that was not answered can be sent
 /// again as it is. What breaks rules is not taken; the rest of its array is.

@@ -96,9 +96,9 @@ struct Page {
     next_cursor: Option<String>,
 }
 
-/// Asks for a file
+/// Create an export
 ///
-/// With an `Idempotency-Key` the same request again is answered with the job that there is; another request by that key is 422.
+/// With an `Idempotency-Key` the same request again returns the job that it created; another request by that key is 422.
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/exports",
@@ -162,7 +162,7 @@ pub async fn create(
     }
 }
 
-/// The organisation's exports, newest first
+/// List the exports of an organisation, newest first
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/exports",
@@ -191,7 +191,7 @@ pub async fn list(
     Ok(json(&Page { exports: page.jobs, next_cursor }))
 }
 
-/// One export
+/// Show an export
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}",
@@ -226,9 +226,9 @@ pub async fn get(
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
-/// Lets a file not be made
+/// Cancel an export
 ///
-/// One that waits has failed at once, with the error `cancelled`; one that is being made within exports.heartbeat_ms. One that
+/// One that waits fails at once, with the error `cancelled`; one that is being generated within exports.heartbeat_ms. One that
 /// is made stays.
 #[utoipa::path(
     post,
@@ -265,7 +265,7 @@ pub async fn cancel(
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
-/// Leads to the file
+/// Download an export
 ///
 /// By a link that is signed now, and needs no credential for 24 hours: who has the link has the file.
 #[utoipa::path(
@@ -296,7 +296,7 @@ pub async fn download(
     Ok(answer.insert_header((LOCATION, link)).insert_header((CACHE_CONTROL, "private, no-store")).finish())
 }
 
-/// Reads the file again, and holds it against the rollups and the ledger
+/// Verify an export against the rollups and the ledger
 ///
 /// Its checksum and its own sums against the job's, and these against what the API answers now. Where that differs, the
 /// revisions since must say why.

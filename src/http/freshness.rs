@@ -26,7 +26,7 @@ struct Answer {
     entries: Vec<ModelFreshness>,
 }
 
-/// How far behind the numbers are
+/// Report how far behind the numbers are
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/freshness",

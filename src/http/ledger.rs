@@ -96,7 +96,7 @@ struct LedgerParams {
     end: Option<String>,
 }
 
-/// What became of the organisation's messages, by hour of commit
+/// Report what became of an organisation's messages, by hour of commit
 ///
 /// Every message of the stream ends as stored, duplicate or rejected. ETag and Analytics-As-Of as with usage.
 #[utoipa::path(

@@ -215,7 +215,7 @@ enum GroupBy {
     ErrorCode,
 }
 
-/// Outcomes, error rates and latencies by bucket
+/// Report outcomes, error rates and latencies by bucket
 ///
 /// Ranges, totals, ETag and Analytics-As-Of as with usage. Percentiles come from mergeable histograms: those of totals are
 /// those of all invocations, never a mean of percentiles.

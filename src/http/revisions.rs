@@ -124,9 +124,9 @@ enum ReasonFilter {
     Erasure,
 }
 
-/// Buckets that changed after they were final, newest change first
+/// List buckets that changed after they were final, newest change first
 ///
-/// An hour of a model that is not here has not changed since an answer called it final. asOf, ETag and Analytics-As-Of as
+/// An hour of a model that is not here has not changed since a response called it final. asOf, ETag and Analytics-As-Of as
 /// with usage.
 #[utoipa::path(
     get,

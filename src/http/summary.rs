@@ -82,7 +82,7 @@ struct SummaryParams {
     cursor: Option<String>,
 }
 
-/// Every organisation's totals
+/// Report the totals of every organisation
 #[utoipa::path(
     get,
     path = "/analytics/v1/summary",

@@ -111,7 +111,7 @@ enum GroupBy {
     Model,
 }
 
-/// Usage and spend by bucket
+/// Report usage and spend by bucket
 ///
 /// Ranges are half-open; start is floored and end ceiled to the bucket, and `range` says what was used. Totals are the
 /// sum of the series. If-None-Match with the ETag of an earlier answer is 304 while the facts are the same; Analytics-As-Of
