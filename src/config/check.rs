@@ -10,7 +10,8 @@ impl Settings {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut found = Problems(Vec::new());
         self.check_sections(&mut found);
-        if is_sound(|found| self.dedupe.check(found)) {
+        // Beyond its bounds, a window may be longer than a duration can be.
+        if !found.names("dedupe.window_hours") {
             let (days, hours) = (self.events.retention_days, self.dedupe.window_hours);
             let least = least_raw_days(self.dedupe.window());
             if days < least {
@@ -20,7 +21,7 @@ impl Settings {
             }
         }
         let (interval, ttl) = (self.freshness.interval_ms, self.cache.ttl_seconds.saturating_mul(1000));
-        if !self.cache.url.is_empty() && is_sound(|found| self.cache.check(found)) && interval.saturating_mul(3) > ttl {
+        if !self.cache.url.is_empty() && !found.names("cache.url") && interval.saturating_mul(3) > ttl {
             found.0.push(format!(
                 "freshness.interval_ms must be at most a third of cache.ttl_seconds, {}, or markers expire between: is {interval}",
                 ttl / 3
@@ -28,13 +29,6 @@ impl Settings {
         }
         found.0
     }
-}
-
-/// Whether a section's own rules hold, so that one over two sections has something to go by.
-fn is_sound(check: impl FnOnce(&mut Problems)) -> bool {
-    let mut found = Problems(Vec::new());
-    check(&mut found);
-    found.0.is_empty()
 }
 
 pub(super) struct Problems(Vec<String>);
@@ -50,6 +44,11 @@ impl Problems {
         if !holds {
             self.0.push(format!("{name} must {rule}"));
         }
+    }
+
+    /// Whether a setting is among them.
+    fn names(&self, setting: &str) -> bool {
+        self.0.iter().any(|problem| problem.split(' ').next() == Some(setting))
     }
 }
 

@@ -227,6 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn a_window_beyond_all_durations_is_refused() {
+        for hours in ["9999999999999", "-9999999999999"] {
+            let error = with(&[("ANALYTICS__DEDUPE__WINDOW_HOURS", hours)]).unwrap_err().to_string();
+            assert_eq!(error, format!("configuration: dedupe.window_hours must be from 1 to 768, is {hours}"));
+        }
+    }
+
+    #[test]
     fn a_slow_process_keeps_its_export() {
         let error = with(&[("ANALYTICS__EXPORTS__HEARTBEAT_MS", "5000"), ("ANALYTICS__EXPORTS__TAKEOVER_MS", "14999")]);
         let error = error.unwrap_err().to_string();
