@@ -137,7 +137,7 @@ pub async fn close(connection: &Connection, broker: &Broker) {
     }
 }
 
-/// Gives an answer of the broker a deadline.
+/// Gives a response of the broker a deadline.
 async fn within<T>(timeout: Duration, answer: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(timeout, answer).await {
         Ok(result) => Ok(result?),

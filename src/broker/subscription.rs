@@ -125,7 +125,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Asks the broker for an answer on the subscription's own channel: when it is there, so is all that the broker had
+    /// Asks the broker for a response on the subscription's own channel: when it is there, so is all that the broker had
     /// sent before it. Gives the number of messages that the stream is said to hold: the broker counts every few seconds,
     /// and says zero where it does not.
     pub fn ask(&self) -> impl Future<Output = Result<u32, BrokerError>> + Send + 'static {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config;
 
-/// No answer of the service is longer; a stranger's could be.
+/// No response of the service is longer; a stranger's could be.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 pub struct Client {
@@ -16,7 +16,7 @@ pub struct Client {
     deadline: Duration,
 }
 
-/// Why there is no answer that could be used.
+/// Why there is no response that could be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("{url}: {why}")]
@@ -95,7 +95,7 @@ impl Problem {
 }
 
 impl Client {
-    /// Asks at `url`, or where the settings say that the port is; each answer has to be there within `deadline`.
+    /// Asks at `url`, or where the settings say that the port is; each response has to be there within `deadline`.
     ///
     /// # Errors
     /// The system does not let make a client.
@@ -104,7 +104,7 @@ impl Client {
             Some(url) => url.clone(),
             None => format!("http://{}", reachable(ops.address)).parse()?,
         };
-        // What is asked is what was named: no proxy of the environment, no other place that an answer points to.
+        // What is asked is what was named: no proxy of the environment, no other place that a response points to.
         let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(deadline).build()?;
         Ok(Self { http, base, deadline })
     }

@@ -59,7 +59,7 @@ pub struct StoredEvent {
     pub bucket_start: DateTime<Utc>,
     /// When its batch was committed; null where that row of the ledger was folded
     pub committed_at: Option<DateTime<Utc>>,
-    /// Whether it is in the answers of usage and reliability already
+    /// Whether it is in the responses of usage and reliability already
     pub merged: bool,
 }
 

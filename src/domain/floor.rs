@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::calendar::Buckets;
 
-/// What an answer misses.
+/// What a response misses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     RawEvents,
@@ -30,10 +30,10 @@ impl Missing {
     }
 }
 
-/// A query reads what was purged or erased: its answer would have too little.
+/// A query reads what was purged or erased: its response would have too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone {
-    /// The first start that the query has an answer for.
+    /// The first start that the query has a response for.
     pub start: DateTime<Utc>,
     pub what: Missing,
 }

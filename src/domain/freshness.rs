@@ -29,7 +29,7 @@ pub struct Thresholds {
     pub stale_ms: i64,
 }
 
-/// Its JSON form is that of the contract, in answers and in Redis alike.
+/// Its JSON form is that of the contract, in responses and in Redis alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Freshness {

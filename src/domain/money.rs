@@ -1,4 +1,4 @@
-//! Money: decimal cents with twelve places, exact from the wire to the answer.
+//! Money: decimal cents with twelve places, exact from the wire to the response.
 
 use std::{fmt, iter::Sum, ops::AddAssign};
 

@@ -41,7 +41,7 @@ pub struct UsagePoint {
 pub struct UsageReport {
     pub series: Vec<UsagePoint>,
     pub freshness: Freshness,
-    /// The moment up to which the answer is complete; none before the first event of the org's partition.
+    /// The moment up to which the response is complete; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
 }
 

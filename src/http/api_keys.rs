@@ -1,4 +1,4 @@
-//! `/analytics/v1/orgs/{orgId}/api-keys`: an org's API keys. A key's secret is in one answer, when it is made.
+//! `/analytics/v1/orgs/{orgId}/api-keys`: an org's API keys. A key's secret is in one response, when it is made.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -112,7 +112,7 @@ pub async fn list(
 ///
 /// A key that another key creates has no more rights than it and expires no later; without expiresAt it expires with it. With an
 /// Idempotency-Key, the same request again answers 200 with the key that it created the first time, without its secret, which
-/// is kept nowhere: where the first answer was lost, revoke that key and create another.
+/// is kept nowhere: where the first response was lost, revoke that key and create another.
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/api-keys",

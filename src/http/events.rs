@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Problems that one answer lists where nothing was taken.
+/// Problems that one response lists where nothing was taken.
 const MAX_PROBLEMS: usize = 50;
 
 /// The way to the actor that checks and publishes.

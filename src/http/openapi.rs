@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the API's description, OpenAPI 3.1, made from the handlers, the answers and the routes.
+//! `GET /openapi.json`: the API's description, OpenAPI 3.1, made from the handlers, the responses and the routes.
 //!
 //! A handler's attribute says what is its own. What follows from the route is added here, so that it cannot be
 //! forgotten or be wrong: who may, by which credential, and the problems that may come back.

@@ -1,4 +1,4 @@
-//! Query parameters: each is read by its rule, and every problem goes into one answer.
+//! Query parameters: each is read by its rule, and every problem goes into one response.
 
 use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use crate::domain::moment::{Moment, MomentError};
 
 /// Most models that one request may name.
 pub const MAX_MODELS: usize = 100;
-/// Problems that one answer lists; a query string can hold thousands.
+/// Problems that one response lists; a query string can hold thousands.
 const MAX_PROBLEMS: usize = 50;
 
 pub const UUID_FORM: &str = "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000";

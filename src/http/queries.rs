@@ -79,7 +79,7 @@ impl Queries {
     /// Sends the query to the next living actor, and waits for the response. When the caller is dropped, the query is cancelled.
     pub(super) async fn send<Q: Routed>(&self, query: Q, within: Duration) -> Result<Q::Response, Problem> {
         let (_here, gone) = oneshot::channel();
-        // Sent within the block: the list must not stay locked while the answer is waited for.
+        // Sent within the block: the list must not stay locked while the response is waited for.
         let sent = {
             let actors = self.0.actors.read().unwrap_or_else(PoisonError::into_inner);
             let live: Vec<&Recipient<Execute<Q>>> = actors.values().map(Q::mailbox).filter(|r| r.connected()).collect();

@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// Says on every answer, a 304 too, up to which moment it is complete.
+/// Says on every response, a 304 too, up to which moment it is complete.
 pub const AS_OF: HeaderName = HeaderName::from_static("analytics-as-of");
 /// Kept by who asked alone, and asked for again each time: If-None-Match makes that cheap.
 const REVALIDATED: &str = "private, no-cache";
-/// What an answer depends on beside its path.
+/// What a response depends on beside its path.
 const VARIES: &str = "Authorization, X-API-Key, Accept-Encoding, Origin";
 
 /// What [`range`] and [`fill`] read.
@@ -137,14 +137,14 @@ impl From<&Buckets> for Range {
     }
 }
 
-/// How complete an answer is. It moves every second, so it is no part of what an answer's ETag stands for.
+/// How complete a response is. It moves every second, so it is no part of what a response's ETag stands for.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Completeness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub freshness: Option<Freshness>,
-    /// The moment up to which the answer is complete; null before the first event of the organisation's partition
+    /// The moment up to which the response is complete; null before the first event of the organisation's partition
     pub as_of: Option<DateTime<Utc>>,
 }
 

@@ -7,7 +7,7 @@ use actix::Message;
 use super::error::Problem;
 use crate::actors::{serving::error::QueryError, supervision::actor_ref::ActorRef};
 
-/// Sends a message, and waits for its answer.
+/// Sends a message, and waits for its response.
 pub async fn send<M, T>(actor: &ActorRef<M>, message: M, within: Duration) -> Result<T, Problem>
 where
     M: Message<Result = Result<T, QueryError>> + Send + 'static,

@@ -114,7 +114,7 @@ enum GroupBy {
 /// Report usage and spend by bucket
 ///
 /// Ranges are half-open; start is floored and end ceiled to the bucket, and `range` says what was used. Totals are the
-/// sum of the series. If-None-Match with the ETag of an earlier answer is 304 while the facts are the same; Analytics-As-Of
+/// sum of the series. If-None-Match with the ETag of an earlier response is 304 while the facts are the same; Analytics-As-Of
 /// says up to which moment that is so.
 #[utoipa::path(
     get,

@@ -113,7 +113,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// The library keeps status and answer in its texts alone. Of the answer only the error's code is taken.
+    /// The library keeps status and answer in its texts alone. Of the response only the error's code is taken.
     fn of(error: &(dyn Error + 'static)) -> Self {
         let mut refusal = Self { status: None, code: None };
         for cause in chain(error) {

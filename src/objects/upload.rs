@@ -79,7 +79,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the object appear, whole. After an error it is not there, or, where the store's answer was lost, whole.
+    /// Makes the object appear, whole. After an error it is not there, or, where the store's response was lost, whole.
     pub async fn finish(self) -> Result<Stored, ObjectError> {
         self.usable()?;
         let rest: Bytes = self.filling.into();

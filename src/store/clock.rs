@@ -39,7 +39,7 @@ impl Reading {
     }
 }
 
-/// Follows the database's clock: anchored by each answer that carries its time, running on by the monotonic clock in
+/// Follows the database's clock: anchored by each response that carries its time, running on by the monotonic clock in
 /// between, so that a jump of this machine's clock changes nothing. It never goes back: where the database's clock is set
 /// back it stands still until that has caught up. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl DatabaseClock {
     }
 
     /// Corrects the clock by what a reading proves, and by no more: it was the database's time at some moment between
-    /// asking and receiving, so an answer that comes late says that much less.
+    /// asking and receiving, so a response that comes late says that much less.
     pub fn observe(&self, reading: &Reading) {
         let at = reading.at.timestamp_micros();
         let (least, most) = (at - self.elapsed_at(reading.received_at), at - self.elapsed_at(reading.asked_at));
@@ -106,7 +106,7 @@ mod tests {
         let asked_at = clock.started - SECOND * 5;
         clock.observe(&Reading::received(now - TimeDelta::seconds(5), asked_at));
         assert_eq!(ahead(&clock, now), 0.0);
-        // Of an answer that comes at once as much is believed as there was no time for.
+        // Of a response that comes at once as much is believed as there was no time for.
         clock.observe(&Reading::received(now + TimeDelta::seconds(7), asked_at));
         assert_eq!(ahead(&clock, now), 7.0);
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::domain::supervision::{LogQuery, SupervisionEvent, UnknownWhat};
 
-/// Records events. One that is a row already stays as it is: an answer may have been lost.
+/// Records events. One that is a row already stays as it is: a response may have been lost.
 pub async fn record(conn: &mut PgConnection, events: &[SupervisionEvent]) -> Result<(), StoreError> {
     let texts = |value: fn(&SupervisionEvent) -> Option<&str>| {
         events.iter().map(|event| value(event).map(str::to_owned)).collect::<Vec<_>>()

@@ -30,7 +30,7 @@ const PIECES: usize = 4;
 /// may take minutes.
 ///
 /// # Errors
-/// It cannot be checked now. A file that is gone or another is an answer, not an error.
+/// It cannot be checked now. A file that is gone or another is a response, not an error.
 pub async fn check(
     backend: &ExportBackend,
     job: &ExportJob,

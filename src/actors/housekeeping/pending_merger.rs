@@ -1,5 +1,5 @@
 //! Pending merger: merges what is committed to partitions whose own rollup actor does not run: those that are parked or about
-//! to restart here, and those that no living process holds. Otherwise their last batches would be in no answer.
+//! to restart here, and those that no living process holds. Otherwise their last batches would be in no response.
 //! In: End. Out: Merged to freshness.
 //! Failure: database away → tries again at the next look; a partition whose rows cannot be merged waits for ever longer, and
 //!          `verify` names them.

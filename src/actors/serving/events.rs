@@ -125,7 +125,7 @@ impl Handler<Check> for Events {
     }
 }
 
-/// Let these get into the stream, if they are events. The answer has a judgement for each, in their order; those that are
+/// Let these get into the stream, if they are events. The response has a judgement for each, in their order; those that are
 /// events are confirmed by the broker then.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Judgement>, NotPublished>")]

@@ -42,7 +42,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// Most rows of one answer.
+/// Most rows of one response.
 pub const MAX_ROWS: usize = read::MAX_ROWS;
 
 /// Queries that may wait for a permit; one more is refused as busy. A query is a few hundred bytes,

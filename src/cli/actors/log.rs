@@ -34,14 +34,14 @@ pub struct Args {
     /// Only those older than this one: the page before
     #[arg(long, value_name = "ID", conflicts_with = "follow")]
     before: Option<Uuid>,
-    /// Print JSON: the answer, newest first; with --follow an event a line
+    /// Print JSON: the response, newest first; with --follow an event a line
     #[arg(long)]
     json: bool,
 }
 
 /// How often `--follow` asks.
 const POLL: Duration = Duration::from_secs(1);
-/// Events of one answer while following.
+/// Events of one response while following.
 const PAGE: u16 = 500;
 /// Events are recorded in the order in which processes come to it, by clocks of their own: one that is older than the
 /// newest by less than this can still come.

@@ -20,7 +20,7 @@ Examples:
   analytics-service actors log --follow --actor partition/0
   analytics-service actors restart writer/0 --url http://pod-1:8081";
 
-/// Longest that an answer may take; the service's own deadlines end sooner.
+/// Longest that a response may take; the service's own deadlines end sooner.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Look at the actors of a running process, and restart them

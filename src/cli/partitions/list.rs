@@ -14,7 +14,7 @@ use crate::{
 /// Show who works on which partition, and how far it is
 ///
 /// LEASED says whether the owner's lease is valid, NEXT OFFSET what is to be committed next, WATERMARK up to which
-/// publish time the answers are complete.
+/// publish time the responses are complete.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service partitions list")]
 pub struct Args {

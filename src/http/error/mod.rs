@@ -1,4 +1,4 @@
-//! The one mapping of whatever goes wrong to an answer: RFC 7807.
+//! The one mapping of whatever goes wrong to a response: RFC 7807.
 //!
 //! Every text is a constant or one of our own about a parameter that we know: nothing that the caller sent and nothing
 //! internal is in it. Each `type` is documented in docs/problems.md.
@@ -328,12 +328,12 @@ impl Problem {
         }
     }
 
-    /// What the answer looks like.
+    /// What the response looks like.
     pub fn example(&self) -> Value {
         json!(self.body(Some("4f6c1f0e-6f0b-4c0e-9d5e-3c8b8a1f2d77")))
     }
 
-    /// The answer, with the request's id where there is one.
+    /// The response, with the request's id where there is one.
     pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
         let (status, body) = (self.status(), self.body(request_id));
         let mut answer = HttpResponse::build(status);

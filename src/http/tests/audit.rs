@@ -15,7 +15,7 @@ fn freshness_of(org: Uuid) -> String {
     format!("/analytics/v1/orgs/{org}/freshness")
 }
 
-/// A query actor that would answer 500: it is not asked where the answer is another one.
+/// A query actor that would answer 500: it is not asked where the response is another one.
 const ASKED: u16 = 500;
 
 async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) -> (Answer, Vec<AuditEvent>) {

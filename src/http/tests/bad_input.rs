@@ -1,4 +1,4 @@
-//! Each bad parameter is named, all of them in one answer, and nothing that was sent comes back.
+//! Each bad parameter is named, all of them in one response, and nothing that was sent comes back.
 
 use actix_web::http::Method;
 

@@ -100,7 +100,7 @@ fn client_options(settings: &config::Objects) -> ClientOptions {
     ClientOptions::new()
         .with_allow_http(settings.allow_http)
         .with_connect_timeout(settings.timeout())
-        // From the request to the first byte of the answer, and from one byte of it to the next: a large object may take
+        // From the request to the first byte of the response, and from one byte of it to the next: a large object may take
         // as long as it goes on.
         .with_timeout_disabled()
         .with_read_timeout(settings.timeout())

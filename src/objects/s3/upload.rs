@@ -52,7 +52,7 @@ impl Object {
         self.unless_landed(completed.map(drop)).await
     }
 
-    /// Where the answer to an attempt was lost, the next one hears that the object exists or that the upload is gone. The
+    /// Where the response to an attempt was lost, the next one hears that the object exists or that the upload is gone. The
     /// mark shows whether that object is this one.
     async fn unless_landed(&self, done: Result<(), Error>) -> Result<(), ObjectError> {
         let Err(error) = done else { return Ok(()) };

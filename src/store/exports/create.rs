@@ -69,7 +69,7 @@ pub enum Created {
     Wrong(Vec<Reason>),
 }
 
-/// Makes a job, and records that. A request that is known by its idempotency key is not judged again: its answer stays the
+/// Makes a job, and records that. A request that is known by its idempotency key is not judged again: its response stays the
 /// same whatever has become of the rules, or of the job.
 pub async fn create(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, StoreError> {
     in_transaction(conn, async |tx| {
@@ -104,7 +104,7 @@ async fn record(conn: &mut PgConnection, created: Created, act: &AuditEvent) -> 
 
 async fn add(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, StoreError> {
     let request_sha256 = fingerprint(asked.body);
-    // Asked again, since the answer to the first time was lost.
+    // Asked again, since the response to the first time was lost.
     if let Some(job) = get(conn, asked.org_id, asked.job_id).await? {
         return Ok(Created::Same(Box::new(job)));
     }

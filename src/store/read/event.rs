@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 const EVENT: &str = include_str!("sql/event.sql");
-/// Most stored events of one id, and most dead letters, that an answer has.
+/// Most stored events of one id, and most dead letters, that a response has.
 const MOST: i64 = 20;
 
 impl Reader {

@@ -38,9 +38,9 @@ pub(super) use source::latency_bounds;
 
 const FRESHNESS: &str = include_str!("sql/freshness.sql");
 
-/// Most rows of one answer: 90 days of hours for 46 models. Keeps an answer within some 20 MB.
+/// Most rows of one response: 90 days of hours for 46 models. Keeps a response within some 20 MB.
 pub const MAX_ROWS: usize = 100_000;
-/// Longest wait for a connection, made or lent. Short, so that an answer comes within a second when the database is
+/// Longest wait for a connection, new or pooled. Short, so that a response comes within a second when the database is
 /// away; a connection is tried before it is lent, so a server that fell silent shows here.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(450);
 /// What the server is given beyond its statement timeout to say so itself, before the connection is given up.
@@ -195,7 +195,7 @@ impl Reader {
         self.plan.topology.home_of(org_id)
     }
 
-    /// How fresh an answer is, and the moment up to which it is complete.
+    /// How fresh a response is, and the moment up to which it is complete.
     fn completeness(&self, of: &OrgHead) -> (Freshness, Option<DateTime<Utc>>) {
         (self.freshness_of(&of.head, of.last_event_at, of.last_rollup_at), of.head.watermark)
     }
@@ -245,7 +245,7 @@ struct Head {
     watermark: Option<DateTime<Utc>>,
 }
 
-/// The head of an answer about an org.
+/// The head of a response about an org.
 #[derive(FromRow)]
 struct OrgHead {
     #[sqlx(flatten)]
@@ -254,7 +254,7 @@ struct OrgHead {
     last_rollup_at: Option<DateTime<Utc>>,
 }
 
-/// The head of an answer from rollups or raw events.
+/// The head of a response from rollups or raw events.
 #[derive(FromRow)]
 struct ReportHead {
     #[sqlx(flatten)]
@@ -265,18 +265,18 @@ struct ReportHead {
 }
 
 impl ReportHead {
-    /// Refuses an answer from rollups that misses some of them, or raw events of hours that a boundary lies within.
+    /// Refuses a response from rollups that misses some of them, or raw events of hours that a boundary lies within.
     fn check_rollups(&self, buckets: &Buckets) -> Result<(), ReadError> {
         refuse(Gone::of_rollups(buckets, self.rollups_from, self.raw_from))
     }
 
-    /// Refuses an answer from raw events that misses some of them.
+    /// Refuses a response from raw events that misses some of them.
     fn check_raw(&self, buckets: &Buckets) -> Result<(), ReadError> {
         refuse(Gone::below(buckets, self.raw_from, Missing::RawEvents))
     }
 }
 
-/// What was purged or erased is no part of an answer: there is none then.
+/// What was purged or erased is no part of a response: there is none then.
 fn refuse(gone: Option<Gone>) -> Result<(), ReadError> {
     gone.map_or(Ok(()), |gone| Err(ReadError::Gone(gone)))
 }

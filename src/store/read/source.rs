@@ -94,7 +94,7 @@ impl<'b> Source<'b> {
     }
 }
 
-/// A report's statement with what says how complete its answer is.
+/// A report's statement with what says how complete its response is.
 pub(super) fn with_head(statement: &str, kind: &str) -> String {
     statement.replace("{head}", &HEAD.replace("{kind}", kind))
 }

@@ -83,7 +83,7 @@ pub struct Heard<'a> {
     pub status: FreshnessStatus,
 }
 
-/// Records markers in the transaction of their merge: what is in the rollups has its marker, whatever becomes of the answer.
+/// Records markers in the transaction of their merge: what is in the rollups has its marker, whatever becomes of the response.
 pub async fn record(conn: &mut PgConnection, heard: &Heard<'_>) -> Result<(), StoreError> {
     if heard.events.is_empty() {
         return Ok(());

@@ -132,7 +132,7 @@ impl Actor for Freshness {
 #[rtype(result = "()")]
 pub enum Merged {
     Changed(Vec<MarkerKey>),
-    /// The answer to the merge was lost: any of the markers may have changed.
+    /// The response to the merge was lost: any of the markers may have changed.
     Unknown,
 }
 

@@ -88,7 +88,7 @@ pub async fn check(
                 Err(remade(format!("it has offset {first}, but none at {offset}, which was read before")))
             }
             Some(_) => Ok(Checked::Gap { first: incoming }),
-            // No answer proves nothing.
+            // No response proves nothing.
             None => Err(BrokerError::Silent.into()),
         };
     }

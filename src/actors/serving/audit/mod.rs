@@ -1,5 +1,5 @@
 //! Audit: records who did what, before it is done.
-//! In: Record from http; the backlog; Drain, End. Out: rows, and the answer that they are there.
+//! In: Record from http; the backlog; Drain, End. Out: rows, and the response that they are there.
 //! Failure: database away → the caller gets an error within RECORD_WITHIN, and must not go on; the backlog waits.
 //! Bound: one statement at a time, of what has come meanwhile; QUEUE requests wait for it. The backlog has
 //!        its own bounds, and is taken BACKLOG_AT_ONCE of a kind at each look, so that no caller can fill the log.

@@ -37,7 +37,7 @@ impl CacheEntry {
 
 pub struct Cache {
     entries: HashMap<Uuid, (CacheEntry, Instant)>,
-    /// How long an answer of the database counts.
+    /// How long a response of the database counts.
     lasts: Duration,
 }
 

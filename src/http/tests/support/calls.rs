@@ -1,4 +1,4 @@
-//! Requests, and what is to be seen of their answers.
+//! Requests, and what is to be seen of their responses.
 
 use actix_web::{
     body::MessageBody,
@@ -25,7 +25,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
-    /// The same of an answer of that status.
+    /// The same of a response of that status.
     pub fn json_of(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self.json()

@@ -58,11 +58,11 @@ pub struct Committed {
     pub again: bool,
 }
 
-/// Stores a batch. Call it again with the same batch when the answer was lost: it is stored once.
+/// Stores a batch. Call it again with the same batch when the response was lost: it is stored once.
 ///
 /// # Errors
 /// `Fenced` when another process holds the partition; `Moved` when its offset is another; `Unfit` when the database refuses more
-/// events than allowed; all else is the database's trouble, and nothing was stored or the answer was lost.
+/// events than allowed; all else is the database's trouble, and nothing was stored or the response was lost.
 pub async fn commit(
     conn: &mut PgConnection,
     claim: &Claim,

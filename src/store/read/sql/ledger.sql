@@ -1,5 +1,5 @@
 -- What became of an org's messages by hour of commit, and how complete that is; see report_head.sql. Counts of
--- batches that are not merged yet are not in it, as with every answer.
+-- batches that are not merged yet are not in it, as with every response.
 -- $1 org, $2 start, $3 end, $4 stream, $5 the org's partition, $6 most rows
 WITH head AS (
     SELECT now() AS asked_at,
