@@ -8,7 +8,7 @@ counted AS (
     SELECT batch_id, count(*) AS n FROM gone GROUP BY batch_id
 ),
 -- Never more than was stored, even if rows were put there by hand: that must not keep the day for ever.
-counted AS (
+noted AS (
     UPDATE analytics.ingestion_batches b SET purged = least(b.stored, b.purged + counted.n) FROM counted
     WHERE b.batch_id = counted.batch_id
 )
