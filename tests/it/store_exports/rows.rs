@@ -305,7 +305,9 @@ async fn differences_to_earlier_files_are_explained() {
             reconcile::known(reader, spec, read_at, raw).await.unwrap()
         }
     };
-    let file = Output { totals: totals(&rows), as_of: Some(now()), ..demanded(&claim_of(scene.org)) };
+    // In the first hour of a day, too, the file is of when its range was final.
+    let read_at = now().max(spec.range.end + LATE);
+    let file = Output { totals: totals(&rows), as_of: Some(read_at), ..demanded(&claim_of(scene.org)) };
     let before = known(true).await;
     assert_eq!((before.rollups, before.raw, before.revised.count), (file.totals, Some(file.totals), 0));
     assert!(before.ledger_stored >= file.totals.invocations && before.as_of.is_some());
