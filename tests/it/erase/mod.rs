@@ -88,6 +88,8 @@ async fn assert_verified(world: &World) {
 
 /// Tables of the schema that have an id in whatever form: as text, as bytes, or as text in bytes.
 async fn tables_with(conn: &mut PgConnection, id: Uuid) -> Vec<String> {
+    // Every row is read as text, which takes as long as it takes.
+    sqlx::query("SET statement_timeout = 0").execute(&mut *conn).await.unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT table_name::text FROM information_schema.tables
          WHERE table_schema = 'analytics' AND table_type = 'BASE TABLE' ORDER BY 1",
