@@ -366,7 +366,7 @@ async fn add(
     Ok(())
 }
 
-/// Puts rows that are materialised into the table, where it has none of these keys.
+/// Moves rows of these keys that are materialised into the table.
 async fn recall(conn: &mut PgConnection, table: Table, keys: &Keys) -> Result<(), StoreError> {
     // Excluding chunks again for each key costs more than looking into each chunk's index.
     sqlx::query("SET LOCAL timescaledb.enable_runtime_exclusion = off").execute(&mut *conn).await?;

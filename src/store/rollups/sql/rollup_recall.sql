@@ -1,5 +1,5 @@
 -- Moves rows that a merge will write and that are materialised into the table, so that what is added is added to the truth. All are
--- before the cut, where the table has no row of what is materialised.
+-- before the cut, where the table has no row of what is materialised, unless a switch to live has moved it there at the same moment.
 -- $1 orgs, $2 buckets, $3 models
 WITH recalled AS (
     DELETE FROM analytics.{materialised} m
