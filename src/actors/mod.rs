@@ -1,8 +1,30 @@
 //! What runs: the pipelines and what is around them, as actors. One actor a file; a message lives in its receiver's file.
 //!
-//! [`pipeline`] reads a partition's stream, makes it durable and adds it up; the picture of its flow is there.
-//! [`serving`] has the actors that HTTP requests reach. [`export_generator`] generates the files that were asked for.
-//! [`housekeeping`] is done once for the process, with no request waiting. [`supervision`] keeps all of them alive.
+//! ```text
+//! supervisor
+//!   jwks               serving           keys of the issuer of tokens
+//!   recorder           housekeeping      writes the supervision log
+//!   audit              serving           writes the audit log
+//!   keys               serving           API keys
+//!   query/k            serving           reads the database for the API
+//!   freshness          housekeeping      publishes markers in Redis
+//!   pending-merger     housekeeping      merges what partitions that do not run have pending
+//!   lease              housekeeping      starts and ends the partitions of this process:
+//!   partition/n        pipeline          reads a partition's stream; these five as one:
+//!     consumer/n       pipeline          receives and groups into batches
+//!     dedupe/n         pipeline          decodes and judges
+//!     writer/n         pipeline          makes batches durable
+//!     rollup/n         pipeline          merges them into the rollups
+//!     replay/n         pipeline          reads ranges again
+//!   corrections        serving           replaces dead letters
+//!   events             serving           publishes events that come over HTTP
+//!   maintenance        housekeeping      purges and maintains
+//!   exports            serving           takes the requests for files
+//!   export/k           export_generator  generates files
+//! ```
+//!
+//! They are in the order of their start, which is the reverse of the drain's: `src/app/tree.rs` has the table that says so.
+//! [`pipeline`] has a picture of its flow. [`supervision`] keeps all of them alive.
 
 pub mod export_generator;
 pub mod housekeeping;

@@ -1,10 +1,11 @@
-//! The factories of the actors under the root: each recreates its actor whenever it has ended.
+//! The children of the root: one table of all, and the factory of each, which recreates its actor whenever it has ended.
 
 use std::time::Duration;
 
 use actix::prelude::*;
 use anyhow::Context as _;
 
+use self::{HowMany::*, When::*};
 use crate::{
     actors::{
         export_generator::{Export, Wake, generate::ExportBackend, worker::WorkerParts},
@@ -24,273 +25,286 @@ use crate::{
             corrections::{Corrections, CorrectionsParts},
             events::{Events, EventsParts},
             export_requests::{CHECK_WITHIN, Exports, ExportsParts},
-            jwks::{self, Jwks, JwksParts, Refresh},
+            jwks::{self, Jwks, JwksParts},
             keys::{Keys, KeysParts},
             query::{Query, QueryParts},
         },
         supervision::{
-            actor_ref::ActorRef, exit::Drain, group::Start, log::SupervisionLog, registry::Registry, single::single,
+            actor_ref::ActorRef,
+            group::{
+                Exhausted::{self, Escalate, Park},
+                Stage, Start,
+            },
+            log::SupervisionLog,
+            orders::Supervise,
+            registry::Registry,
+            single::Single,
             supervisor::Supervisor,
         },
     },
-    auth::key_ring::KeyRing,
     config::Settings,
     http::{Gatekeeper, Lines, Queries},
     store::{exports::Claimer, ingest::lease::Identity, read::ReaderPlan},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
+/// A child of the root, or several that are alike.
+struct Child {
+    role: &'static str,
+    when: When,
+    how_many: fn(&Tree) -> HowMany,
+    /// Park: the service goes on without it. Escalate: without it the process is of no use, and the cluster restarts it.
+    exhausted: Exhausted,
+    /// Of the one of that name and number.
+    factory: fn(&Tree, &str, u32) -> anyhow::Result<Start>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    AtOnce,
+    /// When the database has answered, and has the schema that this build works on.
+    WithDatabase,
+}
+
+enum HowMany {
+    None,
+    One,
+    /// Named by their numbers.
+    Each(u32),
+}
+
+/// They are started from the first to the last, and drained from the last to the first, so that each ends before what it needs:
+/// the lease gives the partitions back when what is in flight is stored and merged, and what their ends say is recorded last.
+#[rustfmt::skip]
+const CHILDREN: &[Child] = &[
+    // Operators' tokens are checked by it too, with the database away.
+    Child { role: "jwks",           when: AtOnce,       how_many: key_sets,    exhausted: Escalate, factory: Tree::jwks },
+    Child { role: "recorder",       when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::recorder },
+    Child { role: "audit",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::audit },
+    Child { role: "keys",           when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::keys },
+    Child { role: "query",          when: WithDatabase, how_many: queries,     exhausted: Escalate, factory: Tree::query },
+    Child { role: "freshness",      when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::freshness },
+    Child { role: "pending-merger", when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::pending_merger },
+    Child { role: "lease",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::lease },
+    Child { role: "corrections",    when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::corrections },
+    Child { role: "events",         when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::events },
+    Child { role: "maintenance",    when: WithDatabase, how_many: maintenance, exhausted: Park,     factory: Tree::maintenance },
+    Child { role: "exports",        when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::exports },
+    // Without any of these, other processes generate the files.
+    Child { role: "export",         when: WithDatabase, how_many: generators,  exhausted: Park,     factory: Tree::export },
+];
+
+fn key_sets(tree: &Tree) -> HowMany {
+    if tree.gatekeeper.verifier.key_ring().is_some() { One } else { HowMany::None }
+}
+
+fn queries(tree: &Tree) -> HowMany {
+    Each(tree.settings.query.actors)
+}
+
+fn maintenance(tree: &Tree) -> HowMany {
+    if tree.settings.maintenance.enabled { One } else { HowMany::None }
+}
+
+fn generators(tree: &Tree) -> HowMany {
+    if tree.backend.is_some() { Each(tree.settings.exports.actors.into()) } else { HowMany::None }
+}
+
 /// Threads that the pipelines of all partitions share at most, beside one for each kind of work.
 const MAX_PIPELINE_THREADS: usize = 48;
 
-pub const RECORDER: &str = "recorder";
-pub const JWKS: &str = "jwks";
-pub const KEYS: &str = "keys";
-pub const AUDIT: &str = "audit";
-pub const FRESHNESS: &str = "freshness";
-pub const CORRECTIONS: &str = "corrections";
-pub const EVENTS: &str = "events";
-pub const EXPORTS: &str = "exports";
-pub const LEASE: &str = "lease";
-pub const MAINTENANCE: &str = "maintenance";
-pub const PENDING_MERGER: &str = "pending-merger";
-
-/// Of an actor that makes files.
-pub fn export_name(k: u16) -> String {
-    format!("export/{k}")
-}
-
-pub fn query_name(k: u32) -> String {
-    format!("query/{k}")
-}
-
-/// Makes the factories of the actors under the root.
-pub struct Tree<'a> {
-    pub settings: &'a Settings,
+/// What the children are made of.
+pub struct Tree {
+    pub settings: Settings,
     pub identity: Identity,
+    pub supervisor: Addr<Supervisor>,
     pub registry: Registry,
     pub log: SupervisionLog,
     pub metrics: Metrics,
     pub readiness: Readiness,
+    pub gatekeeper: Gatekeeper,
+    pub lines: Lines,
+    pub queries: Queries,
+    pub freshness: ActorRef<Merged>,
+    /// None where no files can be made.
+    pub backend: Option<ExportBackend>,
+    /// The actors that generate files, by number.
+    pub generators: Vec<ActorRef<Wake>>,
 }
 
-impl Tree<'_> {
+impl Tree {
+    /// Has the supervisor start the children of that moment; returns their names in that order.
+    ///
+    /// # Errors
+    /// A setting that one of them cannot use.
+    pub fn start(&self, when: When) -> anyhow::Result<Vec<String>> {
+        let mut started = Vec::new();
+        for child in CHILDREN.iter().filter(|child| child.when == when) {
+            let names = match (child.how_many)(self) {
+                HowMany::None => Vec::new(),
+                One => vec![child.role.to_owned()],
+                Each(many) => (0..many).map(|k| format!("{}/{k}", child.role)).collect(),
+            };
+            for (k, name) in (0..).zip(names) {
+                let start = (child.factory)(self, &name, k)?;
+                self.supervisor.do_send(Supervise { name: name.clone(), exhausted: child.exhausted, start });
+                started.push(name);
+            }
+        }
+        Ok(started)
+    }
+
     /// Of an actor that waits for the database, and for others at most that long.
     fn deadline(&self, others: Duration) -> Duration {
         self.settings.supervision.deadline(self.settings.database.longest_write() + others)
     }
 
-    pub fn recorder(&self) -> Start {
-        let (settings, log) = (self.settings.clone(), self.log.clone());
-        let make = move |liveness, exit| {
-            Recorder::new(RecorderParts { settings: settings.clone(), log: log.clone(), liveness, exit })
-        };
-        single(RECORDER, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |recorder| {
-            Some(recorder.clone().recipient())
-        })
+    fn jwks(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let ring = self.gatekeeper.verifier.key_ring().context("no key set is configured")?.clone();
+        let parts = JwksParts { settings: self.settings.auth.clone(), ring, readiness: self.readiness.clone() };
+        let refresh = self.gatekeeper.jwks.clone();
+        let single = Single { deadline: self.settings.supervision.deadline(jwks::READ_WITHIN), ending: Stage::ends };
+        Ok(single.start(name, Jwks::new, parts, move |jwks| refresh.set(jwks.clone().recipient())))
     }
 
-    pub fn audit(&self, gatekeeper: &Gatekeeper) -> Start {
-        let (settings, backlog) = (self.settings.clone(), gatekeeper.backlog.clone());
-        let make = move |liveness, exit| {
-            let (settings, backlog) = (settings.clone(), backlog.clone());
-            Audit::new(AuditParts { settings, backlog, liveness, exit })
-        };
-        let line = gatekeeper.audit.clone();
-        single(AUDIT, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |audit: &Addr<Audit>| {
-            line.set(audit.clone().recipient());
-            Some(audit.clone().recipient())
-        })
+    fn recorder(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = RecorderParts { settings: self.settings.clone(), log: self.log.clone() };
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::drains };
+        Ok(single.start(name, Recorder::new, parts, |_| {}))
     }
 
-    pub fn keys(&self, gatekeeper: &Gatekeeper, lines: &Lines) -> Start {
-        let settings = self.settings.clone();
-        let make = move |liveness, exit| {
-            let settings = settings.clone();
-            Keys::new(KeysParts { settings, liveness, exit })
-        };
-        let (authenticate, lines) = (gatekeeper.keys.clone(), lines.keys.clone());
-        single(KEYS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |keys: &Addr<Keys>| {
+    fn audit(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = AuditParts { settings: self.settings.clone(), backlog: self.gatekeeper.backlog.clone() };
+        let record = self.gatekeeper.audit.clone();
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::drains };
+        Ok(single.start(name, Audit::new, parts, move |audit| record.set(audit.clone().recipient())))
+    }
+
+    fn keys(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = KeysParts { settings: self.settings.clone() };
+        let (authenticate, lines) = (self.gatekeeper.keys.clone(), self.lines.keys.clone());
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::drains };
+        Ok(single.start(name, Keys::new, parts, move |keys: &Addr<Keys>| {
             authenticate.set(keys.clone().recipient());
             lines.create.set(keys.clone().recipient());
             lines.list.set(keys.clone().recipient());
             lines.get.set(keys.clone().recipient());
             lines.revoke.set(keys.clone().recipient());
-            Some(keys.clone().recipient())
-        })
+        }))
     }
 
-    pub fn jwks(&self, ring: &KeyRing, line: &ActorRef<Refresh>) -> Start {
-        let (settings, ring, readiness) = (self.settings.auth.clone(), ring.clone(), self.readiness.clone());
-        let make = move |liveness, exit| {
-            let (settings, ring, readiness) = (settings.clone(), ring.clone(), readiness.clone());
-            Jwks::new(JwksParts { settings, ring, readiness, liveness, exit })
+    /// With connections of its own.
+    fn query(&self, name: &str, k: u32) -> anyhow::Result<Start> {
+        let parts = QueryParts {
+            reader: ReaderPlan::new(&self.settings).context("database.url")?,
+            wait: self.settings.query.wait(),
+            metrics: self.metrics.clone(),
         };
-        let line = line.clone();
-        let deadline = self.settings.supervision.deadline(jwks::READ_WITHIN);
-        single(JWKS, deadline, Arbiter::new().handle(), make, move |jwks: &Addr<Jwks>| {
-            line.set(jwks.clone().recipient());
-            None::<Recipient<Drain>>
-        })
+        let queries = self.queries.clone();
+        let single = Single { deadline: self.deadline(self.settings.query.answer_within()), ending: Stage::ends };
+        Ok(single.start(name, Query::new, parts, move |query| queries.set(k, query)))
     }
 
-    pub fn freshness(&self, line: &ActorRef<Merged>) -> Start {
+    fn freshness(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let (settings, readiness, metrics) = (self.settings.clone(), self.readiness.clone(), self.metrics.clone());
-        let make = move |liveness, exit| {
-            let (settings, readiness, metrics) = (settings.clone(), readiness.clone(), metrics.clone());
-            Freshness::new(FreshnessParts { settings, readiness, metrics, liveness, exit })
-        };
-        let line = line.clone();
-        single(FRESHNESS, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, move |freshness| {
-            line.set(freshness.clone().recipient());
-            Some(freshness.clone().recipient())
-        })
+        let (parts, merged) = (FreshnessParts { settings, readiness, metrics }, self.freshness.clone());
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::drains };
+        Ok(single.start(name, Freshness::new, parts, move |freshness| merged.set(freshness.clone().recipient())))
     }
 
-    pub fn corrections(&self, lines: &Lines) -> Start {
-        let settings = self.settings.clone();
-        let make = move |liveness, exit| {
-            let settings = settings.clone();
-            Corrections::new(CorrectionsParts { settings, liveness, exit })
+    fn pending_merger(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = PendingMergerParts {
+            settings: self.settings.clone(),
+            process: self.identity.id,
+            registry: self.registry.clone(),
+            metrics: self.metrics.clone(),
+            freshness: self.freshness.clone(),
         };
-        let line = lines.corrections.clone();
-        single(
-            CORRECTIONS,
-            self.deadline(self.settings.broker.longest_subscribe()),
-            Arbiter::new().handle(),
-            make,
-            move |corrections| {
-                line.set(corrections.clone().recipient());
-                Some(corrections.clone().recipient())
-            },
-        )
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::ends };
+        Ok(single.start(name, PendingMerger::new, parts, |_| {}))
     }
 
-    pub fn events(&self, lines: &Lines) -> Start {
-        let settings = self.settings.clone();
-        let make = move |liveness, exit| {
-            let settings = settings.clone();
-            Events::new(EventsParts { settings, liveness, exit })
-        };
-        let lines = lines.events.clone();
-        let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
-        single(EVENTS, deadline, Arbiter::new().handle(), make, move |events| {
-            lines.check.set(events.clone().recipient());
-            lines.publish.set(events.clone().recipient());
-            Some(events.clone().recipient())
-        })
-    }
-
-    /// A query actor, on a thread of its own with its own connections.
-    pub fn query(&self, k: u32, queries: &Queries) -> anyhow::Result<Start> {
-        let reader = ReaderPlan::new(self.settings).context("database.url")?;
-        let (wait, metrics) = (self.settings.query.wait(), self.metrics.clone());
-        let make = move |liveness, exit| {
-            Query::new(QueryParts { reader: reader.clone(), wait, metrics: metrics.clone(), liveness, exit })
-        };
-        let queries = queries.clone();
-        Ok(single(
-            &query_name(k),
-            self.deadline(self.settings.query.answer_within()),
-            Arbiter::new().handle(),
-            make,
-            move |query: &Addr<Query>| {
-                queries.set(k, query);
-                None::<Recipient<Drain>>
-            },
-        ))
-    }
-
-    /// The desk where files are asked for. `makers` lead to those that make them.
-    pub fn exports(&self, backend: Option<&ExportBackend>, makers: &[ActorRef<Wake>], lines: &Lines) -> Start {
-        let (settings, backend, makers) = (self.settings.clone(), backend.cloned(), makers.to_vec());
-        let make = move |liveness, exit| {
-            let (settings, backend, makers) = (settings.clone(), backend.clone(), makers.clone());
-            Exports::new(ExportsParts { settings, backend, makers, liveness, exit })
-        };
-        let lines = lines.exports.clone();
-        single(EXPORTS, self.deadline(CHECK_WITHIN), Arbiter::new().handle(), make, move |exports: &Addr<Exports>| {
-            lines.create.set(exports.clone().recipient());
-            lines.cancel.set(exports.clone().recipient());
-            lines.link.set(exports.clone().recipient());
-            lines.verify.set(exports.clone().recipient());
-            lines.open.set(exports.clone().recipient());
-            None::<Recipient<Drain>>
-        })
-    }
-
-    /// An actor that makes files, on a thread of its own.
-    pub fn export(&self, k: u16, backend: &ExportBackend, line: &ActorRef<Wake>) -> Start {
-        let claimer = Claimer { process: self.identity.id, name: self.identity.name.clone() };
-        let (settings, backend) = (self.settings.clone(), backend.clone());
-        let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
-        let make = move |liveness, exit| {
-            let (settings, backend, claimer) = (settings.clone(), backend.clone(), claimer.clone());
-            let (metrics, readiness) = (metrics.clone(), readiness.clone());
-            Export::new(WorkerParts { settings, claimer, backend, metrics, readiness }, liveness, exit)
-        };
-        let line = line.clone();
-        let deadline = self.deadline(self.settings.exports.heartbeat() + self.settings.objects.longest_call());
-        single(&export_name(k), deadline, Arbiter::new().handle(), make, move |export: &Addr<Export>| {
-            line.set(export.clone().recipient());
-            Some(export.clone().recipient())
-        })
-    }
-
-    pub fn maintenance(&self, backend: Option<&ExportBackend>) -> Start {
-        let backend = backend.cloned();
-        let (settings, process, metrics) = (self.settings.clone(), self.identity.name.clone(), self.metrics.clone());
-        let readiness = self.readiness.clone();
-        let make = move |liveness, exit| {
-            let (settings, backend) = (settings.clone(), backend.clone());
-            let (process, metrics, readiness) = (process.clone(), metrics.clone(), readiness.clone());
-            Maintenance::new(MaintenanceParts { settings, backend, process, metrics, readiness, liveness, exit })
-        };
-        let deadline = self.deadline(maintenance::BEAT_EVERY);
-        single(MAINTENANCE, deadline, Arbiter::new().handle(), make, |maintenance| {
-            Some(maintenance.clone().recipient())
-        })
-    }
-
-    pub fn pending_merger(&self, freshness: &ActorRef<Merged>) -> Start {
-        let (settings, process, registry) = (self.settings.clone(), self.identity.id, self.registry.clone());
-        let (metrics, freshness) = (self.metrics.clone(), freshness.clone());
-        let make = move |liveness, exit| {
-            let (settings, registry) = (settings.clone(), registry.clone());
-            let (metrics, freshness) = (metrics.clone(), freshness.clone());
-            PendingMerger::new(PendingMergerParts { settings, process, registry, metrics, freshness, liveness, exit })
-        };
-        let deadline = self.deadline(Duration::ZERO);
-        single(PENDING_MERGER, deadline, Arbiter::new().handle(), make, |_| None::<Recipient<Drain>>)
-    }
-
-    pub fn lease(&self, supervisor: &Addr<Supervisor>, freshness: &ActorRef<Merged>) -> Start {
+    fn lease(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let partitions = PartitionParts {
             settings: self.settings.clone(),
             process: self.identity.id,
-            freshness: freshness.clone(),
+            freshness: self.freshness.clone(),
             misrouted: MisroutedLog::default(),
             registry: self.registry.clone(),
             log: self.log.clone(),
             metrics: self.metrics.clone(),
             readiness: self.readiness.clone(),
         };
-        let (settings, identity, supervisor) = (self.settings.clone(), self.identity.clone(), supervisor.clone());
-        let threads = pipeline_threads(settings.broker.partitions);
-        let make = move |liveness, exit| {
-            Lease::new(LeaseParts {
-                settings: settings.clone(),
-                identity: identity.clone(),
-                supervisor: supervisor.clone(),
-                partitions: partitions.clone(),
-                threads: threads.clone(),
-                liveness,
-                exit,
-            })
+        let parts = LeaseParts {
+            settings: self.settings.clone(),
+            identity: self.identity.clone(),
+            supervisor: self.supervisor.clone(),
+            partitions,
+            threads: pipeline_threads(self.settings.broker.partitions),
         };
-        single(LEASE, self.deadline(Duration::ZERO), Arbiter::new().handle(), make, |lease| {
-            Some(lease.clone().recipient())
-        })
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::drains };
+        Ok(single.start(name, Lease::new, parts, |_| {}))
+    }
+
+    fn corrections(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = CorrectionsParts { settings: self.settings.clone() };
+        let correct = self.lines.corrections.clone();
+        let single =
+            Single { deadline: self.deadline(self.settings.broker.longest_subscribe()), ending: Stage::drains };
+        Ok(single.start(name, Corrections::new, parts, move |corrections| correct.set(corrections.clone().recipient())))
+    }
+
+    fn events(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = EventsParts { settings: self.settings.clone() };
+        let lines = self.lines.events.clone();
+        let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
+        let single = Single { deadline, ending: Stage::ends };
+        Ok(single.start(name, Events::new, parts, move |events: &Addr<Events>| {
+            lines.check.set(events.clone().recipient());
+            lines.publish.set(events.clone().recipient());
+        }))
+    }
+
+    fn maintenance(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = MaintenanceParts {
+            settings: self.settings.clone(),
+            backend: self.backend.clone(),
+            process: self.identity.name.clone(),
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+        };
+        let single = Single { deadline: self.deadline(maintenance::BEAT_EVERY), ending: Stage::ends };
+        Ok(single.start(name, Maintenance::new, parts, |_| {}))
+    }
+
+    /// Takes the requests for files.
+    fn exports(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let (settings, backend) = (self.settings.clone(), self.backend.clone());
+        let parts = ExportsParts { settings, backend, makers: self.generators.clone() };
+        let lines = self.lines.exports.clone();
+        let single = Single { deadline: self.deadline(CHECK_WITHIN), ending: Stage::ends };
+        Ok(single.start(name, Exports::new, parts, move |exports: &Addr<Exports>| {
+            lines.create.set(exports.clone().recipient());
+            lines.cancel.set(exports.clone().recipient());
+            lines.link.set(exports.clone().recipient());
+            lines.verify.set(exports.clone().recipient());
+            lines.open.set(exports.clone().recipient());
+        }))
+    }
+
+    /// Generates files.
+    fn export(&self, name: &str, k: u32) -> anyhow::Result<Start> {
+        let parts = WorkerParts {
+            settings: self.settings.clone(),
+            claimer: Claimer { process: self.identity.id, name: self.identity.name.clone() },
+            backend: self.backend.clone().context("no files can be made")?,
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+        };
+        let wake = self.generators.get(k as usize).cloned().unwrap_or_default();
+        let deadline = self.deadline(self.settings.exports.heartbeat() + self.settings.objects.longest_call());
+        let single = Single { deadline, ending: Stage::drains };
+        Ok(single.start(name, Export::new, parts, move |export| wake.set(export.clone().recipient())))
     }
 }
 

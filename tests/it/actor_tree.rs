@@ -1,4 +1,4 @@
-//! The tree of a running process is the one that docs/architecture.md shows.
+//! The tree of a running process is the one that docs/architecture.md and the head of `src/actors/mod.rs` show.
 
 use std::{collections::BTreeSet, fs};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_architecture_shows_the_running_tree() {
+async fn docs_and_code_show_the_running_tree() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("keys.json"), r#"{"keys": []}"#).unwrap();
@@ -37,6 +37,11 @@ async fn the_architecture_shows_the_running_tree() {
     // A group and not an actor.
     table.insert("partition/n".to_owned());
     assert_eq!(table, running, "the table of actors on the left, the running process on the right");
+
+    let head = fs::read_to_string(root().join("src/actors/mod.rs")).unwrap();
+    let picture = head.split("```").find(|block| block.starts_with("text\n//! supervisor")).unwrap();
+    let names = picture.lines().skip(2).filter_map(|line| line.trim_start_matches("//!").split_whitespace().next());
+    assert_eq!(names.map(str::to_owned).collect::<BTreeSet<_>>(), running, "src/actors/mod.rs on the left");
 
     let picture = page.split("```").find(|block| block.starts_with("mermaid\nflowchart TD")).unwrap();
     let shown: BTreeSet<&str> = picture.split(|c: char| !(c.is_ascii_lowercase() || "/-".contains(c))).collect();

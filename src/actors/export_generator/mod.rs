@@ -16,8 +16,9 @@ use actix::prelude::*;
 use tokio::sync::Notify;
 
 use crate::actors::supervision::{
-    exit::{Drain, End, ExitGuard},
-    liveness::Liveness,
+    exit::Drain,
+    liveness::Working,
+    vitals::{OneAtATime as _, Vitals},
 };
 use worker::{Looked, Worker, WorkerParts};
 
@@ -30,39 +31,31 @@ pub struct Export {
     /// Somebody asked for a file since it began to look.
     woken: bool,
     draining: bool,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 impl Export {
-    pub fn new(parts: WorkerParts, liveness: Liveness, exit: ExitGuard) -> Self {
+    pub fn new(parts: WorkerParts, vitals: Vitals) -> Self {
         let poll = parts.settings.exports.poll();
         let worker = Some(Worker::new(parts));
-        Self { worker, stop: Arc::default(), poll, woken: false, draining: false, liveness, exit }
+        Self { worker, stop: Arc::default(), poll, woken: false, draining: false, vitals }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut worker) = self.worker.take() else {
-            self.woken = true;
-            return;
-        };
-        self.woken = false;
-        let (stop, working) = (Arc::clone(&self.stop), self.liveness.work());
-        let work = async move {
-            let looked = worker.look(|| working.beat(), &stop).await;
-            (worker, looked)
-        };
-        ctx.spawn(work.into_actor(self).map(|(worker, looked), actor, ctx| {
-            actor.worker = Some(worker);
+        self.woken = self.is_at_work();
+        let stop = Arc::clone(&self.stop);
+        let work = async move |worker: &mut Worker, working: &Working| worker.look(|| working.beat(), &stop).await;
+        self.begin(ctx, work, |actor, looked, ctx| {
             if actor.draining {
                 ctx.stop();
             } else if looked == Looked::Worked || actor.woken {
                 actor.look(ctx);
             }
-        }));
+        });
     }
 }
+
+crate::supervised!(Export, worker: Worker);
 
 impl Actor for Export {
     type Context = Context<Self>;
@@ -100,13 +93,5 @@ impl Handler<Drain> for Export {
         } else {
             self.stop.notify_one();
         }
-    }
-}
-
-impl Handler<End> for Export {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }

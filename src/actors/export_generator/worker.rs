@@ -37,6 +37,7 @@ pub enum Looked {
     Worked,
 }
 
+#[derive(Clone)]
 pub struct WorkerParts {
     pub settings: Settings,
     pub claimer: Claimer,

@@ -11,12 +11,13 @@ use crate::{
     actors::{
         pipeline::partition::{self, PartitionParts, Threads, group_name},
         supervision::{
-            exit::{Drain, End, ExitGuard},
+            exit::Drain,
             group::Exhausted,
-            liveness::Liveness,
+            liveness::Working,
             log::Note,
             orders::{Restart, Retire, StopMode, Supervise},
             supervisor::Supervisor,
+            vitals::{OneAtATime as _, Supervised as _, Vitals},
         },
     },
     config::{self, Settings},
@@ -36,6 +37,7 @@ use crate::{
 
 pub struct Lease {
     parts: LeaseParts,
+    vitals: Vitals,
     /// Absent while it is at work.
     lease_session: Option<LeaseSession>,
     /// Partitions that are being finished, and those that are finished and to be given back.
@@ -49,6 +51,7 @@ pub struct Lease {
 /// So many looks may fail before a process that is about to end does so without giving anything back.
 const PATIENCE: u32 = 3;
 
+#[derive(Clone)]
 pub struct LeaseParts {
     pub settings: Settings,
     pub identity: Identity,
@@ -56,12 +59,10 @@ pub struct LeaseParts {
     pub partitions: PartitionParts,
     /// Sets that the partitions share.
     pub threads: Vec<Threads>,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Lease {
-    pub fn new(parts: LeaseParts) -> Self {
+    pub fn new(parts: LeaseParts, vitals: Vitals) -> Self {
         let mut database = parts.settings.database.clone();
         // The lease must be renewed before it expires, or be known to be lost.
         database.write_timeout_ms = database.write_timeout_ms.min(parts.settings.lease.ttl_ms / 2);
@@ -76,6 +77,7 @@ impl Lease {
         };
         Self {
             parts,
+            vitals,
             lease_session: Some(lease_session),
             retiring: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -86,39 +88,31 @@ impl Lease {
 
     /// Renews the lease, and does about the partitions what is to be done.
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut lease_session) = self.lease_session.take() else { return };
-        let (working, ended, leaving) = (self.working(), self.ended.clone(), self.draining);
-        let beat = self.parts.liveness.work();
-        let looking = async move {
-            let plan = lease_session.look(&working, &ended, leaving).await;
-            (lease_session, plan)
+        let (with_pipeline, ended, leaving) = (self.with_pipeline(), self.ended.clone(), self.draining);
+        let work = async move |session: &mut LeaseSession, _: &Working| {
+            let looked = session.look(&with_pipeline, &ended, leaving).await;
+            if looked.is_err() {
+                // What was seen before says nothing about now.
+                session.watch = Watch::default();
+            }
+            looked
         };
-        ctx.spawn(looking.into_actor(self).map(move |(mut lease_session, looked), actor, ctx| {
-            drop(beat);
-            match looked {
-                Ok(look) => {
-                    actor.failures = 0;
-                    actor.lease_session = Some(lease_session);
-                    actor.carry_out(look, ctx);
-                }
-                // Nothing here is as the others have it: the process ends.
-                Err(error @ StoreError::Unfit(_)) => {
-                    actor.parts.exit.note(error.into());
+        self.begin(ctx, work, |actor, looked, ctx| match looked {
+            Ok(look) => {
+                actor.failures = 0;
+                actor.carry_out(look, ctx);
+            }
+            // Nothing here is as the others have it: the process ends.
+            Err(error @ StoreError::Unfit(_)) => actor.end_with(error, ctx),
+            Err(error) => {
+                tracing::warn!(%error, "the lease waits for the database");
+                actor.failures += 1;
+                // No other process can be notified: they see the lock go, or the lease expire.
+                if actor.draining && actor.failures >= PATIENCE {
                     ctx.stop();
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "the lease waits for the database");
-                    // What was seen before says nothing about now.
-                    lease_session.watch = Watch::default();
-                    actor.lease_session = Some(lease_session);
-                    actor.failures += 1;
-                    // No other process can be notified: they see the lock go, or the lease expire.
-                    if actor.draining && actor.failures >= PATIENCE {
-                        ctx.stop();
-                    }
-                }
             }
-        }));
+        });
     }
 
     fn carry_out(&mut self, look: Look, ctx: &mut Context<Self>) {
@@ -142,7 +136,7 @@ impl Lease {
         for partition in plan.give_back {
             self.retire(partition, ctx);
         }
-        if self.draining && self.retiring.is_empty() && self.ended.is_empty() && self.working().is_empty() {
+        if self.draining && self.retiring.is_empty() && self.ended.is_empty() && self.with_pipeline().is_empty() {
             self.leave(ctx);
         }
     }
@@ -197,22 +191,26 @@ impl Lease {
     }
 
     /// The partitions that have a pipeline here.
-    fn working(&self) -> BTreeSet<u16> {
+    fn with_pipeline(&self) -> BTreeSet<u16> {
         let registry = &self.parts.partitions.registry;
         (0..self.parts.settings.broker.partitions).filter(|n| registry.contains(&group_name(*n))).collect()
     }
 
     fn leave(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut lease_session) = self.lease_session.take() else { return };
-        let leaving = async move { lease_session.leave().await };
-        ctx.spawn(leaving.into_actor(self).map(|left, _, ctx| {
-            if let Err(error) = left {
-                tracing::warn!(%error, "the lease is left to expire");
-            }
-            ctx.stop();
-        }));
+        self.begin(
+            ctx,
+            async |session: &mut LeaseSession, _: &Working| session.leave().await,
+            |_, left, ctx| {
+                if let Err(error) = left {
+                    tracing::warn!(%error, "the lease is left to expire");
+                }
+                ctx.stop();
+            },
+        );
     }
 }
+
+crate::supervised!(Lease, lease_session: LeaseSession);
 
 impl Actor for Lease {
     type Context = Context<Self>;
@@ -230,14 +228,6 @@ impl Handler<Drain> for Lease {
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
         self.look(ctx);
-    }
-}
-
-impl Handler<End> for Lease {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.parts.liveness, ctx);
     }
 }
 

@@ -23,9 +23,9 @@ use crate::{
         supervision::{
             actor_ref::ActorRef,
             backoff::Backoff,
-            exit::{End, ExitGuard},
-            liveness::Liveness,
+            liveness::Working,
             registry::Registry,
+            vitals::{OneAtATime as _, Vitals},
         },
     },
     config::Settings,
@@ -46,11 +46,10 @@ const RETRY: Backoff = Backoff { initial: Duration::from_secs(2), max: Duration:
 pub struct PendingMerger {
     /// Absent while it is at work.
     merger: Option<Merger>,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct PendingMergerParts {
     pub settings: Settings,
     /// This process.
@@ -58,12 +57,10 @@ pub struct PendingMergerParts {
     pub registry: Registry,
     pub metrics: Metrics,
     pub freshness: ActorRef<Merged>,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl PendingMerger {
-    pub fn new(parts: PendingMergerParts) -> Self {
+    pub fn new(parts: PendingMergerParts, vitals: Vitals) -> Self {
         let merger = Merger {
             rules: merge_rules(&parts.settings),
             settings: parts.settings,
@@ -74,38 +71,26 @@ impl PendingMerger {
             looked_for_nobodys: None,
             failed: BTreeMap::new(),
         };
-        Self { merger: Some(merger), liveness: parts.liveness, exit: parts.exit }
+        Self { merger: Some(merger), vitals }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut merger) = self.merger.take() else { return };
-        let working = self.liveness.work();
-        let work = async move {
-            if let Err(error) = merger.look().await {
+        let work = async move |merger: &mut Merger, _: &Working| merger.look().await;
+        self.begin(ctx, work, |_, looked, _| {
+            if let Err(error) = looked {
                 tracing::warn!(%error, "what is pending of partitions that do not run waits for the database");
             }
-            merger
-        };
-        ctx.spawn(work.into_actor(self).map(move |merger, actor, _| {
-            drop(working);
-            actor.merger = Some(merger);
-        }));
+        });
     }
 }
+
+crate::supervised!(PendingMerger, merger: Merger);
 
 impl Actor for PendingMerger {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY, |actor, ctx| actor.look(ctx));
-    }
-}
-
-impl Handler<End> for PendingMerger {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

@@ -9,13 +9,13 @@ use actix::prelude::*;
 
 use crate::{
     actors::supervision::{
-        exit::{Drain, End, ExitGuard},
-        liveness::Liveness,
+        exit::Drain,
+        liveness::Working,
         log::SupervisionLog,
+        vitals::{OneAtATime as _, Vitals},
     },
     config::Settings,
-    domain::supervision::SupervisionEvent,
-    store::{self, Session, StoreError},
+    store::{self, Session},
 };
 
 /// How often the log is looked at.
@@ -28,66 +28,51 @@ pub struct Recorder {
     /// Absent while a write is under way.
     session: Option<Session>,
     draining: bool,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct RecorderParts {
     pub settings: Settings,
     pub log: SupervisionLog,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Recorder {
-    pub fn new(parts: RecorderParts) -> Self {
-        Self {
-            log: parts.log,
-            session: Some(Session::new(parts.settings.database)),
-            draining: false,
-            liveness: parts.liveness,
-            exit: parts.exit,
-        }
+    pub fn new(parts: RecorderParts, vitals: Vitals) -> Self {
+        Self { log: parts.log, session: Some(Session::new(parts.settings.database)), draining: false, vitals }
     }
 
     fn record(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut session) = self.session.take() else { return };
+        if self.is_at_work() {
+            return;
+        }
         let events = self.log.unrecorded(AT_ONCE);
         if events.is_empty() {
-            self.session = Some(session);
             if self.draining {
                 ctx.stop();
             }
             return;
         }
-        let working = self.liveness.work();
-        let work = async move {
-            let recorded = write(&mut session, &events).await;
-            (session, events, recorded)
+        let work = async move |session: &mut Session, _: &Working| {
+            let recorded = session.run(async |conn| store::supervision::record(conn, &events).await).await;
+            (events, recorded)
         };
-        ctx.spawn(work.into_actor(self).map(move |(session, events, recorded), actor, ctx| {
-            drop(working);
-            actor.session = Some(session);
-            match recorded {
-                Ok(()) => {
-                    actor.log.recorded(&events);
-                    actor.record(ctx);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, events = events.len(), "supervision events wait for the database");
-                    if actor.draining {
-                        ctx.stop();
-                    }
+        self.begin(ctx, work, |actor, (events, recorded), ctx| match recorded {
+            Ok(()) => {
+                actor.log.recorded(&events);
+                actor.record(ctx);
+            }
+            Err(error) => {
+                tracing::warn!(%error, events = events.len(), "supervision events wait for the database");
+                if actor.draining {
+                    ctx.stop();
                 }
             }
-        }));
+        });
     }
 }
 
-async fn write(session: &mut Session, events: &[SupervisionEvent]) -> Result<(), StoreError> {
-    session.run(async |conn| store::supervision::record(conn, events).await).await
-}
+crate::supervised!(Recorder, session: Session);
 
 impl Actor for Recorder {
     type Context = Context<Self>;
@@ -104,13 +89,5 @@ impl Handler<Drain> for Recorder {
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
         self.record(ctx);
-    }
-}
-
-impl Handler<End> for Recorder {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }

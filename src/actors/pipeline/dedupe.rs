@@ -15,12 +15,7 @@ use crate::{
             Credit,
             writer::{Incomplete, Write},
         },
-        supervision::{
-            backoff::Backoff,
-            exit::{End, ExitGuard},
-            liveness::Liveness,
-            position::PartitionPosition,
-        },
+        supervision::{backoff::Backoff, position::PartitionPosition, vitals::Vitals},
     },
     config::{self, Settings},
     domain::{
@@ -46,9 +41,7 @@ pub struct Dedupe {
     loading: Option<SpawnHandle>,
     /// Loadings begun; the last one counts.
     loadings: u64,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 pub struct DedupeParts {
@@ -57,8 +50,6 @@ pub struct DedupeParts {
     pub clock: DatabaseClock,
     pub progress: PartitionPosition,
     pub writer: Recipient<Write>,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 #[derive(Clone)]
@@ -92,7 +83,7 @@ impl DedupeSettings {
 }
 
 impl Dedupe {
-    pub fn new(parts: DedupeParts) -> Self {
+    pub fn new(parts: DedupeParts, vitals: Vitals) -> Self {
         let window = parts.settings.cold_window(parts.clock.now());
         Self {
             window,
@@ -105,8 +96,7 @@ impl Dedupe {
             writer: parts.writer,
             loading: None,
             loadings: 0,
-            liveness: parts.liveness,
-            exit: parts.exit,
+            vitals,
         }
     }
 
@@ -131,6 +121,8 @@ impl Dedupe {
     }
 }
 
+crate::supervised!(Dedupe);
+
 impl Actor for Dedupe {
     type Context = Context<Self>;
 
@@ -151,7 +143,7 @@ impl Handler<Split> for Dedupe {
     type Result = ();
 
     fn handle(&mut self, Split { raw, credit }: Split, _: &mut Self::Context) {
-        let _working = self.liveness.work();
+        let _working = self.vitals.work();
         let rules = self.settings.rules(self.clock.now(), &self.claim);
         let rules = SplitRules { reached: self.reached.max(self.progress.watermark()), ..rules };
         let batch = split(raw, &rules, &mut self.window, self.foreign_writes);
@@ -227,14 +219,6 @@ impl Handler<Loaded> for Dedupe {
             self.window.close();
             tracing::info!(partition = self.claim.partition, keys = self.window.len(), "the dedupe window is loaded");
         }
-    }
-}
-
-impl Handler<End> for Dedupe {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

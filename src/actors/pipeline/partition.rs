@@ -25,7 +25,6 @@ use crate::{
             backoff::Backoff,
             exit::Cause,
             group::{Launch, Member, Start},
-            liveness::Liveness,
             log::SupervisionLog,
             position::PartitionPosition,
             registry::Registry,
@@ -141,10 +140,12 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     progress.began(claim.epoch);
     tracing::info!(partition = n, offset = claim.next_offset, epoch = claim.epoch, "claimed");
     let clock = DatabaseClock::new(claim.now);
-    let names = ["consumer", "dedupe", "writer", "rollup", "replay"].map(|role| format!("{role}/{n}"));
-    let liveness: [Liveness; 5] = std::array::from_fn(|_| Liveness::default());
+    // What each may wait for.
+    let (reading, writing) = (settings.broker.longest_subscribe(), settings.database.longest_write());
+    let stage = |role, waits| launch.stage(format!("{role}/{n}"), settings.supervision.deadline(waits));
 
-    let rollup = RollupParts {
+    let (rollup_stage, vitals) = stage("rollup", writing);
+    let parts = RollupParts {
         database: settings.database.clone(),
         settings: settings.rollups,
         rules: merge_rules(settings),
@@ -152,16 +153,15 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         progress: progress.clone(),
         metrics: metrics.clone(),
         freshness: freshness.clone(),
-        liveness: liveness[3].clone(),
-        exit: launch.exit(&names[3]),
     };
-    let rollup = Rollup::start_in_arbiter(&threads.rollup, move |_| Rollup::new(rollup));
+    let rollup = Rollup::start_in_arbiter(&threads.rollup, move |_| Rollup::new(parts, vitals));
 
     // Consumer, dedupe and writer send to each other in a circle: their mailboxes come first, then they themselves.
     let (consumer_tx, consumer_rx) = actix::dev::channel::channel(MAILBOX);
     let (dedupe_tx, dedupe_rx) = actix::dev::channel::channel(MAILBOX);
     let (consumer, dedupe) = (Addr::<Consumer>::new(consumer_tx), Addr::<Dedupe>::new(dedupe_tx));
-    let writer = WriterParts {
+    let (writer_stage, vitals) = stage("writer", writing);
+    let parts = WriterParts {
         database: settings.database.clone(),
         dedupe: settings.dedupe,
         claim: claim.clone(),
@@ -176,32 +176,32 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
             rollup: rollup.clone().recipient(),
             dedupe: dedupe.clone().recipient(),
         },
-        liveness: liveness[2].clone(),
-        exit: launch.exit(&names[2]),
     };
-    let writer = Writer::start_in_arbiter(&threads.writer, move |_| Writer::new(writer));
+    let writer = Writer::start_in_arbiter(&threads.writer, move |_| Writer::new(parts, vitals));
+
+    let (dedupe_stage, vitals) = stage("dedupe", Duration::ZERO);
     let parts = DedupeParts {
         settings: DedupeSettings::of(settings),
         claim: claim.clone(),
         clock: clock.clone(),
         progress: progress.clone(),
         writer: writer.clone().recipient(),
-        liveness: liveness[1].clone(),
-        exit: launch.exit(&names[1]),
     };
     threads.intake.spawn_fn(move || {
-        Context::with_receiver(dedupe_rx).run(Dedupe::new(parts));
+        Context::with_receiver(dedupe_rx).run(Dedupe::new(parts, vitals));
     });
-    let replay = ReplayParts {
+
+    let (replay_stage, vitals) = stage("replay", reading + writing);
+    let parts = ReplayParts {
         settings: settings.clone(),
         claim: claim.clone(),
         clock,
         rollup: rollup.clone().recipient(),
         metrics: metrics.clone(),
-        liveness: liveness[4].clone(),
-        exit: launch.exit(&names[4]),
     };
-    let replay = Replay::start_in_arbiter(&threads.rollup, move |_| Replay::new(replay));
+    let replay = Replay::start_in_arbiter(&threads.rollup, move |_| Replay::new(parts, vitals));
+
+    let (consumer_stage, vitals) = stage("consumer", reading);
     let parts = ConsumerParts {
         broker: settings.broker.clone(),
         batch: settings.batch,
@@ -210,25 +210,17 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         readiness: readiness.clone(),
         log: log.clone(),
         dedupe: dedupe.clone().recipient(),
-        liveness: liveness[0].clone(),
-        exit: launch.exit(&names[0]),
     };
     threads.intake.spawn_fn(move || {
-        Context::with_receiver(consumer_rx).run(Consumer::new(parts));
+        Context::with_receiver(consumer_rx).run(Consumer::new(parts, vitals));
     });
 
-    let (reading, writing) = (settings.broker.longest_subscribe(), settings.database.longest_write());
-    let deadlines = [reading, Duration::ZERO, writing, writing, reading + writing];
-    let deadlines = deadlines.map(|external| settings.supervision.deadline(external));
     // In the order of an orderly end: when the consumer has ended nothing is in flight, and only merging is left.
-    let ends = [
-        (consumer.clone().recipient(), Some(consumer.recipient())),
-        (dedupe.recipient(), None),
-        (writer.recipient(), None),
-        (rollup.clone().recipient(), Some(rollup.recipient())),
-        (replay.recipient(), None),
-    ];
-    let members = names.into_iter().zip(liveness).zip(ends);
-    let of = members.zip(deadlines);
-    of.map(|(((name, liveness), (end, drain)), deadline)| Member { name, end, drain, liveness, deadline }).collect()
+    vec![
+        consumer_stage.drains(&consumer),
+        dedupe_stage.ends(&dedupe),
+        writer_stage.ends(&writer),
+        rollup_stage.drains(&rollup),
+        replay_stage.ends(&replay),
+    ]
 }

@@ -18,8 +18,8 @@ use crate::{
         },
         supervision::{
             backoff::Backoff,
-            exit::{End, ExitGuard},
             liveness::{Liveness, Working},
+            vitals::{Supervised as _, Vitals},
         },
     },
     broker::{
@@ -56,8 +56,7 @@ const NO_WINDOW: usize = 1024;
 
 pub struct Replay {
     worker: Option<Worker>,
-    liveness: Liveness,
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 pub struct ReplayParts {
@@ -66,12 +65,10 @@ pub struct ReplayParts {
     pub clock: DatabaseClock,
     pub rollup: Recipient<Stored>,
     pub metrics: Metrics,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Replay {
-    pub fn new(parts: ReplayParts) -> Self {
+    pub fn new(parts: ReplayParts, vitals: Vitals) -> Self {
         let worker = Worker {
             session: Session::of_batches(parts.settings.database.clone()),
             settings: parts.settings,
@@ -79,11 +76,13 @@ impl Replay {
             clock: parts.clock,
             rollup: parts.rollup,
             metrics: parts.metrics,
-            liveness: parts.liveness.clone(),
+            liveness: vitals.liveness().clone(),
         };
-        Self { worker: Some(worker), liveness: parts.liveness, exit: parts.exit }
+        Self { worker: Some(worker), vitals }
     }
 }
+
+crate::supervised!(Replay);
 
 impl Actor for Replay {
     type Context = Context<Self>;
@@ -91,17 +90,8 @@ impl Actor for Replay {
     fn started(&mut self, ctx: &mut Self::Context) {
         let Some(worker) = self.worker.take() else { return };
         ctx.spawn(worker.run().into_actor(self).map(|error, actor, ctx| {
-            actor.exit.note(error.into());
-            ctx.stop();
+            actor.end_with(error, ctx);
         }));
-    }
-}
-
-impl Handler<End> for Replay {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

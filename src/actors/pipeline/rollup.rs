@@ -15,9 +15,10 @@ use crate::{
         supervision::{
             actor_ref::ActorRef,
             backoff::Backoff,
-            exit::{Drain, End, ExitGuard},
-            liveness::Liveness,
+            exit::Drain,
+            liveness::Working,
             position::PartitionPosition,
+            vitals::{OneAtATime as _, Supervised as _, Vitals},
         },
     },
     config,
@@ -56,8 +57,7 @@ pub struct Rollup {
     busy: bool,
     failures: u32,
     draining: bool,
-    liveness: Liveness,
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 pub struct RollupParts {
@@ -68,12 +68,10 @@ pub struct RollupParts {
     pub progress: PartitionPosition,
     pub metrics: Metrics,
     pub freshness: ActorRef<Merged>,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Rollup {
-    pub fn new(parts: RollupParts) -> Self {
+    pub fn new(parts: RollupParts, vitals: Vitals) -> Self {
         let merger = Merger {
             session: Session::of_batches(parts.database),
             claim: parts.claim.clone(),
@@ -92,27 +90,22 @@ impl Rollup {
             busy: false,
             failures: 0,
             draining: false,
-            liveness: parts.liveness,
-            exit: parts.exit,
+            vitals,
         }
     }
 
     /// Merges now, unless a merge is under way.
     fn merge(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut merger) = self.merger.take() else { return };
+        if self.is_at_work() {
+            return;
+        }
         self.busy = true;
         self.pending = false;
-        let working = self.liveness.work();
-        let work = async move {
+        let work = async |merger: &mut Merger, _: &Working| {
             let started = Instant::now();
-            let result = merger.merge().await;
-            (merger, result, started.elapsed())
+            (merger.merge().await, started.elapsed())
         };
-        ctx.spawn(work.into_actor(self).map(move |(merger, result, took), actor, ctx| {
-            drop(working);
-            actor.merger = Some(merger);
-            actor.merged(result, took, ctx);
-        }));
+        self.begin(ctx, work, |actor, (result, took), ctx| actor.merged(result, took, ctx));
     }
 
     fn merged(&mut self, result: Result<merge::Merged, StoreError>, took: Duration, ctx: &mut Context<Self>) {
@@ -138,8 +131,7 @@ impl Rollup {
                 }
             }
             Err(error) if !error.is_transient() => {
-                self.exit.note(error.into());
-                ctx.stop();
+                self.end_with(error, ctx);
             }
             Err(error) => {
                 let delay = Backoff::DEPENDENCY.delay(self.failures);
@@ -181,6 +173,8 @@ pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshn
     freshness.tell(Merged::Changed(merge::last_events(&merged.merge).into_keys().collect()));
 }
 
+crate::supervised!(Rollup, merger: Merger);
+
 impl Actor for Rollup {
     type Context = Context<Self>;
 
@@ -211,14 +205,6 @@ impl Handler<Drain> for Rollup {
         self.pending = true;
         // Also where one is scheduled: the pause may be long.
         self.merge(ctx);
-    }
-}
-
-impl Handler<End> for Rollup {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

@@ -17,10 +17,11 @@ use crate::{
         pipeline::{Credit, misrouted::MisroutedLog},
         supervision::{
             backoff::Backoff,
-            exit::{Cause, End, ExitGuard},
-            liveness::{Liveness, Working},
+            exit::Cause,
+            liveness::Working,
             log::{Note, SupervisionLog},
             position::PartitionPosition,
+            vitals::{OneAtATime as _, Supervised as _, Vitals},
         },
     },
     config,
@@ -57,8 +58,7 @@ pub struct Writer {
     log: SupervisionLog,
     misrouted: MisroutedLog,
     outlets: Outlets,
-    liveness: Liveness,
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 /// Where a commit is made known.
@@ -79,12 +79,10 @@ pub struct WriterParts {
     pub misrouted: MisroutedLog,
     pub refusals: Refusals,
     pub outlets: Outlets,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Writer {
-    pub fn new(parts: WriterParts) -> Self {
+    pub fn new(parts: WriterParts, vitals: Vitals) -> Self {
         let sink = Sink {
             session: Session::of_batches(parts.database),
             dedupe: parts.dedupe,
@@ -102,8 +100,7 @@ impl Writer {
             log: parts.log,
             misrouted: parts.misrouted,
             outlets: parts.outlets,
-            liveness: parts.liveness,
-            exit: parts.exit,
+            vitals,
         }
     }
 
@@ -144,6 +141,8 @@ impl Writer {
         }
     }
 }
+
+crate::supervised!(Writer, sink: Sink);
 
 impl Actor for Writer {
     type Context = Context<Self>;
@@ -189,31 +188,29 @@ impl Writer {
     /// Batches are stored one after another, in order. The mailbox stays open meanwhile: an order to end is obeyed at
     /// once, whatever the database does.
     fn store_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut sink) = self.sink.take() else { return };
-        let Some(Write { batch, credit }) = self.waiting.pop_front() else {
-            self.sink = Some(sink);
+        if self.is_at_work() {
             return;
-        };
-        let working = self.liveness.work();
-        let writing = async move {
+        }
+        let Some(Write { batch, credit }) = self.waiting.pop_front() else { return };
+        let work = async move |sink: &mut Sink, working: &Working| {
             let started = Instant::now();
-            let result = sink.persist(&batch, &working).await;
-            (sink, batch, result, started.elapsed())
+            let result = sink.persist(&batch, working).await;
+            (batch, result, started.elapsed())
         };
-        ctx.spawn(writing.into_actor(self).map(move |(sink, batch, result, took), actor, ctx| {
+        self.begin(ctx, work, |actor, (batch, result, took), ctx| {
             match result {
                 Ok(committed) => {
-                    actor.sink = Some(sink);
                     actor.publish(&batch, &committed, took);
                     actor.store_next(ctx);
                 }
                 Err(error) => {
-                    actor.exit.note(error.into());
-                    ctx.stop();
+                    // What waits behind it must not be stored.
+                    actor.sink = None;
+                    actor.end_with(error, ctx);
                 }
             }
             drop(credit);
-        }));
+        });
     }
 }
 
@@ -225,14 +222,6 @@ impl From<StoreError> for Cause {
             StoreError::Unfit(_) => Self::Unfit(why),
             StoreError::Transient(_) | StoreError::Timeout(_) | StoreError::Permanent(_) => Self::Failed(why),
         }
-    }
-}
-
-impl Handler<End> for Writer {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

@@ -15,8 +15,9 @@ use crate::{
         serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{
             backoff::Backoff,
-            exit::{Drain, End, ExitGuard},
-            liveness::{Liveness, Working},
+            exit::Drain,
+            liveness::Working,
+            vitals::{OneAtATime as _, Vitals},
         },
     },
     broker::{
@@ -58,19 +59,16 @@ pub struct Corrections {
     busy: bool,
     failures: u32,
     draining: bool,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct CorrectionsParts {
     pub settings: Settings,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Corrections {
-    pub fn new(parts: CorrectionsParts) -> Self {
+    pub fn new(parts: CorrectionsParts, vitals: Vitals) -> Self {
         let store = Store::new(&parts.settings);
         let Settings { database, broker, .. } = parts.settings;
         Self {
@@ -80,8 +78,7 @@ impl Corrections {
             busy: false,
             failures: 0,
             draining: false,
-            liveness: parts.liveness,
-            exit: parts.exit,
+            vitals,
         }
     }
 
@@ -94,18 +91,13 @@ impl Corrections {
     }
 
     fn publish(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut outbox) = self.outbox.take() else { return };
+        if self.is_at_work() {
+            return;
+        }
         self.busy = true;
         self.pending = false;
-        let working = self.liveness.work();
-        let work = async move {
-            let result = outbox.publish(&working).await;
-            (outbox, result)
-        };
-        ctx.spawn(work.into_actor(self).map(move |(outbox, result), actor, ctx| {
-            actor.outbox = Some(outbox);
-            actor.published(&result, ctx);
-        }));
+        let work = async |outbox: &mut Outbox, working: &Working| outbox.publish(working).await;
+        self.begin(ctx, work, |actor, result, ctx| actor.published(&result, ctx));
     }
 
     fn published(&mut self, result: &Result<Round, OutboxError>, ctx: &mut Context<Self>) {
@@ -131,6 +123,8 @@ impl Corrections {
         }
     }
 }
+
+crate::supervised!(Corrections, outbox: Outbox);
 
 impl Actor for Corrections {
     type Context = Context<Self>;
@@ -181,14 +175,6 @@ impl Handler<Drain> for Corrections {
         if self.outbox.is_some() {
             ctx.stop();
         }
-    }
-}
-
-impl Handler<End> for Corrections {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

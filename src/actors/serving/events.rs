@@ -1,5 +1,5 @@
 //! Events: checks events that come by HTTP, and publishes them to the stream.
-//! In: Check, Publish from http; Drain, End. Out: the judgements; events to the broker.
+//! In: Check, Publish from http; End. Out: the judgements; events to the broker.
 //! Failure: broker away → Unavailable to the caller, and a new connection for the next. What was sent may be in the
 //!          stream all the same: sent again, it is counted once. Database away → its clock is reckoned on.
 //! Bound: one request published at a time, QUEUE wait for that, each for at most query.wait_ms.
@@ -14,8 +14,8 @@ use crate::{
     actors::{
         serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{
-            exit::{Drain, End, ExitGuard},
-            liveness::Liveness,
+            liveness::Working,
+            vitals::{OneAtATime as _, Vitals},
         },
     },
     broker::{
@@ -29,7 +29,7 @@ use crate::{
         submission::{Judgement, judge},
     },
     store::{
-        Session, StoreError,
+        Session,
         clock::{self, DatabaseClock, Reading},
     },
 };
@@ -48,19 +48,16 @@ pub struct Events {
     session: Option<Session>,
     /// Absent where publishing is switched off.
     outlet: Option<Outlet>,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct EventsParts {
     pub settings: Settings,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Events {
-    pub fn new(EventsParts { settings, liveness, exit }: EventsParts) -> Self {
+    pub fn new(EventsParts { settings }: EventsParts, vitals: Vitals) -> Self {
         Self {
             bounds: settings.events,
             // Until the database has said what time it is.
@@ -68,8 +65,7 @@ impl Events {
             anchored: false,
             outlet: settings.ingest.enabled.then(|| Outlet::new(&settings)),
             session: Some(Session::new(settings.database)),
-            liveness,
-            exit,
+            vitals,
         }
     }
 
@@ -86,22 +82,15 @@ impl Events {
     }
 
     fn ask_the_time(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut session) = self.session.take() else { return };
-        let working = self.liveness.work();
-        let work = async move {
-            let now: Result<Reading, StoreError> = session.run(async |conn| clock::read(conn).await).await;
-            drop(working);
-            (session, now)
-        };
-        ctx.spawn(work.into_actor(self).map(|(session, now), actor, _| {
-            actor.session = Some(session);
-            match now {
-                Ok(now) => actor.observe(&now),
-                Err(error) => tracing::debug!(%error, "the database's clock is reckoned on"),
-            }
-        }));
+        let work = async |session: &mut Session, _: &Working| session.run(async |conn| clock::read(conn).await).await;
+        self.begin(ctx, work, |actor, now, _| match now {
+            Ok(now) => actor.observe(&now),
+            Err(error) => tracing::debug!(%error, "the database's clock is reckoned on"),
+        });
     }
 }
+
+crate::supervised!(Events, session: Session);
 
 impl Actor for Events {
     type Context = Context<Self>;
@@ -143,7 +132,7 @@ impl Handler<Publish> for Events {
     type Result = ResponseFuture<Result<Vec<Judgement>, NotPublished>>;
 
     fn handle(&mut self, Publish(bodies): Publish, _: &mut Self::Context) -> Self::Result {
-        let (rules, outlet, working) = (self.rules(), self.outlet.clone(), self.liveness.work());
+        let (rules, outlet, working) = (self.rules(), self.outlet.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
             let outlet = outlet.ok_or(NotPublished::Off)?;
@@ -154,23 +143,6 @@ impl Handler<Publish> for Events {
             outlet.publish(messages).await?;
             Ok(judged)
         })
-    }
-}
-
-impl Handler<Drain> for Events {
-    type Result = ();
-
-    /// The API has stopped: no request waits any more.
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
-
-impl Handler<End> for Events {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

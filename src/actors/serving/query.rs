@@ -19,10 +19,7 @@ use super::{
     error::QueryError,
 };
 use crate::{
-    actors::supervision::{
-        exit::{End, ExitGuard},
-        liveness::Liveness,
-    },
+    actors::supervision::vitals::Vitals,
     domain::{
         audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
@@ -50,31 +47,30 @@ pub const MAX_ROWS: usize = read::MAX_ROWS;
 const QUEUE: usize = 256;
 
 /// What a query actor is made from.
+#[derive(Clone)]
 pub struct QueryParts {
     pub reader: ReaderPlan,
     /// Longest wait for a permit.
     pub wait: Duration,
     pub metrics: Metrics,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 pub struct Query {
     reader: Reader,
     admission: Admission,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 impl Query {
     /// Makes its connection pool, so it must be called on the arbiter where the actor will run.
-    pub fn new(parts: QueryParts) -> Self {
+    pub fn new(parts: QueryParts, vitals: Vitals) -> Self {
         let permits = usize::try_from(parts.reader.connections()).unwrap_or(1);
         let admission = Admission::new(permits, QUEUE, parts.wait, parts.metrics);
-        Self { reader: parts.reader.open(), admission, liveness: parts.liveness, exit: parts.exit }
+        Self { reader: parts.reader.open(), admission, vitals }
     }
 }
+
+crate::supervised!(Query);
 
 impl Actor for Query {
     type Context = Context<Self>;
@@ -106,7 +102,7 @@ impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
 
     /// Answers beside the other queries: the actor itself is free for the next one at once.
     fn handle(&mut self, Execute { query, gone }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
-        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.liveness.work());
+        let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.vitals.work());
         let answer = async move {
             let _working = working;
             let _admitted = admission.enter(query.tenant()).await?;
@@ -335,14 +331,6 @@ impl ReadQuery for GetPartitions {
 
     async fn read(self, reader: Reader) -> Result<Vec<PartitionStatus>, ReadError> {
         reader.partitions().await
-    }
-}
-
-impl Handler<End> for Query {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

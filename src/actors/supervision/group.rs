@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Recipient, SpawnHandle};
+use actix::{Addr, Handler, Recipient, SpawnHandle};
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
@@ -15,7 +15,29 @@ use super::{
     liveness::Liveness,
     policy::Restarts,
     registry::{ActorState, GroupEntry},
+    vitals::{Supervised, Vitals},
 };
+
+/// An actor of a group before it has an address: its name, and what it may wait for.
+pub struct Stage {
+    name: String,
+    liveness: Liveness,
+    deadline: Duration,
+}
+
+impl Stage {
+    /// It has nothing to finish: in an orderly end it is ended after those that have.
+    pub fn ends<A: Supervised + Handler<End>>(self, actor: &Addr<A>) -> Member {
+        let Self { name, liveness, deadline } = self;
+        Member { name, end: actor.clone().recipient(), drain: None, liveness, deadline }
+    }
+
+    /// It finishes what it has begun when it is drained, then ends.
+    pub fn drains<A: Supervised + Handler<End> + Handler<Drain>>(self, actor: &Addr<A>) -> Member {
+        let drain = Some(actor.clone().recipient());
+        Member { drain, ..self.ends(actor) }
+    }
+}
 
 /// An actor of a group, as its supervisor holds it.
 pub struct Member {
@@ -37,9 +59,11 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// To be owned by the member: reports its end.
-    pub fn exit(&self, member: &str) -> ExitGuard {
-        ExitGuard::new(Arc::clone(&self.group), member.to_owned(), self.generation, self.supervisor.clone())
+    /// A member of that name, which may be at work for so long without progress; and what it is to own.
+    pub fn stage(&self, name: String, deadline: Duration) -> (Stage, Vitals) {
+        let exit = ExitGuard::new(Arc::clone(&self.group), name.clone(), self.generation, self.supervisor.clone());
+        let liveness = Liveness::default();
+        (Stage { name, liveness: liveness.clone(), deadline }, Vitals::new(liveness, exit))
     }
 }
 

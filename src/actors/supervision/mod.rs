@@ -1,13 +1,10 @@
 //! A supervision layer of our own on actix, whose supervisor restarts without delay or limit and survives no panic.
 //!
-//! ```text
-//! supervisor (one for one)
-//!   partition/n: consumer/n, dedupe/n, writer/n, rollup/n, replay/n (one for all)
-//!   lease, freshness, recorder, query/k (groups of one)
-//! ```
+//! The root restarts its children one for one. A partition is a group of five, which fail and start again as one (one for all);
+//! each other child is a group of one ([`single`]). The whole tree is shown in [`actors`](super).
 //!
-//! A group is made by a factory, so that its state is always new. A member reports its end through a guard that it
-//! owns, however it ends; its health is judged by the progress of what it has begun. What happens is noted in the log.
+//! A group is made by a factory, so that its state is always new. Each member owns its vitals: they report its end, however
+//! it ends, and the progress of what it has begun, by which its health is judged. What happens is noted in the log.
 
 pub mod actor_ref;
 pub mod backoff;
@@ -23,3 +20,4 @@ pub mod single;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod vitals;

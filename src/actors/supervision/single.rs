@@ -1,4 +1,4 @@
-//! A group of one actor.
+//! A group of one actor, on a thread of its own.
 
 use std::time::Duration;
 
@@ -6,31 +6,33 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 
 use super::{
-    exit::{Drain, End, ExitGuard},
-    group::{Member, Start},
-    liveness::Liveness,
+    group::{Member, Stage, Start},
+    vitals::{Supervised, Vitals},
 };
 
-/// The factory of a group that is a single actor, which may be at work for `deadline` without progress. `make` runs on the actor's thread; `announce` receives each new
-/// address, and gives what the actor is drained by, if it can be.
-pub fn single<A, M>(
-    name: &str,
-    deadline: Duration,
-    thread: ArbiterHandle,
-    make: M,
-    mut announce: impl FnMut(&Addr<A>) -> Option<Recipient<Drain>> + Send + 'static,
-) -> Start
-where
-    A: Actor<Context = Context<A>> + Handler<End>,
-    M: Fn(Liveness, ExitGuard) -> A + Clone + Send + 'static,
-{
-    let name = name.to_owned();
-    Box::new(move |launch| {
-        let (liveness, exit, make) = (Liveness::default(), launch.exit(&name), make.clone());
-        let given = liveness.clone();
-        let actor = A::start_in_arbiter(&thread, move |_| make(given, exit));
-        let drain = announce(&actor);
-        let member = Member { name: name.clone(), end: actor.recipient(), drain, liveness, deadline };
-        async move { Ok(vec![member]) }.boxed_local()
-    })
+/// How long an actor may be at work without progress, and whether it has anything to finish when it is drained.
+pub struct Single<A: Actor> {
+    pub deadline: Duration,
+    /// [`Stage::ends`] or [`Stage::drains`].
+    pub ending: fn(Stage, &Addr<A>) -> Member,
+}
+
+impl<A: Supervised> Single<A> {
+    /// The factory. `make` runs on the actor's thread, with a copy of the parts each time; `announce` receives each new address.
+    pub fn start<P: Clone + Send + 'static>(
+        self,
+        name: &str,
+        make: fn(P, Vitals) -> A,
+        parts: P,
+        mut announce: impl FnMut(&Addr<A>) + Send + 'static,
+    ) -> Start {
+        let (name, thread) = (name.to_owned(), Arbiter::new().handle());
+        Box::new(move |launch| {
+            let ((stage, vitals), parts) = (launch.stage(name.clone(), self.deadline), parts.clone());
+            let actor = A::start_in_arbiter(&thread, move |_| make(parts, vitals));
+            announce(&actor);
+            let member = (self.ending)(stage, &actor);
+            async move { Ok(vec![member]) }.boxed_local()
+        })
+    }
 }

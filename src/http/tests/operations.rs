@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, Arbiter, Context, Handler};
+use actix::{Actor, Context};
 use actix_web::{http::Method, test};
 use serde_json::{Value, json};
 
@@ -11,12 +11,11 @@ use crate::{
     actors::{
         serving::error::QueryError,
         supervision::{
-            exit::{End, ExitGuard},
-            group::Exhausted,
-            liveness::Liveness,
+            group::{Exhausted, Stage},
             log::Note,
             orders::Supervise,
-            single::single,
+            single::Single,
+            vitals::Vitals,
         },
     },
     auth::Role,
@@ -24,23 +23,20 @@ use crate::{
     http::{Ops, ops},
 };
 
-struct Idle(Liveness, #[expect(dead_code, reason = "reports the actor's end when it is dropped")] ExitGuard);
+struct Idle {
+    vitals: Vitals,
+}
+
+crate::supervised!(Idle);
 
 impl Actor for Idle {
     type Context = Context<Self>;
 }
 
-impl Handler<End> for Idle {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.0, ctx);
-    }
-}
-
 /// Puts an actor under the port's supervisor.
 async fn with_actor(ops: &Ops) {
-    let start = single("query/0", Duration::from_secs(60), Arbiter::new().handle(), Idle, |_| None);
+    let single = Single { deadline: Duration::from_secs(60), ending: Stage::ends };
+    let start = single.start("query/0", |(), vitals| Idle { vitals }, (), |_| {});
     let supervise = Supervise { name: "query/0".to_owned(), exhausted: Exhausted::Escalate, start };
     ops.supervisor.send(supervise).await.unwrap();
     until(ops, 1).await;

@@ -15,8 +15,9 @@ use uuid::Uuid;
 use self::publication::{Changes, Publication};
 use crate::{
     actors::supervision::{
-        exit::{Drain, End, ExitGuard},
-        liveness::Liveness,
+        exit::Drain,
+        liveness::Working,
+        vitals::{OneAtATime as _, Vitals},
     },
     config::{self, Settings},
     domain::{
@@ -47,21 +48,18 @@ pub struct Freshness {
     all_due: bool,
     readiness: Readiness,
     draining: bool,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct FreshnessParts {
     pub settings: Settings,
     pub readiness: Readiness,
     pub metrics: Metrics,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Freshness {
-    pub fn new(parts: FreshnessParts) -> Self {
+    pub fn new(parts: FreshnessParts, vitals: Vitals) -> Self {
         let settings = parts.settings.freshness;
         let writer = MarkerWriter {
             settings: parts.settings.clone(),
@@ -75,26 +73,24 @@ impl Freshness {
             all_due: false,
             readiness: parts.readiness,
             draining: false,
-            liveness: parts.liveness,
-            exit: parts.exit,
+            vitals,
             writer: Some((Session::new(parts.settings.database.clone()), writer)),
         }
     }
 
     fn publish(&mut self, ctx: &mut Context<Self>) {
-        let Some((mut session, mut writer)) = self.writer.take() else { return };
-        let open = std::mem::take(&mut self.open);
-        if std::mem::take(&mut self.all_due) {
-            writer.publication.publish_all();
+        if self.is_at_work() {
+            return;
         }
-        let working = self.liveness.work();
-        let work = async move {
-            let outcome = writer.publish(&mut session, &open).await;
-            ((session, writer), open, outcome)
+        let (open, all_due) = (std::mem::take(&mut self.open), std::mem::take(&mut self.all_due));
+        let work = async move |(session, writer): &mut (Session, MarkerWriter), _: &Working| {
+            if all_due {
+                writer.publication.publish_all();
+            }
+            let outcome = writer.publish(session, &open).await;
+            (open, outcome)
         };
-        ctx.spawn(work.into_actor(self).map(move |(writer, open, outcome), actor, ctx| {
-            drop(working);
-            actor.writer = Some(writer);
+        self.begin(ctx, work, |actor, (open, outcome), ctx| {
             actor.report(DATABASE, &outcome.database);
             if let Some(cache) = &outcome.cache {
                 actor.report(CACHE, cache);
@@ -108,7 +104,7 @@ impl Freshness {
                 true => ctx.stop(),
                 false => {}
             }
-        }));
+        });
     }
 
     fn report(&self, dependency: &str, outcome: &Result<(), String>) {
@@ -118,6 +114,8 @@ impl Freshness {
         }
     }
 }
+
+crate::supervised!(Freshness, writer: (Session, MarkerWriter));
 
 impl Actor for Freshness {
     type Context = Context<Self>;
@@ -158,14 +156,6 @@ impl Handler<Drain> for Freshness {
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
         self.publish(ctx);
-    }
-}
-
-impl Handler<End> for Freshness {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Maintenance: purges and maintains the data when that is due, where no CronJob does, and watches the database's own jobs.
-//! In: Drain, End. Out: nothing.
+//! In: End. Out: nothing.
 //! Failure: database away → tried at the next look; a task that fails → tried again after a pause, the others go on.
-//!          Wherever it ends, what is done is done, and the next run does the rest.
+//!          Wherever it ends, what is under way is given up with its transaction, and the next run does the rest.
 //! Bound: one task at a time, among all processes and commands.
 
 mod jobs;
@@ -20,8 +20,8 @@ use crate::{
     actors::{
         export_generator::{generate::ExportBackend, sweep},
         supervision::{
-            exit::{Drain, End, ExitGuard},
-            liveness::{Liveness, Working},
+            liveness::Working,
+            vitals::{OneAtATime as _, Vitals},
         },
     },
     config::Settings,
@@ -104,11 +104,10 @@ pub struct Maintenance {
     /// Absent while something is done.
     worker: Option<Worker>,
     check_every: Duration,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct MaintenanceParts {
     pub settings: Settings,
     /// None where there is no store of exports.
@@ -117,12 +116,10 @@ pub struct MaintenanceParts {
     pub process: String,
     pub metrics: Metrics,
     pub readiness: Readiness,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Maintenance {
-    pub fn new(parts: MaintenanceParts) -> Self {
+    pub fn new(parts: MaintenanceParts, vitals: Vitals) -> Self {
         let check_every = parts.settings.maintenance.check_every();
         // In this order: compressing what is about to go would be in vain. Without a store sweeping is another process's.
         let tasks =
@@ -136,19 +133,15 @@ impl Maintenance {
             metrics: parts.metrics,
             rests: tasks.into_iter().map(|task| (task, None)).collect(),
         };
-        Self { worker: Some(worker), check_every, liveness: parts.liveness, exit: parts.exit }
+        Self { worker: Some(worker), check_every, vitals }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut worker) = self.worker.take() else { return };
-        let working = self.liveness.work();
-        let work = async move {
-            worker.look(&working).await;
-            worker
-        };
-        ctx.spawn(work.into_actor(self).map(|worker, actor, _| actor.worker = Some(worker)));
+        self.begin(ctx, async |worker: &mut Worker, working: &Working| worker.look(working).await, |_, (), _| {});
     }
 }
+
+crate::supervised!(Maintenance, worker: Worker);
 
 impl Actor for Maintenance {
     type Context = Context<Self>;
@@ -156,23 +149,6 @@ impl Actor for Maintenance {
     fn started(&mut self, ctx: &mut Self::Context) {
         // The first look is as long after the start: a process that has just begun has other things to do.
         ctx.run_interval(self.check_every, |actor, ctx| actor.look(ctx));
-    }
-}
-
-impl Handler<Drain> for Maintenance {
-    type Result = ();
-
-    /// Ends at once: what is under way is given up with its transaction.
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
-
-impl Handler<End> for Maintenance {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 
@@ -284,6 +260,7 @@ async fn beating<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::supervision::liveness::Liveness;
 
     #[tokio::test]
     async fn work_without_reported_steps_stops_beating() {

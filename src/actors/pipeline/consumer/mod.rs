@@ -18,10 +18,10 @@ use crate::{
     actors::{
         pipeline::{dedupe::Split, writer::Committed},
         supervision::{
-            exit::{Cause, Drain, End, ExitGuard},
-            liveness::Liveness,
+            exit::{Cause, Drain},
             log::SupervisionLog,
             position::PartitionPosition,
+            vitals::{Supervised as _, Vitals},
         },
     },
     config,
@@ -30,8 +30,7 @@ use crate::{
 };
 
 pub struct Consumer {
-    exit: ExitGuard,
-    liveness: Liveness,
+    vitals: Vitals,
     orders: mpsc::UnboundedSender<Order>,
     /// Taken by the reading loop when the actor starts.
     reader: Option<Reader>,
@@ -45,12 +44,10 @@ pub struct ConsumerParts {
     pub readiness: Readiness,
     pub log: SupervisionLog,
     pub dedupe: Recipient<Split>,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Consumer {
-    pub fn new(parts: ConsumerParts) -> Self {
+    pub fn new(parts: ConsumerParts, vitals: Vitals) -> Self {
         // As many orders wait as batches are in flight.
         let (orders, inbox) = mpsc::unbounded_channel();
         let reader = ReaderParts {
@@ -60,14 +57,16 @@ impl Consumer {
             progress: parts.progress,
             readiness: parts.readiness,
             log: parts.log,
-            working: Arc::new(parts.liveness.work()),
+            working: Arc::new(vitals.work()),
             dedupe: parts.dedupe,
             inbox,
         };
         let reader = Reader::new(reader, parts.claim.next_offset, parts.claim.last_message);
-        Self { exit: parts.exit, liveness: parts.liveness, orders, reader: Some(reader) }
+        Self { vitals, orders, reader: Some(reader) }
     }
 }
+
+crate::supervised!(Consumer);
 
 impl Actor for Consumer {
     type Context = Context<Self>;
@@ -75,8 +74,7 @@ impl Actor for Consumer {
     fn started(&mut self, ctx: &mut Self::Context) {
         let Some(reader) = self.reader.take() else { return };
         ctx.spawn(reader.run().into_actor(self).map(|end, actor, ctx| {
-            actor.exit.note(end.map_or_else(|error| error.into(), |()| Cause::Stopped));
-            ctx.stop();
+            actor.end_with(end.map_or_else(|error| error.into(), |()| Cause::Stopped), ctx);
         }));
     }
 }
@@ -96,13 +94,5 @@ impl Handler<Drain> for Consumer {
     /// Stops reading, waits for what is in flight, then ends.
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
         let _ = self.orders.send(Order::Drain);
-    }
-}
-
-impl Handler<End> for Consumer {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }

@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 use crate::{
     actors::supervision::{
         backoff::Backoff,
-        exit::{Drain, End, ExitGuard},
-        liveness::Liveness,
+        exit::Drain,
+        liveness::Working,
+        vitals::{OneAtATime as _, Vitals},
     },
     config::Settings,
     domain::audit::AuditEvent,
@@ -48,9 +49,7 @@ pub struct Audit {
     /// The backlog is not tried again before that.
     rest_until: Instant,
     draining: bool,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
 /// A request that waits until its events are rows.
@@ -60,15 +59,14 @@ struct Waiting {
     answer: oneshot::Sender<Result<(), NotRecorded>>,
 }
 
+#[derive(Clone)]
 pub struct AuditParts {
     pub settings: Settings,
     pub backlog: Backlog,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Audit {
-    pub fn new(parts: AuditParts) -> Self {
+    pub fn new(parts: AuditParts, vitals: Vitals) -> Self {
         Self {
             waiting: VecDeque::new(),
             backlog: parts.backlog,
@@ -76,17 +74,17 @@ impl Audit {
             failures: 0,
             rest_until: Instant::now(),
             draining: false,
-            liveness: parts.liveness,
-            exit: parts.exit,
+            vitals,
         }
     }
 
     /// Records what waits, unless a statement is under way.
     fn record(&mut self, backlog: Taken, ctx: &mut Context<Self>) {
-        let Some(mut session) = self.session.take() else { return self.backlog.put_back(backlog) };
+        if self.is_at_work() {
+            return self.backlog.put_back(backlog);
+        }
         let asked = self.next();
         if asked.is_empty() && backlog.is_empty() {
-            self.session = Some(session);
             if self.draining {
                 ctx.stop();
             }
@@ -94,15 +92,10 @@ impl Audit {
         }
         let events: Vec<AuditEvent> =
             asked.iter().flat_map(|waiting| waiting.events.clone()).chain(backlog.rows()).collect();
-        let working = self.liveness.work();
-        let work = async move {
-            let recorded =
-                session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await;
-            drop(working);
-            (session, recorded)
+        let work = async move |session: &mut Session, _: &Working| {
+            session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await
         };
-        ctx.spawn(work.into_actor(self).map(move |(session, recorded), actor, ctx| {
-            actor.session = Some(session);
+        self.begin(ctx, work, |actor, recorded, ctx| {
             let answer = recorded.as_ref().map_err(|_| NotRecorded).copied();
             for waiting in asked {
                 // Who has given up meanwhile has not gone on either.
@@ -121,7 +114,7 @@ impl Audit {
             }
             let more = if actor.draining { actor.backlog.take(AT_ONCE, true) } else { Taken::default() };
             actor.record(more, ctx);
-        }));
+        });
     }
 
     /// The requests of the next statement. One that has waited too long was refused, and what it asked for is not done.
@@ -139,6 +132,8 @@ impl Audit {
         taken
     }
 }
+
+crate::supervised!(Audit, session: Session);
 
 impl Actor for Audit {
     type Context = Context<Self>;
@@ -187,13 +182,5 @@ impl Handler<Drain> for Audit {
         self.draining = true;
         let backlog = self.backlog.take(AT_ONCE, true);
         self.record(backlog, ctx);
-    }
-}
-
-impl Handler<End> for Audit {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }

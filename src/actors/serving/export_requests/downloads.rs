@@ -71,7 +71,7 @@ impl Handler<OpenDownload> for Exports {
     type Result = ResponseFuture<Result<Option<Download>, QueryError>>;
 
     fn handle(&mut self, open: OpenDownload, _: &mut Self::Context) -> Self::Result {
-        let (backend, downloads, working) = (self.backend.clone(), self.downloads.clone(), self.liveness.work());
+        let (backend, downloads, working) = (self.backend.clone(), self.downloads.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
             let OpenDownload { key, expires, signature, range } = open;

@@ -20,11 +20,7 @@ use crate::{
             generate::{ExportBackend, GenerateError},
         },
         serving::{bounded_mutex::BoundedMutex, error::QueryError},
-        supervision::{
-            actor_ref::ActorRef,
-            exit::{End, ExitGuard},
-            liveness::Liveness,
-        },
+        supervision::{actor_ref::ActorRef, vitals::Vitals},
     },
     config::Settings,
     domain::{
@@ -62,17 +58,14 @@ pub struct Exports {
     downloads: Downloads,
     checks: Arc<Semaphore>,
     late_after: TimeDelta,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct ExportsParts {
     pub settings: Settings,
     pub backend: Option<ExportBackend>,
     pub makers: Vec<ActorRef<Wake>>,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 /// Serves one at a time, each with a deadline.
@@ -83,7 +76,7 @@ struct ExportRequests {
 }
 
 impl Exports {
-    pub fn new(ExportsParts { settings, backend, makers, liveness, exit }: ExportsParts) -> Self {
+    pub fn new(ExportsParts { settings, backend, makers }: ExportsParts, vitals: Vitals) -> Self {
         let late_after = settings.events.late_after();
         let (most_open, wait) = (settings.exports.pending_per_org, settings.query.wait());
         let session = BoundedMutex::new(Session::new(settings.database), QUEUE, wait);
@@ -94,8 +87,7 @@ impl Exports {
             downloads: Downloads::default(),
             checks: Arc::new(Semaphore::new(CHECKS)),
             late_after,
-            liveness,
-            exit,
+            vitals,
         }
     }
 }
@@ -129,6 +121,8 @@ fn refuse_object(error: &ObjectError) -> QueryError {
     QueryError::Unavailable
 }
 
+crate::supervised!(Exports);
+
 impl Actor for Exports {
     type Context = Context<Self>;
 }
@@ -152,7 +146,7 @@ impl Handler<CreateExport> for Exports {
 
     fn handle(&mut self, create: CreateExport, _: &mut Self::Context) -> Self::Result {
         let Some(backend) = self.backend.clone() else { return Box::pin(async { Ok(None) }) };
-        let (requests, makers, working) = (self.requests.clone(), self.makers.clone(), self.liveness.work());
+        let (requests, makers, working) = (self.requests.clone(), self.makers.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
             // A local store has none.
@@ -194,7 +188,7 @@ impl Handler<CancelExport> for Exports {
     type Result = ResponseFuture<Result<Option<ExportJob>, QueryError>>;
 
     fn handle(&mut self, CancelExport { org_id, job_id, act }: CancelExport, _: &mut Self::Context) -> Self::Result {
-        let (requests, working) = (self.requests.clone(), self.liveness.work());
+        let (requests, working) = (self.requests.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
             requests.serve(async |conn| table::cancel(conn, org_id, job_id, &act).await).await
@@ -230,7 +224,7 @@ impl Handler<LinkExport> for Exports {
     type Result = ResponseFuture<Result<Found<String>, QueryError>>;
 
     fn handle(&mut self, LinkExport { org_id, job_id, act }: LinkExport, _: &mut Self::Context) -> Self::Result {
-        let (requests, backend, working) = (self.requests.clone(), self.backend.clone(), self.liveness.work());
+        let (requests, backend, working) = (self.requests.clone(), self.backend.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
             let Some(backend) = backend else { return Ok(Found::Off) };
@@ -290,7 +284,7 @@ impl Handler<VerifyExport> for Exports {
 
     fn handle(&mut self, VerifyExport { org_id, job_id }: VerifyExport, _: &mut Self::Context) -> Self::Result {
         let (requests, backend, late_after, working) =
-            (self.requests.clone(), self.backend.clone(), self.late_after, self.liveness.work());
+            (self.requests.clone(), self.backend.clone(), self.late_after, self.vitals.work());
         let permit = Arc::clone(&self.checks).try_acquire_owned();
         Box::pin(async move {
             let _working = working;
@@ -310,13 +304,5 @@ impl Handler<VerifyExport> for Exports {
                 }
             }
         })
-    }
-}
-
-impl Handler<End> for Exports {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }

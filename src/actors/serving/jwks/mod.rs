@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use crate::{
     actors::supervision::{
         backoff::Backoff,
-        exit::{End, ExitGuard},
-        liveness::Liveness,
+        liveness::Working,
+        vitals::{OneAtATime as _, Vitals},
     },
     auth::{
         jwks::{KeySet, NoKeySet},
@@ -52,22 +52,19 @@ pub struct Jwks {
     asked_at: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
     readiness: Readiness,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct JwksParts {
     pub settings: Auth,
     pub ring: KeyRing,
     pub readiness: Readiness,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Jwks {
-    pub fn new(parts: JwksParts) -> Self {
-        let JwksParts { settings, ring, readiness, liveness, exit } = parts;
+    pub fn new(parts: JwksParts, vitals: Vitals) -> Self {
+        let JwksParts { settings, ring, readiness } = parts;
         let from_file = settings.jwks_url.is_empty();
         let interval = if from_file { LOOK_EVERY } else { settings.jwks_refresh() };
         let source = if from_file { Place::File(settings.jwks_file) } else { Place::Url(settings.jwks_url) };
@@ -80,35 +77,33 @@ impl Jwks {
             asked_at: None,
             waiting: Vec::new(),
             readiness,
-            liveness,
-            exit,
+            vitals,
         }
     }
 
     /// Reads the source now, unless that is under way.
     fn read(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut source) = self.source.take() else { return };
+        if self.is_at_work() {
+            return;
+        }
         if let Some(next) = self.next.take() {
             ctx.cancel_future(next);
         }
-        let working = self.liveness.work();
-        let work = async move {
-            let result = source.read().await;
-            drop(working);
-            (source, result)
-        };
-        ctx.spawn(work.into_actor(self).map(|(source, result), actor, ctx| {
-            actor.source = Some(source);
-            let delay = actor.heed(result);
-            actor.next = Some(ctx.run_later(delay, |actor, ctx| {
-                actor.next = None;
-                actor.read(ctx);
-            }));
-            for waiting in actor.waiting.drain(..) {
-                // Who has gone away meanwhile does not mind.
-                let _ = waiting.send(());
-            }
-        }));
+        self.begin(
+            ctx,
+            async |source: &mut Source, _: &Working| source.read().await,
+            |actor, result, ctx| {
+                let delay = actor.heed(result);
+                actor.next = Some(ctx.run_later(delay, |actor, ctx| {
+                    actor.next = None;
+                    actor.read(ctx);
+                }));
+                for waiting in actor.waiting.drain(..) {
+                    // Who has gone away meanwhile does not mind.
+                    let _ = waiting.send(());
+                }
+            },
+        );
     }
 
     /// Takes over what was read, and says when to read again.
@@ -136,6 +131,8 @@ impl Jwks {
         }
     }
 }
+
+crate::supervised!(Jwks, source: Source);
 
 impl Actor for Jwks {
     type Context = Context<Self>;
@@ -171,14 +168,6 @@ impl Handler<Refresh> for Jwks {
             // Closed: the actor has ended, and another one reads.
             let _ = read.await;
         })
-    }
-}
-
-impl Handler<End> for Jwks {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }
 

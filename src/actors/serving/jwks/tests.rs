@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    actors::supervision::exit::Exited,
+    actors::supervision::{
+        exit::{ExitGuard, Exited},
+        liveness::Liveness,
+    },
     auth::{
         Refusal, Verifier,
         fixtures::{ec, ed, key_set},
@@ -83,10 +86,9 @@ fn start(settings: &Auth) -> (Addr<Jwks>, Verifier, Readiness) {
         settings: settings.clone(),
         ring: verifier.key_ring().unwrap().clone(),
         readiness: readiness.clone(),
-        liveness: Liveness::default(),
-        exit,
     };
-    (Jwks::new(parts).start(), verifier, readiness)
+    let vitals = Vitals::new(Liveness::default(), exit);
+    (Jwks::new(parts, vitals).start(), verifier, readiness)
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {

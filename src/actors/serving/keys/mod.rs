@@ -21,8 +21,9 @@ use crate::{
     actors::{
         serving::error::QueryError,
         supervision::{
-            exit::{Drain, End, ExitGuard},
-            liveness::Liveness,
+            exit::Drain,
+            liveness::Working,
+            vitals::{OneAtATime as _, Vitals},
         },
     },
     auth::PresentedKey,
@@ -57,19 +58,16 @@ pub struct Keys {
     /// When keys were used, as far as it is not written yet. At most as many as the cache holds.
     used: HashMap<Uuid, Instant>,
     draining: bool,
-    liveness: Liveness,
-    #[expect(dead_code, reason = "reports the actor's end when it is dropped")]
-    exit: ExitGuard,
+    vitals: Vitals,
 }
 
+#[derive(Clone)]
 pub struct KeysParts {
     pub settings: Settings,
-    pub liveness: Liveness,
-    pub exit: ExitGuard,
 }
 
 impl Keys {
-    pub fn new(KeysParts { settings, liveness, exit }: KeysParts) -> Self {
+    pub fn new(KeysParts { settings }: KeysParts, vitals: Vitals) -> Self {
         Self {
             cache: Cache::new(settings.auth.api_key_cache()),
             waiting: HashMap::new(),
@@ -77,8 +75,7 @@ impl Keys {
             session: Some(Session::new(settings.database)),
             used: HashMap::new(),
             draining: false,
-            liveness,
-            exit,
+            vitals,
         }
     }
 
@@ -96,19 +93,15 @@ impl Keys {
 
     /// Asks the database for all that is waited for, unless it is being asked.
     fn look_up(&mut self, ctx: &mut Context<Self>) {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() || self.is_at_work() {
             return;
         }
-        let Some(mut session) = self.session.take() else { return };
         let waiting = std::mem::take(&mut self.waiting);
-        let (ids, working): (Vec<Uuid>, _) = (waiting.keys().copied().collect(), self.liveness.work());
-        let work = async move {
-            let found = session.run_within(ANSWER_WITHIN, async |conn| table::look_up(conn, &ids).await).await;
-            drop(working);
-            (session, found)
+        let ids: Vec<Uuid> = waiting.keys().copied().collect();
+        let work = async move |session: &mut Session, _: &Working| {
+            session.run_within(ANSWER_WITHIN, async |conn| table::look_up(conn, &ids).await).await
         };
-        ctx.spawn(work.into_actor(self).map(|(session, found), actor, ctx| {
-            actor.session = Some(session);
+        self.begin(ctx, work, |actor, found, ctx| {
             let found = found.map_err(|error| refuse(&error, "API keys cannot be looked up"));
             for (key_id, waiting) in waiting {
                 let key = found.as_ref().map_err(|error| *error).map(|found| {
@@ -123,27 +116,24 @@ impl Keys {
                 }
             }
             actor.look_up(ctx);
-        }));
+        });
     }
 
     /// Writes when keys were last used.
     fn write_used(&mut self, ctx: &mut Context<Self>) {
-        if self.used.is_empty() || self.session.is_none() {
+        if self.used.is_empty() || self.is_at_work() {
             if self.draining {
                 ctx.stop();
             }
             return;
         }
-        let Some(mut session) = self.session.take() else { return };
-        let (used, working) = (std::mem::take(&mut self.used), self.liveness.work());
-        let work = async move {
+        let used = std::mem::take(&mut self.used);
+        let work = async move |session: &mut Session, _: &Working| {
             let ago: Vec<(Uuid, Duration)> = used.iter().map(|(key_id, at)| (*key_id, at.elapsed())).collect();
             let written = session.run_within(ANSWER_WITHIN, async |conn| table::used(conn, &ago).await).await;
-            drop(working);
-            (session, used, written)
+            (used, written)
         };
-        ctx.spawn(work.into_actor(self).map(|(session, used, written), actor, ctx| {
-            actor.session = Some(session);
+        self.begin(ctx, work, |actor, (used, written), ctx| {
             if let Err(error) = written {
                 tracing::warn!(%error, "when API keys were last used waits for the database");
                 for (key_id, at) in used {
@@ -154,7 +144,7 @@ impl Keys {
                 ctx.stop();
             }
             actor.look_up(ctx);
-        }));
+        });
     }
 }
 
@@ -163,6 +153,8 @@ fn refuse(error: &StoreError, what: &str) -> QueryError {
     tracing::warn!(%error, "{what}");
     if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
 }
+
+crate::supervised!(Keys, session: Session);
 
 impl Actor for Keys {
     type Context = Context<Self>;
@@ -204,13 +196,5 @@ impl Handler<Drain> for Keys {
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
         self.write_used(ctx);
-    }
-}
-
-impl Handler<End> for Keys {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        end.obey(&self.liveness, ctx);
     }
 }

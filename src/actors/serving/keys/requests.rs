@@ -70,7 +70,7 @@ impl Handler<Create> for Keys {
         let Create { key_id, org_id, secret_sha256, body, parent, idempotency_key, by, act } = create;
         let most = self.requests.most;
         let asked = NewKey { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
-        let (requests, working) = (self.requests.clone(), self.liveness.work());
+        let (requests, working) = (self.requests.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
             requests.serve(async |conn| table::create(conn, &asked).await).await
@@ -134,7 +134,7 @@ impl Handler<Revoke> for Keys {
     fn handle(&mut self, revoke: Revoke, _: &mut Self::Context) -> Self::Result {
         let Revoke { org_id, key_id, cascade, by, act } = revoke;
         let asked = Revocation { org_id, key_id, cascade, by, act };
-        let (requests, working) = (self.requests.clone(), self.liveness.work());
+        let (requests, working) = (self.requests.clone(), self.vitals.work());
         let work = async move {
             let _working = working;
             requests.serve(async |conn| table::revoke(conn, &asked).await).await
