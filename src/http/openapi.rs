@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the API's description, OpenAPI 3.1, made from the handlers, the responses and the routes.
+//! `GET /openapi.json`: the API's description, OpenAPI 3.1, made from the table of routes.
 //!
 //! A handler's attribute says what is its own. What follows from the route is added here, so that it cannot be
 //! forgotten or be wrong: who may, by which credential, and the problems that may come back.
@@ -18,11 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    api_keys, audit, dead_letters, description, downloads,
     error::{self, PROBLEM_JSON, Problem},
-    event, events, exports, freshness, ledger, me, reliability, revisions,
     routes::{self, Access, Route},
-    summary, usage,
 };
 use crate::domain::event::Event;
 
@@ -36,36 +33,6 @@ const API_KEY: &str = "apiKey";
             Every answer carries X-Request-Id. Money is a JSON number with at most twelve decimals: read it as a decimal. \
             Unknown query parameters are an error.",
     ),
-    paths(
-        me::get,
-        usage::get,
-        reliability::get,
-        freshness::get,
-        ledger::get,
-        revisions::get,
-        event::get,
-        summary::get,
-        dead_letters::list,
-        dead_letters::get,
-        dead_letters::replay,
-        dead_letters::list_unreadable,
-        dead_letters::get_unreadable,
-        events::validate,
-        events::publish,
-        api_keys::list,
-        api_keys::create,
-        api_keys::get,
-        api_keys::revoke,
-        audit::list,
-        exports::list,
-        exports::create,
-        exports::get,
-        exports::download,
-        exports::verify,
-        exports::cancel,
-        downloads::get,
-        description::get,
-    ),
     servers((url = "/", description = "The service that this description comes from")),
     components(schemas(error::Body)),
     tags(
@@ -78,11 +45,11 @@ const API_KEY: &str = "apiKey";
         (name = "service", description = "The API itself"),
     )
 )]
-struct Handlers;
+struct Api;
 
 /// The whole description.
 pub fn document() -> utoipa::openapi::OpenApi {
-    let mut document = Handlers::openapi();
+    let mut document = Api::openapi();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(
         BEARER,
@@ -93,10 +60,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
         components.responses.insert(component(status), problem_response(&problems).into());
     }
     for route in routes::rest() {
-        let item = document.paths.paths.get_mut(route.path);
-        if let Some(operation) = item.and_then(|item| operation(item, &route.method)) {
-            complete(operation, &route);
+        let Some(mut description) = route.description.cloned() else { continue };
+        for item in description.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            operations.into_iter().flatten().for_each(|operation| complete(operation, &route));
         }
+        document.merge(description);
     }
     // Of the statuses that some operation answers: a path that is there answers 405 to methods that no operation stands for.
     let used = json!(document.paths).to_string();
@@ -149,14 +118,6 @@ fn statuses(route: &Route) -> Vec<u16> {
         statuses.extend([408, 413]);
     }
     statuses
-}
-
-fn operation<'a>(item: &'a mut utoipa::openapi::PathItem, method: &Method) -> Option<&'a mut Operation> {
-    match *method {
-        Method::GET => item.get.as_mut(),
-        Method::POST => item.post.as_mut(),
-        _ => None,
-    }
 }
 
 /// The response of a status's problems, as a component.

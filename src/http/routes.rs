@@ -1,13 +1,19 @@
 //! Every route, in two tables: the API's and the operations port's.
 //!
-//! A handler gets into a table by [`get`] or [`post`], which want a [`Gate`] as its first argument: one that forgets to
-//! ask who calls does not compile. What everybody may read is said to be [`open`].
+//! A row of the API's is a handler. Its method, its path and its description are those of its `#[utoipa::path]`. Who may
+//! call it is said by its first argument, a [`Gate`]: a handler without one does not compile, unless its row says `open`.
+
+use std::sync::LazyLock;
 
 use actix_web::{
-    FromRequest, Handler, Resource, Responder, Route as Handling, guard,
+    Error, FromRequest, Handler, HttpRequest, Resource, Responder, Route as Handling,
+    dev::Payload,
+    guard,
     http::Method,
     web::{self, ServiceConfig},
 };
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use super::{
     access::{Authenticated, Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
@@ -17,53 +23,70 @@ use super::{
 };
 use crate::auth::{Permission, Role};
 
+/// A row of the API's table. Its description is made once, and not for every thread that serves it.
+macro_rules! route {
+    (open $module:ident::$handler:ident) => {
+        route!(@described $module::$handler).route(|method, path| open(method, path, $module::$handler))
+    };
+    (@described $module:ident::$handler:ident) => {{
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($module::$handler))]
+        struct Handler;
+        static DESCRIBED: LazyLock<Described> = LazyLock::new(|| Described(Handler::openapi()));
+        &*DESCRIBED
+    }};
+    ($module:ident::$handler:ident) => {
+        route!(@described $module::$handler).route(|method, path| gated(method, path, $module::$handler))
+    };
+}
+
 /// The API's routes. One path's stand together.
 pub fn rest() -> Vec<Route> {
     vec![
-        get("/analytics/v1/me", me::get),
-        get("/analytics/v1/orgs/{orgId}/usage", usage::get),
-        get("/analytics/v1/orgs/{orgId}/reliability", reliability::get),
-        get("/analytics/v1/orgs/{orgId}/freshness", freshness::get),
-        get("/analytics/v1/orgs/{orgId}/ledger", ledger::get),
-        get("/analytics/v1/orgs/{orgId}/revisions", revisions::get),
-        get("/analytics/v1/orgs/{orgId}/events/{eventId}", event::get),
-        get("/analytics/v1/orgs/{orgId}/dead-letters", dead_letters::list),
-        get("/analytics/v1/orgs/{orgId}/dead-letters/{id}", dead_letters::get),
-        post("/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", dead_letters::replay),
-        get("/analytics/v1/summary", summary::get),
-        get("/analytics/v1/dead-letters", dead_letters::list_unreadable),
-        get("/analytics/v1/dead-letters/{id}", dead_letters::get_unreadable),
-        post("/analytics/v1/events/validate", events::validate),
-        post("/analytics/v1/events", events::publish),
-        get("/analytics/v1/orgs/{orgId}/api-keys", api_keys::list),
-        post("/analytics/v1/orgs/{orgId}/api-keys", api_keys::create),
-        get("/analytics/v1/orgs/{orgId}/api-keys/{keyId}", api_keys::get),
-        post("/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke", api_keys::revoke),
-        get("/analytics/v1/orgs/{orgId}/exports", exports::list),
-        post("/analytics/v1/orgs/{orgId}/exports", exports::create),
-        get("/analytics/v1/orgs/{orgId}/exports/{jobId}", exports::get),
-        get("/analytics/v1/orgs/{orgId}/exports/{jobId}/download", exports::download),
-        post("/analytics/v1/orgs/{orgId}/exports/{jobId}/verify", exports::verify),
-        post("/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel", exports::cancel),
-        // The link's signature authorizes.
-        Route { pattern: "/analytics/v1/downloads/{key:.+}", ..open("/analytics/v1/downloads/{key}", downloads::get) },
-        get("/analytics/v1/audit", audit::list),
-        open("/openapi.json", description::get),
+        route!(me::get),
+        route!(usage::get),
+        route!(reliability::get),
+        route!(freshness::get),
+        route!(ledger::get),
+        route!(revisions::get),
+        route!(event::get),
+        route!(dead_letters::list),
+        route!(dead_letters::get),
+        route!(dead_letters::replay),
+        route!(summary::get),
+        route!(dead_letters::list_unreadable),
+        route!(dead_letters::get_unreadable),
+        route!(events::validate),
+        route!(events::publish),
+        route!(api_keys::list),
+        route!(api_keys::create),
+        route!(api_keys::get),
+        route!(api_keys::revoke),
+        route!(exports::list),
+        route!(exports::create),
+        route!(exports::get),
+        route!(exports::download),
+        route!(exports::verify),
+        route!(exports::cancel),
+        // The link's signature authorizes. A key has slashes in it.
+        Route { pattern: "/analytics/v1/downloads/{key:.+}", ..route!(open downloads::get) },
+        route!(audit::list),
+        route!(open description::get),
     ]
 }
 
 /// The operations port's. No request to it has a body.
 pub fn operations_port() -> Vec<Route> {
     vec![
-        open("/healthz", ops::healthz),
-        open("/readyz", ops::readyz),
-        open("/metrics", ops::metrics),
-        open("/ops/actors", operations::actors),
-        open("/ops/partitions", operations::partitions),
-        open("/ops/supervision", operations::supervision),
+        open(Method::GET, "/healthz", ops::healthz),
+        open(Method::GET, "/readyz", ops::readyz),
+        open(Method::GET, "/metrics", ops::metrics),
+        open(Method::GET, "/ops/actors", operations::actors),
+        open(Method::GET, "/ops/partitions", operations::partitions),
+        open(Method::GET, "/ops/supervision", operations::supervision),
         // An actor's name has a slash in it.
-        post("/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart),
-        post("/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill),
+        gated(Method::POST, "/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart),
+        gated(Method::POST, "/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill),
     ]
 }
 
@@ -100,7 +123,7 @@ impl Access {
 }
 
 /// An argument of a handler that authorizes the caller.
-pub trait Gate {
+pub trait Gate: FromRequest + 'static {
     const ACCESS: Access;
 }
 
@@ -108,15 +131,15 @@ impl Gate for Authenticated {
     const ACCESS: Access = Access::Authenticated;
 }
 
-impl<P: Needs> Gate for Authorized<P> {
+impl<P: Needs + 'static> Gate for Authorized<P> {
     const ACCESS: Access = Access::Org(P::PERMISSION);
 }
 
-impl<P: Needs> Gate for AuthorizedAnywhere<P> {
+impl<P: Needs + 'static> Gate for AuthorizedAnywhere<P> {
     const ACCESS: Access = Access::Anywhere(P::PERMISSION);
 }
 
-impl<P: Needs> Gate for AuthorizedBody<P> {
+impl<P: Needs + 'static> Gate for AuthorizedBody<P> {
     const ACCESS: Access = Access::Body(P::PERMISSION);
 }
 
@@ -124,15 +147,35 @@ impl Gate for Operator {
     const ACCESS: Access = Access::Operator;
 }
 
-/// Arguments of which the first is a gate. Extractors are asked in order, so nothing is read before it.
+/// Arguments of which the first is a gate.
 pub trait Gated {
     const ACCESS: Access;
 }
+
+/// Arguments that are extracted one after the other: nothing of a request is read before its gate has authorized the caller.
+/// The framework would ask all extractors at once.
+struct InOrder<Args>(Args);
 
 macro_rules! gated {
     ($($rest:ident)*) => {
         impl<G: Gate, $($rest),*> Gated for (G, $($rest,)*) {
             const ACCESS: Access = G::ACCESS;
+        }
+
+        impl<G: Gate, $($rest: FromRequest + 'static),*> FromRequest for InOrder<(G, $($rest,)*)> {
+            type Error = Error;
+            type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+            fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+                let (request, mut payload) = (request.clone(), payload.take());
+                async move {
+                    Ok(Self((
+                        G::from_request(&request, &mut payload).await.map_err(Into::into)?,
+                        $($rest::from_request(&request, &mut payload).await.map_err(Into::into)?,)*
+                    )))
+                }
+                .boxed_local()
+            }
         }
     };
 }
@@ -150,40 +193,62 @@ pub struct Route {
     /// The same as actix reads it, where a parameter may hold slashes.
     pattern: &'static str,
     pub access: Access,
+    /// What the handler's attribute says; none on the operations port.
+    pub description: Option<&'static OpenApi>,
     handling: Handling,
 }
 
-fn get<F, Args>(path: &'static str, handler: F) -> Route
-where
-    F: Handler<Args>,
-    Args: FromRequest + Gated + 'static,
-    F::Output: Responder + 'static,
-{
-    Route { method: Method::GET, path, pattern: path, access: Args::ACCESS, handling: reading().to(handler) }
+/// The description of one handler.
+struct Described(OpenApi);
+
+impl Described {
+    /// Its route, by its method and its path.
+    fn route(&'static self, route: impl FnOnce(Method, &'static str) -> Route) -> Route {
+        let described = self.0.paths.paths.iter().flat_map(|(path, item)| {
+            let operations = [
+                (Method::GET, &item.get),
+                (Method::POST, &item.post),
+                (Method::PUT, &item.put),
+                (Method::PATCH, &item.patch),
+                (Method::DELETE, &item.delete),
+            ];
+            let there =
+                |(method, operation): (Method, &Option<_>)| operation.is_some().then_some((method, path.as_str()));
+            operations.into_iter().filter_map(there)
+        });
+        let (method, path) = described.last().unwrap_or_default();
+        Route { description: Some(&self.0), ..route(method, path) }
+    }
 }
 
-fn post<F, Args>(path: &'static str, handler: F) -> Route
+fn gated<F, Args>(method: Method, path: &'static str, handler: F) -> Route
 where
     F: Handler<Args>,
-    Args: FromRequest + Gated + 'static,
+    Args: Gated + 'static,
+    InOrder<Args>: FromRequest,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::POST, path, pattern: path, access: Args::ACCESS, handling: web::post().to(handler) }
+    let handling = handling(&method).to(move |InOrder(args): InOrder<Args>| handler.call(args));
+    Route { method, path, pattern: path, access: Args::ACCESS, description: None, handling }
 }
 
-/// Reads what belongs to no org.
-fn open<F, Args>(path: &'static str, handler: F) -> Route
+/// For what belongs to no org.
+fn open<F, Args>(method: Method, path: &'static str, handler: F) -> Route
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::GET, path, pattern: path, access: Access::Open, handling: reading().to(handler) }
+    let handling = handling(&method).to(handler);
+    Route { method, path, pattern: path, access: Access::Open, description: None, handling }
 }
 
 /// HEAD is GET without the body (RFC 9110, section 9.1).
-fn reading() -> Handling {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+fn handling(method: &Method) -> Handling {
+    match *method {
+        Method::GET => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),
+        _ => web::method(method.clone()),
+    }
 }
 
 /// Puts a table into an application. A path that is there answers other methods with those that it has.

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::support::*;
 use crate::{
     auth::Role,
-    config::{Auth, Secret},
-    http::Api,
+    config::{Auth, Http, Secret, Settings},
+    http::{Api, in_flight::InFlight},
+    telemetry::metrics::Metrics,
 };
 
 const DAY: &str = "start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z";
@@ -32,6 +33,28 @@ async fn with(authorization: &str) -> super::support::Answer {
 async fn a_good_token_is_accepted() {
     assert_eq!(with(&format!("Bearer {}", signed(SECRET, |_| ()))).await.status, 200);
     assert_eq!(with(&format!("bearer {}", signed(SECRET, |_| ()))).await.status, 200);
+}
+
+#[actix_web::test]
+async fn nothing_is_read_before_authorization() {
+    // Its look-up waits for an actor, while the body and the query could be read.
+    let key = key_text();
+    let path = format!("/analytics/v1/orgs/{OTHER_ORG}/exports?surprise=1");
+    let headers = [("x-api-key", key.as_str()), ("content-type", "text/plain")];
+    call_with(api_with(None), Method::POST, &path, &headers, "{}").await.problem(403);
+}
+
+#[actix_web::test]
+async fn a_body_counts_as_its_tenants() {
+    let bearer = format!("Bearer {}", token(Role::Producer));
+    for (share, expected) in [(100, 400), (1, 429)] {
+        let http = Settings::from_variables([].into()).unwrap().http;
+        let settings = Http { max_response_bytes: 100, max_response_bytes_per_org: share, ..http };
+        let mut api = api_with(None);
+        api.gatekeeper.limits.in_flight = InFlight::new(&settings, Metrics::default());
+        let headers = [("authorization", bearer.as_str()), ("content-length", "2")];
+        call_with(api, Method::POST, "/analytics/v1/events", &headers, "{}").await.problem(expected);
+    }
 }
 
 #[actix_web::test]
