@@ -85,7 +85,7 @@ pub struct DeadLetter {
     pub org_id: Option<Uuid>,
     /// Not for an org: offsets tell one org of another.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = OriginForm)]
+    #[schema(value_type = Origin)]
     pub origin: Option<Origin>,
     pub rejected_at: DateTime<Utc>,
     /// Each `field: reason`.
@@ -101,25 +101,16 @@ pub struct DeadLetter {
     pub replayed_at: Option<DateTime<Utc>>,
 }
 
-/// Where a message came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Origin {
-    pub stream: String,
-    pub partition: u16,
-    pub offset: i64,
-}
-
 /// Where a message came from; only where it names no organisation
-#[derive(ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = DeadLetterOrigin)]
-#[expect(dead_code, reason = "for the API's description")]
-struct OriginForm {
-    #[schema(nullable = false)]
-    stream: Option<String>,
-    #[schema(nullable = false)]
-    partition: Option<u16>,
-    #[schema(nullable = false)]
-    offset: Option<i64>,
+pub struct Origin {
+    #[schema(required = false)]
+    pub stream: String,
+    #[schema(required = false)]
+    pub partition: u16,
+    #[schema(required = false)]
+    pub offset: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +134,6 @@ pub struct OpenedLetter {
     #[serde(flatten)]
     pub letter: DeadLetter,
     #[serde(flatten)]
-    #[schema(value_type = PayloadForm)]
     pub payload: Payload,
     /// Only the message's first bytes are kept.
     pub payload_truncated: bool,
@@ -160,19 +150,6 @@ pub enum Payload {
     Text(String),
     #[serde(rename = "payloadBase64", serialize_with = "as_base64")]
     Bytes(Vec<u8>),
-}
-
-/// One of the two
-#[derive(ToSchema)]
-#[schema(as = DeadLetterPayload, rename_all = "camelCase")]
-#[expect(dead_code, reason = "for the API's description")]
-struct PayloadForm {
-    /// The message, where it is text
-    #[schema(nullable = false)]
-    payload: Option<String>,
-    /// The message in Base64, where it is not
-    #[schema(nullable = false)]
-    payload_base64: Option<String>,
 }
 
 impl From<Vec<u8>> for Payload {

@@ -4,13 +4,14 @@ use std::marker::PhantomData;
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web};
 use futures_util::{FutureExt, future::LocalBoxFuture};
+use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
 
 use super::{
     error::Problem,
     gatekeeper::{AuthenticatedRequest, Gatekeeper},
     in_flight::Tenant,
-    params,
+    params::{self, Argument, path_id},
 };
 use crate::{
     auth::{Permission, Role},
@@ -21,7 +22,7 @@ use crate::{
 type Extracted<T> = LocalBoxFuture<'static, Result<T, Problem>>;
 
 /// A permission as a type, for [`Authorized`].
-pub trait Needs {
+pub trait Needs: 'static {
     const PERMISSION: Permission;
 }
 
@@ -204,3 +205,17 @@ impl FromRequest for Operator {
         .boxed_local()
     }
 }
+
+impl Argument for Authenticated {}
+
+impl<P: Needs> Argument for Authorized<P> {
+    fn parameters() -> Vec<Parameter> {
+        vec![path_id("orgId", "Organisation")]
+    }
+}
+
+impl<P: Needs> Argument for AuthorizedBody<P> {}
+
+impl<P: Needs> Argument for AuthorizedAnywhere<P> {}
+
+impl Argument for Operator {}

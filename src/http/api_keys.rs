@@ -1,23 +1,22 @@
 //! `/analytics/v1/orgs/{orgId}/api-keys`: an org's API keys. A key's secret is in one response, when it is made.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{StatusCode, header},
     web,
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 
 use super::{
     Api,
     access::{Authorized, ManageKeys},
-    cursor,
     error::{FieldError, Problem, Unaccepted},
-    idempotency::idempotency_key,
+    idempotency::IdempotencyKey,
     json,
     json_body::JsonBody,
     json_with,
-    params::{self, Params},
+    params::{self, Checked, KeyId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -28,9 +27,6 @@ use crate::{
     auth::{Credential, FreshKey},
     domain::api_key::{ApiKey, Created, NewApiKey, Revoked},
 };
-
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 200;
 
 /// The ways to the actor that keeps the keys.
 #[derive(Clone, Default)]
@@ -46,9 +42,8 @@ pub struct KeysLine {
 #[serde(rename_all = "camelCase")]
 struct Page {
     api_keys: Vec<ApiKey>,
-    /// Only where there are more
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    next: NextPage,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -71,17 +66,29 @@ struct RevokedApiKey {
     descendants: Vec<ApiKey>,
 }
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RevokeParams {
+    /// Whether keys that were made with it are revoked too, false without it
+    cascade: Option<bool>,
+}
+
+impl QueryParams for RevokeParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        Some(Self { cascade: params.choice_if_given("cascade") })
+    }
+}
+
 /// List the API keys of an organisation, newest first
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/api-keys",
     operation_id = "listApiKeys",
     tag = "administration",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("limit" = Option<u16>, Query, description = "Keys of a page, 50 without it", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
-    ),
     responses((
         status = 200,
         description = "A page",
@@ -96,16 +103,11 @@ struct RevokedApiKey {
 )]
 pub async fn list(
     org: Authorized<ManageKeys>,
-    request: HttpRequest,
+    Checked(PageOf { limit, behind: before }): Checked<PageOf<50, 200>>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let mut params = Params::new(request.query_string(), &["limit", "cursor"]);
-    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let before = cursor::read(&mut params);
-    let before = params.finish(Some(before))?;
-    let page = send(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.answer_within).await?;
-    let next_cursor = page.next().map(cursor::of);
-    Ok(json(&Page { api_keys: page.keys, next_cursor }))
+    let found = send(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.answer_within).await?;
+    Ok(json(&Page { next: found.next().into(), api_keys: found.keys }))
 }
 
 /// Create an API key
@@ -118,10 +120,6 @@ pub async fn list(
     path = "/analytics/v1/orgs/{orgId}/api-keys",
     operation_id = "createApiKey",
     tag = "administration",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 visible ASCII characters, of the caller's choice"),
-    ),
     request_body(content = NewApiKey, description = "The key"),
     responses(
         (
@@ -154,11 +152,11 @@ pub async fn list(
 )]
 pub async fn create(
     org: Authorized<ManageKeys>,
-    request: HttpRequest,
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
+    _: Checked<NoParams>,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
     let fresh = FreshKey::make().map_err(|error| {
         tracing::error!(%error, "an API key cannot be made");
         Problem::Internal
@@ -173,7 +171,7 @@ pub async fn create(
             Credential::Token => None,
             Credential::ApiKey(key_id) => Some(key_id),
         },
-        idempotency_key: idempotency_key(&request)?,
+        idempotency_key,
         act: org.authenticated.event("api_key.create").of_org(org_id).target(key_id),
         by: org.authenticated.caller.subject,
     };
@@ -200,10 +198,6 @@ pub async fn create(
     path = "/analytics/v1/orgs/{orgId}/api-keys/{keyId}",
     operation_id = "getApiKey",
     tag = "administration",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("keyId" = Uuid, Path, description = "The key's id"),
-    ),
     responses((
         status = 200,
         description = "The key, without its secret",
@@ -217,11 +211,10 @@ pub async fn create(
 )]
 pub async fn get(
     org: Authorized<ManageKeys>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    KeyId(key_id): KeyId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
-    let key_id = params::path_id(&request, "keyId")?;
     let key = send(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.answer_within).await?;
     key.map(|key| json(&key)).ok_or(Problem::NotFound)
 }
@@ -235,11 +228,6 @@ pub async fn get(
     path = "/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke",
     operation_id = "revokeApiKey",
     tag = "administration",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("keyId" = Uuid, Path, description = "The key's id"),
-        ("cascade" = Option<bool>, Query, description = "Whether keys that were made with it are revoked too, false without it"),
-    ),
     responses((
         status = 200,
         description = "The key, revoked",
@@ -254,13 +242,11 @@ pub async fn get(
 )]
 pub async fn revoke(
     org: Authorized<ManageKeys>,
-    request: HttpRequest,
+    Checked(RevokeParams { cascade }): Checked<RevokeParams>,
+    KeyId(key_id): KeyId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let mut params = Params::new(request.query_string(), &["cascade"]);
-    let cascade = params.choice_if_given("cascade", [("true", true), ("false", false)]);
-    let cascade = params.finish(Some(cascade))?.unwrap_or(false);
-    let (org_id, key_id) = (org.org_id, params::path_id(&request, "keyId")?);
+    let (org_id, cascade) = (org.org_id, cascade.unwrap_or(false));
     let act = org.authenticated.event("api_key.revoke").of_org(org_id).target(key_id);
     let revoke = Revoke { org_id, key_id, cascade, by: org.authenticated.caller.subject, act };
     let revoked = send(&api.keys.revoke, revoke, api.answer_within).await?;

@@ -1,35 +1,33 @@
 //! `GET /analytics/v1/audit`: who did what, for system administrators alone.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{AuthorizedAnywhere, ReadAudit},
-    cursor,
     error::Problem,
     json,
-    params::Params,
+    params::{self, Checked, Filter, NextPage, PageOf, Params, QueryParams},
 };
 use crate::{
     actors::serving::query::GetAudit,
     domain::audit::{AuditQuery, AuditRecord, Outcome},
 };
 
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 500;
-
-/// What `parse` reads.
+/// Which events are asked for.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct PageParams {
+pub struct AuditParams {
     /// At this moment or later: a time (RFC 3339), or a date, whose day of UTC begins then
-    start: Option<String>,
+    #[param(value_type = Option<String>)]
+    start: Option<DateTime<Utc>>,
     /// Before this moment
-    end: Option<String>,
+    #[param(value_type = Option<String>)]
+    end: Option<DateTime<Utc>>,
     /// Only what concerns this organisation
     org_id: Option<Uuid>,
     /// Only this action, such as usage.read
@@ -39,23 +37,34 @@ struct PageParams {
     #[param(min_length = 1, max_length = 200)]
     subject: Option<String>,
     /// Only with this outcome: all (default), allowed, denied or failed
-    #[param(inline)]
-    outcome: Option<OutcomeFilter>,
-    /// Events of a page, 50 without it
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u16>,
-    /// nextCursor of the page before
-    cursor: Option<String>,
+    #[param(inline, required = false)]
+    outcome: OutcomeFilter,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum OutcomeFilter {
-    All,
-    Allowed,
-    Denied,
-    Failed,
+type OutcomeFilter = Filter<Outcome>;
+
+impl QueryParams for AuditParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        let (start, end) = params.span_if_given();
+        let org_id = params.id("orgId");
+        let action = params.single("action");
+        let is_action = |text: &String| {
+            (1..=50).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b"_.".contains(&b))
+        };
+        if action.as_ref().is_some_and(|action| !is_action(action)) {
+            params.problem("action", "must be the name of an action, such as usage.read");
+        }
+        let subject = params.text("subject", 200);
+        // The one character that no stored subject has.
+        if subject.as_ref().is_some_and(|subject| subject.contains('\0')) {
+            params.problem("subject", "must not have a NUL");
+        }
+        Some(Self { start, end, org_id, action, subject, outcome: params.choice("outcome") })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -63,9 +72,8 @@ enum OutcomeFilter {
 #[serde(rename_all = "camelCase")]
 struct Page {
     events: Vec<AuditRecord>,
-    /// Only where there are more
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    next: NextPage,
 }
 
 /// List audit events, newest first
@@ -76,7 +84,6 @@ struct Page {
     path = "/analytics/v1/audit",
     operation_id = "listAuditEvents",
     tag = "administration",
-    params(PageParams),
     responses((
         status = 200,
         description = "A page",
@@ -92,35 +99,12 @@ struct Page {
 )]
 pub async fn list(
     _: AuthorizedAnywhere<ReadAudit>,
-    request: HttpRequest,
+    Checked((params, page)): Checked<(AuditParams, PageOf<50, 500>)>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let query = parse(request.query_string())?;
-    let page = api.queries.send(GetAudit(query), api.answer_within).await?;
-    let next_cursor = page.next().map(cursor::of);
-    Ok(json(&Page { events: page.events, next_cursor }))
-}
-
-fn parse(query: &str) -> Result<AuditQuery, Problem> {
-    let known = ["start", "end", "orgId", "action", "subject", "outcome", "limit", "cursor"];
-    let mut params = Params::new(query, &known);
-    let (start, end) = params.span_if_given();
-    let org_id = params.id("orgId");
-    let action = params.single("action");
-    let is_action = |text: &String| {
-        (1..=50).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b"_.".contains(&b))
-    };
-    if action.as_ref().is_some_and(|action| !is_action(action)) {
-        params.problem("action", "must be the name of an action, such as usage.read");
-    }
-    let subject = params.text("subject", 200);
-    // The one character that no stored subject has.
-    if subject.as_ref().is_some_and(|subject| subject.contains('\0')) {
-        params.problem("subject", "must not have a NUL");
-    }
-    let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), Some(outcome)));
-    let outcome = params.choice("outcome", [("all", None), outcomes[0], outcomes[1], outcomes[2]]);
-    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let before = cursor::read(&mut params);
-    params.finish(Some(AuditQuery { start, end, org_id, action, subject, outcome, before, limit }))
+    let AuditParams { start, end, org_id, action, subject, outcome: Filter(outcome) } = params;
+    let PageOf { limit, behind: before } = page;
+    let query = AuditQuery { start, end, org_id, action, subject, outcome, before, limit };
+    let found = api.queries.send(GetAudit(query), api.answer_within).await?;
+    Ok(json(&Page { next: found.next().into(), events: found.events }))
 }

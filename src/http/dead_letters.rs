@@ -1,20 +1,25 @@
 //! `/analytics/v1/orgs/{orgId}/dead-letters`: the org's rejected messages, and the events that take their place.
 //! `/analytics/v1/dead-letters`: messages that do not tell their org, for system administrators alone.
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use std::borrow::Cow;
+
+use actix_web::{HttpResponse, http::StatusCode, web};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type, path::Parameter},
+};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
-    cursor,
     error::{FieldError, Problem},
     json,
     json_body::JsonBody,
     json_with,
-    params::{self, Params},
+    params::{self, Checked, Filter, LetterId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -24,57 +29,61 @@ use crate::{
     },
     domain::{
         correction::Outcome,
-        dead_letter::{DeadLetter, DeadLetterQuery, OpenedLetter, State, Whose},
+        dead_letter::{DeadLetter, DeadLetterQuery, OpenedLetter, Payload, State, Whose},
         event::{Event, Reason},
     },
 };
 
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 200;
 const MAX_REASON_BYTES: usize = 200;
 
-/// What `parse` reads.
+/// Which letters are asked for.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct PageParams {
+pub struct DeadLetterParams {
     /// Rejected at this moment or later: a time (RFC 3339), or a date, whose day of UTC begins then
-    start: Option<String>,
+    #[param(value_type = Option<String>)]
+    start: Option<DateTime<Utc>>,
     /// Rejected before this moment
-    end: Option<String>,
+    #[param(value_type = Option<String>)]
+    end: Option<DateTime<Utc>>,
     /// Only those in this state: all (default), open, corrected or replayed
-    #[param(inline)]
-    state: Option<StateFilter>,
+    #[param(inline, required = false)]
+    state: StateFilter,
     /// Only those of messages with this eventId
     event_id: Option<Uuid>,
     /// Only those that have this text in one of their reasons, such as `latencyMs:` for a field or a part of a rule
     #[param(min_length = 1, max_length = 200)]
     reason: Option<String>,
-    /// Letters of a page, 50 without it
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<u16>,
-    /// nextCursor of the page before
-    cursor: Option<String>,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum StateFilter {
-    All,
-    Open,
-    Corrected,
-    Replayed,
+type StateFilter = Filter<State>;
+
+impl QueryParams for DeadLetterParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        let (start, end) = params.span_if_given();
+        let (state, event_id) = (params.choice("state"), params.id("eventId"));
+        let reason = params.text("reason", MAX_REASON_BYTES);
+        // The one character that no stored reason has.
+        if reason.as_ref().is_some_and(|reason| reason.contains('\0')) {
+            params.problem("reason", "must not have a NUL");
+        }
+        Some(Self { start, end, state, event_id, reason })
+    }
 }
+
+type PageParams = (DeadLetterParams, PageOf<50, 200>);
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeadLetterPage)]
 #[serde(rename_all = "camelCase")]
 struct Page {
     dead_letters: Vec<DeadLetter>,
-    /// Only where there are more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    next: NextPage,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -85,16 +94,31 @@ struct Replayed {
     event_id: Uuid,
 }
 
+/// One of two fields. That it is one of them is said in words: generators of clients do not take a choice among an object's
+/// fields.
+impl PartialSchema for Payload {
+    fn schema() -> RefOr<Schema> {
+        let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+        let payload = ObjectBuilder::new()
+            .description(Some("One of the two"))
+            .property("payload", text("The message, where it is text"))
+            .property("payloadBase64", text("The message in Base64, where it is not"));
+        payload.into()
+    }
+}
+
+impl ToSchema for Payload {
+    fn name() -> Cow<'static, str> {
+        "DeadLetterPayload".into()
+    }
+}
+
 /// List the rejected messages of an organisation, newest first
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/dead-letters",
     operation_id = "listDeadLetters",
     tag = "dead letters",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        PageParams,
-    ),
     responses((
         status = 200,
         description = "A page",
@@ -109,10 +133,10 @@ struct Replayed {
 )]
 pub async fn list(
     org: Authorized<ReadDeadLetters>,
-    request: HttpRequest,
+    Checked(params): Checked<PageParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    page(&api, Whose::Org(org.org_id), &request).await
+    page(&api, Whose::Org(org.org_id), params).await
 }
 
 /// List rejected messages without a readable organisation
@@ -121,9 +145,6 @@ pub async fn list(
     path = "/analytics/v1/dead-letters",
     operation_id = "listUnreadableDeadLetters",
     tag = "dead letters",
-    params(
-        PageParams,
-    ),
     responses((
         status = 200,
         description = "A page",
@@ -138,10 +159,10 @@ pub async fn list(
 )]
 pub async fn list_unreadable(
     _: AuthorizedAnywhere<ReadUnreadable>,
-    request: HttpRequest,
+    Checked(params): Checked<PageParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    page(&api, Whose::Unreadable, &request).await
+    page(&api, Whose::Unreadable, params).await
 }
 
 /// Show a rejected message and its payload
@@ -150,10 +171,6 @@ pub async fn list_unreadable(
     path = "/analytics/v1/orgs/{orgId}/dead-letters/{id}",
     operation_id = "getDeadLetter",
     tag = "dead letters",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("id" = Uuid, Path, description = "The letter's id, from a list"),
-    ),
     responses((
         status = 200,
         description = "The letter and its payload",
@@ -169,10 +186,11 @@ pub async fn list_unreadable(
 )]
 pub async fn get(
     org: Authorized<ReadDeadLetters>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    LetterId(id): LetterId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    opened(&api, Whose::Org(org.org_id), &request).await
+    opened(&api, Whose::Org(org.org_id), id).await
 }
 
 /// Show a rejected message without a readable organisation
@@ -181,9 +199,6 @@ pub async fn get(
     path = "/analytics/v1/dead-letters/{id}",
     operation_id = "getUnreadableDeadLetter",
     tag = "dead letters",
-    params(
-        ("id" = Uuid, Path, description = "The letter's id, from a list"),
-    ),
     responses((
         status = 200,
         description = "The letter and its payload",
@@ -199,10 +214,11 @@ pub async fn get(
 )]
 pub async fn get_unreadable(
     _: AuthorizedAnywhere<ReadUnreadable>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    LetterId(id): LetterId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    opened(&api, Whose::Unreadable, &request).await
+    opened(&api, Whose::Unreadable, id).await
 }
 
 /// Correct a dead letter
@@ -211,10 +227,6 @@ pub async fn get_unreadable(
     path = "/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay",
     operation_id = "replayDeadLetter",
     tag = "dead letters",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("id" = Uuid, Path, description = "The letter's id, from a list"),
-    ),
     request_body(content = Event, description = "The corrected event"),
     responses(
         (
@@ -232,13 +244,11 @@ pub async fn get_unreadable(
 )]
 pub async fn replay(
     org: Authorized<ReplayDeadLetters>,
-    request: HttpRequest,
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
+    _: Checked<NoParams>,
+    LetterId(dead_letter_id): LetterId,
 ) -> Result<HttpResponse, Problem> {
-    // The body was read after the caller was authorized: extractors run in their order.
-    params::none(&request)?;
-    let dead_letter_id = params::path_id(&request, "id")?;
     let act = org.authenticated.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
     let by = org.authenticated.caller.subject;
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
@@ -258,32 +268,15 @@ impl From<Reason> for FieldError {
     }
 }
 
-async fn page(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let query = parse(whose, request.query_string())?;
-    let page = api.queries.send(ListDeadLetters(query), api.answer_within).await?;
-    let next_cursor = page.next().map(cursor::of);
-    Ok(json(&Page { dead_letters: page.letters, next_cursor }))
+async fn page(api: &Api, whose: Whose, (params, page): PageParams) -> Result<HttpResponse, Problem> {
+    let DeadLetterParams { start, end, state: Filter(state), event_id, reason } = params;
+    let PageOf { limit, behind: before } = page;
+    let query = DeadLetterQuery { whose, start, end, state, event_id, reason, before, limit };
+    let found = api.queries.send(ListDeadLetters(query), api.answer_within).await?;
+    Ok(json(&Page { next: found.next().into(), dead_letters: found.letters }))
 }
 
-async fn opened(api: &Api, whose: Whose, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    params::none(request)?;
-    let id = params::path_id(request, "id")?;
+async fn opened(api: &Api, whose: Whose, id: Uuid) -> Result<HttpResponse, Problem> {
     let letter = api.queries.send(GetDeadLetter { whose, id }, api.answer_within).await?;
     letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
-}
-
-fn parse(whose: Whose, query: &str) -> Result<DeadLetterQuery, Problem> {
-    let mut params = Params::new(query, &["start", "end", "state", "eventId", "reason", "limit", "cursor"]);
-    let (start, end) = params.span_if_given();
-    let states = State::ALL.map(|state| (state.as_str(), Some(state)));
-    let state = params.choice("state", [("all", None), states[0], states[1], states[2]]);
-    let event_id = params.id("eventId");
-    let reason = params.text("reason", MAX_REASON_BYTES);
-    // The one character that no stored reason has.
-    if reason.as_ref().is_some_and(|reason| reason.contains('\0')) {
-        params.problem("reason", "must not have a NUL");
-    }
-    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let before = cursor::read(&mut params);
-    params.finish(Some(DeadLetterQuery { whose, start, end, state, event_id, reason, before, limit }))
 }

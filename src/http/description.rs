@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: serves the API's description, which [`openapi`](super::openapi) makes.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -9,7 +9,10 @@ use actix_web::{
     web,
 };
 
-use super::{error::Problem, params};
+use super::{
+    error::Problem,
+    params::{Checked, NoParams},
+};
 
 /// Long enough to spare a download, short enough to see a new release.
 const CACHED: &str = "public, max-age=300";
@@ -25,8 +28,7 @@ pub struct Description(pub fn() -> &'static str);
     tag = "service",
     responses((status = 200, description = "OpenAPI 3.1", body = Object, example = json!({"openapi": "3.1.0"})))
 )]
-pub async fn get(request: HttpRequest, description: web::Data<Description>) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
+pub async fn get(_: Checked<NoParams>, description: web::Data<Description>) -> Result<HttpResponse, Problem> {
     let mut answer = HttpResponse::build(StatusCode::OK);
     answer.insert_header((CONTENT_TYPE, "application/json")).insert_header((CACHE_CONTROL, CACHED));
     Ok(answer.body((description.0)()))

@@ -13,12 +13,41 @@ use actix_web::{
     web,
 };
 use futures_util::TryStreamExt;
+use utoipa::{IntoParams, openapi::path::Parameter};
 
-use super::{Api, error::Problem, params::Params, send::send};
+use super::{
+    Api,
+    error::Problem,
+    params::{self, Checked, Params, QueryParams},
+    send::send,
+};
 use crate::{
     actors::serving::export_requests::{Download, OpenDownload, Wanted, content_disposition, file_name},
     domain::export::keys::Key,
 };
+
+/// What a signed link has beside its path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LinkParams {
+    /// Until when the link is good, seconds since 1970
+    #[param(value_type = String, example = "1772449200")]
+    expires: i64,
+    /// Of key and expires
+    #[param(example = "0f2a")]
+    signature: String,
+}
+
+impl QueryParams for LinkParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        let (expires, signature) = (params.single("expires"), params.single("signature"));
+        Some(Self { expires: expires?.parse().ok()?, signature: signature? })
+    }
+}
 
 /// Download a file by a signed link
 ///
@@ -28,11 +57,7 @@ use crate::{
     path = "/analytics/v1/downloads/{key}",
     operation_id = "fetchExport",
     tag = "exports",
-    params(
-        ("key" = String, Path, description = "The file"),
-        ("expires" = String, Query, description = "Until when the link is good, seconds since 1970", example = "1772449200"),
-        ("signature" = String, Query, description = "Of key and expires", example = "0f2a"),
-    ),
+    params(("key" = String, Path, description = "The file")),
     responses(
         (status = 200, description = "The file", content_type = "text/csv"),
         (status = 206, description = "The bytes that were asked for", content_type = "text/csv"),
@@ -40,12 +65,13 @@ use crate::{
         (status = 416, description = "The file has no such bytes")
     )
 )]
-pub async fn get(request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
-    let mut params = Params::new(request.query_string(), &["expires", "signature"]);
-    let (expires, signature) = (params.single("expires"), params.single("signature"));
+pub async fn get(
+    request: HttpRequest,
+    link: Result<Checked<LinkParams>, Problem>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
     // What is wrong with a link is not distinguished.
-    let link = params.finish(expires.and_then(|expires| expires.parse().ok()).zip(signature));
-    let (expires, signature) = link.map_err(|_| Problem::LinkNotGood)?;
+    let Checked(LinkParams { expires, signature }) = link.map_err(|_| Problem::LinkNotGood)?;
     let key = request.match_info().query("key").to_owned();
     // With a condition it is sent whole, which is always right.
     let asked = request.headers().get(RANGE).filter(|_| !request.headers().contains_key(IF_RANGE));

@@ -1,10 +1,10 @@
 //! `GET /analytics/v1/orgs/{orgId}/events/{eventId}`: what became of an event.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use chrono::{DateTime, SubsecRound, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     access::{Authorized, ReadEvents},
     error::Problem,
     json,
-    params::{self, Params},
+    params::{self, Checked, Params, QueryParams},
     report::Completeness,
 };
 use crate::{
@@ -20,10 +20,35 @@ use crate::{
     domain::event_fate::{Duplicates, FateQuery, RejectedEvent, StoredEvent, Verdict},
 };
 
+/// Which event is meant.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct EventParams {
+    #[param(ignore)]
+    event_id: Uuid,
+    /// Of the copy that status is to be about; any without it. A time (RFC 3339)
+    #[param(value_type = Option<String>, example = "2026-03-01T10:20:30Z")]
+    occurred_at: Option<DateTime<Utc>>,
+}
+
+impl QueryParams for EventParams {
+    fn describe() -> Vec<Parameter> {
+        let event_id = params::path_id("eventId", "The event's id, as its producer chose it");
+        [vec![event_id], params::fields::<Self>()].concat()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        let event_id = params.path_id("eventId");
+        // As it is stored: cut to microseconds.
+        let occurred_at = params.moment_if_given("occurredAt", Tz::UTC).map(|at| at.trunc_subsecs(6));
+        Some(Self { event_id: event_id?, occurred_at })
+    }
+}
+
 #[derive(Serialize, ToSchema)]
-#[schema(as = EventAnswer)]
+#[schema(as = EventReport)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Report {
     org_id: Uuid,
     event_id: Uuid,
     /// stored: it is counted; duplicate: it is not, since another copy of it was stored first; rejected: it broke a rule;
@@ -43,16 +68,6 @@ struct Answer {
     completeness: Completeness,
 }
 
-/// What `parse` reads.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct EventParams {
-    /// Of the copy that status is to be about; any without it. A time (RFC 3339)
-    #[param(example = "2026-03-01T10:20:30Z")]
-    occurred_at: Option<String>,
-}
-
 /// Look up what became of an event
 ///
 /// Says why an event is in the numbers, or is not. A message whose organisation or eventId cannot be read is not found by this.
@@ -61,15 +76,10 @@ struct EventParams {
     path = "/analytics/v1/orgs/{orgId}/events/{eventId}",
     operation_id = "getEvent",
     tag = "completeness",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("eventId" = Uuid, Path, description = "The event's id, as its producer chose it"),
-        EventParams,
-    ),
     responses((
         status = 200,
         description = "What is known of it, and how complete that is",
-        body = Answer,
+        body = Report,
         example = json!({
             "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10", "eventId": "7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11",
             "status": "stored",
@@ -92,12 +102,12 @@ struct EventParams {
 )]
 pub async fn get(
     org: Authorized<ReadEvents>,
-    request: HttpRequest,
+    Checked(EventParams { event_id, occurred_at }): Checked<EventParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let query = parse(org.org_id, &request)?;
+    let query = FateQuery { org_id: org.org_id, event_id, occurred_at };
     let fate = api.queries.send(GetEvent(query), api.answer_within).await?;
-    Ok(json(&Answer {
+    Ok(json(&Report {
         org_id: query.org_id,
         event_id: query.event_id,
         status: fate.verdict(query.occurred_at),
@@ -107,15 +117,4 @@ pub async fn get(
         raw_from: fate.raw_from,
         completeness: Completeness { freshness: Some(fate.freshness), as_of: fate.as_of },
     }))
-}
-
-fn parse(org_id: Uuid, request: &HttpRequest) -> Result<FateQuery, Problem> {
-    let mut params = Params::new(request.query_string(), &["occurredAt"]);
-    let event_id = request.match_info().get("eventId").and_then(params::uuid);
-    if event_id.is_none() {
-        params.problem("eventId", params::UUID_FORM);
-    }
-    // As it is stored: cut to microseconds.
-    let occurred_at = params.moment_if_given("occurredAt", Tz::UTC).map(|at| at.trunc_subsecs(6));
-    params.finish(event_id.map(|event_id| FateQuery { org_id, event_id, occurred_at }))
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use actix_web::{HttpResponse, http::StatusCode, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, OneOfBuilder, Ref, RefOr, Schema},
+};
 use uuid::Uuid;
 
 use super::{
@@ -12,7 +15,8 @@ use super::{
     access::{AuthorizedBody, Needs, PublishEvents, ValidateEvents},
     error::{FieldError, Problem},
     json_body::JsonBody,
-    json_with, params,
+    json_with,
+    params::{Checked, NoParams},
 };
 use crate::{
     actors::{
@@ -21,7 +25,7 @@ use crate::{
     },
     domain::{
         event::{Event, Reason},
-        submission::{Judgement, Submission},
+        submission::{Judgement, MAX_EVENTS, Submission},
     },
 };
 
@@ -80,11 +84,11 @@ enum EventStatus {
 )]
 pub async fn validate(
     producer: AuthorizedBody<ValidateEvents>,
-    request: HttpRequest,
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
+    _: Checked<NoParams>,
 ) -> Result<HttpResponse, Problem> {
-    let submission = read(&producer, &request, &body).await?;
+    let submission = read(&producer, &body).await?;
     if submission.many {
         return Err(Problem::field("body", "must be one event"));
     }
@@ -105,7 +109,7 @@ pub async fn validate(
     path = "/analytics/v1/events",
     operation_id = "publishEvents",
     tag = "events",
-    request_body(content = OneOrMany, description = "One event or an array of at most 1,000"),
+    request_body(content = Submission, description = "One event or an array of at most 1,000"),
     responses(
         (
             status = 202,
@@ -127,11 +131,11 @@ pub async fn validate(
 )]
 pub async fn publish(
     producer: AuthorizedBody<PublishEvents>,
-    request: HttpRequest,
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
+    _: Checked<NoParams>,
 ) -> Result<HttpResponse, Problem> {
-    let Submission { bodies, many } = read(&producer, &request, &body).await?;
+    let Submission { bodies, many } = read(&producer, &body).await?;
     let actor = api.events.publish.get().ok_or(Problem::Unavailable)?;
     let answer = actor.send(Publish(bodies)).timeout(api.events.answer_within).await?;
     let judged = answer.map_err(|error| match error {
@@ -144,25 +148,24 @@ pub async fn publish(
     Ok(json_with(StatusCode::ACCEPTED, &published(judged)))
 }
 
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "for the API's description")]
-enum OneOrMany {
-    One(Box<Event>),
-    Many(Batch),
+/// Its events are checked one by one, and so they are described.
+impl PartialSchema for Submission {
+    fn schema() -> RefOr<Schema> {
+        let event = Ref::from_schema_name(Event::name());
+        let many = ArrayBuilder::new().items(event.clone()).min_items(Some(1)).max_items(Some(MAX_EVENTS));
+        OneOfBuilder::new().item(event).item(many).into()
+    }
 }
 
-#[derive(Serialize, ToSchema)]
-#[schema(max_items = 1000, min_items = 1)]
-struct Batch(Vec<Event>);
+impl ToSchema for Submission {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Event::name().into_owned(), Event::schema()));
+        Event::schemas(schemas);
+    }
+}
 
 /// Parses the body, and accepts it only where the caller may do this for every org in it.
-async fn read<P: Needs>(
-    producer: &AuthorizedBody<P>,
-    request: &HttpRequest,
-    body: &[u8],
-) -> Result<Submission, Problem> {
-    params::none(request)?;
+async fn read<P: Needs>(producer: &AuthorizedBody<P>, body: &[u8]) -> Result<Submission, Problem> {
     let submission = Submission::read(body).map_err(|error| Problem::field("body", error.to_string()))?;
     producer.allow(&submission.orgs()).await?;
     Ok(submission)

@@ -1,7 +1,7 @@
 //! `/analytics/v1/orgs/{orgId}/exports`: CSV files of an org's usage, made on demand, listed, fetched and checked.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, LOCATION},
@@ -9,19 +9,18 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadExports, RequestExports},
-    cursor,
     error::{FieldError, Problem},
-    idempotency::idempotency_key,
+    idempotency::IdempotencyKey,
     json,
     json_body::JsonBody,
     json_with,
-    params::{self, Params},
+    params::{self, Checked, JobId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -38,9 +37,6 @@ use crate::{
         ExportJob, ExportQuery, Granularity, GroupBy, JobForm, Status, TimeRange, verification::Verification,
     },
 };
-
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 200;
 
 /// The ways to the actor at whose desk exports are asked for.
 #[derive(Clone, Default)]
@@ -85,15 +81,33 @@ struct DeliveryForm {
     bucket: Option<String>,
 }
 
+/// Which exports are asked for.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ExportParams {
+    /// Only exports of this status
+    #[param(inline)]
+    status: Option<Status>,
+}
+
+impl QueryParams for ExportParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        Some(Self { status: params.choice_if_given("status") })
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 #[schema(as = ExportPage)]
 #[serde(rename_all = "camelCase")]
 struct Page {
     #[schema(value_type = Vec<JobForm>)]
     exports: Vec<ExportJob>,
-    /// Only where there are more
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    next: NextPage,
 }
 
 /// Create an export
@@ -104,10 +118,6 @@ struct Page {
     path = "/analytics/v1/orgs/{orgId}/exports",
     operation_id = "createExport",
     tag = "exports",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 visible ASCII characters, of the caller's choice"),
-    ),
     request_body(content = RequestForm, description = "What the file is to have"),
     responses(
         (
@@ -130,16 +140,16 @@ struct Page {
 )]
 pub async fn create(
     org: Authorized<RequestExports>,
-    request: HttpRequest,
     api: web::Data<Api>,
     JsonBody(body): JsonBody,
+    _: Checked<NoParams>,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
     let (org_id, job_id) = (org.org_id, Uuid::now_v7());
     let create = CreateExport {
         job_id,
         org_id,
-        idempotency_key: idempotency_key(&request)?,
+        idempotency_key,
         body: body.into(),
         act: org.authenticated.event("export.create").of_org(org_id).target(job_id),
         by: org.authenticated.caller.subject,
@@ -168,27 +178,16 @@ pub async fn create(
     path = "/analytics/v1/orgs/{orgId}/exports",
     operation_id = "listExports",
     tag = "exports",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("status" = Option<String>, Query, description = "Only those: pending, running, succeeded, failed or expired"),
-        ("limit" = Option<u16>, Query, description = "Exports of a page, 50 without it", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "nextCursor of the page before"),
-    ),
     responses((status = 200, description = "A page", body = Page, example = json!({"exports": []})))
 )]
 pub async fn list(
     org: Authorized<ReadExports>,
-    request: HttpRequest,
+    Checked((ExportParams { status }, page)): Checked<(ExportParams, PageOf<50, 200>)>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let mut params = Params::new(request.query_string(), &["status", "limit", "cursor"]);
-    let status = params.choice_if_given("status", Status::ALL.map(|status| (status.as_str(), status)));
-    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let before = cursor::read(&mut params);
-    let query = params.finish(Some(ExportQuery { org_id: org.org_id, status, before, limit }))?;
-    let page = api.queries.send(ListExports(query), api.answer_within).await?;
-    let next_cursor = page.next().map(cursor::of);
-    Ok(json(&Page { exports: page.jobs, next_cursor }))
+    let query = ExportQuery { org_id: org.org_id, status, before: page.behind, limit: page.limit };
+    let found = api.queries.send(ListExports(query), api.answer_within).await?;
+    Ok(json(&Page { next: found.next().into(), exports: found.jobs }))
 }
 
 /// Show an export
@@ -197,10 +196,6 @@ pub async fn list(
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}",
     operation_id = "getExport",
     tag = "exports",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("jobId" = Uuid, Path, description = "The job's id"),
-    ),
     responses((
         status = 200,
         description = "The job",
@@ -217,12 +212,11 @@ pub async fn list(
 )]
 pub async fn get(
     org: Authorized<ReadExports>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    JobId(job_id): JobId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
-    let question = GetExport { org_id: org.org_id, job_id: params::path_id(&request, "jobId")? };
-    let job = api.queries.send(question, api.answer_within).await?;
+    let job = api.queries.send(GetExport { org_id: org.org_id, job_id }, api.answer_within).await?;
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
@@ -235,10 +229,6 @@ pub async fn get(
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel",
     operation_id = "cancelExport",
     tag = "exports",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("jobId" = Uuid, Path, description = "The job's id"),
-    ),
     responses((
         status = 200,
         description = "The job",
@@ -255,11 +245,11 @@ pub async fn get(
 )]
 pub async fn cancel(
     org: Authorized<RequestExports>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    JobId(job_id): JobId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
-    let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
+    let org_id = org.org_id;
     let act = org.authenticated.event("export.cancel").of_org(org_id).target(job_id);
     let job = send(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.answer_within).await?;
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
@@ -273,10 +263,6 @@ pub async fn cancel(
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/download",
     operation_id = "downloadExport",
     tag = "exports",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("jobId" = Uuid, Path, description = "The job's id"),
-    ),
     responses(
         (status = 302, description = "The link", headers(("Location" = String, description = "Where the file is"))),
         (status = 409, description = "There is no file yet, or it could not be made"),
@@ -285,11 +271,11 @@ pub async fn cancel(
 )]
 pub async fn download(
     org: Authorized<ReadExports>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    JobId(job_id): JobId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
-    let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
+    let org_id = org.org_id;
     let act = org.authenticated.event("export.download").of_org(org_id).target(job_id);
     let link = found(send(&api.exports.link, LinkExport { org_id, job_id, act }, api.answer_within).await?)?;
     let mut answer = HttpResponse::Found();
@@ -305,10 +291,6 @@ pub async fn download(
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/verify",
     operation_id = "verifyExport",
     tag = "exports",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("jobId" = Uuid, Path, description = "The job's id"),
-    ),
     responses(
         (
             status = 200,
@@ -334,11 +316,11 @@ pub async fn download(
 )]
 pub async fn verify(
     org: Authorized<RequestExports>,
-    request: HttpRequest,
+    _: Checked<NoParams>,
+    JobId(job_id): JobId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
-    let (org_id, job_id) = (org.org_id, params::path_id(&request, "jobId")?);
+    let org_id = org.org_id;
     let within = CHECK_WITHIN + api.answer_within;
     Ok(json(&found(send(&api.exports.verify, VerifyExport { org_id, job_id }, within).await?)?))
 }

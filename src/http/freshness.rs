@@ -1,8 +1,8 @@
 //! `GET /analytics/v1/orgs/{orgId}/freshness`: how far behind the numbers are, by model.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
@@ -10,17 +10,35 @@ use super::{
     access::{Authorized, ReadFreshness},
     error::Problem,
     json,
-    params::Params,
+    params::{self, Checked, Params, QueryParams},
 };
 use crate::{
     actors::serving::query::GetFreshness,
     domain::{freshness::FreshnessStatus, query::ModelFreshness},
 };
 
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct FreshnessParams {
+    /// Only these models; all without it
+    #[param(value_type = Option<Vec<Uuid>>, max_items = 100)]
+    model_id: Vec<Uuid>,
+}
+
+impl QueryParams for FreshnessParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        Some(Self { model_id: params.models() })
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrgFreshness)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Report {
     org_id: Uuid,
     status: FreshnessStatus,
     entries: Vec<ModelFreshness>,
@@ -32,14 +50,10 @@ struct Answer {
     path = "/analytics/v1/orgs/{orgId}/freshness",
     operation_id = "getFreshness",
     tag = "completeness",
-    params(
-        ("orgId" = Uuid, Path, description = "Organisation"),
-        ("modelId" = Option<Vec<Uuid>>, Query, description = "Only these models, at most 100; all without it"),
-    ),
     responses((
         status = 200,
         description = "The organisation's status, and an entry for each of its models",
-        body = Answer,
+        body = Report,
         example = json!({
             "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
             "status": "fresh",
@@ -52,12 +66,9 @@ struct Answer {
 )]
 pub async fn get(
     org: Authorized<ReadFreshness>,
-    request: HttpRequest,
+    Checked(FreshnessParams { model_id: models }): Checked<FreshnessParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let mut params = Params::new(request.query_string(), &["modelId"]);
-    let models = params.models();
-    let models = params.finish(Some(models))?;
-    let report = api.queries.send(GetFreshness { org_id: org.org_id, models }, api.answer_within).await?;
-    Ok(json(&Answer { org_id: org.org_id, status: report.org.status, entries: report.models }))
+    let found = api.queries.send(GetFreshness { org_id: org.org_id, models }, api.answer_within).await?;
+    Ok(json(&Report { org_id: org.org_id, status: found.org.status, entries: found.models }))
 }

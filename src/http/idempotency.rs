@@ -1,22 +1,43 @@
 //! `Idempotency-Key`: by what a request that is sent again is known to be the same.
 
-use actix_web::{HttpRequest, http::header::HeaderName};
+use std::future::{Ready, ready};
 
-use super::error::Problem;
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HeaderName};
+use utoipa::{
+    PartialSchema,
+    openapi::path::{Parameter, ParameterBuilder, ParameterIn},
+};
+
+use super::{error::Problem, params::Argument};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_BYTES: usize = 200;
 
-/// The key of the request, where it has one.
-///
-/// # Errors
-/// 400 where there are several, or it is none.
-pub fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
-    let Some(key) = keys.next() else { return Ok(None) };
-    let fits = |text: &&str| (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    match key.to_str().ok().filter(fits) {
-        Some(key) if keys.next().is_none() => Ok(Some(key.to_owned())),
-        _ => Err(Problem::field("Idempotency-Key", "must be given once and have 1 to 200 visible ASCII characters")),
+/// The key of a request, where it has one.
+pub struct IdempotencyKey(pub Option<String>);
+
+impl FromRequest for IdempotencyKey {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    /// 400 where there are several, or it is none.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let mut keys = request.headers().get_all(IDEMPOTENCY_KEY);
+        let Some(key) = keys.next() else { return ready(Ok(Self(None))) };
+        let fits = |text: &&str| (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        ready(match key.to_str().ok().filter(fits) {
+            Some(key) if keys.next().is_none() => Ok(Self(Some(key.to_owned()))),
+            _ => {
+                Err(Problem::field("Idempotency-Key", "must be given once and have 1 to 200 visible ASCII characters"))
+            }
+        })
+    }
+}
+
+impl Argument for IdempotencyKey {
+    fn parameters() -> Vec<Parameter> {
+        let key = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
+        let form = "1 to 200 visible ASCII characters, of the caller's choice";
+        vec![key.description(Some(form)).schema(Some(String::schema())).build()]
     }
 }

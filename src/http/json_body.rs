@@ -9,10 +9,12 @@ use actix_web::{
     web,
 };
 
-use super::{Api, error::Problem, gatekeeper::Gatekeeper, in_flight::Tenant};
+use super::{Api, error::Problem, gatekeeper::Gatekeeper, in_flight::Tenant, params::Argument};
 
 /// A body as it was sent, of the media type `application/json`, not compressed, and within `http.max_body_bytes`.
 pub struct JsonBody(pub web::Bytes);
+
+impl Argument for JsonBody {}
 
 impl FromRequest for JsonBody {
     type Error = Problem;

@@ -2,42 +2,29 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadLedger},
     error::Problem,
-    params::Params,
+    params::{Checked, Hours},
     report::{self, Completeness, Range},
 };
 use crate::{
     actors::serving::query::GetLedger,
-    domain::{
-        calendar::Granularity,
-        ledger::{Counts, LedgerHour, LedgerQuery},
-    },
+    domain::ledger::{Counts, LedgerHour, LedgerQuery},
 };
 
 /// Days of the longest range.
 const LONGEST: u32 = 90;
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = LedgerAnswer)]
-struct Answer {
-    #[serde(flatten)]
-    facts: Facts,
-    #[serde(flatten)]
-    completeness: Completeness,
-}
-
-#[derive(Serialize, ToSchema)]
-#[schema(as = LedgerFacts)]
+#[schema(as = LedgerReport)]
 #[serde(rename_all = "camelCase")]
-struct Facts {
+struct Report {
     org_id: Uuid,
     /// The one that was used: on hours
     range: Range,
@@ -49,6 +36,8 @@ struct Facts {
     /// known and not acknowledged by an operator. asOf stands still at the message before them
     #[serde(skip_serializing_if = "Option::is_none")]
     unread_since: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    completeness: Completeness,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -83,19 +72,6 @@ impl From<Counts> for Tally {
     }
 }
 
-/// What `parse` reads.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct LedgerParams {
-    /// Inclusive; floored to the hour. A time (RFC 3339), or a date: the beginning of that day of UTC
-    #[param(example = "2026-03-01")]
-    start: String,
-    /// Exclusive; ceiled to the hour; now without it. At most 90 days after start
-    #[param(example = "2026-03-02T00:00:00Z")]
-    end: Option<String>,
-}
-
 /// Report what became of an organisation's messages, by hour of commit
 ///
 /// Every message of the stream ends as stored, duplicate or rejected. ETag and Analytics-As-Of as with usage.
@@ -104,12 +80,11 @@ struct LedgerParams {
     path = "/analytics/v1/orgs/{orgId}/ledger",
     operation_id = "getLedger",
     tag = "completeness",
-    params(("orgId" = Uuid, Path, description = "Organisation"), LedgerParams),
     responses(
         (
             status = 200,
             description = "The hours, their totals, and how complete they are",
-            body = Answer,
+            body = Report,
             example = json!({
                 "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
@@ -134,24 +109,19 @@ struct LedgerParams {
 pub async fn get(
     org: Authorized<ReadLedger>,
     request: HttpRequest,
+    Checked(Hours(hours)): Checked<Hours<LONGEST>>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let query = parse(org.org_id, request.query_string())?;
-    let report = api.queries.send(GetLedger(query.clone()), api.answer_within).await?;
+    let query = LedgerQuery { org_id: org.org_id, hours };
+    let found = api.queries.send(GetLedger(query.clone()), api.answer_within).await?;
     let hour = |LedgerHour { hour, counts }: &LedgerHour| Hour { hour: *hour, tally: (*counts).into() };
-    let facts = Facts {
+    let report = Report {
         org_id: query.org_id,
         range: (&query.hours).into(),
-        hours: report.hours.iter().map(hour).collect(),
-        totals: report.totals().into(),
-        unread_since: report.unread_since,
+        hours: found.hours.iter().map(hour).collect(),
+        totals: found.totals().into(),
+        unread_since: found.unread_since,
+        completeness: Completeness { freshness: Some(found.freshness), as_of: found.as_of },
     };
-    let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
-    report::answer(&request, &facts, &completeness)
-}
-
-fn parse(org_id: Uuid, query: &str) -> Result<LedgerQuery, Problem> {
-    let mut params = Params::new(query, &["start", "end"]);
-    let hours = report::buckets(&mut params, Granularity::Hour, Tz::UTC, LONGEST);
-    params.finish(hours.map(|hours| LedgerQuery { org_id, hours }))
+    report::respond(&request, &report, &report.completeness)
 }

@@ -1,12 +1,17 @@
 //! `GET /analytics/v1/me`: the caller: subject, organisations and roles of its credential.
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{access::Authenticated, error::Problem, json, params};
+use super::{
+    access::Authenticated,
+    error::Problem,
+    json,
+    params::{Checked, NoParams},
+};
 use crate::{
     auth::{Credential, Role},
     domain::audit::CredentialKind,
@@ -53,8 +58,7 @@ struct Me {
         })
     ))
 )]
-pub async fn get(caller: Authenticated, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    params::none(&request)?;
+pub async fn get(caller: Authenticated, _: Checked<NoParams>) -> Result<HttpResponse, Problem> {
     let caller = caller.authenticated.caller;
     let key_id = match caller.credential {
         Credential::Token => None,

@@ -10,7 +10,6 @@ mod api_keys;
 mod attempts;
 mod audit;
 mod client_address;
-mod cursor;
 mod dead_letters;
 mod deliver;
 mod description;

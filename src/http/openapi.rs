@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: the API's description, OpenAPI 3.1, made from the table of routes.
 //!
 //! A handler's attribute says what is its own. What follows from the route is added here, so that it cannot be
-//! forgotten or be wrong: who may, by which credential, and the problems that may come back.
+//! forgotten or be wrong: what its arguments read, who may, by which credential, and the problems that may come back.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -77,6 +77,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// Adds what follows from the route.
 fn complete(operation: &mut Operation, route: &Route) {
+    if !route.parameters.is_empty() {
+        let read = route.parameters.iter().cloned().map(RefOr::T);
+        operation.parameters.get_or_insert_default().extend(read);
+    }
     let access = match route.access {
         Access::Open => "No credential is needed.".to_owned(),
         Access::Authenticated => "Any credential that is accepted.".to_owned(),

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, path::Parameter},
+};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadReliability},
     error::Problem,
-    params::Params,
-    report::{self, Completeness, REPORT, Range, ReportParams, known_models},
+    params::{self, Checked, Choice, Params, QueryParams, RangeReport, ReportParams, choices, words_schema},
+    report::{self, Completeness, Scope, known_models},
 };
 use crate::{
     actors::serving::{
@@ -32,27 +35,53 @@ use crate::{
 /// Days of the longest range of what only raw events know.
 const MAX_RAW: u32 = 7;
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = ReliabilityAnswer)]
-struct Answer {
-    #[serde(flatten)]
-    facts: Facts,
-    #[serde(flatten)]
-    completeness: Completeness,
+/// What reliability reads beside the parameters of every range report.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct ReliabilityParams {
+    /// A point for each bucket (none, the default), or for each bucket and model, client or error code. The last two read raw
+    /// events: at most 7 days, and none from before raw events were purged
+    #[param(inline, required = false)]
+    group_by: Dimension,
+    /// Adds `highlight`
+    #[param(inline)]
+    percentile: Option<Percentile>,
+}
+
+impl Choice for Dimension {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("none", Self::None), ("model", Self::Model), ("client", Self::Client), ("errorCode", Self::ErrorCode)]
+    }
+}
+
+impl PartialSchema for Dimension {
+    fn schema() -> RefOr<Schema> {
+        words_schema::<Self>()
+    }
+}
+
+impl QueryParams for ReliabilityParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        let group_by = params.choice("groupBy");
+        Some(Self { group_by, percentile: params.choice_if_given("percentile") })
+    }
+}
+
+impl ReportParams for ReliabilityParams {
+    fn longest(&self, granularity: Granularity) -> u32 {
+        if self.group_by.is_raw() { MAX_RAW } else { granularity.max_days() }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = ReliabilityFacts)]
-#[serde(rename_all = "camelCase")]
-struct Facts {
-    org_id: Uuid,
-    granularity: Granularity,
-    timezone: &'static str,
-    /// The one that was used: on bucket boundaries
-    range: Range,
-    /// Whether every bucket of the range is final: its end is longer ago than the late threshold, by asOf
-    #[serde(rename = "final")]
-    is_final: bool,
+#[schema(as = ReliabilityReport)]
+struct Report {
+    #[serde(flatten)]
+    scope: Scope,
     series: Vec<Point>,
     /// Of all invocations of the series: percentiles too
     totals: Figures,
@@ -60,6 +89,8 @@ struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     highlight: Option<Highlight>,
+    #[serde(flatten)]
+    completeness: Completeness,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -142,12 +173,8 @@ struct Worst {
     latency_ms: f64,
 }
 
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Percentile {
-    P50,
-    P95,
-    P99,
+choices! {
+    enum Percentile { P50 = "p50", P95 = "p95", P99 = "p99" }
 }
 
 impl Percentile {
@@ -191,30 +218,6 @@ impl From<&Key> for Label {
     }
 }
 
-/// What `parse` reads beside them.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct ReliabilityParams {
-    /// A point for each bucket (none, the default), or for each bucket and model, client or error code. The last two read raw
-    /// events: at most 7 days, and none from before raw events were purged
-    #[param(inline)]
-    group_by: Option<GroupBy>,
-    /// Adds `highlight`
-    #[param(inline)]
-    percentile: Option<Percentile>,
-}
-
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum GroupBy {
-    None,
-    Model,
-    Client,
-    ErrorCode,
-}
-
 /// Report outcomes, error rates and latencies by bucket
 ///
 /// Ranges, totals, ETag and Analytics-As-Of as with usage. Percentiles come from mergeable histograms: those of totals are
@@ -224,12 +227,11 @@ enum GroupBy {
     path = "/analytics/v1/orgs/{orgId}/reliability",
     operation_id = "getReliability",
     tag = "usage",
-    params(("orgId" = Uuid, Path, description = "Organisation"), ReportParams, ReliabilityParams),
     responses(
         (
             status = 200,
             description = "The series, its totals, and how complete they are",
-            body = Answer,
+            body = Report,
             example = json!({
                 "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "granularity": "day",
@@ -259,43 +261,27 @@ enum GroupBy {
 pub async fn get(
     org: Authorized<ReadReliability>,
     request: HttpRequest,
+    Checked(params): Checked<RangeReport<ReliabilityParams>>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let (query, percentile) = parse(org.org_id, request.query_string())?;
-    let mut report = api.queries.send(GetReliability(query.clone()), api.answer_within).await?;
+    let RangeReport { buckets, models, fill, own } = params;
+    let query = ReliabilityQuery { org_id: org.org_id, buckets, models, by: own.group_by, fill };
+    let mut found = api.queries.send(GetReliability(query.clone()), api.answer_within).await?;
     if query.fill {
-        let found = report.series.iter().filter_map(|point| match point.key {
+        let models = found.series.iter().filter_map(|point| match point.key {
             Key::Model(model_id) => Some(model_id),
             Key::None | Key::Client(_) | Key::ErrorCode(_) => None,
         });
         let by_model = query.by == Dimension::Model;
-        let known = if by_model { known_models(&api, org.org_id, &query.models, found).await? } else { vec![] };
-        report.series = fill(&query, &known, report.series)?;
+        let known = if by_model { known_models(&api, org.org_id, &query.models, models).await? } else { vec![] };
+        found.series = filled_up(&query, &known, found.series)?;
     }
-    let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
-    report::answer(&request, &facts(&query, percentile, &report, &api), &completeness)
-}
-
-fn parse(org_id: Uuid, query: &str) -> Result<(ReliabilityQuery, Option<Percentile>), Problem> {
-    let mut params = Params::new(query, &[&REPORT[..], &["groupBy", "percentile"]].concat());
-    let by = [
-        ("none", Dimension::None),
-        ("model", Dimension::Model),
-        ("client", Dimension::Client),
-        ("errorCode", Dimension::ErrorCode),
-    ];
-    let by = params.choice("groupBy", by);
-    let percentiles = [("p50", Percentile::P50), ("p95", Percentile::P95), ("p99", Percentile::P99)];
-    let percentile = params.choice_if_given("percentile", percentiles);
-    let (models, fill) = (params.models(), report::fill(&mut params));
-    let longest = |granularity: Granularity| if by.is_raw() { MAX_RAW } else { granularity.max_days() };
-    let buckets = report::range(&mut params, longest);
-    let query = buckets.map(|buckets| ReliabilityQuery { org_id, buckets, models, by, fill });
-    params.finish(query.map(|query| (query, percentile)))
+    let report = report(&query, own.percentile, &found, &api);
+    report::respond(&request, &report, &report.completeness)
 }
 
 /// A point for every bucket; grouped, for each key that is there, and each model that is asked for and known.
-fn fill(
+fn filled_up(
     query: &ReliabilityQuery,
     known: &[Uuid],
     series: Vec<ReliabilityPoint>,
@@ -312,24 +298,21 @@ fn fill(
     filled(series, &query.buckets, &keys, MAX_ROWS, is_at, empty).ok_or_else(|| QueryError::TooLarge.into())
 }
 
-fn facts(query: &ReliabilityQuery, percentile: Option<Percentile>, report: &ReliabilityReport, api: &Api) -> Facts {
+fn report(query: &ReliabilityQuery, percentile: Option<Percentile>, found: &ReliabilityReport, api: &Api) -> Report {
     let buckets = &query.buckets;
-    let totals = report.totals();
+    let totals = found.totals();
     let point = |point: &ReliabilityPoint| Point {
         bucket_start: point.bucket_start,
         label: (&point.key).into(),
         figures: (&point.outcomes).into(),
-        is_final: report::is_final(buckets.end_of(point.bucket_start), report.as_of, api.late_after),
+        is_final: report::is_final(buckets.end_of(point.bucket_start), found.as_of, api.late_after),
     };
-    Facts {
-        org_id: query.org_id,
-        granularity: buckets.granularity,
-        timezone: buckets.zone.name(),
-        range: buckets.into(),
-        is_final: report::is_final(buckets.end(), report.as_of, api.late_after),
-        series: report.series.iter().map(point).collect(),
-        highlight: percentile.map(|percentile| highlight(percentile, report, &totals)),
+    Report {
+        scope: Scope::new(query.org_id, buckets, found.as_of, api.late_after),
+        series: found.series.iter().map(point).collect(),
+        highlight: percentile.map(|percentile| highlight(percentile, found, &totals)),
         totals: (&totals).into(),
+        completeness: Completeness { freshness: Some(found.freshness), as_of: found.as_of },
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the answers about a range of time have in common: their parameters, how complete they are, and their ETag.
+//! What reports of a range of time have in common: how they begin, how complete they are, and their ETag.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,16 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, Header, HeaderName, IfNoneMatch, VARY},
 };
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Api, error::Problem, params::Params};
+use super::{Api, error::Problem};
 use crate::{
     actors::serving::query::GetFreshness,
     domain::{
-        calendar::{self, Buckets, Granularity},
+        calendar::{Buckets, Granularity},
         freshness::Freshness,
         rollup::{first_open_hour, hour_start},
     },
@@ -29,75 +28,6 @@ pub const AS_OF: HeaderName = HeaderName::from_static("analytics-as-of");
 const REVALIDATED: &str = "private, no-cache";
 /// What a response depends on beside its path.
 const VARIES: &str = "Authorization, X-API-Key, Accept-Encoding, Origin";
-
-/// What [`range`] and [`fill`] read.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-pub struct ReportParams {
-    /// Inclusive; floored to the bucket. A time (RFC 3339), or a date: the beginning of that day in `timezone`
-    #[param(example = "2026-03-01")]
-    start: String,
-    /// Exclusive; ceiled to the bucket; now without it. A time, or a date: the beginning of that day. At most 90 days of
-    /// hours, 400 of days, after start, counted as days of `timezone`
-    #[param(example = "2026-03-08T00:00:00Z")]
-    end: Option<String>,
-    /// Length of a bucket: day (default) or hour. Hours are those of UTC in every zone
-    #[param(inline)]
-    granularity: Option<Granularity>,
-    /// Only these models; all without it
-    #[param(max_items = 100)]
-    model_id: Option<Vec<Uuid>>,
-    /// Whose days: an IANA time zone, UTC without it. Days that begin within an hour of UTC need raw events: none are from
-    /// before those were purged
-    #[param(example = "Europe/Berlin")]
-    timezone: Option<String>,
-    /// zero: a point for every bucket, also where nothing happened; none (default): only where something did
-    #[param(inline)]
-    fill: Option<Fill>,
-}
-
-/// Names of the parameters of [`ReportParams`].
-pub const REPORT: [&str; 6] = ["start", "end", "granularity", "modelId", "timezone", "fill"];
-
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum Fill {
-    None,
-    Zero,
-}
-
-/// The buckets that are asked for, at most `max` days of the zone.
-pub fn range(params: &mut Params, max: impl Fn(Granularity) -> u32) -> Option<Buckets> {
-    let granularity = params.choice("granularity", [("day", Granularity::Day), ("hour", Granularity::Hour)]);
-    let zone = zone(params);
-    buckets(params, granularity, zone, max(granularity))
-}
-
-/// The buckets of a granularity that is not asked for.
-pub fn buckets(params: &mut Params, granularity: Granularity, zone: Tz, longest: u32) -> Option<Buckets> {
-    let open = !params.has("end");
-    let start = params.moment("start", zone);
-    let end = if open { Some(Utc::now()) } else { params.moment_if_given("end", zone) };
-    let (start, end) = start.zip(end)?;
-    if end <= start {
-        let (field, rule) =
-            if open { ("start", "must be before now, or end be given") } else { ("end", "must be after start") };
-        params.problem(field, rule);
-        return None;
-    }
-    if calendar::days_later(start, longest, zone).is_none_or(|last| end > last) {
-        let now = if open { ", and is now without the parameter" } else { "" };
-        params.problem("end", format!("must be at most {longest} days after start here{now}"));
-        return None;
-    }
-    Buckets::covering(start, end, granularity, zone)
-}
-
-pub fn fill(params: &mut Params) -> bool {
-    params.choice("fill", [("none", false), ("zero", true)])
-}
 
 /// Of the models that are asked for and were not found in the range, those that the org ever used: a model that it never
 /// did is an empty series, filled or not.
@@ -116,14 +46,6 @@ pub async fn known_models(
     Ok(known.models.iter().map(|entry| entry.model_id).collect())
 }
 
-fn zone(params: &mut Params) -> Tz {
-    let zone = params.single("timezone").map_or(Ok(Tz::UTC), |name| name.parse());
-    zone.unwrap_or_else(|_| {
-        params.problem("timezone", "must be an IANA time zone such as Europe/Berlin");
-        Tz::UTC
-    })
-}
-
 /// The range that was used: on bucket boundaries.
 #[derive(Serialize, ToSchema)]
 pub struct Range {
@@ -137,7 +59,35 @@ impl From<&Buckets> for Range {
     }
 }
 
+/// What a report of buckets begins with
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportScope)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    org_id: Uuid,
+    granularity: Granularity,
+    timezone: &'static str,
+    /// The one that was used: on bucket boundaries
+    range: Range,
+    /// Whether every bucket of the range is final: its end is longer ago than the late threshold, by asOf
+    #[serde(rename = "final")]
+    is_final: bool,
+}
+
+impl Scope {
+    pub fn new(org_id: Uuid, buckets: &Buckets, as_of: Option<DateTime<Utc>>, late_after: TimeDelta) -> Self {
+        Self {
+            org_id,
+            granularity: buckets.granularity,
+            timezone: buckets.zone.name(),
+            range: buckets.into(),
+            is_final: is_final(buckets.end(), as_of, late_after),
+        }
+    }
+}
+
 /// How complete a response is. It moves every second, so it is no part of what a response's ETag stands for.
+// A report ends with it: see `respond`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Completeness {
@@ -154,35 +104,39 @@ pub fn is_final(end: DateTime<Utc>, as_of: Option<DateTime<Utc>>, late_after: Ti
     as_of.is_some_and(|as_of| end <= hour_start(first_open_hour(as_of, late_after)))
 }
 
-/// 200 with `facts` and how complete they are; or 304 where the client has the same facts already.
+/// 200 with a report; or 304 where the client has the same facts already: all of the report but how complete it is, which it
+/// ends with.
 ///
 /// # Errors
-/// `facts` cannot be written as a JSON object.
-pub fn answer(
+/// The report cannot be written as a JSON object.
+pub fn respond(
     request: &HttpRequest,
-    facts: &impl Serialize,
+    report: &impl Serialize,
     completeness: &Completeness,
 ) -> Result<HttpResponse, Problem> {
-    let mut body = serde_json::to_vec(facts).map_err(|_| Problem::Internal)?;
-    let tag = EntityTag::new_weak(Sha256::digest(&body).iter().take(16).map(|byte| format!("{byte:02x}")).collect());
+    let body = serde_json::to_vec(report).map_err(|_| Problem::Internal)?;
+    let tag = tag(&body, &serde_json::to_vec(completeness).map_err(|_| Problem::Internal)?);
     let known = has(request, &tag);
-    let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    answer
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response
         .insert_header((ETAG, tag.to_string()))
         .insert_header((CACHE_CONTROL, REVALIDATED))
         .insert_header((VARY, VARIES));
     if let Some(as_of) = completeness.as_of {
-        answer.insert_header((AS_OF, as_of.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+        response.insert_header((AS_OF, as_of.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
     }
     if known {
-        return Ok(answer.finish());
+        return Ok(response.finish());
     }
-    // Two objects become one: the second's brace is the comma between them.
-    let moment = serde_json::to_vec(completeness).map_err(|_| Problem::Internal)?;
-    body.pop();
-    body.push(b',');
-    body.extend_from_slice(&moment[1..]);
-    Ok(answer.insert_header((CONTENT_TYPE, "application/json")).body(body))
+    Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
+}
+
+/// Of the facts as the object that they would be alone: `{facts,completeness}` without `,completeness`.
+fn tag(report: &[u8], completeness: &[u8]) -> EntityTag {
+    let end = completeness.strip_prefix(b"{").unwrap_or_default();
+    let facts = report.strip_suffix(end).and_then(|facts| facts.strip_suffix(b",")).unwrap_or(report);
+    let digest = Sha256::new().chain_update(facts).chain_update(b"}").finalize();
+    EntityTag::new_weak(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whether the client says that it has this.
@@ -196,8 +150,25 @@ fn has(request: &HttpRequest, tag: &EntityTag) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::rollup::hour_of;
+
+    #[test]
+    fn completeness_is_no_part_of_a_tag() {
+        let tag_of = |facts: &str, as_of: &str| {
+            let completeness = json!({"asOf": as_of}).to_string();
+            let report = format!("{{{facts},{}", &completeness[1..]);
+            tag(report.as_bytes(), completeness.as_bytes())
+        };
+        let facts = r#""a":1,"asOf":"x""#;
+        assert_eq!(tag_of(facts, "x"), tag_of(facts, "y"));
+        assert_ne!(tag_of(facts, "x"), tag_of(r#""a":2,"asOf":"x""#, "x"));
+        let alone = Sha256::digest(format!("{{{facts}}}"));
+        let alone: String = alone.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(tag_of(facts, "x"), EntityTag::new_weak(alone));
+    }
 
     #[test]
     fn a_bucket_of_closed_hours_is_final() {

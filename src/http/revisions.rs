@@ -2,55 +2,63 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadRevisions},
-    cursor,
     error::Problem,
-    params::Params,
+    params::{self, Checked, Filter, Hours, NextPage, PageOf, Params, QueryParams},
     report::{self, Completeness, Range},
     usage::Amounts,
 };
 use crate::{
     actors::serving::query::GetRevisions,
-    domain::{
-        calendar::Granularity,
-        revision::{Reason, RevisionQuery},
-    },
+    domain::revision::{Reason, RevisionQuery},
 };
 
 /// Days of the longest range.
 const LONGEST: u32 = 400;
-const DEFAULT_LIMIT: u16 = 100;
-const MAX_LIMIT: u16 = 1000;
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = RevisionsAnswer)]
-struct Answer {
-    #[serde(flatten)]
-    facts: Facts,
-    #[serde(flatten)]
-    completeness: Completeness,
+/// Which revisions are asked for.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct RevisionParams {
+    /// Only these models; all without it
+    #[param(value_type = Option<Vec<Uuid>>, max_items = 100)]
+    model_id: Vec<Uuid>,
+    /// Only what changed for this reason: all (default), late, replay, rebuild or erasure
+    #[param(inline, required = false)]
+    reason: ReasonFilter,
+}
+
+type ReasonFilter = Filter<Reason>;
+
+impl QueryParams for RevisionParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        Some(Self { model_id: params.models(), reason: params.choice("reason") })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = RevisionsFacts)]
+#[schema(as = RevisionPage)]
 #[serde(rename_all = "camelCase")]
-struct Facts {
+struct Page {
     org_id: Uuid,
     /// The one that was used, of bucketStart: on hours
     range: Range,
-    /// A page, the newest change first
+    /// The newest change first
     revisions: Vec<Revision>,
-    /// Only where there are more
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    next: NextPage,
+    #[serde(flatten)]
+    completeness: Completeness,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -89,56 +97,20 @@ impl From<crate::domain::revision::Revision> for Revision {
     }
 }
 
-/// What `parse` reads.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct RevisionsParams {
-    /// Of bucketStart, inclusive; floored to the hour. A time (RFC 3339), or a date: the beginning of that day of UTC
-    #[param(example = "2026-02-01")]
-    start: String,
-    /// Of bucketStart, exclusive; ceiled to the hour; now without it. At most 400 days after start
-    #[param(example = "2026-03-01T00:00:00Z")]
-    end: Option<String>,
-    /// Only these models; all without it
-    #[param(max_items = 100)]
-    model_id: Option<Vec<Uuid>>,
-    /// Only what changed for this reason: all (default), late, replay, rebuild or erasure
-    #[param(inline)]
-    reason: Option<ReasonFilter>,
-    /// Revisions of a page, 100 without it
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u16>,
-    /// nextCursor of the page before
-    cursor: Option<String>,
-}
-
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum ReasonFilter {
-    All,
-    Late,
-    Replay,
-    Rebuild,
-    Erasure,
-}
-
 /// List buckets that changed after they were final, newest change first
 ///
-/// An hour of a model that is not here has not changed since a response called it final. asOf, ETag and Analytics-As-Of as
+/// `start` and `end` are of bucketStart. An hour of a model that is not here has not changed since a response called it final. asOf, ETag and Analytics-As-Of as
 /// with usage.
 #[utoipa::path(
     get,
     path = "/analytics/v1/orgs/{orgId}/revisions",
     operation_id = "listRevisions",
     tag = "completeness",
-    params(("orgId" = Uuid, Path, description = "Organisation"), RevisionsParams),
     responses(
         (
             status = 200,
             description = "A page",
-            body = Answer,
+            body = Page,
             example = json!({
                 "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "range": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"},
@@ -158,27 +130,19 @@ enum ReasonFilter {
 pub async fn get(
     org: Authorized<ReadRevisions>,
     request: HttpRequest,
+    Checked((Hours(hours), params, page)): Checked<(Hours<LONGEST>, RevisionParams, PageOf<100, 1000>)>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let query = parse(org.org_id, request.query_string())?;
-    let page = api.queries.send(GetRevisions(query.clone()), api.answer_within).await?;
-    let completeness = Completeness { freshness: None, as_of: page.as_of };
-    let facts = Facts {
+    let (RevisionParams { model_id: models, reason: Filter(reason) }, PageOf { limit, behind: before }) =
+        (params, page);
+    let query = RevisionQuery { org_id: org.org_id, hours, models, reason, before, limit };
+    let found = api.queries.send(GetRevisions(query.clone()), api.answer_within).await?;
+    let page = Page {
         org_id: query.org_id,
         range: (&query.hours).into(),
-        next_cursor: page.next().map(cursor::of),
-        revisions: page.revisions.into_iter().map(Into::into).collect(),
+        next: found.next().into(),
+        completeness: Completeness { freshness: None, as_of: found.as_of },
+        revisions: found.revisions.into_iter().map(Into::into).collect(),
     };
-    report::answer(&request, &facts, &completeness)
-}
-
-fn parse(org_id: Uuid, query: &str) -> Result<RevisionQuery, Problem> {
-    let mut params = Params::new(query, &["start", "end", "modelId", "reason", "limit", "cursor"]);
-    let models = params.models();
-    let [late, replay, rebuild, erasure] = Reason::ALL.map(|reason| (reason.as_str(), Some(reason)));
-    let reason = params.choice("reason", [("all", None), late, replay, rebuild, erasure]);
-    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let before = cursor::read(&mut params);
-    let hours = report::buckets(&mut params, Granularity::Hour, Tz::UTC, LONGEST);
-    params.finish(hours.map(|hours| RevisionQuery { org_id, hours, models, reason, before, limit }))
+    report::respond(&request, &page, &page.completeness)
 }

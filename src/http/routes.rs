@@ -13,13 +13,18 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use utoipa::{OpenApi as _, openapi::OpenApi};
+use utoipa::{
+    OpenApi as _,
+    openapi::{OpenApi, path::Parameter},
+};
 
 use super::{
     access::{Authenticated, Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
     api_keys, audit, dead_letters, description, downloads,
     error::Problem,
-    event, events, exports, freshness, ledger, me, operations, ops, reliability, revisions, summary, usage,
+    event, events, exports, freshness, ledger, me, operations, ops,
+    params::Argument,
+    reliability, revisions, summary, usage,
 };
 use crate::auth::{Permission, Role};
 
@@ -123,7 +128,7 @@ impl Access {
 }
 
 /// An argument of a handler that authorizes the caller.
-pub trait Gate: FromRequest + 'static {
+pub trait Gate: Argument {
     const ACCESS: Access;
 }
 
@@ -131,15 +136,15 @@ impl Gate for Authenticated {
     const ACCESS: Access = Access::Authenticated;
 }
 
-impl<P: Needs + 'static> Gate for Authorized<P> {
+impl<P: Needs> Gate for Authorized<P> {
     const ACCESS: Access = Access::Org(P::PERMISSION);
 }
 
-impl<P: Needs + 'static> Gate for AuthorizedAnywhere<P> {
+impl<P: Needs> Gate for AuthorizedAnywhere<P> {
     const ACCESS: Access = Access::Anywhere(P::PERMISSION);
 }
 
-impl<P: Needs + 'static> Gate for AuthorizedBody<P> {
+impl<P: Needs> Gate for AuthorizedBody<P> {
     const ACCESS: Access = Access::Body(P::PERMISSION);
 }
 
@@ -147,8 +152,14 @@ impl Gate for Operator {
     const ACCESS: Access = Access::Operator;
 }
 
+/// The arguments of a handler.
+pub trait Arguments: 'static {
+    /// The parameters of the request that they are made from.
+    fn parameters() -> Vec<Parameter>;
+}
+
 /// Arguments of which the first is a gate.
-pub trait Gated {
+pub trait Gated: Arguments {
     const ACCESS: Access;
 }
 
@@ -156,13 +167,25 @@ pub trait Gated {
 /// The framework would ask all extractors at once.
 struct InOrder<Args>(Args);
 
-macro_rules! gated {
-    ($($rest:ident)*) => {
-        impl<G: Gate, $($rest),*> Gated for (G, $($rest,)*) {
-            const ACCESS: Access = G::ACCESS;
+impl Arguments for () {
+    fn parameters() -> Vec<Parameter> {
+        Vec::new()
+    }
+}
+
+macro_rules! arguments {
+    ($first:ident $($rest:ident)*) => {
+        impl<$first: Argument, $($rest: Argument),*> Arguments for ($first, $($rest,)*) {
+            fn parameters() -> Vec<Parameter> {
+                [$first::parameters(), $($rest::parameters()),*].concat()
+            }
         }
 
-        impl<G: Gate, $($rest: FromRequest + 'static),*> FromRequest for InOrder<(G, $($rest,)*)> {
+        impl<$first: Gate, $($rest: Argument),*> Gated for ($first, $($rest,)*) {
+            const ACCESS: Access = $first::ACCESS;
+        }
+
+        impl<$first: Gate, $($rest: Argument),*> FromRequest for InOrder<($first, $($rest,)*)> {
             type Error = Error;
             type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
@@ -170,7 +193,7 @@ macro_rules! gated {
                 let (request, mut payload) = (request.clone(), payload.take());
                 async move {
                     Ok(Self((
-                        G::from_request(&request, &mut payload).await.map_err(Into::into)?,
+                        $first::from_request(&request, &mut payload).await.map_err(Into::into)?,
                         $($rest::from_request(&request, &mut payload).await.map_err(Into::into)?,)*
                     )))
                 }
@@ -180,11 +203,11 @@ macro_rules! gated {
     };
 }
 
-gated!();
-gated!(A);
-gated!(A B);
-gated!(A B C);
-gated!(A B C D);
+arguments!(A);
+arguments!(A B);
+arguments!(A B C);
+arguments!(A B C D);
+arguments!(A B C D E);
 
 pub struct Route {
     pub method: Method,
@@ -193,6 +216,8 @@ pub struct Route {
     /// The same as actix reads it, where a parameter may hold slashes.
     pattern: &'static str,
     pub access: Access,
+    /// What the handler reads of a request beside its body.
+    pub parameters: Vec<Parameter>,
     /// What the handler's attribute says; none on the operations port.
     pub description: Option<&'static OpenApi>,
     handling: Handling,
@@ -224,23 +249,28 @@ impl Described {
 fn gated<F, Args>(method: Method, path: &'static str, handler: F) -> Route
 where
     F: Handler<Args>,
-    Args: Gated + 'static,
+    Args: Gated,
     InOrder<Args>: FromRequest,
     F::Output: Responder + 'static,
 {
     let handling = handling(&method).to(move |InOrder(args): InOrder<Args>| handler.call(args));
-    Route { method, path, pattern: path, access: Args::ACCESS, description: None, handling }
+    Route { access: Args::ACCESS, ..plain::<Args>(method, path, handling) }
 }
 
 /// For what belongs to no org.
 fn open<F, Args>(method: Method, path: &'static str, handler: F) -> Route
 where
     F: Handler<Args>,
-    Args: FromRequest + 'static,
+    Args: FromRequest + Arguments,
     F::Output: Responder + 'static,
 {
     let handling = handling(&method).to(handler);
-    Route { method, path, pattern: path, access: Access::Open, description: None, handling }
+    plain::<Args>(method, path, handling)
+}
+
+fn plain<Args: Arguments>(method: Method, path: &'static str, handling: Handling) -> Route {
+    let parameters = Args::parameters();
+    Route { method, path, pattern: path, access: Access::Open, parameters, description: None, handling }
 }
 
 /// HEAD is GET without the body (RFC 9110, section 9.1).

@@ -1,46 +1,30 @@
 //! `GET /analytics/v1/summary`: every org's totals, for system administrators.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono_tz::Tz;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{AuthorizedAnywhere, ReadSummary},
-    cursor,
     error::Problem,
-    params::Params,
+    params::{Checked, Days, NextPage, PageOf},
     report::{self, Completeness, Range},
     usage::Amounts,
 };
 use crate::{
     actors::serving::query::GetSummary,
-    domain::{
-        calendar::Granularity,
-        summary::{OrgUsage, SummaryQuery},
-    },
+    domain::summary::{OrgUsage, SummaryQuery},
 };
 
 /// Days of the longest range.
 const LONGEST: u32 = 31;
-const DEFAULT_LIMIT: u16 = 100;
-const MAX_LIMIT: u16 = 1000;
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = SummaryAnswer)]
-struct Answer {
-    #[serde(flatten)]
-    facts: Facts,
-    #[serde(flatten)]
-    completeness: Completeness,
-}
-
-#[derive(Serialize, ToSchema)]
-#[schema(as = SummaryFacts)]
+#[schema(as = SummaryReport)]
 #[serde(rename_all = "camelCase")]
-struct Facts {
+struct Report {
     /// The one that was used: on days of UTC
     range: Range,
     /// A page, in the order of their ids
@@ -49,10 +33,10 @@ struct Facts {
     org_count: u64,
     /// Of all of them
     totals: Amounts,
-    /// Only where there are more
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    next_cursor: Option<String>,
+    #[serde(flatten)]
+    next: NextPage,
+    #[serde(flatten)]
+    completeness: Completeness,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -64,36 +48,17 @@ struct Org {
     amounts: Amounts,
 }
 
-/// What `parse` reads.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct SummaryParams {
-    /// Inclusive; floored to the day of UTC. A time (RFC 3339), or a date
-    #[param(example = "2026-03-01")]
-    start: String,
-    /// Exclusive; ceiled to the day of UTC; now without it. At most 31 days after start
-    #[param(example = "2026-04-01T00:00:00Z")]
-    end: Option<String>,
-    /// Organisations of a page, 100 without it
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u16>,
-    /// nextCursor of the page before
-    cursor: Option<String>,
-}
-
 /// Report the totals of every organisation
 #[utoipa::path(
     get,
     path = "/analytics/v1/summary",
     operation_id = "getSummary",
     tag = "administration",
-    params(SummaryParams),
     responses(
         (
             status = 200,
             description = "A page of organisations, and the sum over all; asOf is that of the partition that is farthest behind",
-            body = Answer,
+            body = Report,
             example = json!({
                 "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
                 "orgs": [{
@@ -111,26 +76,20 @@ struct SummaryParams {
 pub async fn get(
     _reader: AuthorizedAnywhere<ReadSummary>,
     request: HttpRequest,
+    Checked((Days(days), page)): Checked<(Days<LONGEST>, PageOf<100, 1000>)>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let query = parse(request.query_string())?;
-    let summary = api.queries.send(GetSummary(query.clone()), api.answer_within).await?;
+    let query = SummaryQuery { days, after: page.behind, limit: page.limit };
+    let found = api.queries.send(GetSummary(query.clone()), api.answer_within).await?;
     let org = |OrgUsage { org_id, usage }: &OrgUsage| Org { org_id: *org_id, amounts: (*usage).into() };
-    let next = summary.orgs.last().filter(|_| summary.more);
-    let facts = Facts {
+    let last = found.orgs.last().filter(|_| found.more);
+    let report = Report {
         range: (&query.days).into(),
-        orgs: summary.orgs.iter().map(org).collect(),
-        org_count: summary.orgs_in_all,
-        totals: summary.totals.into(),
-        next_cursor: next.map(|last| cursor::of(last.org_id)),
+        orgs: found.orgs.iter().map(org).collect(),
+        org_count: found.orgs_in_all,
+        totals: found.totals.into(),
+        next: last.map(|last| last.org_id).into(),
+        completeness: Completeness { freshness: None, as_of: found.as_of },
     };
-    report::answer(&request, &facts, &Completeness { freshness: None, as_of: summary.as_of })
-}
-
-fn parse(query: &str) -> Result<SummaryQuery, Problem> {
-    let mut params = Params::new(query, &["start", "end", "limit", "cursor"]);
-    let limit = params.number("limit", MAX_LIMIT, DEFAULT_LIMIT);
-    let after = cursor::read(&mut params);
-    let days = report::buckets(&mut params, Granularity::Day, Tz::UTC, LONGEST);
-    params.finish(days.map(|days| SummaryQuery { days, after, limit }))
+    report::respond(&request, &report, &report.completeness)
 }

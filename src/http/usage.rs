@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadUsage},
     error::Problem,
-    params::Params,
-    report::{self, Completeness, REPORT, Range, ReportParams, known_models},
+    params::{self, Checked, Params, QueryParams, RangeReport, ReportParams, choices},
+    report::{self, Completeness, Scope, known_models},
 };
 use crate::{
     actors::serving::{
@@ -21,36 +21,46 @@ use crate::{
         query::{GetUsage, MAX_ROWS},
     },
     domain::{
-        calendar::Granularity,
         money::{self, Cents},
         query::{Usage, UsagePoint, UsageQuery, UsageReport, filled},
     },
 };
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = UsageAnswer)]
-struct Answer {
-    #[serde(flatten)]
-    facts: Facts,
-    #[serde(flatten)]
-    completeness: Completeness,
+/// What usage reads beside the parameters of every range report.
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+pub struct UsageParams {
+    /// none (default): a point for each bucket; model: one for each bucket and model
+    #[param(inline, required = false)]
+    group_by: GroupBy,
 }
 
+choices! {
+    enum GroupBy { None = "none", Model = "model" }
+}
+
+impl QueryParams for UsageParams {
+    fn describe() -> Vec<Parameter> {
+        params::fields::<Self>()
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        Some(Self { group_by: params.choice("groupBy") })
+    }
+}
+
+impl ReportParams for UsageParams {}
+
 #[derive(Serialize, ToSchema)]
-#[schema(as = UsageFacts)]
-#[serde(rename_all = "camelCase")]
-struct Facts {
-    org_id: Uuid,
-    granularity: Granularity,
-    timezone: &'static str,
-    /// The one that was used: on bucket boundaries
-    range: Range,
-    /// Whether every bucket of the range is final: its end is longer ago than the late threshold, by asOf
-    #[serde(rename = "final")]
-    is_final: bool,
+#[schema(as = UsageReport)]
+struct Report {
+    #[serde(flatten)]
+    scope: Scope,
     series: Vec<Point>,
     /// The sum of the series
     totals: Amounts,
+    #[serde(flatten)]
+    completeness: Completeness,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -93,24 +103,6 @@ impl From<Usage> for Amounts {
     }
 }
 
-/// What `parse` reads beside them.
-#[derive(IntoParams)]
-#[into_params(rename_all = "camelCase", parameter_in = Query)]
-#[expect(dead_code, reason = "for the API's description")]
-struct UsageParams {
-    /// none (default): a point for each bucket; model: one for each bucket and model
-    #[param(inline)]
-    group_by: Option<GroupBy>,
-}
-
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "for the API's description")]
-enum GroupBy {
-    None,
-    Model,
-}
-
 /// Report usage and spend by bucket
 ///
 /// Ranges are half-open; start is floored and end ceiled to the bucket, and `range` says what was used. Totals are the
@@ -121,12 +113,11 @@ enum GroupBy {
     path = "/analytics/v1/orgs/{orgId}/usage",
     operation_id = "getUsage",
     tag = "usage",
-    params(("orgId" = Uuid, Path, description = "Organisation"), ReportParams, UsageParams),
     responses(
         (
             status = 200,
             description = "The series, its totals, and how complete they are",
-            body = Answer,
+            body = Report,
             example = json!({
                 "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
                 "granularity": "day",
@@ -151,29 +142,24 @@ enum GroupBy {
 pub async fn get(
     org: Authorized<ReadUsage>,
     request: HttpRequest,
+    Checked(params): Checked<RangeReport<UsageParams>>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let query = parse(org.org_id, request.query_string())?;
-    let mut report = api.queries.send(GetUsage(query.clone()), api.answer_within).await?;
+    let RangeReport { buckets, models, fill, own } = params;
+    let by_model = own.group_by == GroupBy::Model;
+    let query = UsageQuery { org_id: org.org_id, buckets, models, by_model, fill };
+    let mut found = api.queries.send(GetUsage(query.clone()), api.answer_within).await?;
     if query.fill {
-        let found = report.series.iter().filter_map(|point| point.model_id);
-        let known = if query.by_model { known_models(&api, org.org_id, &query.models, found).await? } else { vec![] };
-        report.series = fill(&query, &known, report.series)?;
+        let models = found.series.iter().filter_map(|point| point.model_id);
+        let known = if by_model { known_models(&api, org.org_id, &query.models, models).await? } else { vec![] };
+        found.series = filled_up(&query, &known, found.series)?;
     }
-    let completeness = Completeness { freshness: Some(report.freshness), as_of: report.as_of };
-    report::answer(&request, &facts(&query, &report, &api), &completeness)
-}
-
-fn parse(org_id: Uuid, query: &str) -> Result<UsageQuery, Problem> {
-    let mut params = Params::new(query, &[&REPORT[..], &["groupBy"]].concat());
-    let by_model = params.choice("groupBy", [("none", false), ("model", true)]);
-    let (models, fill) = (params.models(), report::fill(&mut params));
-    let buckets = report::range(&mut params, Granularity::max_days);
-    params.finish(buckets.map(|buckets| UsageQuery { org_id, buckets, models, by_model, fill }))
+    let report = report(&query, &found, &api);
+    report::respond(&request, &report, &report.completeness)
 }
 
 /// A point for every bucket; by model, for each that is there, or is asked for and known.
-fn fill(query: &UsageQuery, known: &[Uuid], series: Vec<UsagePoint>) -> Result<Vec<UsagePoint>, Problem> {
+fn filled_up(query: &UsageQuery, known: &[Uuid], series: Vec<UsagePoint>) -> Result<Vec<UsagePoint>, Problem> {
     let keys: BTreeSet<Option<Uuid>> = if query.by_model {
         series.iter().map(|point| point.model_id).chain(known.iter().copied().map(Some)).collect()
     } else {
@@ -184,21 +170,18 @@ fn fill(query: &UsageQuery, known: &[Uuid], series: Vec<UsagePoint>) -> Result<V
     filled(series, &query.buckets, &keys, MAX_ROWS, is_at, empty).ok_or_else(|| QueryError::TooLarge.into())
 }
 
-fn facts(query: &UsageQuery, report: &UsageReport, api: &Api) -> Facts {
+fn report(query: &UsageQuery, found: &UsageReport, api: &Api) -> Report {
     let buckets = &query.buckets;
     let point = |point: &UsagePoint| Point {
         bucket_start: point.bucket_start,
         model_id: point.model_id,
         amounts: point.usage.into(),
-        is_final: report::is_final(buckets.end_of(point.bucket_start), report.as_of, api.late_after),
+        is_final: report::is_final(buckets.end_of(point.bucket_start), found.as_of, api.late_after),
     };
-    Facts {
-        org_id: query.org_id,
-        granularity: buckets.granularity,
-        timezone: buckets.zone.name(),
-        range: buckets.into(),
-        is_final: report::is_final(buckets.end(), report.as_of, api.late_after),
-        series: report.series.iter().map(point).collect(),
-        totals: report.totals().into(),
+    Report {
+        scope: Scope::new(query.org_id, buckets, found.as_of, api.late_after),
+        series: found.series.iter().map(point).collect(),
+        totals: found.totals().into(),
+        completeness: Completeness { freshness: Some(found.freshness), as_of: found.as_of },
     }
 }

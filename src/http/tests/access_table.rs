@@ -78,7 +78,7 @@ fn row(method: &Method, path: &str) -> Who {
 }
 
 /// Asks for a route about an org.
-async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Answer {
+pub async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Answer {
     let path = path
         .replace("{orgId}", &org.to_string())
         .replace("{id}", &LETTER.to_string())

@@ -2,8 +2,11 @@
 
 use actix_web::http::Method;
 
-use super::support::*;
-use crate::auth::Role;
+use serde_json::json;
+use utoipa::openapi::path::ParameterIn;
+
+use super::{access_table::ask, support::*};
+use crate::{auth::Role, http::routes};
 
 const DAY: &str = "start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z";
 
@@ -40,6 +43,22 @@ async fn each_bad_parameter_is_named() {
         (format!("{DAY}&%3Cscript%3E=1"), vec!["query"]),
     ] {
         assert_eq!(get(&usage_path(&query)).await.wrong_fields(), fields, "{query}");
+    }
+}
+
+#[actix_web::test]
+async fn every_path_refuses_what_it_does_not_document() {
+    let bearer = format!("Bearer {}", token(Role::SystemAdmin));
+    // What is wrong with a link is not distinguished.
+    for route in routes::rest().into_iter().filter(|route| !route.path.ends_with("/downloads/{key}")) {
+        let of_the_query = route.parameters.iter().filter(|parameter| parameter.parameter_in == ParameterIn::Query);
+        let names: Vec<&str> = of_the_query.map(|parameter| parameter.name.as_str()).collect();
+        let known = if names.is_empty() { "has none".to_owned() } else { format!("are: {}", names.join(", ")) };
+        let path = format!("{}?surprise=1", route.path);
+        let answer = ask(&route.method, &path, ORG, &[("authorization", &bearer)]).await;
+        let expected =
+            json!({"field": "surprise", "message": format!("is not a parameter of this path, which {known}")});
+        assert_eq!(answer.problem(400)["errors"][0], expected, "{path}");
     }
 }
 

@@ -1,12 +1,13 @@
-//! Query parameters: each is read by its rule, and every problem goes into one response.
+//! Reads parameters: each by its rule, and every problem goes into one response.
 
 use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::error::{FieldError, Problem};
+use super::Choice;
 use crate::domain::moment::{Moment, MomentError};
+use crate::http::error::{FieldError, Problem};
 
 /// Most models that one request may name.
 pub const MAX_MODELS: usize = 100;
@@ -20,40 +21,33 @@ pub fn uuid(text: &str) -> Option<Uuid> {
     (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
-/// An id in the path. What it names is found by what its id is written as, and by nothing else.
-pub fn path_id(request: &HttpRequest, name: &str) -> Result<Uuid, Problem> {
-    request.match_info().get(name).and_then(uuid).ok_or(Problem::NotFound)
-}
-
-/// For a path that has no parameters.
-pub fn none(request: &HttpRequest) -> Result<(), Problem> {
-    Params::new(request.query_string(), &[]).finish(Some(()))
-}
-
 /// The parameters of a request that are still to be read, and what was wrong with those that were.
 pub struct Params {
+    request: HttpRequest,
+    /// The names that the path's description has.
+    known: Vec<String>,
     pairs: Vec<(String, String)>,
     problems: Vec<FieldError>,
 }
 
 impl Params {
     /// Takes a query string apart. A parameter that is not `known` is a problem.
-    pub fn new(query: &str, known: &[&str]) -> Self {
-        let mut params = Self { pairs: Vec::new(), problems: Vec::new() };
-        match web::Query::<Vec<(String, String)>>::from_query(query) {
+    pub fn new(request: &HttpRequest, known: Vec<String>) -> Self {
+        let mut params = Self { request: request.clone(), known, pairs: Vec::new(), problems: Vec::new() };
+        match web::Query::<Vec<(String, String)>>::from_query(request.query_string()) {
             Ok(pairs) => params.pairs = pairs.into_inner(),
             Err(_) => params.problem("query", "cannot be read"),
         }
-        let unknown: Vec<String> =
-            params.pairs.iter().map(|(name, _)| name).filter(|name| !known.contains(&name.as_str())).cloned().collect();
-        let known = match known {
+        let names = params.pairs.iter().map(|(name, _)| name);
+        let unknown: Vec<String> = names.filter(|name| !params.known.contains(name)).cloned().collect();
+        let rule = match &params.known[..] {
             [] => "is not a parameter of this path, which has none".to_owned(),
             known => format!("is not a parameter of this path, which are: {}", known.join(", ")),
         };
         for name in unknown {
             // The name comes back only where it is plain text; anything may stand there.
             let field = if is_plain(&name) { name.as_str() } else { "query" };
-            params.problem(field, known.as_str());
+            params.problem(field, rule.as_str());
         }
         params
     }
@@ -68,8 +62,8 @@ impl Params {
 
     /// A parameter that may be there once.
     pub fn single(&mut self, name: &str) -> Option<String> {
-        let mut values = self.pairs.iter().filter(|(found, _)| found == name).map(|(_, value)| value.clone());
-        let (first, more) = (values.next(), values.next().is_some());
+        let mut values = self.values(name);
+        let (first, more) = (values.next().map(str::to_owned), values.next().is_some());
         drop(values);
         if more {
             self.problem(name, "must be given once");
@@ -79,7 +73,12 @@ impl Params {
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.pairs.iter().any(|(found, _)| found == name)
+        self.values(name).next().is_some()
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        debug_assert!(self.known.iter().any(|known| known == name), "{name} is read and not documented");
+        self.pairs.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
     /// A moment that must be there; a date is the first moment of that day in the zone.
@@ -124,24 +123,33 @@ impl Params {
         id
     }
 
+    /// An id of the path, which is named as the parameters are.
+    pub fn path_id(&mut self, name: &str) -> Option<Uuid> {
+        let id = self.request.match_info().get(name).and_then(uuid);
+        if id.is_none() {
+            self.problem(name, UUID_FORM);
+        }
+        id
+    }
+
     /// One of a few words; the first where the parameter is not there, or is wrong.
-    pub fn choice<T: Copy, const N: usize>(&mut self, name: &str, choices: [(&str, T); N]) -> T {
-        let text = self.single(name);
+    pub fn choice<T: Choice>(&mut self, name: &str) -> T {
+        let (words, text) = (T::words(), self.single(name));
         let found = match &text {
-            Some(text) => choices.iter().find(|(word, _)| word == text),
-            None => choices.first(),
+            Some(text) => words.iter().find(|(word, _)| word == text),
+            None => words.first(),
         };
         if let Some((_, value)) = found {
             return *value;
         }
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        self.problem(name, format!("must be {}", words.join(" or ")));
-        choices[0].1
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        self.problem(name, format!("must be {}", names.join(" or ")));
+        words[0].1
     }
 
     /// One of a few words that may be there.
-    pub fn choice_if_given<T: Copy, const N: usize>(&mut self, name: &str, choices: [(&str, T); N]) -> Option<T> {
-        self.has(name).then(|| self.choice(name, choices))
+    pub fn choice_if_given<T: Choice>(&mut self, name: &str) -> Option<T> {
+        self.has(name).then(|| self.choice(name))
     }
 
     /// A number from 1 to `max`; `default` where the parameter is not there, or is wrong.
@@ -158,8 +166,7 @@ impl Params {
 
     /// The models asked for, each once: empty where none is named.
     pub fn models(&mut self) -> Vec<Uuid> {
-        let texts: Vec<String> =
-            self.pairs.iter().filter(|(name, _)| name == "modelId").map(|(_, value)| value.clone()).collect();
+        let texts: Vec<String> = self.values("modelId").map(str::to_owned).collect();
         if texts.len() > MAX_MODELS {
             self.problem("modelId", format!("must be given at most {MAX_MODELS} times"));
             return Vec::new();

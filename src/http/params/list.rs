@@ -1,0 +1,91 @@
+//! Pages of lists: which one is asked for, and where the next one begins.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+    },
+};
+use uuid::Uuid;
+
+use super::{Params, QueryParams};
+
+/// The parameters `limit`, with its default and its largest value, and `cursor`.
+pub struct PageOf<const DEFAULT: u16, const MOST: u16> {
+    pub limit: u16,
+    /// The entry behind which the page begins.
+    pub behind: Option<Uuid>,
+}
+
+impl<const DEFAULT: u16, const MOST: u16> QueryParams for PageOf<DEFAULT, MOST> {
+    fn describe() -> Vec<Parameter> {
+        let limit = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+            .minimum(Some(1))
+            .maximum(Some(MOST));
+        let optional = |name: &str, description: String, schema: Schema| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.description(Some(description)).schema(Some(schema)).build()
+        };
+        vec![
+            optional("limit", format!("Entries of a page, {DEFAULT} without it"), limit.into()),
+            optional("cursor", "nextCursor of the page before".to_owned(), text().into()),
+        ]
+    }
+
+    fn read(params: &mut Params) -> Option<Self> {
+        let limit = params.number("limit", MOST, DEFAULT);
+        let place = params.single("cursor").map(|text| position(&text));
+        if place == Some(None) {
+            params.problem("cursor", "must be the nextCursor of an earlier answer");
+        }
+        Some(Self { limit, behind: place.flatten() })
+    }
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// Where the next page begins
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NextPage {
+    /// Only where there are more
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+impl From<Option<Uuid>> for NextPage {
+    /// Behind the entry of that id.
+    fn from(last: Option<Uuid>) -> Self {
+        // In a form that clients are not tempted to calculate with.
+        Self { next_cursor: last.map(|id| URL_SAFE_NO_PAD.encode(id)) }
+    }
+}
+
+fn position(cursor: &str) -> Option<Uuid> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    Uuid::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_returns_to_its_place() {
+        for id in [Uuid::from_u128(1), Uuid::from_u128(77), Uuid::max()] {
+            let cursor = NextPage::from(Some(id)).next_cursor.unwrap();
+            assert_eq!(position(&cursor), Some(id));
+        }
+        for text in ["", "1", "AAAAAAAAAAE=", "AAAAAAAAAAAB", "' OR 1=1 --"] {
+            assert_eq!(position(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What handlers read of a request beside its body: parameters of the query, ids in the path.
+//!
+//! Each is declared once. A struct of query parameters documents, reads and checks itself ([`QueryParams`]); a handler takes
+//! it as [`Checked`]. The description of an endpoint is made from its handler's arguments ([`Argument`]).
+
+mod choice;
+mod list;
+mod range;
+mod reader;
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use utoipa::{
+    IntoParams,
+    openapi::{
+        KnownFormat, ObjectBuilder, Required, SchemaFormat, Type,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+    },
+};
+use uuid::Uuid;
+
+use super::error::Problem;
+
+pub(super) use choice::choices;
+pub use choice::{Choice, Filter, words_schema};
+pub use list::{NextPage, PageOf};
+pub use range::{Days, Hours, RangeReport, ReportParams};
+pub use reader::{Params, UUID_FORM, uuid};
+
+/// What a handler takes: extracted from a request, and documented by the parameters that it is made from.
+pub trait Argument: FromRequest + 'static {
+    fn parameters() -> Vec<Parameter> {
+        Vec::new()
+    }
+}
+
+impl Argument for HttpRequest {}
+
+impl<T: 'static> Argument for web::Data<T> {}
+
+/// Of the operations port, which is not described.
+impl Argument for web::Path<String> {}
+
+/// Where the handler says itself what is wrong.
+impl<P: QueryParams> Argument for Result<Checked<P>, Problem> {
+    fn parameters() -> Vec<Parameter> {
+        P::describe()
+    }
+}
+
+/// Parameters of the query that belong together.
+pub trait QueryParams: Sized + 'static {
+    /// As they are documented. One that is not among them is refused.
+    fn describe() -> Vec<Parameter>;
+
+    /// Reads all of them, and notes every problem. `None` only where one was noted.
+    fn read(params: &mut Params) -> Option<Self>;
+}
+
+/// Documents a struct by its fields.
+pub fn fields<P: IntoParams>() -> Vec<Parameter> {
+    P::into_params(|| Some(ParameterIn::Query))
+}
+
+/// Groups of parameters, one after the other.
+macro_rules! groups {
+    ($($group:ident)+) => {
+        #[expect(non_snake_case, reason = "each is named as its type")]
+        impl<$($group: QueryParams),+> QueryParams for ($($group,)+) {
+            fn describe() -> Vec<Parameter> {
+                [$($group::describe()),+].concat()
+            }
+
+            fn read(params: &mut Params) -> Option<Self> {
+                $(let $group = $group::read(params);)+
+                Some(($($group?,)+))
+            }
+        }
+    };
+}
+
+groups!(A B);
+groups!(A B C);
+
+/// One that is not described further: the operations port's are in the docs alone.
+pub fn named(name: &str) -> Parameter {
+    ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).build()
+}
+
+/// For a path that has no parameters.
+pub struct NoParams;
+
+impl QueryParams for NoParams {
+    fn describe() -> Vec<Parameter> {
+        Vec::new()
+    }
+
+    fn read(_: &mut Params) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+/// The parameters of a request, in which nothing is wrong. Otherwise all that is goes into one response.
+pub struct Checked<P>(pub P);
+
+impl<P: QueryParams> FromRequest for Checked<P> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let of_the_query =
+            |parameter: Parameter| (parameter.parameter_in == ParameterIn::Query).then_some(parameter.name);
+        let known = P::describe().into_iter().filter_map(of_the_query).collect();
+        let mut params = Params::new(request, known);
+        let value = P::read(&mut params);
+        ready(params.finish(value).map(Self))
+    }
+}
+
+impl<P: QueryParams> Argument for Checked<P> {
+    fn parameters() -> Vec<Parameter> {
+        P::describe()
+    }
+}
+
+/// Documents an id in a path.
+pub fn path_id(name: &str, description: &str) -> Parameter {
+    let id = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(id))
+        .build()
+}
+
+/// Ids in paths. What one names is found by what its id is written as, and by nothing else.
+macro_rules! path_ids {
+    ($($type:ident = $name:literal: $description:literal,)+) => {$(
+        pub struct $type(pub Uuid);
+
+        impl FromRequest for $type {
+            type Error = Problem;
+            type Future = Ready<Result<Self, Problem>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                ready(request.match_info().get($name).and_then(uuid).map(Self).ok_or(Problem::NotFound))
+            }
+        }
+
+        impl Argument for $type {
+            fn parameters() -> Vec<Parameter> {
+                vec![path_id($name, $description)]
+            }
+        }
+    )+};
+}
+
+path_ids! {
+    LetterId = "id": "The letter's id, from a list",
+    KeyId = "keyId": "The key's id",
+    JobId = "jobId": "The job's id",
+}
