@@ -84,23 +84,10 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("analytics-service: {}", in_full(&error));
+            eprintln!("analytics-service: {}", telemetry::log::in_full(error.as_ref()));
             ExitCode::FAILURE
         }
     }
-}
-
-/// The error and its causes, each once: some errors have their cause in their own text.
-fn in_full(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
-            text += &format!(": {cause}");
-        }
-    }
-    text
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -280,17 +267,6 @@ mod tests {
             }
         }
         assert!(seen > 30, "{seen} command lines were found");
-    }
-
-    #[test]
-    fn each_cause_of_an_error_is_printed_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("database: {0}")]
-        struct Repeats(#[source] std::io::Error);
-        let cause = || Repeats(std::io::Error::other("connection refused"));
-        assert_eq!(in_full(&anyhow::Error::new(cause()).context("verify")), "verify: database: connection refused");
-        assert_eq!(in_full(&anyhow::anyhow!("alone")), "alone");
-        assert_eq!(in_full(&anyhow::anyhow!("inner").context("outer")), "outer: inner");
     }
 
     #[test]

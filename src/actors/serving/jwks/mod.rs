@@ -26,7 +26,10 @@ use crate::{
         key_ring::KeyRing,
     },
     config::{Auth, Secret},
-    telemetry::readiness::{JWKS, Readiness},
+    telemetry::{
+        log::in_full,
+        readiness::{JWKS, Readiness},
+    },
 };
 
 /// Largest key set: some hundred keys.
@@ -189,14 +192,7 @@ enum SourceError {
 
 impl From<reqwest::Error> for SourceError {
     fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
-        }
-        Self::Unreachable(text)
+        Self::Unreachable(in_full(&error.without_url()))
     }
 }
 
