@@ -16,9 +16,12 @@ pub enum StoreError {
     Transient(#[source] sqlx::Error),
     #[error("database: no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
-    /// Another process holds the partition: this one must stop working on it.
-    #[error("partition {partition} is in epoch {found}, not {ours}: what was started in that one is fenced")]
-    Fenced { partition: u16, ours: i64, found: i64 },
+    /// Another process holds the partition, or an operator changed it: this one must stop working on it.
+    #[error(
+        "partition {partition} is in epoch {found}, held by {}, not in {ours}: what was started in that one is fenced",
+        .holder.as_deref().unwrap_or("nobody")
+    )]
+    Fenced { partition: u16, ours: i64, found: i64, holder: Option<String> },
     /// The epoch is ours, and the offset is not where this process left it: it must begin again from what is there.
     #[error(
         "partition {partition}: the database's next offset is {found}, and the batch begins at {expected}: its progress was changed"
@@ -26,9 +29,10 @@ pub enum StoreError {
     Moved { partition: u16, expected: i64, found: i64 },
     /// The database does not have what it had confirmed: another one has taken its place. What it lacks is to be read again.
     #[error(
-        "partition {partition} was committed up to offset {committed}, and the database has it up to {found}: commits were lost"
+        "partition {partition} was committed up to offset {committed} in epoch {ours}, and the database has it up to {found} in epoch \
+         {epoch}: commits were lost"
     )]
-    LostCommits { partition: u16, committed: i64, found: i64 },
+    LostCommits { partition: u16, ours: i64, committed: i64, epoch: i64, found: i64 },
     /// The database refuses so many events that it is not they who are wrong.
     #[error("database: {0}")]
     Unfit(String),
@@ -41,6 +45,11 @@ impl StoreError {
     /// Whether the same may go through later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_) | Self::Timeout(_))
+    }
+
+    /// Whether the partition is not where its pipeline left it: that one ends, and what holds the partition reads its row again.
+    pub fn ends_pipeline(&self) -> bool {
+        matches!(self, Self::Fenced { .. } | Self::Moved { .. } | Self::LostCommits { .. })
     }
 
     /// Whether a start is to end with it instead of waiting. Beside what is permanent: credentials and a database's name. A

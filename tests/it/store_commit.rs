@@ -1,5 +1,7 @@
 //! The batch transaction, taken by itself: what is stored, what is not, and what a second attempt does.
 
+use std::time::Duration;
+
 use analytics_service::{
     domain::{
         batch::{Batch, Message, RawBatch, SplitRules, split},
@@ -13,7 +15,7 @@ use analytics_service::{
         StoreError,
         ingest::{
             commit::{Committed, commit},
-            lease,
+            lease::{self, Identity},
             partitions::{Claim, claim},
             work::{CommitRules, Kind},
         },
@@ -153,6 +155,27 @@ async fn a_process_that_lost_its_partition_cannot_commit() {
     let error = fixture.commit(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::Fenced { ours: 2, found: 3, .. }), "{error}");
     assert_eq!(fixture.scalar("SELECT count(*) FROM analytics.usage_events").await, 0);
+}
+
+#[tokio::test]
+async fn a_fenced_commit_names_epoch_and_holder() {
+    let mut fixture = CommitFixture::new(1).await;
+    let batch = fixture.batch([body(&event(1, 1, fixture.claim.now))]);
+    let topology = fixture.world.settings.broker.topology();
+    hold(&mut fixture.conn, &fixture.world, 0).await;
+    let ended = fixture.commit(&batch).await.unwrap_err().to_string();
+    assert!(ended.contains(&Uuid::nil().to_string()), "of a process without a row the id: {ended}");
+    let me = Identity { id: Uuid::nil(), name: "elsewhere/7".into() };
+    lease::renew(&mut fixture.conn, &me, Duration::from_secs(60), &topology).await.unwrap();
+    let error = fixture.commit(&batch).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Fenced { partition: 0, ours: 2, found: 3, holder: Some(name) } if name == "elsewhere/7"),
+        "{error}"
+    );
+    assert!(error.to_string().starts_with("partition 0 is in epoch 3, held by elsewhere/7, not in 2"), "{error}");
+    lease::give_back(&mut fixture.conn, &topology, 0, Uuid::nil()).await.unwrap();
+    let error = fixture.commit(&batch).await.unwrap_err().to_string();
+    assert!(error.contains("held by nobody"), "{error}");
 }
 
 #[tokio::test]

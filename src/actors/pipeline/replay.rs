@@ -163,9 +163,7 @@ impl Worker {
                     attempt = 0;
                     LOOK_EVERY
                 }
-                Err(ReplayError::Store(error @ (StoreError::Fenced { .. } | StoreError::Moved { .. }))) => {
-                    return error;
-                }
+                Err(ReplayError::Store(error)) if error.ends_pipeline() => return error,
                 Err(error) => {
                     tracing::warn!(partition = self.claim.partition, %error, "replaying waits");
                     attempt += 1;
@@ -184,9 +182,7 @@ impl Worker {
         tracing::info!(partition = self.claim.partition, replay = %replay.replay_id, "replaying");
         let error = match self.replay(&replay, &working).await {
             Err(error) if error.is_transient() => return Err(error),
-            Err(ReplayError::Store(error @ (StoreError::Fenced { .. } | StoreError::Moved { .. }))) => {
-                return Err(error.into());
-            }
+            Err(ReplayError::Store(error)) if error.ends_pipeline() => return Err(error.into()),
             Err(error) => Some(error.to_string()),
             Ok(()) => None,
         };

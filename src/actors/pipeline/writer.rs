@@ -218,9 +218,9 @@ impl From<StoreError> for Cause {
     fn from(error: StoreError) -> Self {
         let why = error.to_string();
         match error {
-            StoreError::Fenced { .. } | StoreError::Moved { .. } | StoreError::LostCommits { .. } => Self::Fenced(why),
             StoreError::Unfit(_) => Self::Unfit(why),
-            StoreError::Transient(_) | StoreError::Timeout(_) | StoreError::Permanent(_) => Self::Failed(why),
+            error if error.ends_pipeline() => Self::Fenced(why),
+            _ => Self::Failed(why),
         }
     }
 }

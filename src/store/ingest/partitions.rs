@@ -80,10 +80,11 @@ pub async fn check_committed(conn: &mut PgConnection, claim: &Claim, committed: 
             .await?;
     // A later epoch is another process's, or an operator's reset: the holder of an earlier one finds out when it commits.
     match row {
-        Some((epoch, found)) if (epoch, found) >= (claim.epoch, committed) => Ok(()),
+        Some(found) if found >= (claim.epoch, committed) => Ok(()),
+        // Without a row it is as one that was never read.
         found => {
-            let found = found.map_or(0, |(_, next_offset)| next_offset);
-            Err(StoreError::LostCommits { partition: claim.partition, committed, found })
+            let (epoch, found) = found.unwrap_or_default();
+            Err(StoreError::LostCommits { partition: claim.partition, ours: claim.epoch, committed, epoch, found })
         }
     }
 }

@@ -220,6 +220,8 @@ async fn a_database_that_lost_commits_is_not_complete() {
     sqlx::query("UPDATE analytics.partition_offsets SET next_offset = 0").execute(&mut fixture.conn).await.unwrap();
     let error = caught_up(&mut fixture.conn, &fixture.claim, 1, now + TimeDelta::seconds(1)).await.unwrap_err();
     assert!(matches!(error, StoreError::LostCommits { committed: 1, found: 0, .. }), "{error}");
+    let said = "partition 0 was committed up to offset 1 in epoch 2, and the database has it up to 0 in epoch 2: commits were lost";
+    assert_eq!(error.to_string(), said);
     // Neither is one that a later epoch has: that is another's, and no error of ours here.
     hold(&mut fixture.conn, &fixture.world, 0).await;
     assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, 1, now + TimeDelta::seconds(1)).await.unwrap(), None);

@@ -44,7 +44,7 @@ pub(super) async fn lock(tx: &mut PgConnection, work: Work<'_>) -> Result<Lock, 
          FROM analytics.ingestion_batches WHERE batch_id = $1",
     )
     .bind(batch.raw.id)
-    .fetch_optional(tx)
+    .fetch_optional(&mut *tx)
     .await?;
     match before {
         Some(before) => Ok(Lock::CommittedBefore(before.committed(foreign_writes))),
@@ -54,8 +54,20 @@ pub(super) async fn lock(tx: &mut PgConnection, work: Work<'_>) -> Result<Lock, 
             let (expected, found) = (batch.raw.first_offset, next_offset);
             Err(StoreError::Moved { partition: claim.partition, expected, found })
         }
-        None => Err(StoreError::Fenced { partition: claim.partition, ours: claim.epoch, found: epoch }),
+        None => {
+            let (partition, ours, found) = (claim.partition, claim.epoch, epoch);
+            Err(StoreError::Fenced { partition, ours, found, holder: holder(tx, &claim.stream).await? })
+        }
     }
+}
+
+/// The name of the process that holds a partition, or its id where it has ended since.
+async fn holder(tx: &mut PgConnection, stream: &str) -> Result<Option<String>, StoreError> {
+    let holder = sqlx::query_scalar(
+        "SELECT coalesce(name, owner::text) FROM analytics.partition_offsets
+         LEFT JOIN analytics.processes ON process_id = owner WHERE partition_offsets.stream = $1",
+    );
+    Ok(holder.bind(stream).fetch_one(tx).await?)
 }
 
 #[derive(sqlx::FromRow)]
