@@ -1,6 +1,9 @@
 //! Why the database did not do what it was asked, and whether waiting helps.
+//!
+//! The one place that reads the driver's errors: [`ReadError`](super::read::ReadError) adds what only a reader can say, the actors what
+//! their callers receive for it (`actors::serving::error`), and http the response.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// What makes a schema or a role's rights fit again.
 const MIGRATE: &str = "the schema or the role's rights are not those that this build works with: run `migrate` with \
@@ -36,7 +39,10 @@ pub enum StoreError {
     /// The database refuses so many events that it is not they who are wrong.
     #[error("database: {0}")]
     Unfit(String),
-    /// Will not go away by itself: a schema that is not ours, a value that cannot be.
+    /// A table, column or right is missing (SQLSTATE class 42). Names it: for the log, never for a client.
+    #[error("database: {0}; {MIGRATE}")]
+    Lacks(String),
+    /// Will not go away by itself: a value that cannot be, a setting.
     #[error("database: {0}")]
     Permanent(String),
 }
@@ -56,10 +62,16 @@ impl StoreError {
     /// process that runs waits for those, since they are changed outside of it and it may come to be right again.
     pub fn ends_start(&self) -> bool {
         match self {
-            Self::Transient(error) => code(error).is_some_and(|code| code.starts_with("28") || code == "3D000"),
+            Self::Transient(_) => self.sqlstate().is_some_and(|code| code.starts_with("28") || code == "3D000"),
             Self::Timeout(_) => false,
             _ => true,
         }
+    }
+
+    /// Of an error that may pass, where it is the server's.
+    pub(super) fn sqlstate(&self) -> Option<Cow<'_, str>> {
+        let Self::Transient(error) = self else { return None };
+        error.as_database_error()?.code()
     }
 
     /// A pooler that gives each transaction another session.
@@ -67,27 +79,27 @@ impl StoreError {
         Self::Permanent(POOLER.to_owned())
     }
 
-    /// The schema lacks something, or the role a right.
-    pub(super) fn lacks(what: &str) -> Self {
-        Self::Permanent(format!("{what}; {MIGRATE}"))
+    /// A value that the schema rules out.
+    pub(super) fn impossible(what: &str) -> Self {
+        Self::Permanent(format!("the database answered what cannot be: {what}"))
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let Some(code) = code(&error) else { return Self::Transient(error) };
-        match code.as_str() {
+        use sqlx::Error as E;
+        let code = error.as_database_error().and_then(|error| Some(error.code()?.into_owned()));
+        match (code.as_deref(), &error) {
             // Prepared by another client of a pooler, or not prepared on this connection of its.
-            "26000" | "42P05" => Self::pooled(),
-            // A chunk that was dropped meanwhile: the next attempt does not see it.
-            code if code.starts_with("42") && !error.to_string().contains("_hyper_") => {
-                Self::lacks(&format!("{error} (SQLSTATE {code})"))
+            (Some("26000" | "42P05"), _) => Self::pooled(),
+            // But for a chunk that was dropped meanwhile: the next attempt does not see it.
+            (Some(code), _) if code.starts_with("42") && !error.to_string().contains("_hyper_") => {
+                Self::Lacks(format!("{error} (SQLSTATE {code})"))
             }
+            // A value that cannot be, such as a sum that overflows.
+            (Some(code), _) if code.starts_with("22") => Self::Permanent(format!("{error} (SQLSTATE {code})")),
+            (None, E::ColumnDecode { .. } | E::Decode(_) | E::ColumnNotFound(_)) => Self::Permanent(error.to_string()),
             _ => Self::Transient(error),
         }
     }
-}
-
-fn code(error: &sqlx::Error) -> Option<String> {
-    Some(error.as_database_error()?.code()?.into_owned())
 }

@@ -67,7 +67,7 @@ async fn rights(conn: &mut PgConnection) -> Result<(), StoreError> {
     let usage: bool =
         sqlx::query_scalar("SELECT has_schema_privilege('analytics', 'USAGE')").fetch_one(&mut *conn).await?;
     if !usage {
-        return Err(StoreError::lacks("the role lacks USAGE on schema analytics"));
+        return Err(StoreError::Lacks("the role lacks USAGE on schema analytics".to_owned()));
     }
     let missing: Vec<String> = sqlx::query_scalar(include_str!("sql/probe_rights.sql")).fetch_all(conn).await?;
     none_of(&missing, "the role lacks rights")
@@ -80,5 +80,5 @@ fn none_of(missing: &[String], what: &str) -> Result<(), StoreError> {
     let named = missing.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = missing.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(StoreError::lacks(&format!("{what}: {named}{more}")))
+    Err(StoreError::Lacks(format!("{what}: {named}{more}")))
 }

@@ -1,6 +1,7 @@
 //! A right of the service's role that is taken back while the service runs.
 
 use analytics_service::auth::Role;
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::harness::{LedgerSums, World, assert_exact, eventually, sent, settled};
@@ -35,6 +36,33 @@ async fn a_lost_right_parks_the_partition_until_granted() {
     let ledger = LedgerSums::of_batches(&mut conn).await;
     assert_eq!((sent(&after), ledger.stored, ledger.duplicates, ledger.rejected), (500, 1000, 0, 0));
     assert_eq!(service.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_missing_table_is_500() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::from_u128(1);
+    let token = service.token(&[org], &[Role::OrgAdmin]);
+    let yesterday = chrono::Utc::now().date_naive() - chrono::Days::new(1);
+    for (table, what) in [
+        ("dead_letters", "dead-letters"),
+        ("api_keys", "api-keys"),
+        ("rollup_revisions", &format!("revisions?start={yesterday}")),
+    ] {
+        let path = format!("/analytics/v1/orgs/{org}/{what}");
+        let rename = async |from: &str, to: &str| {
+            let statement = format!("ALTER TABLE analytics.{from} RENAME TO {to}");
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut world.connect_as_owner().await).await.unwrap();
+        };
+        rename(table, "mislaid").await;
+        let (status, problem) = service.get(&path, &token).await;
+        assert_eq!((status.as_u16(), problem["type"].as_str()), (500, Some("/problems/internal")), "{problem}");
+        assert!(!problem.to_string().contains(table), "nothing of the database is shown: {problem}");
+        rename("mislaid", table).await;
+        let (status, page) = service.get(&path, &token).await;
+        assert_eq!(status, 200, "{page}");
+    }
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ mod repair;
 mod replay_file;
 mod start_probes;
 mod store_commit;
+mod store_errors;
 mod store_exports;
 mod store_lease;
 mod store_limits;

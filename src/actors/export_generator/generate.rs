@@ -60,7 +60,7 @@ impl ExportBackend {
     /// Waits for the database no longer than it may take: the connection may be dead without either side's having heard.
     pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, GenerateError> {
         let within = self.statement_timeout + GRACE;
-        timeout(within, work).await.map_err(|_| GenerateError::Away(StoreError::Timeout(within)))
+        timeout(within, work).await.map_err(|_| StoreError::Timeout(within).into())
     }
 }
 
@@ -80,19 +80,17 @@ pub struct GeneratedFile {
     pub same_as: Option<Uuid>,
 }
 
-/// Why there is no file. Its text is for the caller.
+/// Why there is no file. Its text is for the caller: what of it is for the log alone is its source.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    #[error("{0}")]
+    #[error(transparent)]
     Object(#[from] ObjectError),
     #[error("what it is made of is kept from {} on: ask for a later start", .0.to_rfc3339_opts(SecondsFormat::AutoSi, true))]
     Gone(DateTime<Utc>),
     #[error("reading took longer than exports.statement_timeout_ms")]
     TooSlow,
-    #[error("the database does not answer")]
-    Away(#[source] StoreError),
-    #[error("the database has what cannot be")]
-    Broken(#[source] StoreError),
+    #[error("{}", of_the_database(.0))]
+    Store(#[from] StoreError),
     #[error("the file cannot be written")]
     Written(#[from] std::io::Error),
     #[error("its versions in the object store do not end")]
@@ -103,21 +101,24 @@ pub enum GenerateError {
     Cancelled,
 }
 
+fn of_the_database(error: &StoreError) -> &'static str {
+    match error {
+        error if error.is_transient() => "the database does not answer",
+        StoreError::Lacks(_) => "the database lacks what a file needs",
+        _ => "the database has what cannot be",
+    }
+}
+
 impl GenerateError {
     /// Whether another attempt may come off.
     pub fn may_pass(&self) -> bool {
         match self {
             // Exists: what an earlier attempt had sent has come late. The next one clears it away.
             Self::Object(error) => error.is_transient() || matches!(error, ObjectError::Exists),
-            Self::Away(_) | Self::TooSlow => true,
-            Self::Gone(_) | Self::Broken(_) | Self::Written(_) | Self::Strays | Self::Lost | Self::Cancelled => false,
+            Self::Store(error) => error.is_transient(),
+            Self::TooSlow => true,
+            Self::Gone(_) | Self::Written(_) | Self::Strays | Self::Lost | Self::Cancelled => false,
         }
-    }
-}
-
-impl From<StoreError> for GenerateError {
-    fn from(error: StoreError) -> Self {
-        if error.is_transient() { Self::Away(error) } else { Self::Broken(error) }
     }
 }
 

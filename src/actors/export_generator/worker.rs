@@ -20,6 +20,7 @@ use crate::{
         exports::{self, Claim, ClaimRules, Claimed, Claimer, Heartbeat},
     },
     telemetry::{
+        log::in_full,
         metrics::{ExportEnd, Metrics},
         readiness::{OBJECTS, Readiness},
     },
@@ -176,7 +177,7 @@ impl Worker {
                     self.readiness.detail(OBJECTS, format!("the last export was not made: {error}"));
                 }
                 let pause = if error.may_pass() { self.retry.after(job.attempts, rand::random()) } else { None };
-                tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = reason, "an export was not made");
+                tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = %in_full(&error), "an export was not made");
                 match pause {
                     Some(pause) => (
                         ExportEnd::Retried,

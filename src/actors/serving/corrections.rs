@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        serving::{bounded_mutex::BoundedMutex, error::QueryError},
+        serving::{
+            bounded_mutex::BoundedMutex,
+            error::{QueryError, refuse},
+        },
         supervision::{
             backoff::Backoff,
             exit::Drain,
@@ -199,11 +202,9 @@ impl Store {
         let mut session = self.session.lock().await?;
         let work = session.run(async |conn| table::correct(conn, correction, &self.bounds).await);
         let result = timeout(self.deadline, work).await.unwrap_or(Err(StoreError::Timeout(self.deadline)));
-        result.map_err(|error| {
-            // Neither the event nor what is wrong with it: a caller's data is not for the log.
-            tracing::warn!(dead_letter_id = %correction.dead_letter_id, %error, "a correction could not be stored");
-            if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
-        })
+        // Neither the event nor what is wrong with it: a caller's data is not for the log.
+        let span = tracing::warn_span!("correction", dead_letter_id = %correction.dead_letter_id);
+        result.map_err(|error| span.in_scope(|| refuse(&error, "a correction could not be stored")))
     }
 }
 

@@ -29,7 +29,7 @@ impl From<QueryError> for Problem {
                 Self::field("end", "must leave fewer rows in the answer: request a shorter range or fewer models")
             }
             QueryError::Gone(gone) => Self::field("start", kept_from(gone)),
-            QueryError::Broken => Self::Internal,
+            QueryError::Lacks | QueryError::Broken => Self::Internal,
         }
     }
 }

@@ -202,5 +202,5 @@ fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {
 }
 
 fn impossible(what: &str) -> StoreError {
-    StoreError::Permanent(format!("the database answered what cannot be: an export's {what}"))
+    StoreError::impossible(&format!("an export's {what}"))
 }

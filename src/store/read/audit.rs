@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{ReadError, Reader, impossible};
+use super::{ReadError, Reader, StoreError};
 use crate::{
     domain::audit::{AuditPage, AuditQuery, AuditRecord, Outcome},
     store::access::audit::Row,
@@ -27,7 +27,8 @@ impl Reader {
         };
         let rows = self.in_time(rows).await?;
         let more = rows.len() > limit;
-        let known = |row| AuditRecord::try_from(row).map_err(|_| impossible("an audit event of an unknown kind"));
+        let known =
+            |row| AuditRecord::try_from(row).map_err(|_| StoreError::impossible("an audit event of an unknown kind"));
         let events = rows.into_iter().take(limit).map(known).collect::<Result<_, _>>()?;
         Ok(AuditPage { events, more })
     }

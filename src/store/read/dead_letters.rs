@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{ReadError, Reader, StoreError, impossible};
+use super::{ReadError, Reader, StoreError};
 use crate::domain::dead_letter::{
     DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, Origin, Payload, State, Whose,
 };
@@ -78,7 +78,8 @@ impl Row {
             Whose::Org(_) => None,
             Whose::Unreadable | Whose::Any => Some(Origin {
                 stream: self.stream,
-                partition: u16::try_from(self.partition).map_err(|_| impossible("a partition out of its range"))?,
+                partition: u16::try_from(self.partition)
+                    .map_err(|_| StoreError::impossible("a partition out of its range"))?,
                 offset: self.stream_offset,
             }),
         };
@@ -88,7 +89,8 @@ impl Row {
             origin,
             rejected_at: self.rejected_at,
             reasons: self.reasons,
-            payload_bytes: u64::try_from(self.payload_bytes).map_err(|_| impossible("payload_bytes is negative"))?,
+            payload_bytes: u64::try_from(self.payload_bytes)
+                .map_err(|_| StoreError::impossible("payload_bytes is negative"))?,
             payload_sha256: self.payload_sha256,
             state: State::of(self.corrected_at, self.replayed_at),
             corrected_by: self.corrected_by,
@@ -109,8 +111,8 @@ struct OpenedRow {
 impl OpenedRow {
     fn opened(self, whose: Whose) -> Result<OpenedLetter, StoreError> {
         let correction = self.correction.map(|body| {
-            let text = String::from_utf8(body).map_err(|_| impossible("a correction is not UTF-8"))?;
-            RawValue::from_string(text).map_err(|_| impossible("a correction is not JSON"))
+            let text = String::from_utf8(body).map_err(|_| StoreError::impossible("a correction is not UTF-8"))?;
+            RawValue::from_string(text).map_err(|_| StoreError::impossible("a correction is not JSON"))
         });
         let kept = u64::try_from(self.payload.len()).unwrap_or(u64::MAX);
         let letter = self.row.letter(whose)?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{OrgHead, ReadError, Reader, StoreError, count, impossible};
+use super::{OrgHead, ReadError, Reader, StoreError, count};
 use crate::domain::{
     dead_letter::State,
     event_fate::{Duplicates, EventFate, FateQuery, RejectedEvent, StoredEvent, slot_of},
@@ -26,7 +26,7 @@ impl Reader {
             .bind(slot_of(query.event_id))
             .bind(MOST);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         let (freshness, as_of) = self.completeness(&first.head);
         let raw_from = first.raw_from;
         let mut fate = EventFate { stored: vec![], duplicates: None, rejections: vec![], raw_from, freshness, as_of };
@@ -56,7 +56,7 @@ struct Row {
 
 impl Row {
     fn add_to(self, fate: &mut EventFate) -> Result<(), StoreError> {
-        let missing = || impossible("an event without its id, moment or state");
+        let missing = || StoreError::impossible("an event without its id, moment or state");
         let Some(kind) = self.kind else { return Ok(()) };
         let flag = self.flag.ok_or_else(missing)?;
         match kind.as_str() {
@@ -76,7 +76,7 @@ impl Row {
                 let state = State::of(flag.then_some(rejected_at), self.last_at);
                 fate.rejections.push(RejectedEvent { dead_letter_id, rejected_at, reasons, state });
             }
-            _ => return Err(impossible("an event of an unknown kind")),
+            _ => return Err(StoreError::impossible("an event of an unknown kind")),
         }
         Ok(())
     }

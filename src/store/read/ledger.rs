@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Head, OrgHead, ReadError, Reader, StoreError, count, impossible, refuse, row_limit};
+use super::{Head, OrgHead, ReadError, Reader, StoreError, count, refuse, row_limit};
 use crate::{
     domain::{
         floor::{Gone, Missing},
@@ -26,7 +26,7 @@ impl Reader {
             .bind(i32::from(home))
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         refuse(Gone::below(&query.hours, first.hours_from, Missing::LedgerHours))?;
         let (freshness, as_of) = self.completeness(&first.head);
         let unread_since = first.unread_since;
@@ -44,7 +44,7 @@ impl Reader {
             .bind(i64::from(query.limit) + 1)
             .bind(self.plan.topology.streams());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without totals"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without totals"))?;
         refuse(Gone::below(&query.days, first.rollups_from, Missing::RollupsOfSome))?;
         let (as_of, orgs_in_all) = (first.head.watermark, count("orgs", Some(first.orgs))?);
         let totals = usage(
@@ -125,7 +125,7 @@ pub(super) fn usage(
     output_tokens: Option<i64>,
     cost_cents: Option<Amount>,
 ) -> Result<Usage, StoreError> {
-    let cost = cost_cents.ok_or_else(|| impossible("cost_cents is null"))?;
+    let cost = cost_cents.ok_or_else(|| StoreError::impossible("cost_cents is null"))?;
     Ok(Usage {
         invocations: count("invocations", invocations)?,
         input_tokens: count("input_tokens", input_tokens)?,

@@ -48,9 +48,8 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// SQLSTATE of a statement that was cancelled, by its timeout.
 const QUERY_CANCELED: &str = "57014";
-/// SQLSTATE class of values that cannot be, such as a sum that overflows.
-const DATA_EXCEPTION: &str = "22";
 
+/// Why a read gave nothing: the store's reasons, and those that only a reader has.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A smaller question may be answered in time.
@@ -66,16 +65,8 @@ pub enum ReadError {
 
 impl From<sqlx::Error> for ReadError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
-        if code == QUERY_CANCELED {
-            return Self::TooSlow;
-        }
-        let wrong_data = code.starts_with(DATA_EXCEPTION)
-            || matches!(
-                error,
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_)
-            );
-        Self::Store(if wrong_data { StoreError::Permanent(error.to_string()) } else { error.into() })
+        let error = StoreError::from(error);
+        if error.sqlstate().is_some_and(|code| code == QUERY_CANCELED) { Self::TooSlow } else { Self::Store(error) }
     }
 }
 
@@ -160,7 +151,7 @@ impl Reader {
             .bind(i32::from(self.home(org_id)))
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let head = &rows.first().ok_or_else(|| impossible("an answer without a head"))?.head;
+        let head = &rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?.head;
         let last_event_at = rows.iter().filter_map(|row| row.last_event_at).max();
         let last_rollup_at = rows.iter().filter_map(|row| row.last_rollup_at).max();
         let org = self.freshness_of(head, last_event_at, last_rollup_at);
@@ -235,10 +226,6 @@ fn row_limit() -> i64 {
     i64::try_from(MAX_ROWS + 1).unwrap_or(i64::MAX)
 }
 
-fn impossible(what: &str) -> StoreError {
-    StoreError::Permanent(format!("the database answered what cannot be: {what}"))
-}
-
 #[derive(FromRow)]
 struct Head {
     asked_at: DateTime<Utc>,
@@ -282,7 +269,9 @@ fn refuse(gone: Option<Gone>) -> Result<(), ReadError> {
 }
 
 fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {
-    value.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| impossible(&format!("{column} is null or negative")))
+    value
+        .and_then(|n| u64::try_from(n).ok())
+        .ok_or_else(|| StoreError::impossible(&format!("{column} is null or negative")))
 }
 
 #[derive(FromRow)]

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{
-    ReadError, Reader, ReportHead, StoreError, count, impossible,
+    ReadError, Reader, ReportHead, StoreError, count,
     source::{Source, latency_bounds, with_head},
 };
 use crate::domain::{
@@ -34,7 +34,7 @@ impl Reader {
             source.bind(rows)
         };
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         if query.by.is_raw() {
             first.head.check_raw(&query.buckets)?;
         } else {
@@ -87,11 +87,11 @@ impl Row {
         ];
         let mut latency = Sum::default();
         for packed in self.histograms.iter().flatten() {
-            latency.add_packed(packed).map_err(|error| impossible(&error.to_string()))?;
+            latency.add_packed(packed).map_err(|error| StoreError::impossible(&error.to_string()))?;
         }
         let counts = self.latency_counts.iter().flatten().copied().map(Some).chain(std::iter::repeat(None));
         for (bucket, counted) in self.latency_buckets.iter().flatten().zip(counts) {
-            let bucket = usize::try_from(*bucket).map_err(|_| impossible("latency_bucket is negative"))?;
+            let bucket = usize::try_from(*bucket).map_err(|_| StoreError::impossible("latency_bucket is negative"))?;
             latency.add(bucket, counted.map_or(Ok(1), |counted| count("latency_counts", Some(counted)))?);
         }
         Ok(Outcomes { by_status, latency: latency.histogram() })

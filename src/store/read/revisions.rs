@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{ReadError, Reader, StoreError, count, impossible, ledger::usage, refuse};
+use super::{ReadError, Reader, StoreError, count, ledger::usage, refuse};
 use crate::{
     domain::{
         floor::{Gone, Missing},
@@ -30,7 +30,7 @@ impl Reader {
             .bind(self.plan.topology.stream_of(home))
             .bind(i32::from(home));
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         refuse(Gone::below(&query.hours, first.revisions_from, Missing::Revisions))?;
         let as_of = first.watermark;
         let mut revisions = rows.into_iter().filter_map(Row::revision).collect::<Result<Vec<_>, _>>()?;
@@ -64,14 +64,14 @@ struct Row {
 impl Row {
     fn revision(self) -> Option<Result<Revision, StoreError>> {
         let revision_id = self.revision_id?;
-        let missing = || impossible("a revision without its bucket, model or time");
+        let missing = || StoreError::impossible("a revision without its bucket, model or time");
         let revision = || {
             let reason = self.reason.as_deref().unwrap_or_default();
             Ok(Revision {
                 revision_id,
                 bucket_start: self.bucket_start.ok_or_else(missing)?,
                 model_id: self.model_id.ok_or_else(missing)?,
-                reason: reason.parse().map_err(|_| impossible("a revision for an unknown reason"))?,
+                reason: reason.parse().map_err(|_| StoreError::impossible("a revision for an unknown reason"))?,
                 revised_at: self.revised_at.ok_or_else(missing)?,
                 changes: count("changes", self.changes)?,
                 before: usage(

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{ReadError, Reader, ReportHead, StoreError, impossible, source::Source};
+use super::{ReadError, Reader, ReportHead, StoreError, source::Source};
 use crate::{
     domain::query::{UsagePoint, UsageQuery, UsageReport},
     store::amount::Amount,
@@ -20,7 +20,7 @@ impl Reader {
         let rows = self.bind_head(rows, query.org_id, &query.buckets, &query.models, query.by_model);
         let rows = source.bind(rows);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         first.head.check_rollups(&query.buckets)?;
         let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;

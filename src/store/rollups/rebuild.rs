@@ -63,8 +63,7 @@ pub async fn while_nothing_is_merged<T>(
 }
 
 fn met_another(error: &StoreError) -> bool {
-    let StoreError::Transient(error) = error else { return false };
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
+    error.sqlstate().is_some_and(|code| code == SERIALIZATION_FAILURE)
 }
 
 /// Makes the rollups of a UTC day what its raw events make, [while nothing is merged](while_nothing_is_merged).

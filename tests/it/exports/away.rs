@@ -163,6 +163,29 @@ async fn a_permanent_failure_has_a_helpful_reason() {
 }
 
 #[tokio::test]
+async fn an_export_without_a_right_fails_at_once() {
+    let mut world = World::new(1).await;
+    let store = Store::Local(LocalStore::new());
+    store.serve(&mut world);
+    rollups(&mut world.connect().await, ORG, 2, 2).await;
+    let service = world.serve().await;
+    let mut owner = world.connect_as_owner().await;
+    let revoke = "REVOKE SELECT ON analytics.rollup_revisions FROM analytics_service";
+    sqlx::raw_sql(revoke).execute(&mut owner).await.unwrap();
+    let failed = ended(&service, ORG, id(&ask(&service, ORG, &json!({ "timeRange": days(2) })).await)).await;
+    assert_eq!(
+        (&failed["status"], &failed["error"]),
+        (&json!("failed"), &json!("the database lacks what a file needs"))
+    );
+    let attempts: i32 =
+        sqlx::query_scalar("SELECT attempts FROM analytics.export_jobs").fetch_one(&mut owner).await.unwrap();
+    assert_eq!(attempts, 1, "it is permanent");
+    let grant = "GRANT SELECT ON analytics.rollup_revisions TO analytics_service";
+    sqlx::raw_sql(grant).execute(&mut owner).await.unwrap();
+    made(&service, ORG, &json!({ "timeRange": days(2) })).await;
+}
+
+#[tokio::test]
 async fn a_full_disk_fails_exports_until_freed() {
     let local = Store::Local(LocalStore::new());
     let Store::Local(files) = &local else { unreachable!() };

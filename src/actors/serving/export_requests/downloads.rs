@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::BoxStream};
 use uuid::Uuid;
 
-use super::{Exports, refuse_object};
+use super::{Exports, UNREADABLE};
 use crate::{
-    actors::serving::error::QueryError,
+    actors::serving::error::{QueryError, refuse},
     domain::{export::keys::Key, shares::Shares},
     objects::ObjectError,
 };
@@ -82,7 +82,7 @@ impl Handler<OpenDownload> for Exports {
             }
             let Some(key_of) = Key::parse(&key) else { return Ok(None) };
             let place = downloads.begin(key_of.org_id).ok_or(QueryError::Busy)?;
-            let Some(info) = backend.objects.head(None, &key).await.map_err(|error| refuse_object(&error))? else {
+            let Some(info) = backend.objects.head(None, &key).await.map_err(|error| refuse(&error, UNREADABLE))? else {
                 return Ok(None);
             };
             let range = match range {
@@ -94,7 +94,7 @@ impl Handler<OpenDownload> for Exports {
                 Some(range) if range.is_empty() => Some((range, futures_util::stream::empty().boxed())),
                 Some(range) => {
                     let content = backend.objects.get_range(None, &key, range).await;
-                    let content = content.map_err(|error| refuse_object(&error))?;
+                    let content = content.map_err(|error| refuse(&error, UNREADABLE))?;
                     Some((content.range, holding(place, content.stream)))
                 }
             };

@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        export_generator::{
-            Wake, check,
-            generate::{ExportBackend, GenerateError},
+        export_generator::{Wake, check, generate::ExportBackend},
+        serving::{
+            bounded_mutex::BoundedMutex,
+            error::{QueryError, refuse},
         },
-        serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{actor_ref::ActorRef, vitals::Vitals},
     },
     config::Settings,
@@ -27,7 +27,7 @@ use crate::{
         audit::AuditEvent,
         export::{ExportJob, Output, Status, verification::Verification},
     },
-    objects::{LINK_LIFETIME, NewLink, ObjectError},
+    objects::{LINK_LIFETIME, NewLink},
     store::{
         PgConnection, Session, StoreError, clock,
         exports::{self as table, NewExport},
@@ -47,6 +47,8 @@ const QUEUE: usize = 64;
 const ANSWER_WITHIN: Duration = Duration::from_millis(2000);
 /// Files that this process checks at once.
 const CHECKS: usize = 2;
+/// Logged where the store that has a file does not give it.
+const UNREADABLE: &str = "an export cannot be read";
 /// Longest that checking a file may take.
 pub const CHECK_WITHIN: Duration = Duration::from_secs(120);
 
@@ -98,7 +100,10 @@ impl ExportRequests {
         work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, QueryError> {
         let mut session = self.session.lock().await?;
-        session.run_within(ANSWER_WITHIN, work).await.map_err(|error| refuse(&error))
+        session
+            .run_within(ANSWER_WITHIN, work)
+            .await
+            .map_err(|error| refuse(&error, "exports cannot be read or changed"))
     }
 
     async fn job(&self, org_id: Uuid, job_id: Uuid) -> Result<Option<(ExportJob, DateTime<Utc>)>, QueryError> {
@@ -108,17 +113,6 @@ impl ExportRequests {
         })
         .await
     }
-}
-
-/// What the caller receives; the cause is for the log alone.
-fn refuse(error: &StoreError) -> QueryError {
-    tracing::warn!(%error, "exports cannot be read or changed");
-    if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
-}
-
-fn refuse_object(error: &ObjectError) -> QueryError {
-    tracing::warn!(%error, "an export cannot be read");
-    QueryError::Unavailable
 }
 
 crate::supervised!(Exports);
@@ -241,7 +235,7 @@ impl Handler<LinkExport> for Exports {
                 expires: now + TimeDelta::from_std(LINK_LIFETIME).unwrap_or_default(),
             };
             let url = backend.objects.link(job.bucket.as_deref(), &output.key, &link).await;
-            Ok(Found::It(url.map_err(|error| refuse_object(&error))?))
+            Ok(Found::It(url.map_err(|error| refuse(&error, UNREADABLE))?))
         })
     }
 }
@@ -297,11 +291,11 @@ impl Handler<VerifyExport> for Exports {
             let checking = check::check(&backend, &job, &output, false, late_after);
             match tokio::time::timeout(CHECK_WITHIN, checking).await {
                 Ok(Ok(verification)) => Ok(Found::It(Box::new(verification))),
-                Ok(Err(GenerateError::TooSlow)) | Err(_) => Err(QueryError::TooSlow),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, job = %job_id, "an export cannot be checked");
-                    Err(if error.may_pass() { QueryError::Unavailable } else { QueryError::Broken })
+                    let span = tracing::warn_span!("export", job = %job_id);
+                    Err(span.in_scope(|| refuse(&error, "an export cannot be checked")))
                 }
+                Err(_) => Err(QueryError::TooSlow),
             }
         })
     }

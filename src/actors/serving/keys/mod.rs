@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::{
-        serving::error::QueryError,
+        serving::error::{QueryError, refuse},
         supervision::{
             exit::Drain,
             liveness::Working,
@@ -30,7 +30,7 @@ use crate::{
     config::Settings,
     domain::api_key::{KeyCheck, KeyState},
     store::{
-        Session, StoreError,
+        Session,
         access::api_keys::{self as table, StoredKey},
     },
 };
@@ -146,12 +146,6 @@ impl Keys {
             actor.look_up(ctx);
         });
     }
-}
-
-/// What the caller receives; the cause is for the log alone.
-fn refuse(error: &StoreError, what: &str) -> QueryError {
-    tracing::warn!(%error, "{what}");
-    if error.is_transient() { QueryError::Unavailable } else { QueryError::Broken }
 }
 
 crate::supervised!(Keys, session: Session);

@@ -5,9 +5,12 @@ use std::time::Instant;
 use actix::prelude::*;
 use uuid::Uuid;
 
-use super::{ANSWER_WITHIN, Keys, refuse};
+use super::{ANSWER_WITHIN, Keys};
 use crate::{
-    actors::serving::{bounded_mutex::BoundedMutex, error::QueryError},
+    actors::serving::{
+        bounded_mutex::BoundedMutex,
+        error::{QueryError, refuse},
+    },
     config::Settings,
     domain::{
         api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},

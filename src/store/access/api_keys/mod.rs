@@ -141,5 +141,5 @@ impl Row {
 }
 
 fn impossible(what: &str) -> StoreError {
-    StoreError::Permanent(format!("the database answered what cannot be: an API key's {what}"))
+    StoreError::impossible(&format!("an API key's {what}"))
 }
