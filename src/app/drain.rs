@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix::Addr;
-use actix_web::dev::ServerHandle;
 use tokio::time::timeout;
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
 /// Each step has its deadline, and so has the whole; `at_once` ends it before. Killing the process at any point is as safe.
 pub async fn drain(
     settings: config::Drain,
-    api: ServerHandle,
+    api_stops: impl Future<Output = ()>,
     supervisor: &Addr<Supervisor>,
     started: &[String],
     at_once: impl Future<Output = ()>,
@@ -25,7 +24,7 @@ pub async fn drain(
     tracing::info!("draining; a second signal ends at once");
     let step = settings.step_timeout();
     let steps = async {
-        within("API", step, api.stop(true)).await;
+        within("API", step, api_stops).await;
         for name in started.iter().rev() {
             within(name, step, retire(supervisor, name)).await;
         }

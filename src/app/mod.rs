@@ -119,7 +119,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
 
     readiness.set_phase(Phase::Draining);
     let at_once = signals.next_after(SAME_SIGNAL);
-    drain::drain(settings.drain, api_server, &supervisor, &started, at_once).await;
+    drain::drain(settings.drain, api_server.stop(true), &supervisor, &started, at_once).await;
     end
 }
 

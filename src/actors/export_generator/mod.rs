@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::actors::supervision::{
     exit::Drain,
     liveness::Working,
-    vitals::{OneAtATime as _, Vitals},
+    vitals::{OneAtATime as _, Vitals, supervised},
 };
 use worker::{Looked, Worker, WorkerParts};
 
@@ -55,7 +55,7 @@ impl Export {
     }
 }
 
-crate::supervised!(Export, worker: Worker);
+supervised!(Export, worker: Worker);
 
 impl Actor for Export {
     type Context = Context<Self>;

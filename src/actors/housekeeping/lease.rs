@@ -17,7 +17,7 @@ use crate::{
             log::Note,
             orders::{Restart, Retire, StopMode, Supervise},
             supervisor::Supervisor,
-            vitals::{OneAtATime as _, Supervised as _, Vitals},
+            vitals::{OneAtATime as _, Supervised as _, Vitals, supervised},
         },
     },
     config::{self, Settings},
@@ -210,7 +210,7 @@ impl Lease {
     }
 }
 
-crate::supervised!(Lease, lease_session: LeaseSession);
+supervised!(Lease, lease_session: LeaseSession);
 
 impl Actor for Lease {
     type Context = Context<Self>;

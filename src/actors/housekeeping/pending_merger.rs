@@ -25,7 +25,7 @@ use crate::{
             backoff::Backoff,
             liveness::Working,
             registry::Registry,
-            vitals::{OneAtATime as _, Vitals},
+            vitals::{OneAtATime as _, Vitals, supervised},
         },
     },
     config::Settings,
@@ -84,7 +84,7 @@ impl PendingMerger {
     }
 }
 
-crate::supervised!(PendingMerger, merger: Merger);
+supervised!(PendingMerger, merger: Merger);
 
 impl Actor for PendingMerger {
     type Context = Context<Self>;

@@ -12,7 +12,7 @@ use crate::{
         exit::Drain,
         liveness::Working,
         log::SupervisionLog,
-        vitals::{OneAtATime as _, Vitals},
+        vitals::{OneAtATime as _, Vitals, supervised},
     },
     config::Settings,
     store::{self, Session},
@@ -72,7 +72,7 @@ impl Recorder {
     }
 }
 
-crate::supervised!(Recorder, session: Session);
+supervised!(Recorder, session: Session);
 
 impl Actor for Recorder {
     type Context = Context<Self>;

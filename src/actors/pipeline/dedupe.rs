@@ -15,7 +15,11 @@ use crate::{
             Credit,
             writer::{Incomplete, Write},
         },
-        supervision::{backoff::Backoff, position::PartitionPosition, vitals::Vitals},
+        supervision::{
+            backoff::Backoff,
+            position::PartitionPosition,
+            vitals::{Vitals, supervised},
+        },
     },
     config::{self, Settings},
     domain::{
@@ -121,7 +125,7 @@ impl Dedupe {
     }
 }
 
-crate::supervised!(Dedupe);
+supervised!(Dedupe);
 
 impl Actor for Dedupe {
     type Context = Context<Self>;

@@ -19,7 +19,7 @@ use crate::{
         supervision::{
             backoff::Backoff,
             liveness::{Liveness, Working},
-            vitals::{Supervised as _, Vitals},
+            vitals::{Supervised as _, Vitals, supervised},
         },
     },
     broker::{
@@ -82,7 +82,7 @@ impl Replay {
     }
 }
 
-crate::supervised!(Replay);
+supervised!(Replay);
 
 impl Actor for Replay {
     type Context = Context<Self>;

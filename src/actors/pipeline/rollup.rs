@@ -18,7 +18,7 @@ use crate::{
             exit::Drain,
             liveness::Working,
             position::PartitionPosition,
-            vitals::{OneAtATime as _, Supervised as _, Vitals},
+            vitals::{OneAtATime as _, Supervised as _, Vitals, supervised},
         },
     },
     config,
@@ -173,7 +173,7 @@ pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshn
     freshness.tell(Merged::Changed(merge::last_events(&merged.merge).into_keys().collect()));
 }
 
-crate::supervised!(Rollup, merger: Merger);
+supervised!(Rollup, merger: Merger);
 
 impl Actor for Rollup {
     type Context = Context<Self>;

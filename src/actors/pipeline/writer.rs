@@ -21,7 +21,7 @@ use crate::{
             liveness::Working,
             log::{Note, SupervisionLog},
             position::PartitionPosition,
-            vitals::{OneAtATime as _, Supervised as _, Vitals},
+            vitals::{OneAtATime as _, Supervised as _, Vitals, supervised},
         },
     },
     config,
@@ -142,7 +142,7 @@ impl Writer {
     }
 }
 
-crate::supervised!(Writer, sink: Sink);
+supervised!(Writer, sink: Sink);
 
 impl Actor for Writer {
     type Context = Context<Self>;

@@ -20,7 +20,7 @@ use crate::{
             backoff::Backoff,
             exit::Drain,
             liveness::Working,
-            vitals::{OneAtATime as _, Vitals},
+            vitals::{OneAtATime as _, Vitals, supervised},
         },
     },
     broker::{
@@ -127,7 +127,7 @@ impl Corrections {
     }
 }
 
-crate::supervised!(Corrections, outbox: Outbox);
+supervised!(Corrections, outbox: Outbox);
 
 impl Actor for Corrections {
     type Context = Context<Self>;

@@ -15,7 +15,7 @@ use crate::{
         serving::{bounded_mutex::BoundedMutex, error::QueryError},
         supervision::{
             liveness::Working,
-            vitals::{OneAtATime as _, Vitals},
+            vitals::{OneAtATime as _, Vitals, supervised},
         },
     },
     broker::{
@@ -90,7 +90,7 @@ impl Events {
     }
 }
 
-crate::supervised!(Events, session: Session);
+supervised!(Events, session: Session);
 
 impl Actor for Events {
     type Context = Context<Self>;

@@ -19,7 +19,7 @@ use super::{
     error::{QueryError, refuse},
 };
 use crate::{
-    actors::supervision::vitals::Vitals,
+    actors::supervision::vitals::{Vitals, supervised},
     domain::{
         audit::{AuditPage, AuditQuery},
         dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
@@ -67,7 +67,7 @@ impl Query {
     }
 }
 
-crate::supervised!(Query);
+supervised!(Query);
 
 impl Actor for Query {
     type Context = Context<Self>;

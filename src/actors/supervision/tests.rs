@@ -19,7 +19,7 @@ use super::{
     orders::{Drill, Restart, RestartError, Retire, StopMode, Supervise},
     registry::Registry,
     supervisor::{Fatal, Supervisor, SupervisorParts},
-    vitals::{Supervised, Vitals},
+    vitals::{Supervised, Vitals, supervised},
 };
 use crate::{
     config::Settings,
@@ -35,7 +35,7 @@ struct Worker {
     vitals: Vitals,
 }
 
-crate::supervised!(Worker);
+supervised!(Worker);
 
 impl Actor for Worker {
     type Context = Context<Self>;

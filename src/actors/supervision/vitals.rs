@@ -28,7 +28,7 @@ impl Vitals {
     }
 }
 
-/// An actor that has vitals. [`supervised!`](crate::supervised) implements it, and that it ends when asked to.
+/// An actor that has vitals. [`supervised!`] implements it, and that it ends when asked to.
 pub trait Supervised: Actor<Context = Context<Self>> {
     fn vitals(&mut self) -> &mut Vitals;
 
@@ -71,7 +71,6 @@ pub trait OneAtATime<Tool: 'static>: Supervised {
 
 /// Makes an actor [`Supervised`] by its field `vitals`, and has it end when it is asked to. With a field and its type:
 /// [`OneAtATime`] too.
-#[macro_export]
 macro_rules! supervised {
     ($actor:ty) => {
         impl $crate::actors::supervision::vitals::Supervised for $actor {
@@ -89,7 +88,7 @@ macro_rules! supervised {
         }
     };
     ($actor:ty, $tool:ident: $kind:ty) => {
-        $crate::supervised!($actor);
+        supervised!($actor);
 
         impl $crate::actors::supervision::vitals::OneAtATime<$kind> for $actor {
             fn tool(&mut self) -> &mut Option<$kind> {
@@ -98,3 +97,4 @@ macro_rules! supervised {
         }
     };
 }
+pub(crate) use supervised;

@@ -15,7 +15,7 @@ use crate::{
             log::Note,
             orders::Supervise,
             single::Single,
-            vitals::Vitals,
+            vitals::{Vitals, supervised},
         },
     },
     auth::Role,
@@ -27,7 +27,7 @@ struct Idle {
     vitals: Vitals,
 }
 
-crate::supervised!(Idle);
+supervised!(Idle);
 
 impl Actor for Idle {
     type Context = Context<Self>;

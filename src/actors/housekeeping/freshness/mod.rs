@@ -17,7 +17,7 @@ use crate::{
     actors::supervision::{
         exit::Drain,
         liveness::Working,
-        vitals::{OneAtATime as _, Vitals},
+        vitals::{OneAtATime as _, Vitals, supervised},
     },
     config::{self, Settings},
     domain::{
@@ -115,7 +115,7 @@ impl Freshness {
     }
 }
 
-crate::supervised!(Freshness, writer: (Session, MarkerWriter));
+supervised!(Freshness, writer: (Session, MarkerWriter));
 
 impl Actor for Freshness {
     type Context = Context<Self>;

@@ -21,7 +21,7 @@ use crate::{
         export_generator::{generate::ExportBackend, sweep},
         supervision::{
             liveness::Working,
-            vitals::{OneAtATime as _, Vitals},
+            vitals::{OneAtATime as _, Vitals, supervised},
         },
     },
     config::Settings,
@@ -141,7 +141,7 @@ impl Maintenance {
     }
 }
 
-crate::supervised!(Maintenance, worker: Worker);
+supervised!(Maintenance, worker: Worker);
 
 impl Actor for Maintenance {
     type Context = Context<Self>;

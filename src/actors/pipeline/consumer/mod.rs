@@ -21,7 +21,7 @@ use crate::{
             exit::{Cause, Drain},
             log::SupervisionLog,
             position::PartitionPosition,
-            vitals::{Supervised as _, Vitals},
+            vitals::{Supervised as _, Vitals, supervised},
         },
     },
     config,
@@ -66,7 +66,7 @@ impl Consumer {
     }
 }
 
-crate::supervised!(Consumer);
+supervised!(Consumer);
 
 impl Actor for Consumer {
     type Context = Context<Self>;

@@ -20,7 +20,7 @@ use crate::{
         backoff::Backoff,
         exit::Drain,
         liveness::Working,
-        vitals::{OneAtATime as _, Vitals},
+        vitals::{OneAtATime as _, Vitals, supervised},
     },
     config::Settings,
     domain::audit::AuditEvent,
@@ -133,7 +133,7 @@ impl Audit {
     }
 }
 
-crate::supervised!(Audit, session: Session);
+supervised!(Audit, session: Session);
 
 impl Actor for Audit {
     type Context = Context<Self>;

@@ -20,7 +20,10 @@ use crate::{
             bounded_mutex::BoundedMutex,
             error::{QueryError, refuse},
         },
-        supervision::{actor_ref::ActorRef, vitals::Vitals},
+        supervision::{
+            actor_ref::ActorRef,
+            vitals::{Vitals, supervised},
+        },
     },
     config::Settings,
     domain::{
@@ -115,7 +118,7 @@ impl ExportRequests {
     }
 }
 
-crate::supervised!(Exports);
+supervised!(Exports);
 
 impl Actor for Exports {
     type Context = Context<Self>;

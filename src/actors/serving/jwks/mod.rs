@@ -19,7 +19,7 @@ use crate::{
     actors::supervision::{
         backoff::Backoff,
         liveness::Working,
-        vitals::{OneAtATime as _, Vitals},
+        vitals::{OneAtATime as _, Vitals, supervised},
     },
     auth::{
         jwks::{KeySet, NoKeySet},
@@ -135,7 +135,7 @@ impl Jwks {
     }
 }
 
-crate::supervised!(Jwks, source: Source);
+supervised!(Jwks, source: Source);
 
 impl Actor for Jwks {
     type Context = Context<Self>;

@@ -23,7 +23,7 @@ use crate::{
         supervision::{
             exit::Drain,
             liveness::Working,
-            vitals::{OneAtATime as _, Vitals},
+            vitals::{OneAtATime as _, Vitals, supervised},
         },
     },
     auth::PresentedKey,
@@ -148,7 +148,7 @@ impl Keys {
     }
 }
 
-crate::supervised!(Keys, session: Session);
+supervised!(Keys, session: Session);
 
 impl Actor for Keys {
     type Context = Context<Self>;
