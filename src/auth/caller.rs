@@ -178,7 +178,7 @@ impl From<KeyRole> for Role {
 }
 
 impl Caller {
-    /// Whoever shows an API key.
+    /// The holder of an API key.
     pub fn of_key(key_id: Uuid, holder: Holder) -> Self {
         Self {
             subject: Self::subject_of_key(key_id),

@@ -10,7 +10,7 @@ pub mod topology;
 
 use std::time::Duration;
 
-/// Whoever hands a connection on knows no more of the client than this.
+/// All that other modules know of the client library when they pass a connection on.
 pub use lapin::Connection;
 use lapin::{
     ConnectionProperties, ErrorKind,

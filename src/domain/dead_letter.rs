@@ -41,14 +41,14 @@ impl State {
 
 /// Whose dead letters are meant: one that is not among them stays hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum LetterScope {
     Org(Uuid),
     /// Messages that do not tell their org.
     Unreadable,
     Any,
 }
 
-impl Whose {
+impl LetterScope {
     pub const fn org_id(self) -> Option<Uuid> {
         match self {
             Self::Org(org_id) => Some(org_id),
@@ -60,7 +60,7 @@ impl Whose {
 /// A page of dead letters, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterQuery {
-    pub whose: Whose,
+    pub whose: LetterScope,
     /// Rejected at this moment or later.
     pub start: Option<DateTime<Utc>>,
     /// Rejected before this moment.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum SupervisionKind {
     /// For the first time in this process.
     Started,
     Restarted,
@@ -42,7 +42,7 @@ pub enum What {
     Reset,
 }
 
-impl What {
+impl SupervisionKind {
     pub const ALL: [Self; 16] = [
         Self::Started,
         Self::Restarted,
@@ -89,7 +89,7 @@ impl What {
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for SupervisionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -99,7 +99,7 @@ impl fmt::Display for What {
 #[error("no kind of supervision event")]
 pub struct UnknownWhat;
 
-impl FromStr for What {
+impl FromStr for SupervisionKind {
     type Err = UnknownWhat;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -120,7 +120,7 @@ pub struct SupervisionEvent {
     pub actor: String,
     /// How often the actor was started in its process.
     pub generation: u64,
-    pub what: What,
+    pub what: SupervisionKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,11 +168,11 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_from_its_name() {
-        for what in What::ALL {
-            assert_eq!(what.as_str().parse::<What>().ok(), Some(what));
+        for what in SupervisionKind::ALL {
+            assert_eq!(what.as_str().parse::<SupervisionKind>().ok(), Some(what));
             assert_eq!(serde_json::to_value(what).unwrap(), what.as_str());
         }
-        assert!("gone".parse::<What>().is_err());
+        assert!("gone".parse::<SupervisionKind>().is_err());
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let rows = table.lines().skip(1).take_while(|line| line.starts_with("| "));
         let cells = rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next());
         let mut explained: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-        let mut kinds = What::ALL.map(What::as_str);
+        let mut kinds = SupervisionKind::ALL.map(SupervisionKind::as_str);
         explained.sort_unstable();
         kinds.sort_unstable();
         assert_eq!(explained, kinds);

@@ -29,7 +29,7 @@ use crate::{
     },
     domain::{
         correction::Outcome,
-        dead_letter::{DeadLetter, DeadLetterQuery, OpenedLetter, Payload, State, Whose},
+        dead_letter::{DeadLetter, DeadLetterQuery, LetterScope, OpenedLetter, Payload, State},
         event::{Event, Reason},
     },
 };
@@ -136,7 +136,7 @@ pub async fn list(
     Checked(params): Checked<PageParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    page(&api, Whose::Org(org.org_id), params).await
+    page(&api, LetterScope::Org(org.org_id), params).await
 }
 
 /// List rejected messages without a readable organisation
@@ -162,7 +162,7 @@ pub async fn list_unreadable(
     Checked(params): Checked<PageParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    page(&api, Whose::Unreadable, params).await
+    page(&api, LetterScope::Unreadable, params).await
 }
 
 /// Show a rejected message and its payload
@@ -190,7 +190,7 @@ pub async fn get(
     LetterId(id): LetterId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    opened(&api, Whose::Org(org.org_id), id).await
+    opened(&api, LetterScope::Org(org.org_id), id).await
 }
 
 /// Show a rejected message without a readable organisation
@@ -218,7 +218,7 @@ pub async fn get_unreadable(
     LetterId(id): LetterId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    opened(&api, Whose::Unreadable, id).await
+    opened(&api, LetterScope::Unreadable, id).await
 }
 
 /// Correct a dead letter
@@ -268,7 +268,7 @@ impl From<Reason> for FieldError {
     }
 }
 
-async fn page(api: &Api, whose: Whose, (params, page): PageParams) -> Result<HttpResponse, Problem> {
+async fn page(api: &Api, whose: LetterScope, (params, page): PageParams) -> Result<HttpResponse, Problem> {
     let DeadLetterParams { start, end, state: Filter(state), event_id, reason } = params;
     let PageOf { limit, behind: before } = page;
     let query = DeadLetterQuery { whose, start, end, state, event_id, reason, before, limit };
@@ -276,7 +276,7 @@ async fn page(api: &Api, whose: Whose, (params, page): PageParams) -> Result<Htt
     Ok(json(&Page { next: found.next().into(), dead_letters: found.letters }))
 }
 
-async fn opened(api: &Api, whose: Whose, id: Uuid) -> Result<HttpResponse, Problem> {
+async fn opened(api: &Api, whose: LetterScope, id: Uuid) -> Result<HttpResponse, Problem> {
     let letter = api.queries.send(GetDeadLetter { whose, id }, api.answer_within).await?;
     letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
 }

@@ -190,7 +190,7 @@ impl Objects {
     }
 
     /// Ends uploads that another process began and cannot end any more: of S3 that of the id, of a local store all of the
-    /// key. Whoever still works on one cannot finish it. One that is gone is no error.
+    /// key. A process that still works on one cannot finish it. One that is gone is no error.
     pub async fn abort_upload(
         &self,
         bucket: Option<&str>,

@@ -25,7 +25,7 @@ pub mod transaction;
 
 use std::time::Duration;
 
-/// Whoever hands a connection on knows no more of the driver than this.
+/// All that other modules know of the driver when they pass a connection on.
 pub use sqlx::PgConnection;
 
 pub use self::{

@@ -3,7 +3,7 @@
 //! A `sqlx` transaction that is dropped is not rolled back before its connection is used again: until then it keeps its locks,
 //! and on an idle connection that is for ever. Here the end is awaited, whatever the work returns.
 //!
-//! Cancelled, by a deadline for instance, the work cannot be ended from here. Whoever drops the future drops the connection with
+//! Cancelled, by a deadline for instance, the work cannot be ended from here. A caller that drops the future drops the connection with
 //! it, as [`Session`](super::Session) and the readers' pool do: the server rolls back what a closed connection left.
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use analytics_service::{
     domain::{
         audit::{Actor, AuditEvent, Outcome::Allowed},
         correction::Outcome,
-        dead_letter::{State, Whose},
+        dead_letter::{LetterScope, State},
         event::Event,
     },
     store::ingest::corrections::{self, Correction},
@@ -248,7 +248,7 @@ async fn a_correction_is_published_by_one_process() {
     let (mut one, mut other) = (world.connect().await, world.connect().await);
     let by = "tests".to_owned();
     let act = AuditEvent::new(Actor::command_line(by.clone()), "dead_letter.correct", Allowed);
-    let asked = Correction { whose: Whose::Any, dead_letter_id, body: body(&corrected), by, act };
+    let asked = Correction { whose: LetterScope::Any, dead_letter_id, body: body(&corrected), by, act };
     let bounds = &world.settings.events;
     corrections::correct(&mut one, &asked, bounds).await.unwrap();
     let mut publishing = one.begin().await.unwrap();

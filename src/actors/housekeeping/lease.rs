@@ -24,7 +24,7 @@ use crate::{
     domain::{
         lease::{Holding, Plan, Watch, plan},
         partition::Topology,
-        supervision::What,
+        supervision::SupervisionKind,
     },
     store::{
         Session, StoreError,
@@ -119,10 +119,10 @@ impl Lease {
         let Look { plan, taken, given, holdings } = look;
         for partition in given {
             self.ended.remove(&partition);
-            self.tell(partition, What::Released);
+            self.tell(partition, SupervisionKind::Released);
         }
         for partition in taken.iter().map(|holding| holding.partition) {
-            self.tell(partition, What::Taken);
+            self.tell(partition, SupervisionKind::Taken);
         }
         for partition in plan.work.iter().copied().chain(taken.iter().map(|holding| holding.partition)) {
             if !self.ended.contains(&partition) {
@@ -179,7 +179,7 @@ impl Lease {
         }
     }
 
-    fn tell(&self, partition: u16, what: What) {
+    fn tell(&self, partition: u16, what: SupervisionKind) {
         self.parts.partitions.log.note(Note::new(&group_name(partition), what));
     }
 

@@ -28,7 +28,7 @@ use crate::{
     domain::{
         batch::Batch,
         hole::{HoleReason, Missing},
-        supervision::What,
+        supervision::SupervisionKind,
     },
     store::{
         self, Session, StoreError,
@@ -109,11 +109,11 @@ impl Writer {
         let what = match why {
             HoleReason::Dropped => {
                 self.metrics.stream_gap(partition, to.abs_diff(from));
-                What::Gap
+                SupervisionKind::Gap
             }
             HoleReason::LeftOut => {
                 self.metrics.stream_unread(partition, to.abs_diff(from));
-                What::Unread
+                SupervisionKind::Unread
             }
         };
         let cause = why.describe(from, to);

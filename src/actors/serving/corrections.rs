@@ -32,7 +32,7 @@ use crate::{
     domain::{
         audit::AuditEvent,
         correction::{self, Outcome},
-        dead_letter::Whose,
+        dead_letter::LetterScope,
     },
     store::{
         PgConnection, Session, StoreError,
@@ -157,7 +157,7 @@ impl Handler<Correct> for Corrections {
 
     fn handle(&mut self, correct: Correct, _: &mut Self::Context) -> Self::Result {
         let Correct { org_id, dead_letter_id, body, by, act } = correct;
-        let correction = Correction { whose: Whose::Org(org_id), dead_letter_id, body, by, act };
+        let correction = Correction { whose: LetterScope::Org(org_id), dead_letter_id, body, by, act };
         let store = self.store.clone();
         let work = async move { store.store(&correction).await };
         Box::pin(work.into_actor(self).map(|outcome, actor, ctx| {
@@ -312,7 +312,7 @@ mod tests {
     async fn a_full_queue_turns_away_without_a_wait() {
         let store = Store::new(&settings());
         let _all = store.session.queue.try_acquire_many(u32::try_from(QUEUE).unwrap()).unwrap();
-        let (whose, body, by) = (Whose::Any, Vec::new(), String::new());
+        let (whose, body, by) = (LetterScope::Any, Vec::new(), String::new());
         let act = AuditEvent::new(audit::Actor::command_line(by.clone()), "dead_letter.correct", Outcome::Allowed);
         let refused = store.store(&Correction { whose, dead_letter_id: Uuid::nil(), body, by, act }).await;
         assert_eq!(refused, Err(QueryError::Busy));

@@ -22,7 +22,7 @@ use crate::{
     actors::supervision::vitals::{Vitals, supervised},
     domain::{
         audit::{AuditPage, AuditQuery},
-        dead_letter::{DeadLetterPage, DeadLetterQuery, OpenedLetter, Whose},
+        dead_letter::{DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter},
         event_fate::{EventFate, FateQuery},
         export::{ExportJob, ExportPage, ExportQuery},
         ledger::{LedgerQuery, LedgerReport},
@@ -112,7 +112,7 @@ impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
         Box::pin(async move {
             tokio::select! {
                 answer = answer => answer,
-                // Nobody hears it. The statement ends with the connection, and the permit is the next one's.
+                // No client is left to receive it. The statement ends with the connection, and the permit is the next one's.
                 _ = gone => Err(QueryError::Busy),
             }
         })
@@ -240,7 +240,7 @@ impl ReadQuery for ListDeadLetters {
 
 /// None: there is no such letter, or it belongs to another org.
 pub struct GetDeadLetter {
-    pub whose: Whose,
+    pub whose: LetterScope,
     pub id: Uuid,
 }
 

@@ -12,7 +12,7 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use crate::{
-    domain::supervision::{SupervisionEvent, What},
+    domain::supervision::{SupervisionEvent, SupervisionKind},
     telemetry::metrics::Metrics,
 };
 
@@ -43,14 +43,14 @@ struct Kept {
 pub struct Note<'a> {
     pub actor: &'a str,
     pub generation: u64,
-    pub what: What,
+    pub what: SupervisionKind,
     pub cause: Option<String>,
     pub next_attempt: Option<Duration>,
     pub by_whom: Option<String>,
 }
 
 impl<'a> Note<'a> {
-    pub fn new(actor: &'a str, what: What) -> Self {
+    pub fn new(actor: &'a str, what: SupervisionKind) -> Self {
         Self { actor, generation: 0, what, cause: None, next_attempt: None, by_whom: None }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     fn events_wait_for_recording_and_stay_readable() {
         let log = SupervisionLog::new("host/1", Metrics::default());
         for n in 0..3 {
-            log.note(Note::new("writer/0", What::Failed).generation(n).cause("no luck"));
+            log.note(Note::new("writer/0", SupervisionKind::Failed).generation(n).cause("no luck"));
         }
         let first = log.unrecorded(2);
         assert_eq!(first.iter().map(|event| event.generation).collect::<Vec<_>>(), [0, 1]);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn external_values_can_be_stored() {
         let log = SupervisionLog::new("host/1", Metrics::default());
-        log.note(Note::new("lease", What::RestartRequested).by_whom(format!("a\0b{}", "c".repeat(5000))));
+        log.note(Note::new("lease", SupervisionKind::RestartRequested).by_whom(format!("a\0b{}", "c".repeat(5000))));
         let by_whom = log.recent()[0].by_whom.clone().unwrap();
         assert!(by_whom.starts_with("abc") && by_whom.len() == MAX_TEXT);
     }
@@ -170,7 +170,7 @@ mod tests {
     fn the_oldest_events_are_dropped_during_an_outage() {
         let log = SupervisionLog::new("host/1", Metrics::default());
         for n in 0..=KEPT {
-            log.note(Note::new("writer/0", What::Started).generation(n as u64));
+            log.note(Note::new("writer/0", SupervisionKind::Started).generation(n as u64));
         }
         assert_eq!(log.unrecorded(usize::MAX).len(), KEPT);
         assert_eq!(log.unrecorded(1)[0].generation, 1);

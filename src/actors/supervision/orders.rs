@@ -9,7 +9,7 @@ use super::{
     log::Note,
     supervisor::Supervisor,
 };
-use crate::domain::supervision::What;
+use crate::domain::supervision::SupervisionKind;
 
 /// Supervise this group from now on. An existing group of that name stays as it is.
 #[derive(Message)]
@@ -99,7 +99,7 @@ impl Handler<Restart> for Supervisor {
         if group.leaving {
             return Err(RestartError::Leaving);
         }
-        let note = Note::new(&actor, What::RestartRequested).generation(group.generation);
+        let note = Note::new(&actor, SupervisionKind::RestartRequested).generation(group.generation);
         self.parts.log.note(note.by_whom(by_whom));
         group.restarts.forgive();
         match group.phase {
@@ -138,7 +138,7 @@ impl Handler<Drill> for Supervisor {
         let name = self.parts.registry.group_of(&actor).ok_or(RestartError::Unknown)?;
         let group = self.groups.get(&name).ok_or(RestartError::Unknown)?;
         let member = group.members.iter().find(|member| member.name == actor).ok_or(RestartError::Unknown)?;
-        let note = Note::new(&actor, What::Drilled).generation(group.generation);
+        let note = Note::new(&actor, SupervisionKind::Drilled).generation(group.generation);
         self.parts.log.note(note.cause(format!("{end:?}")).by_whom(by_whom));
         member.end.do_send(end);
         Ok(())

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config,
-    domain::supervision::What,
+    domain::supervision::SupervisionKind,
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -106,7 +106,7 @@ impl Supervisor {
                     ctx.notify(exited);
                 }
                 group.enter(Phase::Running);
-                let what = if group.generation == 1 { What::Started } else { What::Restarted };
+                let what = if group.generation == 1 { SupervisionKind::Started } else { SupervisionKind::Restarted };
                 self.parts.log.note(Note::new(name, what).generation(group.generation));
                 self.parts.readiness.up(name);
                 self.publish(name);
@@ -139,7 +139,7 @@ impl Supervisor {
         group.cause = Some(why.clone());
         match cause {
             Cause::Fenced(_) => {
-                self.parts.log.note(note(What::Fenced));
+                self.parts.log.note(note(SupervisionKind::Fenced));
                 group.enter(Phase::Restarting);
                 self.begin_after(name, LOOK_AGAIN, ctx);
             }
@@ -148,13 +148,13 @@ impl Supervisor {
             Cause::Stopped | Cause::Failed(_) | Cause::Panicked(_) => match group.restarts.failed(&self.policy, now) {
                 Verdict::Restart { within } => {
                     let delay = within.mul_f64(rand::random_range(0.0..=1.0));
-                    self.parts.log.note(note(What::Failed).next_attempt(delay));
+                    self.parts.log.note(note(SupervisionKind::Failed).next_attempt(delay));
                     self.parts.readiness.down(name, &why);
                     group.enter(Phase::Restarting);
                     self.begin_after(name, delay, ctx);
                 }
                 Verdict::Exhausted if group.exhausted == Exhausted::Park => {
-                    self.parts.log.note(note(What::Failed));
+                    self.parts.log.note(note(SupervisionKind::Failed));
                     self.park(name, &why, ctx);
                 }
                 Verdict::Exhausted => self.escalate(name, &why, format!("{name} is out of restarts: {why}")),
@@ -165,7 +165,7 @@ impl Supervisor {
     /// The process cannot do without it.
     fn escalate(&mut self, name: &str, why: &str, fatal: String) {
         let Some(group) = self.groups.get_mut(name) else { return };
-        self.parts.log.note(Note::new(name, What::Escalated).generation(group.generation).cause(why));
+        self.parts.log.note(Note::new(name, SupervisionKind::Escalated).generation(group.generation).cause(why));
         self.parts.readiness.down(name, why);
         // Nothing of it is left that the process's drain could wait for.
         group.enter(Phase::Parked);
@@ -176,7 +176,7 @@ impl Supervisor {
     fn park(&mut self, name: &str, why: &str, ctx: &mut Context<Self>) {
         let pause = self.parts.settings.park();
         let Some(group) = self.groups.get_mut(name) else { return };
-        let note = Note::new(name, What::Parked).generation(group.generation).cause(why).next_attempt(pause);
+        let note = Note::new(name, SupervisionKind::Parked).generation(group.generation).cause(why).next_attempt(pause);
         self.parts.log.note(note);
         self.parts.readiness.down(name, why);
         group.restarts.forgive();
@@ -197,7 +197,7 @@ impl Supervisor {
     /// The group has ended for good.
     pub(super) fn finish(&mut self, name: &str) {
         let Some(group) = self.groups.remove(name) else { return };
-        self.parts.log.note(Note::new(name, What::Stopped).generation(group.generation));
+        self.parts.log.note(Note::new(name, SupervisionKind::Stopped).generation(group.generation));
         self.parts.registry.remove(name);
         self.parts.readiness.remove(name);
         self.parts.metrics.actor_up(name, false);
@@ -231,7 +231,7 @@ impl Supervisor {
                 && let Some(member) = group.members.iter().find(|member| member.liveness.stuck() > member.deadline)
             {
                 let why = format!("no progress for {} ms", member.liveness.stuck().as_millis());
-                let note = Note::new(&member.name, What::Stalled).generation(group.generation);
+                let note = Note::new(&member.name, SupervisionKind::Stalled).generation(group.generation);
                 self.parts.log.note(note.cause(&why));
                 group.failed = Some((member.name.clone(), Cause::Failed(why)));
                 group.end_all();

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    domain::supervision::What,
+    domain::supervision::SupervisionKind,
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -105,15 +105,15 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(5), self.members.recv()).await.unwrap().unwrap()
     }
 
-    async fn until(&self, what: What) {
+    async fn until(&self, what: SupervisionKind) {
         let noted = || self.log.recent().iter().any(|event| event.what == what);
         while !noted() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    fn noted(&self) -> Vec<What> {
-        let mut noted: Vec<What> = self.log.recent().iter().map(|event| event.what).collect();
+    fn noted(&self) -> Vec<SupervisionKind> {
+        let mut noted: Vec<SupervisionKind> = self.log.recent().iter().map(|event| event.what).collect();
         noted.reverse();
         noted
     }
@@ -147,8 +147,8 @@ async fn the_end_of_one_member_restarts_all() {
     }
     one.do_send(EndWith(Cause::Failed("no luck".to_owned())));
     fixture.next().await;
-    assert_eq!(fixture.noted().iter().filter(|what| **what == What::Failed).count(), 4);
-    let failed = fixture.log.recent().into_iter().find(|event| event.what == What::Failed).unwrap();
+    assert_eq!(fixture.noted().iter().filter(|what| **what == SupervisionKind::Failed).count(), 4);
+    let failed = fixture.log.recent().into_iter().find(|event| event.what == SupervisionKind::Failed).unwrap();
     assert_eq!((failed.cause.as_deref(), failed.generation), (Some("one: no luck"), 4));
 }
 
@@ -158,7 +158,7 @@ async fn an_operator_starts_a_parked_partition() {
     for _ in 0..3 {
         fixture.next().await.do_send(End::Panic);
     }
-    fixture.until(What::Parked).await;
+    fixture.until(SupervisionKind::Parked).await;
     let tree = fixture.registry.tree();
     assert_eq!((tree[0].name.as_str(), tree[0].restarts), ("pair", 0));
     assert!(serde_json::to_string(&fixture.readiness.snapshot()).unwrap().contains("panicked"));
@@ -173,8 +173,8 @@ async fn an_operator_starts_a_parked_partition() {
 async fn a_parked_group_restarts_after_its_pause() {
     let mut fixture = Fixture::new(Exhausted::Park, &[("ANALYTICS__SUPERVISION__PARK_MS", "1000")]).await;
     fixture.next().await.do_send(EndWith(Cause::Unfit("the schema does not fit".to_owned())));
-    fixture.until(What::Parked).await;
-    assert!(!fixture.noted().contains(&What::Failed), "it is of no use to try again at once");
+    fixture.until(SupervisionKind::Parked).await;
+    assert!(!fixture.noted().contains(&SupervisionKind::Failed), "it is of no use to try again at once");
     fixture.next().await;
 }
 
@@ -200,7 +200,7 @@ async fn operator_restarts_spend_no_restarts() {
     }
     fixture.next().await;
     assert!(fixture.fatals.try_recv().is_err());
-    assert!(!fixture.noted().contains(&What::Failed));
+    assert!(!fixture.noted().contains(&SupervisionKind::Failed));
     let unknown = Restart { actor: "three".to_owned(), by_whom: "ann".to_owned() };
     assert_eq!(fixture.supervisor.send(unknown).await.unwrap(), Err(RestartError::Unknown));
 }
@@ -209,22 +209,25 @@ async fn operator_restarts_spend_no_restarts() {
 async fn an_actor_without_progress_is_restarted() {
     let mut fixture = Fixture::new(Exhausted::Park, &[]).await;
     fixture.next().await;
-    fixture.until(What::Started).await;
+    fixture.until(SupervisionKind::Started).await;
     let drill = Drill { actor: "two".to_owned(), end: End::Hang, by_whom: "ann".to_owned() };
     fixture.supervisor.send(drill).await.unwrap().unwrap();
     fixture.next().await;
-    assert_eq!(fixture.noted()[..4], [What::Started, What::Drilled, What::Stalled, What::Failed]);
+    assert_eq!(
+        fixture.noted()[..4],
+        [SupervisionKind::Started, SupervisionKind::Drilled, SupervisionKind::Stalled, SupervisionKind::Failed]
+    );
 }
 
 #[actix::test]
 async fn a_retired_group_drains_in_order() {
     let mut fixture = Fixture::new(Exhausted::Park, &[]).await;
     let one = fixture.next().await;
-    fixture.until(What::Started).await;
+    fixture.until(SupervisionKind::Started).await;
     let retire = |mode| Retire { name: "pair".to_owned(), mode };
     fixture.supervisor.send(retire(StopMode::Drain)).await.unwrap();
     assert!(!one.connected() && !fixture.registry.contains("pair"));
-    assert_eq!(fixture.noted(), [What::Started, What::Stopped]);
+    assert_eq!(fixture.noted(), [SupervisionKind::Started, SupervisionKind::Stopped]);
     fixture.supervisor.send(retire(StopMode::Drop)).await.unwrap();
 }
 
@@ -243,7 +246,7 @@ async fn a_member_that_ends_early_is_not_alive() {
         .boxed_local()
     });
     fixture.supervisor.send(Supervise { name: "brief".to_owned(), exhausted: Exhausted::Park, start }).await.unwrap();
-    fixture.until(What::Parked).await;
+    fixture.until(SupervisionKind::Parked).await;
 }
 
 /// Ignores every order.
@@ -272,6 +275,6 @@ async fn a_panic_in_a_factory_is_a_failure() {
         async { panic!("and the others too") }.boxed_local()
     });
     fixture.supervisor.send(Supervise { name: "odd".to_owned(), exhausted: Exhausted::Park, start }).await.unwrap();
-    fixture.until(What::Parked).await;
+    fixture.until(SupervisionKind::Parked).await;
     assert_eq!(starts.load(Relaxed), 3);
 }

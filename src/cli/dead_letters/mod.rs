@@ -19,7 +19,7 @@ use crate::{
     domain::{
         audit::{Actor, AuditEvent, Outcome::Allowed},
         correction::Outcome,
-        dead_letter::{DeadLetterQuery, State, Whose},
+        dead_letter::{DeadLetterQuery, LetterScope, State},
         event::MAX_MESSAGE_BYTES,
     },
     store::{
@@ -148,9 +148,9 @@ fn reader(settings: &Settings) -> anyhow::Result<Reader> {
 
 async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
     let whose = match args.org {
-        Some(org_id) => Whose::Org(org_id),
-        None if args.no_org => Whose::Unreadable,
-        None => Whose::Any,
+        Some(org_id) => LetterScope::Org(org_id),
+        None if args.no_org => LetterScope::Unreadable,
+        None => LetterScope::Any,
     };
     let (state, before, limit) = (args.state.state(), args.before, args.limit);
     let (event_id, reason) = (args.event, args.reason);
@@ -171,7 +171,7 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
 async fn show(args: Show, settings: &Settings, reader: &Reader) -> anyhow::Result<()> {
     let act = AuditEvent::new(Actor::command_line(operator::name()), "dead_letter.show", Allowed).target(args.id);
     on_database(&settings.database, async |conn| Ok(audit::record(conn, &[act]).await?)).await?;
-    let letter = reader.dead_letter(Whose::Any, args.id).await?;
+    let letter = reader.dead_letter(LetterScope::Any, args.id).await?;
     let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
     if args.json { json(&letter) } else { print::letter(&letter) }
 }
@@ -179,7 +179,7 @@ async fn show(args: Show, settings: &Settings, reader: &Reader) -> anyhow::Resul
 async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
     let database = &settings.database;
     let correction = Correction {
-        whose: Whose::Any,
+        whose: LetterScope::Any,
         dead_letter_id: args.id,
         body: body(&args.file).with_context(|| format!("--file {}", args.file.display()))?,
         by: operator::name(),
@@ -217,7 +217,7 @@ async fn wait(id: Uuid, reader: &Reader) -> anyhow::Result<State> {
         eprintln!("waiting for the service to publish it");
     }
     loop {
-        let letter = reader.dead_letter(Whose::Any, id).await?;
+        let letter = reader.dead_letter(LetterScope::Any, id).await?;
         let letter = letter.with_context(|| format!("there is no dead letter {id} any more"))?.letter;
         if letter.state == State::Replayed {
             return Ok(letter.state);

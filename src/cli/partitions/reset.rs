@@ -20,7 +20,7 @@ use crate::{
     domain::{
         audit::{Actor, AuditEvent, Outcome},
         moment::Moment,
-        supervision::{PartitionStatus, SupervisionEvent, What},
+        supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     },
     store::{
         Session,
@@ -174,7 +174,7 @@ fn event(partition: u16, reset: partitions::Reset, to: i64) -> SupervisionEvent 
         process: app::process_name(),
         actor: group_name(partition),
         generation: 0,
-        what: What::Reset,
+        what: SupervisionKind::Reset,
         cause: Some(format!("from offset {before} to {to}, as incarnation {incarnation}")),
         next_attempt_at: None,
         by_whom: Some(operator::name()),

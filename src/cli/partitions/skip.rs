@@ -13,7 +13,7 @@ use crate::{
     broker::probe::{Found, probe},
     cli::{bad_usage, confirm, operator, print, stream::Progress},
     config::{Broker, Settings},
-    domain::supervision::{PartitionStatus, SupervisionEvent, What},
+    domain::supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     store::{
         Session,
         ingest::{lease, unread},
@@ -164,7 +164,7 @@ fn event(partition: u16, report: &Report, by_whom: &str) -> SupervisionEvent {
         process: app::process_name(),
         actor: group_name(partition),
         generation: 0,
-        what: What::Skipped,
+        what: SupervisionKind::Skipped,
         cause: Some(format!("offsets {} to {}, which cannot be read", report.from, report.to - 1)),
         next_attempt_at: None,
         by_whom: Some(by_whom.to_owned()),

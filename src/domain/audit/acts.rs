@@ -3,7 +3,7 @@
 /// When an act is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// Whoever does it; before it is done, or in the transaction that does it.
+    /// The caller; before it is done, or in the transaction that does it.
     Always,
     /// Of a system_admin outside its own orgs, before anything is read; and where it is refused, of anybody.
     OutsideOwnOrgs,

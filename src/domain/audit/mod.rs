@@ -43,7 +43,7 @@ pub enum CredentialKind {
     None,
     Token,
     ApiKey,
-    /// Whoever may read the service's settings
+    /// Anyone who may read the service's settings
     CommandLine,
 }
 
@@ -99,7 +99,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Whoever works at the command line.
+    /// The user of the command line.
     pub fn command_line(name: String) -> Self {
         let credential = CredentialKind::CommandLine;
         Self { subject: Some(name), credential, roles: Vec::new(), request_id: None, address: None }

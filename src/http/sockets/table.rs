@@ -133,7 +133,7 @@ impl Connections {
             .collect();
         for (id, why) in overdue {
             if let Some(connection) = table.remove(id) {
-                // Counted first: whoever sees it closed finds it counted.
+                // Counted first, so that a closed connection is always counted.
                 self.0.metrics.connection_closed(self.0.port, why);
                 connection.close();
             }

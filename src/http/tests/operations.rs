@@ -19,7 +19,7 @@ use crate::{
         },
     },
     auth::Role,
-    domain::{audit::Outcome, supervision::What},
+    domain::{audit::Outcome, supervision::SupervisionKind},
     http::{Ops, ops},
 };
 
@@ -87,8 +87,8 @@ async fn the_log_is_readable_during_a_database_outage() {
     assert_eq!(page["events"][0]["actor"], "writer/7");
     assert_eq!(page["next"], page["events"][1]["eventId"]);
     let ops = operations(Some(QueryError::Unavailable), false);
-    ops.log.note(Note::new("writer/0", What::Failed).cause("no luck"));
-    ops.log.note(Note::new("writer/1", What::Failed).cause("no luck"));
+    ops.log.note(Note::new("writer/0", SupervisionKind::Failed).cause("no luck"));
+    ops.log.note(Note::new("writer/1", SupervisionKind::Failed).cause("no luck"));
     let (status, page) = ask(&ops, Method::GET, "/ops/supervision?actor=writer/0", None).await;
     assert_eq!((status, &page["source"], &page["next"]), (200, &json!("memory"), &Value::Null));
     assert_eq!(page["events"].as_array().unwrap().len(), 1);
@@ -113,7 +113,7 @@ async fn only_operators_restart_actors() {
     let (status, accepted) = ask(&ops, Method::POST, path, operator()).await;
     assert_eq!((status, accepted), (202, json!({"actor": "query/0", "requested": "restart"})));
     until(&ops, 2).await;
-    let asked = ops.log.recent().into_iter().find(|event| event.what == What::RestartRequested).unwrap();
+    let asked = ops.log.recent().into_iter().find(|event| event.what == SupervisionKind::RestartRequested).unwrap();
     assert_eq!((asked.actor.as_str(), asked.by_whom.as_deref()), ("query/0", Some("ann")));
 }
 
@@ -134,8 +134,8 @@ async fn operator_acts_are_recorded_first() {
     for path in ["/ops/actors/query/0/restart", "/ops/actors/query/0/drill?kind=panic"] {
         assert_eq!(ask(&ops, Method::POST, path, Some(operator.clone())).await.0, 503);
     }
-    assert_eq!(ops.log.recent().iter().filter(|event| event.what == What::RestartRequested).count(), 1);
-    assert!(ops.log.recent().iter().all(|event| event.what != What::Drilled));
+    assert_eq!(ops.log.recent().iter().filter(|event| event.what == SupervisionKind::RestartRequested).count(), 1);
+    assert!(ops.log.recent().iter().all(|event| event.what != SupervisionKind::Drilled));
 }
 
 #[actix_web::test]
@@ -151,6 +151,6 @@ async fn drills_are_there_only_where_they_are_allowed() {
     assert_eq!(ask(&ops, Method::POST, wrong, Some(token(Role::Operator))).await.0, 400);
     assert_eq!(ask(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 202);
     until(&ops, 2).await;
-    let failed = ops.log.recent().into_iter().find(|event| event.what == What::Failed).unwrap();
+    let failed = ops.log.recent().into_iter().find(|event| event.what == SupervisionKind::Failed).unwrap();
     assert!(failed.cause.is_some_and(|cause| cause.starts_with("panicked")));
 }

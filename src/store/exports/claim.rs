@@ -14,7 +14,7 @@ use crate::{
 /// Advisory lock under which claims are made, one at a time: two at once would both see an org below its bound. "exports".
 const CLAIM_LOCK: i64 = 0x0065_7870_6f72_7473;
 
-/// Whoever claims.
+/// The process that claims.
 #[derive(Clone, Debug)]
 pub struct Claimer {
     /// The process.

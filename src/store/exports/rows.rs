@@ -1,6 +1,6 @@
 //! The rows of a file, all of one snapshot, as a stream: memory stays the same however many there are.
 //!
-//! Reading has a connection of its own, since it may take longer than any question of the API. Whoever stops taking rows, for
+//! Reading has a connection of its own, since it may take longer than any query of the API. A caller that stops taking rows, for
 //! an upload that is slow, holds the database back: it sends no more than the network's buffers hold.
 
 use std::time::Duration;
@@ -130,7 +130,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The rows in the order of the file. Whoever gives up before the last one also gives the snapshot up: its connection has
+    /// The rows in the order of the file. A caller that stops before the last one also gives the snapshot up: its connection has
     /// what was not taken still before it.
     pub fn rows(&mut self) -> BoxStream<'_, Result<Row, ReadError>> {
         let Spec { org_id, range, models, .. } = &self.spec;

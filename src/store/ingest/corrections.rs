@@ -9,7 +9,7 @@ use crate::{
     domain::{
         audit::AuditEvent,
         correction::{self, Outcome, Stored, Verdict},
-        dead_letter::{State, Whose},
+        dead_letter::{LetterScope, State},
         event::Rules,
     },
     store::{StoreError, transaction::in_transaction},
@@ -18,7 +18,7 @@ use crate::{
 /// A requested correction.
 #[derive(Clone, Debug)]
 pub struct Correction {
-    pub whose: Whose,
+    pub whose: LetterScope,
     pub dead_letter_id: Uuid,
     /// The event as it was given.
     pub body: Vec<u8>,
@@ -96,9 +96,9 @@ async fn read(conn: &mut PgConnection, asked: &Correction) -> Result<Option<Lett
     .fetch_optional(conn)
     .await?;
     Ok(letter.filter(|letter| match asked.whose {
-        Whose::Org(org_id) => letter.org_id == Some(org_id),
-        Whose::Unreadable => letter.org_id.is_none(),
-        Whose::Any => true,
+        LetterScope::Org(org_id) => letter.org_id == Some(org_id),
+        LetterScope::Unreadable => letter.org_id.is_none(),
+        LetterScope::Any => true,
     }))
 }
 

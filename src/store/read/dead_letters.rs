@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{ReadError, Reader, StoreError};
 use crate::domain::dead_letter::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, Origin, Payload, State, Whose,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter, Origin, Payload, State,
 };
 
 const LIST: &str = include_str!("sql/dead_letters_list.sql");
@@ -38,7 +38,7 @@ impl Reader {
     }
 
     /// None where there is no such letter, or it belongs to another org.
-    pub async fn dead_letter(&self, whose: Whose, id: Uuid) -> Result<Option<OpenedLetter>, ReadError> {
+    pub async fn dead_letter(&self, whose: LetterScope, id: Uuid) -> Result<Option<OpenedLetter>, ReadError> {
         let (condition, _, org_id) = conditions(whose);
         let rows =
             sqlx::query_as::<_, OpenedRow>(AssertSqlSafe(OPEN.replace("{whose}", condition))).bind(org_id).bind(id);
@@ -48,11 +48,11 @@ impl Reader {
 }
 
 /// The condition on $1, the order, and what $1 is.
-fn conditions(whose: Whose) -> (&'static str, &'static str, Option<Uuid>) {
+fn conditions(whose: LetterScope) -> (&'static str, &'static str, Option<Uuid>) {
     match whose {
-        Whose::Org(org_id) => ("org_id = $1", "org_id DESC, dead_letter_id DESC", Some(org_id)),
-        Whose::Unreadable => ("org_id IS NULL AND $1::uuid IS NULL", "org_id DESC, dead_letter_id DESC", None),
-        Whose::Any => ("$1::uuid IS NULL", "dead_letter_id DESC", None),
+        LetterScope::Org(org_id) => ("org_id = $1", "org_id DESC, dead_letter_id DESC", Some(org_id)),
+        LetterScope::Unreadable => ("org_id IS NULL AND $1::uuid IS NULL", "org_id DESC, dead_letter_id DESC", None),
+        LetterScope::Any => ("$1::uuid IS NULL", "dead_letter_id DESC", None),
     }
 }
 
@@ -73,10 +73,10 @@ struct Row {
 }
 
 impl Row {
-    fn letter(self, whose: Whose) -> Result<DeadLetter, StoreError> {
+    fn letter(self, whose: LetterScope) -> Result<DeadLetter, StoreError> {
         let origin = match whose {
-            Whose::Org(_) => None,
-            Whose::Unreadable | Whose::Any => Some(Origin {
+            LetterScope::Org(_) => None,
+            LetterScope::Unreadable | LetterScope::Any => Some(Origin {
                 stream: self.stream,
                 partition: u16::try_from(self.partition)
                     .map_err(|_| StoreError::impossible("a partition out of its range"))?,
@@ -109,7 +109,7 @@ struct OpenedRow {
 }
 
 impl OpenedRow {
-    fn opened(self, whose: Whose) -> Result<OpenedLetter, StoreError> {
+    fn opened(self, whose: LetterScope) -> Result<OpenedLetter, StoreError> {
         let correction = self.correction.map(|body| {
             let text = String::from_utf8(body).map_err(|_| StoreError::impossible("a correction is not UTF-8"))?;
             RawValue::from_string(text).map_err(|_| StoreError::impossible("a correction is not JSON"))

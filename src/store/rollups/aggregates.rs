@@ -63,7 +63,7 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
     Ok(())
 }
 
-/// Drops them, where they are there. Nobody reads them any more.
+/// Drops them, where they are there. They are not read any more.
 pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
     for unit in [Unit::Daily, Unit::Hourly] {
         for text in [

@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
 use super::declare::{Label, Scope};
-use crate::domain::{event::Normalized, supervision::What};
+use crate::domain::{event::Normalized, supervision::SupervisionKind};
 
 /// A label with these values and no others.
 macro_rules! closed {
@@ -134,19 +134,19 @@ impl EncodeLabelValue for Field {
     }
 }
 
-impl Label for What {
+impl Label for SupervisionKind {
     fn first(_: &Scope<'_>) -> Vec<Self> {
         Self::ALL.into()
     }
 }
 
-impl EncodeLabelValue for What {
+impl EncodeLabelValue for SupervisionKind {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
         self.as_str().encode(encoder)
     }
 }
 
-/// Values that nobody knows beforehand.
+/// Values that are not known beforehand.
 macro_rules! open {
     ($($of:ty),+) => {
         $(impl Label for $of {

@@ -35,7 +35,7 @@ use self::{
     declare::{Scope, metrics},
     labels::{Actor, Field, Outcome, Partition, Port, Task},
 };
-use crate::domain::{event::Normalized, ledger::Counts, supervision::What};
+use crate::domain::{event::Normalized, ledger::Counts, supervision::SupervisionKind};
 
 /// What [`Metrics::encode`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -73,7 +73,7 @@ metrics! {
     /// Whether an actor is running
     actor_up: Gauge by { actor: Actor };
     /// Events of the supervision log
-    supervision_events: Counter by { actor: Actor, what: What };
+    supervision_events: Counter by { actor: Actor, what: SupervisionKind };
     /// Stream offsets that were dropped by the stream before they were read
     stream_gap: Counter by { partition: Partition };
     /// Stream offsets that the broker left out without a word
@@ -211,7 +211,7 @@ impl Metrics {
         self.series.actor_up.get_or_create(&of::actor_up { actor: Actor(actor.to_owned()) }).set(i64::from(up));
     }
 
-    pub fn supervision_event(&self, actor: &str, what: What) {
+    pub fn supervision_event(&self, actor: &str, what: SupervisionKind) {
         self.series
             .supervision_events
             .get_or_create(&of::supervision_events { actor: Actor(actor.to_owned()), what })
@@ -283,7 +283,7 @@ mod tests {
         metrics.partition_next_offset(3, 17);
         metrics.actor_restarted("partition/3");
         metrics.actor_up("partition/3", true);
-        metrics.supervision_event("writer/3", What::Failed);
+        metrics.supervision_event("writer/3", SupervisionKind::Failed);
         metrics.stream_gap(3, 40);
         metrics.stream_unread(3, 20);
         metrics.freshness_lag(Duration::from_millis(1500));

@@ -3,7 +3,7 @@
 
 use analytics_service::{
     auth::Role,
-    domain::supervision::{SupervisionEvent, What},
+    domain::supervision::{SupervisionEvent, SupervisionKind},
     store::{self, ingest::unread::Skip},
 };
 use reqwest::StatusCode;
@@ -77,7 +77,7 @@ async fn a_moved_partition_is_not_skipped() {
         process: "test/1".to_owned(),
         actor: "partition/0".to_owned(),
         generation: 0,
-        what: What::Skipped,
+        what: SupervisionKind::Skipped,
         cause: Some("offsets".to_owned()),
         next_attempt_at: None,
         by_whom: Some("ann".to_owned()),

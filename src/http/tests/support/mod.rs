@@ -33,7 +33,7 @@ use crate::{
     domain::{
         audit::{self, AuditPage, AuditRecord, CredentialKind},
         correction::Outcome,
-        dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, OpenedLetter, State, Whose},
+        dead_letter::{DeadLetter, DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter, State},
         event::Reason,
         event_fate::EventFate,
         freshness::{Freshness, FreshnessStatus},
@@ -43,7 +43,7 @@ use crate::{
         query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
         reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityReport},
         summary::{OrgUsage, Summary},
-        supervision::{PartitionStatus, SupervisionEvent, What},
+        supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     },
     http::{Api, EventsLine, KeysLine, Ops, Queries},
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -211,7 +211,7 @@ impl Handler<Execute<GetSupervision>> for FixedAnswers {
             process: "host/1".to_owned(),
             actor: query.actor.clone().unwrap_or_else(|| "writer/0".to_owned()),
             generation: 2,
-            what: What::Failed,
+            what: SupervisionKind::Failed,
             cause: Some("no luck".to_owned()),
             next_attempt_at: None,
             by_whom: None,
@@ -376,7 +376,7 @@ impl Handler<Correct> for FixedAnswers {
 }
 
 const DEFAULT_QUERY: DeadLetterQuery = DeadLetterQuery {
-    whose: Whose::Org(ORG),
+    whose: LetterScope::Org(ORG),
     start: None,
     end: None,
     state: None,

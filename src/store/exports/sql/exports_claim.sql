@@ -6,7 +6,7 @@ WITH candidates AS (
     FROM analytics.export_jobs
     WHERE status = 'pending' AND next_attempt_at <= clock_timestamp()
     UNION ALL
-    -- Whoever had it is gone, or as good as gone: another claim's number keeps it from ending the job.
+    -- The process that had it is gone, or as good as gone: another claim's number keeps it from ending the job.
     SELECT job_id, org_id, created_at, status
     FROM analytics.export_jobs
     WHERE status = 'running' AND heartbeat_at < clock_timestamp() - $5

@@ -40,7 +40,7 @@ const REPLAYS: Statements = Statements {
            SELECT count(*) FROM gone",
 };
 
-/// Whoever starts forgets them after an hour; this is for who does not start any more.
+/// A process that starts deletes them after an hour; this is for processes that do not start any more.
 const PROCESSES: Statements = Statements {
     count: "SELECT count(*) FROM analytics.processes WHERE expires_at < $1",
     take: "WITH gone AS (DELETE FROM analytics.processes WHERE expires_at < $1 RETURNING 1)

@@ -8,7 +8,7 @@ WITH RECURSIVE orgs (org_id) AS (
     SELECT (SELECT next.org_id FROM analytics.{table} next WHERE next.org_id > orgs.org_id ORDER BY next.org_id LIMIT 1)
     FROM orgs WHERE orgs.org_id IS NOT NULL
 ),
--- Nobody changes these rows meanwhile: the caller holds the lock that mergers share.
+-- No other session changes these rows meanwhile: the caller holds the lock that mergers share.
 gone AS (
     DELETE FROM analytics.{table} WHERE ctid = ANY(ARRAY(
         SELECT old.ctid

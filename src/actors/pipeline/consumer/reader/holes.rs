@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         hole::{self, HoleReason},
-        supervision::What,
+        supervision::SupervisionKind,
     },
 };
 
@@ -39,7 +39,7 @@ impl Reader {
             if self.tail.looked(messages, came) {
                 let next = self.intake.expected();
                 let cause = format!("{} Found at the stream's end, from offset {next} on", HoleReason::UNREAD_TAIL);
-                self.parts.log.note(Note::new(&self.name, What::Unread).cause(cause));
+                self.parts.log.note(Note::new(&self.name, SupervisionKind::Unread).cause(cause));
             }
         }
         if !self.tail.is_unread() {
