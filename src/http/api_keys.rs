@@ -6,7 +6,7 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
@@ -16,7 +16,7 @@ use super::{
     json,
     json_body::JsonBody,
     json_with,
-    params::{self, Checked, KeyId, NextPage, NoParams, PageOf, Params, QueryParams},
+    params::{Checked, KeyId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -74,10 +74,6 @@ pub struct RevokeParams {
 }
 
 impl QueryParams for RevokeParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         Some(Self { cascade: params.choice_if_given("cascade") })
     }

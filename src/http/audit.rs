@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     access::{AuthorizedAnywhere, ReadAudit},
     error::Problem,
     json,
-    params::{self, Checked, Filter, NextPage, PageOf, Params, QueryParams},
+    params::{Checked, Filter, NextPage, PageOf, Params, QueryParams},
 };
 use crate::{
     actors::serving::query::GetAudit,
@@ -44,10 +44,6 @@ pub struct AuditParams {
 type OutcomeFilter = Filter<Outcome>;
 
 impl QueryParams for AuditParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         let (start, end) = params.span_if_given();
         let org_id = params.id("orgId");

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type, path::Parameter},
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use super::{
     json,
     json_body::JsonBody,
     json_with,
-    params::{self, Checked, Filter, LetterId, NextPage, NoParams, PageOf, Params, QueryParams},
+    params::{Checked, Filter, LetterId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -59,10 +59,6 @@ pub struct DeadLetterParams {
 type StateFilter = Filter<State>;
 
 impl QueryParams for DeadLetterParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         let (start, end) = params.span_if_given();
         let (state, event_id) = (params.choice("state"), params.id("eventId"));

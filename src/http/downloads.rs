@@ -13,12 +13,12 @@ use actix_web::{
     web,
 };
 use futures_util::TryStreamExt;
-use utoipa::{IntoParams, openapi::path::Parameter};
+use utoipa::IntoParams;
 
 use super::{
     Api,
     error::Problem,
-    params::{self, Checked, Params, QueryParams},
+    params::{Checked, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -39,10 +39,6 @@ pub struct LinkParams {
 }
 
 impl QueryParams for LinkParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         let (expires, signature) = (params.single("expires"), params.single("signature"));
         Some(Self { expires: expires?.parse().ok()?, signature: signature? })

@@ -12,7 +12,7 @@ use super::{
     access::{Authorized, ReadEvents},
     error::Problem,
     json,
-    params::{self, Checked, Params, QueryParams},
+    params::{self, Checked, Parameters, Params},
     report::Completeness,
 };
 use crate::{
@@ -31,13 +31,13 @@ pub struct EventParams {
     occurred_at: Option<DateTime<Utc>>,
 }
 
-impl QueryParams for EventParams {
+impl Parameters for EventParams {
     fn describe() -> Vec<Parameter> {
         let event_id = params::path_id("eventId", "The event's id, as its producer chose it");
-        [vec![event_id], params::fields::<Self>()].concat()
+        [vec![event_id], Self::into_params(|| None)].concat()
     }
 
-    fn read(params: &mut Params) -> Option<Self> {
+    fn parse(params: &mut Params) -> Option<Self> {
         let event_id = params.path_id("eventId");
         // As it is stored: cut to microseconds.
         let occurred_at = params.moment_if_given("occurredAt", Tz::UTC).map(|at| at.trunc_subsecs(6));

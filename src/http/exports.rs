@@ -9,7 +9,7 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     json,
     json_body::JsonBody,
     json_with,
-    params::{self, Checked, JobId, NextPage, NoParams, PageOf, Params, QueryParams},
+    params::{Checked, JobId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
 use crate::{
@@ -91,10 +91,6 @@ pub struct ExportParams {
 }
 
 impl QueryParams for ExportParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         Some(Self { status: params.choice_if_given("status") })
     }

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     access::{Authorized, ReadFreshness},
     error::Problem,
     json,
-    params::{self, Checked, Params, QueryParams},
+    params::{Checked, Params, QueryParams},
 };
 use crate::{
     actors::serving::query::GetFreshness,
@@ -26,10 +26,6 @@ pub struct FreshnessParams {
 }
 
 impl QueryParams for FreshnessParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         Some(Self { model_id: params.models() })
     }

@@ -1,8 +1,7 @@
 //! `/ops/…`: the tree of actors, the supervision log, the partitions; restarts by operators. No org's data, no secret.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
     access::Operator,
     error::Problem,
     json,
-    params::{self, Checked, Choice, Params, QueryParams},
+    params::{Choice, Params},
 };
 use crate::{
     actors::{
@@ -88,38 +87,30 @@ enum Source {
     Memory,
 }
 
-/// Which events of the log are asked for.
-pub struct LogParams(LogQuery);
-
-impl QueryParams for LogParams {
-    fn describe() -> Vec<Parameter> {
-        ["actor", "limit", "before", "after"].map(params::named).into()
-    }
-
-    fn read(params: &mut Params) -> Option<Self> {
-        let actor = params.text("actor", 100);
-        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/-".contains(&b);
-        if actor.as_ref().is_some_and(|name| !name.bytes().all(is_name)) {
-            params.problem("actor", "must be the name of an actor, such as writer/0");
-        }
-        let (before, after) = (params.id("before"), params.id("after"));
-        Some(Self(LogQuery { actor, before, after, limit: params.number("limit", MAX_PAGE, PAGE).into() }))
-    }
-}
-
 /// The supervision log of all processes, newest first.
-pub async fn supervision(
-    Checked(LogParams(query)): Checked<LogParams>,
-    ops: web::Data<Ops>,
-) -> Result<HttpResponse, Problem> {
+pub async fn supervision(request: HttpRequest, ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
+    let mut params = Params::new(&request, names(["actor", "limit", "before", "after"]));
+    let actor = params.text("actor", 100);
+    let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/-".contains(&b);
+    if actor.as_ref().is_some_and(|name| !name.bytes().all(is_name)) {
+        params.problem("actor", "must be the name of an actor, such as writer/0");
+    }
+    let (before, after) = (params.id("before"), params.id("after"));
+    let limit = i64::from(params.number("limit", MAX_PAGE, PAGE));
+    let query = params.finish(Some(LogQuery { actor, before, after, limit }))?;
     let (events, source) = match ops.queries.send(GetSupervision(query.clone()), ops.answer_within).await {
         Ok(events) => (events, Source::Database),
         Err(Problem::Unavailable | Problem::Busy | Problem::TooSlow) => (remembered(&ops, &query), Source::Memory),
         Err(problem) => return Err(problem),
     };
-    let full = i64::try_from(events.len()).is_ok_and(|found| found == query.limit);
+    let full = i64::try_from(events.len()).is_ok_and(|found| found == limit);
     let next = events.last().filter(|_| full).map(|event| event.event_id);
     Ok(json(&Log { events, next, source }))
+}
+
+/// The parameters of a path that no description has.
+fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+    names.map(str::to_owned).into()
 }
 
 fn remembered(ops: &Ops, query: &LogQuery) -> Vec<SupervisionEvent> {
@@ -154,18 +145,6 @@ pub async fn restart(
     accepted(answer, Accepted { actor, requested: "restart" })
 }
 
-pub struct DrillParams(End);
-
-impl QueryParams for DrillParams {
-    fn describe() -> Vec<Parameter> {
-        vec![params::named("kind")]
-    }
-
-    fn read(params: &mut Params) -> Option<Self> {
-        Some(Self(params.choice("kind")))
-    }
-}
-
 impl Choice for End {
     fn words() -> Vec<(&'static str, Self)> {
         Self::DRILLS.into()
@@ -176,13 +155,15 @@ impl Choice for End {
 pub async fn drill(
     operator: Operator,
     name: web::Path<String>,
-    params: Result<Checked<DrillParams>, Problem>,
+    request: HttpRequest,
     ops: web::Data<Ops>,
 ) -> Result<HttpResponse, Problem> {
     if !ops.drills {
         return Err(Problem::NotFound);
     }
-    let Checked(DrillParams(end)) = params?;
+    let mut params = Params::new(&request, names(["kind"]));
+    let end = params.choice("kind");
+    let end = params.finish(Some(end))?;
     let actor = name.into_inner();
     operator.record(DRILL, &actor).await?;
     let drill = Drill { actor: actor.clone(), end, by_whom: operator.subject() };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
-    openapi::{RefOr, Schema, path::Parameter},
+    openapi::{RefOr, Schema},
 };
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::{
     Api,
     access::{Authorized, ReadReliability},
     error::Problem,
-    params::{self, Checked, Choice, Params, QueryParams, RangeReport, ReportParams, choices, words_schema},
+    params::{Checked, Choice, Params, QueryParams, RangeReport, ReportParams, choices, words_schema},
     report::{self, Completeness, Scope, known_models},
 };
 use crate::{
@@ -61,10 +61,6 @@ impl PartialSchema for Dimension {
 }
 
 impl QueryParams for ReliabilityParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         let group_by = params.choice("groupBy");
         Some(Self { group_by, percentile: params.choice_if_given("percentile") })

@@ -3,14 +3,14 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadRevisions},
     error::Problem,
-    params::{self, Checked, Filter, Hours, NextPage, PageOf, Params, QueryParams},
+    params::{Checked, Filter, Hours, NextPage, PageOf, Params, QueryParams},
     report::{self, Completeness, Range},
     usage::Amounts,
 };
@@ -37,10 +37,6 @@ pub struct RevisionParams {
 type ReasonFilter = Filter<Reason>;
 
 impl QueryParams for RevisionParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         Some(Self { model_id: params.models(), reason: params.choice("reason") })
     }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ReadUsage},
     error::Problem,
-    params::{self, Checked, Params, QueryParams, RangeReport, ReportParams, choices},
+    params::{Checked, Params, QueryParams, RangeReport, ReportParams, choices},
     report::{self, Completeness, Scope, known_models},
 };
 use crate::{
@@ -40,10 +40,6 @@ choices! {
 }
 
 impl QueryParams for UsageParams {
-    fn describe() -> Vec<Parameter> {
-        params::fields::<Self>()
-    }
-
     fn read(params: &mut Params) -> Option<Self> {
         Some(Self { group_by: params.choice("groupBy") })
     }

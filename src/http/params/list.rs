@@ -11,7 +11,7 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{Params, QueryParams};
+use super::{Parameters, Params};
 
 /// The parameters `limit`, with its default and its largest value, and `cursor`.
 pub struct PageOf<const DEFAULT: u16, const MOST: u16> {
@@ -20,7 +20,7 @@ pub struct PageOf<const DEFAULT: u16, const MOST: u16> {
     pub behind: Option<Uuid>,
 }
 
-impl<const DEFAULT: u16, const MOST: u16> QueryParams for PageOf<DEFAULT, MOST> {
+impl<const DEFAULT: u16, const MOST: u16> Parameters for PageOf<DEFAULT, MOST> {
     fn describe() -> Vec<Parameter> {
         let limit = ObjectBuilder::new()
             .schema_type(Type::Integer)
@@ -37,7 +37,7 @@ impl<const DEFAULT: u16, const MOST: u16> QueryParams for PageOf<DEFAULT, MOST> 
         ]
     }
 
-    fn read(params: &mut Params) -> Option<Self> {
+    fn parse(params: &mut Params) -> Option<Self> {
         let limit = params.number("limit", MOST, DEFAULT);
         let place = params.single("cursor").map(|text| position(&text));
         if place == Some(None) {

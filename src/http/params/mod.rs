@@ -1,7 +1,7 @@
 //! What handlers read of a request beside its body: parameters of the query, ids in the path.
 //!
 //! Each is declared once. A struct of query parameters documents, reads and checks itself ([`QueryParams`]); a handler takes
-//! it as [`Checked`]. The description of an endpoint is made from its handler's arguments ([`Argument`]).
+//! it, or a group of them ([`Parameters`]), as [`Checked`]. The description of an endpoint is made from its handler's arguments ([`Argument`]).
 
 mod choice;
 mod list;
@@ -43,37 +43,48 @@ impl<T: 'static> Argument for web::Data<T> {}
 impl Argument for web::Path<String> {}
 
 /// Where the handler says itself what is wrong.
-impl<P: QueryParams> Argument for Result<Checked<P>, Problem> {
+impl<P: Parameters> Argument for Result<Checked<P>, Problem> {
     fn parameters() -> Vec<Parameter> {
         P::describe()
     }
 }
 
-/// Parameters of the query that belong together.
-pub trait QueryParams: Sized + 'static {
+/// Parameters of the query as a struct, which is documented by its fields.
+pub trait QueryParams: IntoParams + Sized + 'static {
+    /// As [`Parameters::parse`].
+    fn read(params: &mut Params) -> Option<Self>;
+}
+
+/// All that a handler reads of a request's parameters.
+pub trait Parameters: Sized + 'static {
     /// As they are documented. One that is not among them is refused.
     fn describe() -> Vec<Parameter>;
 
     /// Reads all of them, and notes every problem. `None` only where one was noted.
-    fn read(params: &mut Params) -> Option<Self>;
+    fn parse(params: &mut Params) -> Option<Self>;
 }
 
-/// Documents a struct by its fields.
-pub fn fields<P: IntoParams>() -> Vec<Parameter> {
-    P::into_params(|| Some(ParameterIn::Query))
+impl<P: QueryParams> Parameters for P {
+    fn describe() -> Vec<Parameter> {
+        Self::into_params(|| None)
+    }
+
+    fn parse(params: &mut Params) -> Option<Self> {
+        Self::read(params)
+    }
 }
 
 /// Groups of parameters, one after the other.
 macro_rules! groups {
     ($($group:ident)+) => {
         #[expect(non_snake_case, reason = "each is named as its type")]
-        impl<$($group: QueryParams),+> QueryParams for ($($group,)+) {
+        impl<$($group: Parameters),+> Parameters for ($($group,)+) {
             fn describe() -> Vec<Parameter> {
                 [$($group::describe()),+].concat()
             }
 
-            fn read(params: &mut Params) -> Option<Self> {
-                $(let $group = $group::read(params);)+
+            fn parse(params: &mut Params) -> Option<Self> {
+                $(let $group = $group::parse(params);)+
                 Some(($($group?,)+))
             }
         }
@@ -83,20 +94,15 @@ macro_rules! groups {
 groups!(A B);
 groups!(A B C);
 
-/// One that is not described further: the operations port's are in the docs alone.
-pub fn named(name: &str) -> Parameter {
-    ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).build()
-}
-
 /// For a path that has no parameters.
 pub struct NoParams;
 
-impl QueryParams for NoParams {
+impl Parameters for NoParams {
     fn describe() -> Vec<Parameter> {
         Vec::new()
     }
 
-    fn read(_: &mut Params) -> Option<Self> {
+    fn parse(_: &mut Params) -> Option<Self> {
         Some(Self)
     }
 }
@@ -104,7 +110,7 @@ impl QueryParams for NoParams {
 /// The parameters of a request, in which nothing is wrong. Otherwise all that is goes into one response.
 pub struct Checked<P>(pub P);
 
-impl<P: QueryParams> FromRequest for Checked<P> {
+impl<P: Parameters> FromRequest for Checked<P> {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
@@ -113,12 +119,12 @@ impl<P: QueryParams> FromRequest for Checked<P> {
             |parameter: Parameter| (parameter.parameter_in == ParameterIn::Query).then_some(parameter.name);
         let known = P::describe().into_iter().filter_map(of_the_query).collect();
         let mut params = Params::new(request, known);
-        let value = P::read(&mut params);
+        let value = P::parse(&mut params);
         ready(params.finish(value).map(Self))
     }
 }
 
-impl<P: QueryParams> Argument for Checked<P> {
+impl<P: Parameters> Argument for Checked<P> {
     fn parameters() -> Vec<Parameter> {
         P::describe()
     }

@@ -11,7 +11,7 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{Choice, Params, QueryParams, choices, fields};
+use super::{Choice, Parameters, Params, QueryParams, choices};
 use crate::domain::calendar::{self, Buckets, Granularity};
 
 /// What every report of buckets in a time zone reads.
@@ -68,12 +68,12 @@ pub trait ReportParams: QueryParams {
     }
 }
 
-impl<P: ReportParams> QueryParams for RangeReport<P> {
+impl<P: ReportParams> Parameters for RangeReport<P> {
     fn describe() -> Vec<Parameter> {
-        [fields::<RangeParams>(), P::describe()].concat()
+        [RangeParams::describe(), P::describe()].concat()
     }
 
-    fn read(params: &mut Params) -> Option<Self> {
+    fn parse(params: &mut Params) -> Option<Self> {
         let (own, range) = (P::read(params), RangeParams::read(params));
         let (own, range) = own.zip(range)?;
         let RangeParams { start, end, granularity, model_id, timezone, fill } = range;
@@ -82,7 +82,7 @@ impl<P: ReportParams> QueryParams for RangeReport<P> {
     }
 }
 
-impl RangeParams {
+impl QueryParams for RangeParams {
     fn read(params: &mut Params) -> Option<Self> {
         let (model_id, fill) = (params.models(), params.choice("fill"));
         let (granularity, timezone) = (params.choice("granularity"), zone(params));
@@ -97,22 +97,22 @@ pub struct Hours<const LONGEST: u32>(pub Buckets);
 /// Days of UTC.
 pub struct Days<const LONGEST: u32>(pub Buckets);
 
-impl<const LONGEST: u32> QueryParams for Hours<LONGEST> {
+impl<const LONGEST: u32> Parameters for Hours<LONGEST> {
     fn describe() -> Vec<Parameter> {
         describe_utc("hour", LONGEST)
     }
 
-    fn read(params: &mut Params) -> Option<Self> {
+    fn parse(params: &mut Params) -> Option<Self> {
         utc(params, Granularity::Hour, LONGEST).map(Self)
     }
 }
 
-impl<const LONGEST: u32> QueryParams for Days<LONGEST> {
+impl<const LONGEST: u32> Parameters for Days<LONGEST> {
     fn describe() -> Vec<Parameter> {
         describe_utc("day of UTC", LONGEST)
     }
 
-    fn read(params: &mut Params) -> Option<Self> {
+    fn parse(params: &mut Params) -> Option<Self> {
         utc(params, Granularity::Day, LONGEST).map(Self)
     }
 }
