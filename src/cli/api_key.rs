@@ -152,10 +152,10 @@ async fn list(args: List, conn: &mut PgConnection) -> anyhow::Result<()> {
     let page = api_keys::list(conn, args.org, args.before, args.limit).await?;
     if args.json {
         let next = page.next();
-        return json(&serde_json::json!({"apiKeys": page.keys, "nextBefore": next}));
+        return json(&serde_json::json!({"apiKeys": page.entries, "nextBefore": next}));
     }
     let columns = ["ID", "STATE", "ROLE", "EXPIRES", "USED", "NAME"].map(Column::Text);
-    text(&table(columns, &page.keys.iter().map(row).collect::<Vec<_>>()))?;
+    text(&table(columns, &page.entries.iter().map(row).collect::<Vec<_>>()))?;
     if let Some(id) = page.next() {
         eprintln!("there are more: --before {id}");
     }

@@ -8,7 +8,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{event::Reason, json, timestamp};
+use super::{
+    event::Reason,
+    json,
+    page::{Entry, Page},
+    timestamp,
+};
 
 const MAX_NAME: usize = 100;
 /// Longest life of a key that expires.
@@ -225,18 +230,11 @@ pub struct Holder {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A page of an org's keys, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiKeyPage {
-    pub keys: Vec<ApiKey>,
-    /// There are older ones.
-    pub more: bool,
-}
+pub type ApiKeyPage = Page<ApiKey>;
 
-impl ApiKeyPage {
-    /// The place behind it, for the next page.
-    pub fn next(&self) -> Option<Uuid> {
-        self.keys.last().filter(|_| self.more).map(|key| key.id)
+impl Entry for ApiKey {
+    fn id(&self) -> Uuid {
+        self.id
     }
 }
 

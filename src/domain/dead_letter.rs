@@ -6,6 +6,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::page::{Entry, Page};
+
 /// How far a rejected message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -113,17 +115,11 @@ pub struct Origin {
     pub offset: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetterPage {
-    pub letters: Vec<DeadLetter>,
-    /// There are older ones.
-    pub more: bool,
-}
+pub type DeadLetterPage = Page<DeadLetter>;
 
-impl DeadLetterPage {
-    /// What [`DeadLetterQuery::before`] is for the next page.
-    pub fn next(&self) -> Option<Uuid> {
-        self.letters.last().filter(|_| self.more).map(|letter| letter.id)
+impl Entry for DeadLetter {
+    fn id(&self) -> Uuid {
+        self.id
     }
 }
 
@@ -216,12 +212,5 @@ mod tests {
             opened(b"", Some(r#"{"c":0.10000000000000000001}"#))
                 .contains(r#""correction":{"c":0.10000000000000000001}"#)
         );
-    }
-
-    #[test]
-    fn only_the_last_page_has_no_successor() {
-        let page =
-            |more| DeadLetterPage { letters: vec![DeadLetter { id: Uuid::from_u128(9), ..letter() }, letter()], more };
-        assert_eq!((page(true).next(), page(false).next()), (Some(Uuid::from_u128(7)), None));
     }
 }

@@ -22,6 +22,7 @@ pub mod lease;
 pub mod ledger;
 pub mod moment;
 pub mod money;
+pub mod page;
 pub mod partition;
 pub mod prefetch;
 pub mod query;

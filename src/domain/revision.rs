@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{audit::UnknownName, calendar::Buckets, query::Usage};
+use super::{
+    audit::UnknownName,
+    calendar::Buckets,
+    page::{Entry, Page},
+    query::Usage,
+};
 
 /// Why a bucket changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -79,17 +84,14 @@ pub struct RevisionQuery {
 /// Everything read in one snapshot.
 #[derive(Clone, Debug)]
 pub struct RevisionPage {
-    pub revisions: Vec<Revision>,
-    /// There are older ones.
-    pub more: bool,
+    pub page: Page<Revision>,
     /// The moment up to which all that was published is in them; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
 }
 
-impl RevisionPage {
-    /// The place behind the page, where there is more.
-    pub fn next(&self) -> Option<Uuid> {
-        self.revisions.last().filter(|_| self.more).map(|last| last.revision_id)
+impl Entry for Revision {
+    fn id(&self) -> Uuid {
+        self.revision_id
     }
 }
 

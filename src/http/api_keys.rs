@@ -103,7 +103,7 @@ pub async fn list(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let found = send(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.answer_within).await?;
-    Ok(json(&Page { next: found.next().into(), api_keys: found.keys }))
+    Ok(json(&Page { next: (&found).into(), api_keys: found.entries }))
 }
 
 /// Create an API key

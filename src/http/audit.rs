@@ -102,5 +102,5 @@ pub async fn list(
     let PageOf { limit, behind: before } = page;
     let query = AuditQuery { start, end, org_id, action, subject, outcome, before, limit };
     let found = api.queries.send(GetAudit(query), api.answer_within).await?;
-    Ok(json(&Page { next: found.next().into(), events: found.events }))
+    Ok(json(&Page { next: (&found).into(), events: found.entries }))
 }

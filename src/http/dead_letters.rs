@@ -269,7 +269,7 @@ async fn page(api: &Api, whose: LetterScope, (params, page): PageParams) -> Resu
     let PageOf { limit, behind: before } = page;
     let query = DeadLetterQuery { whose, start, end, state, event_id, reason, before, limit };
     let found = api.queries.send(ListDeadLetters(query), api.answer_within).await?;
-    Ok(json(&Page { next: found.next().into(), dead_letters: found.letters }))
+    Ok(json(&Page { next: (&found).into(), dead_letters: found.entries }))
 }
 
 async fn opened(api: &Api, whose: LetterScope, id: Uuid) -> Result<HttpResponse, Problem> {

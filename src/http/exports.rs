@@ -183,7 +183,7 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     let query = ExportQuery { org_id: org.org_id, status, before: page.behind, limit: page.limit };
     let found = api.queries.send(ListExports(query), api.answer_within).await?;
-    Ok(json(&Page { next: found.next().into(), exports: found.jobs }))
+    Ok(json(&Page { next: (&found).into(), exports: found.entries }))
 }
 
 /// Show an export

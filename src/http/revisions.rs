@@ -136,9 +136,9 @@ pub async fn get(
     let page = Page {
         org_id: query.org_id,
         range: (&query.hours).into(),
-        next: found.next().into(),
+        next: (&found.page).into(),
         completeness: Completeness { freshness: None, as_of: found.as_of },
-        revisions: found.revisions.into_iter().map(Into::into).collect(),
+        revisions: found.page.entries.into_iter().map(Into::into).collect(),
     };
     report::respond(&request, &page, &page.completeness)
 }

@@ -158,9 +158,9 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
     let page = reader.dead_letters(&query).await?;
     if args.json {
         let next = page.next();
-        return json(&serde_json::json!({"deadLetters": page.letters, "nextBefore": next}));
+        return json(&serde_json::json!({"deadLetters": page.entries, "nextBefore": next}));
     }
-    print::table(&page.letters)?;
+    print::table(&page.entries)?;
     if let Some(id) = page.next() {
         eprintln!("there are more: --before {id}");
     }

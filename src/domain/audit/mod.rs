@@ -9,6 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::page::{Entry, Page};
+
 /// Longest text that is kept of what comes from outside, in characters.
 const MAX_TEXT: usize = 200;
 
@@ -194,17 +196,11 @@ pub struct AuditQuery {
     pub limit: u16,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditPage {
-    pub events: Vec<AuditRecord>,
-    /// There are older ones.
-    pub more: bool,
-}
+pub type AuditPage = Page<AuditRecord>;
 
-impl AuditPage {
-    /// What [`AuditQuery::before`] is for the next page.
-    pub fn next(&self) -> Option<Uuid> {
-        self.events.last().filter(|_| self.more).map(|event| event.id)
+impl Entry for AuditRecord {
+    fn id(&self) -> Uuid {
+        self.id
     }
 }
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Granularity, GroupBy, Kind, Month, Revised, Spec, Status, TimeRange, Totals, hex};
+use crate::domain::page::{Entry, Page};
 
 /// A job, as the database has it. Its JSON form is [`JobForm`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -153,17 +154,11 @@ pub struct ExportQuery {
     pub limit: u16,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExportPage {
-    pub jobs: Vec<ExportJob>,
-    /// There are older ones.
-    pub more: bool,
-}
+pub type ExportPage = Page<ExportJob>;
 
-impl ExportPage {
-    /// What [`ExportQuery::before`] is for the next page.
-    pub fn next(&self) -> Option<Uuid> {
-        self.jobs.last().filter(|_| self.more).map(|job| job.id)
+impl Entry for ExportJob {
+    fn id(&self) -> Uuid {
+        self.id
     }
 }
 

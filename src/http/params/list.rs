@@ -12,6 +12,7 @@ use utoipa::{
 use uuid::Uuid;
 
 use super::{Parameters, Params};
+use crate::domain::page::{Entry, Page};
 
 /// The parameters `limit`, with its default and its largest value, and `cursor`.
 pub struct PageOf<const DEFAULT: u16, const MOST: u16> {
@@ -59,6 +60,12 @@ pub struct NextPage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     next_cursor: Option<String>,
+}
+
+impl<T: Entry> From<&Page<T>> for NextPage {
+    fn from(page: &Page<T>) -> Self {
+        page.next().into()
+    }
 }
 
 impl From<Option<Uuid>> for NextPage {

@@ -85,10 +85,8 @@ fn one_of(org_id: Uuid) -> ExportQuery {
     ExportQuery { org_id, status: None, before: None, limit: 1 }
 }
 
-fn page(query: &ExportQuery, mut rows: Vec<JobRow>) -> Result<ExportPage, StoreError> {
-    let more = rows.len() > usize::from(query.limit);
-    rows.truncate(usize::from(query.limit));
-    Ok(ExportPage { jobs: rows.into_iter().map(JobRow::job).collect::<Result<_, _>>()?, more })
+fn page(query: &ExportQuery, rows: Vec<JobRow>) -> Result<ExportPage, StoreError> {
+    Ok(ExportPage::of(rows.into_iter().map(JobRow::job).collect::<Result<_, _>>()?, query.limit))
 }
 
 async fn rows(conn: &mut PgConnection, query: &ExportQuery, only: Option<Uuid>) -> sqlx::Result<Vec<JobRow>> {

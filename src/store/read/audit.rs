@@ -10,7 +10,6 @@ use crate::{
 
 impl Reader {
     pub async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, ReadError> {
-        let limit = usize::from(query.limit);
         let rows = async |conn: &mut PgConnection| {
             sqlx::query_as::<_, Row>(include_str!("sql/audit_read.sql"))
                 .bind(query.org_id)
@@ -26,10 +25,8 @@ impl Reader {
                 .await
         };
         let rows = self.in_time(rows).await?;
-        let more = rows.len() > limit;
         let known =
             |row| AuditRecord::try_from(row).map_err(|_| StoreError::impossible("an audit event of an unknown kind"));
-        let events = rows.into_iter().take(limit).map(known).collect::<Result<_, _>>()?;
-        Ok(AuditPage { events, more })
+        Ok(AuditPage::of(rows.into_iter().map(known).collect::<Result<_, _>>()?, query.limit))
     }
 }

@@ -19,7 +19,6 @@ const OPEN: &str = "
 impl Reader {
     pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, ReadError> {
         let (whose, order, org_id) = conditions(query.whose);
-        let limit = usize::from(query.limit);
         // Safe: what is put in are constants.
         let rows = sqlx::query_as::<_, Row>(AssertSqlSafe(LIST.replace("{whose}", whose).replace("{order}", order)))
             .bind(org_id)
@@ -32,9 +31,8 @@ impl Reader {
             .bind(query.event_id)
             .bind(&query.reason);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let more = rows.len() > limit;
-        let letters = rows.into_iter().take(limit).map(|row| row.letter(query.whose)).collect::<Result<_, _>>()?;
-        Ok(DeadLetterPage { letters, more })
+        let letters = rows.into_iter().map(|row| row.letter(query.whose)).collect::<Result<_, _>>()?;
+        Ok(DeadLetterPage::of(letters, query.limit))
     }
 
     /// None where there is no such letter, or it belongs to another org.

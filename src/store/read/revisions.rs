@@ -8,6 +8,7 @@ use super::{ReadError, Reader, StoreError, count, ledger::usage, refuse};
 use crate::{
     domain::{
         floor::{Gone, Missing},
+        page::Page,
         revision::{Reason, Revision, RevisionPage, RevisionQuery},
     },
     store::amount::Amount,
@@ -17,7 +18,7 @@ const REVISIONS: &str = include_str!("sql/revisions.sql");
 
 impl Reader {
     pub async fn revisions(&self, query: &RevisionQuery) -> Result<RevisionPage, ReadError> {
-        let (limit, home) = (usize::from(query.limit), self.home(query.org_id));
+        let home = self.home(query.org_id);
         let rows = sqlx::query_as::<_, Row>(REVISIONS)
             .bind(query.org_id)
             .bind(query.hours.start())
@@ -33,10 +34,8 @@ impl Reader {
         let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         refuse(Gone::below(&query.hours, first.revisions_from, Missing::Revisions))?;
         let as_of = first.watermark;
-        let mut revisions = rows.into_iter().filter_map(Row::revision).collect::<Result<Vec<_>, _>>()?;
-        let more = revisions.len() > limit;
-        revisions.truncate(limit);
-        Ok(RevisionPage { revisions, more, as_of })
+        let revisions = rows.into_iter().filter_map(Row::revision).collect::<Result<_, _>>()?;
+        Ok(RevisionPage { page: Page::of(revisions, query.limit), as_of })
     }
 }
 

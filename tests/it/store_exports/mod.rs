@@ -351,7 +351,7 @@ async fn an_org_lists_only_its_own_jobs() {
     let mut listed = Vec::new();
     loop {
         let page = exports::list(&mut conn, &query).await.unwrap();
-        listed.extend(page.jobs.iter().map(|job| job.id));
+        listed.extend(page.entries.iter().map(|job| job.id));
         match page.next() {
             Some(next) => query.before = Some(next),
             None => break,
@@ -360,8 +360,8 @@ async fn an_org_lists_only_its_own_jobs() {
     assert_eq!(listed, jobs.iter().rev().map(|job| job.id).collect::<Vec<_>>());
     let pending = ExportQuery { status: Some(Status::Pending), before: None, limit: 100, ..query };
     let page = exports::list(&mut conn, &pending).await.unwrap();
-    assert_eq!((page.jobs.len(), page.more), (4, false));
-    assert_eq!(page.jobs[3], jobs[1], "a job is read as it was made");
+    assert_eq!((page.entries.len(), page.more), (4, false));
+    assert_eq!(page.entries[3], jobs[1], "a job is read as it was made");
     assert_eq!(exports::get(&mut conn, org, foreign.id).await.unwrap(), None);
 }
 

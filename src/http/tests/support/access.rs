@@ -160,7 +160,7 @@ impl Handler<ListKeys> for FixedKeys {
     fn handle(&mut self, list: ListKeys, _: &mut Self::Context) -> Self::Result {
         let name = format!("{:?} {:?} {}", list.org_id, list.before, list.limit);
         let keys = vec![api_key(KEY, &name, KeyState::Active)];
-        self.error.map_or(Ok(ApiKeyPage { keys, more: list.before.is_none() }), Err)
+        self.error.map_or(Ok(ApiKeyPage { entries: keys, more: list.before.is_none() }), Err)
     }
 }
 

@@ -80,7 +80,7 @@ impl Handler<Execute<ListExports>> for FixedAnswers {
         match self.error {
             Some(error) => Err(error),
             None => Ok(ExportPage {
-                jobs: vec![ExportJob { error: Some(format!("{query:?}")), ..job(Status::Failed) }],
+                entries: vec![ExportJob { error: Some(format!("{query:?}")), ..job(Status::Failed) }],
                 more: query.before.is_none(),
             }),
         }

@@ -281,7 +281,7 @@ impl Handler<Execute<ListDeadLetters>> for FixedAnswers {
     ) -> Self::Result {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(DeadLetterPage { letters: vec![letter(&query)], more: query.before.is_none() }),
+            None => Ok(DeadLetterPage { entries: vec![letter(&query)], more: query.before.is_none() }),
         }
     }
 }
@@ -351,7 +351,7 @@ impl Handler<Execute<GetAudit>> for FixedAnswers {
             count: 1,
             first_at: None,
         };
-        Ok(AuditPage { events: vec![event], more: query.before.is_none() })
+        Ok(AuditPage { entries: vec![event], more: query.before.is_none() })
     }
 }
 

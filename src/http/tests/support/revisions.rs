@@ -10,6 +10,7 @@ use crate::{
     },
     domain::{
         money::Cents,
+        page::Page,
         query::Usage,
         revision::{Reason, Revision, RevisionPage},
     },
@@ -44,6 +45,7 @@ impl Handler<Execute<GetRevisions>> for FixedAnswers {
             before: usage(2, 15_001),
             after: usage(1, 1),
         };
-        Ok(RevisionPage { revisions: vec![revision], more: query.before.is_none(), as_of: Some(query.hours.end()) })
+        let page = Page { entries: vec![revision], more: query.before.is_none() };
+        Ok(RevisionPage { page, as_of: Some(query.hours.end()) })
     }
 }

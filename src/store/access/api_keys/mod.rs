@@ -72,10 +72,7 @@ pub async fn list(
     limit: u16,
 ) -> Result<ApiKeyPage, StoreError> {
     // One more shows that there are more.
-    let mut keys = rows(conn, org_id, None, before, i64::from(limit) + 1).await?;
-    let more = keys.len() > usize::from(limit);
-    keys.truncate(usize::from(limit));
-    Ok(ApiKeyPage { keys, more })
+    Ok(ApiKeyPage::of(rows(conn, org_id, None, before, i64::from(limit) + 1).await?, limit))
 }
 
 /// Notes when keys were last used: how long ago.
