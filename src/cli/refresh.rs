@@ -19,9 +19,9 @@ use crate::{
         revision::Reason,
     },
     store::{
-        self,
         lifecycle::{floors, maintenance::Access},
         rollups::{
+            aggregates,
             engine::{self, Engine, Refreshed},
             rebuild, recount,
         },
@@ -36,9 +36,9 @@ daily rollups, where they differ; a healthy range is left as it is. What was com
 counted once. Final buckets that change are in the organisations' revisions, with the reason rebuild. Merging
 waits while a day is rebuilt, storing does not; all else goes on.
 
-With --late: where continuous aggregates keep what is final, materialises what has become so, and has the tables
-release it; late events are in the tables at once, and need nothing, as with live rollups. Takes the owner of the
-schema (database.migration_url) where there is something to do.";
+With --late: where continuous aggregates keep what is final, materialises what has become so, and deletes it from
+the tables; late events are in the tables at once, and need nothing, as with live rollups. Requires the schema's owner
+(database.migration_url) where there is something to do.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -156,9 +156,8 @@ async fn late(common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> 
         let engine = engine::state(&mut turn.conn).await?.engine;
         let mut refreshed = Refreshed::default();
         if engine == Engine::Continuous {
-            let mut owner = store::connect_owner(&settings.database).await.context("database.migration_url")?;
-            let mut tell = |step: &str| steps.tell(step);
-            refreshed = engine::refresh(&mut owner, &rollups::rules(settings), &mut tell).await?;
+            let mut owner = aggregates::connect(&settings.database).await.context("database.migration_url")?;
+            refreshed = engine::refresh(&mut owner, &rollups::rules(settings), &mut |step| steps.tell(step)).await?;
         }
         Ok(Late { engine, refreshed })
     })

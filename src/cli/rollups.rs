@@ -34,10 +34,10 @@ Examples:
 const SWITCH: &str = "\
 Switch to the other engine
 
-While the service runs. To continuous: materialises what is final, day by day, and has the tables release it. To live: puts
+While the service runs. To continuous: materialises what is final, day by day, and deletes it from the tables. To live: puts
 what is materialised into the tables again, day by day, and drops the aggregates. Nothing is counted again, and readers
-see the same numbers throughout. Where it ends early, run it again. Replace all processes of an older build first. Takes the
-owner of the schema (database.migration_url).";
+see the same numbers throughout. Waits for exports that are being generated. If it is interrupted, run it again. Replace all
+processes of an older build first. Requires the schema's owner (database.migration_url).";
 
 /// Show which engine keeps the rollups, and switch
 #[derive(clap::Args)]
@@ -116,22 +116,21 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let rules = rules(&settings);
             maintenance::run(&settings, &common, "rollups switch", Access::Alone, async |_, steps| {
-                let mut owner = store::connect_owner(database).await.context("database.migration_url")?;
+                let mut owner = aggregates::connect(database).await.context("database.migration_url")?;
                 let license = schema::probe(&mut owner).await?.license;
                 // By the streams of another layout, what is complete would be wrong.
                 if let Some(mismatch) = layout::check(&mut owner, &settings.broker.topology()).await? {
                     bail!(mismatch);
                 }
-                engine::hold_cut(&mut owner).await?;
-                let mut tell = |step: &str| steps.tell(step);
+                let mut on_step = |step: &str| steps.tell(step);
                 match to {
                     To::Continuous => {
                         Engine::chosen(EngineChoice::Continuous, &license, Engine::Continuous)?;
-                        switch::to_continuous(&mut owner, &rules, &service_role, &mut tell).await?;
+                        switch::to_continuous(&mut owner, &rules, &service_role, &mut on_step).await?;
                         engine::schedule(&mut owner, &rules, Some(settings.maintenance.refresh_every())).await?;
                     }
                     To::Live => {
-                        switch::to_live(&mut owner, &mut tell).await?;
+                        switch::to_live(&mut owner, &mut on_step).await?;
                         if is_community(&license) {
                             engine::schedule(&mut owner, &rules, None).await?;
                         }

@@ -74,6 +74,11 @@ impl StoreError {
         error.as_database_error()?.code()
     }
 
+    /// No lock in time, or a deadlock: with patience it works.
+    pub(super) fn is_in_the_way(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code == "55P03" || code == "40P01")
+    }
+
     /// A pooler that gives each transaction another session.
     pub(super) fn pooled() -> Self {
         Self::Permanent(POOLER.to_owned())

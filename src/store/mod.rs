@@ -15,6 +15,7 @@ mod error;
 pub mod exports;
 pub mod ingest;
 pub mod lifecycle;
+mod patience;
 pub mod probe;
 pub mod read;
 pub mod rollups;
@@ -33,6 +34,9 @@ pub use self::{
     error::StoreError,
 };
 use crate::config::Database;
+
+/// Receives the steps of long work: to show them, and as a sign of life.
+pub type OnStep<'t> = &'t mut (dyn FnMut(&str) + Send);
 
 /// An actor's own connection for writing: opened when it is needed, given up at the first error, since a new one has no
 /// state that could be wrong.

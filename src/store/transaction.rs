@@ -11,8 +11,15 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, SqlSafeStr, SqlStr};
 use tokio::time::timeout;
 
+use super::{StoreError, patience::with_patience};
+
 /// Longest wait for a rollback. A connection on which it takes longer is dead, and its error is known already.
 const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Advisory lock, which whoever reads from a [`Snapshot`] shares.
+const SNAPSHOT_LOCK: i64 = 0x736e_6170;
+/// A reader waits at most that long behind a change of what it reads.
+const SHORT_LOCK: &str = "SET LOCAL lock_timeout = '1s'";
 
 /// Everything of one moment.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
@@ -78,11 +85,14 @@ async fn run<T, E: From<sqlx::Error>>(
     }
 }
 
-/// A read-only snapshot that lasts as long as its connection: for rows that are streamed.
+/// A read-only snapshot that lasts as long as its connection: for rows that are streamed. No view or table that is read changes
+/// meanwhile: read by its new definition, a view would show old rows, and lack what the change has moved.
 pub struct Snapshot(PgConnection);
 
 impl Snapshot {
     pub async fn begin(mut conn: PgConnection) -> Result<Self, sqlx::Error> {
+        // Of the session, since the first statement of the transaction would take the snapshot before it has the lock.
+        sqlx::query("SELECT pg_advisory_lock_shared($1)").bind(SNAPSHOT_LOCK).execute(&mut conn).await?;
         sqlx::query(READ_ONLY_SNAPSHOT).execute(&mut conn).await?;
         Ok(Self(conn))
     }
@@ -90,4 +100,21 @@ impl Snapshot {
     pub fn conn(&mut self) -> &mut PgConnection {
         &mut self.0
     }
+}
+
+/// Changes views or tables that are read, in one transaction, while no [`Snapshot`] is: waits for these as long as they last, and
+/// holds no reader up for it.
+pub(super) async fn between_snapshots(
+    owner: &mut PgConnection,
+    mut change: impl AsyncFnMut(&mut PgConnection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    with_patience(u32::MAX, async || {
+        in_transaction(owner, async |tx| {
+            sqlx::query(SHORT_LOCK).execute(&mut *tx).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SNAPSHOT_LOCK).execute(&mut *tx).await?;
+            change(tx).await
+        })
+        .await
+    })
+    .await
 }

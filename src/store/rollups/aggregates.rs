@@ -9,7 +9,7 @@ use super::unit::Unit;
 use crate::{
     config::Database,
     domain::histogram,
-    store::{StoreError, connect_owner},
+    store::{StoreError, connect_owner, transaction::between_snapshots},
 };
 
 /// A continuous aggregate that is there, whether readers see it or not.
@@ -46,7 +46,7 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
         .replace("{buckets}", &bounds.len().to_string());
     // One statement at a time: an aggregate cannot be created among others.
     for statement in text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *owner).await?;
+        change(owner, statement).await?;
     }
     for aggregate in all(owner).await? {
         let unit = aggregate.unit().as_str();
@@ -56,7 +56,7 @@ pub async fn create(owner: &mut PgConnection, service_role: &str) -> Result<(), 
             include_str!("sql/materialised_guard.sql"),
         ] {
             let text = text.replace("{unit}", unit).replace("{table}", &aggregate.table);
-            sqlx::query(AssertSqlSafe(text)).execute(&mut *owner).await?;
+            change(owner, &text).await?;
         }
     }
     sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(owner).await?;
@@ -70,10 +70,19 @@ pub async fn drop_all(owner: &mut PgConnection) -> Result<(), StoreError> {
             "CREATE OR REPLACE VIEW analytics.{unit}_materialised AS SELECT * FROM analytics.{unit}_rollups WHERE false",
             "DROP MATERIALIZED VIEW IF EXISTS analytics.{unit}_continuous",
         ] {
-            sqlx::query(AssertSqlSafe(text.replace("{unit}", unit.as_str()))).execute(&mut *owner).await?;
+            change(owner, &text.replace("{unit}", unit.as_str())).await?;
         }
     }
     Ok(())
+}
+
+/// Changes a table or view. Raw events are concerned too: TimescaleDB notes their changes for its aggregates, by triggers.
+async fn change(owner: &mut PgConnection, statement: &str) -> Result<(), StoreError> {
+    between_snapshots(owner, async |tx| {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(tx).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Has TimescaleDB (from 2.28 on, which has a setting for it) keep no invalidation of what this session stores. Nothing is
@@ -112,7 +121,7 @@ pub async fn erase_org(tx: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], 
     Ok(gone)
 }
 
-/// Opens a connection that may refresh the aggregates and drop their chunks, which only their owner may.
+/// Opens a connection that may refresh the aggregates, drop their chunks, and switch, which only the schema's owner may.
 ///
 /// # Errors
 /// `Permanent` with the setting to look at, where the role is not the owner.
@@ -120,7 +129,7 @@ pub async fn connect(database: &Database) -> Result<sqlx::PgConnection, StoreErr
     let mut owner = connect_owner(database).await?;
     let owns: bool = sqlx::query_scalar(
         "SELECT coalesce(bool_and(pg_has_role(relowner, 'USAGE')), true) FROM pg_class
-         WHERE oid IN (to_regclass('analytics.hourly_continuous'), to_regclass('analytics.daily_continuous'))",
+         WHERE oid IN (to_regclass('analytics.hourly_usage'), to_regclass('analytics.hourly_continuous'))",
     )
     .fetch_one(&mut owner)
     .await?;

@@ -10,7 +10,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::{
     config::EngineChoice,
-    store::{StoreError, edition::is_community},
+    store::{OnStep, StoreError, edition::is_community},
 };
 
 /// Advisory lock of the session that moves the cut: a refresh, or a switch. One whose process was killed goes on for a moment with
@@ -89,20 +89,20 @@ pub struct Refreshed {
     pub released: i64,
 }
 
-/// Waits until no session moves the cut, and holds others off for as long as this one lasts. For a switch, from its beginning.
-pub async fn hold_cut(owner: &mut PgConnection) -> Result<(), StoreError> {
+/// Waits until no session moves the cut, and holds others off for as long as this one lasts.
+pub(super) async fn lock_cut(owner: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_lock($1)").bind(REFRESH_LOCK).execute(owner).await?;
     Ok(())
 }
 
-/// Materialises what has become final, as the owner of the aggregates: see the procedure in the migrations. After an error the
-/// connection is to be given up.
+/// Materialises what has become final, as the owner of the aggregates: see the procedure in the migrations. After an error, drop
+/// the connection.
 pub async fn refresh(
     owner: &mut PgConnection,
     rules: &RefreshRules,
-    tell: &mut impl FnMut(&str),
+    on_step: OnStep<'_>,
 ) -> Result<Refreshed, StoreError> {
-    hold_cut(owner).await?;
+    lock_cut(owner).await?;
     let mut all = Refreshed::default();
     loop {
         let step: Refreshed = sqlx::query_as("CALL analytics.refresh_continuous($1, $2, $3, NULL, NULL, NULL)")
@@ -118,7 +118,7 @@ pub async fn refresh(
         all.days += step.days;
         all.released += step.released;
         if let Some(to) = state(owner).await?.hourly_to {
-            tell(&format!("materialised up to {}", to.format("%Y-%m-%d %H:00")));
+            on_step(&format!("materialised up to {}", to.format("%Y-%m-%d %H:00")));
         }
     }
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(REFRESH_LOCK).execute(owner).await?;

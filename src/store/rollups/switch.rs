@@ -4,18 +4,18 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     aggregates,
-    engine::{Engine, RefreshRules, refresh, state},
+    engine::{Engine, RefreshRules, lock_cut, refresh, state},
     rebuild,
     unit::Unit,
     verify,
 };
 use crate::{
     domain::calendar::{next_utc_day, utc_day},
-    store::{StoreError, clock, transaction::in_transaction},
+    store::{OnStep, StoreError, clock, transaction::between_snapshots},
 };
 
 /// Switches the readers to continuous aggregates, for all days that raw events are there of. May be run again wherever it
-/// ended. `owner` owns the schema and holds the cut.
+/// ended. `owner` owns the schema, and has the cut for as long as it is connected.
 ///
 /// # Errors
 /// `Permanent` where an org keeps its data for a shorter time than others.
@@ -23,8 +23,9 @@ pub async fn to_continuous(
     owner: &mut PgConnection,
     rules: &RefreshRules,
     service_role: &str,
-    tell: &mut impl FnMut(&str),
+    on_step: OnStep<'_>,
 ) -> Result<(), StoreError> {
+    lock_cut(owner).await?;
     if state(owner).await?.engine == Engine::Live {
         let own: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM analytics.org_settings WHERE raw_days IS NOT NULL OR rollup_days IS NOT NULL)
@@ -43,7 +44,7 @@ pub async fn to_continuous(
     } else {
         sqlx::query("UPDATE analytics.rollup_engine SET leaving = false").execute(&mut *owner).await?;
     }
-    refresh(owner, rules, tell).await?;
+    refresh(owner, rules, on_step).await?;
     Ok(())
 }
 
@@ -53,7 +54,7 @@ pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
     let now = clock::now(owner).await?;
     let first = verify::first_day(owner).await?.unwrap_or(now);
     let from = rebuild::raw_from(owner).await?.map_or(first, |raw_from| next_utc_day(raw_from).max(first));
-    in_transaction(owner, async |tx| {
+    between_snapshots(owner, async |tx| {
         sqlx::query(
             "UPDATE analytics.rollup_engine SET engine = 'continuous', leaving = false, continuous_from = $1, hourly_to = $1,
                  daily_to = $1, switched_at = clock_timestamp()",
@@ -66,8 +67,9 @@ pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
     .await
 }
 
-/// Switches the readers to live rollups. May be run again wherever it ended. `owner` holds the cut.
-pub async fn to_live(owner: &mut PgConnection, tell: &mut impl FnMut(&str)) -> Result<(), StoreError> {
+/// Switches the readers to live rollups. May be run again wherever it ended. `owner` has the cut for as long as it is connected.
+pub async fn to_live(owner: &mut PgConnection, on_step: OnStep<'_>) -> Result<(), StoreError> {
+    lock_cut(owner).await?;
     if state(owner).await?.engine == Engine::Continuous {
         sqlx::query("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut *owner).await?;
         for unit in Unit::ALL {
@@ -77,10 +79,10 @@ pub async fn to_live(owner: &mut PgConnection, tell: &mut impl FnMut(&str)) -> R
                 sqlx::query_scalar::<_, Option<i64>>(back).bind(unit.as_str()).fetch_one(&mut *owner).await?
             {
                 recalled += rows;
-                tell(&format!("{recalled} {} rollups are in the tables again", unit.as_str()));
+                on_step(&format!("{recalled} {} rollups are in the tables again", unit.as_str()));
             }
         }
-        in_transaction::<(), StoreError>(owner, async |tx| {
+        between_snapshots(owner, async |tx| {
             sqlx::query(
                 "UPDATE analytics.rollup_engine SET engine = 'live', leaving = false, continuous_from = NULL,
                      hourly_to = NULL, daily_to = NULL, switched_at = clock_timestamp()",

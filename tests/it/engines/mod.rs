@@ -1,10 +1,11 @@
-//! Two engines, one meaning: each that the server has answers the same of the same history, and switching between them
+//! Two engines, one meaning: each that the server has returns the same for the same history, and switching between them
 //! under load loses and doubles nothing.
 
-mod answers;
 mod history;
 mod invalidations;
 mod points;
+mod readers;
+mod responses;
 mod switches;
 
 use std::collections::BTreeMap;
@@ -29,10 +30,10 @@ pub const CONTINUOUS: &str = "continuous";
 const DAYS: i64 = 399;
 
 /// Whether the server has continuous aggregates; says so where it has not.
-pub async fn has_continuous(conn: &mut PgConnection, test: &str) -> bool {
+pub async fn has_continuous(conn: &mut PgConnection) -> bool {
     let community = is_community(conn).await;
     if !community {
-        not_run(test, "continuous aggregates need TimescaleDB's Community edition, and this is the Apache edition");
+        not_run("continuous aggregates need TimescaleDB's Community edition, and this is the Apache edition");
     }
     community
 }

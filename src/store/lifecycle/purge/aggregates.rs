@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{AggregatesPurged, OnStep, Run, with_patience};
+use super::{ATTEMPTS, AggregatesPurged, Run};
 use crate::{
     config::Database,
     store::{
-        StoreError,
+        OnStep, StoreError,
+        patience::with_patience,
         rollups::{
             aggregates::{self, Aggregate},
             unit::Unit,
@@ -36,7 +37,7 @@ pub async fn purge(
         on_step(&format!("{} rollups of the continuous aggregates: looking for old chunks", aggregate.unit().as_str()));
         let Some(old) = old(conn, &aggregate, run.cutoffs.rollups).await? else { continue };
         if !run.dry_run {
-            with_patience(async || drop_before(&mut owner, &aggregate, old.ends).await).await?;
+            with_patience(ATTEMPTS, async || drop_before(&mut owner, &aggregate, old.ends).await).await?;
         }
         purged.chunks += old.chunks;
         purged.bytes += old.bytes;
@@ -70,7 +71,7 @@ async fn old(conn: &mut PgConnection, aggregate: &Aggregate, before: DateTime<Ut
     Ok(Some(Old { ends, chunks, rollups, bytes }))
 }
 
-async fn drop_before(owner: &mut PgConnection, aggregate: &Aggregate, ends: DateTime<Utc>) -> Result<(), sqlx::Error> {
+async fn drop_before(owner: &mut PgConnection, aggregate: &Aggregate, ends: DateTime<Utc>) -> Result<(), StoreError> {
     let floors = include_str!("../sql/purge_aggregate_floors.sql")
         .replace("{table}", &aggregate.table)
         .replace("{kind}", aggregate.unit().as_str());

@@ -7,8 +7,6 @@ mod raw;
 mod records;
 mod rollups;
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -18,7 +16,7 @@ use crate::{
     config::Database,
     domain::retention::{Cutoffs, OrgDays, Retention},
     store::{
-        StoreError, clock,
+        OnStep, StoreError, clock,
         rollups::engine::{self, Engine},
     },
 };
@@ -30,12 +28,6 @@ const PIECE: i64 = 5000;
 
 /// Dropping a chunk waits for locks only shortly, and may meet a writer: it is tried so often.
 const ATTEMPTS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(500);
-/// No lock in time, or a deadlock: with patience it works.
-const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
-
-/// Receives the steps: to show them, and as a sign of life.
-pub type OnStep<'t> = &'t mut (dyn FnMut(&str) + Send);
 
 /// What was deleted, or with `dry_run` what would be.
 #[derive(Debug, Default, Serialize)]
@@ -211,26 +203,6 @@ fn keep_to_aggregates(run: &mut Run, left: &mut Vec<String>) {
             before - run.orgs.len()
         ));
     }
-}
-
-/// Tries what needs a lock that others may hold, until it is there.
-async fn with_patience<T>(mut work: impl AsyncFnMut() -> Result<T, sqlx::Error>) -> Result<T, StoreError> {
-    let mut attempt = 1;
-    loop {
-        match work().await {
-            Err(error) if attempt < ATTEMPTS && is_in_the_way(&error) => {
-                tracing::info!(%error, attempt, "what is to be dropped is in use");
-                attempt += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            done => return Ok(done?),
-        }
-    }
-}
-
-fn is_in_the_way(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| IN_THE_WAY.contains(&code.as_ref()))
 }
 
 /// Repeats a piece of work until it finds less than it may take; how much it was in all.

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{OnStep, RawPurged, Run, with_patience};
-use crate::store::{StoreError, lifecycle::chunks, transaction::in_transaction};
+use super::{ATTEMPTS, RawPurged, Run};
+use crate::store::{OnStep, StoreError, lifecycle::chunks, patience::with_patience, transaction::in_transaction};
 
 pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<RawPurged, StoreError> {
     let mut purged = RawPurged { before: run.cutoffs.raw, ..RawPurged::default() };
@@ -36,13 +36,11 @@ struct Day {
     bytes: i64,
 }
 
-/// Takes the oldest chunk away that ended before that. `None`: there is none.
+/// Deletes the oldest chunk that ended before that. `None`: there is none.
 async fn take_day(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Option<Day>, StoreError> {
-    with_patience(async || {
-        sqlx::query_as("SELECT range_start, events, bytes FROM analytics.purge_raw_chunk($1)")
-            .bind(before)
-            .fetch_optional(&mut *conn)
-            .await
+    with_patience(ATTEMPTS, async || {
+        let purge = sqlx::query_as("SELECT range_start, events, bytes FROM analytics.purge_raw_chunk($1)");
+        Ok(purge.bind(before).fetch_optional(&mut *conn).await?)
     })
     .await
 }

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// How far the clocks that ids were made by may differ from the database's.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::days(1);
 
-/// Of each: what counts the old rows, and what takes a piece of them away. $1 the moment, $2 the first id that is certainly
+/// Of each: what counts the old rows, and what purges a piece of them. $1 the moment, $2 the first id that is certainly
 /// younger, $3 most rows.
 struct Statements {
     count: &'static str,

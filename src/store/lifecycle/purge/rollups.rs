@@ -81,7 +81,7 @@ impl Old {
     }
 }
 
-/// Takes a table's old rows away, or counts them.
+/// Purges a table's old rows, or counts them.
 pub(super) async fn take(
     conn: &mut PgConnection,
     run: &Run,
