@@ -47,7 +47,7 @@ impl Summary for Maintained {
             self.chunks_made,
             self.compression,
             self.jobs,
-            self.jobs_helped.iter().map(|done| format!("\n{done}")).collect::<String>(),
+            self.overdue_jobs_run.iter().map(|done| format!("\n{done}")).collect::<String>(),
             self.engine_advice,
             raw.bytes,
             raw.chunks,

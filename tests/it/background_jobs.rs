@@ -1,4 +1,4 @@
-//! The database's background jobs, seen and helped by the service. What the Apache edition does not have, its jobs and what is
+//! The database's background jobs, watched by the service, which runs what is overdue. What the Apache edition does not have, its jobs and what is
 //! materialised, is stood in for by functions of the same names.
 
 use analytics_service::store::{
@@ -92,7 +92,7 @@ async fn a_refresh_waits_by_what_it_left_undone() {
         .await;
     assert_eq!(refresh_waits(&world).await, Some(2 * 60 + 50));
     let jobs = read(&world).await;
-    assert!(jobs.jobs[0].is_overdue() && jobs.need_help());
+    assert!(jobs.jobs[0].is_overdue() && jobs.has_overdue());
     let said = jobs.to_string();
     assert!(said.starts_with("refresh: last success never, 12 failures, overdue"), "{said}");
     assert!(said.contains("materialised up to 18"), "{said}");
@@ -145,7 +145,7 @@ async fn overdue_jobs_are_shown_and_run() {
     world.set("ANALYTICS__DATABASE__MIGRATION_URL", "");
     let report: Value = command(&world, &["maintain"]).await;
     let said = "compression: the database starts no jobs, and database.migration_url is not set";
-    assert_eq!(report["jobsHelped"], json!([said]), "{report}");
+    assert_eq!(report["overdueJobsRun"], json!([said]), "{report}");
 
     // Where jobs are gone, so is what was said of them.
     assert_eq!(report["backgroundJobs"]["jobs"][0]["failures"], 12, "{report}");
@@ -159,13 +159,13 @@ async fn overdue_jobs_are_shown_and_run() {
 
 /// A world whose database has a job that compresses, has run it once, and has a day to compress by now. None where the edition
 /// has no jobs.
-async fn with_a_job(test: &str) -> Option<(World, Service)> {
+async fn with_a_job() -> Option<(World, Service)> {
     let world = World::new(1).await;
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
     let license: String = sqlx::query_scalar("SHOW timescaledb.license").fetch_one(&mut conn).await.unwrap();
     if license != "timescale" {
         let why = format!("background jobs need TimescaleDB's Community edition, and the licence here is {license}");
-        not_run(test, &why);
+        not_run(&why);
         return None;
     }
     let report = command(&world, &["maintain"]).await;
@@ -188,11 +188,11 @@ async fn with_a_job(test: &str) -> Option<(World, Service)> {
     Some((world, service))
 }
 
-/// Maintains until overdue jobs are helped in that way, and the day is compressed.
-async fn until_helped(world: &World, said: &str) {
-    eventually("it is helped", async || {
+/// Maintains until overdue jobs are run in that way, and the day is compressed.
+async fn until_run(world: &World, said: &str) {
+    eventually("it is run", async || {
         let report = command(world, &["maintain"]).await;
-        (report["jobsHelped"] == json!([said])).then_some(())
+        (report["overdueJobsRun"] == json!([said])).then_some(())
     })
     .await;
     let mut conn = world.connect().await;
@@ -206,14 +206,14 @@ async fn until_helped(world: &World, said: &str) {
 
 #[tokio::test]
 async fn a_job_that_backs_off_is_run() {
-    let Some((world, service)) = with_a_job("a_job_that_backs_off_is_run").await else { return };
-    until_helped(&world, "compression is run by the database now").await;
+    let Some((world, service)) = with_a_job().await else { return };
+    until_run(&world, "compression is run by the database now").await;
     assert_eq!(service.terminate().await, Some(0));
 }
 
 #[tokio::test]
 async fn an_overdue_job_is_run_here() {
-    let Some((world, service)) = with_a_job("an_overdue_job_is_run_here").await else { return };
+    let Some((world, service)) = with_a_job().await else { return };
     let mut owner = world.connect_as_owner().await;
     let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut owner).await.unwrap();
     let stop = "SELECT _timescaledb_functions.stop_background_workers()";
@@ -223,7 +223,7 @@ async fn an_overdue_job_is_run_here() {
         "SELECT public.alter_job(job_id, next_start => now() - INTERVAL '10 minutes') FROM analytics.background_jobs()",
     )
     .await;
-    until_helped(&world, "compression was run by the service: the database starts no jobs").await;
+    until_run(&world, "compression was run by the service: the database starts no jobs").await;
     assert_eq!(service.terminate().await, Some(0));
 }
 
@@ -256,10 +256,9 @@ async fn an_overdue_refresh_is_run_here() {
     let service = world.serve().await;
     // In a maintenance run, or at a look at the jobs, whichever is first.
     eventually("the service has refreshed", async || {
-        let helped = "SELECT count(*) > 0 FROM analytics.maintenance_runs WHERE task IN ('jobs', 'maintain') AND outcome = 'done'
-                      AND coalesce(summary -> 'helped', summary -> 'jobsHelped')
-                          = '[\"refresh was run by the service: the database starts no jobs\"]'";
-        sqlx::query_scalar::<_, bool>(helped).fetch_one(&mut conn).await.unwrap().then_some(())
+        let done = "SELECT count(*) > 0 FROM analytics.maintenance_runs WHERE task IN ('jobs', 'maintain') AND outcome = 'done'
+                      AND summary -> 'overdueJobsRun' = '[\"refresh was run by the service: the database starts no jobs\"]'";
+        sqlx::query_scalar::<_, bool>(done).fetch_one(&mut conn).await.unwrap().then_some(())
     })
     .await;
     // Only what is not final yet is as it was.
@@ -275,4 +274,22 @@ async fn an_overdue_refresh_is_run_here() {
 
 async fn rows_of_the_table(conn: &mut PgConnection) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM analytics.hourly_rollups").fetch_one(conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_overdue_refresh_reports_its_steps() {
+    let world = World::new(1).await;
+    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
+    let service = world.serve().await;
+    world.send((5..55_u16).map(|n| body(&event(1, n.into(), Utc::now() - TimeDelta::hours(i64::from(n)))))).await;
+    settled(&mut conn, 50).await;
+    begin_continuous(&world).await;
+    stand_in(&mut owner, "(1, 'refresh', -600)").await;
+    let (rules, jobs) = (Rules::of(&world.settings), read(&world).await);
+    let mut steps = Vec::new();
+    let mut on_step = |step: &str| steps.push(step.to_owned());
+    let run = background_jobs::run_overdue(&mut conn, &rules.database, &rules.refresh, &jobs, &mut on_step).await;
+    assert_eq!(run.unwrap(), ["refresh was run by the service: the database starts no jobs"]);
+    assert!(steps.len() >= 2 && steps.iter().all(|step| step.starts_with("materialised up to")), "{steps:?}");
+    assert_eq!(service.terminate().await, Some(0));
 }

@@ -14,7 +14,7 @@ use crate::{
         keys::{File, Key, PREFIX},
     },
     objects::{Listed, ObjectError, Objects},
-    store::{PgConnection, StoreError, exports as table, lifecycle::purge::OnStep},
+    store::{OnStep, PgConnection, StoreError, exports as table},
 };
 
 /// As its runs are recorded.

@@ -1,5 +1,5 @@
 //! Background jobs: those that the database runs for the service, on TimescaleDB's Community edition. How they are, and
-//! having what is overdue done.
+//! running those that are overdue.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Database,
-    store::{StoreError, connect_owner},
+    store::{OnStep, StoreError, connect_owner},
 };
 
 /// As its runs are recorded.
@@ -126,8 +126,8 @@ pub async fn read(conn: &mut PgConnection, rules: &RefreshRules) -> Result<Backg
 }
 
 impl BackgroundJobs {
-    /// Whether one of them is to be run.
-    pub fn need_help(&self) -> bool {
+    /// Whether one of them is overdue and to be run.
+    pub fn has_overdue(&self) -> bool {
         self.jobs.iter().any(|job| job.remedy(self.now) != Remedy::Nothing)
     }
 }
@@ -136,11 +136,12 @@ impl BackgroundJobs {
 ///
 /// # Errors
 /// Of what is done here: what only the owner may do takes `database.migration_url`.
-pub async fn help(
+pub async fn run_overdue(
     conn: &mut PgConnection,
     database: &Database,
     rules: &RefreshRules,
     jobs: &BackgroundJobs,
+    on_step: OnStep<'_>,
 ) -> Result<Vec<String>, StoreError> {
     let mut done = Vec::new();
     for job in &jobs.jobs {
@@ -154,7 +155,7 @@ pub async fn help(
                 done.push(format!("{}: the database starts no jobs, and database.migration_url is not set", job.job));
             }
             Remedy::RunHere => {
-                run_here(database, rules, job).await?;
+                run_here(database, rules, job, on_step).await?;
                 done.push(format!("{} was run by the service: the database starts no jobs", job.job));
             }
         }
@@ -163,11 +164,16 @@ pub async fn help(
     Ok(done)
 }
 
-async fn run_here(database: &Database, rules: &RefreshRules, job: &BackgroundJob) -> Result<(), StoreError> {
+async fn run_here(
+    database: &Database,
+    rules: &RefreshRules,
+    job: &BackgroundJob,
+    on_step: OnStep<'_>,
+) -> Result<(), StoreError> {
     if job.job == "refresh" {
         // Not by the job's procedure, which takes the turn that the caller has.
         let mut owner = aggregates::connect(database).await?;
-        engine::refresh(&mut owner, rules, &mut |_| ()).await?;
+        engine::refresh(&mut owner, rules, on_step).await?;
     } else {
         let mut owner = connect_owner(database).await?;
         sqlx::query("CALL public.run_job($1)").bind(job.job_id).execute(&mut owner).await?;

@@ -1,5 +1,5 @@
 //! Watches the background jobs that the database runs for the service: shows how they are, and has what is overdue done.
-//! Each process shows it; one of them helps, in its turn.
+//! Each process shows it; one of them runs them, in its turn.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::REST;
 use crate::{
     config::Settings,
     store::{
-        Session, StoreError,
+        OnStep, Session, StoreError,
         lifecycle::{
             maintain::Rules,
             maintenance::{Access, TaskLock, TaskLockError},
@@ -31,7 +31,7 @@ pub struct Watch {
     readiness: Readiness,
     /// The jobs that are shown.
     shown: Vec<String>,
-    /// After a failure nothing is helped until then.
+    /// After a failure none is run until then.
     rests_until: Option<Instant>,
 }
 
@@ -44,7 +44,7 @@ impl Watch {
     }
 
     /// Shows how the jobs are, and has them run that need it. What fails is tried again after a rest.
-    pub async fn look(&mut self) {
+    pub async fn look(&mut self, on_step: OnStep<'_>) {
         let rules = &self.rules.refresh;
         let jobs = match self.session.run(async |conn| background_jobs::read(conn, rules).await).await {
             Ok(jobs) => jobs,
@@ -52,10 +52,10 @@ impl Watch {
             Err(error) => return tracing::debug!(%error, "the database's jobs cannot be looked at"),
         };
         self.show(&jobs);
-        if !jobs.need_help() || self.rests_until.is_some_and(|until| until > Instant::now()) {
+        if !jobs.has_overdue() || self.rests_until.is_some_and(|until| until > Instant::now()) {
             return;
         }
-        if let Err(error) = self.help().await {
+        if let Err(error) = self.run_overdue(on_step).await {
             tracing::warn!(%error, "an overdue job of the database was not run");
             self.metrics.maintenance_run(background_jobs::TASK, RunEnd::Failed);
             self.rests_until = Some(Instant::now() + REST);
@@ -82,8 +82,8 @@ impl Watch {
         }
     }
 
-    /// Takes the turn, looks once more, since another process may have helped, and helps.
-    async fn help(&self) -> Result<(), StoreError> {
+    /// Takes the turn, looks once more, since another process may have run them, and runs them.
+    async fn run_overdue(&self, on_step: OnStep<'_>) -> Result<(), StoreError> {
         let Rules { database, refresh, .. } = &self.rules;
         let mut lock = match TaskLock::take(database, background_jobs::TASK, Access::Alone, Duration::ZERO).await {
             Ok(lock) => lock,
@@ -92,13 +92,13 @@ impl Watch {
             Err(TaskLockError::Store(error)) => return Err(error),
         };
         let jobs = background_jobs::read(&mut lock.conn, refresh).await?;
-        if !jobs.need_help() {
+        if !jobs.has_overdue() {
             return Ok(());
         }
         lock.begin(&self.process).await?;
-        match background_jobs::help(&mut lock.conn, database, refresh, &jobs).await {
-            Ok(helped) => {
-                lock.finish("done", &json!({ "helped": helped })).await?;
+        match background_jobs::run_overdue(&mut lock.conn, database, refresh, &jobs, on_step).await {
+            Ok(run) => {
+                lock.finish("done", &json!({ "overdueJobsRun": run })).await?;
                 self.metrics.maintenance_run(background_jobs::TASK, RunEnd::Done);
                 Ok(())
             }

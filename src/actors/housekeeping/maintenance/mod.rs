@@ -26,11 +26,11 @@ use crate::{
     },
     config::Settings,
     store::{
-        StoreError,
+        OnStep, StoreError,
         lifecycle::{
             maintain::{self, Rules},
             maintenance::{Access, TaskLock, TaskLockError},
-            purge::{self, OnStep},
+            purge,
         },
     },
     telemetry::{
@@ -180,7 +180,7 @@ impl Worker {
             }
         }
         let last_step = LastStep::new();
-        beating(working, &last_step, (BEAT_EVERY, LONGEST_STEP), self.jobs.look()).await;
+        beating(working, &last_step, (BEAT_EVERY, LONGEST_STEP), self.jobs.look(&mut |_| last_step.now())).await;
     }
 
     /// Runs a task if it is due and no other process or command is at work.

@@ -9,11 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::purge::OnStep;
 use crate::{
     config::{Database, Settings},
     store::{
-        StoreError, clock,
+        OnStep, StoreError, clock,
         rollups::{
             background_jobs::{self, BackgroundJobs},
             engine::{self, RefreshRules},
@@ -42,7 +41,7 @@ pub struct Maintained {
     #[serde(rename = "backgroundJobs")]
     pub jobs: BackgroundJobs,
     /// What was done about those that are overdue.
-    pub jobs_helped: Vec<String>,
+    pub overdue_jobs_run: Vec<String>,
     pub engine_advice: EngineAdvice,
     #[serde(flatten)]
     pub figures: Figures,
@@ -111,11 +110,12 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
     let figures = figures::read(conn).await?;
     on_step("tables are measured");
     let jobs = background_jobs::read(conn, &rules.refresh).await?;
-    let jobs_helped = match background_jobs::help(conn, &rules.database, &rules.refresh, &jobs).await {
-        Ok(done) => done,
-        // What was done before is worth its report.
-        Err(error) => vec![format!("overdue jobs could not be run: {error}")],
-    };
+    let overdue_jobs_run =
+        match background_jobs::run_overdue(conn, &rules.database, &rules.refresh, &jobs, on_step).await {
+            Ok(done) => done,
+            // What was done before is worth its report.
+            Err(error) => vec![format!("overdue jobs could not be run: {error}")],
+        };
     let engine_advice = EngineAdvice::of(engine::state(conn).await?.engine);
-    Ok(Maintained { at: now, chunks_made, compression, jobs, jobs_helped, engine_advice, figures })
+    Ok(Maintained { at: now, chunks_made, compression, jobs, overdue_jobs_run, engine_advice, figures })
 }

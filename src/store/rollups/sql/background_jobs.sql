@@ -1,5 +1,5 @@
--- The background jobs that the database runs for the service, and for how long each has had something to do. Its own word that
--- a run failed says little: it may fail after its work is done, and what counts is what is left undone.
+-- The background jobs that the database runs for the service, and for how long each has had something to do. TimescaleDB's
+-- failure flag is unreliable: a run may fail after its work is done, and what counts is what is left undone.
 -- $1 streams of all partitions, $2 so long after its end an hour is final
 WITH clock AS (
     SELECT clock_timestamp() AS now

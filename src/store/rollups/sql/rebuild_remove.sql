@@ -1,4 +1,4 @@
--- Takes rollups away that no raw event stands behind.
+-- Deletes rollups that have no raw events.
 -- $1 start, $2 end, $3 org (null: all), $4 orgs to leave out
 DELETE FROM analytics.{unit}_rollups AS r
 WHERE bucket_start >= $1 AND bucket_start < $2
