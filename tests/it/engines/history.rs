@@ -1,4 +1,4 @@
-//! Each engine answers the same of the same history, reads no raw events for it, and shows late events at once.
+//! Each engine returns the same for the same history, reads no raw events for it, and shows late events at once.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{CONTINUOUS, DAYS, LIVE, command, history, is_community, shown, to_continuous};
 use crate::harness::{LedgerSums, Service, World, eventually, settled};
 
-/// What can be asked of the history: every kind of answer about it.
+/// What can be asked of the history: every kind of response about it.
 fn queries(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
     let at = |ago: i64| (now - TimeDelta::days(ago)).format("%Y-%m-%dT00:00:00Z").to_string();
     let (year, month, week, end) = (at(DAYS), at(31), at(6), at(-1));
@@ -33,29 +33,29 @@ fn queries(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
     queries
 }
 
-/// Answers without what moves from second to second.
-async fn answers(service: &Service, orgs: &[Uuid], now: DateTime<Utc>) -> BTreeMap<String, Value> {
+/// Responses without what moves from second to second.
+async fn responses(service: &Service, orgs: &[Uuid], now: DateTime<Utc>) -> BTreeMap<String, Value> {
     let token = service.token(orgs, &[Role::SystemAdmin]);
-    let mut answers = BTreeMap::new();
+    let mut responses = BTreeMap::new();
     for org in orgs {
         for query in queries(*org, now) {
             // Busy with other tests, a process may need a moment for its first connections.
-            let mut answer = eventually(&query, async || {
-                let (status, answer) = service.get(&query, &token).await;
-                assert!(status == 200 || status == 503, "{query}: {status} {answer}");
-                (status == 200).then_some(answer)
+            let mut response = eventually(&query, async || {
+                let (status, response) = service.get(&query, &token).await;
+                assert!(status == 200 || status == 503, "{query}: {status} {response}");
+                (status == 200).then_some(response)
             })
             .await;
             for moving in ["asOf", "freshness"] {
-                answer.as_object_mut().unwrap().remove(moving);
+                response.as_object_mut().unwrap().remove(moving);
             }
-            for point in answer["series"].as_array_mut().into_iter().flatten() {
+            for point in response["series"].as_array_mut().into_iter().flatten() {
                 point.as_object_mut().unwrap().remove("final");
             }
-            answers.insert(query, answer);
+            responses.insert(query, response);
         }
     }
-    answers
+    responses
 }
 
 #[tokio::test]
@@ -83,17 +83,17 @@ async fn both_engines_agree_on_four_hundred_days() {
         assert_eq!(command(&world, &["verify"]).await["events"], 4000, "{engine}");
         let sums = LedgerSums::of_batches(&mut conn).await;
         assert_eq!((sums.received, sums.stored, sums.duplicates), (4300, 4000, 300));
-        let mut answers = answers(&service, &orgs, now).await;
+        let mut responses = responses(&service, &orgs, now).await;
         // By the hour of the commit, which is each engine's own.
-        answers.retain(|query, _| !query.contains("/ledger"));
-        found.push((engine, answers));
+        responses.retain(|query, _| !query.contains("/ledger"));
+        found.push((engine, responses));
     }
     let (_, live) = &found[0];
     let year = live.iter().find(|(query, _)| query.contains("/usage") && !query.contains("granularity")).unwrap();
     assert!(year.1["series"].as_array().unwrap().len() > 300, "the history is there");
-    for (engine, answers) in &found[1..] {
-        for (query, answer) in answers {
-            assert_eq!(answer, &live[query], "{engine}: {query}");
+    for (engine, responses) in &found[1..] {
+        for (query, response) in responses {
+            assert_eq!(response, &live[query], "{engine}: {query}");
         }
     }
 }
@@ -117,7 +117,7 @@ async fn a_late_event_is_visible_at_once() {
             to_continuous(&world).await;
         }
         sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut conn).await.unwrap();
-        let before = answers(&service, &orgs, now).await;
+        let before = responses(&service, &orgs, now).await;
         let mut event = events[0].clone();
         let at = now - TimeDelta::days(30);
         event["eventId"] = json!(Uuid::new_v4());
@@ -125,8 +125,8 @@ async fn a_late_event_is_visible_at_once() {
         event["occurredAt"] = json!(at);
         world.send([event.to_string().into_bytes()]).await;
         settled(&mut conn, 4001).await;
-        let after = answers(&service, &orgs, now).await;
-        for (query, answer) in &after {
+        let after = responses(&service, &orgs, now).await;
+        for (query, response) in &after {
             if query.contains("/ledger") || query.contains("/summary") {
                 continue;
             }
@@ -135,7 +135,7 @@ async fn a_late_event_is_visible_at_once() {
                 let others = other["series"].as_array().unwrap();
                 points.iter().filter(|point| !others.contains(point)).cloned().collect::<Vec<_>>()
             };
-            let changed = differing(answer, &before[query]);
+            let changed = differing(response, &before[query]);
             let concerned = query.contains(&orgs[0].to_string())
                 && !query.contains("groupBy=client")
                 && !query.contains("groupBy=errorCode")
@@ -151,7 +151,7 @@ async fn a_late_event_is_visible_at_once() {
         let hour = at.with_minute(0).unwrap().with_second(0).unwrap();
         assert_eq!(revisions, [(orgs[0], hour, "late".to_owned(), 1)], "{engine}");
         command(&world, &["refresh", "--late"]).await;
-        assert_eq!(answers(&service, &orgs, now).await, after, "a refresh changes no answer");
+        assert_eq!(responses(&service, &orgs, now).await, after, "a refresh changes no response");
         assert_eq!(command(&world, &["verify"]).await["holds"], true);
     }
 }
@@ -229,11 +229,11 @@ async fn parallel_plans_answer_the_same() {
     world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
     settled(&mut conn, 4000).await;
     to_continuous(&world).await;
-    let before = answers(&service, &orgs, now).await;
+    let before = responses(&service, &orgs, now).await;
     assert_eq!(service.terminate().await, Some(0));
     plan_in_parallel(&world).await;
     let service = world.serve().await;
-    assert_eq!(answers(&service, &orgs, now).await, before);
+    assert_eq!(responses(&service, &orgs, now).await, before);
     assert_eq!(service.terminate().await, Some(0));
     assert_eq!(command(&world, &["verify"]).await["holds"], true);
 }

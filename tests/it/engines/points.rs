@@ -60,21 +60,36 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether the revisions of its org say so. They are as new as the answer or newer.
-    pub fn is_explained(&self, revisions: &[Revision]) -> bool {
+    /// What the revisions of its org say, which are as new as the response or newer.
+    pub fn explained(&self, revisions: &[Revision]) -> Explained {
         let (start, model) = self.place;
         let own: Vec<&Revision> = revisions
             .iter()
             .filter(|r| r.place.1 == model && r.place.0 >= start && r.place.0 < start + self.length)
             .collect();
-        if self.length == TimeDelta::hours(1) {
-            return own.iter().any(|r| r.before.within(&self.before))
-                && own.iter().any(|r| self.after.within(&r.after));
+        if self.length > TimeDelta::hours(1) {
+            // A day changed by what its hours did, of which some may have changed before.
+            let all = own.iter().fold(Amounts::default(), |sum, r| sum.plus(&r.after, 1).plus(&r.before, -1));
+            let explained = self.after.plus(&self.before, -1).within(&all);
+            return if explained { Explained::Wholly } else { Explained::Not };
         }
-        // A day changed by what its hours did, of which some may have changed before.
-        let all = own.iter().fold(Amounts::default(), |sum, r| sum.plus(&r.after, 1).plus(&r.before, -1));
-        self.after.plus(&self.before, -1).within(&all)
+        let begun = own.iter().any(|r| r.before.within(&self.before));
+        if begun && own.iter().any(|r| r.after == self.after) {
+            Explained::Wholly
+        } else if begun && own.iter().any(|r| self.after.within(&r.after)) {
+            Explained::ByNewer
+        } else {
+            Explained::Not
+        }
     }
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Explained {
+    Not,
+    /// The point has changed once more, in the same revision: the next response has what that ends with.
+    ByNewer,
+    Wholly,
 }
 
 #[derive(Debug)]
@@ -98,12 +113,12 @@ pub struct Series {
 }
 
 impl Series {
-    /// Takes the next answer. Gives what was final and has changed, be it that it was not there.
-    pub fn take(&mut self, answer: &Value, length: TimeDelta) -> Vec<Change> {
-        let range = &answer["range"];
+    /// Takes the next response. Gives what was final and has changed, be it that it was not there.
+    pub fn take(&mut self, response: &Value, length: TimeDelta) -> Vec<Change> {
+        let range = &response["range"];
         let mut next = Self { final_to: self.final_to, ..Self::default() };
         let mut changes = Vec::new();
-        for point in answer["series"].as_array().unwrap() {
+        for point in response["series"].as_array().unwrap() {
             let (place, after) = (place(point), Amounts::of(point));
             let before = self.points.get(&place).copied().unwrap_or_default();
             assert!(before.within(&after), "{range} {place:?} went down from {before:?} to {after:?}");
@@ -122,4 +137,21 @@ impl Series {
         *self = next;
         changes
     }
+}
+
+#[test]
+fn an_hour_is_explained_by_its_own_numbers() {
+    let amounts = |invocations| Amounts { invocations, ..Amounts::default() };
+    let place = (DateTime::UNIX_EPOCH, Uuid::nil());
+    let revision = |before, after| Revision {
+        place,
+        revised_at: DateTime::UNIX_EPOCH,
+        before: amounts(before),
+        after: amounts(after),
+    };
+    let change = Change { place, length: TimeDelta::hours(1), before: amounts(3), after: amounts(5) };
+    assert_eq!(change.explained(&[revision(2, 4), revision(4, 5)]), Explained::Wholly);
+    assert_eq!(change.explained(&[revision(3, 6)]), Explained::ByNewer);
+    assert_eq!(change.explained(&[revision(4, 5)]), Explained::Not, "something before it is missing");
+    assert_eq!(change.explained(&[revision(3, 4)]), Explained::Not, "something after it is missing");
 }
