@@ -53,7 +53,7 @@ impl FreshnessCache {
         Ok(Self { manager, ttl_seconds: i64::try_from(settings.ttl_seconds).unwrap_or(i64::MAX) })
     }
 
-    /// Takes orgs' markers away.
+    /// Deletes orgs' markers.
     pub async fn forget(&mut self, org_ids: impl IntoIterator<Item = Uuid>) -> Result<(), CacheError> {
         let keys: Vec<String> = org_ids.into_iter().map(key).collect();
         for part in keys.chunks(PIPELINE) {

@@ -245,7 +245,7 @@ impl Objects {
         }
     }
 
-    /// Takes an object away; one that is not there is no error.
+    /// Deletes an object; one that is not there is no error.
     pub async fn delete(&self, bucket: Option<&str>, key: &str) -> Result<(), ObjectError> {
         let (place, path) = self.find(bucket, key).await?;
         match place.reader().delete(&path).await.map_err(|error| self.failed(&error)) {

@@ -9,7 +9,7 @@ use crate::{
     store::exports::AbandonedUpload,
 };
 
-/// Takes all of them away, and ends uploads that are under way. How many objects it were.
+/// Deletes all of them, and ends uploads that are under way. How many objects it were.
 pub async fn remove(objects: &Objects, org_id: Uuid, uploads: &[AbandonedUpload]) -> Result<i64, ObjectError> {
     // One that cannot be ended keeps nothing else.
     let mut ended = Ok(());

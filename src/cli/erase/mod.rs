@@ -183,7 +183,7 @@ async fn org(
     Ok(())
 }
 
-/// Takes markers out of the cache until they stay away: a service may have been about to publish them.
+/// Deletes markers from the cache until none comes back: a service may have been about to publish them.
 async fn forget(settings: &Settings, org_id: Uuid) -> Result<i64, CacheError> {
     let mut cache = FreshnessCache::connect(&settings.cache).await?;
     let gone = cache.markers(org_id).await?;

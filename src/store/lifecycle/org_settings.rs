@@ -84,7 +84,7 @@ async fn set_in(
     Ok(org)
 }
 
-/// Takes an org's own retention away, and records that. Whether it had one.
+/// Removes an org's own retention, and records that. Whether it had one.
 pub async fn clear(conn: &mut PgConnection, org_id: Uuid, act: &AuditEvent) -> Result<bool, StoreError> {
     in_transaction(conn, async |tx| {
         let cleared = sqlx::query("DELETE FROM analytics.org_settings WHERE org_id = $1").bind(org_id);

@@ -15,7 +15,7 @@ async fn materialised(conn: &mut PgConnection, org: Uuid) -> i64 {
     hours + count(conn, "SELECT count(*) FROM analytics.daily_materialised WHERE org_id = $1", org).await
 }
 
-/// Takes the raw events away that are older than the day so many days ago.
+/// Purges the raw events that are older than the day so many days ago.
 async fn forget_raw_before(conn: &mut PgConnection, days: i32) {
     let statement =
         "SELECT events FROM analytics.purge_raw_chunk(date_trunc('day', now(), 'UTC') - make_interval(days => $1))";

@@ -1,4 +1,4 @@
-//! `erase` takes an org's or a person's data away everywhere, and nothing else, whatever goes on beside it.
+//! `erase` deletes an org's or a person's data everywhere, and nothing else, whatever goes on beside it.
 
 mod continuous;
 mod markers;

@@ -149,7 +149,7 @@ impl S3Server {
         self.state.lock().unwrap().refusing = true;
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         (state.refusing, state.faults) = (false, Vec::new());

@@ -109,7 +109,7 @@ impl Proxy {
         self.faults.borrow().lost
     }
 
-    /// Takes all faults away. Connections that lack answers are closed.
+    /// Removes all faults. Connections that lack answers are closed.
     pub fn heal(&self) {
         self.faults.send_modify(|faults| {
             (faults.cut, faults.stalled, faults.delay, faults.trap) = (false, false, Duration::ZERO, None);

@@ -203,7 +203,7 @@ async fn a_killed_purge_can_be_rerun() {
     assert_eq!(comparable(&killed), comparable(&whole));
 }
 
-/// Takes all data away.
+/// Deletes all data.
 async fn reset(world: &World) {
     let mut owner = world.connect_as_owner().await;
     let truncate = "TRUNCATE analytics.usage_events, analytics.ingestion_batches, analytics.hourly_rollups,

@@ -21,7 +21,7 @@ async fn replay(world: &World, from: i64, to: i64) -> Value {
     serde_json::from_slice(&done.stdout).unwrap()
 }
 
-/// Takes raw events away as only the owner may, and gives their number.
+/// Deletes raw events as only the owner may, and gives their number.
 async fn lose(world: &World, which: &str) -> i64 {
     let delete = format!("DELETE FROM analytics.usage_events WHERE {which}");
     let lost = sqlx::query(AssertSqlSafe(delete)).execute(&mut world.connect_as_owner().await).await.unwrap();

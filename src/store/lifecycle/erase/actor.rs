@@ -49,7 +49,7 @@ pub async fn actor_days(
     Ok(days)
 }
 
-/// Takes a person's raw events of a day away, and with them what they added to its rollups; final hours that change are
+/// Erases a person's raw events of a day, and with them what they added to its rollups; final hours that change are
 /// revisions. How many events it were. The connection is [prepared](crate::store::rollups::recount::prepare).
 ///
 /// A day below the org's raw floor keeps its rollups as they are: they cannot be counted again, and name no person.

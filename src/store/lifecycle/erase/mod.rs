@@ -1,4 +1,4 @@
-//! Erasure: takes an org's or a person's data away, for good.
+//! Erasure: deletes an org's or a person's data for good.
 //!
 //! The ledger keeps its counts: what is deleted is added to `purged` of the batches that stored it, in the same transaction. Each
 //! step may be done again, so a command that was killed is simply run again.
@@ -78,7 +78,7 @@ struct Events {
     time: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// Takes raw events away. How many it were.
+/// Deletes raw events. How many it were.
 async fn events(tx: &mut PgConnection, which: Events) -> Result<i64, StoreError> {
     // A compressed chunk is unpacked where something of it goes, however much that is.
     sqlx::query("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0").execute(&mut *tx).await?;
