@@ -87,7 +87,7 @@ fn certify(folder: &Path) {
 #[tokio::test]
 async fn markers_are_published_over_tls() {
     let Some(server) = Server::start(&["tls"]) else {
-        return not_run("markers_are_published_over_tls", "there is no redis-server here");
+        return not_run("there is no redis-server here");
     };
     let mut world = World::new(1).await;
     world.set("ANALYTICS__CACHE__URL", &format!("rediss://127.0.0.1:{}", server.port));
@@ -109,7 +109,7 @@ async fn markers_are_published_over_tls() {
 #[tokio::test]
 async fn a_redis_cluster_is_refused_in_words() {
     let Some(server) = Server::start(&["--cluster-enabled", "yes"]) else {
-        return not_run("a_redis_cluster_is_refused_in_words", "there is no redis-server here");
+        return not_run("there is no redis-server here");
     };
     let mut world = World::new(1).await;
     world.set("ANALYTICS__CACHE__URL", &format!("redis://127.0.0.1:{}", server.port));

@@ -256,7 +256,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 #[tokio::test]
 async fn processes_tolerate_clocks_hours_apart() {
     if !std::path::Path::new(FAKETIME).exists() {
-        not_run("processes whose clocks are apart", &format!("{FAKETIME} is not there (Debian's package faketime)"));
+        not_run(&format!("{FAKETIME} is not there (Debian's package faketime)"));
         return;
     }
     let mut world = World::new(PARTITIONS).await;

@@ -137,7 +137,7 @@ async fn compressed_days_take_late_events_once() {
     let edition = license(&mut conn).await;
     if edition != "timescale" {
         let why = format!("compression needs TimescaleDB's Community edition, and the licence here is {edition}");
-        return not_run("compressed_days_take_late_events_once", &why);
+        return not_run(&why);
     }
     let service = world.serve().await;
     let day = Utc::now() - TimeDelta::days(10);

@@ -124,17 +124,17 @@ impl Drop for Pooler {
     }
 }
 
-fn has_pooler(test: &str) -> bool {
+fn has_pooler() -> bool {
     let has = fs::exists(PGBOUNCER).unwrap();
     if !has {
-        not_run(test, &format!("{PGBOUNCER} is not there (Debian's package pgbouncer)"));
+        not_run(&format!("{PGBOUNCER} is not there (Debian's package pgbouncer)"));
     }
     has
 }
 
 #[tokio::test]
 async fn transaction_mode_poolers_are_refused_at_start() {
-    if !has_pooler("transaction_mode_poolers_are_refused_at_start") {
+    if !has_pooler() {
         return;
     }
     let mut world = World::new(1).await;
@@ -146,7 +146,7 @@ async fn transaction_mode_poolers_are_refused_at_start() {
 
 #[tokio::test]
 async fn a_pooler_in_session_mode_serves() {
-    if !has_pooler("a_pooler_in_session_mode_serves") {
+    if !has_pooler() {
         return;
     }
     let mut world = World::new(1).await;

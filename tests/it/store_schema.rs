@@ -120,9 +120,8 @@ async fn a_running_service_survives_the_migration_of_costs() {
 /// On the Community edition alone.
 #[tokio::test]
 async fn costs_are_not_migrated_under_aggregates_or_compression() {
-    let test = "costs_are_not_migrated_under_aggregates_or_compression";
     let mut fixture = CommitFixture::new(1).await;
-    if !has_continuous(&mut fixture.conn, test).await {
+    if !has_continuous(&mut fixture.conn).await {
         return;
     }
     let mut owner = fixture.world.connect_as_owner().await;

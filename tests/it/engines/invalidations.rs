@@ -20,15 +20,14 @@ async fn invalidations(conn: &mut PgConnection) -> i64 {
 
 #[tokio::test]
 async fn late_events_leave_no_invalidations_behind() {
-    let test = "late_events_leave_no_invalidations_behind";
     let world = World::new(1).await;
     let mut conn = world.connect().await;
-    if !has_continuous(&mut conn, test).await {
+    if !has_continuous(&mut conn).await {
         return;
     }
     let known = "SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.skip_cagg_invalidation')";
     if !sqlx::query_scalar::<_, bool>(known).fetch_one(&mut conn).await.unwrap() {
-        return not_run(test, "TimescaleDB before 2.28 keeps invalidations always");
+        return not_run("TimescaleDB before 2.28 keeps invalidations always");
     }
     let service = world.serve().await;
     let now = Utc::now();

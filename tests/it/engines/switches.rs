@@ -20,7 +20,7 @@ async fn auto_begins_live_and_leaves_what_is_there() {
     };
     world.set("ANALYTICS__ROLLUPS__ENGINE", "auto");
     assert_eq!(show(&world).await, (json!(LIVE), json!(LIVE)), "on either edition");
-    if !has_continuous(&mut conn, "auto_begins_live_and_leaves_what_is_there").await {
+    if !has_continuous(&mut conn).await {
         return;
     }
     switch(&world, CONTINUOUS).await;
@@ -34,7 +34,7 @@ async fn auto_begins_live_and_leaves_what_is_there() {
 async fn the_databases_own_job_refreshes() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
-    if !has_continuous(&mut conn, "the_databases_own_job_refreshes").await {
+    if !has_continuous(&mut conn).await {
         return;
     }
     let service = world.serve().await;

@@ -192,7 +192,7 @@ async fn a_full_disk_fails_exports_until_freed() {
     let folder = files.folder.path().to_str().unwrap().to_owned();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs", &folder]).output();
     if !mount.is_ok_and(|done| done.status.success()) {
-        return not_run("on_a_full_disk_an_export_fails_by_that_name", "a small disk cannot be mounted here");
+        return not_run("a small disk cannot be mounted here");
     }
     let _mounted = Mounted(folder);
     let mut world = World::new(1).await;
@@ -203,7 +203,7 @@ async fn a_full_disk_fails_exports_until_freed() {
     let service = world.serve().await;
     let job = ended(&service, ORG, id(&ask(&service, ORG, &large()).await)).await;
     assert_eq!((&job["status"], &job["error"]), (&json!("failed"), &json!("object store: no space left on device")));
-    // Nothing of it takes the room away from what fits.
+    // Nothing of it uses the room of what fits.
     let small = made(&service, ORG, &json!({ "timeRange": days(20), "models": [MODEL] })).await;
     download(&service, ORG, &small).await;
     let report = world.publish(&["--events", "500", "--orgs", "2"]).await;

@@ -197,13 +197,12 @@ fn spreadsheet(file: &[u8], job: &Value, shown: &str) {
         .args(["--headless", "--convert-to", "fods", "--outdir"])
         .args([folder.path(), &place("export.csv")])
         .output();
-    let test = "an_incident_is_told_by_client_and_code: opened as a spreadsheet";
     if opened.is_err() || !place("export.fods").exists() {
-        return not_run(test, "there is no LibreOffice Calc (soffice) here");
+        return not_run("there is no LibreOffice Calc (soffice) here: no file is opened as a spreadsheet");
     }
     let script = include_str!("spreadsheet.py");
     let Ok(output) = Command::new("python3").args(["-c", script]).arg(place("export.fods")).output() else {
-        return not_run(test, "there is no python3 here");
+        return not_run("there is no python3 here: the spreadsheet is not added up");
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let sums: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -228,10 +227,7 @@ print(json.dumps({'rows': len(rows), 'invocations': sum(int(r['invocations']) fo
     let path = folder.path().join("export.csv");
     std::fs::write(&path, file).unwrap();
     let Ok(output) = Command::new("python3").args(["-c", SUMS]).arg(&path).output() else {
-        return not_run(
-            "an_incident_is_told_by_client_and_code: sums by Python's csv module",
-            "there is no python3 here",
-        );
+        return not_run("there is no python3 here: no file is added up by its csv module");
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let sums: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -20,11 +20,11 @@ fn python() -> Option<PathBuf> {
     ["rstream", "proton"].into_iter().all(has).then_some(python)
 }
 
-/// Whether foreign clients are there; says which test is not run without them.
-pub fn has_foreign_clients(test: &str) -> bool {
+/// Whether foreign clients are there; says that the test is not run without them.
+pub fn has_foreign_clients() -> bool {
     let has = python().is_some();
     if !has {
-        not_run(test, "rstream and python-qpid-proton are not there (make test installs them)");
+        not_run("rstream and python-qpid-proton are not there (make test installs them)");
     }
     has
 }

@@ -1,6 +1,6 @@
 //! A world for each test: a database, a stream and a Redis database of its own on the shared servers, and the service's own
 //! binary.
-//! Dropping it takes all of it away.
+//! Dropping it deletes all of it.
 
 mod cache;
 mod contract;
@@ -36,8 +36,11 @@ pub fn scale() -> u32 {
     std::env::var("ANALYTICS_TEST_SCALE").map_or(1, |scale| scale.parse().unwrap())
 }
 
-/// Says that a test cannot run here. Past the capturing of what tests print, so that it is seen.
-pub fn not_run(test: &str, why: &str) {
+/// Says that the test at hand cannot run here, or not all of it. Past the capturing of what tests print, so that it is seen.
+pub fn not_run(why: &str) {
+    // Each test has a thread of its name.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
     let _ = writeln!(std::io::stderr(), "NOT RUN: {test}: {why}");
 }
 

@@ -8,10 +8,10 @@ const LONG: i32 = 34;
 const KEPT: i32 = 9;
 
 /// A world whose history of many days is materialised, where the server can do that.
-async fn materialised(test: &str) -> Option<World> {
+async fn materialised() -> Option<World> {
     let mut world = World::new(1).await;
     let mut conn = world.connect().await;
-    if !has_continuous(&mut conn, test).await {
+    if !has_continuous(&mut conn).await {
         return None;
     }
     world.set("ANALYTICS__EVENTS__RETENTION_DAYS", &RAW_DAYS.to_string());
@@ -59,7 +59,7 @@ async fn old_chunks(conn: &mut PgConnection, ago: i32) -> i64 {
 
 #[tokio::test]
 async fn aggregates_lose_only_whole_old_chunks() {
-    let Some(world) = materialised("aggregates_lose_whole_chunks_that_are_older").await else { return };
+    let Some(world) = materialised().await else { return };
     let mut conn = world.connect().await;
     let (all, kept) = (shown(&mut conn, LONG).await, shown(&mut conn, KEPT).await);
     let chunks = old_chunks(&mut conn, KEPT).await;
@@ -100,7 +100,7 @@ async fn aggregates_lose_only_whole_old_chunks() {
 
 #[tokio::test]
 async fn unmaterialised_rollups_outlive_raw_events() {
-    let Some(world) = materialised("unmaterialised_rollups_outlive_raw_events").await else { return };
+    let Some(world) = materialised().await else { return };
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
     let all = shown(&mut conn, KEPT).await;
     for unit in ["daily", "hourly"] {
@@ -118,7 +118,7 @@ async fn unmaterialised_rollups_outlive_raw_events() {
 
 #[tokio::test]
 async fn purging_without_owning_aggregates_says_so() {
-    let Some(world) = materialised("who_does_not_own_the_aggregates_purges_all_else").await else { return };
+    let Some(world) = materialised().await else { return };
     let mut conn = world.connect().await;
     let chunks = old_chunks(&mut conn, KEPT).await;
     let url = world.variables["ANALYTICS__DATABASE__URL"].clone();
@@ -137,7 +137,7 @@ async fn purging_without_owning_aggregates_says_so() {
 
 #[tokio::test]
 async fn aggregates_allow_no_retention_by_org() {
-    let Some(world) = materialised("an_org_has_no_retention_of_its_own").await else { return };
+    let Some(world) = materialised().await else { return };
     let id = org(0).to_string();
     let set = async |args: &[&str]| world.run(&[&["retention", "set", "--org", &id], args].concat()).await;
     for args in [&["--raw-days", "3"][..], &["--rollup-days", "30"], &["--raw-days", "3", "--export-days", "5"]] {
@@ -150,7 +150,7 @@ async fn aggregates_allow_no_retention_by_org() {
     let listed = said(&world.run(&["retention", "list", "--json"]).await);
     let only = &listed["orgs"][0];
     assert_eq!((&only["exportDays"], &only["rawDays"], &only["rollupDays"]), (&json!(5), &Value::Null, &Value::Null));
-    // One that was there all the same is not respected: a refresh would delete what it leaves.
+    // One that was there all the same is not respected: a chunk that is dropped has everybody's rollups.
     let mut conn = world.connect().await;
     sqlx::query("UPDATE analytics.org_settings SET raw_days = 3, rollup_days = 1").execute(&mut conn).await.unwrap();
     let kept = shown(&mut conn, KEPT).await;

@@ -103,7 +103,7 @@ async fn a_moved_partition_is_not_skipped() {
 
 #[tokio::test]
 async fn an_unreadable_message_parks_its_partition_alone() {
-    if !has_foreign_clients("an_unreadable_message_parks_its_partition_alone") {
+    if !has_foreign_clients() {
         return;
     }
     let world = World::new(2).await;
@@ -152,7 +152,7 @@ async fn an_unreadable_message_parks_its_partition_alone() {
 
 #[tokio::test]
 async fn exactly_the_unreadable_range_is_passed_over() {
-    if !has_foreign_clients("exactly_the_unreadable_range_is_passed_over") {
+    if !has_foreign_clients() {
         return;
     }
     let world = World::new(1).await;
@@ -221,7 +221,7 @@ async fn a_replay_that_waits_is_cancelled() {
 
 #[tokio::test]
 async fn compressed_batches_are_unread_until_acknowledged() {
-    if !has_foreign_clients("compressed_batches_are_unread_until_acknowledged") {
+    if !has_foreign_clients() {
         return;
     }
     let world = World::new(1).await;
@@ -278,7 +278,7 @@ async fn compressed_batches_are_unread_until_acknowledged() {
 
 #[tokio::test]
 async fn the_brokers_own_records_are_no_loss() {
-    if !has_foreign_clients("the_brokers_own_records_are_no_loss") {
+    if !has_foreign_clients() {
         return;
     }
     let mut world = World::new(1).await;

@@ -64,7 +64,7 @@ async fn python_validator_reads_the_schema_as_the_service() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/verdicts/validate.py");
     let ready = Command::new(&program).args(["-c", "import jsonschema, rfc3339_validator"]).output();
     if !ready.is_ok_and(|output| output.status.success()) {
-        return not_run("PyPI's jsonschema judges events", "it is not there (make test installs it)");
+        return not_run("PyPI's jsonschema is not there (make test installs it)");
     }
     let mut command = Command::new(program);
     command.arg(script);
@@ -76,7 +76,7 @@ async fn node_validator_reads_the_schema_as_the_service() {
     let modules = tools().join("node/node_modules");
     let node = Command::new("node").arg("--version").output();
     if !node.is_ok_and(|output| output.status.success()) || !modules.join("ajv").exists() {
-        return not_run("npm's ajv judges events", "node or ajv is not there (make test installs ajv where node is)");
+        return not_run("node or npm's ajv is not there (make test installs ajv where node is)");
     }
     let mut command = Command::new("node");
     command.env("NODE_PATH", modules).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/verdicts/validate.cjs"));

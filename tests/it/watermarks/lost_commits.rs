@@ -78,7 +78,7 @@ async fn a_replica_without_last_commits_is_recognised() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_database();
     let Some(replica) = Replica::start().await else {
-        return not_run("a_replica_without_last_commits_is_recognised", "the servers run in containers");
+        return not_run("the servers run in containers");
     };
     let service = world.serve().await;
     let (mut primary, mut conn) = (world.connect().await, replica.connect(&world.settings.database.url).await);
