@@ -6,12 +6,14 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
     access::{Authorized, ManageKeys},
     error::{FieldError, Problem, Unaccepted},
+    examples,
     idempotency::IdempotencyKey,
     json,
     json_body::JsonBody,
@@ -89,12 +91,7 @@ impl QueryParams for RevokeParams {
         status = 200,
         description = "A page",
         body = Page,
-        example = json!({"apiKeys": [{
-            "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-            "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-            "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null,
-            "lastUsedAt": "2026-03-02T11:59:00Z"
-        }]})
+        example = json!({"apiKeys": [examples::api_key(json!({"lastUsedAt": "2026-03-02T11:59:00Z"}))]})
     ))
 )]
 pub async fn list(
@@ -122,24 +119,14 @@ pub async fn list(
             status = 200,
             description = "The key that the same request created before, without its secret",
             body = ApiKey,
-            example = json!({
-                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-                "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null,
-                "lastUsedAt": null
-            })
+            example = json!(examples::api_key(json!({})))
         ),
         (
             status = 201,
             description = "The key with its secret",
             body = Made<'static>,
             headers(("Location" = String, description = "Where the key is")),
-            example = json!({
-                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-                "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null, "lastUsedAt": null,
-                "key": "ak_019d1f627d4a7c3b9a590f2a51c0d7e4_…"
-            })
+            example = json!(examples::api_key(json!({"key": "ak_019d1f627d4a7c3b9a590f2a51c0d7e4_…"})))
         ),
         (status = 409, description = "The organisation has as many active keys as it may"),
         (status = 415, description = "Not JSON"),
@@ -198,11 +185,7 @@ pub async fn create(
         status = 200,
         description = "The key, without its secret",
         body = ApiKey,
-        example = json!({
-            "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-            "name": "dashboard", "role": "org_viewer", "state": "active", "createdAt": "2026-03-02T11:00:00Z",
-            "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": null, "revokedBy": null, "lastUsedAt": null
-        })
+        example = json!(examples::api_key(json!({})))
     ))
 )]
 pub async fn get(
@@ -228,12 +211,9 @@ pub async fn get(
         status = 200,
         description = "The key, revoked",
         body = RevokedApiKey,
-        example = json!({
-            "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-            "name": "dashboard", "role": "org_viewer", "state": "revoked", "createdAt": "2026-03-02T11:00:00Z",
-            "createdBy": "ann", "parentId": null, "expiresAt": null, "revokedAt": "2026-03-03T09:00:00Z", "revokedBy": "ann",
-            "lastUsedAt": null, "descendants": []
-        })
+        example = json!(examples::api_key(json!({
+            "state": "revoked", "revokedAt": "2026-03-03T09:00:00Z", "revokedBy": "ann", "descendants": []
+        })))
     ))
 )]
 pub async fn revoke(

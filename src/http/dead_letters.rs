@@ -16,7 +16,7 @@ use super::{
     Api,
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
     error::{FieldError, Problem},
-    json,
+    examples, json,
     json_body::JsonBody,
     json_with,
     params::{Checked, Filter, LetterId, NextPage, NoParams, PageOf, Params, QueryParams},
@@ -119,12 +119,7 @@ impl ToSchema for Payload {
         status = 200,
         description = "A page",
         body = Page,
-        example = json!({"deadLetters": [{
-                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
-                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
-                "correctedBy": null, "correctedAt": null, "replayedAt": null
-            }]})
+        example = json!({"deadLetters": [examples::letter()]})
     ))
 )]
 pub async fn list(
@@ -145,12 +140,7 @@ pub async fn list(
         status = 200,
         description = "A page",
         body = Page,
-        example = json!({"deadLetters": [{
-                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
-                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
-                "correctedBy": null, "correctedAt": null, "replayedAt": null
-            }]})
+        example = json!({"deadLetters": [examples::letter()]})
     ))
 )]
 pub async fn list_unreadable(
@@ -171,13 +161,7 @@ pub async fn list_unreadable(
         status = 200,
         description = "The letter and its payload",
         body = OpenedLetter,
-        example = json!({
-                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
-                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
-                "correctedBy": null, "correctedAt": null, "replayedAt": null, "payload": "{}",
-                "payloadTruncated": false
-            })
+        example = json!(examples::opened_letter())
     ))
 )]
 pub async fn get(
@@ -199,13 +183,7 @@ pub async fn get(
         status = 200,
         description = "The letter and its payload",
         body = OpenedLetter,
-        example = json!({
-                "id": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "rejectedAt": "2026-03-02T11:00:00Z", "reasons": ["status: is required"], "payloadBytes": 214,
-                "payloadSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "open",
-                "correctedBy": null, "correctedAt": null, "replayedAt": null, "payload": "{}",
-                "payloadTruncated": false
-            })
+        example = json!(examples::opened_letter())
     ))
 )]
 pub async fn get_unreadable(

@@ -9,6 +9,7 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ use super::{
     Api,
     access::{Authorized, ReadExports, RequestExports},
     error::{FieldError, Problem},
+    examples,
     idempotency::IdempotencyKey,
     json,
     json_body::JsonBody,
@@ -121,14 +123,7 @@ struct Page {
             description = "The job that makes it",
             body = JobForm,
             headers(("Location" = String, description = "Where the job is")),
-            example = json!({
-                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "kind": "demand", "status": "pending", "granularity": "daily", "groupBy": "model",
-                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
-                "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": null,
-                "expiresAt": null, "cancelRequested": false, "error": null, "outputUri": null, "checksum": null,
-                "bytes": null, "rowCount": null, "totals": null, "asOf": null
-            })
+            example = json!(examples::export(json!({})))
         ),
         (status = 415, description = "Not JSON"),
         (status = 422, description = "The Idempotency-Key was used for another request")
@@ -196,14 +191,13 @@ pub async fn list(
         status = 200,
         description = "The job",
         body = JobForm,
-        example = json!({
-                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "kind": "demand", "status": "succeeded", "granularity": "daily", "groupBy": "model",
-                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
-                "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": "2026-03-02T11:00:00.2Z", "completedAt": "2026-03-02T11:00:00.6Z",
-                "expiresAt": "2026-05-31T11:00:00.6Z", "cancelRequested": false, "error": null, "outputUri": "/analytics/v1/orgs/6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10/exports/019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4/download", "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                "bytes": 9312, "rowCount": 56, "totals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225}, "asOf": "2026-03-02T11:00:00Z"
-            })
+        example = json!(examples::export(json!({
+            "status": "succeeded", "startedAt": "2026-03-02T11:00:00.2Z", "completedAt": "2026-03-02T11:00:00.6Z",
+            "expiresAt": "2026-05-31T11:00:00.6Z",
+            "outputUri": "/analytics/v1/orgs/6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10/exports/019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4/download",
+            "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "bytes": 9312, "rowCount": 56,
+            "totals": examples::totals(), "asOf": "2026-03-02T11:00:00Z"
+        })))
     ))
 )]
 pub async fn get(
@@ -229,14 +223,9 @@ pub async fn get(
         status = 200,
         description = "The job",
         body = JobForm,
-        example = json!({
-                "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-                "kind": "demand", "status": "failed", "granularity": "daily", "groupBy": "model",
-                "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
-                "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": "2026-03-02T11:00:01Z",
-                "expiresAt": null, "cancelRequested": false, "error": "cancelled", "outputUri": null, "checksum": null,
-                "bytes": null, "rowCount": null, "totals": null, "asOf": null
-            })
+        example = json!(examples::export(json!({
+            "status": "failed", "completedAt": "2026-03-02T11:00:01Z", "error": "cancelled"
+        })))
     ))
 )]
 pub async fn cancel(
@@ -297,10 +286,10 @@ pub async fn download(
                 "holds": true, "problems": [], "verdict": "same",
                 "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                 "foundChecksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                "totals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
-                "foundTotals": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
-                "rollups": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
-                "raw": {"invocations": 5310, "errors": 12, "inputTokens": 6131020, "outputTokens": 1120044, "costEstimateCents": 1987.0225},
+                "totals": examples::totals(),
+                "foundTotals": examples::totals(),
+                "rollups": examples::totals(),
+                "raw": examples::totals(),
                 "ledgerStored": 5310,
                 "difference": {"invocations": 0, "inputTokens": 0, "outputTokens": 0, "costEstimateCents": 0},
                 "revisions": 0, "changes": [], "asOf": "2026-03-02T11:00:00.088Z"

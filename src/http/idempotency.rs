@@ -3,12 +3,12 @@
 use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HeaderName};
-use utoipa::{
-    PartialSchema,
-    openapi::path::{Parameter, ParameterBuilder, ParameterIn},
-};
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use super::{error::Problem, params::Argument};
+use super::{
+    error::Problem,
+    params::{Argument, parameter, text},
+};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_BYTES: usize = 200;
@@ -36,8 +36,7 @@ impl FromRequest for IdempotencyKey {
 
 impl Argument for IdempotencyKey {
     fn parameters() -> Vec<Parameter> {
-        let key = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
         let form = "1 to 200 visible ASCII characters, of the caller's choice";
-        vec![key.description(Some(form)).schema(Some(String::schema())).build()]
+        vec![parameter(ParameterIn::Header, "Idempotency-Key", form, text()).build()]
     }
 }

@@ -17,6 +17,7 @@ mod downloads;
 mod error;
 mod event;
 mod events;
+mod examples;
 mod exports;
 mod freshness;
 mod gatekeeper;

@@ -5,13 +5,13 @@ use serde::Serialize;
 use utoipa::{
     ToSchema,
     openapi::{
-        KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
-        path::{Parameter, ParameterBuilder, ParameterIn},
+        KnownFormat, ObjectBuilder, SchemaFormat, Type,
+        path::{Parameter, ParameterIn},
     },
 };
 use uuid::Uuid;
 
-use super::{Parameters, Params};
+use super::{Parameters, Params, parameter, text};
 use crate::domain::page::{Entry, Page};
 
 /// The parameters `limit`, with its default and its largest value, and `cursor`.
@@ -28,13 +28,10 @@ impl<const DEFAULT: u16, const MOST: u16> Parameters for PageOf<DEFAULT, MOST> {
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
             .minimum(Some(1))
             .maximum(Some(MOST));
-        let optional = |name: &str, description: String, schema: Schema| {
-            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
-            parameter.description(Some(description)).schema(Some(schema)).build()
-        };
+        let entries = format!("Entries of a page, {DEFAULT} without it");
         vec![
-            optional("limit", format!("Entries of a page, {DEFAULT} without it"), limit.into()),
-            optional("cursor", "nextCursor of the page before".to_owned(), text().into()),
+            parameter(ParameterIn::Query, "limit", &entries, limit).build(),
+            parameter(ParameterIn::Query, "cursor", "nextCursor of the page before", text()).build(),
         ]
     }
 
@@ -46,10 +43,6 @@ impl<const DEFAULT: u16, const MOST: u16> Parameters for PageOf<DEFAULT, MOST> {
         }
         Some(Self { limit, behind: place.flatten() })
     }
-}
-
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
 }
 
 /// Where the next page begins

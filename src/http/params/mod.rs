@@ -130,16 +130,20 @@ impl<P: Parameters> Argument for Checked<P> {
     }
 }
 
+/// Documents a parameter that is no field of a struct.
+pub fn parameter(place: ParameterIn, name: &str, description: &str, schema: ObjectBuilder) -> ParameterBuilder {
+    ParameterBuilder::new().name(name).parameter_in(place).description(Some(description)).schema(Some(schema))
+}
+
+/// The schema of a text.
+pub fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
 /// Documents an id in a path.
 pub fn path_id(name: &str, description: &str) -> Parameter {
-    let id = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .description(Some(description))
-        .schema(Some(id))
-        .build()
+    let id = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+    parameter(ParameterIn::Path, name, description, id).required(Required::True).build()
 }
 
 /// Ids in paths. What one names is found by what its id is written as, and by nothing else.

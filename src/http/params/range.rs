@@ -3,15 +3,15 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use utoipa::{
-    IntoParams, PartialSchema,
+    IntoParams,
     openapi::{
         Required,
-        path::{Parameter, ParameterBuilder, ParameterIn},
+        path::{Parameter, ParameterIn},
     },
 };
 use uuid::Uuid;
 
-use super::{Choice, Parameters, Params, QueryParams, choices};
+use super::{Choice, Parameters, Params, QueryParams, choices, parameter, text};
 use crate::domain::calendar::{self, Buckets, Granularity};
 
 /// What every report of buckets in a time zone reads.
@@ -118,16 +118,15 @@ impl<const LONGEST: u32> Parameters for Days<LONGEST> {
 }
 
 fn describe_utc(bucket: &str, longest: u32) -> Vec<Parameter> {
-    let moment = |name: &str, required: Required, description: String, example: &str| {
-        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).required(required);
-        parameter.description(Some(description)).schema(Some(String::schema())).example(Some(example.into())).build()
-    };
     let start =
         format!("Inclusive; floored to the {bucket}. A time (RFC 3339), or a date: the beginning of that day of UTC");
     let end = format!("Exclusive; ceiled to the {bucket}; now without it. At most {longest} days after start");
+    let moment = |name, description: &str, example: &str| {
+        parameter(ParameterIn::Query, name, description, text()).example(Some(example.into()))
+    };
     vec![
-        moment("start", Required::True, start, "2026-03-01"),
-        moment("end", Required::False, end, "2026-03-02T00:00:00Z"),
+        moment("start", &start, "2026-03-01").required(Required::True).build(),
+        moment("end", &end, "2026-03-02T00:00:00Z").build(),
     ]
 }
 
