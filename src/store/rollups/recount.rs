@@ -8,23 +8,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{
-    engine::{self, Engine},
-    unit::Unit,
-};
+use super::unit::Unit;
 use crate::{
     domain::{
         histogram::Sum,
         query::Usage,
         revision::Reason,
-        rollup::{Key, Measures, day_of_hour, day_start, first_open_hour, hour_of, hour_start},
+        rollup::{Key, Measures, day_of_hour, first_open_hour, hour_of, hour_start},
     },
     store::{StoreError, amount::Amount, clock, columns::Columns, read::latency_bounds},
 };
 
-/// Columns of a rollup, beside its key and when it was merged.
-const MEASURES: &str = "successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents, latency_sum, \
-    latency_min, latency_max, latency_histogram, last_event_at";
 /// Rows that are read or kept by one statement.
 const AT_ONCE: usize = 2000;
 
@@ -46,44 +40,6 @@ impl Span {
 
     pub fn end(&self) -> DateTime<Utc> {
         self.start + TimeDelta::days(1)
-    }
-}
-
-impl Unit {
-    /// One statement serves both tables; what is put in are constants.
-    fn statement(self, text: &str) -> AssertSqlSafe<String> {
-        AssertSqlSafe(text.replace("{unit}", self.as_str()).replace("{measures}", MEASURES))
-    }
-}
-
-/// Columns that a continuous aggregate has too, in the same form.
-const SHARED_MEASURES: &str =
-    "successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents, last_event_at";
-
-/// What is held against raw events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// The rollups that merging keeps, to the last latency.
-    Live,
-    /// What readers see where continuous aggregates have what is final.
-    Continuous,
-}
-
-impl Kept {
-    /// What readers see now.
-    pub async fn now(tx: &mut PgConnection) -> Result<Self, StoreError> {
-        Ok(match engine::state(tx).await?.engine {
-            Engine::Live => Self::Live,
-            Engine::Continuous => Self::Continuous,
-        })
-    }
-
-    fn statement(self, unit: Unit, text: &str) -> AssertSqlSafe<String> {
-        let (kept, measures) = match self {
-            Self::Live => ("analytics.{unit}_rollups", MEASURES),
-            Self::Continuous => ("analytics.{unit}_usage", SHARED_MEASURES),
-        };
-        unit.statement(&text.replace("{kept}", kept).replace("{measures}", measures))
     }
 }
 
@@ -155,17 +111,17 @@ pub async fn count(tx: &mut PgConnection, span: &Span, pending: Pending) -> Resu
             events += measures.invocations();
             // Rows come org by org: what an org before has is complete.
             if days.last_key_value().is_some_and(|(last, _)| last.org_id != key.org_id) && days.len() >= AT_ONCE {
-                keep(&mut *tx, Unit::Daily, std::mem::take(&mut days), day_start).await?;
+                keep(&mut *tx, Unit::Daily, std::mem::take(&mut days)).await?;
             }
             days.entry(Key { bucket: day_of_hour(key.bucket), ..key }).or_default().merge(&measures);
             hours.push((key, measures));
         }
-        keep(&mut *tx, Unit::Hourly, hours, hour_start).await?;
+        keep(&mut *tx, Unit::Hourly, hours).await?;
         if !more {
             break;
         }
     }
-    keep(&mut *tx, Unit::Daily, days, day_start).await?;
+    keep(&mut *tx, Unit::Daily, days).await?;
     sqlx::query("CLOSE recounted").execute(&mut *tx).await?;
     for unit in Unit::ALL {
         sqlx::query(unit.statement("ANALYZE pg_temp.recounted_{unit}")).execute(&mut *tx).await?;
@@ -177,11 +133,10 @@ async fn keep(
     tx: &mut PgConnection,
     unit: Unit,
     rows: impl IntoIterator<Item = (Key, Measures)>,
-    start_of: fn(i32) -> DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut columns = Columns::default();
     for (key, measures) in rows {
-        columns.push(&key, start_of(key.bucket), &measures, measures.latency.pack())?;
+        columns.push(&key, unit.start_of(key.bucket), &measures, measures.latency.pack())?;
     }
     if columns.len() > 0 {
         columns.bind(sqlx::query(unit.statement(include_str!("sql/recount_keep.sql")))).execute(tx).await?;
@@ -193,11 +148,10 @@ async fn keep(
 pub async fn differences(
     tx: &mut PgConnection,
     span: &Span,
-    kept: Kept,
     unit: Unit,
     most: i64,
 ) -> Result<(Vec<Difference>, u64), StoreError> {
-    let rows: Vec<DifferenceRow> = sqlx::query_as(kept.statement(unit, include_str!("sql/recount_differences.sql")))
+    let rows: Vec<DifferenceRow> = sqlx::query_as(unit.statement(include_str!("sql/recount_differences.sql")))
         .bind(span.start)
         .bind(span.end())
         .bind(span.org_id)

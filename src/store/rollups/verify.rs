@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    recount::{self, Difference, Kept, Pending, Span},
+    recount::{self, Difference, Pending, Span},
     unit::Unit,
 };
 use crate::{
@@ -60,10 +60,9 @@ async fn day_in(
     found: &mut Found,
 ) -> Result<u64, StoreError> {
     let span = Span::of(&mut *tx, start, org_id).await?;
-    let kept = Kept::now(tx).await?;
     let events = recount::count(tx, &span, Pending::LeftOut).await?;
     for unit in Unit::ALL {
-        let (named, all) = recount::differences(tx, &span, kept, unit, most_named()).await?;
+        let (named, all) = recount::differences(tx, &span, unit, most_named()).await?;
         found.add(named.into_iter().map(finding), all);
     }
     Ok(events)

@@ -1,8 +1,17 @@
--- What rollups have beside what their raw events make, where that is not the same: the first ones, and how many.
+-- What rollups have beside what their raw events make, where that is not the same: the first ones, and how many. Rollups are what
+-- readers see, to the last latency; a materialised histogram in the form that the service packs.
 -- $1 start, $2 end, $3 org (null: all), $4 orgs to leave out, $5 most rows
 WITH kept AS (
     SELECT org_id, bucket_start, model_id, {measures}
-    FROM {kept}
+    FROM (
+        SELECT org_id, bucket_start, model_id, {measures} FROM analytics.{unit}_rollups
+        UNION ALL
+        SELECT m.org_id, m.bucket_start, m.model_id, m.successes, m.errors, m.timeouts, m.throttled, m.input_tokens, m.output_tokens,
+               m.cost_cents, m.latency_sum, m.latency_min, m.latency_max,
+               analytics.pack_histogram(substring(m.latency_histogram FROM 2)), m.last_event_at
+        FROM analytics.rollup_engine e
+        JOIN analytics.{unit}_materialised m ON m.bucket_start >= e.continuous_from AND m.bucket_start < e.{unit}_to
+    ) AS seen
     WHERE bucket_start >= $1 AND bucket_start < $2
       AND ($3::uuid IS NULL OR org_id = $3)
       AND org_id <> ALL ($4::uuid[])
