@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::{
-    cli::rollups,
     config::Settings,
     store::{
         self, PgConnection,
         edition::is_community,
         lifecycle::{maintain, maintenance},
         rollups::{
-            engine::{self, Engine},
+            engine::{self, Engine, RefreshRules},
             switch, verify,
         },
         schema::{self, Server},
@@ -73,7 +72,7 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
         );
         return Ok(());
     }
-    let rules = rollups::rules(settings);
+    let rules = RefreshRules::of(settings);
     let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
     match chosen {
         Engine::Continuous => switch::to_continuous(owner, &rules, service_role, &mut |_| ()).await?,

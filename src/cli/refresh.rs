@@ -11,7 +11,6 @@ use crate::{
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},
-        rollups,
     },
     config::Settings,
     domain::{
@@ -22,7 +21,7 @@ use crate::{
         lifecycle::{floors, maintenance::Access},
         rollups::{
             aggregates,
-            engine::{self, Engine, Refreshed},
+            engine::{self, Engine, RefreshRules, Refreshed},
             rebuild, recount,
         },
     },
@@ -157,7 +156,7 @@ async fn late(common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> 
         let mut refreshed = Refreshed::default();
         if engine == Engine::Continuous {
             let mut owner = aggregates::connect(&settings.database).await.context("database.migration_url")?;
-            refreshed = engine::refresh(&mut owner, &rollups::rules(settings), &mut |step| steps.tell(step)).await?;
+            refreshed = engine::refresh(&mut owner, &RefreshRules::of(settings), &mut |step| steps.tell(step)).await?;
         }
         Ok(Late { engine, refreshed })
     })

@@ -114,7 +114,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         }
         Command::Switch { to, common } => {
             let service_role = store::user_of(&database.url).context("database.url")?;
-            let rules = rules(&settings);
+            let rules = RefreshRules::of(&settings);
             maintenance::run(&settings, &common, "rollups switch", Access::Alone, async |_, steps| {
                 let mut owner = aggregates::connect(database).await.context("database.migration_url")?;
                 let license = schema::probe(&mut owner).await?.license;
@@ -141,11 +141,6 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             .await
         }
     }
-}
-
-/// What a refresh has to know, by the settings.
-pub fn rules(settings: &Settings) -> RefreshRules {
-    RefreshRules { streams: settings.broker.topology().streams(), late_after: settings.events.late_after() }
 }
 
 async fn report(conn: &mut PgConnection, settings: &Settings) -> anyhow::Result<Report> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 use crate::{
-    config::EngineChoice,
+    config::{EngineChoice, Settings},
     store::{OnStep, StoreError, edition::is_community},
 };
 
@@ -77,6 +77,12 @@ pub struct RefreshRules {
     /// Of all partitions: what all of them are complete up to is final.
     pub streams: Vec<String>,
     pub late_after: TimeDelta,
+}
+
+impl RefreshRules {
+    pub fn of(settings: &Settings) -> Self {
+        Self { streams: settings.broker.topology().streams(), late_after: settings.events.late_after() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromRow)]

@@ -62,10 +62,7 @@ impl Rules {
         Self {
             database: settings.database.clone(),
             compress_after: settings.maintenance.compress_after(),
-            refresh: RefreshRules {
-                streams: settings.broker.topology().streams(),
-                late_after: settings.events.late_after(),
-            },
+            refresh: RefreshRules::of(settings),
         }
     }
 }
