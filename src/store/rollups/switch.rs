@@ -39,6 +39,8 @@ pub async fn to_continuous(
                     .to_owned(),
             ));
         }
+        // What a switch to live left behind that was killed before its end has days that the tables have again.
+        aggregates::drop_all(owner).await?;
         aggregates::create(owner, service_role).await?;
         begin(owner).await?;
     } else {
