@@ -165,7 +165,11 @@ async fn the_form_of_aggregates_changes_only_without_them() {
         let version = "SELECT max(version) FROM public._sqlx_migrations WHERE success";
         sqlx::query_scalar(version).fetch_one(owner).await.unwrap()
     };
-    for (version, before) in [(20_261_128_000_116, 20_261_128_000_114), (20_261_128_000_111, 20_261_128_000_108)] {
+    for (version, before) in [
+        (20_261_129_000_117, 20_261_128_000_116),
+        (20_261_128_000_116, 20_261_128_000_114),
+        (20_261_128_000_111, 20_261_128_000_108),
+    ] {
         schema::down(&mut owner, version).await.unwrap();
         run(&mut owner, "CREATE TABLE analytics.hourly_continuous ()").await;
         let error = schema::down(&mut owner, before).await.unwrap_err().to_string();

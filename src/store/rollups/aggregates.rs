@@ -101,22 +101,19 @@ pub async fn skip_invalidations(conn: &mut PgConnection) -> Result<(), StoreErro
     Ok(())
 }
 
-/// What they have materialised of an org: rows of hours and of days.
-pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
-    let counts = sqlx::query_as::<_, (i64, i64)>(
-        "SELECT (SELECT count(*) FROM analytics.hourly_materialised WHERE org_id = $1),
-                (SELECT count(*) FROM analytics.daily_materialised WHERE org_id = $1)",
-    );
-    Ok(counts.bind(org_id).fetch_one(conn).await?.into())
+/// Has the guard of what is materialised let this transaction delete: the caller keeps what it deletes, or erases it.
+pub async fn allow_deletes(tx: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT set_config('analytics.moves_rows', 'on', true)").execute(tx).await?;
+    Ok(())
 }
 
-/// Deletes what they have materialised of an org. How many rows of hours and of days it were.
+/// Deletes what they have materialised of an org. How many rows of hours and of days readers saw.
 pub async fn erase_org(tx: &mut PgConnection, org_id: Uuid) -> Result<[i64; 2], StoreError> {
+    allow_deletes(tx).await?;
     let mut gone = [0; 2];
     for (unit, gone) in Unit::ALL.into_iter().zip(&mut gone) {
-        let delete = format!("DELETE FROM analytics.{}_materialised WHERE org_id = $1", unit.as_str());
-        let rows = sqlx::query(AssertSqlSafe(delete)).bind(org_id).execute(&mut *tx).await?.rows_affected();
-        *gone = i64::try_from(rows).unwrap_or(i64::MAX);
+        let delete = include_str!("sql/materialised_erase.sql").replace("{unit}", unit.as_str());
+        *gone = sqlx::query_scalar(AssertSqlSafe(delete)).bind(org_id).fetch_one(&mut *tx).await?;
     }
     Ok(gone)
 }

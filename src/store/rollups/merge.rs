@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query::Query};
+use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use super::freshness::{self, Heard, MarkerKey};
+use super::{
+    aggregates,
+    freshness::{self, Heard, MarkerKey},
+    unit::Unit,
+};
 use crate::{
     domain::{
         freshness::Thresholds,
@@ -14,7 +18,7 @@ use crate::{
         ledger::Counts,
         partition::Topology,
         revision::Reason,
-        rollup::{Key, Measures, Merge, Pending, day_start, first_open_hour, hour_start},
+        rollup::{Key, Measures, Merge, Pending, first_open_hour, hour_start},
     },
     store::{
         StoreError,
@@ -94,7 +98,7 @@ async fn merge_in(
         || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
     let mut merge = Merge::default();
     let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
-    let (hourly, daily) = (Table::HOURLY.cut_at(first.hourly_to), Table::DAILY.cut_at(first.daily_to));
+    let cuts = (first.hourly_to, first.daily_to);
     for row in rows {
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
@@ -104,8 +108,8 @@ async fn merge_in(
         let told_to = announced.to.get(&partition.topology.home_of(org_id))?;
         Some(first_open_hour(*told_to, rules.late_after))
     });
-    add(tx, hourly, &merge.hourly, &closed, at).await?;
-    add(tx, daily, &merge.daily, &[], at).await?;
+    add(tx, Unit::Hourly, cuts.0, &merge.hourly, &closed, at).await?;
+    add(tx, Unit::Daily, cuts.1, &merge.daily, &[], at).await?;
     add_ledger(tx, &merge.ledger).await?;
     let mut watermark = None;
     if let Some(published_to) = merge.published_to.and_then(DateTime::from_timestamp_micros) {
@@ -268,33 +272,6 @@ async fn revise(
     Ok(())
 }
 
-/// A table of rollups. The names are constants of this module, never input.
-#[derive(Clone, Copy)]
-struct Table {
-    name: &'static str,
-    /// What continuous aggregates have of it.
-    materialised: &'static str,
-    start_of: fn(i32) -> DateTime<Utc>,
-    /// Before that a bucket may be materialised.
-    cut: Option<DateTime<Utc>>,
-}
-
-impl Table {
-    const HOURLY: Self =
-        Self { name: "hourly_rollups", materialised: "hourly_materialised", start_of: hour_start, cut: None };
-    const DAILY: Self =
-        Self { name: "daily_rollups", materialised: "daily_materialised", start_of: day_start, cut: None };
-
-    const fn cut_at(self, cut: Option<DateTime<Utc>>) -> Self {
-        Self { cut, ..self }
-    }
-
-    /// One statement serves the hourly and the daily table.
-    fn statement(self, text: &str) -> AssertSqlSafe<String> {
-        AssertSqlSafe(text.replace("{table}", self.name).replace("{materialised}", self.materialised))
-    }
-}
-
 /// Keys of rollups as statements take them: side by side.
 #[derive(Default)]
 struct Keys {
@@ -304,11 +281,11 @@ struct Keys {
 }
 
 impl Keys {
-    fn of<'k>(table: Table, keys: impl Iterator<Item = &'k Key>) -> Self {
+    fn of<'k>(unit: Unit, keys: impl Iterator<Item = &'k Key>) -> Self {
         let mut columns = Self::default();
         for key in keys {
             columns.orgs.push(key.org_id);
-            columns.starts.push((table.start_of)(key.bucket));
+            columns.starts.push(unit.start_of(key.bucket));
             columns.models.push(key.model_id);
         }
         columns
@@ -319,10 +296,11 @@ impl Keys {
     }
 }
 
-/// Adds to rollups. Of those that are `closed` it is noted what they had before.
+/// Adds to rollups, of which those before the cut may be materialised. Of those that are `closed` it is noted what they had before.
 async fn add(
     conn: &mut PgConnection,
-    table: Table,
+    unit: Unit,
+    cut: Option<DateTime<Utc>>,
     rows: &BTreeMap<Key, Measures>,
     closed: &[(&Key, &Measures, Reason)],
     at: DateTime<Utc>,
@@ -330,14 +308,12 @@ async fn add(
     if rows.is_empty() {
         return Ok(());
     }
-    let is_cut = |key: &&Key| table.cut.is_some_and(|cut| (table.start_of)(key.bucket) < cut);
-    let materialised = Keys::of(table, rows.keys().filter(is_cut));
-    if !materialised.orgs.is_empty() {
-        recall(conn, table, &materialised).await?;
-    }
-    let keys = Keys::of(table, rows.keys());
-    keys.bind(sqlx::query(table.statement(include_str!("sql/rollup_seed.sql")))).execute(&mut *conn).await?;
-    let before: Vec<Vec<u8>> = sqlx::query_scalar(table.statement(include_str!("sql/rollup_lock.sql")))
+    let is_cut = |key: &&Key| cut.is_some_and(|cut| unit.start_of(key.bucket) < cut);
+    let materialised = Keys::of(unit, rows.keys().filter(is_cut));
+    recall(conn, unit, &materialised).await?;
+    let keys = Keys::of(unit, rows.keys());
+    keys.bind(sqlx::query(unit.statement(include_str!("sql/rollup_seed.sql")))).execute(&mut *conn).await?;
+    let before: Vec<Vec<u8>> = sqlx::query_scalar(unit.statement(include_str!("sql/rollup_lock.sql")))
         .bind(&keys.orgs)
         .bind(&keys.starts)
         .bind(&keys.models)
@@ -345,10 +321,10 @@ async fn add(
         .await?;
     if before.len() != rows.len() {
         return Err(StoreError::Permanent(format!(
-            "{} of {} rows of {} are there",
+            "{} of {} rows of {}_rollups are there",
             before.len(),
             rows.len(),
-            table.name
+            unit.as_str()
         )));
     }
     if !closed.is_empty() {
@@ -360,17 +336,20 @@ async fn add(
         let mut histogram = Histogram::default();
         histogram.read(&packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
         histogram.merge(&measures.latency);
-        columns.push(key, (table.start_of)(key.bucket), measures, histogram.pack())?;
+        columns.push(key, unit.start_of(key.bucket), measures, histogram.pack())?;
     }
-    columns.bind(sqlx::query(table.statement(include_str!("sql/rollup_add.sql")))).bind(at).execute(conn).await?;
+    columns.bind(sqlx::query(unit.statement(include_str!("sql/rollup_add.sql")))).bind(at).execute(conn).await?;
     Ok(())
 }
 
 /// Moves rows of these keys that are materialised into the table.
-async fn recall(conn: &mut PgConnection, table: Table, keys: &Keys) -> Result<(), StoreError> {
+async fn recall(conn: &mut PgConnection, unit: Unit, keys: &Keys) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (keys.starts.iter().min(), keys.starts.iter().max()) else { return Ok(()) };
+    aggregates::allow_deletes(conn).await?;
     // Excluding chunks again for each key costs more than looking into each chunk's index.
     sqlx::query("SET LOCAL timescaledb.enable_runtime_exclusion = off").execute(&mut *conn).await?;
-    keys.bind(sqlx::query(table.statement(include_str!("sql/rollup_recall.sql")))).execute(&mut *conn).await?;
+    let recall = keys.bind(sqlx::query(unit.statement(include_str!("sql/rollup_recall.sql"))));
+    recall.bind(first).bind(last).execute(&mut *conn).await?;
     Ok(())
 }
 

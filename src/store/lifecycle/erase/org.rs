@@ -23,9 +23,6 @@ use crate::{
 pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
     let mut counts: Counts =
         sqlx::query_as(include_str!("../sql/erase_org_count.sql")).bind(org_id).fetch_one(&mut *conn).await?;
-    let [hours, days] = aggregates::count_org(&mut *conn, org_id).await?;
-    counts.hourly_rollups += hours;
-    counts.daily_rollups += days;
     counts.dead_letters = i64::try_from(letters_of(&mut *conn, Some(org_id), None).await?.len()).unwrap_or(i64::MAX);
     change_pending(conn, |pending| {
         let of_org = pending.hourly.iter().filter(|(key, _)| key.org_id == org_id).count();

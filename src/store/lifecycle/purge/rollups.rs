@@ -28,7 +28,7 @@ pub async fn purge(
     };
     Ok(RollupsPurged {
         before: before.all,
-        // Where continuous aggregates are read, the tables have what is older than these.
+        // Where continuous aggregates are read, the tables have what is older than these, the tail, and rows of late events.
         hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" }, &before, on_step)
             .await?,
         daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start", kind: "daily" }, &before, on_step)

@@ -1,7 +1,7 @@
 -- What there is of an org, beside its dead letters and what waits to be merged. $1 org
 SELECT (SELECT count(*) FROM analytics.usage_events WHERE org_id = $1) AS raw_events,
-       (SELECT count(*) FROM analytics.hourly_rollups WHERE org_id = $1) AS hourly_rollups,
-       (SELECT count(*) FROM analytics.daily_rollups WHERE org_id = $1) AS daily_rollups,
+       (SELECT count(*) FROM analytics.hourly_usage WHERE org_id = $1) AS hourly_rollups,
+       (SELECT count(*) FROM analytics.daily_usage WHERE org_id = $1) AS daily_rollups,
        (SELECT count(*) FROM analytics.rollup_revisions WHERE org_id = $1) AS revisions,
        (SELECT count(*) FROM analytics.freshness_status WHERE org_id = $1) AS freshness_markers,
        (SELECT count(*) FROM analytics.duplicates WHERE org_id = $1) AS duplicates,

@@ -1,5 +1,5 @@
 -- Adds to the locked rows. Sums are added here; histograms were merged by the caller, since SQL has only bytes.
-UPDATE analytics.{table} r SET
+UPDATE analytics.{unit}_rollups r SET
     successes = r.successes + d.successes,
     errors = r.errors + d.errors,
     timeouts = r.timeouts + d.timeouts,
