@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::{CONTINUOUS, DAYS, LIVE, command, history, is_community, shown, to_continuous};
+use super::{CONTINUOUS, DAYS, LIVE, assert_refused, command, history, shown, to_continuous};
 use crate::harness::{LedgerSums, Service, World, eventually, settled};
 
 /// What can be asked of the history: every kind of response about it.
@@ -256,12 +256,7 @@ async fn what_is_read_is_not_materialised_again() {
     assert_eq!(before.values().sum::<i64>(), 4001);
     // By hand, over all hours, whether they have changed or not.
     let (from, to) = (now - TimeDelta::days(60), now - TimeDelta::days(2));
-    let by_hand = match is_community(&mut conn).await {
-        true => "CALL public.refresh_continuous_aggregate('analytics.hourly_continuous', $1, $2, force => true)",
-        false => "CALL analytics.materialise('hourly', $1, $2)",
-    };
-    let mut owner = world.connect_as_owner().await;
-    sqlx::query(by_hand).bind(from).bind(to).execute(&mut owner).await.unwrap_err();
+    assert_refused(&world, from, to, true).await;
     assert_eq!(shown(&mut conn).await, before);
     assert_eq!(command(&world, &["verify"]).await["holds"], true);
     assert_eq!(service.terminate().await, Some(0));

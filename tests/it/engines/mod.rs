@@ -1,6 +1,7 @@
 //! Two engines, one meaning: each that the server has returns the same for the same history, and switching between them
 //! under load loses and doubles nothing.
 
+mod cut;
 mod history;
 mod invalidations;
 mod points;
@@ -28,6 +29,8 @@ use crate::harness::{World, not_run};
 pub const LIVE: &str = "live";
 pub const CONTINUOUS: &str = "continuous";
 const DAYS: i64 = 399;
+/// What stands in for the tables of the aggregates.
+const STAND_INS: [&str; 2] = ["analytics.hourly_stand_in", "analytics.daily_stand_in"];
 
 /// Whether the server has continuous aggregates; says so where it has not.
 pub async fn has_continuous(conn: &mut PgConnection) -> bool {
@@ -71,17 +74,45 @@ pub async fn begin_continuous(world: &World) {
         .replace("{bounds}", &format!("{{{}}}", bounds.join(",")))
         .replace("{buckets}", &bounds.len().to_string());
     sqlx::raw_sql(AssertSqlSafe(stand_in)).execute(&mut owner).await.unwrap();
-    for unit in ["hourly", "daily"] {
+    for (unit, table) in ["hourly", "daily"].into_iter().zip(STAND_INS) {
         for text in [
             include_str!("../../../src/store/rollups/sql/materialised_view.sql"),
             include_str!("../../../src/store/rollups/sql/materialised_guard.sql"),
         ] {
-            let text = text.replace("{unit}", unit).replace("{table}", &format!("analytics.{unit}_stand_in"));
+            let text = text.replace("{unit}", unit).replace("{table}", table);
             sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut owner).await.unwrap();
         }
     }
     sqlx::query("SELECT analytics.grant_to($1)").bind(role).execute(&mut owner).await.unwrap();
     switch::begin(&mut owner).await.unwrap();
+}
+
+/// The tables of what is materialised, of hours and of days.
+async fn materialised_tables(world: &World) -> [String; 2] {
+    let aggregates = aggregates::all(&mut world.connect().await).await.unwrap();
+    let tables: Vec<String> = aggregates.into_iter().map(|aggregate| aggregate.table).collect();
+    tables.try_into().unwrap_or(STAND_INS.map(str::to_owned))
+}
+
+/// Materialises hours before the cut by hand, as an operator may, which is refused: those that have changed, or all.
+async fn assert_refused(world: &World, from: DateTime<Utc>, to: DateTime<Utc>, all: bool) {
+    let mut owner = world.connect_as_owner().await;
+    // TimescaleDB ends transactions even after an error, which hides it.
+    let (call, reason) = match is_community(&mut owner).await {
+        true => (
+            format!(
+                "public.refresh_continuous_aggregate('analytics.hourly_continuous', '{from}', '{to}', force => {all})"
+            ),
+            "invalid transaction termination",
+        ),
+        false => (
+            format!("analytics.materialise('hourly', '{from}', '{to}')"),
+            "buckets before the cut are not materialised again",
+        ),
+    };
+    let call = format!("CALL {call}");
+    let error = sqlx::raw_sql(AssertSqlSafe(call)).execute(&mut owner).await.unwrap_err().to_string();
+    assert!(error.contains(reason), "{error}");
 }
 
 /// Runs a command and gives what it says of itself.

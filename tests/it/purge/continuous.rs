@@ -1,21 +1,23 @@
 //! Rollups that continuous aggregates keep: whole chunks of them go, and none that is younger than the retention.
 
+use std::process::Stdio;
+
 use super::{history::history_of, *};
-use crate::engines::{CONTINUOUS, LIVE, command, has_continuous, switch};
+use crate::{
+    engines::{CONTINUOUS, LIVE, command, has_continuous, switch, to_continuous},
+    harness::millis,
+};
 
 /// More than two chunks of the aggregates, which have ten days each.
 const LONG: i32 = 34;
 const KEPT: i32 = 9;
 
-/// A world whose history of many days is materialised, where the server can do that.
-async fn materialised() -> Option<World> {
+/// A world with a history of many days, all of it complete.
+async fn long_history() -> World {
     let mut world = World::new(1).await;
-    let mut conn = world.connect().await;
-    if !has_continuous(&mut conn).await {
-        return None;
-    }
     world.set("ANALYTICS__EVENTS__RETENTION_DAYS", &RAW_DAYS.to_string());
     world.set("ANALYTICS__RETENTION__ROLLUP_DAYS", &KEPT.to_string());
+    let mut conn = world.connect().await;
     history_of(&mut conn, LONG).await;
     for stream in world.settings.broker.topology().streams() {
         sqlx::query("INSERT INTO analytics.partition_watermarks VALUES ($1, 0, clock_timestamp())")
@@ -23,6 +25,15 @@ async fn materialised() -> Option<World> {
             .execute(&mut conn)
             .await
             .unwrap();
+    }
+    world
+}
+
+/// The same, materialised, where the server can do that.
+async fn materialised() -> Option<World> {
+    let world = long_history().await;
+    if !has_continuous(&mut world.connect().await).await {
+        return None;
     }
     switch(&world, CONTINUOUS).await;
     command(&world, &["refresh", "--late"]).await;
@@ -164,4 +175,27 @@ async fn aggregates_allow_no_retention_by_org() {
         .unwrap();
     switch(&world, LIVE).await;
     assert!(set(&["--raw-days", "3", "--rollup-days", "30"]).await.status.success());
+}
+
+#[tokio::test]
+async fn a_killed_purge_leaves_younger_aggregates_whole() {
+    let world = long_history().await;
+    let mut conn = world.connect().await;
+    to_continuous(&world).await;
+    let kept = shown(&mut conn, KEPT).await;
+    assert!(!kept.is_empty());
+    for _ in 0..8 {
+        let mut child = world.command(&["purge"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        millis(20..600).await;
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert_eq!(shown(&mut conn, KEPT).await, kept);
+        assert_sound(&mut conn).await;
+    }
+    purge(&world, &[]).await;
+    assert_eq!(purge(&world, &[]).await["raw"]["events"], 0);
+    command(&world, &["refresh", "--late"]).await;
+    switch(&world, LIVE).await;
+    assert_eq!(shown(&mut conn, KEPT).await, kept);
+    assert_sound(&mut conn).await;
 }
