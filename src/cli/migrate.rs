@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::{
+    cli::{bad_usage, confirm},
     config::Settings,
     store::{
         self, PgConnection,
@@ -22,18 +23,23 @@ use crate::{
 ///
 /// Runs as the role of database.migration_url and grants the role of database.url what the service needs.
 #[derive(clap::Args)]
-#[command(after_help = "Example: analytics-service migrate")]
+#[command(after_help = "Examples:
+  analytics-service migrate
+  analytics-service migrate --down-to 20261128000115")]
 pub struct Args {
-    /// Undo migrations down to this version (a timestamp; 0 for all). Deletes data
+    /// Undo what came after this version (one of the migrations', 0 for all). Deletes data; asks first
     #[arg(long, value_name = "VERSION")]
     down_to: Option<i64>,
+    /// Do not ask
+    #[arg(long, requires = "down_to")]
+    yes: bool,
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let database = &settings.database;
     let mut conn = store::connect_owner(database).await.context("database.migration_url")?;
     match args.down_to {
-        Some(version) => store::schema::down(&mut conn, version).await?,
+        Some(version) => return undo(&mut conn, version, args.yes).await,
         None => {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let version = store::schema::up(&mut conn, &service_role).await?;
@@ -41,6 +47,36 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             settle(&mut conn, &settings, &service_role).await?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the schema back, when that is meant and no process works on it.
+async fn undo(owner: &mut PgConnection, version: i64, yes: bool) -> anyhow::Result<ExitCode> {
+    if version != 0 && !schema::knows(version) {
+        let newest = schema::newest();
+        return Ok(bad_usage(&format!(
+            "--down-to must be 0 or the version of a migration, of which {newest} is the newest"
+        )));
+    }
+    let applied = schema::applied_after(owner, version).await?;
+    let (Some(first), Some(last)) = (applied.first(), applied.last()) else {
+        tracing::info!(version, "nothing of the schema is newer");
+        return Ok(ExitCode::SUCCESS);
+    };
+    if !yes && !confirm::can_ask() {
+        return Ok(bad_usage(confirm::YES_IS_REQUIRED));
+    }
+    let living = schema::processes(owner).await?;
+    if !living.is_empty() {
+        bail!("the database is worked on by {}: stop the service first", living.join(", "));
+    }
+    let what = if version == 0 { "and with them ALL DATA" } else { "and what only they hold" };
+    let question = format!("{} migrations, {first} to {last}, {what}: undo them?", applied.len());
+    if !yes && !confirm::ask(&question)? {
+        bail!("nothing was changed");
+    }
+    schema::down(owner, version).await?;
+    tracing::info!(version, undone = applied.len(), "the schema was taken back");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,11 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     text(&serde_json::to_string_pretty(value)?)
 }
 
+/// Days of UTC from a midnight to another, which is given to commands as the day after the last.
+pub fn days(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    format!("{} to before {}", from.date_naive(), to.date_naive())
+}
+
 /// Escapes what a terminal would obey or would not show.
 pub fn harmless(text: &str, lines: bool) -> String {
     let mut harmless = String::with_capacity(text.len());

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::{
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},
+        print,
     },
     config::Settings,
     domain::{
@@ -18,6 +19,7 @@ use crate::{
         revision::Reason,
     },
     store::{
+        ingest::layout,
         lifecycle::{floors, maintenance::Access},
         rollups::{
             aggregates,
@@ -49,7 +51,7 @@ Examples:
 #[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub struct Args {
     /// Materialise what has become final
-    #[arg(long, required_unless_present = "from", conflicts_with_all = ["from", "to", "org"])]
+    #[arg(long, conflicts_with_all = ["from", "to", "org"])]
     late: bool,
     /// First day (of UTC)
     #[arg(long, value_name = "DAY", value_parser = days::day, requires = "to")]
@@ -86,10 +88,9 @@ struct Rebuild {
 impl Summary for Rebuild {
     fn line(&self) -> String {
         let Self { from, to, days, put, removed, revisions, left_out, .. } = self;
-        let (first, last) = (from.date_naive(), (*to - TimeDelta::days(1)).date_naive());
-        let mut line = format!(
-            "refresh: {first} to {last}, {days} days: {put} rollups put, {removed} removed, {revisions} revisions"
-        );
+        let range = print::days(*from, *to);
+        let mut line =
+            format!("refresh: {range}, {days} days: {put} rollups put, {removed} removed, {revisions} revisions");
         if let Some(left_out) = left_out {
             line += &format!("; left as it is: {left_out}");
         }
@@ -118,7 +119,12 @@ impl Summary for Late {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let Some((from, to)) = args.from.zip(args.to) else { return late(&args.common, &settings).await };
+    let Some((from, to)) = args.from.zip(args.to) else {
+        if !args.late {
+            return Ok(bad_usage("either --late, or --from and --to"));
+        }
+        return late(&args.common, &settings).await;
+    };
     let (from, to) = (utc_day(from), next_utc_day(to));
     if to <= from {
         return Ok(bad_usage("--to must be after --from"));
@@ -156,6 +162,10 @@ async fn late(common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> 
         let mut refreshed = Refreshed::default();
         if engine == Engine::Continuous {
             let mut owner = aggregates::connect(&settings.database).await.context("database.migration_url")?;
+            // By the streams of another layout, what is complete would be wrong.
+            if let Some(mismatch) = layout::check(&mut owner, &settings.broker.topology()).await? {
+                bail!(mismatch);
+            }
             refreshed = engine::refresh(&mut owner, &RefreshRules::of(settings), &mut |step| steps.tell(step)).await?;
         }
         Ok(Late { engine, refreshed })

@@ -52,6 +52,7 @@ enum Command {
     after_help = "Example: analytics-service retention set --org 123e4567-e89b-12d3-a456-426614174000 --raw-days 30 --rollup-days 800"
 )]
 struct Set {
+    /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     /// Raw events, at most events.retention_days
@@ -81,6 +82,7 @@ struct List {
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service retention clear --org 123e4567-e89b-12d3-a456-426614174000")]
 struct Clear {
+    /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     /// Print JSON

@@ -59,6 +59,7 @@ enum Command {
     /// Switch to the other engine
     #[command(long_about = SWITCH, after_help = "Example: analytics-service rollups switch --to continuous")]
     Switch {
+        /// The engine to keep them by
         #[arg(long, value_enum)]
         to: To,
         #[command(flatten)]

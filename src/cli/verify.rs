@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use crate::{
     cli::{
         bad_usage, days,
         maintenance::{self, Common, Summary},
+        print,
     },
     config::Settings,
     domain::{
@@ -98,7 +99,7 @@ impl Summary for Report {
                 &format!("pending: {batches} batches of {stream} (partition {partition}), committed since {since}\n");
         }
         let days = match (self.from, self.to) {
-            (Some(from), Some(to)) => format!("{} to {}", from.date_naive(), (to - TimeDelta::days(1)).date_naive()),
+            (Some(from), Some(to)) => print::days(from, to),
             _ => "nothing is kept".to_owned(),
         };
         let outcome = if self.holds {
@@ -148,6 +149,13 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             let asked = args.from.map_or(first, utc_day).max(first);
             let from = asked.max(raw_from.unwrap_or(first));
             let to = args.to.map_or(tomorrow, next_utc_day).min(tomorrow);
+            if to <= from && (args.from.is_some() || args.to.is_some()) {
+                bail!(
+                    "no data is kept of these days: it begins at {} and ends before {}",
+                    first.date_naive(),
+                    tomorrow.date_naive()
+                );
+            }
             if from > asked {
                 let days = format!("rollups of {} to {}", asked.date_naive(), from.date_naive() - TimeDelta::days(1));
                 report.not_checked.push(format!("{days}: their raw events are past their retention"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::{Settings, declare::section};
+use super::{Settings, declare::section, one_of};
 use crate::domain::retention;
 
 impl Settings {
@@ -27,12 +27,20 @@ impl Settings {
 
 /// What keeps the hourly and daily rollups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum EngineChoice {
     /// `Live`, and `Continuous` where that is in use already.
     Auto,
     Live,
     Continuous,
+}
+
+impl TryFrom<String> for EngineChoice {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        one_of(&word, &[("auto", Self::Auto), ("live", Self::Live), ("continuous", Self::Continuous)])
+    }
 }
 
 section! {

@@ -96,6 +96,15 @@ impl From<config::ConfigError> for ConfigError {
     }
 }
 
+/// The value that a setting's word stands for; or what it may be, without what it is.
+fn one_of<T: Copy>(word: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(name, _)| *name == word);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
+        format!("must be {}", names.join(" or "))
+    })
+}
+
 /// The library's error without the value that it found: that may be a secret in the wrong place.
 fn without_value(error: config::ConfigError) -> String {
     let named = |key: Option<String>| key.unwrap_or_else(|| "a setting".to_owned());
@@ -107,6 +116,8 @@ fn without_value(error: config::ConfigError) -> String {
                 let expected = text.rsplit_once(", expected ").map_or("of another form", |(_, expected)| expected);
                 format!("{} must be {expected}", named(key))
             }
+            // What a type of ours says of a value.
+            text if text.starts_with("must be ") => format!("{} {text}", named(key)),
             text => format!("{}: {text}", named(key)),
         },
         config::ConfigError::FileParse { uri, cause } => {
@@ -174,6 +185,18 @@ mod tests {
     #[test]
     fn a_variable_overrides_a_default() {
         assert_eq!(with(&[("ANALYTICS__BROKER__PARTITIONS", "4")]).unwrap().broker.partitions, 4);
+    }
+
+    #[test]
+    fn a_wrong_word_names_those_that_may_be() {
+        for (key, expected) in [
+            ("ANALYTICS__ROLLUPS__ENGINE", "rollups.engine must be auto or live or continuous"),
+            ("ANALYTICS__OBJECTS__STORE", "objects.store must be local or s3"),
+            ("ANALYTICS__OBJECTS__ENCRYPTION", "objects.encryption must be none or sse-s3 or sse-kms"),
+        ] {
+            let error = with(&[(key, "Secret")]).unwrap_err().to_string();
+            assert_eq!(error, format!("configuration: {expected}"));
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Secret, declare::section};
+use super::{Secret, declare::section, one_of};
 
 /// Further attempts at a request that failed by the store's or the network's trouble. Few: the caller that needs the object has
 /// attempts of its own, with longer pauses.
 pub const RETRIES: u32 = 2;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum ObjectStoreKind {
     /// A folder of this machine.
     Local,
@@ -19,8 +19,16 @@ pub enum ObjectStoreKind {
     S3,
 }
 
+impl TryFrom<String> for ObjectStoreKind {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        one_of(&word, &[("local", Self::Local), ("s3", Self::S3)])
+    }
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String")]
 pub enum Encryption {
     /// Nothing is asked of the store.
     None,
@@ -28,6 +36,14 @@ pub enum Encryption {
     SseS3,
     /// By a key of the key management service.
     SseKms,
+}
+
+impl TryFrom<String> for Encryption {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        one_of(&word, &[("none", Self::None), ("sse-s3", Self::SseS3), ("sse-kms", Self::SseKms)])
+    }
 }
 
 section! {

@@ -90,6 +90,15 @@ impl StoreError {
     }
 }
 
+/// What a server says of an error, and what it says to do about it. Not where in PostgreSQL's sources it found it.
+pub(super) fn said(error: &sqlx::Error) -> String {
+    let Some(database) = error.as_database_error() else { return error.to_string() };
+    match database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|postgres| postgres.hint()) {
+        Some(hint) => format!("{} ({hint})", database.message()),
+        None => database.message().to_owned(),
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
@@ -99,10 +108,10 @@ impl From<sqlx::Error> for StoreError {
             (Some("26000" | "42P05"), _) => Self::pooled(),
             // But for a chunk that was dropped meanwhile: the next attempt does not see it.
             (Some(code), _) if code.starts_with("42") && !error.to_string().contains("_hyper_") => {
-                Self::Lacks(format!("{error} (SQLSTATE {code})"))
+                Self::Lacks(format!("{} (SQLSTATE {code})", said(&error)))
             }
             // A value that cannot be, such as a sum that overflows.
-            (Some(code), _) if code.starts_with("22") => Self::Permanent(format!("{error} (SQLSTATE {code})")),
+            (Some(code), _) if code.starts_with("22") => Self::Permanent(format!("{} (SQLSTATE {code})", said(&error))),
             (None, E::ColumnDecode { .. } | E::Decode(_) | E::ColumnNotFound(_)) => Self::Permanent(error.to_string()),
             _ => Self::Transient(error),
         }

@@ -7,6 +7,7 @@ use sqlx::{Connection, PgConnection, migrate::Migrator};
 use super::{
     StoreError,
     edition::is_community,
+    error::said,
     rollups::engine::{self, Engine},
     transaction::in_transaction,
 };
@@ -31,6 +32,33 @@ pub async fn up(conn: &mut PgConnection, service_role: &str) -> Result<i64, Stor
 /// Takes migrations back down to a version.
 pub async fn down(conn: &mut PgConnection, version: i64) -> Result<(), StoreError> {
     MIGRATIONS.undo(&mut *conn, version).await.map_err(permanent)
+}
+
+/// Whether a migration has this version.
+pub fn knows(version: i64) -> bool {
+    MIGRATIONS.iter().any(|migration| migration.version == version)
+}
+
+/// The versions above that one which the database has, in their order.
+pub async fn applied_after(conn: &mut PgConnection, version: i64) -> Result<Vec<i64>, StoreError> {
+    if !exists(conn, "public._sqlx_migrations").await? {
+        return Ok(Vec::new());
+    }
+    let applied = sqlx::query_scalar("SELECT version FROM public._sqlx_migrations WHERE version > $1 ORDER BY version");
+    Ok(applied.bind(version).fetch_all(conn).await?)
+}
+
+/// The names of processes that work on the database, of any stream.
+pub async fn processes(conn: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    if !exists(conn, "analytics.processes").await? {
+        return Ok(Vec::new());
+    }
+    let living = "SELECT name FROM analytics.processes WHERE expires_at > clock_timestamp() ORDER BY name";
+    Ok(sqlx::query_scalar(living).fetch_all(conn).await?)
+}
+
+async fn exists(conn: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(conn).await?)
 }
 
 /// The newest version that this build knows.
@@ -77,9 +105,7 @@ impl fmt::Display for Server {
 /// `Permanent` where the schema is not the one that this build works on.
 pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
     conn.ping().await?;
-    let migrated: bool =
-        sqlx::query_scalar("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
-    let found: Option<i64> = if migrated {
+    let found: Option<i64> = if exists(conn, "public._sqlx_migrations").await? {
         sqlx::query_scalar("SELECT max(version) FROM public._sqlx_migrations WHERE success")
             .fetch_one(&mut *conn)
             .await?
@@ -113,5 +139,9 @@ pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
 }
 
 fn permanent(error: sqlx::migrate::MigrateError) -> StoreError {
-    StoreError::Permanent(format!("migration: {error}"))
+    use sqlx::migrate::MigrateError as E;
+    StoreError::Permanent(match &error {
+        E::ExecuteMigration(cause, version) => format!("migration {version}: {}", said(cause)),
+        error => format!("migration: {error}"),
+    })
 }

@@ -152,6 +152,32 @@ async fn costs_are_not_migrated_under_aggregates_or_compression() {
     assert_eq!(migrate(&mut owner).await, Ok(()));
 }
 
+#[tokio::test]
+async fn a_schema_is_taken_back_only_on_purpose() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let undo = async |args: &[&str]| {
+        let output = world.run(&[&["migrate", "--down-to"], args].concat()).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let newest = schema::newest();
+    let (code, text) = undo(&["99"]).await;
+    assert!(code == Some(2) && text.contains(&format!("of which {newest} is the newest")), "{text}");
+    let (code, text) = undo(&["0"]).await;
+    assert!(code == Some(2) && text.contains("--yes is required without a terminal"), "{text}");
+    let (code, text) = undo(&["0", "--yes"]).await;
+    assert!(code == Some(1) && text.contains("stop the service first"), "{text}");
+    let mut owner = world.connect_as_owner().await;
+    schema::probe(&mut owner).await.unwrap();
+    assert_eq!(undo(&[&newest.to_string()]).await.0, Some(0), "there is nothing to undo");
+    assert_eq!(service.terminate().await, Some(0));
+    let (code, text) = undo(&["20261128000114", "--yes"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    let version = sqlx::query_scalar("SELECT max(version) FROM public._sqlx_migrations");
+    let version: i64 = version.fetch_one(&mut owner).await.unwrap();
+    assert_eq!(version, 20_261_128_000_114);
+}
+
 /// What the migrations that changed the form of continuous aggregates refuse. A table of the name stands in for one.
 #[tokio::test]
 async fn the_form_of_aggregates_changes_only_without_them() {
@@ -174,6 +200,7 @@ async fn the_form_of_aggregates_changes_only_without_them() {
         run(&mut owner, "CREATE TABLE analytics.hourly_continuous ()").await;
         let error = schema::down(&mut owner, before).await.unwrap_err().to_string();
         assert!(error.contains("another form before this"), "{error}");
+        assert!(error.contains("rollups switch --to live") && !error.contains("at line"), "with its hint: {error}");
         assert_eq!(at(&mut owner).await, version, "it is still there");
         run(&mut owner, "SELECT FROM analytics.hourly_materialised").await;
         run(&mut owner, "DROP TABLE analytics.hourly_continuous").await;

@@ -48,6 +48,7 @@ enum Command {
     after_help = "Example: analytics-service export buckets set --org 123e4567-e89b-12d3-a456-426614174000 --bucket tenant-a"
 )]
 struct Set {
+    /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     /// One of objects.allowed_buckets
@@ -76,6 +77,7 @@ struct List {
     after_help = "Example: analytics-service export buckets clear --org 123e4567-e89b-12d3-a456-426614174000 --bucket tenant-a"
 )]
 struct Clear {
+    /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     #[arg(long, value_name = "NAME")]
