@@ -87,7 +87,8 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
     let chosen = Engine::chosen(settings.rollups.engine, &license, engine).context("rollups.engine")?;
     let compress_after = settings.maintenance.compress_after();
     let compresses = !is_community(&license) || maintain::scheduled(owner).await? == compress_after;
-    if engine == chosen && compresses {
+    let refreshes = engine == Engine::Live || !is_community(&license) || engine::is_scheduled(owner).await?;
+    if engine == chosen && compresses && refreshes {
         return Ok(());
     }
     // Several that start together: one chooses, the others find it done.
@@ -97,7 +98,11 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
         maintain::schedule(owner, compress_after).await?;
     }
     let engine = engine::state(owner).await?.engine;
+    let (rules, every) = (RefreshRules::of(settings), settings.maintenance.refresh_every());
     if engine == chosen {
+        if !refreshes {
+            engine::schedule(owner, &rules, every).await?;
+        }
         return Ok(());
     }
     if verify::first_day(owner).await?.is_some() {
@@ -108,14 +113,9 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
         );
         return Ok(());
     }
-    let rules = RefreshRules::of(settings);
-    let every = (chosen == Engine::Continuous).then(|| settings.maintenance.refresh_every());
     match chosen {
-        Engine::Continuous => switch::to_continuous(owner, &rules, service_role, &mut |_| ()).await?,
+        Engine::Continuous => switch::to_continuous(owner, &rules, every, service_role, &mut |_| ()).await?,
         Engine::Live => switch::to_live(owner, &mut |_| ()).await?,
-    }
-    if is_community(&license) {
-        engine::schedule(owner, &rules, every).await?;
     }
     tracing::info!(engine = chosen.as_str(), "rollups");
     Ok(())

@@ -127,15 +127,10 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 match to {
                     To::Continuous => {
                         Engine::chosen(EngineChoice::Continuous, &license, Engine::Continuous)?;
-                        switch::to_continuous(&mut owner, &rules, &service_role, &mut on_step).await?;
-                        engine::schedule(&mut owner, &rules, Some(settings.maintenance.refresh_every())).await?;
+                        let every = settings.maintenance.refresh_every();
+                        switch::to_continuous(&mut owner, &rules, every, &service_role, &mut on_step).await?;
                     }
-                    To::Live => {
-                        switch::to_live(&mut owner, &mut on_step).await?;
-                        if is_community(&license) {
-                            engine::schedule(&mut owner, &rules, None).await?;
-                        }
-                    }
+                    To::Live => switch::to_live(&mut owner, &mut on_step).await?,
                 }
                 report(&mut owner, &settings).await
             })
@@ -150,7 +145,8 @@ async fn report(conn: &mut PgConnection, settings: &Settings) -> anyhow::Result<
     let switching = match state.engine {
         // The aggregates are dropped last.
         Engine::Live => !aggregates::all(conn).await?.is_empty(),
-        Engine::Continuous => state.leaving,
+        // Their job is scheduled when readers see them.
+        Engine::Continuous => state.leaving || is_community(&license) && !engine::is_scheduled(conn).await?,
     };
     let configured = Engine::chosen(settings.rollups.engine, &license, state.engine).context("rollups.engine")?;
     Ok(Report { engine: state.engine, configured, license, switching })

@@ -244,7 +244,7 @@ async fn an_overdue_refresh_is_run_here() {
         let stop = "SELECT _timescaledb_functions.stop_background_workers()";
         stack(&["exec", "postgres", "psql", "--no-psqlrc", "-c", stop, &database]);
         let rules = Rules::of(&world.settings).refresh;
-        engine::schedule(&mut owner, &rules, Some(TimeDelta::minutes(15))).await.unwrap();
+        engine::schedule(&mut owner, &rules, TimeDelta::minutes(15)).await.unwrap();
         let late = "SELECT public.alter_job(job_id, next_start => now() - INTERVAL '10 minutes') FROM analytics.background_jobs()";
         run(&mut owner, late).await;
     } else {

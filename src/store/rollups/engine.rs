@@ -131,19 +131,27 @@ pub async fn refresh(
     Ok(all)
 }
 
-/// Puts the job on that refreshes on a schedule, or takes it off.
-pub async fn schedule(
-    owner: &mut PgConnection,
-    rules: &RefreshRules,
-    every: Option<TimeDelta>,
-) -> Result<(), StoreError> {
+/// Whether the database has the job that refreshes.
+pub async fn is_scheduled(conn: &mut PgConnection) -> Result<bool, StoreError> {
+    let there = "SELECT EXISTS (SELECT FROM timescaledb_information.jobs
+                                WHERE proc_schema = 'analytics' AND proc_name = 'refresh_job')";
+    Ok(sqlx::query_scalar(there).fetch_one(conn).await?)
+}
+
+/// Has the database refresh no more by itself.
+pub async fn unschedule(owner: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query(
         "SELECT public.delete_job(job_id) FROM timescaledb_information.jobs
          WHERE proc_schema = 'analytics' AND proc_name = 'refresh_job'",
     )
-    .execute(&mut *owner)
+    .execute(owner)
     .await?;
-    let Some(every) = every else { return Ok(()) };
+    Ok(())
+}
+
+/// Has the database refresh by itself, every so often.
+pub async fn schedule(owner: &mut PgConnection, rules: &RefreshRules, every: TimeDelta) -> Result<(), StoreError> {
+    unschedule(owner).await?;
     sqlx::query(
         "SELECT public.add_job('analytics.refresh_job', $1,
              jsonb_build_object('streams', to_jsonb($2::text[]), 'late_seconds', $3))",

@@ -1,10 +1,11 @@
 //! Switching between the engines that keep the rollups.
 
+use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     aggregates,
-    engine::{Engine, RefreshRules, lock_cut, refresh, state},
+    engine::{Engine, RefreshRules, lock_cut, refresh, schedule, state, unschedule},
     rebuild,
     unit::Unit,
     verify,
@@ -15,13 +16,14 @@ use crate::{
 };
 
 /// Switches the readers to continuous aggregates, for all days that raw events are there of. May be run again wherever it
-/// ended. `owner` owns the schema, and has the cut for as long as it is connected.
+/// ended. The database's own job refreshes them from then on, every so often. `owner` owns the schema, and has the cut for as long as it is connected.
 ///
 /// # Errors
 /// `Permanent` where an org keeps its data for a shorter time than others.
 pub async fn to_continuous(
     owner: &mut PgConnection,
     rules: &RefreshRules,
+    every: TimeDelta,
     service_role: &str,
     on_step: OnStep<'_>,
 ) -> Result<(), StoreError> {
@@ -46,6 +48,8 @@ pub async fn to_continuous(
     } else {
         sqlx::query("UPDATE analytics.rollup_engine SET leaving = false").execute(&mut *owner).await?;
     }
+    // Before what takes long: wherever that ends, the job goes on with it. It passes while this one has the cut.
+    schedule(owner, rules, every).await?;
     refresh(owner, rules, on_step).await?;
     Ok(())
 }
@@ -72,6 +76,7 @@ pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
 /// Switches the readers to live rollups. May be run again wherever it ended. `owner` has the cut for as long as it is connected.
 pub async fn to_live(owner: &mut PgConnection, on_step: OnStep<'_>) -> Result<(), StoreError> {
     lock_cut(owner).await?;
+    unschedule(owner).await?;
     if state(owner).await?.engine == Engine::Continuous {
         sqlx::query("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut *owner).await?;
         for unit in Unit::ALL {
