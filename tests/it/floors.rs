@@ -106,7 +106,7 @@ impl Caller<'_> {
 
 #[tokio::test]
 async fn purged_queries_are_refused_with_the_first_start() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("events without a ledger are put in");
     let mut conn = world.connect().await;
     let (old, young, unknown) = (id(0xF1), id(0xF2), id(0xF3));
     history(&mut conn, old, 820).await;
@@ -173,7 +173,7 @@ async fn purged_queries_are_refused_with_the_first_start() {
 
 #[tokio::test]
 async fn a_longer_retention_brings_no_floor_down() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("events without a ledger are put in");
     let mut conn = world.connect().await;
     let (short, other) = (id(0xF4), id(0xF5));
     history(&mut conn, short, 60).await;
@@ -230,7 +230,7 @@ async fn erased_ranges_are_refused_and_later_ones_shown() {
 
 #[tokio::test]
 async fn an_upgrade_derives_floors_from_what_was_purged() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("events without a ledger are put in");
     let (mut owner, mut conn) = (world.connect_as_owner().await, world.connect().await);
     let (plain, own, cleared, erased) = (id(0xF8), id(0xF9), id(0xFA), id(0xFB));
     for org in [plain, own, cleared] {
@@ -269,7 +269,7 @@ async fn an_upgrade_derives_floors_from_what_was_purged() {
 
 #[tokio::test]
 async fn responses_beside_a_purge_are_whole() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("events without a ledger are put in");
     let mut conn = world.connect().await;
     let org = id(0xFC);
     // So many rows that they go in several pieces.

@@ -71,7 +71,7 @@ const OFF_THE_HOUR: &str = ", and days of this zone begin within an hour of UTC"
 
 #[tokio::test]
 async fn only_queries_of_purged_events_are_refused() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("events without a ledger are put in");
     let mut owner = world.connect_as_owner().await;
     let [org, shorter] = [(); 2].map(|()| Uuid::new_v4());
     for org in [org, shorter] {

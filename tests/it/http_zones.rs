@@ -127,7 +127,7 @@ async fn days_of_every_zone_match_postgresql() {
 
 #[tokio::test]
 async fn a_year_of_split_days_is_in_time() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("events without rollups are put in");
     let org = Uuid::new_v4();
     // Of 720 events a day, the 30 of the hour in which midnight is: the rest would come from rollups, which are not there.
     let events = "

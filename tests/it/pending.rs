@@ -47,7 +47,7 @@ async fn pending(conn: &mut PgConnection) -> i64 {
 
 #[tokio::test]
 async fn a_parked_partition_leaves_nothing_unmerged() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("pending rows without events are put in");
     let mut conn = world.connect().await;
     let service = world.serve().await;
     let now = Utc::now();
@@ -76,7 +76,7 @@ async fn a_parked_partition_leaves_nothing_unmerged() {
 
 #[tokio::test]
 async fn unheld_partitions_are_merged_by_others() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("pending rows without events are put in");
     let mut conn = world.connect().await;
     // Of a layout that is not any more.
     put(&mut conn, &format!("{}-7", world.settings.broker.stream), 7, &event(ORG, 1, Utc::now()), 60.0).await;

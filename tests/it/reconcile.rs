@@ -50,7 +50,7 @@ fn kinds(report: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn manual_changes_are_found_and_repaired() {
-    let world = World::new(2).await;
+    let world = World::new(2).await.unchecked("the last change is not repaired");
     let mut owner = world.connect_as_owner().await;
     assert_eq!(verify(&world, &[]).await["holds"], true, "nothing is no difference");
     let service = world.serve().await;

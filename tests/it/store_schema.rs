@@ -154,7 +154,7 @@ async fn costs_are_not_migrated_under_aggregates_or_compression() {
 
 #[tokio::test]
 async fn a_schema_is_taken_back_only_on_purpose() {
-    let world = World::new(1).await;
+    let world = World::new(1).await.unchecked("the schema is an earlier one at the end");
     let service = world.serve().await;
     let undo = async |args: &[&str]| {
         let output = world.run(&[&["migrate", "--down-to"], args].concat()).await;

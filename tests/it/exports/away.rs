@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups};
+use super::{MADE_UP, ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups};
 use crate::harness::{Asked, Fault, LocalStore, S3Server, Service, World, eventually, millis, not_run, scale};
 
 /// A file of two parts and some bytes: 24 × 20 × 200 rows of 160 bytes.
@@ -26,8 +26,7 @@ async fn running(service: &Service, job: Uuid) {
 async fn a_killed_export_is_generated_once() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let mut world = store.world().await.unchecked(MADE_UP);
     world.set("ANALYTICS__EXPORTS__MAX_ATTEMPTS", "100");
     let mut conn = world.connect().await;
     rollups(&mut conn, ORG, 20, 200).await;
@@ -73,8 +72,7 @@ async fn a_killed_export_is_generated_once() {
 async fn a_process_that_ends_gives_its_export_back() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let mut world = store.world().await.unchecked(MADE_UP);
     world.set("ANALYTICS__EXPORTS__TAKEOVER_MS", "3600000");
     rollups(&mut world.connect().await, ORG, 20, 200).await;
     s3.fault(Asked::Part(2), Fault::Slow(Duration::from_secs(20)), 1);
@@ -100,8 +98,7 @@ async fn a_process_that_ends_gives_its_export_back() {
 async fn a_failing_store_is_retried_without_side_effects() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked(MADE_UP);
     let mut conn = world.connect().await;
     rollups(&mut conn, ORG, 20, 200).await;
     let service = world.serve().await;
@@ -144,8 +141,7 @@ async fn a_failing_store_is_retried_without_side_effects() {
 async fn a_permanent_failure_has_a_helpful_reason() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let mut world = store.world().await.unchecked(MADE_UP);
     world.set("ANALYTICS__EXPORTS__MAX_ATTEMPTS", "2");
     rollups(&mut world.connect().await, ORG, 2, 2).await;
     let service = world.serve().await;
@@ -164,7 +160,7 @@ async fn a_permanent_failure_has_a_helpful_reason() {
 
 #[tokio::test]
 async fn an_export_without_a_right_fails_at_once() {
-    let mut world = World::new(1).await;
+    let mut world = World::new(1).await.unchecked(MADE_UP);
     let store = Store::Local(LocalStore::new());
     store.serve(&mut world);
     rollups(&mut world.connect().await, ORG, 2, 2).await;
@@ -195,7 +191,7 @@ async fn a_full_disk_fails_exports_until_freed() {
         return not_run("a small disk cannot be mounted here");
     }
     let _mounted = Mounted(folder);
-    let mut world = World::new(1).await;
+    let mut world = World::new(1).await.unchecked(MADE_UP);
     local.serve(&mut world);
     world.set("ANALYTICS__EXPORTS__MAX_ATTEMPTS", "2");
     let mut conn = world.connect().await;
@@ -226,8 +222,7 @@ impl Drop for Mounted {
 async fn cancelling_a_running_export_leaves_nothing() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked(MADE_UP);
     rollups(&mut world.connect().await, ORG, 20, 200).await;
     s3.fault(Asked::Part(2), Fault::Slow(Duration::from_secs(30)), 1);
     let service = world.serve().await;

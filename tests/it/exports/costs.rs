@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{LocalStore, ORG, Store, days, download, id, made, path, records};
-use crate::harness::{Service, World, settled};
+use crate::harness::{Service, settled};
 
 /// What producers write, and what is kept of it, in 10⁻¹² cents.
 const COSTS: [(&str, i128); 8] = [
@@ -60,8 +60,7 @@ fn sum<'a>(costs: impl IntoIterator<Item = &'a str>) -> Cents {
 #[tokio::test]
 async fn a_cost_is_exact_from_message_to_file() {
     let store = Store::Local(LocalStore::new());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked("rollups are changed by hand");
     let service = world.serve().await;
     let mut conn = world.connect().await;
     world.send(events(TIMES, 0)).await;

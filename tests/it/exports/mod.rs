@@ -17,6 +17,8 @@ use uuid::Uuid;
 use crate::harness::{LocalStore, S3Server, Service, World, eventually};
 
 const ORG: Uuid = Uuid::from_u128(0xE0);
+/// Why a world is unchecked.
+const MADE_UP: &str = "rollups without events are put in";
 
 /// Where a test's files are.
 enum Store {
@@ -36,7 +38,13 @@ impl Store {
         }
     }
 
-    /// Has the services of the world put their files here, and look for work often.
+    /// A world whose services put their files here, and look for work often.
+    async fn world(&self) -> World {
+        let mut world = World::new(1).await;
+        self.serve(&mut world);
+        world
+    }
+
     fn serve(&self, world: &mut World) {
         let variables = match self {
             Self::S3(s3) => s3.variables(),

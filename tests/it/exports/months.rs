@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{ORG, Store, command, download, get, rollups};
-use crate::harness::{LocalStore, S3Server, World, settled};
+use super::{MADE_UP, ORG, Store, command, download, get, rollups};
+use crate::harness::{LocalStore, S3Server, settled};
 
 const OTHER: Uuid = Uuid::from_u128(0xE7);
 
@@ -43,8 +43,7 @@ fn counted(said: &Value) -> (u64, u64, u64, usize) {
 #[tokio::test]
 async fn a_changed_month_gets_a_new_version() {
     for store in Store::both() {
-        let mut world = World::new(1).await;
-        store.serve(&mut world);
+        let world = store.world().await;
         let service = world.serve().await;
         let mut conn = world.connect().await;
         world.send((0..40).map(|n| event(if n % 2 == 0 { ORG } else { OTHER }, n))).await;
@@ -131,8 +130,7 @@ async fn a_changed_month_gets_a_new_version() {
 #[tokio::test]
 async fn only_a_month_that_is_over_is_made() {
     let store = Store::Local(LocalStore::new());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked(MADE_UP);
     rollups(&mut world.connect().await, ORG, 3, 1).await;
     for month in [Utc::now().format("%Y-%m").to_string(), "2199-01".to_owned(), "2026-1".to_owned()] {
         let output = world.run(&["export", "monthly", "--month", &month]).await;
@@ -146,8 +144,7 @@ async fn only_a_month_that_is_over_is_made() {
 #[tokio::test]
 async fn a_partly_purged_month_has_no_file() {
     let store = Store::Local(LocalStore::new());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked("an org's rollups go before its raw events");
     let mut conn = world.connect().await;
     let service = world.serve().await;
     world.send((0..4).map(|n| event(ORG, n))).await;
@@ -186,8 +183,7 @@ async fn a_partly_purged_month_has_no_file() {
 #[tokio::test]
 async fn a_killed_monthly_export_can_be_rerun() {
     let store = Store::S3(S3Server::start());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await;
     let mut conn = world.connect().await;
     let service = world.serve().await;
     let orgs: Vec<Uuid> = (0..30).map(|n| Uuid::from_u128(0xE000 + n)).collect();

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ORG, Store, ask, command, days, fetch, finance, get, id, link, made, path, rollups};
+use super::{MADE_UP, ORG, Store, ask, command, days, fetch, finance, get, id, link, made, path, rollups};
 use crate::harness::{BUCKET, LocalStore, S3Server, SECOND_BUCKET, Service, World};
 
 const OTHER: Uuid = Uuid::from_u128(0xE9);
@@ -27,8 +27,7 @@ async fn post(service: &Service, org: Uuid, rest: &str, key: Option<&str>, body:
 #[tokio::test]
 async fn invalid_export_requests_name_their_fields() {
     let store = Store::Local(LocalStore::new());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await;
     let service = world.serve().await;
     let range = |start: &str, end: &str| json!({ "start": start, "end": end });
     for (request, field) in [
@@ -55,8 +54,7 @@ async fn invalid_export_requests_name_their_fields() {
 #[tokio::test]
 async fn equal_requests_share_one_job() {
     let store = Store::Local(LocalStore::new());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let mut world = store.world().await;
     world.set("ANALYTICS__EXPORTS__ACTORS", "0");
     world.set("ANALYTICS__EXPORTS__PENDING_PER_ORG", "3");
     let service = world.serve().await;
@@ -162,7 +160,7 @@ async fn a_bucket_is_one_orgs_and_no_others() {
 
 #[tokio::test]
 async fn a_file_fetched_by_a_link_is_recorded() {
-    let mut world = World::new(1).await;
+    let mut world = World::new(1).await.unchecked(MADE_UP);
     let store = Store::Local(LocalStore::new());
     store.serve(&mut world);
     let service = world.serve().await;

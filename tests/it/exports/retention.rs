@@ -4,16 +4,15 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ORG, Store, command, days, download, ended, fetch, get, id, link, made, rollups};
-use crate::harness::{S3Server, World};
+use super::{MADE_UP, ORG, Store, command, days, download, ended, fetch, get, id, link, made, rollups};
+use crate::harness::S3Server;
 
 const OTHER: Uuid = Uuid::from_u128(0xE5);
 
 #[tokio::test]
 async fn an_expired_file_can_be_recreated() {
     for store in Store::both() {
-        let mut world = World::new(1).await;
-        store.serve(&mut world);
+        let world = store.world().await.unchecked(MADE_UP);
         let mut conn = world.connect().await;
         rollups(&mut conn, ORG, 3, 2).await;
         rollups(&mut conn, OTHER, 3, 2).await;
@@ -58,8 +57,7 @@ async fn an_expired_file_can_be_recreated() {
 async fn sweeping_removes_only_abandoned_attempts() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked(MADE_UP);
     let mut conn = world.connect().await;
     rollups(&mut conn, ORG, 3, 2).await;
     let service = world.serve().await;
@@ -88,8 +86,7 @@ async fn sweeping_removes_only_abandoned_attempts() {
 async fn of_an_erased_org_no_file_is_left() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await.unchecked(MADE_UP);
     let mut conn = world.connect().await;
     rollups(&mut conn, ORG, 20, 200).await;
     rollups(&mut conn, OTHER, 3, 2).await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ORG, Store, download, fetch, id, link, made, path, records};
-use crate::harness::{LocalStore, Service, Totals, World, not_run, settled};
+use crate::harness::{LocalStore, Service, Totals, not_run, settled};
 
 const MODELS: u128 = 5;
 
@@ -45,8 +45,7 @@ fn decimal(value: &Value) -> Decimal {
 #[tokio::test]
 async fn an_hourly_month_matches_api_and_events() {
     for store in Store::both() {
-        let mut world = World::new(1).await;
-        store.serve(&mut world);
+        let world = store.world().await;
         let service = world.serve().await;
         let mut conn = world.connect().await;
         let now = Utc::now();
@@ -164,8 +163,7 @@ async fn links(service: &Service, job: &Value, other: &Value) {
 #[tokio::test]
 async fn an_incident_has_clients_codes_and_no_formulas() {
     let store = Store::Local(LocalStore::new());
-    let mut world = World::new(1).await;
-    store.serve(&mut world);
+    let world = store.world().await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let now = Utc::now();

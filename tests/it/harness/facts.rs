@@ -205,3 +205,40 @@ pub async fn assert_stored(conn: &mut PgConnection, report: &Value) -> LedgerSum
     assert_eq!(double_counted(conn).await, 0, "nothing is counted twice");
     batches
 }
+
+/// What holds in every database whatever happened to it: raw events that are merged are what the rollups have. The first hours in
+/// which they are not. Rollups outlive raw events that were purged.
+const UNEQUAL: &str = "
+    WITH raw AS (
+        SELECT org_id, model_id, date_trunc('hour', occurred_at, 'UTC') AS hour, count(*) AS invocations,
+               sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost_cents) AS cost_cents
+        FROM analytics.usage_events e
+        WHERE NOT EXISTS (SELECT FROM analytics.rollup_pending p WHERE p.batch_id = e.batch_id)
+        GROUP BY 1, 2, 3),
+    kept AS (
+        SELECT org_id, model_id, bucket_start AS hour, successes + errors + timeouts + throttled AS invocations,
+               input_tokens, output_tokens, cost_cents
+        FROM (TABLE analytics.hourly_rollups UNION ALL TABLE analytics.hourly_materialised) AS both_places
+        WHERE successes + errors + timeouts + throttled > 0)
+    SELECT format('%s %s %s: raw %s, rolled up %s', org_id, model_id, hour,
+                  (raw.invocations, raw.input_tokens, raw.output_tokens, raw.cost_cents),
+                  (kept.invocations, kept.input_tokens, kept.output_tokens, kept.cost_cents))
+    FROM raw FULL JOIN kept USING (org_id, model_id, hour)
+    WHERE (raw.invocations, raw.input_tokens, raw.output_tokens, raw.cost_cents)
+          IS DISTINCT FROM (kept.invocations, kept.input_tokens, kept.output_tokens, kept.cost_cents)
+      AND (raw.hour IS NOT NULL OR NOT EXISTS (SELECT FROM analytics.ingestion_batches WHERE purged > 0))
+    ORDER BY 1 LIMIT 3";
+
+/// What must not be in any database, whatever was done to the service: holes in the ledger, events that are stored twice, rollups
+/// that are not what raw events add up to.
+pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
+    let mut found: Vec<String> = sqlx::query_scalar(UNEQUAL).fetch_all(&mut *conn).await.unwrap();
+    for (what, many) in
+        [("holes in the ledger", ledger_holes(conn).await), ("stored twice", double_counted(conn).await)]
+    {
+        if many > 0 {
+            found.push(format!("{what}: {many}"));
+        }
+    }
+    found
+}

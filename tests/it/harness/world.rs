@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::{
     Proxy, Service,
     cache::CacheDatabase,
+    facts::contradictions,
     stack::{self, Turn},
 };
 
@@ -40,6 +41,8 @@ pub struct World {
     database: String,
     /// The server's first database, from where this world's is dropped.
     admin_url: Secret,
+    /// Why what the database holds at the end proves nothing.
+    unchecked: Option<&'static str>,
     _cache: CacheDatabase,
     /// Given back last, when all is cleaned up.
     _turn: Turn,
@@ -88,11 +91,28 @@ impl World {
         let settings = settings_of(&variables);
         let broker = settings.broker.clone();
         let routes = BTreeMap::new();
-        let world = Self { variables, settings, routes, broker, database: name, admin_url, _cache: cache, _turn: turn };
+        let world = Self {
+            variables,
+            settings,
+            routes,
+            broker,
+            database: name,
+            admin_url,
+            unchecked: None,
+            _cache: cache,
+            _turn: turn,
+        };
         let mut owner = world.connect_as_owner().await;
         let role = store::user_of(&world.settings.database.url).unwrap();
         store::schema::up(&mut owner, &role).await.unwrap();
         world
+    }
+
+    /// For a test that leaves behind what must not be: puts rows in by itself, deletes some, or keeps another schema. Without
+    /// it, [`contradictions`] at the end fail the test.
+    pub fn unchecked(mut self, why: &'static str) -> Self {
+        self.unchecked = Some(why);
+        self
     }
 
     /// Changes several, which make sense only together.
@@ -206,6 +226,14 @@ impl World {
         messages
     }
 
+    /// What the test leaves behind that must not be. By the owner of this world's own database, whatever the settings were changed to.
+    async fn contradictions(&self) -> Vec<String> {
+        let (server, _) = self.admin_url.expose().rsplit_once('/').unwrap();
+        let url = Secret::new(format!("{server}/{}", self.database));
+        let mut conn = store::connect(&url, std::time::Duration::from_secs(60)).await.unwrap();
+        contradictions(&mut conn).await
+    }
+
     async fn clean(&self) {
         let broker = &self.broker;
         if let Ok(connection) = broker::connect(broker, "tests").await {
@@ -232,12 +260,19 @@ impl World {
 impl Drop for World {
     /// On a thread of its own, since a test's runtime cannot be waited on from within.
     fn drop(&mut self) {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
+        let check = self.unchecked.is_none() && !std::thread::panicking();
+        let found = std::thread::scope(|scope| {
+            let end = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(self.clean());
+                runtime.block_on(async {
+                    let found = if check { self.contradictions().await } else { Vec::new() };
+                    self.clean().await;
+                    found
+                })
             });
+            end.join().unwrap()
         });
+        assert!(found.is_empty(), "left behind: {found:#?}");
     }
 }
 

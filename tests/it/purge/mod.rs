@@ -137,7 +137,7 @@ async fn only_older_data_is_purged() {
 
 #[tokio::test]
 async fn orgs_have_their_own_retention() {
-    let mut world = world().await;
+    let mut world = world().await.unchecked("an org's rollups go before its raw events");
     world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "8");
     let (short, long, other) = (org(0).to_string(), org(1).to_string(), org(2).to_string());
     for args in [
