@@ -52,6 +52,7 @@ mod reopen;
 mod repair;
 mod replay_file;
 mod start_probes;
+mod statements;
 mod store_commit;
 mod store_errors;
 mod store_exports;

@@ -1,4 +1,5 @@
--- When keys were last used. $2: how long ago, in milliseconds. Only forward: other processes write here too.
+-- When keys were last used. Only forward: other processes write here too.
+-- $1 ids, $2 how long ago each was used, in milliseconds
 UPDATE analytics.api_keys AS k
 SET last_used_at = used.at
 FROM (SELECT key_id, clock_timestamp() - age_ms * interval '1 millisecond' AS at

@@ -1,4 +1,6 @@
 -- Keeps rejected messages. The same message can be rejected twice only if its batch was lost in between: first one wins.
+-- $1 stream, $2 incarnation, $3 partition, $4 batch; of each letter $5 offset, $6 org, $7 reasons as JSON, $8 payload as far as it is
+-- kept, $9 its bytes, $10 its hash, $11 id, $12 event
 INSERT INTO analytics.dead_letters
        (dead_letter_id, stream, incarnation, partition, batch_id, stream_offset, org_id, reasons, payload, payload_bytes, payload_sha256,
         event_id, rejected_at)

@@ -1,7 +1,9 @@
 -- The rest of a batch in one round trip: its ledger row, its aggregates for the merger, and the partition's progress.
 -- The last is conditional on the epoch although the row is locked: what is written here must never be another's.
--- What was not read before it lies from where the batch before ended ($5) to where the messages begin ($21): the stream had
--- dropped it, or the broker left it out ($22), in the words of $23; $24 publish time of the message before it, if known.
+-- $1 id, $2 stream, $3 incarnation, $4 partition, $5 where the batch before ended, $6 behind the last, $7 received,
+-- $8 stored, $9 duplicates, $10 conflicts, $11 rejected, $12 late, $13 orgs, $14 first event, $15 last event, $16 retries, $17 start,
+-- $18 aggregates, $19 hash of the last message, $20 epoch; where something before it was not read: $21 where the messages begin,
+-- $22 whether the broker left it out (else the stream had dropped it), $23 in which words, $24 when the message before was published
 WITH missing AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,

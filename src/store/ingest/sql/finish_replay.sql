@@ -1,5 +1,8 @@
 -- The rest of a replayed batch in one round trip: its ledger row, its aggregates, and the replay's own progress. The
 -- partition's offset stays where it is; its dedupe window misses what was stored here.
+-- $1 id, $2 stream, $3 incarnation, $4 partition, $5 first offset, $6 behind the last, $7 received, $8 stored, $9 duplicates,
+-- $10 conflicts, $11 rejected, $12 late, $13 orgs, $14 first event, $15 last event, $16 retries, $17 start, $18 aggregates,
+-- $19 the replay, $20 epoch
 WITH ledger AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,

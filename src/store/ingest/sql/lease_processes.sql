@@ -1,4 +1,5 @@
 -- All processes of a stream, and whether each lives: its session holds its lock, its row has not expired.
+-- $1 first half of their locks, $2 stream
 SELECT p.process_id, p.lock_no,
        EXISTS (
            SELECT FROM pg_locks l

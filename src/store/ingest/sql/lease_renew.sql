@@ -1,5 +1,6 @@
 -- Renews a process's row, or makes it. Its number, given once, orders processes and names its lock; numbers are not
 -- spent by renewals, as an upsert would.
+-- $1 id, $2 stream, $3 name, $4 how long the lease lasts
 WITH renewed AS (
     UPDATE analytics.processes SET expires_at = clock_timestamp() + $4 WHERE process_id = $1 RETURNING lock_no
 ),

@@ -1,5 +1,6 @@
--- A new incarnation: progress begins at $4. What lies before was skipped, and the ledger says so: its chain begins at 0
--- in every incarnation. The epoch fences the process that works on the partition.
+-- A new incarnation. What lies before its progress was skipped, and the ledger says so: its chain begins at 0 in every
+-- incarnation. The epoch fences the process that works on the partition.
+-- $1 stream, $2 partition, $3 incarnation, $4 where progress begins, $5 id of the ledger's row
 WITH skipped AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,

@@ -1,4 +1,4 @@
--- Progress, owner and lag of each partition.
+-- Progress, owner and lag of each partition. $1 streams
 SELECT o.partition, o.stream, o.incarnation, o.epoch, o.next_offset, o.owner, p.name AS owner_name,
        coalesce(p.expires_at >= clock_timestamp(), false) AS leased, w.watermark,
        extract(epoch FROM clock_timestamp() - w.watermark)::double precision AS lag_seconds

@@ -1,5 +1,7 @@
 -- Records that a replayed batch put rows back. The ledger's row is for readers: the rows it names are counted where
 -- they were counted first.
+-- $1 id, $2 stream, $3 incarnation, $4 partition, $5 first offset, $6 behind the last, $7 rows, $8 orgs, $9 first event, $10 last event,
+-- $11 retries, $12 start, $13 the replay, $14 streams whose windows miss the rows
 WITH ledger AS (
     INSERT INTO analytics.ingestion_batches
            (batch_id, stream, incarnation, partition, kind, first_offset, next_offset, received, stored, duplicates,

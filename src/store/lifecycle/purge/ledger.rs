@@ -26,12 +26,12 @@ type Chain = (String, i32, i32);
 async fn fold(conn: &mut PgConnection, run: &Run, chain: &Chain, on_step: OnStep<'_>) -> Result<i64, StoreError> {
     on_step(&format!("the ledger of {}", chain.0));
     if run.dry_run {
-        return piece(conn, include_str!("../sql/ledger_fold_count.sql"), chain, run).await;
+        return piece(conn, include_str!("../sql/ledger_fold_count.sql"), chain, run, None).await;
     }
     let mut folded = 0;
     for statement in [include_str!("../sql/ledger_fold.sql"), include_str!("../sql/ledger_fold_replays.sql")] {
         folded += in_pieces(async || {
-            let rows = piece(conn, statement, chain, run).await?;
+            let rows = piece(conn, statement, chain, run, Some(PIECE)).await?;
             on_step(&format!("the ledger of {}: {rows} rows are folded", chain.0));
             Ok(rows)
         })
@@ -40,16 +40,16 @@ async fn fold(conn: &mut PgConnection, run: &Run, chain: &Chain, on_step: OnStep
     Ok(folded)
 }
 
-async fn piece(conn: &mut PgConnection, statement: &'static str, chain: &Chain, run: &Run) -> Result<i64, StoreError> {
-    let rows: Option<i64> = sqlx::query_scalar(statement)
-        .bind(&chain.0)
-        .bind(chain.1)
-        .bind(chain.2)
-        .bind(run.cutoffs.batches)
-        .bind(PIECE)
-        .fetch_optional(conn)
-        .await?;
-    Ok(rows.unwrap_or_default())
+async fn piece(
+    conn: &mut PgConnection,
+    statement: &'static str,
+    (stream, incarnation, partition): &Chain,
+    run: &Run,
+    most: Option<i64>,
+) -> Result<i64, StoreError> {
+    let rows = sqlx::query_scalar(statement).bind(stream).bind(incarnation).bind(partition).bind(run.cutoffs.batches);
+    let rows = if let Some(most) = most { rows.bind(most) } else { rows };
+    Ok(rows.fetch_optional(conn).await?.unwrap_or_default())
 }
 
 /// Rows that put events back are no part of any sum.

@@ -1,5 +1,5 @@
 -- How many rows of a partition would be folded: see ledger_fold.sql and ledger_fold_replays.sql.
--- $1, $2, $3 stream, incarnation and partition; $4 the moment; $5 is not used
+-- $1, $2, $3 stream, incarnation and partition; $4 the moment
 WITH stop AS (
     SELECT min(first_offset) AS at FROM analytics.ingestion_batches
     WHERE stream = $1 AND incarnation = $2 AND partition = $3 AND kind NOT IN ('replay', 'repair', 'fold')

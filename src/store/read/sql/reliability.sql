@@ -1,5 +1,7 @@
--- Outcomes and latencies of an org by bucket; see usage.sql for the parameters. Histograms come as they are
--- stored: the caller adds them up, since SQL has only bytes.
+-- Outcomes and latencies of an org by bucket. Histograms come as they are stored: the caller adds them up, since SQL has only
+-- bytes. What is put in is as in usage.sql.
+-- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows; from $9 on as in
+-- rows_split.sql
 WITH head AS (
     {head}
 ),

@@ -1,4 +1,5 @@
 -- What rollups have of an org. {bucket} is the bucket that a row belongs to, put in by the code.
+-- $1 org, $2 start, $3 end, $4 models (empty: all), $9 starts of the days, where {bucket} is a day of a zone
     SELECT {bucket} AS bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens,
            cost_cents, latency_histogram, NULL::integer AS latency_bucket
     FROM {rollups}

@@ -1,7 +1,7 @@
 -- Usage of an org by bucket, with what says how complete it is. One statement, hence one snapshot: the series, the
 -- freshness and the watermark cannot disagree. What the buckets are summed from is put in by the code.
--- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows; the
--- others are those of what is put in
+-- $1 org, $2 start, $3 end, $4 models (empty: all), $5 by model, $6 stream, $7 the org's partition, $8 most rows; from
+-- $9 on as in rows_split.sql
 WITH head AS (
     {head}
 ),

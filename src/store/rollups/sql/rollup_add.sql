@@ -1,4 +1,6 @@
 -- Adds to the locked rows. Sums are added here; histograms were merged by the caller, since SQL has only bytes.
+-- $1 orgs, $2 buckets, $3 models, $4 successes, $5 errors, $6 timeouts, $7 throttled, $8 and $9 tokens, $10 costs, $11 sums of
+-- latencies, $12 smallest, $13 largest, $14 histograms, $15 last events, $16 now
 UPDATE analytics.{unit}_rollups r SET
     successes = r.successes + d.successes,
     errors = r.errors + d.errors,

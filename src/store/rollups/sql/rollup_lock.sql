@@ -1,4 +1,5 @@
 -- The histograms of the rows that a merge will write, locked, in the order of the keys.
+-- $1 orgs, $2 buckets, $3 models
 SELECT r.latency_histogram
 FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) WITH ORDINALITY AS k (org_id, bucket_start, model_id, n)
 JOIN analytics.{unit}_rollups r USING (org_id, bucket_start, model_id)

@@ -1,4 +1,5 @@
 -- Makes the rows that a merge will write, so that the next statement can lock all of them, in the order of the keys.
+-- $1 orgs, $2 buckets, $3 models
 INSERT INTO analytics.{unit}_rollups
        (org_id, bucket_start, model_id, successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents,
         latency_sum, latency_min, latency_max, latency_histogram, last_event_at, fresh_as_of)
