@@ -1,30 +1,23 @@
 //! Rollup rows as the columns of a statement's arrays.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use super::{StoreError, amount::Amount};
+use super::{StoreError, amount::Amount, bound::bound};
 use crate::domain::{
     event::Status,
     rollup::{Key, Measures},
 };
 
-/// Rows in the order in which they were given.
-#[derive(Debug, Default)]
-pub struct Columns {
-    orgs: Vec<Uuid>,
-    starts: Vec<DateTime<Utc>>,
-    models: Vec<Uuid>,
-    by_status: [Vec<i64>; 4],
-    input_tokens: Vec<i64>,
-    output_tokens: Vec<i64>,
-    costs: Vec<Amount>,
-    latency_sums: Vec<i64>,
-    latency_mins: Vec<i32>,
-    latency_maxs: Vec<i32>,
-    histograms: Vec<Vec<u8>>,
-    last_events: Vec<Option<DateTime<Utc>>>,
+bound! {
+    /// Rows in the order in which they were given.
+    #[derive(Debug, Default)]
+    pub struct Columns {
+        orgs: Vec<Uuid>, starts: Vec<DateTime<Utc>>, models: Vec<Uuid>, successes: Vec<i64>, errors: Vec<i64>,
+        timeouts: Vec<i64>, throttled: Vec<i64>, input_tokens: Vec<i64>, output_tokens: Vec<i64>,
+        costs: Vec<Amount>, latency_sums: Vec<i64>, latency_mins: Vec<i32>, latency_maxs: Vec<i32>,
+        histograms: Vec<Vec<u8>>, last_events: Vec<Option<DateTime<Utc>>>,
+    }
 }
 
 impl Columns {
@@ -44,9 +37,10 @@ impl Columns {
         self.orgs.push(key.org_id);
         self.starts.push(start);
         self.models.push(key.model_id);
-        for (column, status) in self.by_status.iter_mut().zip(Status::ALL) {
-            column.push(long(measures.of_status(status))?);
-        }
+        self.successes.push(long(measures.of_status(Status::Success))?);
+        self.errors.push(long(measures.of_status(Status::Error))?);
+        self.timeouts.push(long(measures.of_status(Status::Timeout))?);
+        self.throttled.push(long(measures.of_status(Status::Throttled))?);
         self.input_tokens.push(long(measures.input_tokens)?);
         self.output_tokens.push(long(measures.output_tokens)?);
         self.costs.push(Amount(measures.cost));
@@ -60,27 +54,6 @@ impl Columns {
 
     pub fn len(&self) -> usize {
         self.orgs.len()
-    }
-
-    /// Binds $1 to $15.
-    pub fn bind<'q>(self, statement: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
-        let [successes, errors, timeouts, throttled] = self.by_status;
-        statement
-            .bind(self.orgs)
-            .bind(self.starts)
-            .bind(self.models)
-            .bind(successes)
-            .bind(errors)
-            .bind(timeouts)
-            .bind(throttled)
-            .bind(self.input_tokens)
-            .bind(self.output_tokens)
-            .bind(self.costs)
-            .bind(self.latency_sums)
-            .bind(self.latency_mins)
-            .bind(self.latency_maxs)
-            .bind(self.histograms)
-            .bind(self.last_events)
     }
 }
 

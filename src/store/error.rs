@@ -112,7 +112,9 @@ impl From<sqlx::Error> for StoreError {
             }
             // A value that cannot be, such as a sum that overflows.
             (Some(code), _) if code.starts_with("22") => Self::Permanent(format!("{} (SQLSTATE {code})", said(&error))),
-            (None, E::ColumnDecode { .. } | E::Decode(_) | E::ColumnNotFound(_)) => Self::Permanent(error.to_string()),
+            (None, E::ColumnDecode { .. } | E::Decode(_) | E::Encode(_) | E::ColumnNotFound(_)) => {
+                Self::Permanent(error.to_string())
+            }
             _ => Self::Transient(error),
         }
     }

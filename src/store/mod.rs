@@ -7,6 +7,7 @@
 
 pub mod access;
 mod amount;
+mod bound;
 pub mod clock;
 mod columns;
 mod connect;

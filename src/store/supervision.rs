@@ -1,9 +1,10 @@
 //! Rows of the supervision log.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, bound::bound};
 use crate::domain::supervision::{LogQuery, SupervisionEvent, UnknownWhat};
 
 /// Records events. One that is a row already stays as it is: a response may have been lost.
@@ -11,19 +12,29 @@ pub async fn record(conn: &mut PgConnection, events: &[SupervisionEvent]) -> Res
     let texts = |value: fn(&SupervisionEvent) -> Option<&str>| {
         events.iter().map(|event| value(event).map(str::to_owned)).collect::<Vec<_>>()
     };
-    sqlx::query(include_str!("sql/supervision_record.sql"))
-        .bind(events.iter().map(|event| event.event_id).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.occurred_at).collect::<Vec<_>>())
-        .bind(texts(|event| Some(&event.process)))
-        .bind(texts(|event| Some(&event.actor)))
-        .bind(events.iter().map(|event| i64::try_from(event.generation).unwrap_or(i64::MAX)).collect::<Vec<_>>())
-        .bind(texts(|event| Some(event.what.as_str())))
-        .bind(texts(|event| event.cause.as_deref()))
-        .bind(events.iter().map(|event| event.next_attempt_at).collect::<Vec<_>>())
-        .bind(texts(|event| event.by_whom.as_deref()))
-        .execute(conn)
-        .await?;
+    let columns = Columns {
+        ids: events.iter().map(|event| event.event_id).collect(),
+        moments: events.iter().map(|event| event.occurred_at).collect(),
+        processes: texts(|event| Some(&event.process)),
+        actors: texts(|event| Some(&event.actor)),
+        generations: events.iter().map(|event| i64::try_from(event.generation).unwrap_or(i64::MAX)).collect(),
+        what: texts(|event| Some(event.what.as_str())),
+        causes: texts(|event| event.cause.as_deref()),
+        next_attempts: events.iter().map(|event| event.next_attempt_at).collect(),
+        by_whom: texts(|event| event.by_whom.as_deref()),
+    };
+    sqlx::query_with(include_str!("sql/supervision_record.sql"), columns.arguments()?).execute(conn).await?;
     Ok(())
+}
+
+type Texts = Vec<Option<String>>;
+
+bound! {
+    /// Events side by side, of supervision_record.sql.
+    struct Columns {
+        ids: Vec<Uuid>, moments: Vec<DateTime<Utc>>, processes: Texts, actors: Texts, generations: Vec<i64>,
+        what: Texts, causes: Texts, next_attempts: Vec<Option<DateTime<Utc>>>, by_whom: Texts,
+    }
 }
 
 /// Events of all processes, newest first.
@@ -41,13 +52,13 @@ pub async fn read(db: impl PgExecutor<'_>, query: &LogQuery) -> Result<Vec<Super
 #[derive(sqlx::FromRow)]
 struct Row {
     event_id: Uuid,
-    occurred_at: chrono::DateTime<chrono::Utc>,
+    occurred_at: DateTime<Utc>,
     process: String,
     actor: String,
     generation: i64,
     what: String,
     cause: Option<String>,
-    next_attempt_at: Option<chrono::DateTime<chrono::Utc>>,
+    next_attempt_at: Option<DateTime<Utc>>,
     by_whom: Option<String>,
 }
 

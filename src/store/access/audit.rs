@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::audit::{AuditEvent, AuditRecord, UnknownName, storable},
-    store::StoreError,
+    store::{StoreError, bound::bound},
 };
 
 /// Records events, in whatever transaction is under way. One that is a row already stays as it is.
@@ -17,25 +17,35 @@ pub async fn record(conn: &mut PgConnection, events: &[AuditEvent]) -> Result<()
         events.iter().map(|event| value(event).as_deref().map(storable)).collect::<Vec<_>>()
     };
     let age_of = |at: Instant| i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let age = |event: &AuditEvent| age_of(event.noted_at);
-    sqlx::query(include_str!("sql/audit_record.sql"))
-        .bind(events.iter().map(|event| event.id).collect::<Vec<_>>())
-        .bind(events.iter().map(age).collect::<Vec<_>>())
-        .bind(texts(|event| event.actor.subject.clone()))
-        .bind(texts(|event| Some(event.actor.credential.as_str().to_owned())))
-        .bind(texts(|event| Some(event.actor.roles.join(","))))
-        .bind(texts(|event| Some(event.action.to_owned())))
-        .bind(events.iter().map(|event| event.org_id).collect::<Vec<_>>())
-        .bind(texts(|event| event.target.clone()))
-        .bind(texts(|event| Some(event.outcome.as_str().to_owned())))
-        .bind(texts(|event| event.actor.request_id.clone()))
-        .bind(texts(|event| event.actor.address.map(|address| address.to_string())))
-        .bind(texts(|event| event.detail.clone()))
-        .bind(events.iter().map(|event| i64::try_from(event.count).unwrap_or(i64::MAX)).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.first_at.map(age_of)).collect::<Vec<_>>())
-        .execute(conn)
-        .await?;
+    let columns = Columns {
+        ids: events.iter().map(|event| event.id).collect(),
+        ages_ms: events.iter().map(|event| age_of(event.noted_at)).collect(),
+        subjects: texts(|event| event.actor.subject.clone()),
+        credentials: texts(|event| Some(event.actor.credential.as_str().to_owned())),
+        roles: texts(|event| Some(event.actor.roles.join(","))),
+        actions: texts(|event| Some(event.action.to_owned())),
+        orgs: events.iter().map(|event| event.org_id).collect(),
+        targets: texts(|event| event.target.clone()),
+        outcomes: texts(|event| Some(event.outcome.as_str().to_owned())),
+        requests: texts(|event| event.actor.request_id.clone()),
+        addresses: texts(|event| event.actor.address.map(|address| address.to_string())),
+        details: texts(|event| event.detail.clone()),
+        counts: events.iter().map(|event| i64::try_from(event.count).unwrap_or(i64::MAX)).collect(),
+        first_ages_ms: events.iter().map(|event| event.first_at.map(age_of)).collect(),
+    };
+    sqlx::query_with(include_str!("sql/audit_record.sql"), columns.arguments()?).execute(conn).await?;
     Ok(())
+}
+
+type Texts = Vec<Option<String>>;
+
+bound! {
+    /// Events side by side, of audit_record.sql.
+    struct Columns {
+        ids: Vec<Uuid>, ages_ms: Vec<i64>, subjects: Texts, credentials: Texts, roles: Texts, actions: Texts,
+        orgs: Vec<Option<Uuid>>, targets: Texts, outcomes: Texts, requests: Texts, addresses: Texts, details: Texts,
+        counts: Vec<i64>, first_ages_ms: Vec<Option<i64>>,
+    }
 }
 
 #[derive(FromRow)]

@@ -1,5 +1,6 @@
 //! Asking for an export, and cancelling one.
 
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -9,11 +10,11 @@ use crate::{
         audit::{AuditEvent, storable},
         event::Reason,
         export::{
-            CANCELLED, ExportJob, Granularity, GroupBy, Kind, Month, Spec,
+            CANCELLED, ExportJob, Granularity, GroupBy, Kind, Month,
             request::{Request, Rules, fingerprint},
         },
     },
-    store::{StoreError, access::audit, clock, lifecycle::floors, transaction::in_transaction},
+    store::{StoreError, access::audit, bound::bound, clock, lifecycle::floors, transaction::in_transaction},
 };
 
 /// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.
@@ -140,15 +141,21 @@ async fn add(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, 
     }
     let Request { range, granularity, group_by, models, bucket } = request;
     let job = NewJob {
-        id: asked.job_id,
-        spec: Spec { org_id: asked.org_id, granularity, group_by, range, models },
+        job_id: asked.job_id,
+        org_id: asked.org_id,
+        kind: Kind::Demand.as_str(),
+        granularity: granularity.as_str(),
+        group_by: group_by.as_str(),
+        start: range.start,
+        end: range.end,
+        models,
         month: None,
-        bucket: bucket.or_else(|| asked.bucket.map(str::to_owned)),
-        by: asked.by,
+        bucket: bucket.as_deref().or(asked.bucket),
+        by: storable(asked.by),
         idempotency_key: asked.idempotency_key,
-        request_sha256,
+        request_sha256: &request_sha256,
     };
-    insert(conn, &job).await
+    insert(conn, job).await
 }
 
 async fn add_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Created, StoreError> {
@@ -164,17 +171,22 @@ async fn add_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Crea
     if let Some(open) = open {
         return Ok(Created::Same(Box::new(open.job()?)));
     }
-    let (granularity, group_by, models) = (asked.granularity, GroupBy::Model, Vec::new());
     let job = NewJob {
-        id: asked.job_id,
-        spec: Spec { org_id, granularity, group_by, range, models },
-        month: Some(asked.month),
-        bucket: asked.bucket.map(str::to_owned),
-        by: asked.by,
+        job_id: asked.job_id,
+        org_id,
+        kind: Kind::Monthly.as_str(),
+        granularity: asked.granularity.as_str(),
+        group_by: GroupBy::Model.as_str(),
+        start: range.start,
+        end: range.end,
+        models: Vec::new(),
+        month: Some(asked.month.first_day()),
+        bucket: asked.bucket,
+        by: storable(asked.by),
         idempotency_key: None,
-        request_sha256: fingerprint(asked.month.to_string().as_bytes()),
+        request_sha256: &fingerprint(asked.month.to_string().as_bytes()),
     };
-    insert(conn, &job).await
+    insert(conn, job).await
 }
 
 /// Cancels an open job of the org and records that: one that waits is over at once, one that is at work when the process that works on
@@ -223,38 +235,19 @@ async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
     Ok(())
 }
 
-struct NewJob<'a> {
-    id: Uuid,
-    spec: Spec,
-    month: Option<Month>,
-    bucket: Option<String>,
-    by: &'a str,
-    idempotency_key: Option<&'a str>,
-    request_sha256: [u8; 32],
+bound! {
+    struct NewJob<'a> {
+        job_id: Uuid, org_id: Uuid, kind: &'static str, granularity: &'static str, group_by: &'static str,
+        start: DateTime<Utc>, end: DateTime<Utc>, models: Vec<Uuid>, month: Option<NaiveDate>,
+        bucket: Option<&'a str>, by: String, idempotency_key: Option<&'a str>, request_sha256: &'a [u8],
+    }
 }
 
-async fn insert(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Created, StoreError> {
-    let kind = if job.month.is_some() { Kind::Monthly } else { Kind::Demand };
-    let row: JobRow = sqlx::query_as(
-        "INSERT INTO analytics.export_jobs
+async fn insert(conn: &mut PgConnection, job: NewJob<'_>) -> Result<Created, StoreError> {
+    let statement = "INSERT INTO analytics.export_jobs
              (job_id, org_id, kind, granularity, group_by, range_start, range_end, models, month, bucket, initiated_by,
               idempotency_key, request_sha256)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
-    )
-    .bind(job.id)
-    .bind(job.spec.org_id)
-    .bind(kind.as_str())
-    .bind(job.spec.granularity.as_str())
-    .bind(job.spec.group_by.as_str())
-    .bind(job.spec.range.start)
-    .bind(job.spec.range.end)
-    .bind(&job.spec.models)
-    .bind(job.month.map(Month::first_day))
-    .bind(&job.bucket)
-    .bind(storable(job.by))
-    .bind(job.idempotency_key)
-    .bind(job.request_sha256.as_slice())
-    .fetch_one(conn)
-    .await?;
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *";
+    let row: JobRow = sqlx::query_as_with(statement, job.arguments()?).fetch_one(conn).await?;
     Ok(Created::New(Box::new(row.job()?)))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
         audit::storable,
         export::{CANCELLED, ExportJob, Output},
     },
-    store::{StoreError, amount::Amount, columns::overflow},
+    store::{StoreError, amount::Amount, bound::bound, columns::overflow},
 };
 
 /// The file is in its place. It is kept for as long as the org's retention says, or else `kept`.
@@ -46,28 +46,39 @@ async fn end_with(
 ) -> Result<Option<ExportJob>, StoreError> {
     let long = |n: u64| i64::try_from(n).map_err(overflow);
     let totals = &output.totals;
-    let row: Option<JobRow> = sqlx::query_as(include_str!("sql/exports_succeed.sql"))
-        .bind(claim.job_id)
-        .bind(claim.id)
-        .bind(&output.key)
-        .bind(output.revision.map(i32::try_from).transpose().map_err(overflow)?)
-        .bind(output.checksum.as_slice())
-        .bind(long(output.bytes)?)
-        .bind(long(output.rows)?)
-        .bind(long(totals.invocations)?)
-        .bind(long(totals.errors)?)
-        .bind(long(totals.input_tokens)?)
-        .bind(long(totals.output_tokens)?)
-        .bind(Amount(totals.cost))
-        .bind(output.as_of)
-        .bind(output.snapshot_at)
-        .bind(long(output.revised.count)?)
-        .bind(output.revised.last)
-        .bind(kept)
-        .bind(same_as)
-        .fetch_optional(conn)
-        .await?;
+    let ended = Ended {
+        job_id: claim.job_id,
+        claim_id: claim.id,
+        key: &output.key,
+        revision: output.revision.map(i32::try_from).transpose().map_err(overflow)?,
+        checksum: &output.checksum,
+        bytes: long(output.bytes)?,
+        rows: long(output.rows)?,
+        invocations: long(totals.invocations)?,
+        errors: long(totals.errors)?,
+        input_tokens: long(totals.input_tokens)?,
+        output_tokens: long(totals.output_tokens)?,
+        cost: Amount(totals.cost),
+        as_of: output.as_of,
+        snapshot_at: output.snapshot_at,
+        revisions: long(output.revised.count)?,
+        last_revision_id: output.revised.last,
+        kept,
+        same_as,
+    };
+    let row: Option<JobRow> =
+        sqlx::query_as_with(include_str!("sql/exports_succeed.sql"), ended.arguments()?).fetch_optional(conn).await?;
     row.map(JobRow::job).transpose()
+}
+
+bound! {
+    /// Of exports_succeed.sql.
+    struct Ended<'a> {
+        job_id: Uuid, claim_id: Uuid, key: &'a str, revision: Option<i32>, checksum: &'a [u8], bytes: i64,
+        rows: i64, invocations: i64, errors: i64, input_tokens: i64, output_tokens: i64, cost: Amount,
+        as_of: Option<DateTime<Utc>>, snapshot_at: DateTime<Utc>, revisions: i64, last_revision_id: Option<Uuid>,
+        kept: TimeDelta, same_as: Option<Uuid>,
+    }
 }
 
 /// It cannot be made, or is not to be. `error` is for the one who asked.

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::{
     count,
-    rows::{ExportReader, Snapshot, changes},
+    rows::{ExportReader, Snapshot, SpecRow, changes},
 };
 use crate::{
     domain::export::{
@@ -26,13 +26,10 @@ pub async fn known(
     // A file by client or error code has the sums of its range too.
     let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
     let mut snapshot = reader.open(&spec).await?;
-    let row: TotalsRow = sqlx::query_as(include_str!("sql/exports_reconcile.sql"))
-        .bind(spec.org_id)
-        .bind(spec.range.start)
-        .bind(spec.range.end)
-        .bind(&spec.models)
-        .fetch_one(snapshot.conn())
-        .await?;
+    let row: TotalsRow =
+        sqlx::query_as_with(include_str!("sql/exports_reconcile.sql"), SpecRow::of(&spec).arguments()?)
+            .fetch_one(snapshot.conn())
+            .await?;
     let raw = if raw && snapshot.floors.raw.is_none_or(|floor| floor <= spec.range.start) {
         Some(of_raw(&mut snapshot, &spec).await?)
     } else {
@@ -50,31 +47,21 @@ pub async fn known(
 }
 
 async fn of_raw(snapshot: &mut Snapshot, spec: &Spec) -> Result<Totals, ReadError> {
-    let sums: SumsRow = sqlx::query_as(
-        "SELECT count(*) AS invocations, count(*) FILTER (WHERE status <> 'success') AS errors,
+    let statement = "SELECT count(*) AS invocations, count(*) FILTER (WHERE status <> 'success') AS errors,
                 coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
                 coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
                 coalesce(sum(cost_cents), 0) AS cost_cents
          FROM analytics.usage_events
          WHERE org_id = $1 AND occurred_at >= $2 AND occurred_at < $3
            AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4))
-           AND batch_id <> ALL (ARRAY(SELECT batch_id FROM analytics.rollup_pending))",
-    )
-    .bind(spec.org_id)
-    .bind(spec.range.start)
-    .bind(spec.range.end)
-    .bind(&spec.models)
-    .fetch_one(snapshot.conn())
-    .await?;
+           AND batch_id <> ALL (ARRAY(SELECT batch_id FROM analytics.rollup_pending))";
+    let sums: SumsRow =
+        sqlx::query_as_with(statement, SpecRow::of(spec).arguments()?).fetch_one(snapshot.conn()).await?;
     Ok(sums.totals()?)
 }
 
 async fn revised(snapshot: &mut Snapshot, spec: &Spec, read_at: DateTime<Utc>) -> Result<Revised, ReadError> {
-    let row: RevisedRow = sqlx::query_as(include_str!("sql/exports_revised.sql"))
-        .bind(spec.org_id)
-        .bind(spec.range.start)
-        .bind(spec.range.end)
-        .bind(&spec.models)
+    let row: RevisedRow = sqlx::query_as_with(include_str!("sql/exports_revised.sql"), SpecRow::of(spec).arguments()?)
         .bind(read_at)
         .fetch_one(snapshot.conn())
         .await?;

@@ -30,6 +30,7 @@ use crate::{
     },
     store::{
         StoreError, amount,
+        bound::bound,
         connect::{self, Parameters, milliseconds},
         lifecycle::floors,
         read::{ReadError, latency_bounds},
@@ -85,11 +86,7 @@ impl ExportReader {
     pub(super) async fn open(&self, spec: &Spec) -> Result<Snapshot, ReadError> {
         let mut of_one_moment = transaction::Snapshot::begin(self.connect().await?).await?;
         let partition = self.topology.home_of(spec.org_id);
-        let head: HeadRow = sqlx::query_as(include_str!("sql/exports_head.sql"))
-            .bind(spec.org_id)
-            .bind(spec.range.start)
-            .bind(spec.range.end)
-            .bind(&spec.models)
+        let head: HeadRow = sqlx::query_as_with(include_str!("sql/exports_head.sql"), SpecRow::of(spec).arguments()?)
             .bind(self.topology.stream_of(partition))
             .bind(i32::from(partition))
             .fetch_one(of_one_moment.conn())
@@ -98,6 +95,19 @@ impl ExportReader {
         let revised = Revised { count: count("revisions", Some(head.revisions))?, last: head.last_revision_id };
         let HeadRow { snapshot_at, as_of, .. } = head;
         Ok(Snapshot { of_one_moment, spec: spec.clone(), as_of, snapshot_at, floors, revised })
+    }
+}
+
+bound! {
+    /// What statements about a file begin with.
+    pub(super) struct SpecRow<'a> {
+        org_id: Uuid, start: DateTime<Utc>, end: DateTime<Utc>, models: &'a [Uuid],
+    }
+}
+
+impl<'a> SpecRow<'a> {
+    pub(super) fn of(spec: &'a Spec) -> Self {
+        Self { org_id: spec.org_id, start: spec.range.start, end: spec.range.end, models: &spec.models }
     }
 }
 
@@ -170,21 +180,16 @@ pub(super) async fn changes(
 ) -> Result<Changes, ReadError> {
     type ChangeRow = (Uuid, DateTime<Utc>, Uuid, String, DateTime<Utc>);
     let most = usize::from(MAX_CHANGES);
-    let rows: Vec<ChangeRow> = sqlx::query_as(
-        "SELECT revision_id, bucket_start, model_id, reason, revised_at FROM analytics.rollup_revisions
+    let statement = "SELECT revision_id, bucket_start, model_id, reason, revised_at FROM analytics.rollup_revisions
          WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3
            AND (cardinality($4::uuid[]) = 0 OR model_id = ANY ($4)) AND ($5::timestamptz IS NULL OR revised_at >= $5)
-         ORDER BY revision_id LIMIT $6",
-    )
-    .bind(spec.org_id)
-    .bind(spec.range.start)
-    .bind(spec.range.end)
-    .bind(&spec.models)
-    .bind(since.map(|since| since - OVERLAP))
-    // One more shows that there are more.
-    .bind(i64::from(MAX_CHANGES) + 1)
-    .fetch_all(conn)
-    .await?;
+         ORDER BY revision_id LIMIT $6";
+    let rows: Vec<ChangeRow> = sqlx::query_as_with(statement, SpecRow::of(spec).arguments()?)
+        .bind(since.map(|since| since - OVERLAP))
+        // One more shows that there are more.
+        .bind(i64::from(MAX_CHANGES) + 1)
+        .fetch_all(conn)
+        .await?;
     let more = rows.len() > most;
     let change = |(revision_id, bucket_start, model_id, reason, revised_at): ChangeRow| {
         let reason = reason.parse().map_err(|_| impossible("revision's reason"))?;

@@ -7,7 +7,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::partitions::Claim;
-use crate::{domain::batch::Batch, store::StoreError};
+use crate::{
+    domain::batch::Batch,
+    store::{StoreError, bound::bound},
+};
 
 /// Bytes of a dead letter's payload that are kept.
 const KEPT_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -35,37 +38,37 @@ pub async fn keep(
         (*message, key(message), vec![format!("event: refused by the database, SQLSTATE {code}")])
     });
     let by_age = too_old.iter().map(|message| (*message, key(message), vec![TOO_OLD.to_owned()]));
-    let (mut ids, mut offsets, mut org_ids, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut event_ids = Vec::new();
-    let (mut payloads, mut lengths, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut letters = Letters {
+        stream: &claim.stream,
+        incarnation: claim.incarnation,
+        partition: i32::from(claim.partition),
+        batch_id: batch.raw.id,
+        ..Letters::default()
+    };
     for (message, (org_id, event_id), why) in by_rule.chain(by_database).chain(by_age) {
         let message = &batch.raw.messages[message];
-        ids.push(Uuid::now_v7());
-        offsets.push(message.offset);
-        org_ids.push(org_id);
-        event_ids.push(event_id);
-        reasons.push(serde_json::to_string(&why).map_err(|error| StoreError::Permanent(error.to_string()))?);
-        payloads.push(&message.body[..message.body.len().min(KEPT_PAYLOAD_BYTES)]);
-        lengths.push(i64::try_from(message.body.len()).unwrap_or(i64::MAX));
-        hashes.push(Sha256::digest(&message.body).to_vec());
+        letters.ids.push(Uuid::now_v7());
+        letters.offsets.push(message.offset);
+        letters.orgs.push(org_id);
+        letters.events.push(event_id);
+        letters.reasons.push(serde_json::to_string(&why).map_err(|error| StoreError::Permanent(error.to_string()))?);
+        letters.payloads.push(&message.body[..message.body.len().min(KEPT_PAYLOAD_BYTES)]);
+        letters.lengths.push(i64::try_from(message.body.len()).unwrap_or(i64::MAX));
+        letters.hashes.push(Sha256::digest(&message.body).to_vec());
     }
-    if offsets.is_empty() {
+    if letters.offsets.is_empty() {
         return Ok(());
     }
-    sqlx::query(include_str!("sql/dead_letters.sql"))
-        .bind(&claim.stream)
-        .bind(claim.incarnation)
-        .bind(i32::from(claim.partition))
-        .bind(batch.raw.id)
-        .bind(offsets)
-        .bind(org_ids)
-        .bind(reasons)
-        .bind(payloads)
-        .bind(lengths)
-        .bind(hashes)
-        .bind(ids)
-        .bind(event_ids)
-        .execute(conn)
-        .await?;
+    sqlx::query_with(include_str!("sql/dead_letters.sql"), letters.arguments()?).execute(conn).await?;
     Ok(())
+}
+
+bound! {
+    /// Of dead_letters.sql.
+    #[derive(Default)]
+    struct Letters<'a> {
+        stream: &'a str, incarnation: i32, partition: i32, batch_id: Uuid, offsets: Vec<i64>,
+        orgs: Vec<Option<Uuid>>, reasons: Vec<String>, payloads: Vec<&'a [u8]>, lengths: Vec<i64>,
+        hashes: Vec<Vec<u8>>, ids: Vec<Uuid>, events: Vec<Option<Uuid>>,
+    }
 }

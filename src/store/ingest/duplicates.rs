@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use crate::{
         event_fate::slot_of,
         ledger::Fate,
     },
-    store::StoreError,
+    store::{StoreError, bound::bound},
 };
 
 /// Most duplicates of a batch that are noted, those that differ before others.
@@ -40,27 +40,29 @@ pub(super) async fn note(
     if noted.is_empty() {
         return Ok(());
     }
-    let (mut orgs, mut slots, mut events) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut times, mut conflicts, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut columns = Columns::default();
     for ((org_id, slot), Copies { last, conflict, count }) in noted {
-        orgs.push(org_id);
-        slots.push(slot);
-        events.push(last.event.event_id);
-        times.push(last.event.occurred_at);
-        conflicts.push(conflict);
-        counts.push(count);
+        columns.orgs.push(org_id);
+        columns.slots.push(slot);
+        columns.events.push(last.event.event_id);
+        columns.times.push(last.event.occurred_at);
+        columns.conflicts.push(conflict);
+        columns.counts.push(count);
     }
-    sqlx::query(include_str!("sql/duplicates.sql"))
-        .bind(orgs)
-        .bind(slots)
-        .bind(events)
-        .bind(times)
-        .bind(conflicts)
-        .bind(counts)
+    sqlx::query_with(include_str!("sql/duplicates.sql"), columns.arguments()?)
         .bind(PgInterval { months: 0, days: 0, microseconds: window.num_microseconds().unwrap_or(i64::MAX) })
         .execute(conn)
         .await?;
     Ok(())
+}
+
+bound! {
+    /// What duplicates.sql begins with.
+    #[derive(Default)]
+    struct Columns {
+        orgs: Vec<Uuid>, slots: Vec<i16>, events: Vec<Uuid>, times: Vec<DateTime<Utc>>, conflicts: Vec<bool>,
+        counts: Vec<i64>,
+    }
 }
 
 /// What is noted in each slot: of several events of a slot the last, unless an earlier one differed and it does not.

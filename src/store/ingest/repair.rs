@@ -17,7 +17,7 @@ use crate::{
         ledger::Fate,
         repair::{Handled, Past, Seen, Verdict},
     },
-    store::{StoreError, rows, transaction::in_transaction},
+    store::{StoreError, bound::bound, rows, transaction::in_transaction},
 };
 
 /// Offsets that a log line names.
@@ -226,24 +226,33 @@ pub(super) async fn record(
     let foreign = batch.foreign.iter().filter(|(message, _)| repaired.messages.contains(message));
     let homes = foreign.map(|(_, partition)| claim.topology.stream_of(*partition));
     let streams: BTreeSet<String> = homes.chain([claim.stream.clone()]).collect();
-    sqlx::query(include_str!("sql/repair_record.sql"))
-        .bind(Uuid::now_v7())
-        .bind(&claim.stream)
-        .bind(claim.incarnation)
-        .bind(i32::from(claim.partition))
-        .bind(batch.raw.messages[*first].offset)
-        .bind(batch.raw.messages[*last].offset + 1)
-        .bind(i64::try_from(repaired.count()).unwrap_or(i64::MAX))
-        .bind(i32::try_from(orgs.len()).unwrap_or(i32::MAX))
-        .bind(put_back().map(|one| one.event.occurred_at).min())
-        .bind(put_back().map(|one| one.event.occurred_at).max())
-        .bind(work.rules.retries)
-        .bind(work.rules.started_at)
-        .bind(replay_id)
-        .bind(streams.into_iter().collect::<Vec<_>>())
-        .execute(tx)
-        .await?;
+    let row = RepairRow {
+        batch_id: Uuid::now_v7(),
+        stream: &claim.stream,
+        incarnation: claim.incarnation,
+        partition: i32::from(claim.partition),
+        first_offset: batch.raw.messages[*first].offset,
+        next_offset: batch.raw.messages[*last].offset + 1,
+        rows: i64::try_from(repaired.count()).unwrap_or(i64::MAX),
+        orgs: i32::try_from(orgs.len()).unwrap_or(i32::MAX),
+        occurred_from: put_back().map(|one| one.event.occurred_at).min(),
+        occurred_to: put_back().map(|one| one.event.occurred_at).max(),
+        retries: work.rules.retries,
+        started_at: work.rules.started_at,
+        replay_id,
+        streams: streams.into_iter().collect(),
+    };
+    sqlx::query_with(include_str!("sql/repair_record.sql"), row.arguments()?).execute(tx).await?;
     Ok(())
+}
+
+bound! {
+    /// Of repair_record.sql.
+    struct RepairRow<'a> {
+        batch_id: Uuid, stream: &'a str, incarnation: i32, partition: i32, first_offset: i64, next_offset: i64,
+        rows: i64, orgs: i32, occurred_from: Option<DateTime<Utc>>, occurred_to: Option<DateTime<Utc>>,
+        retries: i32, started_at: DateTime<Utc>, replay_id: Uuid, streams: Vec<String>,
+    }
 }
 
 /// Notes rejected messages that the batch took for events after all: from now on they are not new.

@@ -11,7 +11,7 @@ use crate::{
         partition::Topology,
         supervision::SupervisionEvent,
     },
-    store::{StoreError, access::audit, supervision, transaction::in_transaction},
+    store::{StoreError, access::audit, bound::bound, supervision, transaction::in_transaction},
 };
 
 /// A range that was not read.
@@ -75,23 +75,23 @@ async fn skip_in(
     if at != Some((incarnation, from)) {
         return Ok(false);
     }
-    sqlx::query(include_str!("sql/partition_skip.sql"))
-        .bind(&stream)
-        .bind(i32::from(partition))
-        .bind(incarnation)
-        .bind(from)
-        .bind(to)
-        .bind(Uuid::now_v7())
-        .bind(words)
-        .bind(by_whom)
-        .execute(&mut *tx)
-        .await?;
+    let (partition, batch_id) = (i32::from(partition), Uuid::now_v7());
+    let row = SkipRow { stream: &stream, partition, incarnation, from, to, batch_id, words, by_whom };
+    sqlx::query_with(include_str!("sql/partition_skip.sql"), row.arguments()?).execute(&mut *tx).await?;
     let act = AuditEvent::new(Actor::command_line(by_whom.to_owned()), "partition.skip", Outcome::Allowed)
         .target(&stream)
         .detail(format!("offsets {from} to {}, which cannot be read", to - 1));
     audit::record(&mut *tx, &[act]).await?;
     supervision::record(tx, &[event]).await?;
     Ok(true)
+}
+
+bound! {
+    /// Of partition_skip.sql.
+    struct SkipRow<'a> {
+        stream: &'a str, partition: i32, incarnation: i32, from: i64, to: i64, batch_id: Uuid, words: &'a str,
+        by_whom: &'a str,
+    }
 }
 
 /// Ranges of these streams, the newest first; without `all` those that are not acknowledged.

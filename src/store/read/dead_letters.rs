@@ -6,8 +6,11 @@ use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{ReadError, Reader, StoreError};
-use crate::domain::dead_letter::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter, Origin, Payload, State,
+use crate::{
+    domain::dead_letter::{
+        DeadLetter, DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter, Origin, Payload, State,
+    },
+    store::bound::bound,
 };
 
 const LIST: &str = include_str!("sql/dead_letters_list.sql");
@@ -16,20 +19,31 @@ const OPEN: &str = "
            corrected_by, corrected_at, replayed_at, payload, correction
     FROM analytics.dead_letters WHERE dead_letter_id = $2 AND {whose}";
 
+bound! {
+    /// Of dead_letters_list.sql.
+    struct PageRow<'a> {
+        org_id: Option<Uuid>, start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>, state: Option<&'static str>,
+        before: Option<Uuid>, limit: i64, event_id: Option<Uuid>, reason: Option<&'a str>,
+    }
+}
+
 impl Reader {
     pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, ReadError> {
         let (whose, order, org_id) = conditions(query.whose);
-        // Safe: what is put in are constants.
-        let rows = sqlx::query_as::<_, Row>(AssertSqlSafe(LIST.replace("{whose}", whose).replace("{order}", order)))
-            .bind(org_id)
-            .bind(query.start)
-            .bind(query.end)
-            .bind(query.state.map(State::as_str))
-            .bind(query.before)
+        let page = PageRow {
+            org_id,
+            start: query.start,
+            end: query.end,
+            state: query.state.map(State::as_str),
+            before: query.before,
             // One more shows that there are more.
-            .bind(i64::from(query.limit) + 1)
-            .bind(query.event_id)
-            .bind(&query.reason);
+            limit: i64::from(query.limit) + 1,
+            event_id: query.event_id,
+            reason: query.reason.as_deref(),
+        };
+        // Safe: what is put in are constants.
+        let text = AssertSqlSafe(LIST.replace("{whose}", whose).replace("{order}", order));
+        let rows = sqlx::query_as_with::<_, Row, _>(text, page.arguments()?);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let letters = rows.into_iter().map(|row| row.letter(query.whose)).collect::<Result<_, _>>()?;
         Ok(DeadLetterPage::of(letters, query.limit))

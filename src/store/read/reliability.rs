@@ -1,7 +1,7 @@
 //! Reading outcomes and latencies.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
@@ -25,9 +25,8 @@ impl Reader {
             Dimension::Client => of_events.replace("{label}", "client_id"),
             Dimension::ErrorCode => of_events.replace("{label}", "error_code"),
         };
-        // Safe: what was put in are constants.
-        let rows = sqlx::query_as::<_, Row>(AssertSqlSafe(text));
-        let rows = self.bind_head(rows, query.org_id, &query.buckets, &query.models, query.by == Dimension::Model);
+        let by_model = query.by == Dimension::Model;
+        let rows = self.report::<Row>(text, query.org_id, &query.buckets, &query.models, by_model)?;
         let rows = if query.by.is_raw() {
             rows.bind(query.buckets.starts().to_vec()).bind(latency_bounds())
         } else {

@@ -11,25 +11,35 @@ use crate::{
         page::Page,
         revision::{Reason, Revision, RevisionPage, RevisionQuery},
     },
-    store::amount::Amount,
+    store::{amount::Amount, bound::bound},
 };
 
 const REVISIONS: &str = include_str!("sql/revisions.sql");
 
+bound! {
+    /// Of revisions.sql.
+    struct PageRow<'a> {
+        org_id: Uuid, start: DateTime<Utc>, end: DateTime<Utc>, models: &'a [Uuid], reason: Option<&'static str>,
+        before: Option<Uuid>, limit: i64, stream: String, partition: i32,
+    }
+}
+
 impl Reader {
     pub async fn revisions(&self, query: &RevisionQuery) -> Result<RevisionPage, ReadError> {
         let home = self.home(query.org_id);
-        let rows = sqlx::query_as::<_, Row>(REVISIONS)
-            .bind(query.org_id)
-            .bind(query.hours.start())
-            .bind(query.hours.end())
-            .bind(&query.models)
-            .bind(query.reason.map(Reason::as_str))
-            .bind(query.before)
+        let page = PageRow {
+            org_id: query.org_id,
+            start: query.hours.start(),
+            end: query.hours.end(),
+            models: &query.models,
+            reason: query.reason.map(Reason::as_str),
+            before: query.before,
             // One more shows that there are more.
-            .bind(i64::from(query.limit) + 1)
-            .bind(self.plan.topology.stream_of(home))
-            .bind(i32::from(home));
+            limit: i64::from(query.limit) + 1,
+            stream: self.plan.topology.stream_of(home),
+            partition: i32::from(home),
+        };
+        let rows = sqlx::query_as_with::<_, Row, _>(REVISIONS, page.arguments()?);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
         refuse(Gone::below(&query.hours, first.revisions_from, Missing::Revisions))?;

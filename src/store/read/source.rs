@@ -1,13 +1,20 @@
 //! What a report's buckets are summed from: rollups of hours or days, and raw events where a day begins within an hour.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
+use sqlx::{
+    AssertSqlSafe, FromRow, Postgres,
+    postgres::{PgArguments, PgRow},
+    query::QueryAs,
+};
 use uuid::Uuid;
 
 use super::{Reader, row_limit};
-use crate::domain::{
-    calendar::{Buckets, Granularity},
-    histogram,
+use crate::{
+    domain::{
+        calendar::{Buckets, Granularity},
+        histogram,
+    },
+    store::bound::bound,
 };
 
 const HEAD: &str = include_str!("sql/report_head.sql");
@@ -19,24 +26,28 @@ const DAY_OF_HOUR: &str = "($9::timestamptz[])[width_bucket(bucket_start, $9)]";
 type Statement<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
 
 impl Reader {
-    /// Binds what the statements have in common: $1 to $8.
-    pub(super) fn bind_head<'q, T>(
+    /// A report's statement with the parameters that all have.
+    pub(super) fn report<'q, T: for<'r> FromRow<'r, PgRow>>(
         &self,
-        rows: Statement<'q, T>,
+        text: String,
         org_id: Uuid,
         buckets: &Buckets,
-        models: &'q [Uuid],
+        models: &[Uuid],
         by_model: bool,
-    ) -> Statement<'q, T> {
-        let home = self.home(org_id);
-        rows.bind(org_id)
-            .bind(buckets.start())
-            .bind(buckets.end())
-            .bind(models)
-            .bind(by_model)
-            .bind(self.plan.topology.stream_of(home))
-            .bind(i32::from(home))
-            .bind(row_limit())
+    ) -> sqlx::Result<Statement<'q, T>> {
+        let (home, start, end) = (self.home(org_id), buckets.start(), buckets.end());
+        let (stream, partition, limit) = (self.plan.topology.stream_of(home), i32::from(home), row_limit());
+        let row = ReportRow { org_id, start, end, models, by_model, stream, partition, limit };
+        // Safe: what is put into the text are constants.
+        Ok(sqlx::query_as_with(AssertSqlSafe(text), row.arguments()?))
+    }
+}
+
+bound! {
+    /// $1 to $8 of usage.sql, reliability.sql and reliability_raw.sql.
+    struct ReportRow<'a> {
+        org_id: Uuid, start: DateTime<Utc>, end: DateTime<Utc>, models: &'a [Uuid], by_model: bool, stream: String,
+        partition: i32, limit: i64,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading usage.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{ReadError, Reader, ReportHead, StoreError, source::Source};
@@ -15,9 +15,8 @@ const USAGE: &str = include_str!("sql/usage.sql");
 impl Reader {
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
         let source = Source::of(&query.buckets);
-        // Safe: what is put in are constants.
-        let rows = sqlx::query_as::<_, UsageRow>(AssertSqlSafe(source.put_into(USAGE)));
-        let rows = self.bind_head(rows, query.org_id, &query.buckets, &query.models, query.by_model);
+        let text = source.put_into(USAGE);
+        let rows = self.report::<UsageRow>(text, query.org_id, &query.buckets, &query.models, query.by_model)?;
         let rows = source.bind(rows);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
         let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;

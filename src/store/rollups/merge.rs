@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
     aggregates,
     freshness::{self, Heard, MarkerKey},
+    revisions::{closed_hours, revise},
     unit::Unit,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     },
     store::{
         StoreError,
-        amount::Amount,
+        bound::bound,
         columns::{Columns, overflow},
         ingest::partitions::{self, Claim},
         transaction::in_transaction,
@@ -237,47 +238,12 @@ struct PendingRow {
     daily_to: Option<DateTime<Utc>>,
 }
 
-/// Hours that responses have called final, with what is added to each; by the first hour of an org that none has
-/// called so.
-fn closed_hours(merge: &Merge, first_open: impl Fn(Uuid) -> Option<i32>) -> Vec<(&Key, &Measures, Reason)> {
-    let is_closed = |key: &Key| first_open(key.org_id).is_some_and(|first_open| key.bucket < first_open);
-    let reason = |key| if merge.replayed.contains(key) { Reason::Replay } else { Reason::Late };
-    // Not what adds nothing: a rebuild of the bucket had it already.
-    let closed = merge.hourly.iter().filter(|(key, measures)| measures.invocations() > 0 && is_closed(key));
-    closed.map(|(key, measures)| (key, measures, reason(key))).collect()
-}
-
-/// Notes what closed hours had before, and will have with what is added.
-async fn revise(
-    conn: &mut PgConnection,
-    closed: &[(&Key, &Measures, Reason)],
-    at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let column = |value: fn(&Measures) -> u64| -> Result<Vec<i64>, StoreError> {
-        closed.iter().map(|(_, measures, _)| i64::try_from(value(measures)).map_err(overflow)).collect()
-    };
-    sqlx::query(include_str!("sql/revisions_add.sql"))
-        .bind(closed.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
-        .bind(closed.iter().map(|(key, ..)| key.org_id).collect::<Vec<_>>())
-        .bind(closed.iter().map(|(key, ..)| hour_start(key.bucket)).collect::<Vec<_>>())
-        .bind(closed.iter().map(|(key, ..)| key.model_id).collect::<Vec<_>>())
-        .bind(closed.iter().map(|(.., reason)| reason.as_str()).collect::<Vec<_>>())
-        .bind(column(Measures::invocations)?)
-        .bind(column(|m| m.input_tokens)?)
-        .bind(column(|m| m.output_tokens)?)
-        .bind(closed.iter().map(|(_, measures, _)| Amount(measures.cost)).collect::<Vec<_>>())
-        .bind(at)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Keys of rollups as statements take them: side by side.
-#[derive(Default)]
-struct Keys {
-    orgs: Vec<Uuid>,
-    starts: Vec<DateTime<Utc>>,
-    models: Vec<Uuid>,
+bound! {
+    /// Keys of rollups as statements take them: side by side.
+    #[derive(Clone, Default)]
+    struct Keys {
+        orgs: Vec<Uuid>, starts: Vec<DateTime<Utc>>, models: Vec<Uuid>,
+    }
 }
 
 impl Keys {
@@ -289,10 +255,6 @@ impl Keys {
             columns.models.push(key.model_id);
         }
         columns
-    }
-
-    fn bind<'q>(&self, statement: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
-        statement.bind(self.orgs.clone()).bind(self.starts.clone()).bind(self.models.clone())
     }
 }
 
@@ -310,15 +272,12 @@ async fn add(
     }
     let is_cut = |key: &&Key| cut.is_some_and(|cut| unit.start_of(key.bucket) < cut);
     let materialised = Keys::of(unit, rows.keys().filter(is_cut));
-    recall(conn, unit, &materialised).await?;
+    recall(conn, unit, materialised).await?;
     let keys = Keys::of(unit, rows.keys());
-    keys.bind(sqlx::query(unit.statement(include_str!("sql/rollup_seed.sql")))).execute(&mut *conn).await?;
-    let before: Vec<Vec<u8>> = sqlx::query_scalar(unit.statement(include_str!("sql/rollup_lock.sql")))
-        .bind(&keys.orgs)
-        .bind(&keys.starts)
-        .bind(&keys.models)
-        .fetch_all(&mut *conn)
-        .await?;
+    let seed = unit.statement(include_str!("sql/rollup_seed.sql"));
+    sqlx::query_with(seed, keys.clone().arguments()?).execute(&mut *conn).await?;
+    let lock = unit.statement(include_str!("sql/rollup_lock.sql"));
+    let before: Vec<Vec<u8>> = sqlx::query_scalar_with(lock, keys.arguments()?).fetch_all(&mut *conn).await?;
     if before.len() != rows.len() {
         return Err(StoreError::Permanent(format!(
             "{} of {} rows of {}_rollups are there",
@@ -338,18 +297,20 @@ async fn add(
         histogram.merge(&measures.latency);
         columns.push(key, unit.start_of(key.bucket), measures, histogram.pack())?;
     }
-    columns.bind(sqlx::query(unit.statement(include_str!("sql/rollup_add.sql")))).bind(at).execute(conn).await?;
+    let add = unit.statement(include_str!("sql/rollup_add.sql"));
+    sqlx::query_with(add, columns.arguments()?).bind(at).execute(conn).await?;
     Ok(())
 }
 
 /// Moves rows of these keys that are materialised into the table.
-async fn recall(conn: &mut PgConnection, unit: Unit, keys: &Keys) -> Result<(), StoreError> {
-    let (Some(first), Some(last)) = (keys.starts.iter().min(), keys.starts.iter().max()) else { return Ok(()) };
+async fn recall(conn: &mut PgConnection, unit: Unit, keys: Keys) -> Result<(), StoreError> {
+    let (first, last) = (keys.starts.iter().min().copied(), keys.starts.iter().max().copied());
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
     aggregates::allow_deletes(conn).await?;
     // Excluding chunks again for each key costs more than looking into each chunk's index.
     sqlx::query("SET LOCAL timescaledb.enable_runtime_exclusion = off").execute(&mut *conn).await?;
-    let recall = keys.bind(sqlx::query(unit.statement(include_str!("sql/rollup_recall.sql"))));
-    recall.bind(first).bind(last).execute(&mut *conn).await?;
+    let recall = unit.statement(include_str!("sql/rollup_recall.sql"));
+    sqlx::query_with(recall, keys.arguments()?).bind(first).bind(last).execute(&mut *conn).await?;
     Ok(())
 }
 
@@ -357,16 +318,24 @@ async fn add_ledger(conn: &mut PgConnection, rows: &BTreeMap<(Option<Uuid>, i32)
     let column = |value: fn(&Counts) -> u64| -> Result<Vec<i64>, StoreError> {
         rows.values().map(|counts| i64::try_from(value(counts)).map_err(overflow)).collect()
     };
-    sqlx::query(include_str!("sql/ledger_add.sql"))
-        .bind(rows.keys().map(|(org_id, _)| *org_id).collect::<Vec<_>>())
-        .bind(rows.keys().map(|(_, hour)| hour_start(*hour)).collect::<Vec<_>>())
-        .bind(column(|c| c.received)?)
-        .bind(column(|c| c.stored)?)
-        .bind(column(|c| c.duplicates)?)
-        .bind(column(|c| c.conflicts)?)
-        .bind(column(|c| c.rejected)?)
-        .bind(column(|c| c.late)?)
-        .execute(conn)
-        .await?;
+    let hours = LedgerHours {
+        orgs: rows.keys().map(|(org_id, _)| *org_id).collect(),
+        hours: rows.keys().map(|(_, hour)| hour_start(*hour)).collect(),
+        received: column(|c| c.received)?,
+        stored: column(|c| c.stored)?,
+        duplicates: column(|c| c.duplicates)?,
+        conflicts: column(|c| c.conflicts)?,
+        rejected: column(|c| c.rejected)?,
+        late: column(|c| c.late)?,
+    };
+    sqlx::query_with(include_str!("sql/ledger_add.sql"), hours.arguments()?).execute(conn).await?;
     Ok(())
+}
+
+bound! {
+    /// Of ledger_add.sql.
+    struct LedgerHours {
+        orgs: Vec<Option<Uuid>>, hours: Vec<DateTime<Utc>>, received: Vec<i64>, stored: Vec<i64>,
+        duplicates: Vec<i64>, conflicts: Vec<i64>, rejected: Vec<i64>, late: Vec<i64>,
+    }
 }

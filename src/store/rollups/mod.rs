@@ -12,6 +12,7 @@ pub mod pending;
 pub mod rebuild;
 pub mod recount;
 pub mod reopen;
+mod revisions;
 pub mod switch;
 pub mod unit;
 pub mod verify;

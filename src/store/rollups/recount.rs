@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, postgres::PgArguments};
 use uuid::Uuid;
 
 use super::unit::Unit;
@@ -16,7 +16,7 @@ use crate::{
         revision::Reason,
         rollup::{Key, Measures, day_of_hour, first_open_hour, hour_of, hour_start},
     },
-    store::{StoreError, amount::Amount, clock, columns::Columns, read::latency_bounds},
+    store::{StoreError, amount::Amount, bound::bound, clock, columns::Columns, read::latency_bounds},
 };
 
 /// Rows that are read or kept by one statement.
@@ -40,6 +40,17 @@ impl Span {
 
     pub fn end(&self) -> DateTime<Utc> {
         self.start + TimeDelta::days(1)
+    }
+
+    fn arguments(&self) -> sqlx::Result<PgArguments> {
+        SpanRow { start: self.start, end: self.end(), org_id: self.org_id, left_out: &self.left_out }.arguments()
+    }
+}
+
+bound! {
+    /// What statements about a span begin with.
+    struct SpanRow<'a> {
+        start: DateTime<Utc>, end: DateTime<Utc>, org_id: Option<Uuid>, left_out: &'a [Uuid],
     }
 }
 
@@ -90,11 +101,7 @@ pub async fn prepare(conn: &mut PgConnection) -> Result<(), StoreError> {
 pub async fn count(tx: &mut PgConnection, span: &Span, pending: Pending) -> Result<u64, StoreError> {
     // All of it is read: no plan that is quick for the first rows only.
     sqlx::query("SET LOCAL cursor_tuple_fraction = 1").execute(&mut *tx).await?;
-    sqlx::query(include_str!("sql/recount.sql"))
-        .bind(span.start)
-        .bind(span.end())
-        .bind(span.org_id)
-        .bind(&span.left_out)
+    sqlx::query_with(include_str!("sql/recount.sql"), span.arguments()?)
         .bind(pending == Pending::Counted)
         .bind(latency_bounds())
         .execute(&mut *tx)
@@ -139,7 +146,8 @@ async fn keep(
         columns.push(&key, unit.start_of(key.bucket), &measures, measures.latency.pack())?;
     }
     if columns.len() > 0 {
-        columns.bind(sqlx::query(unit.statement(include_str!("sql/recount_keep.sql")))).execute(tx).await?;
+        let keep = unit.statement(include_str!("sql/recount_keep.sql"));
+        sqlx::query_with(keep, columns.arguments()?).execute(tx).await?;
     }
     Ok(())
 }
@@ -151,14 +159,8 @@ pub async fn differences(
     unit: Unit,
     most: i64,
 ) -> Result<(Vec<Difference>, u64), StoreError> {
-    let rows: Vec<DifferenceRow> = sqlx::query_as(unit.statement(include_str!("sql/recount_differences.sql")))
-        .bind(span.start)
-        .bind(span.end())
-        .bind(span.org_id)
-        .bind(&span.left_out)
-        .bind(most)
-        .fetch_all(tx)
-        .await?;
+    let statement = unit.statement(include_str!("sql/recount_differences.sql"));
+    let rows: Vec<DifferenceRow> = sqlx::query_as_with(statement, span.arguments()?).bind(most).fetch_all(tx).await?;
     let found = rows.first().map_or(0, |row| unsigned(row.differing));
     let rows = rows.into_iter().map(|row| row.difference(unit)).collect::<Result<_, _>>()?;
     Ok((rows, found))
@@ -175,11 +177,7 @@ pub async fn put(
     let now = clock::now(tx).await?;
     let mut rebuilt = Rebuilt::default();
     if let Some((reason, known_to)) = revise {
-        let revised = sqlx::query(include_str!("sql/rebuild_revise.sql"))
-            .bind(span.start)
-            .bind(span.end())
-            .bind(span.org_id)
-            .bind(&span.left_out)
+        let revised = sqlx::query_with(include_str!("sql/rebuild_revise.sql"), span.arguments()?)
             .bind(reason.as_str())
             .bind(hour_start(first_open_hour(known_to, late_after)))
             .bind(now)
@@ -188,13 +186,8 @@ pub async fn put(
         rebuilt.revisions = revised.rows_affected();
     }
     for unit in Unit::ALL {
-        let removed = sqlx::query(unit.statement(include_str!("sql/rebuild_remove.sql")))
-            .bind(span.start)
-            .bind(span.end())
-            .bind(span.org_id)
-            .bind(&span.left_out)
-            .execute(&mut *tx)
-            .await?;
+        let remove = unit.statement(include_str!("sql/rebuild_remove.sql"));
+        let removed = sqlx::query_with(remove, span.arguments()?).execute(&mut *tx).await?;
         let put = sqlx::query(unit.statement(include_str!("sql/rebuild_put.sql"))).bind(now).execute(&mut *tx).await?;
         rebuilt.removed += removed.rows_affected();
         rebuilt.put += put.rows_affected();

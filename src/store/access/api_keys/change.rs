@@ -11,7 +11,7 @@ use crate::{
         audit::{AuditEvent, storable},
         export::request::fingerprint,
     },
-    store::{StoreError, access::audit, clock, transaction::in_transaction},
+    store::{StoreError, access::audit, bound::bound, clock, transaction::in_transaction},
 };
 
 /// First half of the advisory lock under which an org's keys are changed; the second is a hash of the org. "keys" in ASCII.
@@ -79,22 +79,31 @@ async fn add(conn: &mut PgConnection, asked: &NewKey) -> Result<Created, StoreEr
     if active >= i64::from(asked.most) {
         return Ok(Created::TooMany);
     }
-    sqlx::query(include_str!("../sql/api_keys_insert.sql"))
-        .bind(asked.key_id)
-        .bind(asked.org_id)
-        .bind(key.role.as_str())
-        .bind(&key.name)
-        .bind(asked.secret_sha256.as_slice())
-        .bind(storable(&asked.by))
-        .bind(key.expires_at)
-        .bind(asked.parent)
-        .bind(&asked.idempotency_key)
-        .bind(request_sha256.map(Vec::from))
-        .execute(&mut *conn)
-        .await?;
+    let row = KeyRow {
+        key_id: asked.key_id,
+        org_id: asked.org_id,
+        role: key.role.as_str(),
+        name: &key.name,
+        secret_sha256: &asked.secret_sha256,
+        by: storable(&asked.by),
+        expires_at: key.expires_at,
+        parent: asked.parent,
+        idempotency_key: asked.idempotency_key.as_deref(),
+        request_sha256: request_sha256.map(Vec::from),
+    };
+    sqlx::query_with(include_str!("../sql/api_keys_insert.sql"), row.arguments()?).execute(&mut *conn).await?;
     audit::record(conn, &[asked.act.clone().detail(key.role)]).await?;
     let made = get(conn, asked.org_id, asked.key_id).await?;
     Ok(Created::New(made.ok_or_else(|| impossible("no row"))?))
+}
+
+bound! {
+    /// Of api_keys_insert.sql.
+    struct KeyRow<'a> {
+        key_id: Uuid, org_id: Uuid, role: &'static str, name: &'a str, secret_sha256: &'a [u8], by: String,
+        expires_at: Option<DateTime<Utc>>, parent: Option<Uuid>, idempotency_key: Option<&'a str>,
+        request_sha256: Option<Vec<u8>>,
+    }
 }
 
 /// The key was revoked or has expired since it was accepted.

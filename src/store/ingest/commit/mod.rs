@@ -10,6 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use self::lock::{Lock, lock};
 pub use self::misrouted::Misrouted;
@@ -29,6 +30,7 @@ use crate::{
     },
     store::{
         StoreError,
+        bound::bound,
         clock::{self, Reading},
         rows,
         transaction::in_transaction,
@@ -271,6 +273,16 @@ async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates
     Ok(())
 }
 
+bound! {
+    /// What finish_batch.sql and finish_replay.sql begin with.
+    struct BatchRow<'a> {
+        batch_id: Uuid, stream: &'a str, incarnation: i32, partition: i32, first_offset: i64, next_offset: i64,
+        received: i64, stored: i64, duplicates: i64, conflicts: i64, rejected: i64, late: i64, orgs: i32,
+        occurred_from: Option<DateTime<Utc>>, occurred_to: Option<DateTime<Utc>>, retries: i32,
+        started_at: DateTime<Utc>, aggregates: Vec<u8>,
+    }
+}
+
 async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Result<(Counts, Reading), StoreError> {
     let Work { claim, batch, rules } = work;
     let mut ledger = Ledger::default();
@@ -298,25 +310,27 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
         Kind::Live => include_str!("../sql/finish_batch.sql"),
         Kind::Replay(_) => include_str!("../sql/finish_replay.sql"),
     };
-    let query = sqlx::query_scalar(statement)
-        .bind(batch.raw.id)
-        .bind(&claim.stream)
-        .bind(claim.incarnation)
-        .bind(i32::from(claim.partition))
-        .bind(batch.raw.first_offset)
-        .bind(batch.raw.next_offset())
-        .bind(n(counts.received))
-        .bind(n(counts.stored))
-        .bind(n(counts.duplicates))
-        .bind(n(counts.conflicts))
-        .bind(n(counts.rejected))
-        .bind(n(counts.late))
-        .bind(orgs)
-        .bind(occurred_from)
-        .bind(occurred_to)
-        .bind(rules.retries)
-        .bind(rules.started_at)
-        .bind(aggregates);
+    let row = BatchRow {
+        batch_id: batch.raw.id,
+        stream: &claim.stream,
+        incarnation: claim.incarnation,
+        partition: i32::from(claim.partition),
+        first_offset: batch.raw.first_offset,
+        next_offset: batch.raw.next_offset(),
+        received: n(counts.received),
+        stored: n(counts.stored),
+        duplicates: n(counts.duplicates),
+        conflicts: n(counts.conflicts),
+        rejected: n(counts.rejected),
+        late: n(counts.late),
+        orgs,
+        occurred_from,
+        occurred_to,
+        retries: rules.retries,
+        started_at: rules.started_at,
+        aggregates,
+    };
+    let query = sqlx::query_scalar_with(statement, row.arguments()?);
     let query = match rules.kind {
         Kind::Live => {
             let missing = batch.raw.missing;
