@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod actor_tree;
+mod alerts;
 mod background_jobs;
 mod cache_tls;
 mod circles;
