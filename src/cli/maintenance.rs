@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -48,6 +49,11 @@ pub trait Summary: Serialize {
         serde_json::to_value(self)
     }
 
+    /// Whether one that changes nothing is recorded too, so that processes can report it.
+    fn is_noted(&self) -> bool {
+        false
+    }
+
     /// 0, or 3 where a check did not hold.
     fn exit_code(&self) -> ExitCode {
         ExitCode::SUCCESS
@@ -72,6 +78,7 @@ pub async fn run<S: Summary>(
         // That it was begun is on record whatever comes of it.
         audit::record(&mut lock.conn, &[act(action, Outcome::Allowed).detail("begun")]).await?;
     }
+    let begun = Instant::now();
     let mut steps = Steps::new();
     let done = tokio::select! {
         done = work(&mut lock, &mut steps) => done,
@@ -95,6 +102,14 @@ pub async fn run<S: Summary>(
     let summary = done.context(task)?;
     if access == Access::Alone {
         lock.finish("done", &summary.for_the_record()?).await?;
+    } else if summary.is_noted() {
+        // Whole microseconds: the database knows no finer ones.
+        let took = TimeDelta::microseconds(i64::try_from(begun.elapsed().as_micros()).unwrap_or_default());
+        let noted = lock.note(&app::process_name(), took, &summary.for_the_record()?).await;
+        // What was found is what matters: a role that may only read finds it too.
+        if let Err(error) = noted {
+            tracing::warn!(%error, task, "it is not recorded that this was done");
+        }
     }
     if common.json {
         print::json(&summary)?

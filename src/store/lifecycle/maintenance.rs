@@ -98,6 +98,24 @@ impl TaskLock {
         Ok(())
     }
 
+    /// Records a task that has changed nothing and is done: several may have been at work beside each other, so the record is
+    /// of the one that ended last.
+    pub async fn note(&mut self, process: &str, took: TimeDelta, summary: &Value) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO analytics.maintenance_runs (task, process, started_at, finished_at, outcome, summary)
+             VALUES ($1, $2, clock_timestamp() - $3, clock_timestamp(), 'done', $4::jsonb)
+             ON CONFLICT (task) DO UPDATE SET process = excluded.process, started_at = excluded.started_at,
+                 finished_at = excluded.finished_at, outcome = excluded.outcome, summary = excluded.summary",
+        )
+        .bind(self.task)
+        .bind(process)
+        .bind(took)
+        .bind(summary.to_string())
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
     /// Records what became of it.
     pub async fn finish(&mut self, outcome: &str, summary: &Value) -> Result<(), StoreError> {
         sqlx::query(
