@@ -1,6 +1,6 @@
 //! The database, what its readers may take, and the freshness that is derived from it.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Secret, check::has_scheme, declare::section};
 use crate::domain::freshness::Thresholds;
@@ -24,7 +24,30 @@ section! {
             /// What the server's operators see of the connections, and what a process's connections are found by.
             #[serde(skip, default = "application_name")]
             pub application_name: String,
+            /// Is called when a connection for writing that was lost is open again.
+            #[serde(skip)]
+            pub on_reconnect: OnReconnect,
         }
+    }
+}
+
+/// What is called when a connection that was lost is open again; nothing by default.
+#[derive(Clone, Default)]
+pub struct OnReconnect(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl OnReconnect {
+    pub fn new(call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(call)))
+    }
+
+    pub fn call(&self) {
+        self.0.iter().for_each(|call| call());
+    }
+}
+
+impl fmt::Debug for OnReconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnReconnect")
     }
 }
 

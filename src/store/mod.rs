@@ -44,12 +44,14 @@ pub type OnStep<'t> = &'t mut (dyn FnMut(&str) + Send);
 pub struct Session {
     database: Database,
     conn: Option<PgConnection>,
+    /// The last connection was given up, because of trouble with it or a deadline.
+    lost: bool,
     stores_events: bool,
 }
 
 impl Session {
     pub fn new(database: Database) -> Self {
-        Self { database, conn: None, stores_events: false }
+        Self { database, conn: None, lost: false, stores_events: false }
     }
 
     /// A session that stores or merges batches of events: see [`rollups::aggregates::skip_invalidations`].
@@ -68,6 +70,11 @@ impl Session {
             Some(conn) => conn,
             None => connect_writer(&self.database).await?,
         };
+        if opened && self.lost {
+            self.database.on_reconnect.call();
+        }
+        // Also where the work is cancelled.
+        self.lost = true;
         let timeout = self.database.write_timeout();
         let working = async {
             if opened && self.stores_events {
@@ -76,6 +83,7 @@ impl Session {
             work(&mut conn).await
         };
         let done = tokio::time::timeout(timeout, working).await.unwrap_or(Err(StoreError::Timeout(timeout)));
+        self.lost = done.as_ref().is_err_and(StoreError::is_transient);
         if done.is_ok() {
             self.conn = Some(conn);
         }
