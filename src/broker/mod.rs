@@ -3,6 +3,7 @@
 //! lapin's automatic recovery stays off: it would subscribe again at the *original* offset. Who holds a connection
 //! owns the reconnect loop, and [`BrokerError::is_transient`] says whether that may help.
 
+pub mod glance;
 pub mod probe;
 pub mod publisher;
 pub mod subscription;

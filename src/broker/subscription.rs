@@ -176,7 +176,7 @@ impl Subscription {
     }
 }
 
-async fn consume(
+pub(super) async fn consume(
     broker: &Broker,
     channel: &Channel,
     stream: &str,
@@ -205,7 +205,7 @@ impl StartAt {
 }
 
 /// The end of lapin's stream means that the broker cancelled the consumer.
-fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<Incoming, BrokerError> {
+pub(super) fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<Incoming, BrokerError> {
     let delivered = delivered.ok_or(BrokerError::Cancelled)?;
     let delivery = delivered.map_err(|error| BrokerError::from(error).while_reading())?;
     let headers = delivery.properties.headers().as_ref();

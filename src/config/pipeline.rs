@@ -46,6 +46,20 @@ impl Broker {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
+    /// As the broker reads it: a year has 365 days and a month 30.
+    pub fn stream_max_age(&self) -> TimeDelta {
+        let (number, unit) = self.stream_max_age.split_at(self.stream_max_age.len().saturating_sub(1));
+        let seconds = match unit {
+            "Y" => 365 * 86_400,
+            "M" => 30 * 86_400,
+            "D" => 86_400,
+            "h" => 3600,
+            "m" => 60,
+            _ => 1,
+        };
+        TimeDelta::try_seconds(number.parse::<i64>().unwrap_or_default() * seconds).unwrap_or(TimeDelta::MAX)
+    }
+
     /// Longest that connecting and subscribing take, or fail by: every answer has its own timeout, and the streams of
     /// all partitions may have to be declared.
     pub fn longest_subscribe(&self) -> Duration {

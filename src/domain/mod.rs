@@ -14,6 +14,7 @@ pub mod export;
 pub mod finding;
 pub mod floor;
 pub mod freshness;
+pub mod headroom;
 pub mod histogram;
 pub mod hole;
 pub mod intake;
