@@ -24,11 +24,11 @@ use crate::{
             supervisor::{Fatal, Supervisor, SupervisorParts},
         },
     },
-    config::Settings,
+    config::{OnReconnect, Settings},
     http::{self, Api, Gatekeeper, Lines, Ops, Queries},
     store::ingest::lease::Identity,
     telemetry::{
-        metrics::Metrics,
+        metrics::{Metrics, Reconnected},
         readiness::{OBJECTS, Phase, Readiness},
     },
 };
@@ -48,6 +48,8 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     settings.database.application_name = Identity::application_name(identity.id);
     let (metrics, readiness) = (Metrics::default(), Readiness::default());
     metrics.expect_partitions(settings.broker.partitions);
+    let counted = metrics.clone();
+    settings.database.on_reconnect = OnReconnect::new(move || counted.reconnected(Reconnected::Database));
     let (registry, queries) = (Registry::default(), Queries::default());
     let log = SupervisionLog::new(&identity.name, metrics.clone());
     let mut signals = Signals::new()?;
@@ -93,6 +95,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         backend: export_backend(&settings, &readiness),
         generators: vec![ActorRef::default(); settings.exports.actors.into()],
     };
+    tree.dependencies().into_iter().for_each(|name| metrics.expect_dependency(name));
     let mut started = tree.start(When::AtOnce)?;
     let server = tokio::select! {
         server = database::wait(&settings, &readiness) => server?,

@@ -45,7 +45,10 @@ use crate::{
     config::Settings,
     http::{Gatekeeper, Lines, Queries},
     store::{exports::Claimer, ingest::lease::Identity, read::ReaderPlan},
-    telemetry::{metrics::Metrics, readiness::Readiness},
+    telemetry::{
+        metrics::Metrics,
+        readiness::{BROKER, CACHE, DATABASE, JWKS, OBJECTS, Readiness},
+    },
 };
 
 /// A child of the root, or several that are alike.
@@ -154,6 +157,14 @@ impl Tree {
         Ok(started)
     }
 
+    /// The servers that this process depends on, as they are configured.
+    pub fn dependencies(&self) -> Vec<&'static str> {
+        let cache = (!self.settings.cache.url.is_empty()).then_some(CACHE);
+        let objects = self.backend.is_some().then_some(OBJECTS);
+        let jwks = self.gatekeeper.verifier.key_ring().is_some().then_some(JWKS);
+        [Some(DATABASE), Some(BROKER), cache, objects, jwks].into_iter().flatten().collect()
+    }
+
     /// Of an actor that waits for the database, and for others at most that long.
     fn deadline(&self, others: Duration) -> Duration {
         self.settings.supervision.deadline(self.settings.database.longest_write() + others)
@@ -196,6 +207,7 @@ impl Tree {
     /// With connections of its own.
     fn query(&self, name: &str, k: u32) -> anyhow::Result<Start> {
         let parts = QueryParts {
+            number: k,
             reader: ReaderPlan::new(&self.settings).context("database.url")?,
             wait: self.settings.query.wait(),
             metrics: self.metrics.clone(),

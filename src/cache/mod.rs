@@ -25,6 +25,13 @@ pub enum CacheError {
     Cluster,
 }
 
+impl CacheError {
+    /// Whether the connection is gone with it.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.is_io_error() || error.is_connection_dropped() || error.is_timeout())
+    }
+}
+
 impl From<RedisError> for CacheError {
     fn from(error: RedisError) -> Self {
         use ServerErrorKind::{Ask, ClusterDown, CrossSlot, Moved};

@@ -106,6 +106,17 @@ impl Window {
         self.entries.is_empty()
     }
 
+    /// How many keys it may hold.
+    pub fn capacity(&self) -> usize {
+        self.max_entries
+    }
+
+    /// How far back from `now` every committed key is held, at most the window's length.
+    pub fn covered(&self, now: DateTime<Utc>) -> TimeDelta {
+        let back = now.timestamp_micros().saturating_sub(self.covered_from);
+        TimeDelta::microseconds(back.clamp(0, self.length))
+    }
+
     /// Returns whether the key was there.
     fn remember(&mut self, key: EventKey, at: i64) -> bool {
         let fingerprint = self.hasher.hash_one(key) >> HOUR_BITS;

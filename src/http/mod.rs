@@ -89,6 +89,10 @@ pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
 pub use sockets::check_self;
 
+/// The names of the ports, for metrics and logs.
+const API_PORT: &str = "api";
+const OPERATIONS_PORT: &str = "operations";
+
 /// What the service's answers are made from.
 pub struct Api {
     pub gatekeeper: Gatekeeper,
@@ -157,6 +161,7 @@ pub struct Ops {
 fn api(api: web::Data<Api>) -> App<impl Application> {
     let observer = Observer {
         metrics: api.metrics.clone(),
+        traffic: api.metrics.traffic(API_PORT),
         max_body_bytes: api.max_body_bytes,
         body_within: api.body_within,
         lines: api.gatekeeper.limits.lines.clone(),
@@ -205,6 +210,7 @@ fn cors(origins: &[String]) -> Cors {
 fn ops(ops: Ops) -> App<impl Application> {
     let observer = Observer {
         metrics: ops.metrics.clone(),
+        traffic: ops.metrics.traffic(OPERATIONS_PORT),
         max_body_bytes: 0,
         body_within: Duration::ZERO,
         lines: ops.gatekeeper.limits.lines.clone(),

@@ -22,9 +22,9 @@ use uuid::Uuid;
 use super::{
     error::Problem,
     log_lines::LogLines,
-    sockets::{Connection, RequestBody, watched},
+    sockets::{Connection, IS_SELF_CHECK, RequestBody, watched},
 };
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, PortTraffic};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
@@ -32,8 +32,13 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 /// A request's id, for the handlers of the request.
 pub struct RequestId(pub String);
 
+/// Probes and scrapes: what the system asks is no client's experience.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 pub struct Observer {
     pub metrics: Metrics,
+    /// What the port's requests are counted by.
+    pub traffic: PortTraffic,
     pub max_body_bytes: usize,
     /// Longest that a request's body may take.
     pub body_within: Duration,
@@ -46,6 +51,7 @@ pub async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
+    let in_flight = observer.traffic.request();
     let id = request_id(&request);
     let method = method_label(request.method());
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -75,7 +81,9 @@ pub async fn observe(
     // The pattern: a raw path would let a caller make as many series as it likes.
     let route = response.request().match_pattern();
     let route = route.as_deref().unwrap_or("unknown");
-    observer.metrics.http_request(route, method, status.as_u16(), took);
+    if !PROBES.contains(&route) && (route, method) != IS_SELF_CHECK {
+        observer.metrics.http_request(route, method, status.as_u16(), took);
+    }
     let ms = took.as_secs_f64() * 1000.0;
     let status = status.as_u16();
     // Neither path nor query: what a caller puts there by mistake may be a secret.
@@ -87,7 +95,7 @@ pub async fn observe(
     Ok(match connection {
         Some(connection) => {
             connection.begin_response(last);
-            response.map_body(|_, body| watched(body, connection))
+            response.map_body(|_, body| watched(body, connection, in_flight))
         }
         None => response,
     })

@@ -13,7 +13,7 @@ use actix_web::{
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{
-    Api, Application, Ops, api, ops,
+    API_PORT, Api, Application, OPERATIONS_PORT, Ops, api, ops,
     sockets::{ConnectionLimits, Connections, Deadlines, Guarded, KEEP_ALIVE, SWEEP_EVERY},
 };
 use crate::{
@@ -61,7 +61,7 @@ pub fn serve_api(settings: &Settings, state: Api) -> Result<Listening, BindError
     let Http { address, workers, .. } = settings.http;
     let limits =
         ConnectionLimits { all: settings.http.max_connections, of_address: settings.http.max_connections_per_address };
-    let port = Port { name: "api", setting: "http.address", address, workers, limits };
+    let port = Port { name: API_PORT, setting: "http.address", address, workers, limits };
     let (metrics, state) = (state.metrics.clone(), web::Data::new(state));
     listen(&port, settings, metrics, move || api(state.clone()))
 }
@@ -71,7 +71,8 @@ pub fn serve_api(settings: &Settings, state: Api) -> Result<Listening, BindError
 pub fn serve_ops(settings: &Settings, state: Ops) -> Result<Listening, BindError> {
     let limits =
         ConnectionLimits { all: settings.ops.max_connections, of_address: settings.ops.max_connections_per_address };
-    let port = Port { name: "operations", setting: "ops.address", address: settings.ops.address, workers: 1, limits };
+    let port =
+        Port { name: OPERATIONS_PORT, setting: "ops.address", address: settings.ops.address, workers: 1, limits };
     listen(&port, settings, state.metrics.clone(), move || ops(state.clone()))
 }
 

@@ -164,6 +164,11 @@ impl Readiness {
         }
     }
 
+    /// Whether a component is up; none: it has not reported, or is not used any more.
+    pub fn is_up(&self, name: &str) -> Option<bool> {
+        self.read().components.get(name).map(|(state, _)| *state == State::Up)
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.read();
         let components: Vec<Component> = inner

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use analytics_service::telemetry::metrics::{DECLARED, Declared};
+use analytics_service::telemetry::metrics::{Declared, declared};
 
 use crate::{
     docs::{pages, root},
@@ -76,7 +76,7 @@ fn the_table_of_metrics_is_what_is_declared() {
     let page = read("docs/observe.md");
     let documented: Vec<_> =
         tables(&page, "metric").iter().map(|row| format!("{} | {}", row[0].trim_matches('`'), row[1])).collect();
-    let declared = DECLARED.iter().map(|Declared { name, kind, labels }| match labels {
+    let declared = declared().map(|Declared { name, kind, labels }| match labels {
         [] => format!("{name} | {kind}"),
         labels => format!("{name}{{{}}} | {kind}", labels.join(",")),
     });

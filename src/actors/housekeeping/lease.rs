@@ -117,6 +117,9 @@ impl Lease {
 
     fn carry_out(&mut self, look: Look, ctx: &mut Context<Self>) {
         let Look { plan, taken, given, holdings } = look;
+        // Before pipelines start, and behind what was given back.
+        let held = holdings.iter().filter(|holding| holding.owner == Some(self.parts.identity.id)).chain(&taken);
+        self.parts.partitions.metrics.partitions_owned(&held.map(|holding| holding.partition).collect());
         for partition in given {
             self.ended.remove(&partition);
             self.tell(partition, SupervisionKind::Released);

@@ -3,7 +3,7 @@
 //! Failure: database away while the window loads → waits in place; until then more events are suspects.
 //! Bound: the batch's credit; the window has a memory cap.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use actix::prelude::*;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -29,13 +29,18 @@ use crate::{
         window::Window,
     },
     store::{self, StoreError, clock::DatabaseClock, ingest::partitions::Claim},
+    telemetry::metrics::{FilterState, Metrics},
 };
+
+/// How often the filter's state is shown.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Dedupe {
     settings: DedupeSettings,
     claim: Claim,
     clock: DatabaseClock,
     progress: PartitionPosition,
+    metrics: Metrics,
     /// The newest publish time that was read.
     reached: Option<DateTime<Utc>>,
     writer: Recipient<Write>,
@@ -53,6 +58,7 @@ pub struct DedupeParts {
     pub claim: Claim,
     pub clock: DatabaseClock,
     pub progress: PartitionPosition,
+    pub metrics: Metrics,
     pub writer: Recipient<Write>,
 }
 
@@ -96,12 +102,19 @@ impl Dedupe {
             claim: parts.claim,
             clock: parts.clock,
             progress: parts.progress,
+            metrics: parts.metrics,
             reached: None,
             writer: parts.writer,
             loading: None,
             loadings: 0,
             vitals,
         }
+    }
+
+    fn show(&self) {
+        let covered = self.window.covered(self.clock.now()).to_std().unwrap_or_default();
+        let filter = FilterState { keys: self.window.len(), capacity: self.window.capacity(), covered };
+        self.metrics.dedupe_filter(self.claim.partition, filter);
     }
 
     /// Loads the window in the background, newest first.
@@ -132,6 +145,8 @@ impl Actor for Dedupe {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.load(ctx);
+        self.show();
+        ctx.run_interval(SHOW_EVERY, |actor, _| actor.show());
     }
 }
 

@@ -25,6 +25,10 @@
 //!
 //! Not here: which partitions this process holds, and what is done once for all of them (`housekeeping`).
 
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::telemetry::metrics::CreditTaken;
+
 pub mod consumer;
 pub mod dedupe;
 pub mod misrouted;
@@ -34,4 +38,7 @@ pub mod rollup;
 pub mod writer;
 
 /// What bounds a partition's work in flight: taken before a batch is handed on, given back when it is dropped.
-pub type Credit = tokio::sync::OwnedSemaphorePermit;
+pub struct Credit {
+    _permit: OwnedSemaphorePermit,
+    _taken: CreditTaken,
+}

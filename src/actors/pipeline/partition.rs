@@ -138,6 +138,8 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     progress.claimed(claim.incarnation, claim.next_offset);
     progress.complete_to(claim.watermark);
     progress.began(claim.epoch);
+    metrics.partition_next_offset(n, claim.next_offset);
+    metrics.foreign_writes(n, claim.foreign_writes);
     tracing::info!(partition = n, offset = claim.next_offset, epoch = claim.epoch, "claimed");
     let clock = DatabaseClock::new(claim.now);
     // What each may wait for.
@@ -185,6 +187,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         claim: claim.clone(),
         clock: clock.clone(),
         progress: progress.clone(),
+        metrics: metrics.clone(),
         writer: writer.clone().recipient(),
     };
     threads.intake.spawn_fn(move || {
@@ -208,6 +211,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
         claim,
         progress: progress.clone(),
         readiness: readiness.clone(),
+        metrics: metrics.clone(),
         log: log.clone(),
         dedupe: dedupe.clone().recipient(),
     };

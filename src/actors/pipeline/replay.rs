@@ -344,7 +344,7 @@ impl Worker {
             retries: 0,
             started_at,
         };
-        let committed = persist(&mut self.session, &self.claim, &batch, rules, working).await?;
+        let committed = persist(&mut self.session, &self.claim, &batch, rules, (working, &self.metrics)).await?;
         if committed.repaired > 0 {
             let repaired = committed.repaired;
             tracing::warn!(partition = self.claim.partition, repaired, "lost rows of raw events were put back");

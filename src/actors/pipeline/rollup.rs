@@ -164,7 +164,10 @@ pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshn
     if merged.merge.batches == 0 {
         return;
     }
-    metrics.rollup_merged(merged.at.timestamp_micros() as f64 / 1e6);
+    metrics.rollup_merged(merged.at);
+    for waited in &merged.waited {
+        metrics.rollup_latency(*waited);
+    }
     if let Some(published_to) = merged.merge.published_to.and_then(DateTime::from_timestamp_micros)
         && let Ok(took) = (merged.at - published_to).to_std()
     {

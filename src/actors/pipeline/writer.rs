@@ -39,7 +39,7 @@ use crate::{
             work::{CommitRules, Kind},
         },
     },
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{CommittedBatch, Metrics},
 };
 
 /// Events over which refusals are judged, and how many of them the database may refuse.
@@ -89,6 +89,7 @@ impl Writer {
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),
             refusals: parts.refusals,
+            metrics: parts.metrics.clone(),
         };
         Self {
             sink: Some(sink),
@@ -132,8 +133,17 @@ impl Writer {
         if let Some(missing) = batch.raw.missing.filter(|_| !committed.again) {
             self.report_missing(batch.raw.first_offset, missing);
         }
-        self.metrics.batch_committed(took, batch.raw.messages.len());
+        let looked_up = batch.foreign_writes != committed.foreign_writes;
+        let figures = CommittedBatch {
+            took,
+            events: batch.raw.messages.len(),
+            bytes: batch.raw.messages.iter().map(|message| message.body.len()).sum(),
+            // Where the window missed something, every event is a suspect.
+            suspects: batch.suspects.len() + if looked_up { batch.fresh.len() } else { 0 },
+        };
+        self.metrics.batch_committed(partition, figures);
         self.metrics.partition_next_offset(partition, committed.next_offset);
+        self.metrics.foreign_writes(partition, committed.foreign_writes);
         self.outlets.consumer.do_send(Committed { next_offset: committed.next_offset });
         self.outlets.rollup.do_send(Stored);
         if committed.foreign_writes != batch.foreign_writes {
@@ -232,6 +242,7 @@ struct Sink {
     claim: Claim,
     clock: DatabaseClock,
     refusals: Refusals,
+    metrics: Metrics,
 }
 
 /// Events and refusals of a partition's last batches. Outlives restarts: each would count from zero again, and in the
@@ -275,7 +286,7 @@ impl Sink {
             retries: 0,
             started_at: self.clock.now(),
         };
-        let committed = persist(&mut self.session, &self.claim, batch, rules, working).await?;
+        let committed = persist(&mut self.session, &self.claim, batch, rules, (working, &self.metrics)).await?;
         self.refusals.note(batch.raw.messages.len(), committed.refused);
         Ok(committed)
     }
@@ -287,7 +298,7 @@ pub(super) async fn persist(
     claim: &Claim,
     batch: &Batch,
     mut rules: CommitRules,
-    working: &Working,
+    (working, metrics): (&Working, &Metrics),
 ) -> Result<store::ingest::commit::Committed, StoreError> {
     let mut attempt = 0;
     loop {
@@ -296,6 +307,7 @@ pub(super) async fn persist(
             Err(error) if error.is_transient() => {
                 let delay = Backoff::DEPENDENCY.delay(attempt);
                 tracing::warn!(partition = claim.partition, %error, ?delay, "a batch waits for the database");
+                metrics.commit_repeated();
                 tokio::time::sleep(delay).await;
                 attempt += 1;
                 rules.retries = rules.retries.saturating_add(1);

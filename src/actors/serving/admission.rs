@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -84,6 +84,13 @@ impl Admission {
     /// # Errors
     /// `Busy`: too many of the org wait already, or its turn does not come in time.
     pub async fn enter(&self, tenant: Tenant) -> Result<Admitted, QueryError> {
+        let asked = Instant::now();
+        let admitted = self.wait(tenant).await;
+        self.0.metrics.query_waited(asked.elapsed());
+        admitted
+    }
+
+    async fn wait(&self, tenant: Tenant) -> Result<Admitted, QueryError> {
         let (admitted, id) = {
             let mut state = self.lock();
             let waits = state.waiting.iter().any(|waiting| waiting.tenant == tenant);
@@ -147,6 +154,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::Format;
 
     const ONE: Tenant = Some(Uuid::from_u128(1));
     const TWO: Tenant = Some(Uuid::from_u128(2));
@@ -187,7 +195,7 @@ mod tests {
         assert!(admission.lock().waiting.is_empty());
         drop(held);
         assert!(admission.enter(ONE).await.is_ok());
-        assert!(admission.0.metrics.encode().unwrap().contains("analytics_query_permits 0"));
+        assert!(admission.0.metrics.encode(Format::Prometheus).unwrap().contains("analytics_query_permits 0"));
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ use crate::{
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
     store::read::{self, ReadError, Reader, ReaderPlan},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, PoolUse},
 };
 
 /// Most rows of one response.
@@ -46,6 +46,8 @@ const QUEUE: usize = 256;
 /// What a query actor is made from.
 #[derive(Clone)]
 pub struct QueryParts {
+    /// Its number among the query actors.
+    pub number: u32,
     pub reader: ReaderPlan,
     /// Longest wait for a permit.
     pub wait: Duration,
@@ -62,8 +64,14 @@ impl Query {
     /// Makes its connection pool, so it must be called on the arbiter where the actor will run.
     pub fn new(parts: QueryParts, vitals: Vitals) -> Self {
         let permits = usize::try_from(parts.reader.connections()).unwrap_or(1);
-        let admission = Admission::new(permits, QUEUE, parts.wait, parts.metrics);
-        Self { reader: parts.reader.open(), admission, vitals }
+        let admission = Admission::new(permits, QUEUE, parts.wait, parts.metrics.clone());
+        let reader = parts.reader.open();
+        let pool = reader.clone();
+        parts.metrics.watch_pool(parts.number, move || {
+            let (used, idle) = pool.connections();
+            PoolUse { used, idle }
+        });
+        Self { reader, admission, vitals }
     }
 }
 

@@ -200,7 +200,7 @@ impl Supervisor {
         self.parts.log.note(Note::new(name, SupervisionKind::Stopped).generation(group.generation));
         self.parts.registry.remove(name);
         self.parts.readiness.remove(name);
-        self.parts.metrics.actor_up(name, false);
+        self.parts.metrics.actor_ended(name);
         // Who waited may be gone.
         for waiting in group.waiting {
             let _ = waiting.send(());

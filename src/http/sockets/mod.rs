@@ -17,5 +17,5 @@ pub use deadlines::{Deadlines, KEEP_ALIVE};
 pub use guarded::Guarded;
 pub use request_body::RequestBody;
 pub use response_body::watched;
-pub use self_check::check_self;
+pub use self_check::{IS_SELF_CHECK, check_self};
 pub use table::{ConnectionLimits, Connections, SWEEP_EVERY};

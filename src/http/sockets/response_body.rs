@@ -1,4 +1,4 @@
-//! A response's body: its connection knows when the last of it was made.
+//! A response's body: its connection knows when the last of it was made, and metrics how much there was.
 
 use std::{
     pin::Pin,
@@ -12,15 +12,17 @@ use actix_web::{
 };
 
 use super::Connection;
+use crate::telemetry::metrics::RequestInFlight;
 
-/// The body, which says to its connection when it has ended.
-pub fn watched(body: BoxBody, connection: Arc<Connection>) -> BoxBody {
-    BoxBody::new(Watched { body, connection })
+/// The body, which says to its connection when it has ended. The request is in flight until then.
+pub fn watched(body: BoxBody, connection: Arc<Connection>, in_flight: RequestInFlight) -> BoxBody {
+    BoxBody::new(Watched { body, connection, in_flight })
 }
 
 struct Watched {
     body: BoxBody,
     connection: Arc<Connection>,
+    in_flight: RequestInFlight,
 }
 
 impl MessageBody for Watched {
@@ -31,7 +33,12 @@ impl MessageBody for Watched {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
+        let Self { body, in_flight, .. } = self.get_mut();
+        let polled = Pin::new(body).poll_next(cx);
+        if let Poll::Ready(Some(Ok(piece))) = &polled {
+            in_flight.sent(piece.len());
+        }
+        polled
     }
 }
 

@@ -14,8 +14,10 @@ use tokio::{
 
 use crate::telemetry::readiness::{API, Readiness, State};
 
-/// Something small that needs neither a credential nor the database.
+/// Something small that needs neither a credential nor the database. [`IS_SELF_CHECK`] is what it looks like.
 const REQUEST: &[u8] = b"HEAD /openapi.json HTTP/1.1\r\nHost: self\r\nConnection: close\r\n\r\n";
+/// Route and method of the request.
+pub const IS_SELF_CHECK: (&str, &str) = ("/openapi.json", "HEAD");
 /// One may fail for a passing reason.
 const FAILURES: u32 = 3;
 

@@ -10,7 +10,7 @@ use crate::{
     auth::Role,
     domain::floor::{Gone, Missing},
     http::{Api, Queries, api, ops},
-    telemetry::{metrics::CONTENT_TYPE, readiness::Phase},
+    telemetry::{metrics::Format, readiness::Phase},
 };
 
 const TWO_DAYS: &str = "start=2026-03-01T07:00:00Z&end=2026-03-02T07:00:00Z";
@@ -325,7 +325,7 @@ async fn requests_are_counted_by_route_pattern() {
     for path in [usage_path(TWO_DAYS), "/secret".into(), "/analytics/v1/orgs/x/y".into()] {
         test::call_service(&app, test::TestRequest::get().uri(&path).to_request()).await;
     }
-    let text = metrics.encode().unwrap();
+    let text = metrics.encode(Format::OpenMetrics).unwrap();
     let count = "analytics_http_request_seconds_count";
     let usage = r#"{route="/analytics/v1/orgs/{orgId}/usage",method="GET",status="401"} 1"#;
     assert!(text.contains(&format!("{count}{usage}")), "{text}");
@@ -336,6 +336,7 @@ async fn requests_are_counted_by_route_pattern() {
 #[actix_web::test]
 async fn the_operations_port_serves_probes_and_metrics() {
     let parts = operations(None, false);
+    parts.metrics.expect_dependency("database");
     let app = test::init_service(ops(parts.clone())).await;
     let ask =
         async |path: &str| read(test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await).await;
@@ -352,7 +353,13 @@ async fn the_operations_port_serves_probes_and_metrics() {
     assert_eq!(body["components"][0], json!({"name": "database", "state": "up"}));
     assert_eq!(body["components"][1]["cause"], "no subscription");
     let metrics = ask("/metrics").await;
-    assert_eq!(metrics.header("content-type"), Some(CONTENT_TYPE));
+    assert_eq!(metrics.header("content-type"), Some(Format::Prometheus.content_type()));
+    assert!(metrics.text.contains("\nanalytics_dependency_up"), "{}", metrics.text);
+    assert!(!metrics.text.contains("/healthz"), "probes are left out: {}", metrics.text);
+    let accept = ("accept", "application/openmetrics-text");
+    let asked = test::TestRequest::get().uri("/metrics").insert_header(accept).to_request();
+    let metrics = read(test::call_service(&app, asked).await).await;
+    assert_eq!(metrics.header("content-type"), Some(Format::OpenMetrics.content_type()));
     assert!(metrics.text.ends_with("# EOF\n"));
     ask("/usage").await.problem(404);
 }

@@ -132,6 +132,12 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Connections of the pool that are lent, and those that are not.
+    pub fn connections(&self) -> (usize, usize) {
+        let idle = self.pool.num_idle();
+        ((self.pool.size() as usize).saturating_sub(idle), idle)
+    }
+
     /// A page of the supervision log.
     pub async fn supervision(&self, query: &LogQuery) -> Result<Vec<SupervisionEvent>, ReadError> {
         self.in_time(async |conn| super::supervision::read(conn, query).await).await

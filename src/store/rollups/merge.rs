@@ -1,6 +1,9 @@
 //! Merging pending aggregates into the rollups: in one transaction, exactly what deleting them gave.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -46,6 +49,8 @@ pub struct Merged {
     pub at: DateTime<Utc>,
     /// The partition's, where the merge could move it.
     pub watermark: Option<DateTime<Utc>>,
+    /// Of each batch, how long after its commit the merge was committed.
+    pub waited: Vec<Duration>,
 }
 
 /// A partition's stream and number, as its rows name it.
@@ -74,19 +79,23 @@ pub async fn merge(
     partition: PartitionName<'_>,
     rules: MergeRules,
 ) -> Result<Merged, StoreError> {
-    in_transaction(conn, async |tx| merge_in(tx, partition, rules).await).await
+    let (mut merged, begun) = in_transaction(conn, async |tx| merge_in(tx, partition, rules).await).await?;
+    let took = begun.elapsed();
+    merged.waited.iter_mut().for_each(|waited| *waited += took);
+    Ok(merged)
 }
 
 async fn merge_in(
     tx: &mut PgConnection,
     partition: PartitionName<'_>,
     rules: MergeRules,
-) -> Result<Merged, StoreError> {
+) -> Result<(Merged, Instant), StoreError> {
     // The moment is behind the lock: the holder of the lock knows which merges are before it and which are after.
     let ((), at) = sqlx::query_as("SELECT pg_advisory_xact_lock_shared($1), clock_timestamp()")
         .bind(ROLLUP_LOCK)
         .fetch_one(&mut *tx)
         .await?;
+    let begun = Instant::now();
     let rows: Vec<PendingRow> = sqlx::query_as(include_str!("sql/pending_take.sql"))
         .bind(partition.stream)
         .bind(i32::from(partition.partition))
@@ -98,8 +107,11 @@ async fn merge_in(
     let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches)
         || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
     let mut merge = Merge::default();
-    let Some(first) = rows.first() else { return Ok(Merged { merge, more, at, watermark: None }) };
+    let Some(first) = rows.first() else {
+        return Ok((Merged { merge, more, at, watermark: None, waited: Vec::new() }, begun));
+    };
     let cuts = (first.hourly_to, first.daily_to);
+    let waited = rows.iter().map(|row| (at - row.committed_at).to_std().unwrap_or_default()).collect();
     for row in rows {
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
@@ -119,7 +131,7 @@ async fn merge_in(
     let lag_ms = watermark.max(announced.watermark).map(|watermark| (at - watermark).num_milliseconds().max(0));
     let status = rules.freshness.judge(lag_ms);
     freshness::record(tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
-    Ok(Merged { merge, more, at, watermark })
+    Ok((Merged { merge, more, at, watermark, waited }, begun))
 }
 
 /// A partition with pending rows that its own pipeline may not merge.

@@ -7,14 +7,16 @@
 //! stream_gap: Counter by { partition: Partition };
 //! ```
 //!
-//! From it come the field that counts, its registration, a struct of its labels (`of::stream_gap`), its series at 0, and its entry
-//! in [`DECLARED`](super::DECLARED), which the table in docs/observe.md is compared with.
+//! From it come the field that counts, its registration with the unit that the name ends in, a struct of its labels
+//! (`of::stream_gap`), its series at 0, and its entry in [`DECLARED`](super::DECLARED), which the table in docs/observe.md is
+//! compared with. A series by `Owned` ends when the partition leaves this process.
 
 use std::hash::Hash;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Metric, Registry, Unit},
 };
 
 use super::Seconds;
@@ -42,33 +44,69 @@ pub enum Scope<'a> {
 pub trait Label: Sized {
     /// The values that are known as soon as the scope is.
     fn first(scope: &Scope<'_>) -> Vec<Self>;
+
+    /// The value that ends when this partition leaves the process.
+    fn owned(_partition: u16) -> Option<Self> {
+        None
+    }
 }
 
 /// All labels of a metric.
 pub trait Labels: Sized {
     /// Each combination of the labels' first values.
     fn first(scope: &Scope<'_>) -> Vec<Self>;
+
+    /// Those that end when this partition leaves the process.
+    fn owned(partition: u16) -> Option<Self>;
 }
 
-/// Counters exist at 0 before anything is counted: an alert on an increase misses the first one of a series that was not
-/// there. Of gauges and histograms nothing is known before they are set.
-pub trait Begin {
+/// When series begin and end.
+pub trait Lifespan {
+    /// Counters exist at 0 before anything is counted: an alert on an increase misses the first one of a series that was not
+    /// there. Of gauges and histograms nothing is known before they are set.
     fn begin(&self, _scope: &Scope<'_>) {}
+
+    /// The partition leaves this process.
+    fn end(&self, _partition: u16) {}
 }
 
-impl Begin for Counter {}
-impl Begin for Gauge {}
-impl Begin for Seconds {}
-impl Begin for Histogram {}
-impl<L> Begin for Family<L, Gauge> {}
-impl<L> Begin for Family<L, Seconds> {}
-impl<L> Begin for Family<L, Histogram> {}
+impl Lifespan for Counter {}
+impl Lifespan for Gauge {}
+impl Lifespan for Seconds {}
+impl Lifespan for Histogram {}
 
-impl<L: Labels + Clone + Eq + Hash + EncodeLabelSet> Begin for Family<L, Counter> {
+impl<L: Labels + Clone + Eq + Hash + EncodeLabelSet> Lifespan for Family<L, Counter> {
     fn begin(&self, scope: &Scope<'_>) {
         for labels in L::first(scope) {
             drop(self.get_or_create(&labels));
         }
+    }
+}
+
+impl<L: Labels + Clone + Eq + Hash> Lifespan for Family<L, Gauge> {
+    fn end(&self, partition: u16) {
+        if let Some(labels) = L::owned(partition) {
+            self.remove(&labels);
+        }
+    }
+}
+
+impl<L: Labels + Clone + Eq + Hash> Lifespan for Family<L, Seconds> {
+    fn end(&self, partition: u16) {
+        if let Some(labels) = L::owned(partition) {
+            self.remove(&labels);
+        }
+    }
+}
+
+impl<L> Lifespan for Family<L, Histogram> {}
+
+/// Registers a metric, with the unit that its name ends in.
+pub fn register(registry: &mut Registry, name: &str, help: &str, metric: impl Metric) {
+    let units = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)];
+    match units.into_iter().find_map(|(end, unit)| Some((name.strip_suffix(end)?, unit))) {
+        Some((base, unit)) => registry.register_with_unit(base, help, unit, metric),
+        None => registry.register(name, help, metric),
     }
 }
 
@@ -96,6 +134,10 @@ macro_rules! metrics {
                         metrics!(@combine scope found () $($label: $of),+);
                         found
                     }
+
+                    fn owned(partition: u16) -> Option<Self> {
+                        Some(Self { $($label: <$of as declare::Label>::owned(partition)?),+ })
+                    }
                 }
             )?)+
         }
@@ -112,18 +154,20 @@ macro_rules! metrics {
 
         impl Series {
             // The encoder adds `_total` to counters and a full stop to help texts.
-            fn register(&self) -> prometheus_client::registry::Registry {
-                let mut registry = prometheus_client::registry::Registry::with_prefix("analytics");
-                $(registry.register(stringify!($name), concat!($($help),+).trim_start(), self.$name.clone());)+
-                registry
+            fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+                $(declare::register(registry, stringify!($name), concat!($($help),+).trim_start(), self.$name.clone());)+
             }
 
             fn begin(&self, scope: &declare::Scope<'_>) {
-                $(declare::Begin::begin(&self.$name, scope);)+
+                $(declare::Lifespan::begin(&self.$name, scope);)+
+            }
+
+            fn end(&self, partition: u16) {
+                $(declare::Lifespan::end(&self.$name, partition);)+
             }
         }
 
-        /// All metrics, in the order in which they are written.
+        /// All metrics of the service, in the order in which they are written.
         pub const DECLARED: &[declare::Declared] = &[$(declare::Declared {
             name: metrics!(@name $kind $name),
             kind: metrics!(@kind $kind),

@@ -46,12 +46,15 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Format, *};
 
     #[test]
     fn a_jobs_series_go_with_the_job() {
         let metrics = Metrics::default();
-        let lines = |metrics: &Metrics| metrics.encode().unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+        let lines = |metrics: &Metrics| {
+            let text = metrics.encode(Format::OpenMetrics).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
         assert!(lines(&metrics).contains(&"analytics_background_jobs 0".to_owned()));
         assert!(lines(&metrics).contains(&"analytics_materialisation_lag_seconds 0.0".to_owned()));
         let job = |name: &str| JobState {

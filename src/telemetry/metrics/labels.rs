@@ -65,8 +65,18 @@ closed! {
 }
 
 closed! {
-    /// How a run of a maintenance task ended.
+    /// How a run of a maintenance task ended, or a publication.
     RunEnd { Done = "done", Failed = "failed" }
+}
+
+closed! {
+    /// Whether a connection of a pool is lent.
+    PoolState { Used = "used", Idle = "idle" }
+}
+
+closed! {
+    /// What a connection that was lost and opened again leads to.
+    Reconnected { Database = "database", Broker = "broker", Cache = "cache" }
 }
 
 closed! {
@@ -115,6 +125,26 @@ scoped!(
     /// An actor's address.
     Actor(String): Scope::Actor(actor) => actor.to_owned()
 );
+/// A partition whose lease this process has; written as any partition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owned(pub u16);
+
+impl Label for Owned {
+    fn first(_: &Scope<'_>) -> Vec<Self> {
+        Vec::new()
+    }
+
+    fn owned(partition: u16) -> Option<Self> {
+        Some(Self(partition))
+    }
+}
+
+impl EncodeLabelValue for Owned {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
+        self.0.encode(encoder)
+    }
+}
+
 scoped!(Task(&'static str): Scope::Task(task) => task);
 scoped!(Port(&'static str): Scope::Port(port) => port);
 

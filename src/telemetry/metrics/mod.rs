@@ -1,21 +1,32 @@
 //! The service's metrics, by the names of the contract. A handle is cheap to clone; clones count together.
 //!
-//! What a metric is stands in the list of `metrics!` below and nowhere else; methods count it. Those of the two ports are in
-//! `http`, those of the database's jobs in `jobs`; `labels` has the labels' values, and `declare` what follows from the list.
+//! What a metric is stands in the list of `metrics!` below and nowhere else; methods count it, in a file for each of those who do:
+//! `pipeline`, `partitions` (what ends when a partition leaves this process), `supervision`, `upkeep`, `jobs` (of the database),
+//! `dependencies`, `http` (the two ports and the queries behind them). `process` has what the system says of the process, `format`
+//! the formats of a scrape; `labels` has the labels' values, and `declare` what follows from the list.
+//!
+//! A scrape asks no server: gauges hold what was seen last.
 
 mod declare;
+mod dependencies;
+mod format;
 mod http;
 mod jobs;
 mod labels;
+mod partitions;
+mod pipeline;
+mod process;
+mod supervision;
+mod upkeep;
 
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use prometheus_client::{
-    encoding::text,
+    encoding::{prometheus_text, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -27,18 +38,23 @@ use prometheus_client::{
 
 pub use self::{
     declare::Declared,
-    http::PermitTaken,
+    dependencies::PoolUse,
+    format::Format,
+    http::{PermitTaken, PortTraffic, RequestInFlight},
     jobs::JobState,
-    labels::{Closing, ExportEnd, RunEnd},
+    labels::{Closing, ExportEnd, Reconnected, RunEnd},
+    partitions::{CreditTaken, FilterState},
+    pipeline::CommittedBatch,
+    upkeep::{Backlog, Pending},
 };
 use self::{
     declare::{Scope, metrics},
-    labels::{Actor, Field, Outcome, Partition, Port, Task},
+    dependencies::Watched,
+    labels::{Actor, Field, Outcome, Owned, Partition, PoolState, Port, Task},
+    partitions::Ownership,
+    process::Process,
 };
-use crate::domain::{event::Normalized, ledger::Counts, supervision::SupervisionKind};
-
-/// What [`Metrics::encode`] writes.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::domain::supervision::SupervisionKind;
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -47,7 +63,32 @@ fn doubling(first: f64, buckets: u16) -> Histogram {
     Histogram::new(exponential_buckets(first, 2.0, buckets))
 }
 
+/// How long a request takes. Objectives are at 250 ms and 1 s.
+fn of_requests() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
+/// How long it takes until something can be queried. Objectives are at 1 s and 5 s, alerts at minutes.
+fn until_queryable() -> Histogram {
+    Histogram::new([0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0])
+}
+
+/// Seconds since 1970.
+fn unix(at: DateTime<Utc>) -> f64 {
+    at.timestamp_micros() as f64 / 1e6
+}
+
 metrics! {
+    /// Version and source revision of this build, always 1
+    build_info: Gauge by { version: &'static str, revision: &'static str };
+    /// Partitions that are configured
+    partitions: Gauge;
+    /// Whether this process has the partition's lease
+    partition_owned: Gauge by { partition: Partition };
+    /// Whether a dependency answers: 1 up, 0 down
+    dependency_up: Gauge by { dependency: &'static str };
+    /// Connections that were lost and opened again
+    reconnects: Counter by { dependency: Reconnected };
     /// Messages of the stream by what became of them
     events: Counter by { partition: Partition, outcome: Outcome };
     /// Events of which a field was normalised, since it could not be stored as it was
@@ -56,18 +97,46 @@ metrics! {
     batch_commit_seconds: Histogram = doubling(0.001, 16);
     /// Messages in a committed batch
     batch_events: Histogram = doubling(1.0, 17);
+    /// Bytes of the messages in a committed batch
+    batch_bytes: Histogram = doubling(1024.0, 18);
+    /// Attempts at committing a batch that failed and were repeated
+    batch_commit_retries: Counter;
+    /// Batches between the reader and their commit, which batch.credits bounds
+    credits_in_flight: Gauge by { partition: Owned };
+    /// Keys of events in the filter of the dedupe window
+    dedupe_filter_keys: Gauge by { partition: Owned };
+    /// Keys that the filter of the dedupe window may hold
+    dedupe_filter_capacity: Gauge by { partition: Owned };
+    /// How much of the dedupe window the filter covers
+    dedupe_covered_seconds: Seconds by { partition: Owned };
+    /// Events that had to be looked up in the database, since the filter does not show that they are fresh
+    dedupe_suspects: Counter by { partition: Partition };
+    /// Times that another writer changed what the dedupe window covers
+    partition_foreign_writes: Gauge by { partition: Owned };
     /// Time that a merge into the rollups took
     merge_seconds: Histogram = doubling(0.001, 16);
     /// From published to queryable
-    end_to_end_seconds: Histogram = doubling(0.01, 16);
+    end_to_end_seconds: Histogram = until_queryable();
+    /// From the commit of a batch to its merge into the rollups
+    rollup_latency_seconds: Histogram = until_queryable();
+    /// Committed batches that are not merged into the rollups
+    rollup_pending: Gauge;
+    /// When the oldest batch that is not merged was committed, Unix time; 0 where there is none
+    rollup_pending_oldest_timestamp_seconds: Seconds;
+    /// Up to when the partition is complete, Unix time
+    partition_watermark_timestamp_seconds: Seconds by { partition: Owned };
     /// How far the watermark is from the database's clock: behind it, or ahead
-    partition_lag_seconds: Seconds by { partition: Partition };
+    partition_lag_seconds: Seconds by { partition: Owned };
     /// How far the watermark is ahead of the database's clock: how complete the partition is, is not known then
-    partition_watermark_ahead_seconds: Seconds by { partition: Partition };
+    partition_watermark_ahead_seconds: Seconds by { partition: Owned };
     /// Events that came by this partition and are at home in another one
     misrouted_events: Counter by { partition: Partition };
     /// Next stream offset to commit
-    partition_next_offset: Gauge by { partition: Partition };
+    partition_next_offset: Gauge by { partition: Owned };
+    /// First offset that the stream still has
+    stream_first_offset: Gauge by { partition: Owned };
+    /// How long until the stream drops the oldest message that is not committed
+    stream_retention_headroom_seconds: Seconds by { partition: Owned };
     /// Restarts of an actor
     actor_restarts: Counter by { actor: Actor };
     /// Whether an actor is running
@@ -80,10 +149,22 @@ metrics! {
     stream_unread: Counter by { partition: Partition };
     /// Refusals that have no row of their own in the audit log
     audit_counted: Counter;
+    /// Records of the audit log that wait for the database
+    audit_pending: Gauge;
+    /// Corrected dead letters that are stored and not published
+    corrections_pending: Gauge;
+    /// When the oldest correction that is not published was stored, Unix time; 0 where there is none
+    corrections_pending_oldest_timestamp_seconds: Seconds;
+    /// Publications of freshness markers to Redis
+    cache_publishes: Counter by { outcome: RunEnd };
     /// Lag of the partition that is furthest behind
     freshness_lag_seconds: Seconds;
-    /// Time to answer a request, by the route's pattern
-    http_request_seconds: Histogram by { route: String, method: &'static str, status: u16 } = doubling(0.001, 14);
+    /// Time to answer a request, by the route's pattern; without probes and scrapes
+    http_request_seconds: Histogram by { route: String, method: &'static str, status: u16 } = of_requests();
+    /// Requests that are not answered to their end
+    http_requests_in_flight: Gauge by { port: Port };
+    /// Bytes of response bodies that were sent
+    http_sent_bytes: Counter by { port: Port };
     /// Open connections
     http_connections: Gauge by { port: Port };
     /// Connections that the service closed, or refused, for its own protection
@@ -92,16 +173,28 @@ metrics! {
     http_response_bytes: Gauge;
     /// Permits of the query actors that are taken
     query_permits: Gauge;
+    /// Time that a query waited for a permit
+    query_wait_seconds: Histogram = doubling(0.001, 14);
+    /// Connections of the query actors to the database
+    database_connections: Gauge by { state: PoolState };
     /// When rollups were last merged, Unix seconds
     rollup_last_success_timestamp: Seconds;
     /// Attempts at exports by this process, by how they ended
     export_jobs: Counter by { status: ExportEnd };
     /// Time that a made export took
     export_seconds: Histogram = doubling(0.05, 16);
+    /// Exports that wait to be generated
+    export_queue: Gauge;
+    /// When the oldest export that waits was requested, Unix time; 0 where there is none
+    export_queue_oldest_timestamp_seconds: Seconds;
     /// Runs of maintenance tasks in this process
     maintenance_runs: Counter by { task: Task, outcome: RunEnd };
     /// When a maintenance task was last done, by this process or another, Unix seconds
     maintenance_last_success_timestamp: Seconds by { task: Task };
+    /// When `verify` last ended, by any process or command, Unix time; 0: never
+    verify_last_run_timestamp_seconds: Seconds;
+    /// Differences that the last `verify` found
+    verify_differences: Gauge;
     /// Background jobs that the database runs for the service
     background_jobs: Gauge;
     /// When a background job of the database last succeeded by the database's word, Unix seconds
@@ -117,6 +210,8 @@ metrics! {
 #[derive(Clone)]
 pub struct Metrics {
     series: Arc<Series>,
+    ownership: Ownership,
+    watched: Watched,
     registry: Arc<Registry>,
 }
 
@@ -124,159 +219,67 @@ impl Default for Metrics {
     fn default() -> Self {
         let series = Series::default();
         series.begin(&Scope::Process);
-        Self { registry: Arc::new(series.register()), series: Arc::new(series) }
+        let mut registry = Registry::default();
+        series.register(registry.sub_registry_with_prefix("analytics"));
+        registry.register_collector(Box::new(Process));
+        let metrics = Self {
+            series: Arc::new(series),
+            ownership: Ownership::default(),
+            watched: Watched::default(),
+            registry: Arc::new(registry),
+        };
+        metrics.build();
+        metrics
     }
 }
 
+/// What is read on a scrape.
+pub fn declared() -> impl Iterator<Item = Declared> {
+    DECLARED.iter().chain(process::DECLARED).copied()
+}
+
 impl Metrics {
-    /// Any partition may come to this process.
-    pub fn expect_partitions(&self, partitions: u16) {
-        (0..partitions).for_each(|partition| self.series.begin(&Scope::Partition(partition)));
+    fn build(&self) {
+        let revision = option_env!("ANALYTICS_REVISION").unwrap_or("unknown");
+        let labels = of::build_info { version: env!("CARGO_PKG_VERSION"), revision };
+        self.series.build_info.get_or_create(&labels).set(1);
     }
 
-    /// Of a task that this process may run.
-    pub fn expect_runs(&self, task: &'static str) {
-        self.series.begin(&Scope::Task(task));
-    }
-
-    /// What became of a batch's messages.
-    pub fn events(&self, partition: u16, counts: &Counts) {
-        for (outcome, count) in [
-            (Outcome::Received, counts.received),
-            (Outcome::Stored, counts.stored),
-            (Outcome::Duplicate, counts.duplicates),
-            (Outcome::Rejected, counts.rejected),
-            (Outcome::Late, counts.late),
-        ] {
-            self.series.events.get_or_create(&of::events { partition: Partition(partition), outcome }).inc_by(count);
-        }
-    }
-
-    /// Fields that had to be normalised in a batch's events.
-    pub fn normalized(&self, normalized: &Normalized) {
-        for (field, count) in normalized.by_field() {
-            self.series.events_normalized.get_or_create(&of::events_normalized { field: Field(field) }).inc_by(count);
-        }
-    }
-
-    pub fn batch_committed(&self, took: Duration, events: usize) {
-        self.series.batch_commit_seconds.observe(took.as_secs_f64());
-        self.series.batch_events.observe(events as f64);
-    }
-
-    /// A merge that had something to merge.
-    pub fn merge_took(&self, took: Duration) {
-        self.series.merge_seconds.observe(took.as_secs_f64());
-    }
-
-    pub fn end_to_end(&self, took: Duration) {
-        self.series.end_to_end_seconds.observe(took.as_secs_f64());
-    }
-
-    pub fn partition_lag(&self, partition: u16, lag: Duration) {
-        self.series
-            .partition_lag_seconds
-            .get_or_create(&of::partition_lag_seconds { partition: Partition(partition) })
-            .set(lag.as_secs_f64());
-    }
-
-    pub fn watermark_ahead(&self, partition: u16, ahead: Duration) {
-        self.series
-            .partition_watermark_ahead_seconds
-            .get_or_create(&of::partition_watermark_ahead_seconds { partition: Partition(partition) })
-            .set(ahead.as_secs_f64());
-    }
-
-    pub fn misrouted(&self, partition: u16, events: i64) {
-        let events = u64::try_from(events).unwrap_or_default();
-        self.series
-            .misrouted_events
-            .get_or_create(&of::misrouted_events { partition: Partition(partition) })
-            .inc_by(events);
-    }
-
-    pub fn partition_next_offset(&self, partition: u16, offset: i64) {
-        self.series
-            .partition_next_offset
-            .get_or_create(&of::partition_next_offset { partition: Partition(partition) })
-            .set(offset);
-    }
-
-    pub fn actor_restarted(&self, actor: &str) {
-        self.series.actor_restarts.get_or_create(&of::actor_restarts { actor: Actor(actor.to_owned()) }).inc();
-    }
-
-    pub fn actor_up(&self, actor: &str, up: bool) {
-        self.series.begin(&Scope::Actor(actor));
-        self.series.actor_up.get_or_create(&of::actor_up { actor: Actor(actor.to_owned()) }).set(i64::from(up));
-    }
-
-    pub fn supervision_event(&self, actor: &str, what: SupervisionKind) {
-        self.series
-            .supervision_events
-            .get_or_create(&of::supervision_events { actor: Actor(actor.to_owned()), what })
-            .inc();
-    }
-
-    /// A refusal is counted in a row of the audit log, together with others.
-    pub fn audit_counted(&self) {
-        self.series.audit_counted.inc();
-    }
-
-    pub fn stream_unread(&self, partition: u16, offsets: u64) {
-        self.series.stream_unread.get_or_create(&of::stream_unread { partition: Partition(partition) }).inc_by(offsets);
-    }
-
-    pub fn stream_gap(&self, partition: u16, offsets: u64) {
-        self.series.stream_gap.get_or_create(&of::stream_gap { partition: Partition(partition) }).inc_by(offsets);
-    }
-
-    pub fn freshness_lag(&self, lag: Duration) {
-        self.series.freshness_lag_seconds.set(lag.as_secs_f64());
-    }
-
-    /// Unix seconds.
-    pub fn rollup_merged(&self, at: f64) {
-        self.series.rollup_last_success_timestamp.set(at);
-    }
-
-    pub fn export_ended(&self, status: ExportEnd, took: Duration) {
-        self.series.export_jobs.get_or_create(&of::export_jobs { status }).inc();
-        if status == ExportEnd::Succeeded {
-            self.series.export_seconds.observe(took.as_secs_f64());
-        }
-    }
-
-    pub fn maintenance_run(&self, task: &'static str, outcome: RunEnd) {
-        self.series.maintenance_runs.get_or_create(&of::maintenance_runs { task: Task(task), outcome }).inc();
-    }
-
-    /// Unix seconds.
-    pub fn maintenance_done(&self, task: &'static str, at: f64) {
-        self.series
-            .maintenance_last_success_timestamp
-            .get_or_create(&of::maintenance_last_success_timestamp { task: Task(task) })
-            .set(at);
-    }
-
-    /// The registry in OpenMetrics text.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
+    /// All of it, as a scrape has it.
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
+        self.show_pools();
         let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
+        match format {
+            Format::Prometheus => prometheus_text::encode(&mut out, &self.registry)?,
+            Format::OpenMetrics => text::encode(&mut out, &self.registry)?,
+        }
         Ok(out)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::{event::Normalized, ledger::Counts};
+
+    fn at(seconds: i64, nanos: u32) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, nanos).unwrap()
+    }
+
+    fn text(metrics: &Metrics) -> String {
+        metrics.encode(Format::OpenMetrics).unwrap()
+    }
 
     #[test]
     fn series_have_the_names_of_the_contract() {
         let metrics = Metrics::default();
         metrics.clone().events(3, &Counts { received: 6, stored: 5, ..Counts::default() });
         metrics.events(3, &Counts { duplicates: 1, ..Counts::default() });
-        metrics.batch_committed(Duration::from_millis(20), 5);
+        metrics.partitions_owned(&[3].into());
+        let batch = CommittedBatch { took: Duration::from_millis(20), events: 5, bytes: 2048, suspects: 2 };
+        metrics.batch_committed(3, batch);
         metrics.merge_took(Duration::from_millis(500));
         metrics.end_to_end(Duration::from_millis(900));
         metrics.partition_lag(3, Duration::from_millis(250));
@@ -288,14 +291,14 @@ mod tests {
         metrics.stream_unread(3, 20);
         metrics.freshness_lag(Duration::from_millis(1500));
         metrics.http_request("/readyz", "GET", 200, Duration::from_millis(2));
-        metrics.rollup_merged(1_700_000_000.5);
+        metrics.rollup_merged(at(1_700_000_000, 500_000_000));
         metrics.export_ended(ExportEnd::Succeeded, Duration::from_millis(700));
         metrics.export_ended(ExportEnd::Failed, Duration::from_millis(700));
         metrics.maintenance_run("purge", RunEnd::Done);
-        metrics.maintenance_done("purge", 1_700_000_001.0);
+        metrics.maintenance_done("purge", at(1_700_000_001, 0));
         metrics.normalized(&Normalized { error_code: 2, ..Normalized::default() });
         let permit = metrics.query_permit();
-        let text = metrics.encode().unwrap();
+        let text = text(&metrics);
         for line in [
             r#"analytics_events_total{partition="3",outcome="stored"} 5"#,
             r#"analytics_events_total{partition="3",outcome="duplicate"} 1"#,
@@ -326,7 +329,7 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"));
         drop(permit);
-        assert!(metrics.encode().unwrap().contains("analytics_query_permits 0"));
+        assert!(super::tests::text(&metrics).contains("analytics_query_permits 0"));
     }
 
     #[test]
@@ -335,7 +338,7 @@ mod tests {
         metrics.expect_partitions(2);
         metrics.expect_runs("purge");
         metrics.actor_up("partition/1", true);
-        let text = metrics.encode().unwrap();
+        let text = text(&metrics);
         for line in [
             r#"analytics_events_total{partition="0",outcome="received"} 0"#,
             r#"analytics_events_total{partition="1",outcome="late"} 0"#,

@@ -1,4 +1,5 @@
 //! Freshness: publishes freshness markers in Redis for dashboards. Merges record them, each in its own transaction.
+//! At its looks at the database it also shows how far the partitions are, and what waits there.
 //! In: Merged from the rollups; Drain, End. Out: nothing.
 //! Failure: database or Redis away → what changed waits and is published when it is back.
 //!          An org is erased → it has no markers on record, and none is published.
@@ -7,7 +8,10 @@
 
 mod publication;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use actix::prelude::*;
 use uuid::Uuid;
@@ -27,14 +31,18 @@ use crate::{
     },
     store::{
         self, PgConnection, Session, StoreError,
+        lifecycle::backlog,
         rollups::freshness::{Marker, MarkerKey, Watermarks},
     },
     telemetry::{
-        metrics::Metrics,
+        metrics::{Backlog, Metrics, Pending},
         readiness::{CACHE, DATABASE, Readiness},
     },
 };
 
+/// How often is looked at what waits in the database, and for how long at most: markers are not to wait for it.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// Markers that wait to be published. Where more do, all are published again, page by page.
 const MOST_OPEN: usize = 200_000;
 
@@ -63,9 +71,10 @@ impl Freshness {
         let settings = parts.settings.freshness;
         let writer = MarkerWriter {
             settings: parts.settings.clone(),
-            metrics: parts.metrics,
             recovered: false,
-            publication: Publication::new(parts.settings.cache.clone()),
+            publication: Publication::new(parts.settings.cache.clone(), parts.metrics.clone()),
+            metrics: parts.metrics,
+            looked: None,
         };
         Self {
             settings,
@@ -83,11 +92,15 @@ impl Freshness {
             return;
         }
         let (open, all_due) = (std::mem::take(&mut self.open), std::mem::take(&mut self.all_due));
+        let draining = self.draining;
         let work = async move |(session, writer): &mut (Session, MarkerWriter), _: &Working| {
             if all_due {
                 writer.publication.publish_all();
             }
             let outcome = writer.publish(session, &open).await;
+            if outcome.database.is_ok() && !draining {
+                writer.look(session).await;
+            }
             (open, outcome)
         };
         self.begin(ctx, work, |actor, (open, outcome), ctx| {
@@ -171,9 +184,28 @@ struct MarkerWriter {
     metrics: Metrics,
     recovered: bool,
     publication: Publication,
+    /// When what waits in the database was looked at last.
+    looked: Option<Instant>,
 }
 
 impl MarkerWriter {
+    /// Shows what waits in the database, when that is due. As it was last is what is known where it cannot be read.
+    async fn look(&mut self, session: &mut Session) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        match session.run_within(LOOK_WITHIN, backlog::read).await {
+            Ok(found) => self.metrics.backlog(&Backlog {
+                rollup: Pending { count: found.rollup, oldest: found.rollup_since },
+                corrections: Pending { count: found.corrections, oldest: found.corrections_since },
+                exports: Pending { count: found.exports, oldest: found.exports_since },
+                verified: found.verified_at.map(|at| (at, found.differences.unwrap_or_default())),
+            }),
+            Err(error) => tracing::debug!(%error, "what waits in the database cannot be read"),
+        }
+    }
+
     async fn publish(&mut self, session: &mut Session, open: &BTreeSet<MarkerKey>) -> Outcome {
         match session.run(async |conn| self.changes(conn, open).await).await {
             Ok(None) => Outcome { database: Ok(()), cache: None },
@@ -198,6 +230,9 @@ impl MarkerWriter {
         let watermarks = store::rollups::freshness::watermarks(conn, &self.settings.broker.topology()).await?;
         for (partition, distance) in watermarks.distances() {
             self.metrics.partition_lag(partition, distance);
+        }
+        for (partition, at) in &watermarks.by_partition {
+            self.metrics.watermark(*partition, *at);
         }
         for (partition, ahead) in watermarks.ahead() {
             self.metrics.watermark_ahead(partition, ahead);

@@ -17,6 +17,7 @@ use crate::{
         self, Session, StoreError,
         rollups::freshness::{MarkerFilter, PAGE},
     },
+    telemetry::metrics::{Metrics, Reconnected},
 };
 
 /// Markers are kept alive well before they expire.
@@ -52,7 +53,10 @@ enum MarkerSelection {
 
 pub struct Publication {
     settings: Cache,
+    metrics: Metrics,
     cache: Option<FreshnessCache>,
+    /// The connection was lost at the last attempt.
+    lost: bool,
     /// The last erasure whose org was taken out of the cache; none yet: what it was left with by whomever is not known.
     forgotten_to: Option<DateTime<Utc>>,
     /// By partition; where one changes, so do the markers of all its orgs. None: not all of them are there.
@@ -63,10 +67,12 @@ pub struct Publication {
 }
 
 impl Publication {
-    pub fn new(settings: Cache) -> Self {
+    pub fn new(settings: Cache, metrics: Metrics) -> Self {
         Self {
             settings,
+            metrics,
             cache: None,
+            lost: false,
             forgotten_to: None,
             statuses: None,
             orgs: BTreeSet::new(),
@@ -91,8 +97,18 @@ impl Publication {
             return None;
         }
         match self.write(session, changes, due).await {
-            Ok(()) => Some(Ok(())),
+            Ok(()) => {
+                self.metrics.cache_published(true);
+                if std::mem::take(&mut self.lost) {
+                    self.metrics.reconnected(Reconnected::Cache);
+                }
+                Some(Ok(()))
+            }
             Err(error) => {
+                if let PublishError::Cache(error) = &error {
+                    self.metrics.cache_published(false);
+                    self.lost |= self.cache.is_some() && error.is_lost();
+                }
                 tracing::warn!(%error, "freshness markers cannot be published");
                 // What is there is not known any more.
                 self.statuses = None;

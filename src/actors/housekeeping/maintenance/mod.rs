@@ -192,7 +192,7 @@ impl Worker {
             Err(TaskLockError::Store(error)) => return Err(error),
         };
         if let Some((at, lately)) = lock.last_done(task.every(&self.settings)).await? {
-            self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
+            self.metrics.maintenance_done(task.name(), at);
             if lately {
                 return Ok(());
             }
@@ -210,7 +210,7 @@ impl Worker {
                 tracing::info!(task = task.name(), seconds, summary = line, "maintained");
                 self.metrics.maintenance_run(task.name(), RunEnd::Done);
                 if let Some((at, _)) = lock.last_done(TimeDelta::zero()).await? {
-                    self.metrics.maintenance_done(task.name(), at.timestamp_micros() as f64 / 1e6);
+                    self.metrics.maintenance_done(task.name(), at);
                 }
                 Ok(())
             }

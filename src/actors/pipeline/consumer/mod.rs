@@ -26,7 +26,7 @@ use crate::{
     },
     config,
     store::ingest::partitions::Claim,
-    telemetry::readiness::Readiness,
+    telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
 pub struct Consumer {
@@ -42,6 +42,7 @@ pub struct ConsumerParts {
     pub claim: Claim,
     pub progress: PartitionPosition,
     pub readiness: Readiness,
+    pub metrics: Metrics,
     pub log: SupervisionLog,
     pub dedupe: Recipient<Split>,
 }
@@ -56,6 +57,7 @@ impl Consumer {
             partition: parts.claim.partition,
             progress: parts.progress,
             readiness: parts.readiness,
+            metrics: parts.metrics,
             log: parts.log,
             working: Arc::new(vitals.work()),
             dedupe: parts.dedupe,

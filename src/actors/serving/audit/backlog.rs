@@ -73,6 +73,13 @@ impl Backlog {
         Taken { known: known.take(limit), unknown: unknown.take(limit), links: links.take(limit) }
     }
 
+    /// Rows that wait for the database, beside `taken` that are on their way to it.
+    pub fn show(&self, taken: usize) {
+        let waiting = self.lock();
+        let rows = waiting.known.waiting() + waiting.unknown.waiting() + waiting.links.waiting();
+        self.metrics.audit_pending(rows + taken);
+    }
+
     /// These could not be recorded.
     pub fn put_back(&self, taken: Taken) {
         let mut waiting = self.lock();
@@ -108,7 +115,10 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::{Actor, CredentialKind, Outcome};
+    use crate::{
+        domain::audit::{Actor, CredentialKind, Outcome},
+        telemetry::metrics::Format,
+    };
 
     fn refusal(subject: Option<&str>, address: &str) -> AuditEvent {
         let actor = Actor {
@@ -137,7 +147,7 @@ mod tests {
         let unknown: Vec<u64> = rows.iter().filter(|row| row.actor.subject.is_none()).map(|row| row.count).collect();
         assert_eq!(unknown, [1, count - 1], "one row at once, and one for the minute");
         let counted = format!("analytics_audit_counted_total {}", count - 1);
-        assert!(metrics.encode().unwrap().contains(&counted));
+        assert!(metrics.encode(Format::Prometheus).unwrap().contains(&counted));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Audit {
     backlog: Backlog,
     /// Absent while a statement is under way.
     session: Option<Session>,
+    /// Events of that statement.
+    at_work: usize,
     failures: u32,
     /// The backlog is not tried again before that.
     rest_until: Instant,
@@ -71,6 +73,7 @@ impl Audit {
             waiting: VecDeque::new(),
             backlog: parts.backlog,
             session: Some(Session::new(parts.settings.database)),
+            at_work: 0,
             failures: 0,
             rest_until: Instant::now(),
             draining: false,
@@ -92,10 +95,12 @@ impl Audit {
         }
         let events: Vec<AuditEvent> =
             asked.iter().flat_map(|waiting| waiting.events.clone()).chain(backlog.rows()).collect();
+        self.at_work = events.len();
         let work = async move |session: &mut Session, _: &Working| {
             session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await
         };
         self.begin(ctx, work, |actor, recorded, ctx| {
+            actor.at_work = 0;
             let answer = recorded.as_ref().map_err(|_| NotRecorded).copied();
             for waiting in asked {
                 // Who has given up meanwhile has not gone on either.
@@ -140,6 +145,8 @@ impl Actor for Audit {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY, |actor, ctx| {
+            let asked: usize = actor.waiting.iter().map(|waiting| waiting.events.len()).sum();
+            actor.backlog.show(asked + actor.at_work);
             if actor.rest_until > Instant::now() {
                 return;
             }

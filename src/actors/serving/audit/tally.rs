@@ -143,6 +143,11 @@ impl<K: Eq + Hash> Tally<K> {
         self.ready.drain(..count).collect()
     }
 
+    /// Rows that wait for the database.
+    pub fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
     /// These could not be recorded.
     pub fn put_back(&mut self, rows: Vec<AuditEvent>) {
         rows.into_iter().rev().for_each(|row| self.ready.push_front(row));

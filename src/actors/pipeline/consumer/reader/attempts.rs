@@ -15,7 +15,7 @@ use crate::{
         subscription::{StartAt, Subscription},
     },
     domain::{batch::MessageHash, hole::HoleReason, prefetch::Verdict},
-    telemetry::readiness::BROKER,
+    telemetry::{metrics::Reconnected, readiness::BROKER},
 };
 
 impl Reader {
@@ -99,10 +99,14 @@ impl Reader {
             Ok(opened) => opened?,
             Err(ended) => return Ok(ended),
         };
+        if std::mem::take(&mut self.lost) {
+            self.parts.metrics.reconnected(Reconnected::Broker);
+        }
         let end = self.check_and_read(&mut subscription, known).await.map_err(|error| match error {
             StreamError::Broker(error) => subscription.explain(error).into(),
             other => other,
         });
+        self.lost = matches!(&end, Err(StreamError::Broker(error)) if error.is_transient());
         self.parts.progress.subscribed(false);
         subscription.close().await;
         end

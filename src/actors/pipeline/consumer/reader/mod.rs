@@ -13,7 +13,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use actix::prelude::*;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep_until},
 };
 use uuid::Uuid;
@@ -35,7 +35,10 @@ use crate::{
         intake::{Intake, Limits},
         prefetch::Prefetch,
     },
-    telemetry::readiness::{BROKER, Readiness},
+    telemetry::{
+        metrics::Metrics,
+        readiness::{BROKER, Readiness},
+    },
 };
 
 /// When nothing has come for so long, the broker is asked whether that is so.
@@ -56,6 +59,7 @@ pub struct ReaderParts {
     pub partition: u16,
     pub progress: PartitionPosition,
     pub readiness: Readiness,
+    pub metrics: Metrics,
     pub log: SupervisionLog,
     /// The loop is one piece of work, from its start to its end.
     pub working: Arc<Working>,
@@ -83,6 +87,8 @@ pub struct Reader {
     prefetch: Prefetch,
     /// Attempts to subscribe without a message that had not come before.
     attempts: u32,
+    /// Reading has ended by an error of the connection since the last subscription.
+    lost: bool,
     /// Whether the stream's end was read, while nothing comes.
     tail: Tail,
     /// When the end is looked at again, where it could not be read.
@@ -101,11 +107,14 @@ pub struct Reader {
 impl Reader {
     pub fn new(parts: ReaderParts, position: i64, last_message: Option<MessageHash>) -> Self {
         let limits = Limits { max_events: parts.limits.max_events, max_bytes: parts.limits.max_bytes };
+        // Nothing is in flight yet.
+        drop(parts.metrics.credits(parts.partition));
         Self {
             intake: Intake::new(limits, position, last_message),
             behind_hole: None,
             prefetch: Prefetch::new(parts.broker.prefetch, position),
             attempts: 0,
+            lost: false,
             tail: Tail::default(),
             look_again_at: Instant::now(),
             credits: Arc::new(Semaphore::new(parts.limits.credits)),
@@ -168,8 +177,8 @@ impl Reader {
                 },
                 credit = credits.acquire_owned(), if due => {
                     // The semaphore is never closed.
-                    if let Ok(credit) = credit {
-                        self.hand_on(credit);
+                    if let Ok(permit) = credit {
+                        self.hand_on(permit);
                     }
                 }
                 incoming = subscription.next(), if !full => {
@@ -219,7 +228,8 @@ impl Reader {
         }
     }
 
-    fn hand_on(&mut self, credit: Credit) {
+    fn hand_on(&mut self, permit: OwnedSemaphorePermit) {
+        let credit = Credit { _permit: permit, _taken: self.parts.metrics.credit(self.parts.partition) };
         if !self.intake.has_uncommitted() {
             self.committed_at = Instant::now();
         }

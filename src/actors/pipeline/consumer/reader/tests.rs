@@ -33,6 +33,7 @@ fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedS
         partition: 0,
         progress: PartitionPosition::default(),
         readiness: Readiness::default(),
+        metrics: Metrics::default(),
         log: SupervisionLog::new("tests", Metrics::default()),
         working: Arc::new(Liveness::default().work()),
         dedupe,

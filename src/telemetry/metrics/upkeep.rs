@@ -1,0 +1,88 @@
+//! What the other actors count: exports, maintenance, the audit log, and what waits in the database.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{ExportEnd, Metrics, RunEnd, Scope, Task, of, unix};
+
+/// How much waits, and since when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    pub count: i64,
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+impl Pending {
+    /// Unix time; 0 where nothing waits.
+    fn since(self) -> f64 {
+        self.oldest.map_or(0.0, unix)
+    }
+}
+
+/// What waits in the database, and what was verified in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    pub rollup: Pending,
+    pub corrections: Pending,
+    pub exports: Pending,
+    /// When `verify` ended last, and how many differences it found.
+    pub verified: Option<(DateTime<Utc>, i64)>,
+}
+
+impl Metrics {
+    pub fn backlog(&self, backlog: &Backlog) {
+        let series = &self.series;
+        series.rollup_pending.set(backlog.rollup.count);
+        series.rollup_pending_oldest_timestamp_seconds.set(backlog.rollup.since());
+        series.corrections_pending.set(backlog.corrections.count);
+        series.corrections_pending_oldest_timestamp_seconds.set(backlog.corrections.since());
+        series.export_queue.set(backlog.exports.count);
+        series.export_queue_oldest_timestamp_seconds.set(backlog.exports.since());
+        if let Some((at, differences)) = backlog.verified {
+            series.verify_last_run_timestamp_seconds.set(unix(at));
+            series.verify_differences.set(differences);
+        }
+    }
+
+    pub fn freshness_lag(&self, lag: Duration) {
+        self.series.freshness_lag_seconds.set(lag.as_secs_f64());
+    }
+
+    /// Markers were published to Redis, or could not be.
+    pub fn cache_published(&self, done: bool) {
+        let outcome = if done { RunEnd::Done } else { RunEnd::Failed };
+        self.series.cache_publishes.get_or_create(&of::cache_publishes { outcome }).inc();
+    }
+
+    /// A refusal is counted in a row of the audit log, together with others.
+    pub fn audit_counted(&self) {
+        self.series.audit_counted.inc();
+    }
+
+    /// Records of the audit log that wait for the database.
+    pub fn audit_pending(&self, records: usize) {
+        self.series.audit_pending.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    pub fn export_ended(&self, status: ExportEnd, took: Duration) {
+        self.series.export_jobs.get_or_create(&of::export_jobs { status }).inc();
+        if status == ExportEnd::Succeeded {
+            self.series.export_seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Of a task that this process may run.
+    pub fn expect_runs(&self, task: &'static str) {
+        self.series.begin(&Scope::Task(task));
+    }
+
+    pub fn maintenance_run(&self, task: &'static str, outcome: RunEnd) {
+        self.series.maintenance_runs.get_or_create(&of::maintenance_runs { task: Task(task), outcome }).inc();
+    }
+
+    pub fn maintenance_done(&self, task: &'static str, at: DateTime<Utc>) {
+        let labels = of::maintenance_last_success_timestamp { task: Task(task) };
+        self.series.maintenance_last_success_timestamp.get_or_create(&labels).set(unix(at));
+    }
+}
