@@ -9,6 +9,7 @@
 //!   query/k            serving           reads the database for the API
 //!   freshness          housekeeping      publishes markers in Redis
 //!   pending-merger     housekeeping      merges what partitions that do not run have pending
+//!   stream-watcher     housekeeping      shows what the streams still have
 //!   lease              housekeeping      starts and ends the partitions of this process:
 //!   partition/n        pipeline          reads a partition's stream; these five as one:
 //!     consumer/n       pipeline          receives and groups into batches

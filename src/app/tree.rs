@@ -15,6 +15,7 @@ use crate::{
             maintenance::{self, Maintenance, MaintenanceParts},
             pending_merger::{PendingMerger, PendingMergerParts},
             recorder::{Recorder, RecorderParts},
+            stream_watcher::{StreamWatcher, StreamWatcherParts},
         },
         pipeline::{
             misrouted::MisroutedLog,
@@ -88,6 +89,7 @@ const CHILDREN: &[Child] = &[
     Child { role: "query",          when: WithDatabase, how_many: queries,     exhausted: Escalate, factory: Tree::query },
     Child { role: "freshness",      when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::freshness },
     Child { role: "pending-merger", when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::pending_merger },
+    Child { role: "stream-watcher", when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::stream_watcher },
     Child { role: "lease",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::lease },
     Child { role: "corrections",    when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::corrections },
     Child { role: "events",         when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::events },
@@ -234,6 +236,14 @@ impl Tree {
         };
         let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::ends };
         Ok(single.start(name, PendingMerger::new, parts, |_| {}))
+    }
+
+    fn stream_watcher(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let (broker, registry, metrics) = (self.settings.broker.clone(), self.registry.clone(), self.metrics.clone());
+        let parts = StreamWatcherParts { broker, registry, metrics };
+        let deadline = self.settings.supervision.deadline(self.settings.broker.longest_subscribe() * 2);
+        let single = Single { deadline, ending: Stage::ends };
+        Ok(single.start(name, StreamWatcher::new, parts, |_| {}))
     }
 
     fn lease(&self, name: &str, _: u32) -> anyhow::Result<Start> {
