@@ -40,6 +40,7 @@ mod http_zones;
 mod layout;
 mod lost_rights;
 mod maintain;
+mod metrics;
 mod objects;
 mod operations_cli;
 mod pending;
