@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::{count, usage};
 use crate::harness::{
@@ -31,6 +32,32 @@ const LOSE: &str = "
     FROM public.kept_watermarks k WHERE k.stream = w.stream;
     COMMIT";
 
+/// Waits until the partition is known to be complete beyond a moment.
+async fn complete_beyond(conn: &mut PgConnection, moment: DateTime<Utc>) {
+    eventually("the partition is complete beyond it", async || {
+        let beyond = sqlx::query_scalar("SELECT watermark > $1 FROM analytics.partition_watermarks");
+        beyond.bind(moment).fetch_one(&mut *conn).await.unwrap_or(false).then_some(())
+    })
+    .await;
+}
+
+/// Waits until what was lost is read again: all of it is merged. Until then the partition is not called complete beyond the moment up
+/// to which all was published. Nothing more is published meanwhile: only the service itself can find out.
+async fn read_again(conn: &mut PgConnection, all: i64, published: DateTime<Utc>) {
+    eventually("what was lost is read again", async || {
+        let (watermark, merged): (DateTime<Utc>, i64) = sqlx::query_as(
+            "SELECT watermark, (SELECT sum(received)::bigint FROM analytics.ledger_hourly)
+             FROM analytics.partition_watermarks",
+        )
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+        assert!(merged == all || watermark <= published, "complete to {watermark} with {merged} of {all} merged");
+        (merged == all).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn lost_commits_are_never_called_complete() {
     let world = World::new(1).await;
@@ -42,26 +69,10 @@ async fn lost_commits_are_never_called_complete() {
     let second = world.publish(&["--events", "300", "--seed", "2"]).await;
     let (all, published) = (sent(&first) + sent(&second), Utc::now());
     settled(&mut conn, all).await;
-    eventually("the partition is complete beyond them", async || {
-        let beyond = sqlx::query_scalar("SELECT watermark > $1 FROM analytics.partition_watermarks");
-        beyond.bind(published).fetch_one(&mut conn).await.unwrap_or(false).then_some(())
-    })
-    .await;
+    complete_beyond(&mut conn, published).await;
     sqlx::raw_sql(LOSE).execute(&mut owner).await.unwrap();
     let lost = Instant::now();
-    // Nothing more comes: only the service itself can find out.
-    eventually("what was lost is read again", async || {
-        let (watermark, merged): (DateTime<Utc>, i64) = sqlx::query_as(
-            "SELECT watermark, (SELECT sum(received)::bigint FROM analytics.ledger_hourly)
-             FROM analytics.partition_watermarks",
-        )
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
-        assert!(merged == all || watermark <= published, "complete to {watermark} with {merged} of {all} merged");
-        (merged == all).then_some(())
-    })
-    .await;
+    read_again(&mut conn, all, published).await;
     eprintln!("read again {:?} after they were lost", lost.elapsed());
     assert_eq!(LedgerSums::of_batches(&mut conn).await.received, all);
     assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
@@ -93,11 +104,7 @@ async fn a_replica_without_last_commits_is_recognised() {
     let second = world.publish(&["--events", "500", "--seed", "2"]).await;
     let (all, published) = (sent(&first) + sent(&second), Utc::now());
     settled(&mut primary, all).await;
-    eventually("the partition is complete beyond them", async || {
-        let beyond = sqlx::query_scalar("SELECT watermark > $1 FROM analytics.partition_watermarks");
-        beyond.bind(published).fetch_one(&mut primary).await.unwrap_or(false).then_some(())
-    })
-    .await;
+    complete_beyond(&mut primary, published).await;
     let failed = Instant::now();
     proxy.cut();
     replica.promote().await;
@@ -109,19 +116,7 @@ async fn a_replica_without_last_commits_is_recognised() {
     let promoted = Instant::now();
     proxy.switch_to(replica.address);
     proxy.heal();
-    // Nothing more is published: only the service itself can find out.
-    eventually("what was lost is read again", async || {
-        let (watermark, merged): (DateTime<Utc>, i64) = sqlx::query_as(
-            "SELECT watermark, (SELECT sum(received)::bigint FROM analytics.ledger_hourly)
-             FROM analytics.partition_watermarks",
-        )
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
-        assert!(merged == all || watermark <= published, "complete to {watermark} with {merged} of {all} merged");
-        (merged == all).then_some(())
-    })
-    .await;
+    read_again(&mut conn, all, published).await;
     eprintln!("read again {:?} after the failure, {:?} after the promotion", failed.elapsed(), promoted.elapsed());
     let orgs = Totals::raw(&mut conn).await;
     assert_eq!(Totals::rolled_up(&mut conn, "hourly_rollups").await, orgs);
