@@ -6,28 +6,16 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::{assert_refused, begin_continuous, command, event, materialised_tables, shown, to_continuous};
+use super::{
+    assert_refused, assert_verified, begin_continuous, command, day, event, materialised, materialised_tables,
+    purge_raw, shown, stored,
+};
 use crate::harness::{World, eventually, settled};
 
 /// An org's events of so many days, four in each, the newest of them some hours ago.
 fn days_of(org: Uuid, days: i64) -> Vec<Vec<u8>> {
     let now = Utc::now();
     (0..days * 4).map(|n| event(org, now - TimeDelta::hours(6 * n + 5))).collect()
-}
-
-/// The start of the UTC day so many days ago.
-fn day(ago: i64) -> DateTime<Utc> {
-    (Utc::now() - TimeDelta::days(ago)).date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc()
-}
-
-/// Purges the raw events of the days before `until`.
-async fn purge_raw(conn: &mut PgConnection, until: DateTime<Utc>) {
-    let mut days = 0;
-    let purge = "SELECT events FROM analytics.purge_raw_chunk($1)";
-    while sqlx::query_scalar::<_, i64>(purge).bind(until).fetch_optional(&mut *conn).await.unwrap().is_some() {
-        days += 1;
-    }
-    assert!(days > 0);
 }
 
 /// Moves the cut back to its beginning, as a switch to live does.
@@ -41,12 +29,8 @@ async fn move_back(owner: &mut PgConnection) {
 
 #[tokio::test]
 async fn rollups_of_purged_days_survive_manual_refreshes() {
-    let world = World::new(1).await;
-    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
-    let service = world.serve().await;
-    world.send(days_of(Uuid::from_u128(1), 10)).await;
-    settled(&mut conn, 40).await;
-    to_continuous(&world).await;
+    let (world, service, mut conn) = materialised(days_of(Uuid::from_u128(1), 10)).await;
+    let mut owner = world.connect_as_owner().await;
     let before = shown(&mut conn).await;
     purge_raw(&mut conn, day(7)).await;
     for (from, to) in [(day(9), day(8)), (day(20), day(7))] {
@@ -57,18 +41,14 @@ async fn rollups_of_purged_days_survive_manual_refreshes() {
         sqlx::query(change).execute(&mut owner).await.unwrap_err();
     }
     assert_eq!(shown(&mut conn).await, before);
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
 }
 
 #[tokio::test]
 async fn what_an_interrupted_switch_left_counts_once() {
-    let world = World::new(1).await;
-    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
-    let service = world.serve().await;
-    world.send(days_of(Uuid::from_u128(1), 10)).await;
-    settled(&mut conn, 40).await;
-    to_continuous(&world).await;
+    let (world, service, mut conn) = materialised(days_of(Uuid::from_u128(1), 10)).await;
+    let mut owner = world.connect_as_owner().await;
     let before = shown(&mut conn).await;
     // A switch to live that ended before it dropped the aggregates.
     move_back(&mut owner).await;
@@ -85,21 +65,15 @@ async fn what_an_interrupted_switch_left_counts_once() {
     assert_eq!(shown(&mut conn).await, before);
     command(&world, &["refresh", "--late"]).await;
     assert_eq!(shown(&mut conn).await, before);
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
 }
 
 /// The session of a command that was killed goes on with its statement for a moment.
 #[tokio::test]
 async fn a_killed_switch_brings_nothing_erased_back() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let (erased, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    world.send(days_of(erased, 10)).await;
-    world.send(days_of(other, 10)).await;
-    settled(&mut conn, 80).await;
-    to_continuous(&world).await;
+    let (world, service, mut conn) = materialised([days_of(erased, 10), days_of(other, 10)].concat()).await;
     assert_eq!(service.terminate().await, Some(0));
     let mut switch = world.connect_as_owner().await;
     sqlx::raw_sql("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut switch).await.unwrap();
@@ -126,13 +100,9 @@ async fn a_killed_switch_brings_nothing_erased_back() {
 
 #[tokio::test]
 async fn verify_finds_wrong_latencies_in_aggregates() {
-    let world = World::new(1).await;
-    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
-    let service = world.serve().await;
-    world.send(days_of(Uuid::from_u128(1), 10)).await;
-    settled(&mut conn, 40).await;
-    to_continuous(&world).await;
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    let (world, service, mut conn) = materialised(days_of(Uuid::from_u128(1), 10)).await;
+    let mut owner = world.connect_as_owner().await;
+    assert_verified(&world).await;
     let oldest = "bucket_start = (SELECT min(bucket_start) FROM analytics.daily_materialised)";
     let next_bucket = "set_byte(latency_entries, 1, get_byte(latency_entries, 1) # 1)";
     let [hourly, daily] = materialised_tables(&world).await;
@@ -163,12 +133,10 @@ fn event_of(org: Uuid, model: u128, at: DateTime<Utc>) -> Vec<u8> {
 
 #[tokio::test]
 async fn events_merged_after_the_cut_moved_count_once() {
-    let world = World::new(1).await;
-    let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
-    let service = world.serve().await;
     let (org, noon) = (Uuid::from_u128(1), day(2) + TimeDelta::hours(12));
-    world.send((0..8).map(|n| event_of(org, 1, noon + TimeDelta::minutes(30 * n)))).await;
-    settled(&mut conn, 8).await;
+    let half_hours = (0..8).map(|n| event_of(org, 1, noon + TimeDelta::minutes(30 * n)));
+    let (world, service, mut conn) = stored(half_hours.collect()).await;
+    let mut owner = world.connect_as_owner().await;
     begin_continuous(&world).await;
     // Two events are committed and not merged when their day is materialised: of a key that the table has, and of one that it has not.
     sqlx::query("SELECT pg_advisory_lock($1)").bind(ROLLUP_LOCK).execute(&mut owner).await.unwrap();
@@ -196,7 +164,7 @@ async fn events_merged_after_the_cut_moved_count_once() {
     let shown = shown(&mut conn).await;
     let at_noon = [1, 2].map(|model| shown[&(org, noon, Uuid::from_u128(model))]);
     assert_eq!((at_noon, shown.values().sum::<i64>()), ([3, 1], 10));
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
 }
 
@@ -213,13 +181,8 @@ async fn scans_before(world: &World, day: DateTime<Utc>) -> i64 {
 
 #[tokio::test]
 async fn late_events_look_into_no_other_chunk() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let org = Uuid::from_u128(1);
-    world.send(days_of(org, 40)).await;
-    settled(&mut conn, 160).await;
-    to_continuous(&world).await;
+    let (world, service, mut conn) = materialised(days_of(org, 40)).await;
     // What a session has counted is known when it ends.
     assert_eq!(service.terminate().await, Some(0));
     let before = scans_before(&world, day(15)).await;
@@ -236,5 +199,5 @@ async fn late_events_look_into_no_other_chunk() {
     .unwrap();
     assert!(tail > 0, "late events are in the table");
     assert_eq!(scans_before(&world, day(15)).await, before);
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
 }

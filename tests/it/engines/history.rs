@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::{CONTINUOUS, DAYS, LIVE, assert_refused, command, history, shown, to_continuous};
+use super::{
+    CONTINUOUS, DAYS, LIVE, assert_refused, assert_verified, bodies, command, history, materialised, shown, stored,
+    to_continuous,
+};
 use crate::harness::{LedgerSums, Service, World, eventually, settled};
 
 /// What can be asked of the history: every kind of response about it.
@@ -64,15 +67,9 @@ async fn both_engines_agree_on_four_hundred_days() {
     let (orgs, events) = history(now);
     let mut found: Vec<(&str, BTreeMap<String, Value>)> = Vec::new();
     for engine in [LIVE, CONTINUOUS] {
-        let world = World::new(1).await;
-        let mut conn = world.connect().await;
-        let service = world.serve().await;
         // Most of it, a part of that twice, and the rest when the most is materialised.
-        let bodies = |events: &[Value]| events.iter().map(|event| event.to_string().into_bytes()).collect::<Vec<_>>();
         let (first, late) = events.split_at(3500);
-        world.send(bodies(first)).await;
-        world.send(bodies(&first[..300])).await;
-        settled(&mut conn, 3800).await;
+        let (world, service, mut conn) = stored([bodies(first), bodies(&first[..300])].concat()).await;
         if engine == CONTINUOUS {
             to_continuous(&world).await;
             assert!(tail(&mut conn).await < 1000, "most of it is materialised");
@@ -103,27 +100,27 @@ async fn tail(conn: &mut PgConnection) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM analytics.hourly_rollups").fetch_one(conn).await.unwrap()
 }
 
+/// Another event with such figures, of an org and a time.
+fn again(event: &Value, org: Uuid, at: DateTime<Utc>) -> Value {
+    let mut event = event.clone();
+    (event["eventId"], event["orgId"], event["occurredAt"]) = (json!(Uuid::new_v4()), json!(org), json!(at));
+    event
+}
+
 #[tokio::test]
 async fn a_late_event_is_visible_at_once() {
     let now = Utc::now().with_nanosecond(0).unwrap();
     let (orgs, events) = history(now);
     for engine in [LIVE, CONTINUOUS] {
-        let world = World::new(1).await;
-        let mut conn = world.connect().await;
-        let service = world.serve().await;
-        world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
-        settled(&mut conn, 4000).await;
+        let (world, service, mut conn) = stored(bodies(&events)).await;
         if engine == CONTINUOUS {
             to_continuous(&world).await;
         }
         sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut conn).await.unwrap();
         let before = responses(&service, &orgs, now).await;
-        let mut event = events[0].clone();
         let at = now - TimeDelta::days(30);
-        event["eventId"] = json!(Uuid::new_v4());
-        event["orgId"] = json!(orgs[0]);
-        event["occurredAt"] = json!(at);
-        world.send([event.to_string().into_bytes()]).await;
+        let event = again(&events[0], orgs[0], at);
+        world.send(bodies(std::slice::from_ref(&event))).await;
         settled(&mut conn, 4001).await;
         let after = responses(&service, &orgs, now).await;
         for (query, response) in &after {
@@ -152,7 +149,7 @@ async fn a_late_event_is_visible_at_once() {
         assert_eq!(revisions, [(orgs[0], hour, "late".to_owned(), 1)], "{engine}");
         command(&world, &["refresh", "--late"]).await;
         assert_eq!(responses(&service, &orgs, now).await, after, "a refresh changes no response");
-        assert_eq!(command(&world, &["verify"]).await["holds"], true);
+        assert_verified(&world).await;
     }
 }
 
@@ -171,13 +168,9 @@ async fn raw_rows_read(conn: &mut PgConnection) -> i64 {
 
 #[tokio::test]
 async fn neither_queries_nor_a_refresh_count_raw_events() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let now = Utc::now();
     let (orgs, events) = history(now);
-    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
-    settled(&mut conn, 4000).await;
+    let (world, service, mut conn) = stored(bodies(&events)).await;
     let before = shown(&mut conn).await;
     to_continuous(&world).await;
     assert_eq!(shown(&mut conn).await, before);
@@ -187,10 +180,7 @@ async fn neither_queries_nor_a_refresh_count_raw_events() {
         .await
         .unwrap();
     assert_eq!(shown(&mut conn).await, before);
-    let mut late = events[0].clone();
-    (late["eventId"], late["orgId"]) = (json!(Uuid::new_v4()), json!(orgs[0]));
-    late["occurredAt"] = json!(now - TimeDelta::days(30));
-    world.send([late.to_string().into_bytes()]).await;
+    world.send(bodies(&[again(&events[0], orgs[0], now - TimeDelta::days(30))])).await;
     settled(&mut conn, 4001).await;
     assert_eq!(service.terminate().await, Some(0));
     let read = raw_rows_read(&mut conn).await;
@@ -221,36 +211,24 @@ async fn plan_in_parallel(world: &World) {
 /// a join or a union, and bounded by a subquery's value: no statement may have this shape.
 #[tokio::test]
 async fn parallel_plans_answer_the_same() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let now = Utc::now();
     let (orgs, events) = history(now);
-    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
-    settled(&mut conn, 4000).await;
-    to_continuous(&world).await;
+    let (world, service, _) = materialised(bodies(&events)).await;
     let before = responses(&service, &orgs, now).await;
     assert_eq!(service.terminate().await, Some(0));
     plan_in_parallel(&world).await;
     let service = world.serve().await;
     assert_eq!(responses(&service, &orgs, now).await, before);
     assert_eq!(service.terminate().await, Some(0));
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
 }
 
 #[tokio::test]
 async fn what_is_read_is_not_materialised_again() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let now = Utc::now();
-    let (_, events) = history(now);
-    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
-    settled(&mut conn, 4000).await;
-    to_continuous(&world).await;
-    let mut late = events[0].clone();
-    (late["eventId"], late["occurredAt"]) = (json!(Uuid::new_v4()), json!(now - TimeDelta::days(30)));
-    world.send([late.to_string().into_bytes()]).await;
+    let (orgs, events) = history(now);
+    let (world, service, mut conn) = materialised(bodies(&events)).await;
+    world.send(bodies(&[again(&events[0], orgs[0], now - TimeDelta::days(30))])).await;
     settled(&mut conn, 4001).await;
     let before = shown(&mut conn).await;
     assert_eq!(before.values().sum::<i64>(), 4001);
@@ -258,6 +236,6 @@ async fn what_is_read_is_not_materialised_again() {
     let (from, to) = (now - TimeDelta::days(60), now - TimeDelta::days(2));
     assert_refused(&world, from, to, true).await;
     assert_eq!(shown(&mut conn).await, before);
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
 }

@@ -3,7 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::{CONTINUOUS, event, has_continuous, history, switch};
+use super::{CONTINUOUS, bodies, event, has_continuous, history, switch};
 use crate::harness::{World, not_run, settled};
 
 /// Ranges of raw events that TimescaleDB has noted as changed behind what is materialised.
@@ -32,7 +32,7 @@ async fn late_events_leave_no_invalidations_behind() {
     let service = world.serve().await;
     let now = Utc::now();
     let (orgs, events) = history(now);
-    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+    world.send(bodies(&events)).await;
     settled(&mut conn, 4000).await;
     switch(&world, CONTINUOUS).await;
     let late = |day: i64| event(orgs[0], now - TimeDelta::days(day));

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use crate::harness::{World, not_run};
+use crate::harness::{Service, World, not_run, settled};
 
 pub const LIVE: &str = "live";
 pub const CONTINUOUS: &str = "continuous";
@@ -115,6 +115,45 @@ async fn assert_refused(world: &World, from: DateTime<Utc>, to: DateTime<Utc>, a
     assert!(error.contains(reason), "{error}");
 }
 
+/// A world, the service that has stored these messages and merged them, and a connection.
+async fn stored(bodies: Vec<Vec<u8>>) -> (World, Service, PgConnection) {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let messages = i64::try_from(bodies.len()).unwrap();
+    world.send(bodies).await;
+    settled(&mut conn, messages).await;
+    (world, service, conn)
+}
+
+/// The same, with all that is final materialised.
+async fn materialised(bodies: Vec<Vec<u8>>) -> (World, Service, PgConnection) {
+    let (world, service, conn) = stored(bodies).await;
+    to_continuous(&world).await;
+    (world, service, conn)
+}
+
+/// `verify` finds that everything agrees.
+async fn assert_verified(world: &World) {
+    let report = command(world, &["verify"]).await;
+    assert_eq!(report["holds"], true, "{report}");
+}
+
+/// The start of the UTC day so many days ago.
+pub fn day(ago: i64) -> DateTime<Utc> {
+    (Utc::now() - TimeDelta::days(ago)).date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc()
+}
+
+/// Purges the raw events of the days before `until`, of which there are some.
+pub async fn purge_raw(conn: &mut PgConnection, until: DateTime<Utc>) {
+    let purge = "SELECT events FROM analytics.purge_raw_chunk($1)";
+    let mut purged = 0;
+    while let Some(events) = sqlx::query_scalar::<_, i64>(purge).bind(until).fetch_optional(&mut *conn).await.unwrap() {
+        purged += events;
+    }
+    assert!(purged > 0);
+}
+
 /// Runs a command and gives what it says of itself.
 pub async fn command(world: &World, args: &[&str]) -> Value {
     let output = world.run(&[args, &["--json"]].concat()).await;
@@ -169,6 +208,11 @@ fn history(now: DateTime<Utc>) -> (Vec<Uuid>, Vec<Value>) {
         })
     });
     (orgs.to_vec(), events.collect())
+}
+
+/// Events as messages.
+fn bodies(events: &[Value]) -> Vec<Vec<u8>> {
+    events.iter().map(|event| event.to_string().into_bytes()).collect()
 }
 
 /// An event of an org, of any of three models.

@@ -12,8 +12,8 @@ use analytics_service::{
 use chrono::{TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{LIVE, begin_continuous, command, history, shown, to_continuous};
-use crate::harness::{World, eventually, settled};
+use super::{LIVE, assert_verified, begin_continuous, bodies, history, shown};
+use crate::harness::{World, eventually};
 
 const SWITCH_LIVE: [&str; 4] = ["rollups", "switch", "--to", LIVE];
 const REFRESH_LOCK: &str = "x'72656672657368'::bigint";
@@ -36,16 +36,11 @@ async fn ends_well(mut child: Child) {
     assert!(ended.success(), "{ended}");
 }
 
-/// A world whose history is materialised.
+/// A world whose history is materialised, and whose service has ended.
 async fn materialised() -> (World, PgConnection) {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let (_, events) = history(Utc::now());
-    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
-    settled(&mut conn, 4000).await;
+    let (world, service, conn) = super::materialised(bodies(&events)).await;
     assert_eq!(service.terminate().await, Some(0));
-    to_continuous(&world).await;
     (world, conn)
 }
 
@@ -63,7 +58,7 @@ async fn a_switch_waits_for_open_snapshots() {
     drop(snapshot);
     ends_well(child).await;
     assert_eq!(shown(&mut conn).await, before);
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    CONTINUOUS, LIVE, command, event, has_continuous, history, is_community, jobs, shown, switch, to_continuous,
+    CONTINUOUS, LIVE, assert_verified, bodies, command, event, has_continuous, history, is_community, jobs,
+    materialised, shown, switch, to_continuous,
 };
 use crate::harness::{Load, World, eventually, millis, settled};
 
@@ -39,7 +40,7 @@ async fn the_databases_own_job_refreshes() {
     }
     let service = world.serve().await;
     let (_, events) = history(Utc::now());
-    world.send(events.iter().map(|event| event.to_string().into_bytes())).await;
+    world.send(bodies(&events)).await;
     settled(&mut conn, 4000).await;
     command(&world, &["rollups", "switch", "--to", CONTINUOUS]).await;
     // Behind what the switch has materialised.
@@ -58,7 +59,7 @@ async fn the_databases_own_job_refreshes() {
         sqlx::query_scalar::<_, bool>(to).fetch_one(&mut conn).await.unwrap().then_some(())
     })
     .await;
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_verified(&world).await;
     command(&world, &["rollups", "switch", "--to", LIVE]).await;
     assert!(jobs(&world).await.is_empty());
     assert_eq!(service.terminate().await, Some(0));
@@ -126,14 +127,10 @@ async fn killed_switches_lose_and_double_nothing() {
 /// The session of a command that was killed goes on with its statement for a moment, and its turn is another's already.
 #[tokio::test]
 async fn a_switch_waits_for_a_killed_refresh() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let (now, org) = (Utc::now(), Uuid::from_u128(1));
     // Some in each hour of four days.
-    world.send((0..400).map(|n| event(org, now - TimeDelta::minutes(15 * n)))).await;
-    settled(&mut conn, 400).await;
-    to_continuous(&world).await;
+    let events = (0..400).map(|n| event(org, now - TimeDelta::minutes(15 * n)));
+    let (world, service, mut conn) = materialised(events.collect()).await;
     let before = shown(&mut conn).await;
     // A refresh that has materialised a day and is about to move the cut.
     let mut refresh = world.connect_as_owner().await;

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::engines::{LIVE, command, switch, to_continuous};
+use crate::engines::{LIVE, command, day, purge_raw, switch, to_continuous};
 
 /// Everything that readers see of orgs, by hour and by day.
 async fn shown(conn: &mut PgConnection) -> [BTreeMap<Uuid, Totals>; 2] {
@@ -17,23 +17,9 @@ async fn materialised(conn: &mut PgConnection, org: Uuid) -> i64 {
     hours + count(conn, "SELECT count(*) FROM analytics.daily_materialised WHERE org_id = $1", org).await
 }
 
-/// Purges the raw events that are older than the day so many days ago.
-async fn forget_raw_before(conn: &mut PgConnection, days: i32) {
-    let statement =
-        "SELECT events FROM analytics.purge_raw_chunk(date_trunc('day', now(), 'UTC') - make_interval(days => $1))";
-    let mut gone: i64 = 0;
-    while let Some(events) =
-        sqlx::query_scalar::<_, i64>(statement).bind(days).fetch_optional(&mut *conn).await.unwrap()
-    {
-        gone += events;
-    }
-    assert!(gone > 0);
-}
-
 /// An event of yesterday, which comes so late that its hour was final.
 fn late(tenant: &Tenant, person: Option<Uuid>) -> Event {
-    let noon = Utc::now().date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc() - TimeDelta::hours(12);
-    let mut event = event(0, 0, noon);
+    let mut event = event(0, 0, day(0) - TimeDelta::hours(12));
     (event.org_id, event.event_id, event.actor_id) = (tenant.org, Uuid::new_v4(), person);
     event
 }
@@ -54,12 +40,12 @@ async fn aggregates_keep_nothing_of_an_erased_org() {
     world.send(bodies(&other.events(900))).await;
     settled(&mut conn, 2400).await;
     // The oldest days stay live rollups, the next ones are materialised and lose their raw events.
-    forget_raw_before(&mut conn, 2).await;
+    purge_raw(&mut conn, day(2)).await;
     to_continuous(&world).await;
     // What comes late is in the tables.
     world.send(bodies(&[late(&erased, None), late(&other, None)])).await;
     settled(&mut conn, 2402).await;
-    forget_raw_before(&mut conn, 1).await;
+    purge_raw(&mut conn, day(1)).await;
     let before = shown(&mut conn).await;
     assert!(before.iter().all(|totals| totals.len() == 2 && totals[&erased.org].invocations >= 1500));
     let usage_of_other = usage(&service, other.org).await;
