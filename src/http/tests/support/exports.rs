@@ -5,14 +5,14 @@ use chrono::Utc;
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::{FixedAnswers, LETTER, MODEL, ORG, at};
+use super::{Fixed, LETTER, MODEL, ORG, at};
 use crate::{
     actors::serving::{
         error::QueryError,
         export_requests::{
             CancelExport, CreateExport, Created, Download, Found, LinkExport, OpenDownload, VerifyExport,
         },
-        query::{Execute, GetExport, ListExports},
+        query::{GetExport, ListExports},
     },
     domain::{
         event::Reason,
@@ -68,34 +68,19 @@ pub fn job(status: Status) -> ExportJob {
     }
 }
 
-impl Handler<Execute<ListExports>> for FixedAnswers {
-    type Result = Result<ExportPage, QueryError>;
-
+impl Fixed for ListExports {
     /// Names the query by the one job's error.
-    fn handle(
-        &mut self,
-        Execute { query: ListExports(query), .. }: Execute<ListExports>,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        match self.error {
-            Some(error) => Err(error),
-            None => Ok(ExportPage {
-                entries: vec![ExportJob { error: Some(format!("{query:?}")), ..job(Status::Failed) }],
-                more: query.before.is_none(),
-            }),
+    fn response(self) -> ExportPage {
+        ExportPage {
+            entries: vec![ExportJob { error: Some(format!("{:?}", self.0)), ..job(Status::Failed) }],
+            more: self.0.before.is_none(),
         }
     }
 }
 
-impl Handler<Execute<GetExport>> for FixedAnswers {
-    type Result = Result<Option<ExportJob>, QueryError>;
-
-    fn handle(
-        &mut self,
-        Execute { query: GetExport { org_id, job_id }, .. }: Execute<GetExport>,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        Ok((org_id == ORG && job_id == JOB).then(|| job(Status::Succeeded)))
+impl Fixed for GetExport {
+    fn response(self) -> Option<ExportJob> {
+        (self.org_id == ORG && self.job_id == JOB).then(|| job(Status::Succeeded))
     }
 }
 
