@@ -141,11 +141,8 @@ async fn a_parked_partition_waits_for_an_operator() {
     service.drill("writer/0", "panic").await;
     service.runs_again("partition/0", 1).await;
     service.drill("rollup/0", "panic-in-future").await;
-    let parked: Value = eventually("partition 0 rests", async || {
-        service.actor("partition/0").await.filter(|actor| actor["state"] == "parked")
-    })
-    .await;
-    assert!(parked["cause"].as_str().unwrap().starts_with("rollup/0: panicked: a drill in a future"), "{parked}");
+    let cause = service.parked("partition/0").await;
+    assert!(cause.starts_with("rollup/0: panicked: a drill in a future"), "{cause}");
     let (status, readiness) = service.readiness().await.unwrap();
     assert!(status == 200 && readiness["status"] == "degraded" && is_down(&readiness, "partition/0"), "{readiness}");
     assert!(readiness.to_string().contains("a drill in a future"), "{readiness}");

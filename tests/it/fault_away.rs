@@ -16,6 +16,16 @@ pub fn is_down(readiness: &Value, name: &str) -> bool {
     components.iter().any(|component| component["name"] == name && component["state"] == "down")
 }
 
+/// Waits until the service sees Redis to be there, or not to be; it is ready all the time.
+pub async fn cache_is_seen(service: &Service, up: bool) {
+    eventually(&format!("the cache is seen to be there: {up}"), async || {
+        let (status, readiness) = service.readiness().await?;
+        assert_eq!(status, 200);
+        (is_down(&readiness, "cache") != up).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn without_a_broker_it_serves_and_says_degraded() {
     let mut world = World::new(1).await;

@@ -121,9 +121,8 @@ async fn a_refusing_database_parks_the_partition() {
     let mut owner = world.connect_as_owner().await;
     let constraint = "ALTER TABLE analytics.usage_events ADD CONSTRAINT nothing CHECK (latency_ms < 0) NOT VALID";
     sqlx::query(constraint).execute(&mut owner).await.unwrap();
-    let parked = async || service.actor("partition/0").await.filter(|actor| actor["state"] == "parked");
-    let parked = eventually("the partition rests", parked).await;
-    assert!(parked["cause"].as_str().unwrap().contains("the schema does not fit"), "{parked}");
+    let cause = service.parked("partition/0").await;
+    assert!(cause.contains("the schema does not fit"), "{cause}");
     let (status, readiness) = service.readiness().await.unwrap();
     assert!(status == 200 && readiness["status"] == "degraded" && is_down(&readiness, "partition/0"), "{readiness}");
     // An operator's restart without a repair makes it no worse.

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::harness::{
-    Service, World, assert_exact, double_counted, eventually, ledger_holes, not_run, scale, sent, settled,
+    FLAWS, Service, World, assert_exact, double_counted, eventually, ledger_holes, not_run, scale, sent, settled,
 };
 
 const PARTITIONS: u16 = 4;
@@ -101,8 +101,7 @@ async fn process_of(conn: &mut PgConnection, service: &Service) -> Uuid {
 fn load(seconds: u32, seed: &str) -> Vec<String> {
     let events = (6000 * seconds * scale()).to_string();
     let args = ["--events", &events, "--rate", "6000", "--orgs", "60", "--models", "5", "--seed", seed];
-    let flaws = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"];
-    args.iter().chain(&flaws).map(|arg| (*arg).to_owned()).collect()
+    args.iter().chain(&FLAWS).map(|arg| (*arg).to_owned()).collect()
 }
 
 async fn publish(world: &World, seconds: u32, seed: &str) -> Value {

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    fault_away::is_down,
-    harness::{LedgerSums, Proxy, RATE, Service, World, assert_exact, eventually, scale, sent, settled},
+    fault_away::{cache_is_seen, is_down},
+    harness::{FLAWS, LedgerSums, Proxy, RATE, Service, World, assert_exact, eventually, millis, scale, sent, settled},
 };
 
 /// Whether messages still come.
@@ -33,8 +33,7 @@ async fn exact_under_load(
 ) -> Value {
     let (events, rate) = ((4 * RATE * scale()).to_string(), RATE.to_string());
     let args = ["--events", &events, "--rate", &rate, "--orgs", "30", "--models", "5", "--seed", seed];
-    let flaws = ["--duplicates", "0.02", "--late", "0.01", "--invalid", "0.005"];
-    let args = [&args[..], &flaws[..]].concat();
+    let args = [&args[..], &FLAWS].concat();
     let load = Load(Cell::new(true));
     let publishing = async {
         let report = world.publish(&args).await;
@@ -68,10 +67,6 @@ async fn assert_marked(conn: &mut PgConnection) {
     .await
     .unwrap();
     assert_eq!(unmarked, 0, "markers are of what is in the rollups");
-}
-
-async fn millis(range: std::ops::Range<u64>) {
-    sleep(Duration::from_millis(rand::random_range(range))).await;
 }
 
 async fn received(conn: &mut PgConnection) -> i64 {
@@ -272,8 +267,7 @@ async fn a_merge_with_lost_response_has_markers() {
     })
     .await;
     eventually("it is in Redis", async || {
-        let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = world.connect_cache().await;
         let key = format!("analytics:freshness:{org}");
         let fields: usize = redis::cmd("HLEN").arg(key).query_async(&mut redis).await.unwrap();
         (fields == 1).then_some(())
@@ -286,23 +280,17 @@ async fn redis_has_every_marker_after_an_outage() {
     let mut world = World::new(1).await;
     let proxy = world.proxy_cache();
     let service = world.serve().await;
-    let cache_is_down = async |down: bool| {
-        let (status, readiness) = service.readiness().await?;
-        assert_eq!(status, 200);
-        (is_down(&readiness, "cache") == down).then_some(())
-    };
     let report = exact_under_load(&world, &service, &proxy, "26", async |_| {
         millis(300..700).await;
         proxy.cut();
-        eventually("the cache is seen to be away", async || cache_is_down(true).await).await;
+        cache_is_seen(&service, false).await;
     })
     .await;
-    eventually("the cache is seen to be back", async || cache_is_down(false).await).await;
+    cache_is_seen(&service, true).await;
     let orgs = report["orgs"].as_array().unwrap().iter();
     let orgs: Vec<Uuid> = orgs.map(|org| org["orgId"].as_str().unwrap().parse().unwrap()).collect();
     eventually("every org has its markers", async || {
-        let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = world.connect_cache().await;
         let keys: Vec<String> = orgs.iter().map(|org| format!("analytics:freshness:{org}")).collect();
         let present: usize = redis::cmd("EXISTS").arg(&keys).query_async(&mut redis).await.unwrap();
         (present == orgs.len()).then_some(())

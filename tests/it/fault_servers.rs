@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    fault_away::is_down,
+    fault_away::{cache_is_seen, is_down},
     harness::{
         Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, scale, settled, stack,
     },
@@ -109,14 +109,9 @@ async fn stopping_redis_does_not_affect_ingest() {
     let world = World::exclusive(1).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
-    let cache_is_down = async |down: bool| {
-        let (status, readiness) = service.readiness().await?;
-        assert_eq!(status, 200);
-        (is_down(&readiness, "cache") == down).then_some(())
-    };
     let redis = Stopped::server("redis").await;
     let load = Load::start(&world, "34").await;
-    eventually("the cache is seen to be away", async || cache_is_down(true).await).await;
+    cache_is_seen(&service, false).await;
     load.exact(&world).await;
     let models = "SELECT org_id, count(DISTINCT model_id) FROM analytics.usage_events GROUP BY org_id";
     let orgs: Vec<(Uuid, i64)> = sqlx::query_as(models).fetch_all(&mut conn).await.unwrap();
@@ -131,9 +126,8 @@ async fn stopping_redis_does_not_affect_ingest() {
     }
     redis.start().await;
     assert!(stack(&["status"]).contains("redis: answers"));
-    eventually("the cache is seen to be back", async || cache_is_down(false).await).await;
-    let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-    let mut cache = client.get_multiplexed_async_connection().await.unwrap();
+    cache_is_seen(&service, true).await;
+    let mut cache = world.connect_cache().await;
     for (org, models) in orgs {
         let key = format!("analytics:freshness:{org}");
         let markers: BTreeMap<String, String> = redis::cmd("HGETALL").arg(key).query_async(&mut cache).await.unwrap();

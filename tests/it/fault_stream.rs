@@ -9,7 +9,7 @@ use lapin::{
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::harness::{LedgerSums, Service, World, assert_exact, eventually, ledger_holes, sent, settled};
+use crate::harness::{LedgerSums, World, assert_exact, eventually, ledger_holes, sent, settled};
 
 async fn broker_connection(world: &World) -> Connection {
     broker::connect(&world.settings.broker, "tests").await.unwrap()
@@ -25,16 +25,6 @@ async fn delete_stream(world: &World) {
 
 async fn progress(conn: &mut PgConnection) -> (i64, i32) {
     sqlx::query_as("SELECT next_offset, incarnation FROM analytics.partition_offsets").fetch_one(conn).await.unwrap()
-}
-
-/// Waits until the partition is parked, and gives the cause.
-async fn parked(service: &Service) -> String {
-    eventually("the partition is parked", async || {
-        let tree = service.actors().await;
-        let partition = tree["actors"].as_array()?.iter().find(|actor| actor["name"] == "partition/0")?;
-        (partition["state"] == "parked").then(|| partition["cause"].as_str().unwrap().to_owned())
-    })
-    .await
 }
 
 async fn publish(world: &World, events: &str) -> Value {
@@ -144,7 +134,7 @@ async fn a_recreated_stream_stops_the_partition() {
     delete_stream(&world).await;
     // Recreated by the producer, and shorter than what was read.
     let shorter = publish(&world, "1000").await;
-    let cause = parked(&service).await;
+    let cause = service.parked("partition/0").await;
     assert!(cause.contains("was recreated") && cause.contains("partitions reset"), "{cause}");
     assert_eq!(progress(&mut conn).await, (read_to, incarnation));
     let (status, readiness) = service.readiness().await.unwrap();
@@ -171,7 +161,7 @@ async fn a_longer_recreated_stream_is_recognised() {
     delete_stream(&world).await;
     let longer = publish(&world, "4000").await;
     let service = world.serve().await;
-    let cause = parked(&service).await;
+    let cause = service.parked("partition/0").await;
     assert!(cause.contains("another message is at offset"), "{cause}");
     assert_eq!(LedgerSums::of_batches(&mut conn).await.received, sent(&before), "nothing of it is read");
     reset(&world, &mut conn).await;
@@ -213,7 +203,7 @@ async fn a_missing_stream_is_awaited() {
         .unwrap()
         .await
         .unwrap();
-    assert!(parked(&service).await.contains("it ends at offset 0"));
+    assert!(service.parked("partition/0").await.contains("it ends at offset 0"));
     broker::close(&connection, &world.settings.broker).await;
     assert_exact(&mut conn, &before).await;
 }

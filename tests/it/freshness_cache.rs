@@ -5,11 +5,6 @@ use uuid::Uuid;
 
 use crate::harness::{World, eventually};
 
-async fn connect(world: &World) -> MultiplexedConnection {
-    let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
-}
-
 async fn millis_left(redis: &mut MultiplexedConnection, key: &str) -> i64 {
     redis::cmd("PTTL").arg(key).query_async(redis).await.unwrap()
 }
@@ -37,7 +32,7 @@ async fn an_idle_orgs_markers_stay_unwritten() {
     world.set("ANALYTICS__CACHE__TTL_SECONDS", "5");
     let _service = world.serve().await;
     world.publish(&["--events", "200", "--orgs", "1", "--models", "5", "--seed", "71"]).await;
-    let (mut conn, mut redis) = (world.connect().await, connect(&world).await);
+    let (mut conn, mut redis) = (world.connect().await, world.connect_cache().await);
     let org: Uuid = eventually("there is an org", async || {
         let found =
             sqlx::query_scalar("SELECT org_id FROM analytics.freshness_status GROUP BY org_id HAVING count(*) = 5");

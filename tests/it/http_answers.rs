@@ -36,8 +36,7 @@ async fn an_org_sees_only_its_own_numbers() {
     eventually("the markers in Redis are those of the answer", async || {
         let (status, freshness) = service.get(&format!("/analytics/v1/orgs/{}/freshness", org(0)), &token).await;
         assert_eq!(status, 200, "{freshness}");
-        let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = world.connect_cache().await;
         let key = format!("analytics:freshness:{}", org(0));
         let hash: std::collections::BTreeMap<String, String> =
             redis::cmd("HGETALL").arg(key).query_async(&mut redis).await.unwrap();

@@ -21,11 +21,7 @@ async fn a_lost_right_parks_the_partition_until_granted() {
     settled(&mut conn, sent(&before)).await;
     as_owner(&world, "REVOKE INSERT ON analytics.usage_events FROM analytics_service").await;
     let after = world.publish(&load).await;
-    let cause = eventually("the partition is parked", async || {
-        let actor = service.actor("partition/0").await?;
-        (actor["state"] == "parked").then(|| actor["cause"].as_str().unwrap().to_owned())
-    })
-    .await;
+    let cause = service.parked("partition/0").await;
     assert!(cause.contains("42501") && cause.contains("usage_events"), "{cause}");
     let (status, readiness) = service.readiness().await.unwrap();
     assert_eq!((status.as_u16(), readiness["status"].as_str()), (200, Some("degraded")), "{readiness}");

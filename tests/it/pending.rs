@@ -59,10 +59,7 @@ async fn a_parked_partition_leaves_nothing_unmerged() {
         .await
         .unwrap();
     service.restart("partition/0").await;
-    eventually("the partition is parked", async || {
-        (service.actor("partition/0").await?["state"] == "parked").then_some(())
-    })
-    .await;
+    service.parked("partition/0").await;
     put(&mut conn, &world.settings.broker.stream, 0, &event(ORG, 2, now), 0.0).await;
     eventually("it is merged all the same", async || (pending(&mut conn).await == 0).then_some(())).await;
     let org = Uuid::from_u128(ORG);

@@ -75,6 +75,19 @@ fn outcome(output: &Output) -> (Option<i32>, Value) {
     (output.status.code(), report.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))))
 }
 
+/// Waits until so many events are stored, and holds the outcome against what was expected, whatever was sent again.
+async fn assert_stored_once(world: &World, events: i64, mut expected: Value) {
+    let mut conn = world.connect().await;
+    eventually("all of them are stored", async || {
+        (LedgerSums::of_batches(&mut conn).await.stored == events).then_some(())
+    })
+    .await;
+    let in_streams = world.in_streams().await;
+    settled(&mut conn, in_streams).await;
+    expected["resent"] = json!(in_streams - events);
+    assert_exact(&mut conn, &expected).await;
+}
+
 #[tokio::test]
 async fn a_zipped_file_is_counted_once() {
     let world = World::new(3).await;
@@ -140,9 +153,8 @@ async fn an_interrupted_file_resumes_after_confirmed_lines() {
 async fn a_killed_replay_counts_lines_once() {
     let world = World::new(2).await;
     let _service = world.serve().await;
-    let mut conn = world.connect().await;
     let folder = Folder::new();
-    let (lines, mut expected) = events(20_000);
+    let (lines, expected) = events(20_000);
     let file = folder.file("events.ndjson", &lines.join(&b"\n"[..]));
     let state = folder.0.join("state");
     let args = [&file, "--state", state.to_str().unwrap()];
@@ -161,15 +173,7 @@ async fn a_killed_replay_counts_lines_once() {
     let skipped = report["skipped"].as_u64().unwrap();
     assert!(skipped >= 5000 && report["published"] == json!(20_000 - skipped), "{report}");
 
-    eventually("all of them are stored", async || {
-        let ledger = LedgerSums::of_batches(&mut conn).await;
-        (ledger.stored == 20_000).then_some(())
-    })
-    .await;
-    let in_streams = world.in_streams().await;
-    settled(&mut conn, in_streams).await;
-    expected["resent"] = json!(in_streams - 20_000);
-    assert_exact(&mut conn, &expected).await;
+    assert_stored_once(&world, 20_000, expected).await;
 }
 
 #[tokio::test]
@@ -177,9 +181,8 @@ async fn a_replay_outlives_its_connections() {
     let mut world = World::new(2).await;
     let _service = world.serve().await;
     let proxy = world.proxy_broker();
-    let mut conn = world.connect().await;
     let folder = Folder::new();
-    let (lines, mut expected) = events(12_000);
+    let (lines, expected) = events(12_000);
     let file = folder.file("events.ndjson", &lines.join(&b"\n"[..]));
     let mut command = world.command(&["replay", "--json", "--rate", "6000", "--file", &file]);
     command.envs(&world.routes);
@@ -192,14 +195,7 @@ async fn a_replay_outlives_its_connections() {
     };
     let (code, report) = outcome(&output);
     assert_eq!((code, &report["published"], &report["finished"]), (Some(0), &json!(12_000), &json!(true)), "{report}");
-    eventually("all of them are stored", async || {
-        (LedgerSums::of_batches(&mut conn).await.stored == 12_000).then_some(())
-    })
-    .await;
-    let in_streams = world.in_streams().await;
-    settled(&mut conn, in_streams).await;
-    expected["resent"] = json!(in_streams - 12_000);
-    assert_exact(&mut conn, &expected).await;
+    assert_stored_once(&world, 12_000, expected).await;
 }
 
 #[tokio::test]

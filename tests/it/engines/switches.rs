@@ -89,10 +89,7 @@ fn watch(world: &World) -> tokio::task::JoinHandle<()> {
 /// Kills a command three times, each somewhere in its first moments.
 async fn kill(world: &World, args: &[&str], within: u64) {
     for _ in 0..3 {
-        let mut child = world.command(args).spawn().unwrap();
-        millis(20..within).await;
-        let _ = child.kill();
-        child.wait().unwrap();
+        world.kill(args, 20..within).await;
     }
 }
 

@@ -190,10 +190,7 @@ async fn a_killed_aggregate_erasure_can_be_rerun() {
         let (org, person) = (tenant.org.to_string(), tenant.people[1].to_string());
         let whole = round % 2 == 0;
         let args = if whole { ["erase", "--yes", "--org", &org] } else { ["erase", "--yes", "--actor", &person] };
-        let mut child = world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        millis(50..700).await;
-        let _ = child.kill();
-        child.wait().unwrap();
+        world.kill(&args, 50..700).await;
         // A refresh may come in between, as the database's own job does.
         if round % 4 > 1 {
             command(&world, &["refresh", "--late"]).await;

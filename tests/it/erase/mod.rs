@@ -115,8 +115,7 @@ async fn tables_with(conn: &mut PgConnection, id: Uuid) -> Vec<String> {
 
 /// Markers of an org in Redis.
 async fn cached(world: &World, org: Uuid) -> u64 {
-    let client = redis::Client::open(world.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = world.connect_cache().await;
     redis::cmd("HLEN").arg(format!("analytics:freshness:{org}")).query_async(&mut redis).await.unwrap()
 }
 
@@ -318,10 +317,7 @@ async fn a_killed_erasure_can_be_rerun() {
         }
         let (org, person) = (tenant.org.to_string(), tenant.people[1].to_string());
         let args = if round < 3 { ["erase", "--yes", "--org", &org] } else { ["erase", "--yes", "--actor", &person] };
-        let mut child = world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        millis(20..900).await;
-        let _ = child.kill();
-        child.wait().unwrap();
+        world.kill(&args, 20..900).await;
         // The ledger keeps what came, whatever is deleted: 800 events, and the two others that name their org.
         eventually("all of it has come", async || {
             let received = "SELECT coalesce(sum(received), 0)::bigint FROM analytics.ledger_hourly WHERE org_id = $1";

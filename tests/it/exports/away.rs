@@ -7,19 +7,12 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{MADE_UP, ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups};
+use super::{MADE_UP, ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups, running};
 use crate::harness::{Asked, Fault, LocalStore, S3Server, Service, World, eventually, millis, not_run, scale};
 
 /// A file of two parts and some bytes: 24 × 20 × 200 rows of 160 bytes.
 fn large() -> Value {
     json!({ "timeRange": days(20), "granularity": "hourly" })
-}
-
-async fn running(service: &Service, job: Uuid) {
-    eventually("the export is being made", async || {
-        (get(service, ORG, job).await["status"] == "running").then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -133,6 +133,14 @@ async fn get(service: &Service, org: Uuid, job: Uuid) -> Value {
     .await
 }
 
+/// Waits until somebody is at work on a job of [`ORG`].
+async fn running(service: &Service, job: Uuid) {
+    eventually("the export is being made", async || {
+        (get(service, ORG, job).await["status"] == "running").then_some(())
+    })
+    .await;
+}
+
 /// Waits until nothing is to become of a job any more.
 async fn ended(service: &Service, org: Uuid, job: Uuid) -> Value {
     eventually("the export ends", async || {

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{MADE_UP, ORG, Store, command, days, download, ended, fetch, get, id, link, made, rollups};
+use super::{MADE_UP, ORG, Store, command, days, download, ended, fetch, get, id, link, made, rollups, running};
 use crate::harness::S3Server;
 
 const OTHER: Uuid = Uuid::from_u128(0xE5);
@@ -96,10 +96,7 @@ async fn of_an_erased_org_no_file_is_left() {
     // And one that is being made.
     s3.fault(crate::harness::Asked::Part(2), crate::harness::Fault::Slow(std::time::Duration::from_secs(2)), 1);
     let large = super::ask(&service, ORG, &json!({ "timeRange": days(20), "granularity": "hourly" })).await;
-    crate::harness::eventually("the export is being made", async || {
-        (get(&service, ORG, id(&large)).await["status"] == "running").then_some(())
-    })
-    .await;
+    running(&service, id(&large)).await;
     let (erased, code) = command(&world, &["erase", "--org", &ORG.to_string(), "--yes"]).await;
     assert_eq!(
         (code, &erased["removed"]["exports"], &erased["left"]["exports"]),

@@ -6,13 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{World, not_run};
+use super::{World, local_folder, not_run};
 
 /// The interpreter with the client libraries, if `make test` could install them.
 fn python() -> Option<PathBuf> {
-    let local = std::env::var("ANALYTICS_LOCAL_DIR")
-        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join(".local"), PathBuf::from);
-    let python = local.join("tools/bin/python");
+    let python = local_folder().join("tools/bin/python");
     let has = |module: &str| {
         let import = Command::new(&python).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
         import.is_ok_and(|status| status.success())

@@ -26,7 +26,7 @@ pub use proxy::Proxy;
 pub use replica::Replica;
 pub use service::Service;
 pub use stack::{Stopped, stack};
-pub use world::World;
+pub use world::{World, local_folder};
 
 use std::{
     io::Write,

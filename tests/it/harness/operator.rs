@@ -59,6 +59,15 @@ impl Service {
         tree["actors"].as_array().unwrap().iter().find(|actor| actor["name"] == name).cloned()
     }
 
+    /// Waits until an actor is parked, and gives the cause.
+    pub async fn parked(&self, name: &str) -> String {
+        eventually(&format!("{name} is parked"), async || {
+            let actor = self.actor(name).await?;
+            (actor["state"] == "parked").then(|| actor["cause"].as_str().unwrap().to_owned())
+        })
+        .await
+    }
+
     /// How often it was started.
     pub async fn generation(&self, name: &str) -> u64 {
         self.actor(name).await.unwrap()["generation"].as_u64().unwrap()

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::ToSocketAddrs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use analytics_service::{
@@ -26,6 +26,7 @@ use super::{
     Proxy, Service,
     cache::CacheDatabase,
     facts::contradictions,
+    load::millis,
     stack::{self, Turn},
 };
 
@@ -161,6 +162,12 @@ impl World {
         store::connect(&database.migration_url, database.connect_timeout()).await.unwrap()
     }
 
+    /// A connection to this world's own Redis database.
+    pub async fn connect_cache(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
     pub async fn serve(&self) -> Service {
         Service::start(self).await
     }
@@ -176,6 +183,14 @@ impl World {
     pub async fn run(&self, args: &[&str]) -> Output {
         let mut command = self.command(args);
         tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    }
+
+    /// Starts a command and kills it after a random time, in milliseconds.
+    pub async fn kill(&self, args: &[&str], after: std::ops::Range<u64>) {
+        let mut child = self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        millis(after).await;
+        let _ = child.kill();
+        child.wait().unwrap();
     }
 
     /// Publishes by the service's own command and gives its report.
@@ -285,8 +300,8 @@ pub(super) fn stack_variables() -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
 }
 
-/// Where the stack keeps its files.
-pub(super) fn local_folder() -> PathBuf {
+/// Where the stack keeps its files, and `make test` what only tests need.
+pub fn local_folder() -> PathBuf {
     std::env::var("ANALYTICS_LOCAL_DIR")
         .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join(".local"), PathBuf::from)
 }

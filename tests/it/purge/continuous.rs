@@ -1,7 +1,5 @@
 //! Rollups that continuous aggregates keep: whole chunks of them go, and none that is younger than the retention.
 
-use std::process::Stdio;
-
 use super::{history::history_of, *};
 use crate::{
     engines::{CONTINUOUS, LIVE, command, has_continuous, switch, to_continuous},
@@ -185,10 +183,7 @@ async fn a_killed_purge_leaves_younger_aggregates_whole() {
     let kept = shown(&mut conn, KEPT).await;
     assert!(!kept.is_empty());
     for _ in 0..8 {
-        let mut child = world.command(&["purge"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        millis(20..600).await;
-        let _ = child.kill();
-        child.wait().unwrap();
+        world.kill(&["purge"], 20..600).await;
         assert_eq!(shown(&mut conn, KEPT).await, kept);
         assert_sound(&mut conn).await;
     }

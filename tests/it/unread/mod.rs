@@ -32,15 +32,6 @@ async fn unread(conn: &mut PgConnection) -> Vec<(i64, i64)> {
     sqlx::query_as(rows).fetch_all(conn).await.unwrap()
 }
 
-/// Waits until a partition is parked, and gives the cause.
-async fn parked(service: &Service, partition: &str) -> String {
-    eventually(&format!("{partition} is parked"), async || {
-        let actor = service.actor(partition).await?;
-        (actor["state"] == "parked").then(|| actor["cause"].as_str().unwrap().to_owned())
-    })
-    .await
-}
-
 async fn component(service: &Service, name: &str) -> String {
     let (_, readiness) = service.readiness().await.unwrap();
     let components = readiness["components"].as_array().unwrap();
@@ -115,7 +106,7 @@ async fn an_unreadable_message_parks_its_partition_alone() {
     let beside = next_offset(&mut conn, 1).await;
     // One chunk: a message that can be read, raw bytes, and again one that can.
     world.produce("mixed", 0, &["{}", "raw", "{}"]).await;
-    let cause = parked(&service, "partition/0").await;
+    let cause = service.parked("partition/0").await;
     assert!(cause.contains(&format!("offset {} cannot be read", at + 1)), "{cause}");
     assert!(cause.contains("INTERNAL_ERROR") && cause.contains("partitions skip --partition 0"), "{cause}");
     assert_eq!(next_offset(&mut conn, 0).await, at + 1, "what is before it in its chunk is read");
@@ -164,7 +155,7 @@ async fn exactly_the_unreadable_range_is_passed_over() {
     world.produce("uuid", 0, &["{}", "{}", "{}"]).await;
     world.produce("raw", 0, &["a", "b"]).await;
     let after = publish(&world, "300", "2").await;
-    parked(&service, "partition/0").await;
+    service.parked("partition/0").await;
     // What is still to come must not be passed over.
     let far = world.run(&["partitions", "skip", "--partition", "0", "--to", "1000000", "--yes"]).await;
     let error = String::from_utf8_lossy(&far.stderr).into_owned();

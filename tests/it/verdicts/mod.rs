@@ -3,11 +3,7 @@
 
 mod cases;
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use analytics_service::auth::Role;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +11,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Service, World, not_run, settled};
+use crate::harness::{Service, World, local_folder, not_run, settled};
 use cases::{Case, ORG, cases};
 
 const EVENTS: &str = "/analytics/v1/events";
@@ -60,7 +56,7 @@ async fn post(service: &Service, path: &str, token: &str, body: &[u8], yes: u16)
 
 #[tokio::test]
 async fn python_validator_reads_the_schema_as_the_service() {
-    let program = tools().join("tools/bin/python");
+    let program = local_folder().join("tools/bin/python");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/verdicts/validate.py");
     let ready = Command::new(&program).args(["-c", "import jsonschema, rfc3339_validator"]).output();
     if !ready.is_ok_and(|output| output.status.success()) {
@@ -73,7 +69,7 @@ async fn python_validator_reads_the_schema_as_the_service() {
 
 #[tokio::test]
 async fn node_validator_reads_the_schema_as_the_service() {
-    let modules = tools().join("node/node_modules");
+    let modules = local_folder().join("node/node_modules");
     let node = Command::new("node").arg("--version").output();
     if !node.is_ok_and(|output| output.status.success()) || !modules.join("ajv").exists() {
         return not_run("node or npm's ajv is not there (make test installs ajv where node is)");
@@ -81,12 +77,6 @@ async fn node_validator_reads_the_schema_as_the_service() {
     let mut command = Command::new("node");
     command.env("NODE_PATH", modules).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/verdicts/validate.cjs"));
     compare(command).await;
-}
-
-/// Where `make test` installs what only tests need.
-fn tools() -> PathBuf {
-    std::env::var("ANALYTICS_LOCAL_DIR")
-        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join(".local"), PathBuf::from)
 }
 
 /// Has a validator judge all messages, but for those of which a schema cannot say what the service does.
