@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
-    engines::{begin_continuous, command, is_community},
-    harness::{Service, World, eventually, not_run, settled, stack},
+    engines::{begin_continuous, is_community},
+    harness::{Service, World, eventually, not_run, number, settled, stack},
     store_commit::{body, event},
 };
 
@@ -143,7 +143,7 @@ async fn overdue_jobs_are_shown_and_run() {
     // A database that starts no jobs: what only the owner may do is not done without one.
     stand_in(&mut owner, "(7, 'compression', -600)").await;
     world.set("ANALYTICS__DATABASE__MIGRATION_URL", "");
-    let report: Value = command(&world, &["maintain"]).await;
+    let report: Value = world.report(&["maintain"]).await;
     let said = "compression: the database starts no jobs, and database.migration_url is not set";
     assert_eq!(report["overdueJobsRun"], json!([said]), "{report}");
 
@@ -168,7 +168,7 @@ async fn with_a_job() -> Option<(World, Service)> {
         not_run(&why);
         return None;
     }
-    let report = command(&world, &["maintain"]).await;
+    let report = world.report(&["maintain"]).await;
     assert_eq!(report["compression"]["state"], "scheduled", "{report}");
     eventually("the database has run it once", async || {
         let started = "SELECT started_at IS NOT NULL AND next_start_at IS NOT NULL FROM analytics.background_jobs()";
@@ -191,14 +191,14 @@ async fn with_a_job() -> Option<(World, Service)> {
 /// Maintains until overdue jobs are run in that way, and the day is compressed.
 async fn until_run(world: &World, said: &str) {
     eventually("it is run", async || {
-        let report = command(world, &["maintain"]).await;
+        let report = world.report(&["maintain"]).await;
         (report["overdueJobsRun"] == json!([said])).then_some(())
     })
     .await;
     let mut conn = world.connect().await;
     eventually("the day is compressed", async || {
         let compressed = "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed";
-        (sqlx::query_scalar::<_, i64>(compressed).fetch_one(&mut conn).await.unwrap() == 1).then_some(())
+        (number(&mut conn, compressed).await == 1).then_some(())
     })
     .await;
     assert_eq!(read(world).await.jobs[0].waits_seconds, Some(0), "there is nothing left to compress");
@@ -268,12 +268,12 @@ async fn an_overdue_refresh_is_run_here() {
         .unwrap();
     assert!(to && rows_of_the_table(&mut conn).await < 10, "what is final is materialised");
     assert_eq!(refresh_waits(&world).await, Some(0), "there is nothing left to materialise");
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_eq!(world.report(&["verify"]).await["holds"], true);
     assert_eq!(service.terminate().await, Some(0));
 }
 
 async fn rows_of_the_table(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM analytics.hourly_rollups").fetch_one(conn).await.unwrap()
+    number(conn, "SELECT count(*) FROM analytics.hourly_rollups").await
 }
 
 #[tokio::test]

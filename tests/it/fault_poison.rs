@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     fault_away::is_down,
-    harness::{LedgerSums, Load, Service, World, assert_exact, eventually, ledger_holes, millis, scale, sent, settled},
+    harness::{
+        LedgerSums, Load, Service, World, assert_exact, eventually, ledger_holes, millis, number, scale, sent, settled,
+    },
     store_commit::{body, event},
 };
 
@@ -32,8 +34,7 @@ async fn exact(world: &World, report: &Value) {
     let mut conn = world.connect().await;
     settled(&mut conn, sent(report)).await;
     let ledger = assert_exact(&mut conn, report).await;
-    let dead: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.dead_letters").fetch_one(&mut conn).await.unwrap();
+    let dead = number(&mut conn, "SELECT count(*) FROM analytics.dead_letters").await;
     assert_eq!(dead, ledger.rejected, "every rejected message is a dead letter");
 }
 
@@ -147,14 +148,12 @@ async fn a_refusing_database_parks_the_partition() {
     assert_eq!(ledger.received, sent(&report));
     assert_eq!(ledger.stored + refused, count("events"), "all that was not refused is stored");
     assert_eq!(ledger.rejected, count("invalid") + refused);
-    let raw: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.usage_events").fetch_one(&mut conn).await.unwrap();
-    let rolled_up: i64 = sqlx::query_scalar(
+    let raw = number(&mut conn, "SELECT count(*) FROM analytics.usage_events").await;
+    let rolled_up = number(
+        &mut conn,
         "SELECT sum(successes + errors + timeouts + throttled)::bigint FROM analytics.hourly_rollups",
     )
-    .fetch_one(&mut conn)
-    .await
-    .unwrap();
+    .await;
     assert_eq!((raw, rolled_up), (ledger.stored, ledger.stored));
     assert_eq!(ledger_holes(&mut conn).await, 0);
 }

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::harness::{
-    FLAWS, Service, World, assert_exact, double_counted, eventually, ledger_holes, not_run, scale, sent, settled,
+    FLAWS, Service, World, assert_exact, double_counted, eventually, ledger_holes, not_run, number, scale, sent,
+    settled,
 };
 
 const PARTITIONS: u16 = 4;
@@ -172,10 +173,7 @@ async fn changing_processes_count_everything_once() {
     exact_with_resends(&mut conn, &report, resent).await;
     each_partition_has_one_worker(&[&third]).await;
     assert_eq!(third.terminate().await, Some(0));
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.processes WHERE expires_at > clock_timestamp()")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let left = number(&mut conn, "SELECT count(*) FROM analytics.processes WHERE expires_at > clock_timestamp()").await;
     assert_eq!(left, 0, "who ends in order leaves no lease");
 }
 
@@ -223,22 +221,20 @@ async fn briefly_lost_sessions_cause_no_takeover() {
     let owners = "SELECT array_agg(owner ORDER BY partition)::text || array_agg(epoch ORDER BY partition)::text
                   FROM analytics.partition_offsets";
     let before: String = sqlx::query_scalar(owners).fetch_one(&mut conn).await.unwrap();
-    let cut: i64 = sqlx::query_scalar(
+    let cut = number(
+        &mut conn,
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name LIKE 'analytics-service ________-%'",
     )
-    .fetch_one(&mut conn)
-    .await
-    .unwrap();
+    .await;
     assert!(cut > 4);
     eventually("both have their leases again", async || {
-        let locks: i64 = sqlx::query_scalar(
+        let locks = number(
+            &mut conn,
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         )
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+        .await;
         (locks == 2).then_some(())
     })
     .await;

@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use crate::{
     fault_away::{cache_is_seen, is_down},
-    harness::{FLAWS, LedgerSums, Proxy, RATE, Service, World, assert_exact, eventually, millis, scale, sent, settled},
+    harness::{
+        FLAWS, LedgerSums, Proxy, RATE, Service, World, assert_exact, eventually, millis, number, scale, sent, settled,
+    },
 };
 
 /// Whether messages still come.
@@ -59,13 +61,8 @@ async fn exact_under_load(
 
 /// What is in the rollups has its marker.
 async fn assert_marked(conn: &mut PgConnection) {
-    let unmarked: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT org_id, model_id, max(last_event_at) AS at FROM analytics.daily_rollups GROUP BY 1, 2) r
-         FULL JOIN analytics.freshness_status f USING (org_id, model_id) WHERE r.at IS DISTINCT FROM f.last_event_at",
-    )
-    .fetch_one(conn)
-    .await
-    .unwrap();
+    let unmarked = number(conn, "SELECT count(*) FROM (SELECT org_id, model_id, max(last_event_at) AS at FROM analytics.daily_rollups GROUP BY 1, 2) r
+         FULL JOIN analytics.freshness_status f USING (org_id, model_id) WHERE r.at IS DISTINCT FROM f.last_event_at").await;
     assert_eq!(unmarked, 0, "markers are of what is in the rollups");
 }
 

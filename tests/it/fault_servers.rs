@@ -14,7 +14,8 @@ use uuid::Uuid;
 use crate::{
     fault_away::{cache_is_seen, is_down},
     harness::{
-        Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, scale, settled, stack,
+        Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, number, scale, settled,
+        stack,
     },
 };
 
@@ -96,7 +97,7 @@ async fn terminated_sessions_lose_and_double_nothing() {
         millis(100..900).await;
         let sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                         WHERE datname = current_database() AND application_name LIKE 'analytics-service %'";
-        terminated += sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut conn).await.unwrap();
+        terminated += number(&mut conn, sessions).await;
     }
     eprintln!("{terminated} sessions were terminated");
     assert!(terminated >= i64::from(8 * scale()));

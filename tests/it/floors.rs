@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use crate::harness::{Service, World, settled};
+use crate::harness::{Service, World, number, settled};
 
 /// Days that rollups are kept by default.
 const KEPT: i64 = 396;
@@ -63,12 +63,6 @@ fn event(org: Uuid, n: u128, at: DateTime<Utc>) -> Vec<u8> {
     .into_bytes()
 }
 
-async fn run(world: &World, args: &[&str]) -> Value {
-    let output = world.run(&[args, &["--json"]].concat()).await;
-    assert_eq!(output.status.code(), Some(0), "{args:?} {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 struct Caller<'a> {
     service: &'a Service,
     org: Uuid,
@@ -111,7 +105,7 @@ async fn purged_queries_are_refused_with_the_first_start() {
     let (old, young, unknown) = (id(0xF1), id(0xF2), id(0xF3));
     history(&mut conn, old, 820).await;
     history(&mut conn, young, 100).await;
-    run(&world, &["purge"]).await;
+    world.report(&["purge"]).await;
     let service = world.serve().await;
     let caller = |org| Caller { service: &service, org };
     let (of_old, from, to, floor) = (caller(old), day(LONGEST - 1), day(-1), day(KEPT));
@@ -158,15 +152,15 @@ async fn purged_queries_are_refused_with_the_first_start() {
     // It is not held against its raw events, nor counted again from them: what is there is not all.
     let (org, of_day) = (old.to_string(), late.date_naive().to_string());
     let next = (late.date_naive() + TimeDelta::days(1)).to_string();
-    let verified = run(&world, &["verify", "--org", &org, "--from", &of_day, "--to", &next]).await;
+    let verified = world.report(&["verify", "--org", &org, "--from", &of_day, "--to", &next]).await;
     assert_eq!((&verified["holds"], &verified["events"]), (&json!(true), &json!(0)), "{verified}");
     assert!(verified["notChecked"].to_string().contains("rollups of 1 organisations from before"), "{verified}");
-    let refreshed = run(&world, &["refresh", "--from", &of_day, "--to", &next]).await;
+    let refreshed = world.report(&["refresh", "--from", &of_day, "--to", &next]).await;
     let left_out = refreshed["leftOut"].as_str().unwrap();
     assert!(left_out.starts_with("rollups of 1 organisations from before"), "{refreshed}");
     assert_eq!(of_old.refused("usage", late, to, "rollups").await, floor);
     // The next purge deletes it, of both now.
-    run(&world, &["purge"]).await;
+    world.report(&["purge"]).await;
     assert_eq!(caller(young).refused("usage", from, to, "rollups").await, floor);
     assert_eq!(caller(young).invocations("usage", floor, to).await, 100);
 }
@@ -179,16 +173,16 @@ async fn a_longer_retention_brings_no_floor_down() {
     history(&mut conn, short, 60).await;
     history(&mut conn, other, 60).await;
     let org = short.to_string();
-    run(&world, &["retention", "set", "--org", &org, "--rollup-days", "30"]).await;
+    world.report(&["retention", "set", "--org", &org, "--rollup-days", "30"]).await;
     let service = world.serve().await;
     let caller = |org| Caller { service: &service, org };
     let (from, to) = (day(59), day(-1));
     assert_eq!(caller(short).invocations("usage", from, to).await, 59, "a retention that nothing was purged by yet");
-    run(&world, &["purge"]).await;
-    run(&world, &["retention", "set", "--org", &org, "--rollup-days", "800"]).await;
-    run(&world, &["purge"]).await;
-    run(&world, &["retention", "clear", "--org", &org]).await;
-    run(&world, &["purge"]).await;
+    world.report(&["purge"]).await;
+    world.report(&["retention", "set", "--org", &org, "--rollup-days", "800"]).await;
+    world.report(&["purge"]).await;
+    world.report(&["retention", "clear", "--org", &org]).await;
+    world.report(&["purge"]).await;
     for what in ["usage", "reliability"] {
         assert_eq!(caller(short).refused(what, from, to, "rollups").await, day(30), "{what}");
         assert_eq!(caller(short).invocations(what, day(30), to).await, 30);
@@ -211,7 +205,7 @@ async fn erased_ranges_are_refused_and_later_ones_shown() {
     let ahead = Utc::now() + TimeDelta::minutes(4);
     world.send([event(erased, 1, ahead)]).await;
     settled(&mut conn, 1).await;
-    run(&world, &["erase", "--org", &erased.to_string(), "--yes"]).await;
+    world.report(&["erase", "--org", &erased.to_string(), "--yes"]).await;
     world.send([event(erased, 2, day(3) + TimeDelta::hours(10)), event(erased, 3, ahead)]).await;
     settled(&mut conn, 3).await;
     let (from, to) = (day(30), day(-1));
@@ -248,14 +242,13 @@ async fn an_upgrade_derives_floors_from_what_was_purged() {
         schema::up(owner, &role).await.unwrap();
     };
     again(&mut owner).await;
-    let floors: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.retention_floors").fetch_one(&mut owner).await.unwrap();
+    let floors = number(&mut owner, "SELECT count(*) FROM analytics.retention_floors").await;
     assert_eq!(floors, 0, "nothing was ever purged");
-    run(&world, &["retention", "set", "--org", &own.to_string(), "--rollup-days", "20"]).await;
-    run(&world, &["retention", "set", "--org", &cleared.to_string(), "--rollup-days", "30"]).await;
-    run(&world, &["purge"]).await;
-    run(&world, &["retention", "clear", "--org", &cleared.to_string()]).await;
-    run(&world, &["purge"]).await;
+    world.report(&["retention", "set", "--org", &own.to_string(), "--rollup-days", "20"]).await;
+    world.report(&["retention", "set", "--org", &cleared.to_string(), "--rollup-days", "30"]).await;
+    world.report(&["purge"]).await;
+    world.report(&["retention", "clear", "--org", &cleared.to_string()]).await;
+    world.report(&["purge"]).await;
     again(&mut owner).await;
     for (org, hourly) in [(plain, day(KEPT)), (own, day(20)), (cleared, day(30)), (erased, day(5))] {
         let floor: Option<DateTime<Utc>> = sqlx::query_scalar("SELECT analytics.floor_of($1, 'hourly')")
@@ -280,7 +273,7 @@ async fn responses_beside_a_purge_are_whole() {
     let service = world.serve().await;
     let caller = Caller { service: &service, org };
     let range = (day(KEPT + 60), day(KEPT + 10));
-    let purging = run(&world, &["purge"]);
+    let purging = world.report(&["purge"]);
     tokio::pin!(purging);
     let (mut whole, mut refused) = (0, 0);
     loop {
@@ -328,10 +321,10 @@ async fn purged_hours_are_no_difference() {
         sqlx::query(statement).bind(org).bind(at).execute(&mut conn).await.unwrap();
     }
     let next = (at.date_naive() + TimeDelta::days(1)).to_string();
-    run(&world, &["refresh", "--from", &at.date_naive().to_string(), "--to", &next]).await;
-    assert_eq!(run(&world, &["verify"]).await["holds"], true);
-    assert_eq!(run(&world, &["purge"]).await["ledger"]["hours"], 1);
-    assert_eq!(run(&world, &["verify"]).await["holds"], true, "its batch is kept for longer");
-    let planned = run(&world, &["erase", "--actor", &person.to_string(), "--dry-run"]).await;
+    world.report(&["refresh", "--from", &at.date_naive().to_string(), "--to", &next]).await;
+    assert_eq!(world.report(&["verify"]).await["holds"], true);
+    assert_eq!(world.report(&["purge"]).await["ledger"]["hours"], 1);
+    assert_eq!(world.report(&["verify"]).await["holds"], true, "its batch is kept for longer");
+    let planned = world.report(&["erase", "--actor", &person.to_string(), "--dry-run"]).await;
     assert_eq!(planned["left"]["rawEvents"], 1, "{planned}");
 }

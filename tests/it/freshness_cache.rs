@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
-use crate::harness::{World, eventually};
+use crate::harness::{World, eventually, number};
 
 async fn millis_left(redis: &mut MultiplexedConnection, key: &str) -> i64 {
     redis::cmd("PTTL").arg(key).query_async(redis).await.unwrap()
@@ -44,7 +44,7 @@ async fn an_idle_orgs_markers_stay_unwritten() {
 
     eventually("everything is merged", async || {
         let open = "SELECT count(*) FROM analytics.usage_events, (SELECT count(*) AS n FROM analytics.rollup_pending) p WHERE p.n = 0";
-        (sqlx::query_scalar::<_, i64>(open).fetch_one(&mut conn).await.unwrap() == 200).then_some(())
+        (number(&mut conn, open).await == 200).then_some(())
     })
     .await;
     renewed(&mut redis, &key, 4).await;

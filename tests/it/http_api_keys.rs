@@ -124,9 +124,7 @@ async fn the_command_revokes_keys_of_a_key() {
     let org = Uuid::new_v4();
     let command = async |args: &[&str]| -> Value {
         let org = org.to_string();
-        let output = world.run(&[&["api-key", args[0], "--org", &org, "--json"], &args[1..]].concat()).await;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        world.report(&[&["api-key", args[0], "--org", &org], &args[1..]].concat()).await
     };
     let root = command(&["create", "--role", "org_admin", "--name", "root"]).await;
     let body = json!({"name": "child", "role": "org_viewer"}).to_string().into_bytes();

@@ -132,8 +132,7 @@ async fn changes_by_commands_are_recorded() {
     let report = world.publish(&["--events", "200", "--invalid", "0.1"]).await;
     crate::harness::settled(&mut world.connect().await, crate::harness::sent(&report)).await;
     let mut conn = world.connect().await;
-    let listed = world.run(&["dead-letters", "list", "--json"]).await;
-    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let listed = world.report(&["dead-letters", "list"]).await;
     let (letter, today) = (listed["deadLetters"][0]["id"].as_str().unwrap(), chrono::Utc::now().date_naive());
     let (from, to) = (today.to_string(), (today + chrono::TimeDelta::days(1)).to_string());
     for (command, action, rows) in [

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    harness::{Service, World, eventually},
+    harness::{Service, World, eventually, number},
     store_commit::{body, event},
 };
 
@@ -97,11 +97,10 @@ async fn an_organisation_notes_a_bounded_number_of_duplicates() {
     let mut owner = world.connect_as_owner().await;
     eventually("all were received", async || {
         let sum = "SELECT coalesce(sum(duplicates), 0)::bigint FROM analytics.ingestion_batches";
-        (sqlx::query_scalar::<_, i64>(sum).fetch_one(&mut owner).await.unwrap() == 3000).then_some(())
+        (number(&mut owner, sum).await == 3000).then_some(())
     })
     .await;
-    let noted: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.duplicates").fetch_one(&mut owner).await.unwrap();
+    let noted = number(&mut owner, "SELECT count(*) FROM analytics.duplicates").await;
     assert!((1..=1024).contains(&noted), "{noted}");
     drop(service);
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     fault_away::is_down,
-    harness::{LedgerSums, Service, Stopped, Totals, World, eventually, sent, settled},
+    harness::{LedgerSums, Service, Stopped, Totals, World, eventually, number, sent, settled},
 };
 
 const EVENTS: &str = "/analytics/v1/events";
@@ -52,10 +52,7 @@ async fn accepted_events_are_stored_once() {
     let raw = Totals::raw(&mut conn).await;
     assert_eq!(raw.values().map(|totals| totals.invocations).sum::<i64>(), 1000);
     assert_eq!(Totals::rolled_up(&mut conn, "hourly_rollups").await, raw);
-    let misplaced: i64 = sqlx::query_scalar("SELECT sum(foreign_writes)::bigint FROM analytics.partition_offsets")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let misplaced = number(&mut conn, "SELECT sum(foreign_writes)::bigint FROM analytics.partition_offsets").await;
     assert_eq!(misplaced, 0, "each event went to the home of its org");
 }
 

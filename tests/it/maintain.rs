@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{
-    engines::command,
-    harness::{LedgerSums, Service, World, eventually, ledger_holes, not_run, settled},
-};
+use crate::harness::{LedgerSums, Service, World, eventually, ledger_holes, not_run, number, settled};
 
 async fn license(conn: &mut PgConnection) -> String {
     sqlx::query_scalar("SHOW timescaledb.license").fetch_one(conn).await.unwrap()
@@ -38,7 +35,7 @@ async fn days_are_created_ahead_once() {
     let world = World::new(1).await;
     let mut conn = world.connect().await;
     let edition = license(&mut conn).await;
-    let (one, two) = tokio::join!(command(&world, &["maintain"]), command(&world, &["maintain"]));
+    let (one, two) = tokio::join!(world.report(&["maintain"]), world.report(&["maintain"]));
     assert_eq!(one["chunksMade"].as_i64().unwrap() + two["chunksMade"].as_i64().unwrap(), 4, "{one} {two}");
     let today = Utc::now().date_naive();
     let days: Vec<_> = chunks(&mut conn).await.iter().map(|(start, _)| start.date_naive() - today).collect();
@@ -62,7 +59,7 @@ async fn days_are_created_ahead_once() {
         edition == "apache",
         "{said}"
     );
-    let figures = command(&world, &["maintain"]).await;
+    let figures = world.report(&["maintain"]).await;
     assert_eq!((&figures["chunksMade"], &figures["raw"]["chunks"]), (&json!(0), &json!(4)));
     assert!(figures["raw"]["bytes"].as_i64().unwrap() > 0);
     let tables: Vec<_> =
@@ -113,7 +110,7 @@ async fn due_maintenance_runs_once_among_processes() {
         assert_eq!(runs(&services[0], task).await + runs(&services[1], task).await, 1, "{task}");
     }
     let old = "SELECT count(*) FROM analytics.supervision_events WHERE process = 'test/1'";
-    let left: i64 = sqlx::query_scalar(old).fetch_one(&mut conn).await.unwrap();
+    let left = number(&mut conn, old).await;
     assert_eq!(left, 1, "only what is older went");
     assert_eq!(chunks(&mut conn).await.len(), 4);
     for service in services {
@@ -121,7 +118,7 @@ async fn due_maintenance_runs_once_among_processes() {
     }
     // Where CronJobs run the commands, a process that starts has nothing to do.
     for task in ["purge", "maintain"] {
-        command(&world, &[task]).await;
+        world.report(&[task]).await;
     }
     let service = world.serve().await;
     for task in ["purge", "maintain"] {
@@ -145,7 +142,7 @@ async fn compressed_days_take_late_events_once() {
     let first: Vec<_> = (0..6000).map(|n| event(1 + u128::from(n % 2), n, at(n))).collect();
     send(&world, &first).await;
     settled(&mut conn, 6000).await;
-    command(&world, &["maintain"]).await;
+    world.report(&["maintain"]).await;
     let mut owner = world.connect_as_owner().await;
     let job: i32 = sqlx::query_scalar(
         "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'
@@ -171,7 +168,7 @@ async fn compressed_days_take_late_events_once() {
     send(&world, &first[..200]).await;
     settled(&mut conn, 8200).await;
     assert_eq!(LedgerSums::of_batches(&mut conn).await.stored, 7000);
-    let report = command(&world, &["verify"]).await;
+    let report = world.report(&["verify"]).await;
     assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(7000)), "{report}");
     // Lost rows are restored, and purged ones are added to the ledger, as elsewhere.
     let lost = sqlx::query("DELETE FROM analytics.usage_events WHERE event_id = ANY ($1)")
@@ -184,17 +181,17 @@ async fn compressed_days_take_late_events_once() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let replayed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(replayed["repaired"], 40, "{replayed}");
-    command(&world, &["erase", "--actor", &Uuid::from_u128(3).to_string(), "--yes"]).await;
-    let report = command(&world, &["verify"]).await;
+    world.report(&["erase", "--actor", &Uuid::from_u128(3).to_string(), "--yes"]).await;
+    let report = world.report(&["verify"]).await;
     assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(6000)), "{report}");
-    command(&world, &["erase", "--org", &Uuid::from_u128(1).to_string(), "--yes"]).await;
-    let report = command(&world, &["verify"]).await;
+    world.report(&["erase", "--org", &Uuid::from_u128(1).to_string(), "--yes"]).await;
+    let report = world.report(&["verify"]).await;
     assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(3000)), "{report}");
     drop(service);
     world.set("ANALYTICS__EVENTS__RETENTION_DAYS", "4");
-    let purged = command(&world, &["purge"]).await;
+    let purged = world.report(&["purge"]).await;
     assert_eq!(purged["raw"]["events"], 3000, "{purged}");
     assert!(chunks(&mut conn).await.iter().all(|(_, compressed)| !compressed));
-    assert_eq!(command(&world, &["verify"]).await["holds"], true);
+    assert_eq!(world.report(&["verify"]).await["holds"], true);
     assert_eq!(ledger_holes(&mut conn).await, 0);
 }

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    harness::{World, eventually, settled},
+    harness::{World, eventually, number, settled},
     store_commit::event,
 };
 
@@ -42,7 +42,7 @@ async fn put(conn: &mut PgConnection, stream: &str, partition: i32, event: &Even
 }
 
 async fn pending(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending").fetch_one(conn).await.unwrap()
+    number(conn, "SELECT count(*) FROM analytics.rollup_pending").await
 }
 
 #[tokio::test]
@@ -79,10 +79,7 @@ async fn unheld_partitions_are_merged_by_others() {
     put(&mut conn, &format!("{}-7", world.settings.broker.stream), 7, &event(ORG, 1, Utc::now()), 60.0).await;
     let _service = world.serve().await;
     eventually("it is merged", async || (pending(&mut conn).await == 0).then_some(())).await;
-    let rollups: i64 = sqlx::query_scalar("SELECT sum(successes)::bigint FROM analytics.hourly_rollups")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let rollups = number(&mut conn, "SELECT sum(successes)::bigint FROM analytics.hourly_rollups").await;
     assert_eq!(rollups, 1);
 }
 

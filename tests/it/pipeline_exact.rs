@@ -3,7 +3,7 @@
 use analytics_service::auth::Role;
 use serde_json::Value;
 
-use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually, scale, sent, settled};
+use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually, number, scale, sent, settled};
 
 fn orgs(report: &Value) -> Vec<uuid::Uuid> {
     report["orgs"].as_array().unwrap().iter().map(|org| org["orgId"].as_str().unwrap().parse().unwrap()).collect()
@@ -65,13 +65,9 @@ async fn mixed_messages_over_four_partitions_balance() {
     assert_eq!(ledger.duplicates, report["duplicates"].as_i64().unwrap());
     assert_eq!(ledger.conflicts, report["conflicts"].as_i64().unwrap());
     assert!(ledger.duplicates > 0 && ledger.late > 0 && ledger.rejected > 0 && ledger.conflicts > 0);
-    let dead: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.dead_letters").fetch_one(&mut conn).await.unwrap();
+    let dead = number(&mut conn, "SELECT count(*) FROM analytics.dead_letters").await;
     assert_eq!(dead, ledger.rejected);
-    let used: i64 = sqlx::query_scalar("SELECT count(DISTINCT partition) FROM analytics.ingestion_batches")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let used = number(&mut conn, "SELECT count(DISTINCT partition) FROM analytics.ingestion_batches").await;
     assert_eq!(used, 4);
     let counted = eventually("the metrics show it", async || {
         let metrics = service.metrics().await;
@@ -112,8 +108,7 @@ async fn a_drained_service_leaves_nothing_pending() {
     let report = world.publish(&["--events", "20000", "--orgs", "20", "--models", "5"]).await;
     assert_eq!(service.terminate().await, Some(0));
     let mut conn = world.connect().await;
-    let pending: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending").fetch_one(&mut conn).await.unwrap();
+    let pending = number(&mut conn, "SELECT count(*) FROM analytics.rollup_pending").await;
     assert_eq!(pending, 0);
     let _service = world.serve().await;
     settled(&mut conn, sent(&report)).await;

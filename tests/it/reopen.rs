@@ -66,11 +66,7 @@ async fn hours_that_have_not_begun_are_reopened() {
     count_in(&mut fixture, 3, running).await;
     assert_eq!([changes(&mut fixture.conn, running).await, changes(&mut fixture.conn, next).await], [1, 1]);
 
-    let reopen = async || -> Value {
-        let output = fixture.world.run(&["partitions", "reopen", "--yes", "--json"]).await;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let reopen = async || fixture.world.report(&["partitions", "reopen", "--yes"]).await;
     let report = reopen().await;
     assert_eq!(report["reopened"].as_array().unwrap().len(), 1, "{report}");
     assert_eq!(report["reopened"][0]["stream"], fixture.claim.topology.base, "{report}");

@@ -26,7 +26,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::harness::World;
+use crate::harness::{World, number};
 
 /// Refusals that these tests take for poison.
 const MAX_REFUSED: usize = 10;
@@ -89,7 +89,7 @@ impl CommitFixture {
     }
 
     async fn scalar(&mut self, statement: &'static str) -> i64 {
-        sqlx::query_scalar(statement).fetch_one(&mut self.conn).await.unwrap()
+        number(&mut self.conn, statement).await
     }
 }
 

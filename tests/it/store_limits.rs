@@ -6,7 +6,7 @@ use analytics_service::store::{Session, StoreError, connect_owner, connect_write
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
-    harness::{World, eventually},
+    harness::{World, eventually, number},
     store_commit::{CommitFixture, body, event},
 };
 
@@ -14,12 +14,11 @@ const LOCK_ALL: &str = "SELECT count(*) FROM (SELECT FROM analytics.partition_of
 
 /// Backends of the world that wait for a lock.
 async fn waiting(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
+    number(
+        conn,
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
     )
-    .fetch_one(conn)
     .await
-    .unwrap()
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     engines::{has_continuous, switch},
-    harness::{Happened, LedgerSums, World, sent, settled},
+    harness::{Happened, LedgerSums, World, number, sent, settled},
     store_commit::{CommitFixture, body, event},
 };
 
@@ -26,14 +26,14 @@ async fn a_reverted_migration_can_be_reapplied() {
     settled(&mut owner, sent(&report)).await;
     assert_eq!(service.terminate().await, Some(0));
     let letters = "SELECT count(*) FROM analytics.dead_letters";
-    let before: i64 = sqlx::query_scalar(letters).fetch_one(&mut owner).await.unwrap();
+    let before = number(&mut owner, letters).await;
     assert!(before > 0);
     // To the first migration, which holds events and dead letters, and not to nothing.
     schema::down(&mut owner, 20_261_124_000_001).await.unwrap();
     assert!(schema::probe(&mut owner).await.is_err());
     schema::up(&mut owner, &role).await.unwrap();
     schema::probe(&mut owner).await.unwrap();
-    let after: i64 = sqlx::query_scalar(letters).fetch_one(&mut owner).await.unwrap();
+    let after = number(&mut owner, letters).await;
     assert_eq!(after, before);
     let service = world.serve().await;
     let more = world.publish(&["--events", "500", "--invalid", "0.1"]).await;

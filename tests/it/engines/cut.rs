@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    assert_refused, assert_verified, begin_continuous, command, day, event, materialised, materialised_tables,
-    purge_raw, shown, stored,
+    assert_refused, assert_verified, begin_continuous, day, event, materialised, materialised_tables, purge_raw, shown,
+    stored,
 };
-use crate::harness::{World, eventually, settled};
+use crate::harness::{World, eventually, number, settled};
 
 /// An org's events of so many days, four in each, the newest of them some hours ago.
 fn days_of(org: Uuid, days: i64) -> Vec<Vec<u8>> {
@@ -63,7 +63,7 @@ async fn what_an_interrupted_switch_left_counts_once() {
     purge_raw(&mut conn, day(7)).await;
     switch::begin(&mut owner).await.unwrap();
     assert_eq!(shown(&mut conn).await, before);
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     assert_eq!(shown(&mut conn).await, before);
     assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
@@ -100,7 +100,7 @@ async fn a_killed_switch_brings_nothing_erased_back() {
 
 #[tokio::test]
 async fn verify_finds_wrong_latencies_in_aggregates() {
-    let (world, service, mut conn) = materialised(days_of(Uuid::from_u128(1), 10)).await;
+    let (world, service, _) = materialised(days_of(Uuid::from_u128(1), 10)).await;
     let mut owner = world.connect_as_owner().await;
     assert_verified(&world).await;
     let oldest = "bucket_start = (SELECT min(bucket_start) FROM analytics.daily_materialised)";
@@ -142,8 +142,7 @@ async fn events_merged_after_the_cut_moved_count_once() {
     sqlx::query("SELECT pg_advisory_lock($1)").bind(ROLLUP_LOCK).execute(&mut owner).await.unwrap();
     world.send([1, 2].map(|model| event_of(org, model, noon))).await;
     eventually("both are committed", async || {
-        let raw: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM analytics.usage_events").fetch_one(&mut conn).await.unwrap();
+        let raw = number(&mut conn, "SELECT count(*) FROM analytics.usage_events").await;
         (raw == 10).then_some(())
     })
     .await;
@@ -191,12 +190,11 @@ async fn late_events_look_into_no_other_chunk() {
     world.send((0..9).map(|n| event(org, Utc::now() - TimeDelta::days(3) + TimeDelta::hours(n)))).await;
     settled(&mut conn, 169).await;
     assert_eq!(service.terminate().await, Some(0));
-    let tail: i64 = sqlx::query_scalar(
+    let tail = number(
+        &mut conn,
         "SELECT count(*) FROM analytics.hourly_rollups WHERE bucket_start < now() - INTERVAL '1 day'",
     )
-    .fetch_one(&mut conn)
-    .await
-    .unwrap();
+    .await;
     assert!(tail > 0, "late events are in the table");
     assert_eq!(scans_before(&world, day(15)).await, before);
     assert_verified(&world).await;

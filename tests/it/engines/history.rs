@@ -9,10 +9,10 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    CONTINUOUS, DAYS, LIVE, assert_refused, assert_verified, bodies, command, history, materialised, shown, stored,
+    CONTINUOUS, DAYS, LIVE, assert_refused, assert_verified, bodies, history, materialised, shown, stored,
     to_continuous,
 };
-use crate::harness::{LedgerSums, Service, World, eventually, settled};
+use crate::harness::{LedgerSums, Service, World, eventually, number, settled};
 
 /// What can be asked of the history: every kind of response about it.
 fn queries(org: Uuid, now: DateTime<Utc>) -> Vec<String> {
@@ -76,8 +76,8 @@ async fn both_engines_agree_on_four_hundred_days() {
         }
         world.send(bodies(late)).await;
         settled(&mut conn, 4300).await;
-        command(&world, &["refresh", "--late"]).await;
-        assert_eq!(command(&world, &["verify"]).await["events"], 4000, "{engine}");
+        world.report(&["refresh", "--late"]).await;
+        assert_eq!(world.report(&["verify"]).await["events"], 4000, "{engine}");
         let sums = LedgerSums::of_batches(&mut conn).await;
         assert_eq!((sums.received, sums.stored, sums.duplicates), (4300, 4000, 300));
         let mut responses = responses(&service, &orgs, now).await;
@@ -97,7 +97,7 @@ async fn both_engines_agree_on_four_hundred_days() {
 
 /// Rows of hours that the table has.
 async fn tail(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM analytics.hourly_rollups").fetch_one(conn).await.unwrap()
+    number(conn, "SELECT count(*) FROM analytics.hourly_rollups").await
 }
 
 /// Another event with such figures, of an org and a time.
@@ -147,7 +147,7 @@ async fn a_late_event_is_visible_at_once() {
         .unwrap();
         let hour = at.with_minute(0).unwrap().with_second(0).unwrap();
         assert_eq!(revisions, [(orgs[0], hour, "late".to_owned(), 1)], "{engine}");
-        command(&world, &["refresh", "--late"]).await;
+        world.report(&["refresh", "--late"]).await;
         assert_eq!(responses(&service, &orgs, now).await, after, "a refresh changes no response");
         assert_verified(&world).await;
     }
@@ -155,15 +155,14 @@ async fn a_late_event_is_visible_at_once() {
 
 /// Rows that anybody has read of raw events, as the statistics have it.
 async fn raw_rows_read(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
+    number(
+        conn,
         "SELECT coalesce(sum(s.seq_tup_read + coalesce(s.idx_tup_fetch, 0)), 0)::bigint
          FROM timescaledb_information.chunks c
          JOIN pg_stat_user_tables s ON (s.schemaname, s.relname) = (c.chunk_schema, c.chunk_name)
          WHERE c.hypertable_schema = 'analytics' AND c.hypertable_name = 'usage_events'",
     )
-    .fetch_one(conn)
     .await
-    .unwrap()
 }
 
 #[tokio::test]
@@ -185,7 +184,7 @@ async fn neither_queries_nor_a_refresh_count_raw_events() {
     assert_eq!(service.terminate().await, Some(0));
     let read = raw_rows_read(&mut conn).await;
     assert!(read > 0);
-    assert_eq!(command(&world, &["refresh", "--late"]).await["hours"], 0, "the late event is in the table");
+    assert_eq!(world.report(&["refresh", "--late"]).await["hours"], 0, "the late event is in the table");
     assert_eq!(shown(&mut conn).await.values().sum::<i64>(), 4001);
     assert_eq!(raw_rows_read(&mut conn).await, read);
 }

@@ -4,18 +4,17 @@ use chrono::{TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{CONTINUOUS, bodies, event, has_continuous, history, switch};
-use crate::harness::{World, not_run, settled};
+use crate::harness::{World, not_run, number, settled};
 
 /// Ranges of raw events that TimescaleDB has noted as changed behind what is materialised.
 async fn invalidations(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
+    number(
+        conn,
         "SELECT (SELECT count(*) FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log l
                  JOIN _timescaledb_catalog.hypertable h ON h.id = l.hypertable_id WHERE h.table_name = 'usage_events')
               + (SELECT count(*) FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log)",
     )
-    .fetch_one(conn)
     .await
-    .unwrap()
 }
 
 #[tokio::test]

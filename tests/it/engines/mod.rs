@@ -52,7 +52,7 @@ pub async fn to_continuous(world: &World) {
         return switch(world, CONTINUOUS).await;
     }
     begin_continuous(world).await;
-    command(world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
 }
 
 /// Begins to read continuous aggregates, of which nothing is materialised. On the Apache edition, which has none: plain tables stand
@@ -135,7 +135,7 @@ async fn materialised(bodies: Vec<Vec<u8>>) -> (World, Service, PgConnection) {
 
 /// `verify` finds that everything agrees.
 async fn assert_verified(world: &World) {
-    let report = command(world, &["verify"]).await;
+    let report = world.report(&["verify"]).await;
     assert_eq!(report["holds"], true, "{report}");
 }
 
@@ -154,17 +154,9 @@ pub async fn purge_raw(conn: &mut PgConnection, until: DateTime<Utc>) {
     assert!(purged > 0);
 }
 
-/// Runs a command and gives what it says of itself.
-pub async fn command(world: &World, args: &[&str]) -> Value {
-    let output = world.run(&[args, &["--json"]].concat()).await;
-    let said = [&output.stderr[..], &output.stdout[..]].map(String::from_utf8_lossy);
-    assert!(output.status.success(), "{args:?}: {said:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 /// Switches, and takes the database's own job off, so that tests know what is refreshed when.
 pub async fn switch(world: &World, engine: &str) {
-    let report = command(world, &["rollups", "switch", "--to", engine]).await;
+    let report = world.report(&["rollups", "switch", "--to", engine]).await;
     assert_eq!((&report["engine"], &report["switching"]), (&json!(engine), &json!(false)));
     for job in jobs(world).await {
         sqlx::query("SELECT public.delete_job($1)")

@@ -19,7 +19,7 @@ use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 use uuid::Uuid;
 
 use super::{
-    CONTINUOUS, LIVE, begin_continuous, command, event, is_community,
+    CONTINUOUS, LIVE, begin_continuous, event, is_community,
     points::{Amounts, Change, Explained, Place, Revision, Series, place},
     switch,
 };
@@ -316,12 +316,12 @@ async fn responses_stay_true_while_switches_are_killed() {
             }
         }
         if stands_in {
-            command(&scene.world, REFRESH).await;
+            scene.world.report(REFRESH).await;
         } else {
             switch(&scene.world, engine).await;
         }
         scene.grown().await;
-        let report = command(&scene.world, &["verify"]).await;
+        let report = scene.world.report(&["verify"]).await;
         assert_eq!(report["holds"], true, "{engine} after {} kills: {report}", scene.kills);
     }
     let took = started.elapsed();

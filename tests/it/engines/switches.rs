@@ -6,17 +6,17 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    CONTINUOUS, LIVE, assert_verified, bodies, command, event, has_continuous, history, is_community, jobs,
-    materialised, shown, switch, to_continuous,
+    CONTINUOUS, LIVE, assert_verified, bodies, event, has_continuous, history, is_community, jobs, materialised, shown,
+    switch, to_continuous,
 };
-use crate::harness::{Load, World, eventually, millis, settled};
+use crate::harness::{Load, World, eventually, millis, number, settled};
 
 #[tokio::test]
 async fn auto_begins_live_and_leaves_what_is_there() {
     let mut world = World::new(1).await;
     let mut conn = world.connect().await;
     let show = async |world: &World| {
-        let report = command(world, &["rollups", "show"]).await;
+        let report = world.report(&["rollups", "show"]).await;
         (report["engine"].clone(), report["configured"].clone())
     };
     world.set("ANALYTICS__ROLLUPS__ENGINE", "auto");
@@ -27,7 +27,7 @@ async fn auto_begins_live_and_leaves_what_is_there() {
     switch(&world, CONTINUOUS).await;
     assert!(world.run(&["migrate"]).await.status.success());
     assert_eq!(show(&world).await, (json!(CONTINUOUS), json!(CONTINUOUS)));
-    let advice = &command(&world, &["maintain"]).await["engineAdvice"];
+    let advice = &world.report(&["maintain"]).await["engineAdvice"];
     assert_eq!((&advice["engine"], &advice["recommended"]), (&json!(CONTINUOUS), &json!(LIVE)), "{advice}");
 }
 
@@ -42,7 +42,7 @@ async fn the_databases_own_job_refreshes() {
     let (_, events) = history(Utc::now());
     world.send(bodies(&events)).await;
     settled(&mut conn, 4000).await;
-    command(&world, &["rollups", "switch", "--to", CONTINUOUS]).await;
+    world.report(&["rollups", "switch", "--to", CONTINUOUS]).await;
     // Behind what the switch has materialised.
     let back = "UPDATE analytics.rollup_engine SET leaving = true";
     let mut owner = world.connect_as_owner().await;
@@ -60,7 +60,7 @@ async fn the_databases_own_job_refreshes() {
     })
     .await;
     assert_verified(&world).await;
-    command(&world, &["rollups", "switch", "--to", LIVE]).await;
+    world.report(&["rollups", "switch", "--to", LIVE]).await;
     assert!(jobs(&world).await.is_empty());
     assert_eq!(service.terminate().await, Some(0));
 }
@@ -110,8 +110,8 @@ async fn killed_switches_lose_and_double_nothing() {
             switch(&world, engine).await;
         }
         kill(&world, &["refresh", "--late"], 500).await;
-        let refreshed = command(&world, &["refresh", "--late"]).await;
-        let report = command(&world, &["verify"]).await;
+        let refreshed = world.report(&["refresh", "--late"]).await;
+        let report = world.report(&["verify"]).await;
         let state = engine::state(&mut world.connect().await).await;
         assert_eq!(report["holds"], true, "round {round}, to {engine}: {report}, after {refreshed}, {state:?}");
         assert!(!watched.is_finished(), "round {round}, to {engine}: a number went down, and the watcher says which");
@@ -157,13 +157,12 @@ async fn a_switch_waits_for_a_killed_refresh() {
         sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut refresh).await.unwrap().then_some(())
     })
     .await;
-    let released: i64 = sqlx::query_scalar(
+    let released = number(
+        &mut refresh,
         "SELECT analytics.move_cut('hourly', hourly_to, hourly_to + INTERVAL '12 hours', clock_timestamp())
          FROM analytics.rollup_engine",
     )
-    .fetch_one(&mut refresh)
-    .await
-    .unwrap();
+    .await;
     assert!(released > 0, "the table has less for it");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     sqlx::raw_sql("SELECT pg_advisory_unlock(x'72656672657368'::bigint)").execute(&mut refresh).await.unwrap();

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::engines::{LIVE, command, day, purge_raw, switch, to_continuous};
+use crate::engines::{LIVE, day, purge_raw, switch, to_continuous};
 
 /// Everything that readers see of orgs, by hour and by day.
 async fn shown(conn: &mut PgConnection) -> [BTreeMap<Uuid, Totals>; 2] {
@@ -72,7 +72,7 @@ async fn aggregates_keep_nothing_of_an_erased_org() {
     assert_eq!(usage(&service, other.org).await, usage_of_other);
     assert_eq!(LedgerSums::of_hours(&mut conn).await, ledger);
 
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     assert_eq!(shown(&mut conn).await, after, "a refresh brings nothing back");
     assert_eq!(revisions(&mut conn, other.org).await.iter().map(|(_, changes)| changes).sum::<i64>(), noted);
     assert_eq!(revisions(&mut conn, erased.org).await, []);
@@ -118,7 +118,7 @@ async fn aggregates_are_made_again_without_an_erased_person() {
     assert_eq!(tables_with(&mut conn, person).await, ["audit_events"]);
     assert_verified(&world).await;
     assert_nothing(&erase(&world, &["--actor", &id, "--yes"]).await["removed"]);
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     assert_verified(&world).await;
     assert_eq!(service.terminate().await, Some(0));
 }
@@ -186,14 +186,14 @@ async fn a_killed_aggregate_erasure_can_be_rerun() {
         world.send(bodies(&events)).await;
         messages += 800;
         settled(&mut conn, messages).await;
-        command(&world, &["refresh", "--late"]).await;
+        world.report(&["refresh", "--late"]).await;
         let (org, person) = (tenant.org.to_string(), tenant.people[1].to_string());
         let whole = round % 2 == 0;
         let args = if whole { ["erase", "--yes", "--org", &org] } else { ["erase", "--yes", "--actor", &person] };
         world.kill(&args, 50..700).await;
         // A refresh may come in between, as the database's own job does.
         if round % 4 > 1 {
-            command(&world, &["refresh", "--late"]).await;
+            world.report(&["refresh", "--late"]).await;
         }
         assert_nothing(&erase(&world, &args[1..]).await["left"]);
         let stays = if whole { 0 } else { stays(&events, tenant.people[1]) };
@@ -205,7 +205,7 @@ async fn a_killed_aggregate_erasure_can_be_rerun() {
         assert_eq!(noted.iter().any(|(reason, _)| reason == "erasure"), !whole, "{noted:?}");
         expected.insert(tenant.org, stays);
     }
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     assert_verified(&world).await;
     for mut totals in shown(&mut conn).await {
         for (org, stays) in &expected {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{MADE_UP, ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups, running};
-use crate::harness::{Asked, Fault, LocalStore, S3Server, Service, World, eventually, millis, not_run, scale};
+use crate::harness::{Asked, Fault, LocalStore, S3Server, Service, World, eventually, millis, not_run, number, scale};
 
 /// A file of two parts and some bytes: 24 × 20 × 200 rows of 160 bytes.
 fn large() -> Value {
@@ -49,10 +49,7 @@ async fn a_killed_export_is_generated_once() {
         .collect();
     expected.sort();
     assert_eq!(store.keys().await, expected);
-    let recorded: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.export_jobs WHERE upload_id IS NOT NULL")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let recorded = number(&mut conn, "SELECT count(*) FROM analytics.export_jobs WHERE upload_id IS NOT NULL").await;
     assert_eq!(recorded, 0, "what was recorded is ended");
     // Killed between the store's response and its record, the upload is unknown to the service: the bucket's own rule
     // deletes it. That is a moment, not each time.

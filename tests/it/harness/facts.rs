@@ -112,44 +112,49 @@ impl LedgerSums {
     }
 }
 
+/// The number that a statement gives.
+pub async fn number(conn: &mut PgConnection, statement: impl SqlSafeStr) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
+}
+
 /// Holes in the chain of ledger rows: each must start where the last of its partition and incarnation ended, the first
 /// at 0.
 pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
+    number(
+        conn,
         "SELECT count(*) FROM (
              SELECT first_offset, lag(next_offset, 1, 0::bigint) OVER (
                  PARTITION BY stream, incarnation, partition ORDER BY first_offset) AS expected
              FROM analytics.ingestion_batches WHERE kind IN ('live', 'gap', 'unread', 'fold')) AS chain
          WHERE first_offset <> expected",
     )
-    .fetch_one(conn)
     .await
-    .unwrap()
 }
 
 /// Batches of which not exactly those events are there that the ledger says: stored and not purged.
 pub async fn raw_imbalance(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
-        "SELECT count(*) FROM analytics.ingestion_batches b
+    number(conn, "SELECT count(*) FROM analytics.ingestion_batches b
          FULL JOIN (SELECT batch_id, count(*) AS events FROM analytics.usage_events GROUP BY batch_id) r USING (batch_id)
-         WHERE coalesce(r.events, 0) <> b.stored - b.purged OR (b.batch_id IS NULL)",
-    )
-    .fetch_one(conn)
-    .await
-    .unwrap()
+         WHERE coalesce(r.events, 0) <> b.stored - b.purged OR (b.batch_id IS NULL)").await
 }
 
 /// Keys that are stored more than once although they lie within a day of each other.
 pub async fn double_counted(conn: &mut PgConnection) -> i64 {
-    sqlx::query_scalar(
+    number(
+        conn,
         "SELECT count(*) FROM (
              SELECT occurred_at - lag(occurred_at) OVER (PARTITION BY org_id, event_id ORDER BY occurred_at) AS apart
              FROM analytics.usage_events) AS keys
          WHERE apart <= INTERVAL '24 hours'",
     )
-    .fetch_one(conn)
     .await
-    .unwrap()
+}
+
+/// Raw events, and both kinds of rollups, are these.
+pub async fn assert_totals(conn: &mut PgConnection, expected: &BTreeMap<Uuid, Totals>) {
+    assert_eq!(Totals::raw(conn).await, *expected, "raw events");
+    assert_eq!(Totals::rolled_up(conn, "hourly_rollups").await, *expected, "hourly rollups");
+    assert_eq!(Totals::rolled_up(conn, "daily_rollups").await, *expected, "daily rollups");
 }
 
 /// Messages that a publisher's report says are in the stream.
@@ -164,10 +169,7 @@ pub async fn settled(conn: &mut PgConnection, messages: i64) {
     while seen.0 < messages || seen.1 != 0 {
         seen = eventually("more is received and merged", async || {
             let received = LedgerSums::of_batches(conn).await.received;
-            let pending: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.rollup_pending")
-                .fetch_one(&mut *conn)
-                .await
-                .unwrap();
+            let pending = number(&mut *conn, "SELECT count(*) FROM analytics.rollup_pending").await;
             ((received, pending) != seen).then_some((received, pending))
         })
         .await;
@@ -191,10 +193,7 @@ pub async fn assert_exact(conn: &mut PgConnection, report: &Value) -> LedgerSums
 /// What of it holds whatever became of the copies that a publisher sent when its connection was lost: they may have
 /// reached the stream or not.
 pub async fn assert_stored(conn: &mut PgConnection, report: &Value) -> LedgerSums {
-    let published = Totals::published(report);
-    assert_eq!(Totals::raw(conn).await, published, "raw events are what was published");
-    assert_eq!(Totals::rolled_up(conn, "hourly_rollups").await, published, "hourly rollups are what was published");
-    assert_eq!(Totals::rolled_up(conn, "daily_rollups").await, published, "daily rollups are what was published");
+    assert_totals(conn, &Totals::published(report)).await;
     let batches = LedgerSums::of_batches(conn).await;
     assert_eq!(batches, LedgerSums::of_hours(conn).await, "the ledger's hours are the sum of its batches");
     assert_eq!(batches.received, batches.stored + batches.duplicates + batches.rejected);

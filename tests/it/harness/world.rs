@@ -185,6 +185,14 @@ impl World {
         tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
     }
 
+    /// Runs a command that has to succeed, and gives what it reports of itself.
+    pub async fn report(&self, args: &[&str]) -> serde_json::Value {
+        let output = self.run(&[args, &["--json"]].concat()).await;
+        let said = [&output.stderr[..], &output.stdout[..]].map(String::from_utf8_lossy);
+        assert!(output.status.success(), "{args:?}: {said:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Starts a command and kills it after a random time, in milliseconds.
     pub async fn kill(&self, args: &[&str], after: std::ops::Range<u64>) {
         let mut child = self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -195,9 +203,7 @@ impl World {
 
     /// Publishes by the service's own command and gives its report.
     pub async fn publish(&self, args: &[&str]) -> serde_json::Value {
-        let output = self.run(&[&["publish", "--json"], args].concat()).await;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        self.report(&[&["publish"], args].concat()).await
     }
 
     /// Publishes messages as they are, to partition 0.

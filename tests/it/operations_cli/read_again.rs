@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 
 use super::{answer, run, run_with, until_running};
 use crate::harness::{
-    LedgerSums, Service, Totals, World, assert_exact, double_counted, eventually, ledger_holes, sent, settled,
+    LedgerSums, Service, Totals, World, assert_exact, assert_totals, double_counted, eventually, ledger_holes, number,
+    sent, settled,
 };
 
 /// Partition 0 as `partitions list` has it.
@@ -58,10 +59,7 @@ async fn reading_again_changes_no_total() {
     until_at(&world, &service, 2, n).await;
     settled(&mut conn, 2 * n).await;
     let exact = async |conn: &mut PgConnection| {
-        let published = Totals::published(&report);
-        assert_eq!(Totals::raw(conn).await, published);
-        assert_eq!(Totals::rolled_up(conn, "hourly_rollups").await, published);
-        assert_eq!(Totals::rolled_up(conn, "daily_rollups").await, published);
+        assert_totals(conn, &Totals::published(&report)).await;
         assert_eq!((ledger_holes(conn).await, double_counted(conn).await), (0, 0));
         let batches = LedgerSums::of_batches(conn).await;
         assert_eq!(batches, LedgerSums::of_hours(conn).await);
@@ -154,15 +152,13 @@ async fn replays_under_load_store_nothing_twice() {
     assert_eq!((ledger.received, ledger.stored), (live + 5000, stored));
     let raw = Totals::raw(&mut conn).await;
     assert_eq!(raw.values().map(|totals| totals.invocations).sum::<i64>(), stored);
-    assert_eq!(Totals::rolled_up(&mut conn, "hourly_rollups").await, raw);
-    assert_eq!(Totals::rolled_up(&mut conn, "daily_rollups").await, raw);
+    assert_totals(&mut conn, &raw).await;
     assert_eq!((ledger_holes(&mut conn).await, double_counted(&mut conn).await), (0, 0));
-    let replayed: i64 = sqlx::query_scalar(
+    let replayed = number(
+        &mut conn,
         "SELECT sum(received)::bigint FROM analytics.ingestion_batches WHERE kind = 'replay' AND next_offset <= 5000",
     )
-    .fetch_one(&mut conn)
-    .await
-    .unwrap();
+    .await;
     assert_eq!(replayed, 5000);
     let now = partition(&world, &service).await;
     assert_eq!((&now["nextOffset"], &now["incarnation"]), (&json!(live), &json!(1)), "the live offset is untouched");
@@ -254,7 +250,7 @@ async fn a_replay_stores_skipped_messages() {
     let overtaking = async {
         eventually("both are asked for", async || {
             let open = "SELECT count(*) FROM analytics.replays WHERE state = 'open'";
-            (sqlx::query_scalar::<_, i64>(open).fetch_one(&mut conn).await.unwrap() == 2).then_some(())
+            (number(&mut conn, open).await == 2).then_some(())
         })
         .await;
         assert_eq!(offline(&["partitions", "reset", "--partition", "0", "--to", "first", "--yes"]).await.0, Some(0));

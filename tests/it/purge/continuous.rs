@@ -2,7 +2,7 @@
 
 use super::{history::history_of, *};
 use crate::{
-    engines::{CONTINUOUS, LIVE, command, has_continuous, switch, to_continuous},
+    engines::{CONTINUOUS, LIVE, has_continuous, switch, to_continuous},
     harness::millis,
 };
 
@@ -34,7 +34,7 @@ async fn materialised() -> Option<World> {
         return None;
     }
     switch(&world, CONTINUOUS).await;
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     Some(world)
 }
 
@@ -96,7 +96,7 @@ async fn aggregates_lose_only_whole_old_chunks() {
         .unwrap();
     assert!(raw_days < i64::from(KEPT));
 
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     assert_eq!(shown(&mut conn, LONG).await, after);
     let again = purge(&world, &[]).await;
     assert_eq!((&again["rollups"]["aggregates"]["chunks"], &again["raw"]["chunks"]), (&json!(0), &json!(0)));
@@ -120,7 +120,7 @@ async fn unmaterialised_rollups_outlive_raw_events() {
     }
     assert!(purge(&world, &[]).await["raw"]["chunks"].as_i64().unwrap() > 0);
     assert_eq!(shown(&mut conn, KEPT).await, all);
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     assert_eq!(shown(&mut conn, KEPT).await, all);
     assert_sound(&mut conn).await;
 }
@@ -189,7 +189,7 @@ async fn a_killed_purge_leaves_younger_aggregates_whole() {
     }
     purge(&world, &[]).await;
     assert_eq!(purge(&world, &[]).await["raw"]["events"], 0);
-    command(&world, &["refresh", "--late"]).await;
+    world.report(&["refresh", "--late"]).await;
     switch(&world, LIVE).await;
     assert_eq!(shown(&mut conn, KEPT).await, kept);
     assert_sound(&mut conn).await;

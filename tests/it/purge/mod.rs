@@ -11,7 +11,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use crate::harness::{LedgerSums, Totals, World, ledger_holes, raw_imbalance};
+use crate::harness::{LedgerSums, Totals, World, ledger_holes, number, raw_imbalance};
 use history::{DAYS, ORGS, history, org};
 
 /// Days for which this module's worlds accept events. Raw events are kept for the dedupe window, a day, on top.
@@ -29,8 +29,7 @@ async fn world() -> World {
 
 /// Runs `purge` and gives what it says of itself.
 async fn purge(world: &World, args: &[&str]) -> Value {
-    let output = world.run(&[&["purge", "--json"], args].concat()).await;
-    said(&output)
+    world.report(&[&["purge"], args].concat()).await
 }
 
 fn said(output: &Output) -> Value {
@@ -162,7 +161,7 @@ async fn orgs_have_their_own_retention() {
             ("daily_rollups", "bucket_start", rollup_days),
         ] {
             let statement = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {}", oldest(table, at, days)));
-            let held: i64 = sqlx::query_scalar(statement).fetch_one(&mut conn).await.unwrap();
+            let held = number(&mut conn, statement).await;
             assert_eq!(held, 1, "{table} of {org} begin {days} days ago");
         }
     }

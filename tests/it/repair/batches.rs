@@ -13,8 +13,11 @@ use analytics_service::{
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::{count, lose, repairs, unequal_batches};
-use crate::store_commit::{CommitFixture, body, event};
+use super::{lose, repairs, unequal_batches};
+use crate::{
+    harness::number,
+    store_commit::{CommitFixture, body, event},
+};
 
 /// Commits batches of these events as live ones.
 async fn live(fixture: &mut CommitFixture, batches: &[&[&Event]]) {
@@ -49,7 +52,7 @@ async fn commit_again(fixture: &mut CommitFixture, batch: &Batch) -> Committed {
 async fn read_again(fixture: &mut CommitFixture, first_offset: i64, events: &[&Event]) -> (u64, usize, i64) {
     let batch = again(fixture, first_offset, events);
     let done = commit_again(fixture, &batch).await;
-    (done.counts.stored, done.repaired, count(&mut fixture.conn, "SELECT count(*) FROM analytics.usage_events").await)
+    (done.counts.stored, done.repaired, number(&mut fixture.conn, "SELECT count(*) FROM analytics.usage_events").await)
 }
 
 #[tokio::test]
@@ -90,7 +93,7 @@ async fn batches_with_resends_are_repaired_together() {
     assert!(second.again && second.counts == done.counts);
     assert_eq!(repairs(&mut fixture.conn).await, (1, 3));
     let latencies = "SELECT count(*) FROM analytics.usage_events WHERE latency_ms = 12";
-    assert_eq!(count(&mut fixture.conn, latencies).await, 3, "the first content wins");
+    assert_eq!(number(&mut fixture.conn, latencies).await, 3, "the first content wins");
 }
 
 #[tokio::test]
@@ -119,6 +122,6 @@ async fn a_whole_row_distinguishes_purged_from_lost() {
     assert_eq!(read_again(&mut fixture, 0, &[&a]).await, (0, 0, 1));
     assert_eq!(read_again(&mut fixture, 0, &[&a, &b, &c]).await, (0, 1, 2));
     let missing = "SELECT count(*) FROM analytics.usage_events WHERE event_id = '00000000-0000-0000-0000-000000000003'";
-    assert_eq!(count(&mut fixture.conn, missing).await, 1);
+    assert_eq!(number(&mut fixture.conn, missing).await, 1);
     assert_eq!(unequal_batches(&mut fixture.conn).await, 0);
 }

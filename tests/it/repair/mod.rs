@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
-    harness::{LedgerSums, Totals, World, assert_exact, double_counted, eventually, ledger_holes, sent, settled},
+    harness::{
+        LedgerSums, Totals, World, assert_exact, assert_totals, double_counted, eventually, ledger_holes, number, sent,
+        settled,
+    },
     store_commit::{body, event},
 };
 
@@ -16,9 +19,7 @@ const LOAD: [&str; 10] =
 /// Has offsets [from, to) read again and gives the report.
 async fn replay(world: &World, from: i64, to: i64) -> Value {
     let (from, to) = (from.to_string(), to.to_string());
-    let done = world.run(&["replay", "--json", "--partition", "0", "--from", &from, "--to", &to]).await;
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    serde_json::from_slice(&done.stdout).unwrap()
+    world.report(&["replay", "--partition", "0", "--from", &from, "--to", &to]).await
 }
 
 /// Deletes raw events as only the owner may, and gives their number.
@@ -28,13 +29,9 @@ async fn lose(world: &World, which: &str) -> i64 {
     i64::try_from(lost.rows_affected()).unwrap()
 }
 
-async fn count(conn: &mut PgConnection, statement: &'static str) -> i64 {
-    sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
-}
-
 /// Batches of which raw events hold another number than the ledger says.
 async fn unequal_batches(conn: &mut PgConnection) -> i64 {
-    count(
+    number(
         conn,
         "SELECT count(*) FROM analytics.ingestion_batches b
          FULL JOIN (SELECT batch_id, count(*) AS n FROM analytics.usage_events GROUP BY batch_id) r USING (batch_id)
@@ -57,10 +54,7 @@ async fn repairs(conn: &mut PgConnection) -> (i64, i64) {
 /// Everything is what was published; the ledger has counted `again` messages more as duplicates or rejected.
 async fn assert_mended(conn: &mut PgConnection, report: &Value, before: LedgerSums, again: i64) {
     settled(conn, before.received + again).await;
-    let published = Totals::published(report);
-    assert_eq!(Totals::raw(conn).await, published);
-    assert_eq!(Totals::rolled_up(conn, "hourly_rollups").await, published);
-    assert_eq!(Totals::rolled_up(conn, "daily_rollups").await, published);
+    assert_totals(conn, &Totals::published(report)).await;
     let ledger = LedgerSums::of_batches(conn).await;
     assert_eq!(ledger, LedgerSums::of_hours(conn).await);
     assert_eq!((ledger.received, ledger.stored, ledger.late), (before.received + again, before.stored, before.late));
@@ -90,7 +84,7 @@ async fn lost_rows_are_restored_in_place() {
     assert_eq!(counted, (&json!(n), &json!(0), &json!(lost)), "{repaired}");
     assert_mended(&mut conn, &report, before, n).await;
     let (rows, events) = repairs(&mut conn).await;
-    let replayed = count(&mut conn, "SELECT count(*) FROM analytics.ingestion_batches WHERE kind = 'replay'").await;
+    let replayed = number(&mut conn, "SELECT count(*) FROM analytics.ingestion_batches WHERE kind = 'replay'").await;
     assert!(events == lost && 0 < rows && rows <= replayed, "{rows} rows of {events} events, {replayed} batches");
 
     // Once more: there is nothing left to do.
@@ -148,7 +142,7 @@ async fn a_rejected_message_is_new_to_one_replay() {
     });
     world.send(events).await;
     settled(&mut owner, 40).await;
-    assert_eq!(count(&mut owner, "SELECT count(*) FROM analytics.dead_letters").await, 3);
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM analytics.dead_letters").await, 3);
     sqlx::query("ALTER TABLE analytics.usage_events DROP CONSTRAINT no_77").execute(&mut owner).await.unwrap();
 
     let stored = replay(&world, 0, 40).await;
@@ -182,7 +176,7 @@ async fn a_killed_repair_restores_everything_once() {
     assert!(world.run(&ask).await.status.success());
     for part in 1..4 {
         eventually("a part of it is repaired", async || {
-            let repaired = count(&mut conn, "SELECT repaired FROM analytics.replays").await;
+            let repaired = number(&mut conn, "SELECT repaired FROM analytics.replays").await;
             (repaired > lost * part / 5).then_some(())
         })
         .await;
@@ -190,11 +184,11 @@ async fn a_killed_repair_restores_everything_once() {
         service = world.serve().await;
     }
     eventually("the replay is done", async || {
-        (count(&mut conn, "SELECT count(*) FROM analytics.replays WHERE state = 'done'").await == 1).then_some(())
+        (number(&mut conn, "SELECT count(*) FROM analytics.replays WHERE state = 'done'").await == 1).then_some(())
     })
     .await;
     assert_mended(&mut conn, &report, before, n).await;
-    assert_eq!(count(&mut conn, "SELECT repaired FROM analytics.replays").await, lost);
+    assert_eq!(number(&mut conn, "SELECT repaired FROM analytics.replays").await, lost);
     assert_eq!(repairs(&mut conn).await.1, lost);
     assert_eq!(service.terminate().await, Some(0));
 }

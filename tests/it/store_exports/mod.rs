@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::harness::World;
+use crate::harness::{World, number};
 
 const RULES: ClaimRules = ClaimRules { running_per_org: 2, takeover: Duration::from_secs(60), max_attempts: 3 };
 /// Of those that were claimed at least a moment ago.
@@ -119,10 +119,7 @@ async fn jobs_are_claimed_once_and_bounded_by_org() {
     ended.sort_unstable();
     ended.dedup();
     assert_eq!(ended.len(), 100, "each was given once");
-    let done: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.export_jobs WHERE status = 'succeeded'")
-        .fetch_one(&mut conn)
-        .await
-        .unwrap();
+    let done = number(&mut conn, "SELECT count(*) FROM analytics.export_jobs WHERE status = 'succeeded'").await;
     assert_eq!(done, 100);
 }
 

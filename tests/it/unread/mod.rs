@@ -39,13 +39,6 @@ async fn component(service: &Service, name: &str) -> String {
     found.unwrap_or_else(|| panic!("{name} is not in {readiness}"))["state"].as_str().unwrap().to_owned()
 }
 
-/// Runs a command and gives what it printed as JSON.
-async fn run(world: &World, args: &[&str]) -> Value {
-    let output = world.run(args).await;
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 /// What supervision recorded of that kind: the causes.
 async fn noted(conn: &mut PgConnection, what: &str) -> Vec<String> {
     eventually(&format!("{what} is in the supervision log"), async || {
@@ -118,11 +111,11 @@ async fn an_unreadable_message_parks_its_partition_alone() {
     eventually("the other partition reads on", async || (next_offset(&mut conn, 1).await > beside).then_some(())).await;
     assert_eq!(component(&service, "partition/1").await, "up");
 
-    let skip = ["partitions", "skip", "--partition", "0", "--json"];
-    let dry = run(&world, &[&skip[..], &["--dry-run"]].concat()).await;
+    let skip = ["partitions", "skip", "--partition", "0"];
+    let dry = world.report(&[&skip[..], &["--dry-run"]].concat()).await;
     assert_eq!((dry["from"].as_i64(), dry["to"].as_i64()), (Some(at + 1), Some(at + 2)));
     assert_eq!(next_offset(&mut conn, 0).await, at + 1, "a dry run changes nothing");
-    run(&world, &[&skip[..], &["--yes"]].concat()).await;
+    world.report(&[&skip[..], &["--yes"]].concat()).await;
     settled(&mut conn, sent(&before) + sent(&more) + 2).await;
     assert_eq!(unread(&mut conn).await, [(at + 1, at + 2)]);
     assert_eq!(ledger_holes(&mut conn).await, 0);
@@ -162,7 +155,7 @@ async fn exactly_the_unreadable_range_is_passed_over() {
     assert_eq!(far.status.code(), Some(1), "{error}");
     assert!(error.contains("--to 1000000 lies behind the stream's end"), "{error}");
     assert_eq!(next_offset(&mut conn, 0).await, at);
-    let skipped = run(&world, &["partitions", "skip", "--partition", "0", "--yes", "--json"]).await;
+    let skipped = world.report(&["partitions", "skip", "--partition", "0", "--yes"]).await;
     assert_eq!((skipped["from"].as_i64(), skipped["to"].as_i64()), (Some(at), Some(at + 5)));
     settled(&mut conn, sent(&before) + sent(&after)).await;
     assert_eq!(unread(&mut conn).await, [(at, at + 5)]);
@@ -175,7 +168,7 @@ async fn exactly_the_unreadable_range_is_passed_over() {
     let error = String::from_utf8_lossy(&replay.stderr).into_owned();
     assert_eq!(replay.status.code(), Some(1), "{error}");
     assert!(error.contains(&format!("offset {at} cannot be read")), "{error}");
-    let next = run(&world, &["replay", "--partition", "0", "--from", &behind, "--to", &end, "--json"]).await;
+    let next = world.report(&["replay", "--partition", "0", "--from", &behind, "--to", &end]).await;
     assert_eq!((next["state"].as_str(), next["received"].as_i64()), (Some("done"), Some(95)));
     drop(service);
 }
@@ -188,10 +181,10 @@ async fn a_replay_that_waits_is_cancelled() {
     let report = publish(&world, "300", "1").await;
     settled(&mut conn, sent(&report)).await;
     assert_eq!(service.terminate().await, Some(0));
-    let asked = ["replay", "--partition", "0", "--from", "0", "--to", "300", "--no-wait", "--json"];
-    let (first, second) = (run(&world, &asked).await, run(&world, &asked).await);
+    let asked = ["replay", "--partition", "0", "--from", "0", "--to", "300", "--no-wait"];
+    let (first, second) = (world.report(&asked).await, world.report(&asked).await);
     let id = first["replayId"].as_str().unwrap();
-    let cancelled = run(&world, &["replay", "--cancel", id, "--json"]).await;
+    let cancelled = world.report(&["replay", "--cancel", id]).await;
     assert_eq!(cancelled["state"], "failed");
     assert!(cancelled["error"].as_str().unwrap().starts_with("cancelled by command-line/"), "{cancelled}");
     let service = world.serve().await;
@@ -256,9 +249,9 @@ async fn compressed_batches_are_unread_until_acknowledged() {
     let found = String::from_utf8_lossy(&verify.stdout).into_owned();
     assert!(found.contains(&format!("offsets {at} to {} were not read", at + 19)), "{found}");
 
-    let listed = run(&world, &["partitions", "unread", "--json"]).await;
+    let listed = world.report(&["partitions", "unread"]).await;
     assert_eq!(listed["unread"][0]["firstOffset"].as_i64(), Some(at));
-    run(&world, &["partitions", "acknowledge", "--partition", "0", "--yes", "--json"]).await;
+    world.report(&["partitions", "acknowledge", "--partition", "0", "--yes"]).await;
     assert!(world.run(&["verify"]).await.status.success());
     eventually("answers are complete past it", async || {
         let (_, ledger) = service.get(&path, &token).await;

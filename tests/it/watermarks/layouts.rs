@@ -3,9 +3,8 @@
 use chrono::Utc;
 use serde_json::Value;
 
-use super::count;
 use crate::{
-    harness::{World, settled},
+    harness::{World, number, settled},
     store_commit::{body, event},
 };
 
@@ -77,10 +76,10 @@ async fn a_layout_changes_only_when_all_is_read() {
     let (code, text) = change(&[]).await;
     assert!(code == Some(1) && text.contains("offsets 1 to 1"), "{text}");
     let told_to = "SELECT count(*) FROM analytics.stream_layouts WHERE partitions = 2 AND told_to IS NOT NULL";
-    assert_eq!(count(&mut conn, told_to).await, 0);
+    assert_eq!(number(&mut conn, told_to).await, 0);
     let (code, text) = change(&["--force"]).await;
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(count(&mut conn, told_to).await, 1);
+    assert_eq!(number(&mut conn, told_to).await, 1);
     let shown = world.run(&["partitions", "layout", "--json"]).await;
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(shown["partitions"], 2);

@@ -5,9 +5,9 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{count, usage};
+use super::usage;
 use crate::harness::{
-    LedgerSums, Replica, Totals, World, double_counted, eventually, ledger_holes, not_run, sent, settled,
+    LedgerSums, Replica, Totals, World, double_counted, eventually, ledger_holes, not_run, number, sent, settled,
 };
 
 /// What a partition's database loses by a failover: everything of the batches after a moment, as if they had never been.
@@ -81,7 +81,7 @@ async fn lost_commits_are_never_called_complete() {
     assert_eq!(merged.values().map(|totals| totals.invocations).sum::<i64>(), 600);
     let logged =
         "SELECT count(*) FROM analytics.supervision_events WHERE what = 'fenced' AND cause LIKE '%commits were lost%'";
-    eventually("the log says so", async || (count(&mut conn, logged).await == 1).then_some(())).await;
+    eventually("the log says so", async || (number(&mut conn, logged).await == 1).then_some(())).await;
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_replica_without_last_commits_is_recognised() {
     })
     .await;
     replica.cut_off().await;
-    let before = count(&mut conn, "SELECT next_offset FROM analytics.partition_offsets").await;
+    let before = number(&mut conn, "SELECT next_offset FROM analytics.partition_offsets").await;
     let second = world.publish(&["--events", "500", "--seed", "2"]).await;
     let (all, published) = (sent(&first) + sent(&second), Utc::now());
     settled(&mut primary, all).await;
@@ -109,7 +109,7 @@ async fn a_replica_without_last_commits_is_recognised() {
     proxy.cut();
     replica.promote().await;
     assert_eq!(
-        count(&mut conn, "SELECT next_offset FROM analytics.partition_offsets").await,
+        number(&mut conn, "SELECT next_offset FROM analytics.partition_offsets").await,
         before,
         "commits are lost"
     );

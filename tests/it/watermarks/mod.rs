@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    harness::{Service, World, assert_exact, eventually, sent, settled},
+    harness::{Service, World, assert_exact, eventually, number, sent, settled},
     store_commit::{CommitFixture, body, event, hold},
 };
 
@@ -29,10 +29,6 @@ const RULES: MergeRules = MergeRules {
     late_after: TimeDelta::hours(1),
     freshness: Thresholds { fresh_ms: 300_000, stale_ms: 600_000 },
 };
-
-async fn count(conn: &mut PgConnection, statement: &'static str) -> i64 {
-    sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
-}
 
 /// An org that is at home in that partition.
 fn org_of(partition: u16, partitions: u16) -> u128 {
@@ -51,10 +47,10 @@ async fn rejects_by_a_wrong_clock_are_reconsidered() {
     let committed = fixture.commit(&batch).await.unwrap();
     assert_eq!((committed.counts.stored, committed.counts.rejected), (2, 1));
     assert_eq!(
-        count(&mut fixture.conn, "SELECT count(*) FROM analytics.dead_letters WHERE stream_offset = 2").await,
+        number(&mut fixture.conn, "SELECT count(*) FROM analytics.dead_letters WHERE stream_offset = 2").await,
         1
     );
-    assert_eq!(count(&mut fixture.conn, "SELECT count(*) FROM analytics.dead_letters").await, 1);
+    assert_eq!(number(&mut fixture.conn, "SELECT count(*) FROM analytics.dead_letters").await, 1);
     // A day ahead: what is a little less than a day younger than raw events are kept is too old by it.
     fixture.claim.now = now + TimeDelta::days(1);
     let batch = fixture.batch([body(&event(1, 4, now - TimeDelta::days(399) - TimeDelta::hours(2)))]);
@@ -195,10 +191,10 @@ async fn a_watermark_ahead_keeps_its_hours_closed() {
     .await
     .unwrap();
     let known = "SELECT count(watermark) FROM analytics.known_watermarks";
-    assert_eq!(count(&mut fixture.conn, known).await, 0);
+    assert_eq!(number(&mut fixture.conn, known).await, 0);
     let proved = now - TimeDelta::seconds(1);
     assert_eq!(caught_up(&mut fixture.conn, &fixture.claim, 1, proved).await.unwrap(), Some(proved));
-    assert_eq!(count(&mut fixture.conn, known).await, 1);
+    assert_eq!(number(&mut fixture.conn, known).await, 1);
     // Its hour was final while the clock was ahead.
     let batch = fixture.batch([body(&event(1, 2, now))]);
     fixture.commit(&batch).await.unwrap();
@@ -207,7 +203,7 @@ async fn a_watermark_ahead_keeps_its_hours_closed() {
         .unwrap();
     let revised =
         "SELECT count(*) FROM analytics.rollup_revisions WHERE before_invocations = 1 AND after_invocations = 2";
-    assert_eq!(count(&mut fixture.conn, revised).await, 1);
+    assert_eq!(number(&mut fixture.conn, revised).await, 1);
 }
 
 #[tokio::test]
@@ -267,7 +263,7 @@ async fn a_future_watermark_waits_for_proof() {
             .unwrap();
         // A proof that was made before may still come.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        (count(&mut conn, "SELECT count(watermark) FROM analytics.known_watermarks").await == 0).then_some(())
+        (number(&mut conn, "SELECT count(watermark) FROM analytics.known_watermarks").await == 0).then_some(())
     })
     .await;
     let answer = usage(&service, 1).await;
@@ -329,8 +325,8 @@ async fn a_smaller_max_ahead_doubles_nothing() {
     }
     world.send([body(&event(1, 1, now))]).await;
     settled(&mut conn, 6).await;
-    assert_eq!(count(&mut conn, "SELECT count(*) FROM analytics.usage_events").await, 5);
-    assert_eq!(count(&mut conn, "SELECT sum(duplicates)::bigint FROM analytics.ingestion_batches").await, 1);
+    assert_eq!(number(&mut conn, "SELECT count(*) FROM analytics.usage_events").await, 5);
+    assert_eq!(number(&mut conn, "SELECT sum(duplicates)::bigint FROM analytics.ingestion_batches").await, 1);
 }
 
 #[tokio::test]
@@ -353,5 +349,5 @@ async fn late_commit_responses_reject_no_event() {
     let (report, ()) = tokio::join!(publishing, stalling);
     settled(&mut conn, sent(&report)).await;
     assert_exact(&mut conn, &report).await;
-    assert_eq!(count(&mut conn, "SELECT count(*) FROM analytics.dead_letters").await, 0);
+    assert_eq!(number(&mut conn, "SELECT count(*) FROM analytics.dead_letters").await, 0);
 }
