@@ -32,7 +32,7 @@ async fn throughput(events: u64) {
     let world = World::new(1).await;
     println!("publishing {events} events");
     let report = world.publish(&["--events", &events.to_string()]).await;
-    // The broker has its own work after a publisher that fast.
+    // The broker has its own work after a publisher that fast, of which it shows nothing.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -40,6 +40,7 @@ async fn throughput(events: u64) {
     let deadline = Instant::now() + Duration::from_secs(600);
     while !done(&mut conn, sent).await {
         assert!(Instant::now() < deadline, "not done in ten minutes");
+        // Rarely: looking takes a part of the database that is measured.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert_exact(&mut conn, &report).await;
@@ -125,6 +126,7 @@ async fn latency() {
             if count >= wanted {
                 return answers;
             }
+            // The pace of the asking, and the error of what is measured.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

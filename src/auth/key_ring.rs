@@ -77,6 +77,7 @@ mod tests {
     fn unconfirmed_keys_expire() {
         let ring = KeyRing::default();
         ring.put(set(&[ec(1).jwk("a")]));
+        // Until they are older than a millisecond.
         std::thread::sleep(Duration::from_millis(2));
         assert_eq!(ring.find(Some("a"), Duration::from_millis(1)).err(), Some(NoKey::Away));
         ring.confirm();

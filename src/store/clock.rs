@@ -119,6 +119,7 @@ mod tests {
         clock.observe(&Reading::received(now, Instant::now()));
         let stands = clock.now();
         assert!(stands >= now + TimeDelta::hours(2));
+        // Time passes, and it stands.
         std::thread::sleep(Duration::from_millis(5));
         assert_eq!(clock.now(), stands);
         clock.observe(&Reading::received(now + TimeDelta::hours(3), Instant::now()));

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use crate::{
     fault_away::is_down,
     harness::{
-        LedgerSums, Load, Service, World, assert_exact, eventually, ledger_holes, millis, number, scale, sent, settled,
+        LedgerSums, Load, RATE, Service, World, assert_exact, eventually, ledger_holes, millis, more, number, scale,
+        sent, settled,
     },
     store_commit::{body, event},
 };
@@ -43,7 +44,7 @@ async fn broken_messages_do_not_affect_others() {
     let world = World::new(2).await;
     let _service = world.serve().await;
     let load = Load::with(&world, "51", &["--invalid", "0.05", "--duplicates", "0.02", "--late", "0.01"]).await;
-    tokio::time::sleep(std::time::Duration::from_secs(4) * scale()).await;
+    more(&mut world.connect().await, 4 * RATE * scale()).await;
     let report = load.stop().await;
     exact(&world, &report).await;
     let (invalid, all) = (report["invalid"].as_f64().unwrap(), report["sent"].as_f64().unwrap());
@@ -74,7 +75,8 @@ async fn highest_rss<T>(service: &Service, most: &std::cell::Cell<u64>, work: im
     let looking = async {
         loop {
             most.set(most.get().max(service.rss_bytes()));
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            // The pace of the looks.
+            millis(20..21).await;
         }
     };
     tokio::select! {

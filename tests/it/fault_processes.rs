@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::harness::{
-    FLAWS, Service, World, assert_exact, double_counted, eventually, ledger_holes, not_run, number, scale, sent,
-    settled,
+    FLAWS, RATE, Service, World, assert_exact, double_counted, eventually, ledger_holes, more, not_run, number, scale,
+    sent, settled,
 };
 
 const PARTITIONS: u16 = 4;
@@ -100,8 +100,8 @@ async fn process_of(conn: &mut PgConnection, service: &Service) -> Uuid {
 }
 
 fn load(seconds: u32, seed: &str) -> Vec<String> {
-    let events = (6000 * seconds * scale()).to_string();
-    let args = ["--events", &events, "--rate", "6000", "--orgs", "60", "--models", "5", "--seed", seed];
+    let (events, rate) = ((RATE * seconds * scale()).to_string(), RATE.to_string());
+    let args = ["--events", &events, "--rate", &rate, "--orgs", "60", "--models", "5", "--seed", seed];
     args.iter().chain(&FLAWS).map(|arg| (*arg).to_owned()).collect()
 }
 
@@ -142,7 +142,7 @@ async fn changing_processes_count_everything_once() {
     shared_as(&mut conn, &[4]).await;
     let running = async {
         let mut conn = world.connect().await;
-        sleep(Duration::from_secs(1)).await;
+        more(&mut conn, RATE).await;
         let second = world.serve().await;
         shared_as(&mut conn, &[2, 2]).await;
         each_partition_has_one_worker(&[&first, &second]).await;
@@ -185,7 +185,7 @@ async fn a_frozen_process_is_replaced_and_fenced() {
     shared_as(&mut conn, &[2, 2]).await;
     let running = async {
         let mut conn = world.connect().await;
-        sleep(Duration::from_secs(2)).await;
+        more(&mut conn, 2 * RATE).await;
         let id = process_of(&mut conn, &frozen).await;
         let since = Instant::now();
         frozen.signal("STOP");
@@ -238,6 +238,7 @@ async fn briefly_lost_sessions_cause_no_takeover() {
         (locks == 2).then_some(())
     })
     .await;
+    // Longer than it takes to look for free partitions: nobody takes one.
     sleep(Duration::from_secs(2)).await;
     let after: String = sqlx::query_scalar(owners).fetch_one(&mut conn).await.unwrap();
     assert_eq!(after, before);
@@ -265,7 +266,7 @@ async fn processes_tolerate_clocks_hours_apart() {
     shared_as(&mut conn, &[2, 2]).await;
     let running = async {
         let mut conn = world.connect().await;
-        sleep(Duration::from_secs(2)).await;
+        more(&mut conn, 2 * RATE).await;
         let dead = process_of(&mut conn, &ahead).await;
         let killed = Instant::now();
         ahead.kill();

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::{
     fault_away::{cache_is_seen, is_down},
     harness::{
-        Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, number, scale, settled,
-        stack,
+        Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, more, number, scale,
+        settled, stack,
     },
 };
 
@@ -23,14 +23,6 @@ use crate::{
 /// they were measured to take 34 MiB, and 45 MiB
 /// after a minute.
 const HELD: u64 = 64 << 20;
-
-/// Waits until so many more messages are stored, and says how long it took.
-async fn more(conn: &mut PgConnection, messages: u32) -> Duration {
-    let (since, before) = (Instant::now(), LedgerSums::of_batches(conn).await.received);
-    let enough = before + i64::from(messages);
-    eventually("storing goes on", async || (LedgerSums::of_batches(conn).await.received >= enough).then_some(())).await;
-    since.elapsed()
-}
 
 #[tokio::test]
 async fn a_broker_restart_loses_and_doubles_nothing() {
@@ -44,6 +36,7 @@ async fn a_broker_restart_loses_and_doubles_nothing() {
         is_down(&service.readiness().await?.1, "broker").then_some(())
     })
     .await;
+    // In a larger run it is away for longer.
     sleep(Duration::from_secs(if scale() == 1 { 0 } else { 20 })).await;
     broker.start().await;
     eprintln!("stored again {:?} after the broker answers", more(&mut conn, 1).await);
@@ -63,14 +56,15 @@ async fn a_stopped_database_is_awaited() {
     let world = World::exclusive(1).await;
     let service = world.serve().await;
     let load = Load::start(&world, "32").await;
-    sleep(Duration::from_secs(2)).await;
+    more(&mut world.connect().await, 2 * RATE).await;
     let before = service.rss_bytes();
     let database = Stopped::server("postgres").await;
     let away = Instant::now();
     let mut most = before;
     while away.elapsed() < Duration::from_secs(if scale() == 1 { 5 } else { 60 }) {
         most = most.max(service.rss_bytes());
-        sleep(Duration::from_millis(100)).await;
+        // The pace of the looks.
+        millis(100..101).await;
     }
     let (_, readiness) = service.readiness().await.unwrap();
     assert!(readiness["status"] == "degraded" && is_down(&readiness, "database"), "{readiness}");

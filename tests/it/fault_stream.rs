@@ -194,6 +194,7 @@ async fn a_missing_stream_is_awaited() {
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
     channel.queue_declare(name.into(), options, arguments).await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    // Longer than it takes to look at a stream several times.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let states = service.actors().await.to_string();
     assert!(!states.contains("parked"), "{states}");

@@ -14,7 +14,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::harness::{Service, World, eventually};
+use crate::harness::{Service, World, eventually, millis};
 
 const ASK: &[u8] = b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -169,7 +169,8 @@ async fn a_trickling_body_is_408_and_the_end() {
             loop {
                 let piece: &[u8] = if length.starts_with('C') { b" " } else { b"1\r\n \r\n" };
                 writes.write_all(piece).await?;
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                // The pace of the trickle.
+                millis(50..51).await;
             }
             #[expect(unreachable_code, reason = "gives the block its type")]
             std::io::Result::Ok(())

@@ -16,7 +16,7 @@ use chrono::Utc;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-use crate::harness::{LedgerSums, World, assert_exact, eventually, scale, settled};
+use crate::harness::{LedgerSums, World, assert_exact, eventually, millis, scale, settled};
 
 /// A folder of a test's own.
 struct Folder(PathBuf);
@@ -190,7 +190,8 @@ async fn a_replay_outlives_its_connections() {
     let output = loop {
         tokio::select! {
             output = &mut replaying => break output.unwrap().unwrap(),
-            () = tokio::time::sleep(Duration::from_millis(500)) => proxy.drop_connections(),
+            // Several times while it is at work.
+            () = millis(500..501) => proxy.drop_connections(),
         }
     };
     let (code, report) = outcome(&output);

@@ -203,6 +203,7 @@ mod tests {
         let child = Child(ExitGuard::new("group".into(), "child".into(), 0, supervisor.recipient()), liveness.clone());
         let child = child.start();
         child.send(Order::Obey(End::Hang)).await.unwrap();
+        // As long as it hangs, at least.
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         assert!(liveness.stuck() > std::time::Duration::from_millis(5));
         child.send(Order::Obey(End::Stop)).await.unwrap();

@@ -87,6 +87,7 @@ impl Drop for Working {
 mod tests {
     use super::*;
 
+    /// Time that passes, and that is measured.
     const MOMENT: Duration = Duration::from_millis(5);
 
     #[test]

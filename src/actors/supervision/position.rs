@@ -184,8 +184,10 @@ mod tests {
     fn an_old_proof_is_none() {
         let progress = PartitionPosition::default();
         progress.subscribed(true);
+        // The proof is of a later moment.
         std::thread::sleep(Duration::from_millis(2));
         progress.proved_quiet(Instant::now());
+        // Until it is too old.
         std::thread::sleep(PROOF_LASTS + Duration::from_millis(5));
         assert_eq!(progress.caught_up(), None);
     }
@@ -195,6 +197,7 @@ mod tests {
         let progress = PartitionPosition::default();
         assert_eq!(progress.lag(), None);
         progress.lags(Duration::from_secs(3));
+        // The time by which it grows.
         std::thread::sleep(Duration::from_millis(3));
         assert!(progress.lag().is_some_and(|lag| lag > Duration::from_secs(3)));
     }

@@ -220,6 +220,7 @@ fn removed_or_stale_keys_verify_nothing() {
     verifier.key_ring().unwrap().put(KeySet::default());
     assert_eq!(verifier.verify(&token), Err(Refusal::UnknownKey));
     let impatient = with_keys(&Auth { jwks_stale_seconds: 0, ..settings() }, &[signer.jwk("e")]);
+    // Until its keys are older than they may be.
     std::thread::sleep(Duration::from_millis(2));
     assert_eq!(impatient.verify(&token), Err(Refusal::KeysAway));
     let unread = Verifier::new(&Auth { jwks_file: "keys.json".into(), ..settings() });

@@ -149,6 +149,7 @@ mod tests {
         let connection = Connection::new(IpAddr::from([10, 0, 0, 1]));
         connection.begin_request();
         connection.begin_response(false);
+        // The time that the response takes.
         std::thread::sleep(Duration::from_millis(20));
         connection.end_response();
         let observed = connection.observe();

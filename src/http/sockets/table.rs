@@ -287,6 +287,7 @@ mod tests {
         let table = table(ALL, &[]);
         let (silent, working) = (table.place(address(1)).unwrap(), table.place(address(1)).unwrap());
         working.connection.begin_request();
+        // Until the silent one is overdue.
         std::thread::sleep(Duration::from_millis(5));
         table.sweep();
         assert!(!is_open(&silent) && is_open(&working));

@@ -2,10 +2,11 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use sqlx::PgConnection;
 
 use super::{LedgerSums, World, assert_exact, eventually, scale, sent, settled};
 
@@ -92,7 +93,15 @@ impl Drop for Load {
     }
 }
 
-/// Lets a random time pass.
+/// Waits until so many more messages are stored, and says how long it took.
+pub async fn more(conn: &mut PgConnection, messages: u32) -> Duration {
+    let (since, before) = (Instant::now(), LedgerSums::of_batches(conn).await.received);
+    let enough = before + i64::from(messages);
+    eventually("storing goes on", async || (LedgerSums::of_batches(conn).await.received >= enough).then_some(())).await;
+    since.elapsed()
+}
+
+/// Lets a random time pass: the pace of a load, of faults, or of looks. What is waited for, [`eventually`] waits for.
 pub async fn millis(range: std::ops::Range<u64>) {
     tokio::time::sleep(Duration::from_millis(rand::random_range(range))).await;
 }

@@ -18,7 +18,7 @@ mod world;
 
 pub use facts::*;
 pub use foreign::has_foreign_clients;
-pub use load::{FLAWS, Load, RATE, millis};
+pub use load::{FLAWS, Load, RATE, millis, more};
 pub use object_store::{Asked, BUCKET, Fault, LocalStore, S3Server, SECOND_BUCKET};
 pub use operator::{Asking, Happened};
 pub use prometheus::{Scrape, prometheus_tool};

@@ -162,7 +162,7 @@ async fn following_the_log_survives_the_service_being_away() {
     until_running(&world, &service, 2).await;
     proxy.heal();
     eventually("what happened meanwhile is shown", async || (of("restarted") == 1).then_some(())).await;
-    // Two more looks show nothing twice.
+    // As long as two more looks take, which show nothing twice.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let mut ids: Vec<String> = events().iter().map(|event| event["eventId"].to_string()).collect();
     let count = ids.len();

@@ -102,7 +102,8 @@ async fn a_time_is_found_in_the_stream() {
     let mut conn = world.connect().await;
     let load = ["--events", "1000", "--orgs", "5", "--models", "2"];
     let first = sent(&world.publish(&load).await);
-    // The broker's times are whole seconds.
+    // The broker's times are whole seconds: the time asked for is of a later second than the first messages, and of an earlier one
+    // than the others.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let between = chrono::Utc::now().to_rfc3339();
     tokio::time::sleep(Duration::from_secs(1)).await;

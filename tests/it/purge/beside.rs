@@ -99,7 +99,8 @@ async fn late_events_during_a_purge_are_accounted() {
                     sqlx::query("DELETE FROM analytics.raw_horizons").execute(&mut purger).await.unwrap();
                 }
                 Ok(None) if last => return (events, days),
-                Ok(None) => tokio::time::sleep(Duration::from_millis(5)).await,
+                // The pace at which it looks for another day.
+                Ok(None) => millis(5..6).await,
                 Err(error) => assert!(error.to_string().contains("deadlock"), "{error}"),
             }
         }

@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    harness::{Service, World, assert_exact, eventually, number, sent, settled},
+    harness::{Service, World, assert_exact, eventually, millis, number, sent, settled},
     store_commit::{CommitFixture, body, event, hold},
 };
 
@@ -261,7 +261,7 @@ async fn a_future_watermark_waits_for_proof() {
             .execute(&mut conn)
             .await
             .unwrap();
-        // A proof that was made before may still come.
+        // Nothing brings it down: a proof that was made before may still come.
         tokio::time::sleep(Duration::from_secs(3)).await;
         (number(&mut conn, "SELECT count(watermark) FROM analytics.known_watermarks").await == 0).then_some(())
     })
@@ -339,10 +339,10 @@ async fn late_commit_responses_reject_no_event() {
     let publishing = world.publish(&["--duration", "8s", "--rate", "300"]);
     let stalling = async {
         for _ in 0..3 {
-            // Answers of whatever is under way come by so much later than they were given.
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            millis(400..401).await;
             proxy.stall();
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            // Answers of whatever is under way come by so much later than they were given.
+            millis(2000..2001).await;
             proxy.heal();
         }
     };

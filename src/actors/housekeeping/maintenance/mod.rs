@@ -268,6 +268,7 @@ mod tests {
         let working = liveness.work();
         let last_step = LastStep::new();
         let every = Duration::from_millis(10);
+        // Work that lasts as long as ten beats.
         let work = || tokio::time::sleep(Duration::from_millis(100));
         beating(&working, &last_step, (every, Duration::ZERO), work()).await;
         assert!(liveness.stuck() >= Duration::from_millis(100));

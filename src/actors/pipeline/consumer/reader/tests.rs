@@ -53,6 +53,7 @@ async fn draining_begins_while_commits_are_pending() {
     orders.send(Order::Drain).unwrap();
     let committed = reader.all_committed();
     let committing = async {
+        // Later than the order is read.
         tokio::time::sleep(Duration::from_millis(20)).await;
         held.borrow_mut().clear();
     };
