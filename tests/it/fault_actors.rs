@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use rand::seq::SliceRandom;
-use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{

@@ -1,7 +1,7 @@
 //! A network that fails between the service and its servers while more than 5,000 events a second are published:
 //! nothing is lost, nothing is counted twice, and everything goes on by itself.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, ops::Range, time::Duration};
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -59,11 +59,25 @@ async fn exact_under_load(
     report
 }
 
+/// Ends connections again and again while messages come, with and without a moment in which there is no new one. So many milliseconds
+/// lie between two of these.
+async fn disconnect(proxy: &Proxy, load: &Load, apart: Range<u64>) {
+    while load.goes_on() {
+        millis(apart.clone()).await;
+        proxy.drop_connections();
+        millis(apart.clone()).await;
+        proxy.cut();
+        millis(10..300).await;
+        proxy.heal();
+    }
+}
+
 /// What is in the rollups has its marker.
 async fn assert_marked(conn: &mut PgConnection) {
-    let unmarked = number(conn, "SELECT count(*) FROM (SELECT org_id, model_id, max(last_event_at) AS at FROM analytics.daily_rollups GROUP BY 1, 2) r
-         FULL JOIN analytics.freshness_status f USING (org_id, model_id) WHERE r.at IS DISTINCT FROM f.last_event_at").await;
-    assert_eq!(unmarked, 0, "markers are of what is in the rollups");
+    let unmarked = "SELECT count(*)
+         FROM (SELECT org_id, model_id, max(last_event_at) AS at FROM analytics.daily_rollups GROUP BY 1, 2) r
+         FULL JOIN analytics.freshness_status f USING (org_id, model_id) WHERE r.at IS DISTINCT FROM f.last_event_at";
+    assert_eq!(number(conn, unmarked).await, 0, "markers are of what is in the rollups");
 }
 
 async fn received(conn: &mut PgConnection) -> i64 {
@@ -76,14 +90,7 @@ async fn broker_disconnects_lose_and_double_nothing() {
     let proxy = world.proxy_broker();
     let service = world.serve().await;
     exact_under_load(&world, &service, &proxy, "21", async |load| {
-        while load.goes_on() {
-            millis(200..700).await;
-            proxy.drop_connections();
-            millis(200..700).await;
-            proxy.cut();
-            millis(10..300).await;
-            proxy.heal();
-        }
+        disconnect(&proxy, load, 200..700).await;
     })
     .await;
 }
@@ -161,14 +168,7 @@ async fn database_disconnects_lose_and_double_nothing() {
     let proxy = world.proxy_database();
     let service = world.serve().await;
     exact_under_load(&world, &service, &proxy, "23", async |load| {
-        while load.goes_on() {
-            millis(100..400).await;
-            proxy.drop_connections();
-            millis(100..400).await;
-            proxy.cut();
-            millis(10..300).await;
-            proxy.heal();
-        }
+        disconnect(&proxy, load, 100..400).await;
     })
     .await;
 }

@@ -7,15 +7,13 @@ use std::{
 };
 
 use analytics_service::auth::Role;
-use sqlx::PgConnection;
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
     fault_away::{cache_is_seen, is_down},
     harness::{
-        Happened, LedgerSums, Load, RATE, Stopped, World, assert_stored, eventually, millis, more, number, scale,
-        settled, stack,
+        Happened, Load, RATE, Stopped, World, assert_stored, eventually, millis, more, number, scale, settled, stack,
     },
 };
 

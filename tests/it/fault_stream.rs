@@ -9,7 +9,7 @@ use lapin::{
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::harness::{LedgerSums, World, assert_exact, eventually, ledger_holes, sent, settled};
+use crate::harness::{LedgerSums, Service, World, assert_exact, eventually, ledger_holes, sent, settled};
 
 async fn broker_connection(world: &World) -> Connection {
     broker::connect(&world.settings.broker, "tests").await.unwrap()
@@ -29,6 +29,16 @@ async fn progress(conn: &mut PgConnection) -> (i64, i32) {
 
 async fn publish(world: &World, events: &str) -> Value {
     world.publish(&["--events", events, "--orgs", "5", "--models", "2"]).await
+}
+
+/// A world whose service has read what was published, and the publisher's report.
+async fn read(events: &str) -> (World, PgConnection, Service, Value) {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let report = publish(&world, events).await;
+    settled(&mut conn, sent(&report)).await;
+    (world, conn, service, report)
 }
 
 #[tokio::test]
@@ -125,11 +135,7 @@ async fn accounted(conn: &mut PgConnection) -> (i64, i64, i64) {
 
 #[tokio::test]
 async fn a_recreated_stream_stops_the_partition() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
-    let before = publish(&world, "3000").await;
-    settled(&mut conn, sent(&before)).await;
+    let (world, mut conn, service, before) = read("3000").await;
     let (read_to, incarnation) = progress(&mut conn).await;
     delete_stream(&world).await;
     // Recreated by the producer, and shorter than what was read.
@@ -152,11 +158,7 @@ async fn a_recreated_stream_stops_the_partition() {
 
 #[tokio::test]
 async fn a_longer_recreated_stream_is_recognised() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
-    let before = publish(&world, "1000").await;
-    settled(&mut conn, sent(&before)).await;
+    let (world, mut conn, service, before) = read("1000").await;
     assert_eq!(service.terminate().await, Some(0));
     delete_stream(&world).await;
     let longer = publish(&world, "4000").await;
@@ -171,11 +173,7 @@ async fn a_longer_recreated_stream_is_recognised() {
 
 #[tokio::test]
 async fn a_missing_stream_is_awaited() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
-    let before = publish(&world, "1000").await;
-    settled(&mut conn, sent(&before)).await;
+    let (world, mut conn, service, before) = read("1000").await;
     delete_stream(&world).await;
     eventually("the broker is seen to lack it", async || {
         let (_, readiness) = service.readiness().await?;

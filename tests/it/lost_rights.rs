@@ -4,7 +4,7 @@ use analytics_service::auth::Role;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::harness::{LedgerSums, World, assert_exact, eventually, sent, settled};
+use crate::harness::{LedgerSums, World, assert_exact, sent, settled};
 
 async fn as_owner(world: &World, statement: &'static str) {
     sqlx::raw_sql(statement).execute(&mut world.connect_as_owner().await).await.unwrap();

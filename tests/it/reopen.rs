@@ -8,7 +8,6 @@ use analytics_service::{
     store::rollups::merge::{PartitionName, caught_up, merge},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{

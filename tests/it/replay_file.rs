@@ -5,7 +5,6 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Output, Stdio},
-    time::Duration,
 };
 
 use analytics_service::workload::{

@@ -127,7 +127,7 @@ async fn stored(bodies: Vec<Vec<u8>>) -> (World, Service, PgConnection) {
 }
 
 /// The same, with all that is final materialised.
-async fn materialised(bodies: Vec<Vec<u8>>) -> (World, Service, PgConnection) {
+pub async fn materialised(bodies: Vec<Vec<u8>>) -> (World, Service, PgConnection) {
     let (world, service, conn) = stored(bodies).await;
     to_continuous(&world).await;
     (world, service, conn)

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::engines::{LIVE, day, purge_raw, switch, to_continuous};
+use crate::engines::{LIVE, day, materialised, purge_raw, switch, to_continuous};
 
 /// Everything that readers see of orgs, by hour and by day.
 async fn shown(conn: &mut PgConnection) -> [BTreeMap<Uuid, Totals>; 2] {
@@ -12,7 +12,7 @@ async fn shown(conn: &mut PgConnection) -> [BTreeMap<Uuid, Totals>; 2] {
 }
 
 /// Rows of an org that are materialised, whatever readers see of them.
-async fn materialised(conn: &mut PgConnection, org: Uuid) -> i64 {
+async fn materialised_of(conn: &mut PgConnection, org: Uuid) -> i64 {
     let hours = count(conn, "SELECT count(*) FROM analytics.hourly_materialised WHERE org_id = $1", org).await;
     hours + count(conn, "SELECT count(*) FROM analytics.daily_materialised WHERE org_id = $1", org).await
 }
@@ -53,7 +53,7 @@ async fn aggregates_keep_nothing_of_an_erased_org() {
     let noted: i64 = revisions(&mut conn, other.org).await.iter().map(|(_, changes)| changes).sum();
     let org = erased.org.to_string();
     let planned = erase(&world, &["--org", &org, "--dry-run"]).await;
-    assert!(planned["left"]["hourlyRollups"].as_i64().unwrap() > materialised(&mut conn, erased.org).await / 2);
+    assert!(planned["left"]["hourlyRollups"].as_i64().unwrap() > materialised_of(&mut conn, erased.org).await / 2);
 
     let report = erase(&world, &["--org", &org, "--yes"]).await;
     assert_nothing(&report["left"]);
@@ -63,7 +63,7 @@ async fn aggregates_keep_nothing_of_an_erased_org() {
         counts.as_object_mut().unwrap().remove("cachedMarkers");
     }
     assert_eq!(removed, planned, "what it said that it would remove");
-    assert_eq!(materialised(&mut conn, erased.org).await, 0);
+    assert_eq!(materialised_of(&mut conn, erased.org).await, 0);
     assert_eq!(tables_with(&mut conn, erased.org).await, KEEP);
     let mut after = before;
     after.iter_mut().for_each(|totals| assert!(totals.remove(&erased.org).is_some()));
@@ -82,16 +82,10 @@ async fn aggregates_keep_nothing_of_an_erased_org() {
 
 #[tokio::test]
 async fn aggregates_are_made_again_without_an_erased_person() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let (tenant, other) = (Tenant::new(), Tenant::new());
     let person = tenant.people[0];
     let events = tenant.events(1200);
-    world.send(bodies(&events)).await;
-    world.send(bodies(&other.events(300))).await;
-    settled(&mut conn, 1500).await;
-    to_continuous(&world).await;
+    let (world, service, mut conn) = materialised([bodies(&events), bodies(&other.events(300))].concat()).await;
     sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut conn).await.unwrap();
     // What others sent late is no part of the erasure.
     world.send(bodies(&[late(&tenant, None)])).await;
@@ -125,14 +119,9 @@ async fn aggregates_are_made_again_without_an_erased_person() {
 
 #[tokio::test]
 async fn erasing_during_a_switch_clears_both_engines() {
-    let world = World::new(1).await;
-    let mut conn = world.connect().await;
-    let service = world.serve().await;
     let (erased, tenant) = (Tenant::new(), Tenant::new());
     let events = tenant.events(600);
-    world.send(bodies(&erased.events(600))).await;
-    settled(&mut conn, 600).await;
-    to_continuous(&world).await;
+    let (world, service, mut conn) = materialised(bodies(&erased.events(600))).await;
     // As a switch leaves it that was ended on its way.
     let mut owner = world.connect_as_owner().await;
     sqlx::query("UPDATE analytics.rollup_engine SET leaving = true").execute(&mut owner).await.unwrap();
@@ -141,7 +130,7 @@ async fn erasing_during_a_switch_clears_both_engines() {
     world.send(bodies(&events)).await;
     settled(&mut conn, 1400).await;
     let live = Totals::rolled_up(&mut conn, "hourly_rollups").await;
-    assert!(live.contains_key(&erased.org) && materialised(&mut conn, erased.org).await > 0);
+    assert!(live.contains_key(&erased.org) && materialised_of(&mut conn, erased.org).await > 0);
     let (org, person) = (erased.org.to_string(), tenant.people[0].to_string());
     // Hours behind the cut are in both places, and readers see one.
     let mut rollups = [0_i64; 2];
@@ -154,7 +143,7 @@ async fn erasing_during_a_switch_clears_both_engines() {
     assert_eq!(json!(rollups), json!([report["removed"]["hourlyRollups"], report["removed"]["dailyRollups"]]));
     let report = erase(&world, &["--actor", &person, "--yes"]).await;
     assert_eq!(report["removed"]["rawEvents"], events.len() - stays(&events, tenant.people[0]));
-    assert_eq!(materialised(&mut conn, erased.org).await, 0);
+    assert_eq!(materialised_of(&mut conn, erased.org).await, 0);
     assert_eq!(tables_with(&mut conn, erased.org).await, KEEP);
     let left = i64::try_from(stays(&events, tenant.people[0])).unwrap();
     for totals in shown(&mut conn).await {

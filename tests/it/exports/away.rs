@@ -5,10 +5,9 @@ use std::{process::Command, time::Duration};
 use analytics_service::auth::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{MADE_UP, ORG, Store, ask, days, download, ended, finance, get, id, made, path, rollups, running};
-use crate::harness::{Asked, Fault, LocalStore, S3Server, Service, World, eventually, millis, not_run, number, scale};
+use crate::harness::{Asked, Fault, LocalStore, S3Server, World, eventually, millis, not_run, number, scale};
 
 /// A file of two parts and some bytes: 24 × 20 × 200 rows of 160 bytes.
 fn large() -> Value {

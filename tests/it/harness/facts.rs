@@ -133,9 +133,13 @@ pub async fn ledger_holes(conn: &mut PgConnection) -> i64 {
 
 /// Batches of which not exactly those events are there that the ledger says: stored and not purged.
 pub async fn raw_imbalance(conn: &mut PgConnection) -> i64 {
-    number(conn, "SELECT count(*) FROM analytics.ingestion_batches b
+    number(
+        conn,
+        "SELECT count(*) FROM analytics.ingestion_batches b
          FULL JOIN (SELECT batch_id, count(*) AS events FROM analytics.usage_events GROUP BY batch_id) r USING (batch_id)
-         WHERE coalesce(r.events, 0) <> b.stored - b.purged OR (b.batch_id IS NULL)").await
+         WHERE coalesce(r.events, 0) <> b.stored - b.purged OR (b.batch_id IS NULL)",
+    )
+    .await
 }
 
 /// Keys that are stored more than once although they lie within a day of each other.

@@ -1,10 +1,7 @@
 //! Rollups that continuous aggregates keep: whole chunks of them go, and none that is younger than the retention.
 
 use super::{history::history_of, *};
-use crate::{
-    engines::{CONTINUOUS, LIVE, has_continuous, switch, to_continuous},
-    harness::millis,
-};
+use crate::engines::{CONTINUOUS, LIVE, has_continuous, switch, to_continuous};
 
 /// More than two chunks of the aggregates, which have ten days each.
 const LONG: i32 = 34;

@@ -249,6 +249,15 @@ async fn failed_jobs_wait_and_returned_jobs_do_not() {
     assert_eq!((failed.status, failed.error.as_deref()), (Status::Failed, Some("the bucket is not there")));
 }
 
+/// Rows that the audit log has of an org.
+async fn recorded(world: &World, org: Uuid) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM analytics.audit_events WHERE org_id = $1")
+        .bind(org)
+        .fetch_one(&mut world.connect_as_owner().await)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn an_idempotency_key_is_for_one_request() {
     let world = World::new(1).await;
@@ -268,12 +277,7 @@ async fn an_idempotency_key_is_for_one_request() {
         }
     }
     assert_eq!((new.len(), &same), (1, &vec![new[0]; 7]));
-    let recorded: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.audit_events WHERE org_id = $1")
-        .bind(org)
-        .fetch_one(&mut world.connect_as_owner().await)
-        .await
-        .unwrap();
-    assert_eq!(recorded, 1);
+    assert_eq!(recorded(&world, org).await, 1);
     let spaced = DAY.replace(": ", " :\n");
     assert!(matches!(ask(&mut conn, org, &spaced, Some("k"), 100).await, Created::Same(job) if job.id == new[0]));
     let hourly = DAY.replacen('{', r#"{"granularity": "hourly", "#, 1);
@@ -324,12 +328,7 @@ async fn waiting_and_running_jobs_can_be_cancelled() {
             if how == "was quicker" { (Status::Succeeded, None) } else { (Status::Failed, Some("cancelled")) };
         assert_eq!((job.status, job.error.as_deref()), expected, "{how}");
     }
-    let recorded: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.audit_events WHERE org_id = $1")
-        .bind(org)
-        .fetch_one(&mut world.connect_as_owner().await)
-        .await
-        .unwrap();
-    assert_eq!(recorded, 12, "each was asked for and cancelled once");
+    assert_eq!(recorded(&world, org).await, 12, "each was asked for and cancelled once");
 }
 
 #[tokio::test]
