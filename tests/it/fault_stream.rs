@@ -73,9 +73,8 @@ async fn dropped_messages_are_a_ledger_gap() {
     let lost = sent(&before) + sent(&after) + sent(&more) - LedgerSums::of_batches(&mut conn).await.received;
     assert!(lost > 0 && lost <= gap.1 - gap.0, "{lost} messages were lost, all of them in the gap {gap:?}");
     assert_eq!(ledger_holes(&mut conn).await, 0, "the gap is a part of the chain");
-    let metrics = service.metrics().await;
     let counted = format!(r#"analytics_stream_gap_total{{partition="0"}} {}"#, gap.1 - gap.0);
-    assert!(metrics.contains(&counted), "{counted}");
+    eventually(&counted, async || service.metrics().await.contains(&counted).then_some(())).await;
     let (noted, cause): (i64, String) = eventually("the supervision log has it", async || {
         let row: (i64, Option<String>) =
             sqlx::query_as("SELECT count(*), max(cause) FROM analytics.supervision_events WHERE what = 'gap'")
