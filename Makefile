@@ -24,7 +24,7 @@ lint: tools ## formatting and clippy, warnings as errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-bench: tools stack ## events a second from stream to rollup, beside a bare COPY; publish-to-answer latency
+bench: tools stack ## events a second from stream to rollup, beside a bare COPY; publish-to-response latency
 	cargo bench --locked --bench ingest -- $(ARGS)
 
 bench-export: tools stack ## an export of a million rows, beside COPY of the same query
@@ -37,7 +37,7 @@ soak: tools test-tools stack ## the fault tests at ten times the size of `make t
 load: tools stack ## the API under load, with thirteen months of rollups, beside the same SQL by pgbench
 	load-tests/run
 
-growth: tools stack ## storage, ingest, rebuilding and answers with 10, 30 and 100 million raw events, or ARGS="1 2"; hours, 40 GB
+growth: tools stack ## storage, ingest, rebuilding and queries with 10, 30 and 100 million raw events, or ARGS="1 2"; hours, 40 GB
 	load-tests/growth $(ARGS)
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own

@@ -95,7 +95,7 @@ async fn job(conn: &mut PgConnection, spec: &Spec) -> Claimed {
     let act = AuditEvent::new(Actor::command_line("bench".to_owned()), "export.create", Outcome::Allowed);
     let body = json!({ "timeRange": spec.range, "granularity": "hourly" }).to_string();
     let (body, by) = (body.as_bytes(), "bench");
-    let asked = NewExport {
+    let new = NewExport {
         job_id,
         org_id,
         body,
@@ -106,7 +106,7 @@ async fn job(conn: &mut PgConnection, spec: &Spec) -> Claimed {
         most_open: 100,
         act: &act,
     };
-    exports::create(conn, &asked).await.unwrap();
+    exports::create(conn, &new).await.unwrap();
     let claimer = Claimer { process: Uuid::now_v7(), name: by.to_owned() };
     let rules = ClaimRules { running_per_org: 100, takeover: Duration::from_secs(3600), max_attempts: 1 };
     exports::claim(conn, &claimer, rules).await.unwrap().unwrap()

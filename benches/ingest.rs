@@ -2,7 +2,7 @@
 //!
 //! 1. A stream is filled first, then the service started: events a second from the first batch's start to the last
 //!    commit, and to the last merge, beside a bare COPY of the same rows into the same kind of table in the same run.
-//! 2. At 1,000 events a second: time from an event's publishing to the API's answer that counts it.
+//! 2. At 1,000 events a second: time from an event's publishing to the API's response that counts it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
@@ -96,14 +96,14 @@ async fn bare_copy(world: &World, conn: &mut PgConnection, events: u64) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// Publishes at a fixed rate and asks all the while. The n-th event is answered when the count first reaches n.
+/// Publishes at a fixed rate and queries all the while. The n-th event is counted when the count first reaches n.
 async fn latency() {
     const RATE: u64 = 1000;
     const SECONDS: u64 = 20;
     let world = World::new(1).await;
     let service = world.serve().await;
     let events = (RATE * SECONDS).to_string();
-    // One org: then one answer counts everything.
+    // One org: then one response counts everything.
     let args = ["--events", &events, "--rate", &RATE.to_string(), "--orgs", "1", "--models", "10"];
     let org = world.publish(&["--events", "1", "--orgs", "1"]).await["orgs"][0]["orgId"].as_str().unwrap().to_owned();
     let token = service.token(&[org.parse().unwrap()], &[Role::OrgViewer]);
@@ -111,26 +111,26 @@ async fn latency() {
     let (start, end) = (today - chrono::Days::new(1), today + chrono::Days::new(2));
     let path = format!("/analytics/v1/orgs/{org}/usage?start={start}T00:00:00Z&end={end}T00:00:00Z");
     let mut conn = world.connect().await;
-    eventually("the first event is answered", async || {
+    eventually("the first event is counted", async || {
         (service.get(&path, &token).await.1["totals"]["invocations"] == 1).then_some(())
     })
     .await;
 
     let wanted = 1 + RATE * SECONDS;
-    let asking = async {
-        let mut answers = Vec::new();
+    let querying = async {
+        let mut responses = Vec::new();
         loop {
-            let (_, answer) = service.get(&path, &token).await;
-            let count = answer["totals"]["invocations"].as_u64().unwrap();
-            answers.push((chrono::Utc::now(), count));
+            let (_, response) = service.get(&path, &token).await;
+            let count = response["totals"]["invocations"].as_u64().unwrap();
+            responses.push((chrono::Utc::now(), count));
             if count >= wanted {
-                return answers;
+                return responses;
             }
             // The pace of the asking, and the error of what is measured.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let (report, answers) = tokio::join!(world.publish(&args), asking);
+    let (report, responses) = tokio::join!(world.publish(&args), querying);
     assert_exact_sent(&report, wanted - 1);
     // The publisher stamps nothing into rows, but occurredAt lies at most 250 ms before its publishing: taking it for
     // the publishing counts up to that much against the service.
@@ -144,14 +144,14 @@ async fn latency() {
         .zip(1..)
         .skip(1)
         .filter_map(|(at, n)| {
-            let (answered, _) = answers.iter().find(|(_, count)| *count >= n)?;
-            Some((*answered - *at).num_microseconds()? as f64 / 1e6)
+            let (counted, _) = responses.iter().find(|(_, count)| *count >= n)?;
+            Some((*counted - *at).num_microseconds()? as f64 / 1e6)
         })
         .collect();
     waits.sort_by(f64::total_cmp);
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
     println!(
-        "published to answered at {RATE} events/s   p50 {:.3} s   p95 {:.3} s   p99 {:.3} s   max {:.3} s",
+        "published to counted at {RATE} events/s   p50 {:.3} s   p95 {:.3} s   p99 {:.3} s   max {:.3} s",
         at(50),
         at(95),
         at(99),

@@ -1,6 +1,6 @@
 -- A history of rollups to read from: as wide and as deep as an installation has after thirteen months.
 -- :orgs × :models; daily rollups for :days days; hourly ones in every hour of the last :dense_days days, and before that
--- in one hour of eight, so that it fits on a small disk. What hours can be asked for, 90 days, is dense.
+-- in one hour of eight, so that it fits on a small disk. What hours can be requested, 90 days, is dense.
 -- Days are not the sums of these hours: only the shape matters here.
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;

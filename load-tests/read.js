@@ -56,11 +56,11 @@ export function setup() {
 export default function (orgs) {
     const { org, token } = orgs[Math.floor(Math.random() * orgs.length)];
     const params = { headers: { Authorization: `Bearer ${token}`, "Accept-Encoding": "gzip" }, tags: { name: QUESTION } };
-    const answer = http.get(`${API}/orgs/${org}/${QUESTIONS[QUESTION]}`, params);
-    check(answer, { answered: (a) => a.status === 200 && a.json("series.0.invocations") > 0 });
+    const response = http.get(`${API}/orgs/${org}/${QUESTIONS[QUESTION]}`, params);
+    check(response, { succeeded: (a) => a.status === 200 && a.json("series.0.invocations") > 0 });
 }
 
-// One line: the question, answers a second, milliseconds.
+// One line: the question, responses a second, milliseconds.
 export function handleSummary({ metrics }) {
     const took = metrics.http_req_duration.values;
     const ms = ["med", "p(95)", "p(99)", "max"].map((name) => took[name].toFixed(1));

@@ -109,7 +109,7 @@ SECRETS=(RABBITMQ POSTGRES_ADMIN POSTGRES_OWNER POSTGRES_SERVICE REDIS ERLANG_CO
 make_secrets() {
     local file=$LOCAL_DIR/secrets.env name
     if [[ -f $file ]]; then
-        # Younger than some folders' data, which was not made with it.
+        # Younger than some folders' data, which was not created with it.
         grep -q '^ANALYTICS_SECRET_LINKS=' "$file" || echo "ANALYTICS_SECRET_LINKS=$(random_hex 32)" >>"$file"
         return
     fi

@@ -30,7 +30,7 @@ pub fn introduce(server: &Server, settings: &Settings, readiness: &Readiness) {
             tracing::warn!(
                 engine,
                 configured,
-                "rollups are kept by another engine than rollups.engine asks for: see `rollups switch`"
+                "rollups are kept by another engine than rollups.engine names: see `rollups switch`"
             );
         }
         Err(error) => tracing::warn!(engine, %error, "rollups.engine"),

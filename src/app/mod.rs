@@ -25,7 +25,7 @@ use crate::{
         },
     },
     config::{OnReconnect, Settings},
-    http::{self, Api, Gatekeeper, Lines, Ops, Queries},
+    http::{self, ActorRefs, Api, Gatekeeper, Ops, Queries},
     store::ingest::lease::Identity,
     telemetry::{
         metrics::{Metrics, Reconnected},
@@ -73,13 +73,13 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         log: log.clone(),
         supervisor: supervisor.clone(),
         queries: queries.clone(),
-        answer_within: settings.query.answer_within(),
+        response_timeout: settings.query.response_timeout(),
         drills: settings.supervision.drills,
     };
     let ops = http::serve_ops(&settings, ops)?;
     tracing::info!(address = ?ops.addresses, process = %identity.id, "operations port");
     actix::spawn(ops.server);
-    let lines = Lines::default();
+    let refs = ActorRefs::default();
     let tree = Tree {
         settings: settings.clone(),
         identity,
@@ -89,7 +89,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         readiness: readiness.clone(),
         gatekeeper: gatekeeper.clone(),
-        lines: lines.clone(),
+        refs: refs.clone(),
         queries: queries.clone(),
         freshness: ActorRef::default(),
         backend: export_backend(&settings, &readiness),
@@ -104,7 +104,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     database::introduce(&server, &settings, &readiness);
     started.extend(tree.start(When::WithDatabase)?);
 
-    let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, lines, queries, metrics))?;
+    let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, refs, queries, metrics))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -126,7 +126,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     end
 }
 
-/// None where no files can be made: the rest goes on.
+/// None where no files can be generated: the rest goes on.
 fn export_backend(settings: &Settings, readiness: &Readiness) -> Option<ExportBackend> {
     readiness.up(OBJECTS);
     ExportBackend::new(settings)

@@ -44,7 +44,7 @@ use crate::{
         },
     },
     config::Settings,
-    http::{Gatekeeper, Lines, Queries},
+    http::{ActorRefs, Gatekeeper, Queries},
     store::{exports::Claimer, ingest::lease::Identity, read::ReaderPlan},
     telemetry::{
         metrics::Metrics,
@@ -128,10 +128,10 @@ pub struct Tree {
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub gatekeeper: Gatekeeper,
-    pub lines: Lines,
+    pub refs: ActorRefs,
     pub queries: Queries,
     pub freshness: ActorRef<Merged>,
-    /// None where no files can be made.
+    /// None where no files can be generated.
     pub backend: Option<ExportBackend>,
     /// The actors that generate files, by number.
     pub generators: Vec<ActorRef<Wake>>,
@@ -195,14 +195,14 @@ impl Tree {
 
     fn keys(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let parts = KeysParts { settings: self.settings.clone() };
-        let (authenticate, lines) = (self.gatekeeper.keys.clone(), self.lines.keys.clone());
+        let (authenticate, refs) = (self.gatekeeper.keys.clone(), self.refs.keys.clone());
         let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::drains };
         Ok(single.start(name, Keys::new, parts, move |keys: &Addr<Keys>| {
             authenticate.set(keys.clone().recipient());
-            lines.create.set(keys.clone().recipient());
-            lines.list.set(keys.clone().recipient());
-            lines.get.set(keys.clone().recipient());
-            lines.revoke.set(keys.clone().recipient());
+            refs.create.set(keys.clone().recipient());
+            refs.list.set(keys.clone().recipient());
+            refs.get.set(keys.clone().recipient());
+            refs.revoke.set(keys.clone().recipient());
         }))
     }
 
@@ -215,7 +215,7 @@ impl Tree {
             metrics: self.metrics.clone(),
         };
         let queries = self.queries.clone();
-        let single = Single { deadline: self.deadline(self.settings.query.answer_within()), ending: Stage::ends };
+        let single = Single { deadline: self.deadline(self.settings.query.response_timeout()), ending: Stage::ends };
         Ok(single.start(name, Query::new, parts, move |query| queries.set(k, query)))
     }
 
@@ -270,7 +270,7 @@ impl Tree {
 
     fn corrections(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let parts = CorrectionsParts { settings: self.settings.clone() };
-        let correct = self.lines.corrections.clone();
+        let correct = self.refs.corrections.clone();
         let single =
             Single { deadline: self.deadline(self.settings.broker.longest_subscribe()), ending: Stage::drains };
         Ok(single.start(name, Corrections::new, parts, move |corrections| correct.set(corrections.clone().recipient())))
@@ -278,12 +278,12 @@ impl Tree {
 
     fn events(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let parts = EventsParts { settings: self.settings.clone() };
-        let lines = self.lines.events.clone();
-        let deadline = self.deadline(self.settings.ingest.answer_within(&self.settings.query));
+        let refs = self.refs.events.clone();
+        let deadline = self.deadline(self.settings.ingest.response_timeout(&self.settings.query));
         let single = Single { deadline, ending: Stage::ends };
         Ok(single.start(name, Events::new, parts, move |events: &Addr<Events>| {
-            lines.check.set(events.clone().recipient());
-            lines.publish.set(events.clone().recipient());
+            refs.check.set(events.clone().recipient());
+            refs.publish.set(events.clone().recipient());
         }))
     }
 
@@ -303,14 +303,14 @@ impl Tree {
     fn exports(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let (settings, backend) = (self.settings.clone(), self.backend.clone());
         let parts = ExportsParts { settings, backend, makers: self.generators.clone() };
-        let lines = self.lines.exports.clone();
+        let refs = self.refs.exports.clone();
         let single = Single { deadline: self.deadline(CHECK_WITHIN), ending: Stage::ends };
         Ok(single.start(name, Exports::new, parts, move |exports: &Addr<Exports>| {
-            lines.create.set(exports.clone().recipient());
-            lines.cancel.set(exports.clone().recipient());
-            lines.link.set(exports.clone().recipient());
-            lines.verify.set(exports.clone().recipient());
-            lines.open.set(exports.clone().recipient());
+            refs.create.set(exports.clone().recipient());
+            refs.cancel.set(exports.clone().recipient());
+            refs.link.set(exports.clone().recipient());
+            refs.verify.set(exports.clone().recipient());
+            refs.open.set(exports.clone().recipient());
         }))
     }
 
@@ -319,7 +319,7 @@ impl Tree {
         let parts = WorkerParts {
             settings: self.settings.clone(),
             claimer: Claimer { process: self.identity.id, name: self.identity.name.clone() },
-            backend: self.backend.clone().context("no files can be made")?,
+            backend: self.backend.clone().context("no files can be generated")?,
             metrics: self.metrics.clone(),
             readiness: self.readiness.clone(),
         };

@@ -1,4 +1,4 @@
-//! The contract's role table, and the caller that it is asked for.
+//! The contract's role table, and the caller that it is applied to.
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,7 @@ pub enum Role {
     Operator,
 }
 
-/// What a route asks for.
+/// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     ReadUsage,
@@ -33,7 +33,7 @@ pub enum Permission {
     ReadDeadLetters,
     /// Correcting a dead letter.
     ReplayDeadLetters,
-    /// Dead letters that do not tell their org; of no org, so not confined to any.
+    /// Dead letters that do not name their org; of no org, so not confined to any.
     ReadUnreadable,
     /// Publishing events of an org.
     PublishEvents,
@@ -41,12 +41,12 @@ pub enum Permission {
     ValidateEvents,
     /// What became of an event.
     ReadEvents,
-    /// An org's API keys: to see, make and revoke them.
+    /// An org's API keys: to see, create and revoke them.
     ManageKeys,
     ReadAudit,
     /// Exports and their files.
     ReadExports,
-    /// Having files made, cancelled and checked.
+    /// Having files generated, cancelled and checked.
     RequestExports,
 }
 

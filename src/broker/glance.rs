@@ -15,7 +15,7 @@ use crate::config::Broker;
 
 /// What exists comes soon; longer is waited for in vain.
 const COMES_WITHIN: Duration = Duration::from_secs(3);
-/// Sent ahead: a broker may begin with the whole chunk, before the offset that was asked for.
+/// Sent ahead: a broker may begin with the whole chunk, before the offset that was requested.
 const PREFETCH: u16 = 100;
 
 /// A message as it was seen.

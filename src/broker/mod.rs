@@ -21,17 +21,17 @@ use lapin::{
 
 use crate::config::Broker;
 
-/// Asked of the broker unless the URL says another: a broker that has vanished without a word is given up after twice
+/// Requested of the broker unless the URL says another: a broker that has vanished without a word is given up after twice
 /// as long. Until then a silent stream looks like one where nothing happens.
 const HEARTBEAT_SECONDS: u16 = 5;
 
-/// Why the broker did not do what it was asked. Never holds the URL, which has a password.
+/// Why the broker refused or failed. Never holds the URL, which has a password.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The broker's trouble or the network's: the same may go through later, on a new connection.
     #[error("broker: {0}")]
     Transient(#[source] lapin::Error),
-    #[error("broker: no answer within {} ms", .0.as_millis())]
+    #[error("broker: no response within {} ms", .0.as_millis())]
     Timeout(Duration),
     /// The broker took a message's responsibility back; it may accept it later.
     #[error("broker: a message was refused (nack)")]
@@ -101,7 +101,7 @@ fn is_permanent(kind: &ErrorKind) -> bool {
 /// Opens one connection; `purpose` is part of the name that the broker's operators see.
 ///
 /// # Errors
-/// The broker is away or refuses, or does not answer within the settings' connect timeout.
+/// The broker is away or refuses, or does not respond within the settings' connect timeout.
 pub async fn connect(broker: &Broker, purpose: &str) -> Result<Connection, BrokerError> {
     let mut uri = uri(broker)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
@@ -139,8 +139,11 @@ pub async fn close(connection: &Connection, broker: &Broker) {
 }
 
 /// Gives a response of the broker a deadline.
-async fn within<T>(timeout: Duration, answer: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, BrokerError> {
-    match tokio::time::timeout(timeout, answer).await {
+async fn within<T>(
+    timeout: Duration,
+    response: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, BrokerError> {
+    match tokio::time::timeout(timeout, response).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(BrokerError::Timeout(timeout)),
     }

@@ -125,10 +125,10 @@ impl Subscription {
         Ok(())
     }
 
-    /// Asks the broker for a response on the subscription's own channel: when it is there, so is all that the broker had
+    /// Queries the broker on the subscription's own channel: when it is there, so is all that the broker had
     /// sent before it. Gives the number of messages that the stream is said to hold: the broker counts every few seconds,
     /// and says zero where it does not.
-    pub fn ask(&self) -> impl Future<Output = Result<u32, BrokerError>> + Send + 'static {
+    pub fn query(&self) -> impl Future<Output = Result<u32, BrokerError>> + Send + 'static {
         let (channel, stream, timeout) = (self.channel.clone(), self.stream.clone(), self.broker.connect_timeout());
         async move {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };

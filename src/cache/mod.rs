@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{config::Cache, domain::query::ModelFreshness};
 
-/// Longest that Redis may take to answer.
+/// Longest that Redis may take to respond.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that are sent at once.
 const PIPELINE: usize = 500;
@@ -109,7 +109,7 @@ impl FreshnessCache {
     }
 }
 
-/// A cluster would take the markers of some orgs and refuse those of others, so it is refused as a whole. Who may not ask for
+/// A cluster would take the markers of some orgs and refuse those of others, so it is refused as a whole. Who may not request
 /// it (an ACL without INFO) hears of it when a marker is refused.
 async fn refuse_cluster(manager: &mut ConnectionManager) -> Result<(), CacheError> {
     let info: Result<InfoDict, RedisError> = redis::cmd("INFO").arg("cluster").query_async(manager).await;

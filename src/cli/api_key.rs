@@ -117,7 +117,7 @@ fn act(action: &'static str, org_id: Uuid, key_id: Uuid) -> AuditEvent {
 async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Result<()> {
     let fresh = FreshKey::make()?;
     let body = serde_json::json!({"name": args.name, "role": args.role, "expiresAt": args.expires_at});
-    let asked = api_keys::NewKey {
+    let new = api_keys::NewKey {
         key_id: fresh.key_id,
         org_id: args.org,
         secret_sha256: fresh.secret_sha256,
@@ -128,7 +128,7 @@ async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Res
         by: operator::name(),
         act: act("api_key.create", args.org, fresh.key_id),
     };
-    match api_keys::create(conn, &asked).await? {
+    match api_keys::create(conn, &new).await? {
         Created::New(key) if args.json => {
             let mut shown = serde_json::to_value(&key)?;
             shown["key"] = fresh.text.expose().into();
@@ -144,7 +144,9 @@ async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Res
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             bail!("{}", reasons.join("; "))
         }
-        Created::Same(_) | Created::KeyTaken | Created::MakerEnded => bail!("the database answered what was not asked"),
+        Created::Same(_) | Created::KeyTaken | Created::MakerEnded => {
+            bail!("the database returned what was not requested")
+        }
     }
 }
 
@@ -187,10 +189,10 @@ async fn revoke(args: Revoke, conn: &mut PgConnection) -> anyhow::Result<()> {
     text(&format!("{}: revoked", key.id))?;
     let active: Vec<&ApiKey> = descendants.iter().filter(|key| key.state == KeyState::Active).collect();
     for key in &descendants {
-        text(&format!("{}: made with it, {} ({})", key.id, key.state.as_str(), harmless(&key.name, false)))?;
+        text(&format!("{}: created with it, {} ({})", key.id, key.state.as_str(), harmless(&key.name, false)))?;
     }
     if !active.is_empty() {
-        eprintln!("{} keys that were made with it are active: --cascade revokes them too", active.len());
+        eprintln!("{} keys that were created with it are active: --cascade revokes them too", active.len());
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::config;
 
-/// No response of the service is longer; a stranger's could be.
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// No body of the service is longer; a stranger's could be.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 pub struct Client {
     http: reqwest::Client,
@@ -20,7 +20,7 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("{url}: {why}")]
-    NoAnswer { url: Url, why: String },
+    NoResponse { url: Url, why: String },
     /// The service's own words.
     #[error("{title}: {detail}")]
     Problem { status: StatusCode, title: String, detail: String },
@@ -29,7 +29,7 @@ pub enum CallError {
          (ops.address)"
     )]
     NotThere { url: Url },
-    #[error("{url}: {status}, and the answer is not the service's")]
+    #[error("{url}: {status}, and the response is not the service's")]
     Foreign { url: Url, status: StatusCode },
 }
 
@@ -37,7 +37,7 @@ impl CallError {
     /// Whether the same may go through later: the service is away, starting or busy.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoAnswer { .. } => true,
+            Self::NoResponse { .. } => true,
             Self::NotThere { .. } => false,
             Self::Problem { status, .. } | Self::Foreign { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -45,13 +45,13 @@ impl CallError {
 }
 
 /// Status and body.
-pub struct Answer {
+pub struct Response {
     url: Url,
     pub status: StatusCode,
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     /// The body of a success.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Answer {
             return Ok(body);
         }
         match serde_json::from_str::<Problem>(&body) {
-            // The port has every path that is asked for, so an actor is not there, or it is another port.
+            // The port has every path that is called, so an actor is not there, or it is another port.
             Ok(_) if status == StatusCode::NOT_FOUND => Err(CallError::NotThere { url }),
             Ok(problem) => Err(problem.of_status(status)),
             Err(_) => Err(CallError::Foreign { url, status }),
@@ -95,25 +95,25 @@ impl Problem {
 }
 
 impl Client {
-    /// Asks at `url`, or where the settings say that the port is; each response has to be there within `deadline`.
+    /// Calls `url`, or where the settings say that the port is; each response has to be there within `deadline`.
     ///
     /// # Errors
-    /// The system does not let make a client.
+    /// The system does not allow a client.
     pub fn new(ops: &config::Ops, url: Option<&Url>, deadline: Duration) -> anyhow::Result<Self> {
         let base = match url {
             Some(url) => url.clone(),
             None => format!("http://{}", reachable(ops.address)).parse()?,
         };
-        // What is asked is what was named: no proxy of the environment, no other place that a response points to.
+        // What is called is what was named: no proxy of the environment, no other place that a response points to.
         let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(deadline).build()?;
         Ok(Self { http, base, deadline })
     }
 
-    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Answer, CallError> {
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Response, CallError> {
         self.call(Method::GET, path, query, None).await
     }
 
-    pub async fn post(&self, path: &str, token: &str) -> Result<Answer, CallError> {
+    pub async fn post(&self, path: &str, token: &str) -> Result<Response, CallError> {
         self.call(Method::POST, path, &[], Some(token)).await
     }
 
@@ -123,7 +123,7 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
         token: Option<&str>,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let mut url = self.base.clone();
         url.set_path(path);
         if !query.is_empty() {
@@ -134,15 +134,15 @@ impl Client {
             request = request.bearer_auth(token);
         }
         match read(request).await {
-            Ok((status, body)) => Ok(Answer { url, status, body }),
-            Err(error) => Err(CallError::NoAnswer { url, why: self.why(&error) }),
+            Ok((status, body)) => Ok(Response { url, status, body }),
+            Err(error) => Err(CallError::NoResponse { url, why: self.why(&error) }),
         }
     }
 
-    /// The cause at the bottom: what lies above it repeats that something was asked.
+    /// The cause at the bottom: what lies above it repeats that something was called.
     fn why(&self, error: &reqwest::Error) -> String {
         if error.is_timeout() {
-            return format!("no answer within {} s", self.deadline.as_secs());
+            return format!("no response within {} s", self.deadline.as_secs());
         }
         let mut cause: &dyn Error = error;
         while let Some(deeper) = cause.source() {
@@ -153,17 +153,17 @@ impl Client {
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Result<(StatusCode, String), reqwest::Error> {
-    let mut answer = request.send().await?;
+    let mut response = request.send().await?;
     let mut body = Vec::new();
-    while body.len() < MAX_ANSWER_BYTES
-        && let Some(chunk) = answer.chunk().await?
+    while body.len() < MAX_RESPONSE_BYTES
+        && let Some(chunk) = response.chunk().await?
     {
         body.extend_from_slice(&chunk);
     }
-    Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
+    Ok((response.status(), String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// A service that listens on every interface is asked on the loopback one.
+/// A service that listens on every interface is called on the loopback one.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn a_wildcard_address_means_the_loopback_interface() {
-        for (bound, asked) in [("0.0.0.0:81", "127.0.0.1:81"), ("[::]:81", "[::1]:81"), ("10.0.0.1:81", "10.0.0.1:81")]
+        for (bound, called) in [("0.0.0.0:81", "127.0.0.1:81"), ("[::]:81", "[::1]:81"), ("10.0.0.1:81", "10.0.0.1:81")]
         {
-            assert_eq!(reachable(bound.parse().unwrap()), asked.parse().unwrap());
+            assert_eq!(reachable(bound.parse().unwrap()), called.parse().unwrap());
         }
     }
 
@@ -206,16 +206,16 @@ mod tests {
 
     #[test]
     fn a_problem_shows_every_field() {
-        let answer = |body: &str| Answer {
+        let response = |body: &str| Response {
             url: base_url("http://pod-1:8081").unwrap(),
             status: StatusCode::BAD_REQUEST,
             body: body.to_owned(),
         };
         let problem = r#"{"title": "Invalid", "detail": "wrong", "errors": [{"field": "limit", "message": "is odd"}]}"#;
-        let error = answer(problem).success().unwrap_err();
+        let error = response(problem).success().unwrap_err();
         assert_eq!(error.to_string(), "Invalid: wrong; limit is odd");
         assert!(!error.is_transient());
-        let error = answer("<html>").success().unwrap_err();
-        assert_eq!(error.to_string(), "http://pod-1:8081/: 400 Bad Request, and the answer is not the service's");
+        let error = response("<html>").success().unwrap_err();
+        assert_eq!(error.to_string(), "http://pod-1:8081/: 400 Bad Request, and the response is not the service's");
     }
 }

@@ -1,4 +1,4 @@
-//! `healthcheck`: asks the operations port of a running service.
+//! `healthcheck`: calls the operations port of a running service.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -6,7 +6,7 @@ use crate::{cli::client::Client, config::Settings};
 
 /// Check whether the running service is ready
 ///
-/// Exits with 0 when it is (degraded counts, as it does for /readyz), with 1 when it is not or does not answer.
+/// Exits with 0 when it is (degraded counts, as it does for /readyz), with 1 when it is not or does not respond.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service healthcheck && echo ready")]
 pub struct Args {
@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let path = if args.live { "/healthz" } else { "/readyz" };
-    let answer = Client::new(&settings.ops, None, DEADLINE)?.get(path, &[]).await?;
-    println!("{}", answer.body.trim_end());
-    Ok(if answer.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let response = Client::new(&settings.ops, None, DEADLINE)?.get(path, &[]).await?;
+    println!("{}", response.body.trim_end());
+    Ok(if response.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -62,7 +62,7 @@ impl Summary for Maintained {
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let rules = Rules::of(&settings);
     maintenance::run(&settings, &args.common, maintain::TASK, Access::Alone, async |turn, steps| {
-        Ok(maintain::maintain(&mut turn.conn, &rules, &mut |step| steps.tell(step)).await?)
+        Ok(maintain::maintain(&mut turn.conn, &rules, &mut |step| steps.report(step)).await?)
     })
     .await
 }

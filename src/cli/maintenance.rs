@@ -82,8 +82,8 @@ pub async fn run<S: Summary>(
     let mut steps = Steps::new();
     let done = tokio::select! {
         done = work(&mut lock, &mut steps) => done,
-        asked = tokio::signal::ctrl_c() => {
-            asked?;
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
             Err(anyhow::anyhow!("interrupted; what is done is done, and running it again does the rest"))
         }
     };
@@ -146,7 +146,7 @@ impl Steps {
         Self { spinner, logged: Instant::now() }
     }
 
-    pub fn tell(&mut self, step: &str) {
+    pub fn report(&mut self, step: &str) {
         if let Some(spinner) = &self.spinner {
             spinner.set_message(print::harmless(step, false));
             spinner.tick();

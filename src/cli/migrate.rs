@@ -80,7 +80,7 @@ async fn undo(owner: &mut PgConnection, version: i64, yes: bool) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// A schema without data begins with the engine that the settings ask for. One with data is switched by a command of its
+/// A schema without data begins with the engine that the settings name. One with data is switched by a command of its
 /// own, which may take long. Compression is scheduled where the edition has it.
 async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &str) -> anyhow::Result<()> {
     let Server { license, engine, .. } = schema::probe(owner).await?;
@@ -109,7 +109,7 @@ async fn settle(owner: &mut PgConnection, settings: &Settings, service_role: &st
         tracing::warn!(
             engine = engine.as_str(),
             configured = chosen.as_str(),
-            "rollups are kept by another engine than rollups.engine asks for: see `rollups switch`"
+            "rollups are kept by another engine than rollups.engine names: see `rollups switch`"
         );
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! The command line: parse, read the settings, call. One command a file.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check that was asked for did not hold.
+//! Exit codes: 0 done, 1 failed, 2 bad usage, 3 the check did not hold.
 
 mod actors;
 mod api_key;

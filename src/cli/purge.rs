@@ -67,11 +67,11 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let backend = ExportBackend::new(&settings);
     maintenance::run(&settings, &args.common, TASK, access, async |turn, steps| {
         let conn = &mut turn.conn;
-        let mut tell = |step: &str| steps.tell(step);
+        let mut on_step = |step: &str| steps.report(step);
         let (database, retention) = (&settings.database, settings.retention());
-        let stored = purge::purge(conn, database, retention, args.dry_run, &mut tell).await?;
+        let stored = purge::purge(conn, database, retention, args.dry_run, &mut on_step).await?;
         let (exports, exports_left) = match &backend {
-            Ok(backend) => (Some(sweep::sweep(conn, backend, args.dry_run, &mut tell).await?), None),
+            Ok(backend) => (Some(sweep::sweep(conn, backend, args.dry_run, &mut on_step).await?), None),
             Err(error) => (None, Some(error.to_string())),
         };
         Ok(Purged { stored, exports, exports_left })

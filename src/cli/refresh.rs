@@ -143,7 +143,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         });
         recount::prepare(conn).await?;
         for day in days::between(from, to) {
-            steps.tell(&format!("{}: {} rollups put so far", day.date_naive(), report.put));
+            steps.report(&format!("{}: {} rollups put so far", day.date_naive(), report.put));
             let late_after = settings.events.late_after();
             let rebuilt = rebuild::day(conn, day, args.org, Some(Reason::Rebuild), late_after).await?;
             report.days += 1;
@@ -166,7 +166,8 @@ async fn late(common: &Common, settings: &Settings) -> anyhow::Result<ExitCode> 
             if let Some(mismatch) = layout::check(&mut owner, &settings.broker.topology()).await? {
                 bail!(mismatch);
             }
-            refreshed = engine::refresh(&mut owner, &RefreshRules::of(settings), &mut |step| steps.tell(step)).await?;
+            refreshed =
+                engine::refresh(&mut owner, &RefreshRules::of(settings), &mut |step| steps.report(step)).await?;
         }
         Ok(Late { engine, refreshed })
     })

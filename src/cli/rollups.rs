@@ -94,7 +94,7 @@ impl Summary for Report {
         if *switching {
             text += "; a switch has begun and not ended: run it again";
         } else if engine != configured {
-            text += &format!("; the settings ask for {0}: `rollups switch --to {0}`", configured.as_str());
+            text += &format!("; the settings name {0}: `rollups switch --to {0}`", configured.as_str());
         }
         text
     }
@@ -123,7 +123,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 if let Some(mismatch) = layout::check(&mut owner, &settings.broker.topology()).await? {
                     bail!(mismatch);
                 }
-                let mut on_step = |step: &str| steps.tell(step);
+                let mut on_step = |step: &str| steps.report(step);
                 match to {
                     To::Continuous => {
                         Engine::chosen(EngineChoice::Continuous, &license, Engine::Continuous)?;

@@ -6,7 +6,7 @@ use crate::{app, config::Settings};
 
 /// Run the service
 ///
-/// Reads the streams, answers HTTP, and drains on SIGTERM or Ctrl-C; a second one ends it at once, which is as safe.
+/// Reads the streams, serves HTTP, and drains on SIGTERM or Ctrl-C; a second one ends it at once, which is as safe.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service serve --config /etc/analytics/config.toml")]
 pub struct Args {}

@@ -156,8 +156,8 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         // Events may lie a little ahead of the clock.
         let tomorrow = next_utc_day(now + settings.events.max_ahead());
         if let Some(first) = first {
-            let asked = args.from.map_or(first, utc_day).max(first);
-            let from = asked.max(raw_from.unwrap_or(first));
+            let wanted = args.from.map_or(first, utc_day).max(first);
+            let from = wanted.max(raw_from.unwrap_or(first));
             let to = args.to.map_or(tomorrow, next_utc_day).min(tomorrow);
             if to <= from && (args.from.is_some() || args.to.is_some()) {
                 bail!(
@@ -166,8 +166,8 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                     tomorrow.date_naive()
                 );
             }
-            if from > asked {
-                let days = format!("rollups of {} to {}", asked.date_naive(), from.date_naive() - TimeDelta::days(1));
+            if from > wanted {
+                let days = format!("rollups of {} to {}", wanted.date_naive(), from.date_naive() - TimeDelta::days(1));
                 report.not_checked.push(format!("{days}: their raw events are past their retention"));
             }
             let (orgs, floor) = floors::purged_since(conn, from, args.org).await?;
@@ -178,7 +178,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                     .push(format!("rollups of {orgs} organisations from before {floor}: they were purged"));
             }
             for day in days::between(from, to) {
-                steps.tell(&format!(
+                steps.report(&format!(
                     "{}: {} events so far, {} differences",
                     day.date_naive(),
                     report.events,
@@ -193,7 +193,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         } else {
             let from = args.from.map_or(DateTime::UNIX_EPOCH, utc_day);
             let to = args.to.map_or(tomorrow, next_utc_day);
-            report.batches = verify::ledger(conn, from, to, &mut found, |step| steps.tell(step)).await?;
+            report.batches = verify::ledger(conn, from, to, &mut found, |step| steps.report(step)).await?;
         }
         report.holds = found.all == 0;
         report.differences = found.all;
@@ -227,7 +227,7 @@ async fn file(job_id: Uuid, common: &Common, settings: &Settings) -> anyhow::Res
             exports::find(&mut turn.conn, job_id).await?.with_context(|| format!("there is no export {job_id}"))?;
         let output = job.output.clone().filter(|_| job.status == Status::Succeeded);
         let output = output.with_context(|| format!("export {job_id} has no file: it is {}", job.status.as_str()))?;
-        steps.tell("reading the file, and counting raw events");
+        steps.report("reading the file, and counting raw events");
         Ok(check::check(&backend, &job, &output, true, settings.events.late_after()).await?)
     })
     .await

@@ -73,7 +73,7 @@ impl Database {
 section! {
     #[derive(Copy)]
     pub struct Query in query {
-        /// Actors that answer the API's queries.
+        /// Actors that run the API's queries.
         actors: u32 = 2, from(1..=64);
         /// Connections that each of them may hold.
         connections: u32 = 4, from(1..=64);
@@ -94,7 +94,7 @@ impl Query {
     }
 
     /// Longest that a handler waits for a query actor; its own deadlines end sooner.
-    pub fn answer_within(&self) -> Duration {
+    pub fn response_timeout(&self) -> Duration {
         self.wait() + self.statement_timeout() + Duration::from_secs(1)
     }
 }

@@ -1,4 +1,4 @@
-//! Exports: who makes them, how many at a time, and when one that did not come off is tried again.
+//! Exports: who generates them, how many at a time, and when one that did not come off is tried again.
 
 use std::time::Duration;
 

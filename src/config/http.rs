@@ -25,7 +25,7 @@ section! {
         trusted_proxies: String = "",
             must("be addresses and networks such as 10.0.0.0/8, separated by commas", of => of.proxies().is_some());
         /// Open connections. One more has the connection closed that is needed least: of the address with most, and first one that
-        /// waits for a request. One whose request is being answered is never closed for another. Each needs a file descriptor: where
+        /// waits for a request. One whose request is in progress is never closed for another. Each needs a file descriptor: where
         /// the system allows fewer, the limit is lowered at the start and the log says so.
         max_connections: usize = 4000, from(64..=1_000_000);
         /// Open connections of one address or IPv6 network of 64 bits; trusted_proxies are not limited by address.
@@ -45,7 +45,7 @@ section! {
         /// The same of one organisation. Beyond, 429 with Retry-After.
         max_response_bytes_per_org: usize = 67_108_864,
             within("33_554_432 to max_response_bytes", of => 33_554_432..=of.max_response_bytes);
-        /// How often the process asks its own API for something small, milliseconds. Three times without a response, and /readyz is
+        /// How often the process requests something small of its own API, milliseconds. Three times without a response, and /readyz is
         /// 503 until there is one.
         self_check_ms: u64 = 5000, from(100..=60_000);
     }

@@ -49,7 +49,7 @@ section! {
         /// What keeps the hourly and daily rollups: live (tables), continuous (what is final in continuous aggregates of TimescaleDB's
         /// Community edition), or auto: live, and continuous where that is in use already. In the median, queries take up to 1.3
         /// times as long from continuous aggregates, and a year of a busy platform is not measured, so they are used only where they
-        /// are asked for. A new schema begins with what is set here; one that has data is switched by `rollups switch`, never by itself.
+        /// are requested. A new schema begins with what is set here; one that has data is switched by `rollups switch`, never by itself.
         engine: EngineChoice = "auto";
         /// Shortest pause between two merges of a partition, milliseconds. Long merges are followed by longer pauses: of at most
         /// 800 ms, or twice as long as the merge where that is more, and never longer than 10 s.
@@ -73,7 +73,7 @@ section! {
         rollup_days: i64 = 396, from(1..=3650);
         /// Rows of the ledger, days; older ones are folded into one row a partition, when none of their raw events is left.
         batch_days: i64 = 400, from(1..=3650);
-        /// The ledger's hours, which the API answers from, days.
+        /// The ledger's hours, which the API reports from, days.
         ledger_hour_days: i64 = 800, from(1..=3650);
         /// Dead letters, days.
         dead_letter_days: i64 = 90, from(1..=3650);

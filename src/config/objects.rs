@@ -30,7 +30,7 @@ impl TryFrom<String> for ObjectStoreKind {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub enum Encryption {
-    /// Nothing is asked of the store.
+    /// Nothing is requested of the store.
     None,
     /// By keys of the store's own.
     SseS3,
@@ -74,7 +74,7 @@ section! {
         path_style: bool = false;
         /// s3: whether the endpoint may be http://: objects and links then go over the network in the open.
         allow_http: bool = false;
-        /// s3: the encryption of objects that the store is asked for: none, sse-s3 (keys of its own) or sse-kms (a key of its key
+        /// s3: the encryption of objects that is requested of the store: none, sse-s3 (keys of its own) or sse-kms (a key of its key
         /// management service).
         encryption: Encryption = "sse-s3";
         /// s3: the key, or with sse-kms the store's default one where it is empty.

@@ -60,7 +60,7 @@ impl Broker {
         TimeDelta::try_seconds(number.parse::<i64>().unwrap_or_default() * seconds).unwrap_or(TimeDelta::MAX)
     }
 
-    /// Longest that connecting and subscribing take, or fail by: every answer has its own timeout, and the streams of
+    /// Longest that connecting and subscribing take, or fail by: every response has its own timeout, and the streams of
     /// all partitions may have to be declared.
     pub fn longest_subscribe(&self) -> Duration {
         self.connect_timeout() * (8 + 2 * u32::from(self.partitions))
@@ -153,7 +153,7 @@ impl Ingest {
     }
 
     /// Longest that a handler waits for events to be published.
-    pub fn answer_within(&self, query: &Query) -> Duration {
+    pub fn response_timeout(&self, query: &Query) -> Duration {
         query.wait() + self.timeout() + Duration::from_secs(1)
     }
 }

@@ -55,17 +55,17 @@ pub struct Maker {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What became of a key that was asked for.
+/// What became of a key that was requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     New(ApiKey),
-    /// The same was asked for before: that key. Its secret is not known any more.
+    /// The same was requested before: that key. Its secret is not known any more.
     Same(ApiKey),
-    /// Another key was asked for under that idempotency key.
+    /// Another key was requested under that idempotency key.
     KeyTaken,
     /// The org has as many active keys as it may.
     TooMany,
-    /// The key that asks was revoked or has expired meanwhile.
+    /// The key that creates it was revoked or has expired meanwhile.
     MakerEnded,
     /// Every rule that the request breaks.
     Wrong(Vec<Reason>),
@@ -110,7 +110,7 @@ impl FromStr for KeyRole {
     }
 }
 
-/// A key that is asked for
+/// A key that is requested
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct NewApiKey {
@@ -125,7 +125,7 @@ pub struct NewApiKey {
 }
 
 impl NewApiKey {
-    /// Reads a request's body. `maker` is the key that asks, where a key does: what it creates has no more rights and lasts no
+    /// Reads a request's body. `maker` is the key that creates it, where a key does: that has no more rights and lasts no
     /// longer.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub struct Message {
 /// Messages of one partition in the order of the stream. Never empty.
 #[derive(Clone, Debug)]
 pub struct RawBatch {
-    /// Chosen before the first attempt to store it, so that a commit whose answer was lost is recognised.
+    /// Chosen before the first attempt to store it, so that a commit whose response was lost is recognised.
     pub id: Uuid,
     /// Where the batch before ended.
     pub first_offset: i64,

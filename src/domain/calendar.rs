@@ -27,7 +27,7 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    /// Days of the longest range that may be asked for at once.
+    /// Days of the longest range that may be requested at once.
     pub const fn max_days(self) -> u32 {
         match self {
             Self::Hour => 90,

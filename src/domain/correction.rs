@@ -47,7 +47,7 @@ pub struct Stored<'a> {
 /// `org_id` is the dead letter's, which the event must name; none: any org will do.
 pub fn judge(body: &[u8], org_id: Option<Uuid>, stored: Option<Stored<'_>>, rules: &Rules) -> Verdict {
     if let Some(stored) = stored {
-        // By the rules of then: asking again must not change the response as the event grows old.
+        // By the rules of then: a repeated request must not change the response as the event grows old.
         let then = Rules { now: stored.at, ..*rules };
         match (decode(body, &then), decode(stored.body, &then)) {
             (Ok(event), Ok(first)) if event == first => return Verdict::Same(event),

@@ -45,7 +45,7 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LetterScope {
     Org(Uuid),
-    /// Messages that do not tell their org.
+    /// Messages that do not name their org.
     Unreadable,
     Any,
 }
@@ -81,11 +81,11 @@ pub struct DeadLetterQuery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// Version 7: in the order of time, and telling of no other letter.
+    /// Version 7: in the order of time, and disclosing nothing of other letters.
     pub id: Uuid,
-    /// None where the message does not tell it.
+    /// None where the message does not name it.
     pub org_id: Option<Uuid>,
-    /// Not for an org: offsets tell one org of another.
+    /// Not for an org: offsets disclose something of other orgs.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Origin)]
     pub origin: Option<Origin>,

@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(Histogram::default().percentile(50.0), None);
     }
 
-    /// Latencies that are hard to tell apart or far apart, from a seed.
+    /// Latencies that are hard to distinguish or far apart, from a seed.
     fn hard(name: &str, n: usize, seed: u64) -> Vec<u32> {
         use rand::{Rng, SeedableRng};
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -291,7 +291,7 @@ mod tests {
         let ms = |value: f64| value.clamp(0.0, f64::from(MAX_LATENCY_MS)) as u32;
         (0..n)
             .map(|i| match name {
-                // Answers from a cache, and one in twenty from a model that is far away: p95 lies in the gap.
+                // Responses from a cache, and one in twenty from a model that is far away: p95 lies in the gap.
                 "two peaks" => ms(if i % 20 == 0 { 9000.0 + 900.0 * normal() } else { 80.0 + 4.0 * normal() }),
                 "heavy tail" => ms((5.0 + 2.0 * normal()).exp()),
                 // Just above a bound and just below the next, where a bucket's middle is farthest off.

@@ -76,7 +76,7 @@ impl Intake {
     }
 
     /// Takes a delivery in; false where it was there before. The broker sends whole chunks, which may start before the
-    /// offset that was asked for.
+    /// offset that was requested.
     pub fn take(&mut self, tag: u64, message: Message) -> bool {
         self.last_tag = tag;
         if message.offset < self.expected() {
@@ -152,7 +152,7 @@ mod tests {
         HandOn,
         /// The oldest batch in flight is committed.
         Commit,
-        /// The connection is lost; the broker starts so many offsets before what is asked for.
+        /// The connection is lost; the broker starts so many offsets before what is requested.
         Reconnect(i64),
     }
 

@@ -69,7 +69,7 @@ impl Counts {
     }
 }
 
-/// What became of an org's messages, asked for by the hours of their commits.
+/// What became of an org's messages, by the hours of their commits.
 #[derive(Clone, Debug)]
 pub struct LedgerQuery {
     pub org_id: Uuid,

@@ -94,7 +94,7 @@ pub fn as_json_number<S: Serializer>(amount: &Cents, serializer: S) -> Result<S:
 }
 
 impl Serialize for Cents {
-    /// The compact form of the pending row: units as an integer. Answers use [`as_json_number`].
+    /// The compact form of the pending row: units as an integer. Responses use [`as_json_number`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i128(self.0)
     }

@@ -1,12 +1,12 @@
 //! Prefetch: how a stream is read on after the broker failed at something in it, and when that is given up.
 //!
 //! The broker ends the connection at a message that it cannot translate, and with it goes what it was about to send
-//! ahead. So less and less is asked for ahead, until the messages before it come one by one. Then the offset that fails
+//! ahead. So less and less is requested ahead, until the messages before it come one by one. Then the offset that fails
 //! is known to be the one behind the last that came.
 
-/// Each failure asks for so many times less ahead.
+/// After each failure so many times less is requested ahead.
 const NARROWER: u16 = 16;
-/// Failures at the same offset, with one message asked for at a time, after which trying is of no use.
+/// Failures at the same offset, with one message requested at a time, after which trying is of no use.
 const TRIES: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Verdict {
 
 #[derive(Clone, Debug)]
 pub struct Prefetch {
-    /// Deliveries to ask for ahead when all is well.
+    /// Deliveries to request ahead when all is well.
     widest: u16,
     width: u16,
     /// The first offset that has not come yet.
@@ -36,7 +36,7 @@ impl Prefetch {
         Self { widest, width: widest.max(1), next, failures: 0, came: 0 }
     }
 
-    /// Deliveries to ask for ahead now.
+    /// Deliveries to request ahead now.
     pub fn width(&self) -> u16 {
         self.width
     }

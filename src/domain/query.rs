@@ -1,4 +1,4 @@
-//! What can be asked of the rollups, and what comes back.
+//! What can be read from the rollups, and what comes back.
 
 use std::collections::BTreeSet;
 

@@ -78,7 +78,7 @@ impl Handled {
 /// What the ledger and the dead letters know of a range of offsets.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// In the order in which they are asked: the live rows, then the replays that stored something.
+    /// In the order in which they are read: the live rows, then the replays that stored something.
     pub rows: Vec<Handled>,
     /// Offsets of rejected messages; with the batch of a replay that took it for an event after all, where one did.
     pub rejected: BTreeMap<i64, Option<Uuid>>,

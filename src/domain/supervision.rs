@@ -125,7 +125,7 @@ pub struct SupervisionEvent {
     pub cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// The operator who asked for it.
+    /// The operator who requested it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_whom: Option<String>,
 }

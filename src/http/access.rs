@@ -18,7 +18,7 @@ use crate::{
     domain::audit::{AuditEvent, Outcome},
 };
 
-/// What an extractor is asked for.
+/// What an extractor returns.
 type Extracted<T> = LocalBoxFuture<'static, Result<T, Problem>>;
 
 /// A permission as a type, for [`Authorized`].
@@ -105,7 +105,7 @@ impl<P: Needs> FromRequest for Authorized<P> {
     }
 }
 
-/// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler asks for each.
+/// For a path whose orgs are in the body: a caller who may do `P` to some org. The handler checks each.
 pub struct AuthorizedBody<P> {
     gatekeeper: web::Data<Gatekeeper>,
     authenticated: AuthenticatedRequest,

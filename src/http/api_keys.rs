@@ -30,9 +30,9 @@ use crate::{
     domain::api_key::{ApiKey, Created, NewApiKey, Revoked},
 };
 
-/// The ways to the actor that keeps the keys.
+/// The actor that manages keys, by its messages.
 #[derive(Clone, Default)]
-pub struct KeysLine {
+pub struct KeyRefs {
     pub create: ActorRef<Create>,
     pub list: ActorRef<ListKeys>,
     pub get: ActorRef<GetKey>,
@@ -71,7 +71,7 @@ struct RevokedApiKey {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RevokeParams {
-    /// Whether keys that were made with it are revoked too, false without it
+    /// Whether keys that were created with it are revoked too, false without it
     cascade: Option<bool>,
 }
 
@@ -99,14 +99,14 @@ pub async fn list(
     Checked(PageOf { limit, behind: before }): Checked<PageOf<50, 200>>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let found = send(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.answer_within).await?;
+    let found = send(&api.keys.list, ListKeys { org_id: org.org_id, before, limit }, api.response_timeout).await?;
     Ok(json(&Page { next: (&found).into(), api_keys: found.entries }))
 }
 
 /// Create an API key
 ///
 /// A key that another key creates has no more rights than it and expires no later; without expiresAt it expires with it. With an
-/// Idempotency-Key, the same request again answers 200 with the key that it created the first time, without its secret, which
+/// Idempotency-Key, the same request again is 200 with the key that it created the first time, without its secret, which
 /// is kept nowhere: where the first response was lost, revoke that key and create another.
 #[utoipa::path(
     post,
@@ -141,7 +141,7 @@ pub async fn create(
     IdempotencyKey(idempotency_key): IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
     let fresh = FreshKey::make().map_err(|error| {
-        tracing::error!(%error, "an API key cannot be made");
+        tracing::error!(%error, "an API key cannot be created");
         Problem::Internal
     })?;
     let (org_id, key_id) = (org.org_id, fresh.key_id);
@@ -158,7 +158,7 @@ pub async fn create(
         act: org.authenticated.event("api_key.create").of_org(org_id).target(key_id),
         by: org.authenticated.caller.subject,
     };
-    let (key_id, mut answer) = match send(&api.keys.create, create, api.answer_within).await? {
+    let (key_id, mut response) = match send(&api.keys.create, create, api.response_timeout).await? {
         Created::New(api_key) => (key_id, json_with(StatusCode::CREATED, &Made { api_key, key: fresh.text.expose() })),
         Created::Same(api_key) => (api_key.id, json(&api_key)),
         Created::KeyTaken => return Err(Problem::KeyReused),
@@ -170,9 +170,9 @@ pub async fn create(
     };
     let place = format!("/analytics/v1/orgs/{org_id}/api-keys/{key_id}");
     if let Ok(place) = header::HeaderValue::from_str(&place) {
-        answer.headers_mut().insert(header::LOCATION, place);
+        response.headers_mut().insert(header::LOCATION, place);
     }
-    Ok(answer)
+    Ok(response)
 }
 
 /// Show an API key
@@ -194,14 +194,14 @@ pub async fn get(
     KeyId(key_id): KeyId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let key = send(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.answer_within).await?;
+    let key = send(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.response_timeout).await?;
     key.map(|key| json(&key)).ok_or(Problem::NotFound)
 }
 
 /// Revoke an API key
 ///
-/// At once in the process that answers, in every other within `auth.api_key_cache_seconds`. Doing so again changes nothing. The
-/// answer lists the active keys that were made with it; with cascade=true they are revoked with it.
+/// At once in the process that handles the request, in every other within `auth.api_key_cache_seconds`. Doing so again changes
+/// nothing. The response lists the active keys that were created with it; with cascade=true they are revoked with it.
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke",
@@ -225,7 +225,7 @@ pub async fn revoke(
     let (org_id, cascade) = (org.org_id, cascade.unwrap_or(false));
     let act = org.authenticated.event("api_key.revoke").of_org(org_id).target(key_id);
     let revoke = Revoke { org_id, key_id, cascade, by: org.authenticated.caller.subject, act };
-    let revoked = send(&api.keys.revoke, revoke, api.answer_within).await?;
+    let revoked = send(&api.keys.revoke, revoke, api.response_timeout).await?;
     let Revoked { key, descendants } = revoked.ok_or(Problem::NotFound)?;
     Ok(json(&RevokedApiKey { api_key: key, descendants }))
 }

@@ -18,7 +18,7 @@ use crate::{
     domain::audit::{AuditQuery, AuditRecord, Outcome},
 };
 
-/// Which events are asked for.
+/// Which events are requested.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub struct AuditParams {
@@ -101,6 +101,6 @@ pub async fn list(
     let AuditParams { start, end, org_id, action, subject, outcome: Filter(outcome) } = params;
     let PageOf { limit, behind: before } = page;
     let query = AuditQuery { start, end, org_id, action, subject, outcome, before, limit };
-    let found = api.queries.send(GetAudit(query), api.answer_within).await?;
+    let found = api.queries.send(GetAudit(query), api.response_timeout).await?;
     Ok(json(&Page { next: (&found).into(), events: found.entries }))
 }

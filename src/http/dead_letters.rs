@@ -1,5 +1,5 @@
 //! `/analytics/v1/orgs/{orgId}/dead-letters`: the org's rejected messages, and the events that take their place.
-//! `/analytics/v1/dead-letters`: messages that do not tell their org, for system administrators alone.
+//! `/analytics/v1/dead-letters`: messages that do not name their org, for system administrators alone.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ use crate::{
 
 const MAX_REASON_BYTES: usize = 200;
 
-/// Which letters are asked for.
+/// Which letters are requested.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub struct DeadLetterParams {
@@ -226,7 +226,7 @@ pub async fn replay(
     let act = org.authenticated.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
     let by = org.authenticated.caller.subject;
     let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
-    match send(&api.corrections, correction, api.answer_within).await? {
+    match send(&api.corrections, correction, api.response_timeout).await? {
         Outcome::Accepted { state, event_id } => {
             Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
         }
@@ -246,11 +246,11 @@ async fn page(api: &Api, whose: LetterScope, (params, page): PageParams) -> Resu
     let DeadLetterParams { start, end, state: Filter(state), event_id, reason } = params;
     let PageOf { limit, behind: before } = page;
     let query = DeadLetterQuery { whose, start, end, state, event_id, reason, before, limit };
-    let found = api.queries.send(ListDeadLetters(query), api.answer_within).await?;
+    let found = api.queries.send(ListDeadLetters(query), api.response_timeout).await?;
     Ok(json(&Page { next: (&found).into(), dead_letters: found.entries }))
 }
 
 async fn opened(api: &Api, whose: LetterScope, id: Uuid) -> Result<HttpResponse, Problem> {
-    let letter = api.queries.send(GetDeadLetter { whose, id }, api.answer_within).await?;
+    let letter = api.queries.send(GetDeadLetter { whose, id }, api.response_timeout).await?;
     letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
 }

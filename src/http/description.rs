@@ -29,7 +29,7 @@ pub struct Description(pub fn() -> &'static str);
     responses((status = 200, description = "OpenAPI 3.1", body = Object, example = json!({"openapi": "3.1.0"})))
 )]
 pub async fn get(_: Checked<NoParams>, description: web::Data<Description>) -> Result<HttpResponse, Problem> {
-    let mut answer = HttpResponse::build(StatusCode::OK);
-    answer.insert_header((CONTENT_TYPE, "application/json")).insert_header((CACHE_CONTROL, CACHED));
-    Ok(answer.body((description.0)()))
+    let mut response = HttpResponse::build(StatusCode::OK);
+    response.insert_header((CONTENT_TYPE, "application/json")).insert_header((CACHE_CONTROL, CACHED));
+    Ok(response.body((description.0)()))
 }

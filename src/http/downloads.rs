@@ -47,7 +47,7 @@ impl QueryParams for LinkParams {
 
 /// Download a file by a signed link
 ///
-/// The link is all that is needed, and all that counts. Ranges of bytes may be asked for, one at a time.
+/// The link is all that is needed, and all that counts. Ranges of bytes may be requested, one at a time.
 #[utoipa::path(
     get,
     path = "/analytics/v1/downloads/{key}",
@@ -56,7 +56,7 @@ impl QueryParams for LinkParams {
     params(("key" = String, Path, description = "The file")),
     responses(
         (status = 200, description = "The file", content_type = "text/csv"),
-        (status = 206, description = "The bytes that were asked for", content_type = "text/csv"),
+        (status = 206, description = "The bytes that were requested", content_type = "text/csv"),
         (status = 403, description = "The link is not good, or not any more"),
         (status = 416, description = "The file has no such bytes")
     )
@@ -70,22 +70,22 @@ pub async fn get(
     let Checked(LinkParams { expires, signature }) = link.map_err(|_| Problem::LinkNotGood)?;
     let key = request.match_info().query("key").to_owned();
     // With a condition it is sent whole, which is always right.
-    let asked = request.headers().get(RANGE).filter(|_| !request.headers().contains_key(IF_RANGE));
-    let range = asked.and_then(|range| wanted(range.to_str().ok()?));
+    let header = request.headers().get(RANGE).filter(|_| !request.headers().contains_key(IF_RANGE));
+    let range = header.and_then(|range| wanted(range.to_str().ok()?));
     let open = OpenDownload { key, expires, signature, range };
-    let Some(download) = send(&api.exports.open, open, api.answer_within).await? else {
+    let Some(download) = send(&api.exports.open, open, api.response_timeout).await? else {
         return Err(Problem::LinkNotGood);
     };
     api.gatekeeper.fetched(&request, Key::parse(&download.key).map(|key| key.org_id), &download.key);
-    answer(download, range.is_some())
+    respond(download, range.is_some())
 }
 
-fn answer(download: Download, partial: bool) -> Result<HttpResponse, Problem> {
+fn respond(download: Download, partial: bool) -> Result<HttpResponse, Problem> {
     let Download { key, length, modified, content } = download;
     let (range, stream) = content.ok_or(Problem::NoSuchRange { length })?;
-    let mut answer = HttpResponse::build(if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    let mut response = HttpResponse::build(if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
     let kind = if key.ends_with(".json") { "application/json" } else { "text/csv; charset=utf-8" };
-    answer
+    response
         .insert_header((CONTENT_TYPE, kind))
         .insert_header((CONTENT_DISPOSITION, content_disposition(file_name(&key))))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -96,10 +96,10 @@ fn answer(download: Download, partial: bool) -> Result<HttpResponse, Problem> {
         .insert_header((CONTENT_ENCODING, "identity"));
     if partial {
         let last = range.end.saturating_sub(1);
-        answer.insert_header((CONTENT_RANGE, format!("bytes {}-{last}/{length}", range.start)));
+        response.insert_header((CONTENT_RANGE, format!("bytes {}-{last}/{length}", range.start)));
     }
     let size = range.end - range.start;
-    Ok(answer.body(SizedStream::new(size, stream.map_err(std::io::Error::other))))
+    Ok(response.body(SizedStream::new(size, stream.map_err(std::io::Error::other))))
 }
 
 /// One range of bytes. None: what we do not know, which may be passed over (RFC 9110, section 14.2).

@@ -106,7 +106,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = FateQuery { org_id: org.org_id, event_id, occurred_at };
-    let fate = api.queries.send(GetEvent(query), api.answer_within).await?;
+    let fate = api.queries.send(GetEvent(query), api.response_timeout).await?;
     Ok(json(&Report {
         org_id: query.org_id,
         event_id: query.event_id,

@@ -32,13 +32,13 @@ use crate::{
 /// Problems that one response lists where nothing was taken.
 const MAX_PROBLEMS: usize = 50;
 
-/// The way to the actor that checks and publishes.
+/// The actor that checks and publishes, by its messages.
 #[derive(Clone, Default)]
-pub struct EventsLine {
+pub struct EventRefs {
     pub check: ActorRef<Check>,
     pub publish: ActorRef<Publish>,
     /// Longest that a handler waits for it; its own deadlines end sooner.
-    pub answer_within: Duration,
+    pub response_timeout: Duration,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -94,7 +94,7 @@ pub async fn validate(
     }
     let check = Check(body.into());
     let actor = api.events.check.get().ok_or(Problem::Unavailable)?;
-    match actor.send(check).timeout(api.events.answer_within).await? {
+    match actor.send(check).timeout(api.events.response_timeout).await? {
         Ok(_) => Ok(HttpResponse::NoContent().finish()),
         Err(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
     }
@@ -102,7 +102,7 @@ pub async fn validate(
 
 /// Publish an event, or an array of up to 1,000
 ///
-/// Off unless `ingest.enabled`. An event that is sent again is counted once, so a request that was not answered can be sent
+/// Off unless `ingest.enabled`. An event that is sent again is counted once, so a request without a response can be sent
 /// again as it is. What breaks rules is not taken; the rest of its array is.
 #[utoipa::path(
     post,
@@ -137,8 +137,8 @@ pub async fn publish(
 ) -> Result<HttpResponse, Problem> {
     let Submission { bodies, many } = read(&producer, &body).await?;
     let actor = api.events.publish.get().ok_or(Problem::Unavailable)?;
-    let answer = actor.send(Publish(bodies)).timeout(api.events.answer_within).await?;
-    let judged = answer.map_err(|error| match error {
+    let response = actor.send(Publish(bodies)).timeout(api.events.response_timeout).await?;
+    let judged = response.map_err(|error| match error {
         NotPublished::Off => Problem::NotEnabled,
         NotPublished::Failed(error) => error.into(),
     })?;

@@ -1,4 +1,4 @@
-//! `/analytics/v1/orgs/{orgId}/exports`: CSV files of an org's usage, made on demand, listed, fetched and checked.
+//! `/analytics/v1/orgs/{orgId}/exports`: CSV files of an org's usage, generated on demand, listed, fetched and checked.
 
 use actix_web::{
     HttpResponse,
@@ -40,9 +40,9 @@ use crate::{
     },
 };
 
-/// The ways to the actor at whose desk exports are asked for.
+/// The actor that manages exports, by its messages.
 #[derive(Clone, Default)]
-pub struct ExportsLine {
+pub struct ExportRefs {
     pub create: ActorRef<CreateExport>,
     pub cancel: ActorRef<CancelExport>,
     pub link: ActorRef<LinkExport>,
@@ -83,7 +83,7 @@ struct DeliveryForm {
     bucket: Option<String>,
 }
 
-/// Which exports are asked for.
+/// Which exports are requested.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub struct ExportParams {
@@ -120,7 +120,7 @@ struct Page {
     responses(
         (
             status = 202,
-            description = "The job that makes it",
+            description = "The job that generates it",
             body = JobForm,
             headers(("Location" = String, description = "Where the job is")),
             example = json!(examples::export(json!({})))
@@ -145,15 +145,15 @@ pub async fn create(
         act: org.authenticated.event("export.create").of_org(org_id).target(job_id),
         by: org.authenticated.caller.subject,
     };
-    match send(&api.exports.create, create, api.answer_within).await? {
+    match send(&api.exports.create, create, api.response_timeout).await? {
         None => Err(Problem::NotEnabled),
         Some(Created::New(job) | Created::Same(job)) => {
-            let mut answer = json_with(StatusCode::ACCEPTED, &job);
+            let mut response = json_with(StatusCode::ACCEPTED, &job);
             let place = format!("/analytics/v1/orgs/{org_id}/exports/{}", job.id);
             if let Ok(place) = place.parse() {
-                answer.headers_mut().insert(LOCATION, place);
+                response.headers_mut().insert(LOCATION, place);
             }
-            Ok(answer)
+            Ok(response)
         }
         Some(Created::Wrong(reasons)) => {
             Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect()))
@@ -177,7 +177,7 @@ pub async fn list(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = ExportQuery { org_id: org.org_id, status, before: page.behind, limit: page.limit };
-    let found = api.queries.send(ListExports(query), api.answer_within).await?;
+    let found = api.queries.send(ListExports(query), api.response_timeout).await?;
     Ok(json(&Page { next: (&found).into(), exports: found.entries }))
 }
 
@@ -206,14 +206,14 @@ pub async fn get(
     JobId(job_id): JobId,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let job = api.queries.send(GetExport { org_id: org.org_id, job_id }, api.answer_within).await?;
+    let job = api.queries.send(GetExport { org_id: org.org_id, job_id }, api.response_timeout).await?;
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
 /// Cancel an export
 ///
 /// One that waits fails at once, with the error `cancelled`; one that is being generated within exports.heartbeat_ms. One that
-/// is made stays.
+/// is generated stays.
 #[utoipa::path(
     post,
     path = "/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel",
@@ -236,7 +236,7 @@ pub async fn cancel(
 ) -> Result<HttpResponse, Problem> {
     let org_id = org.org_id;
     let act = org.authenticated.event("export.cancel").of_org(org_id).target(job_id);
-    let job = send(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.answer_within).await?;
+    let job = send(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.response_timeout).await?;
     job.map(|job| json(&job)).ok_or(Problem::NotFound)
 }
 
@@ -250,7 +250,7 @@ pub async fn cancel(
     tag = "exports",
     responses(
         (status = 302, description = "The link", headers(("Location" = String, description = "Where the file is"))),
-        (status = 409, description = "There is no file yet, or it could not be made"),
+        (status = 409, description = "There is no file yet, or it could not be generated"),
         (status = 410, description = "The file is not kept any more")
     )
 )]
@@ -262,14 +262,14 @@ pub async fn download(
 ) -> Result<HttpResponse, Problem> {
     let org_id = org.org_id;
     let act = org.authenticated.event("export.download").of_org(org_id).target(job_id);
-    let link = found(send(&api.exports.link, LinkExport { org_id, job_id, act }, api.answer_within).await?)?;
-    let mut answer = HttpResponse::Found();
-    Ok(answer.insert_header((LOCATION, link)).insert_header((CACHE_CONTROL, "private, no-store")).finish())
+    let link = found(send(&api.exports.link, LinkExport { org_id, job_id, act }, api.response_timeout).await?)?;
+    let mut response = HttpResponse::Found();
+    Ok(response.insert_header((LOCATION, link)).insert_header((CACHE_CONTROL, "private, no-store")).finish())
 }
 
 /// Verify an export against the rollups and the ledger
 ///
-/// Its checksum and its own sums against the job's, and these against what the API answers now. Where that differs, the
+/// Its checksum and its own sums against the job's, and these against what the API reports now. Where that differs, the
 /// revisions since must say why.
 #[utoipa::path(
     post,
@@ -295,7 +295,7 @@ pub async fn download(
                 "revisions": 0, "changes": [], "asOf": "2026-03-02T11:00:00.088Z"
             })
         ),
-        (status = 409, description = "There is no file yet, or it could not be made"),
+        (status = 409, description = "There is no file yet, or it could not be generated"),
         (status = 410, description = "The file is not kept any more")
     )
 )]
@@ -306,7 +306,7 @@ pub async fn verify(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let org_id = org.org_id;
-    let within = CHECK_WITHIN + api.answer_within;
+    let within = CHECK_WITHIN + api.response_timeout;
     Ok(json(&found(send(&api.exports.verify, VerifyExport { org_id, job_id }, within).await?)?))
 }
 

@@ -65,6 +65,6 @@ pub async fn get(
     Checked(FreshnessParams { model_id: models }): Checked<FreshnessParams>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
-    let found = api.queries.send(GetFreshness { org_id: org.org_id, models }, api.answer_within).await?;
+    let found = api.queries.send(GetFreshness { org_id: org.org_id, models }, api.response_timeout).await?;
     Ok(json(&Report { org_id: org.org_id, status: found.org.status, entries: found.models }))
 }

@@ -167,7 +167,7 @@ impl Gatekeeper {
     /// Authorizes a caller for these orgs, once its request is counted.
     ///
     /// # Errors
-    /// 403 where one of them is not the caller's; 429 where one is asked about too often; 503 where what must be recorded
+    /// 403 where one of them is not the caller's; 429 where requests about one are too many; 503 where what must be recorded
     /// cannot be.
     pub async fn admit(
         &self,
@@ -183,7 +183,7 @@ impl Gatekeeper {
     /// The same in two steps, where the orgs are known later: whether the caller may do this to some org.
     ///
     /// # Errors
-    /// 403 where not; 429 where it asks too often.
+    /// 403 where not; 429 where its requests are too many.
     pub fn admit_first(&self, authenticated: &AuthenticatedRequest, permission: Permission) -> Result<(), Problem> {
         self.may_anywhere(authenticated, permission)?;
         self.limits.credential(&authenticated.caller)
@@ -244,7 +244,7 @@ impl Gatekeeper {
     }
 
     /// Refuses a caller. Where the org is its own, or no org is concerned, the response names the roles that would do; of any
-    /// other org it says nothing that would tell one that exists from one that does not.
+    /// other org it says nothing that would distinguish one that exists from one that does not.
     pub fn deny(
         &self,
         authenticated: &AuthenticatedRequest,

@@ -113,7 +113,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = LedgerQuery { org_id: org.org_id, hours };
-    let found = api.queries.send(GetLedger(query.clone()), api.answer_within).await?;
+    let found = api.queries.send(GetLedger(query.clone()), api.response_timeout).await?;
     let hour = |LedgerHour { hour, counts }: &LedgerHour| Hour { hour: *hour, tally: (*counts).into() };
     let report = Report {
         org_id: query.org_id,

@@ -1,4 +1,4 @@
-//! How often an org may be asked about, and how often a credential may ask.
+//! How many requests about an org, and by a credential, are accepted.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Limits {
     /// Counts a request of a credential.
     ///
     /// # Errors
-    /// 429 where it asks too often.
+    /// 429 where its requests are too many.
     pub fn credential(&self, caller: &Caller) -> Result<(), Problem> {
         match &self.credentials {
             Some(limiter) => limiter.count((caller.credential, caller.subject.clone())),
@@ -51,7 +51,7 @@ impl Limits {
     /// Counts a request about each of these orgs.
     ///
     /// # Errors
-    /// 429 where one of them is asked about too often.
+    /// 429 where requests about one of them are too many.
     pub fn orgs(&self, orgs: &[Uuid]) -> Result<(), Problem> {
         match &self.orgs {
             Some(limiter) => orgs.iter().try_for_each(|org_id| limiter.count(*org_id)),

@@ -81,9 +81,9 @@ use description::Description;
 use error::Problem;
 use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
-pub use api_keys::KeysLine;
-pub use events::EventsLine;
-pub use exports::ExportsLine;
+pub use api_keys::KeyRefs;
+pub use events::EventRefs;
+pub use exports::ExportRefs;
 pub use gatekeeper::Gatekeeper;
 pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
@@ -93,18 +93,18 @@ pub use sockets::check_self;
 const API_PORT: &str = "api";
 const OPERATIONS_PORT: &str = "operations";
 
-/// What the service's answers are made from.
+/// What handlers make responses from.
 pub struct Api {
     pub gatekeeper: Gatekeeper,
     pub queries: Queries,
     pub corrections: ActorRef<Correct>,
-    pub events: EventsLine,
-    pub keys: KeysLine,
-    pub exports: ExportsLine,
+    pub events: EventRefs,
+    pub keys: KeyRefs,
+    pub exports: ExportRefs,
     /// How long after its end, by the watermark, a bucket counts as final.
     pub late_after: TimeDelta,
     /// Longest that a handler waits for an actor; its own deadlines end sooner.
-    pub answer_within: Duration,
+    pub response_timeout: Duration,
     pub metrics: Metrics,
     pub max_body_bytes: usize,
     /// Longest that a request's body may take.
@@ -113,26 +113,32 @@ pub struct Api {
     pub cors_origins: Vec<String>,
 }
 
-/// The ways to the actors that are not asked through [`Queries`].
+/// The actors that are not reached through [`Queries`].
 #[derive(Clone, Default)]
-pub struct Lines {
+pub struct ActorRefs {
     pub corrections: ActorRef<Correct>,
-    pub events: EventsLine,
-    pub keys: KeysLine,
-    pub exports: ExportsLine,
+    pub events: EventRefs,
+    pub keys: KeyRefs,
+    pub exports: ExportRefs,
 }
 
 impl Api {
-    pub fn new(settings: &Settings, gatekeeper: Gatekeeper, lines: Lines, queries: Queries, metrics: Metrics) -> Self {
+    pub fn new(
+        settings: &Settings,
+        gatekeeper: Gatekeeper,
+        refs: ActorRefs,
+        queries: Queries,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             gatekeeper,
             queries,
-            corrections: lines.corrections,
-            keys: lines.keys,
-            exports: lines.exports,
-            events: EventsLine { answer_within: settings.ingest.answer_within(&settings.query), ..lines.events },
+            corrections: refs.corrections,
+            keys: refs.keys,
+            exports: refs.exports,
+            events: EventRefs { response_timeout: settings.ingest.response_timeout(&settings.query), ..refs.events },
             late_after: settings.events.late_after(),
-            answer_within: settings.query.answer_within(),
+            response_timeout: settings.query.response_timeout(),
             metrics,
             max_body_bytes: settings.http.max_body_bytes,
             body_within: settings.http.body_timeout(),
@@ -152,7 +158,7 @@ pub struct Ops {
     pub supervisor: Addr<Supervisor>,
     pub queries: Queries,
     /// Longest that a handler waits for a query actor.
-    pub answer_within: Duration,
+    pub response_timeout: Duration,
     /// Whether operators may make actors fail on purpose.
     pub drills: bool,
 }
@@ -237,12 +243,12 @@ impl<F> Application for F where
 }
 
 /// 200 with a body that no cache keeps: it is one org's, and a second later it is another.
-fn json(answer: &impl Serialize) -> HttpResponse {
-    json_with(StatusCode::OK, answer)
+fn json(body: &impl Serialize) -> HttpResponse {
+    json_with(StatusCode::OK, body)
 }
 
-fn json_with(status: StatusCode, answer: &impl Serialize) -> HttpResponse {
-    HttpResponse::build(status).insert_header((CACHE_CONTROL, "private, no-store")).json(answer)
+fn json_with(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "private, no-store")).json(body)
 }
 
 async fn not_found() -> Result<(), Problem> {

@@ -63,7 +63,7 @@ pub async fn observe(
     let span = tracing::info_span!("request", id);
     let response = next.call(request).instrument(span).await?.map_into_boxed_body();
     let mut response = if body.is_late() && response.status().is_client_error() {
-        answered(response, &Problem::BodyLate, &id)
+        refused(response, &Problem::BodyLate, &id)
     } else {
         with_problem(response, &id)
     };
@@ -88,7 +88,7 @@ pub async fn observe(
     let status = status.as_u16();
     // Neither path nor query: what a caller puts there by mistake may be a secret.
     if status < 400 {
-        tracing::debug!(id, method, route, status, ms, "answered");
+        tracing::debug!(id, method, route, status, ms, "served");
     } else if observer.lines.one_more() {
         tracing::info!(id, method, route, status, ms, "refused");
     }
@@ -101,8 +101,8 @@ pub async fn observe(
     })
 }
 
-/// Answers an error as the problem that it is, with the request's id: ours, or the framework's by its status. An
-/// answer with a body of its own, such as readiness with 503, is no error.
+/// Turns an error into the problem that it is, with the request's id: ours, or the framework's by its status. A
+/// response with a body of its own, such as readiness with 503, is no error.
 fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<BoxBody> {
     let problem = match response.response().error() {
         Some(error) => match error.as_error::<Problem>() {
@@ -117,19 +117,19 @@ fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse
         },
         None => return response,
     };
-    answered(response, &problem, id)
+    refused(response, &problem, id)
 }
 
 /// The problem in place of a response. The headers of CORS stay.
-fn answered(response: ServiceResponse<BoxBody>, problem: &Problem, id: &str) -> ServiceResponse<BoxBody> {
-    let (request, refused) = response.into_parts();
-    let mut answer = problem.answer(Some(id));
-    for (name, value) in refused.headers() {
+fn refused(response: ServiceResponse<BoxBody>, problem: &Problem, id: &str) -> ServiceResponse<BoxBody> {
+    let (request, instead_of) = response.into_parts();
+    let mut response = problem.response(Some(id));
+    for (name, value) in instead_of.headers() {
         if name == VARY || name.as_str().starts_with("access-control-") {
-            answer.headers_mut().append(name.clone(), value.clone());
+            response.headers_mut().append(name.clone(), value.clone());
         }
     }
-    ServiceResponse::new(request, answer)
+    ServiceResponse::new(request, response)
 }
 
 /// The caller's id for the request where it is one that can go into a header and a log as it is, else a new one.

@@ -30,7 +30,7 @@ const API_KEY: &str = "apiKey";
     info(
         title = "Analytics Service",
         description = "Usage, spend, reliability and freshness of an AI platform's inference, by organisation. \
-            Every answer carries X-Request-Id. Money is a JSON number with at most twelve decimals: read it as a decimal. \
+            Every response carries X-Request-Id. Money is a JSON number with at most twelve decimals: read it as a decimal. \
             Unknown query parameters are an error.",
     ),
     servers((url = "/", description = "The service that this description comes from")),
@@ -67,7 +67,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         }
         document.merge(description);
     }
-    // Of the statuses that some operation answers: a path that is there answers 405 to methods that no operation stands for.
+    // Of the statuses that some operation returns: a path that is there returns 405 to methods that no operation stands for.
     let used = json!(document.paths).to_string();
     if let Some(components) = &mut document.components {
         components.responses.retain(|name, _| used.contains(&format!("/{name}\"")));
@@ -106,7 +106,7 @@ fn complete(operation: &mut Operation, route: &Route) {
     }
 }
 
-/// Statuses of the problems that a route may answer; a handler's attribute names what is its own, such as 409.
+/// Statuses of the problems that a route may return; a handler's attribute names what is its own, such as 409.
 fn statuses(route: &Route) -> Vec<u16> {
     let mut statuses = vec![400, 500];
     if route.access != Access::Open {
@@ -170,7 +170,7 @@ pub fn events() -> utoipa::openapi::OpenApi {
     Events::openapi()
 }
 
-/// The same, as it is served: written once, when it is asked for the first time.
+/// The same, as it is served: written once, at the first request.
 pub fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| json!(document()).to_string());
     TEXT.as_str()
@@ -260,8 +260,8 @@ mod tests {
                 let success: Vec<_> =
                     operation["responses"].as_object().unwrap().iter().filter(|(s, _)| s.as_str() < "400").collect();
                 assert!(!success.is_empty(), "{what}");
-                for (status, answer) in success {
-                    let json = &answer["content"]["application/json"];
+                for (status, response) in success {
+                    let json = &response["content"]["application/json"];
                     assert!(
                         json.is_null() || json["example"].is_object() || json["examples"].is_object(),
                         "{what} {status}"

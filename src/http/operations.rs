@@ -60,7 +60,7 @@ struct Partition {
 
 /// Who works on which partition, and how far it is.
 pub async fn partitions(ops: web::Data<Ops>) -> Result<HttpResponse, Problem> {
-    let found = ops.queries.send(GetPartitions, ops.answer_within).await?;
+    let found = ops.queries.send(GetPartitions, ops.response_timeout).await?;
     let tree = ops.registry.tree();
     let partition = |status: PartitionStatus| {
         let name = crate::actors::pipeline::partition::group_name(status.partition);
@@ -98,7 +98,7 @@ pub async fn supervision(request: HttpRequest, ops: web::Data<Ops>) -> Result<Ht
     let (before, after) = (params.id("before"), params.id("after"));
     let limit = i64::from(params.number("limit", MAX_PAGE, PAGE));
     let query = params.finish(Some(LogQuery { actor, before, after, limit }))?;
-    let (events, source) = match ops.queries.send(GetSupervision(query.clone()), ops.answer_within).await {
+    let (events, source) = match ops.queries.send(GetSupervision(query.clone()), ops.response_timeout).await {
         Ok(events) => (events, Source::Database),
         Err(Problem::Unavailable | Problem::Busy | Problem::TooSlow) => (remembered(&ops, &query), Source::Memory),
         Err(problem) => return Err(problem),
@@ -114,12 +114,12 @@ fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
 }
 
 fn remembered(ops: &Ops, query: &LogQuery) -> Vec<SupervisionEvent> {
-    let asked = |event: &SupervisionEvent| {
+    let matches = |event: &SupervisionEvent| {
         query.actor.as_ref().is_none_or(|actor| *actor == event.actor)
             && query.before.is_none_or(|before| event.event_id < before)
             && query.after.is_none_or(|after| event.event_id > after)
     };
-    ops.log.recent().into_iter().filter(asked).take(usize::try_from(query.limit).unwrap_or_default()).collect()
+    ops.log.recent().into_iter().filter(matches).take(usize::try_from(query.limit).unwrap_or_default()).collect()
 }
 
 #[derive(Serialize)]
@@ -138,11 +138,11 @@ pub async fn restart(
     let actor = name.into_inner();
     operator.record(RESTART, &actor).await?;
     let restart = Restart { actor: actor.clone(), by_whom: operator.subject() };
-    let answer = ops.supervisor.send(restart).await.map_err(|_| Problem::Unavailable)?;
-    if answer.is_err() {
+    let done = ops.supervisor.send(restart).await.map_err(|_| Problem::Unavailable)?;
+    if done.is_err() {
         operator.failed(RESTART, &actor);
     }
-    accepted(answer, Accepted { actor, requested: "restart" })
+    accepted(done, Accepted { actor, requested: "restart" })
 }
 
 impl Choice for End {
@@ -167,15 +167,15 @@ pub async fn drill(
     let actor = name.into_inner();
     operator.record(DRILL, &actor).await?;
     let drill = Drill { actor: actor.clone(), end, by_whom: operator.subject() };
-    let answer = ops.supervisor.send(drill).await.map_err(|_| Problem::Unavailable)?;
-    if answer.is_err() {
+    let done = ops.supervisor.send(drill).await.map_err(|_| Problem::Unavailable)?;
+    if done.is_err() {
         operator.failed(DRILL, &actor);
     }
-    accepted(answer, Accepted { actor, requested: "drill" })
+    accepted(done, Accepted { actor, requested: "drill" })
 }
 
-fn accepted(answer: Result<(), RestartError>, accepted: Accepted) -> Result<HttpResponse, Problem> {
-    match answer {
+fn accepted(done: Result<(), RestartError>, accepted: Accepted) -> Result<HttpResponse, Problem> {
+    match done {
         Ok(()) => Ok(HttpResponse::Accepted().json(accepted)),
         Err(RestartError::Unknown) => Err(Problem::NotFound),
         Err(RestartError::Leaving) => Err(Problem::Unavailable),

@@ -17,9 +17,9 @@ pub async fn healthz() -> HttpResponse {
 /// Whether traffic may come here, and how each dependency and partition is.
 pub async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
     let snapshot = ops.readiness.snapshot();
-    let mut answer =
+    let mut response =
         if snapshot.status.takes_traffic() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.insert_header((CACHE_CONTROL, "no-store")).json(snapshot)
+    response.insert_header((CACHE_CONTROL, "no-store")).json(snapshot)
 }
 
 /// What was seen last: no server is asked, so the response comes while one of them is away.

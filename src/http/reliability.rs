@@ -81,7 +81,7 @@ struct Report {
     series: Vec<Point>,
     /// Of all invocations of the series: percentiles too
     totals: Figures,
-    /// Where a percentile is asked for
+    /// Where a percentile is requested
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     highlight: Option<Highlight>,
@@ -262,7 +262,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let RangeReport { buckets, models, fill, own } = params;
     let query = ReliabilityQuery { org_id: org.org_id, buckets, models, by: own.group_by, fill };
-    let mut found = api.queries.send(GetReliability(query.clone()), api.answer_within).await?;
+    let mut found = api.queries.send(GetReliability(query.clone()), api.response_timeout).await?;
     if query.fill {
         let models = found.series.iter().filter_map(|point| match point.key {
             Key::Model(model_id) => Some(model_id),
@@ -276,7 +276,7 @@ pub async fn get(
     report::respond(&request, &report, &report.completeness)
 }
 
-/// A point for every bucket; grouped, for each key that is there, and each model that is asked for and known.
+/// A point for every bucket; grouped, for each key that is there, and each model that is requested and known.
 fn filled_up(
     query: &ReliabilityQuery,
     known: &[Uuid],

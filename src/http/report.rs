@@ -24,25 +24,25 @@ use crate::{
 
 /// Says on every response, a 304 too, up to which moment it is complete.
 pub const AS_OF: HeaderName = HeaderName::from_static("analytics-as-of");
-/// Kept by who asked alone, and asked for again each time: If-None-Match makes that cheap.
+/// Kept by the client alone, and requested again each time: If-None-Match makes that cheap.
 const REVALIDATED: &str = "private, no-cache";
 /// What a response depends on beside its path.
 const VARIES: &str = "Authorization, X-API-Key, Accept-Encoding, Origin";
 
-/// Of the models that are asked for and were not found in the range, those that the org ever used: a model that it never
+/// Of the models that are requested and were not found in the range, those that the org ever used: a model that it never
 /// did is an empty series, filled or not.
 pub async fn known_models(
     api: &Api,
     org_id: Uuid,
-    asked: &[Uuid],
+    wanted: &[Uuid],
     found: impl Iterator<Item = Uuid>,
 ) -> Result<Vec<Uuid>, Problem> {
     let found: BTreeSet<Uuid> = found.collect();
-    let models: Vec<Uuid> = asked.iter().copied().filter(|model_id| !found.contains(model_id)).collect();
+    let models: Vec<Uuid> = wanted.iter().copied().filter(|model_id| !found.contains(model_id)).collect();
     if models.is_empty() {
         return Ok(models);
     }
-    let known = api.queries.send(GetFreshness { org_id, models }, api.answer_within).await?;
+    let known = api.queries.send(GetFreshness { org_id, models }, api.response_timeout).await?;
     Ok(known.models.iter().map(|entry| entry.model_id).collect())
 }
 

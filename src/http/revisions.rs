@@ -22,7 +22,7 @@ use crate::{
 /// Days of the longest range.
 const LONGEST: u32 = 400;
 
-/// Which revisions are asked for.
+/// Which revisions are requested.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
 pub struct RevisionParams {
@@ -132,7 +132,7 @@ pub async fn get(
     let (RevisionParams { model_id: models, reason: Filter(reason) }, PageOf { limit, behind: before }) =
         (params, page);
     let query = RevisionQuery { org_id: org.org_id, hours, models, reason, before, limit };
-    let found = api.queries.send(GetRevisions(query.clone()), api.answer_within).await?;
+    let found = api.queries.send(GetRevisions(query.clone()), api.response_timeout).await?;
     let page = Page {
         org_id: query.org_id,
         range: (&query.hours).into(),

@@ -164,7 +164,7 @@ pub trait Gated: Arguments {
 }
 
 /// Arguments that are extracted one after the other: nothing of a request is read before its gate has authorized the caller.
-/// The framework would ask all extractors at once.
+/// The framework would run all extractors at once.
 struct InOrder<Args>(Args);
 
 impl Arguments for () {
@@ -281,7 +281,7 @@ fn handling(method: &Method) -> Handling {
     }
 }
 
-/// Puts a table into an application. A path that is there answers other methods with those that it has.
+/// Puts a table into an application. Other methods of a path that is there are 405 with those that it has.
 pub fn put(routes: Vec<Route>, config: &mut ServiceConfig) {
     let mut routes = routes.into_iter().peekable();
     while let Some(Route { path, pattern, method, handling, .. }) = routes.next() {

@@ -40,10 +40,10 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// A server that is bound. It answers once `server` is awaited or spawned; `server.handle().stop(true)` drains it.
+/// A server that is bound. It serves once `server` is awaited or spawned; `server.handle().stop(true)` drains it.
 pub struct Listening {
     pub server: Server,
-    /// Where it listens: the port that was given out, where 0 was asked for.
+    /// Where it listens: the port that was given out, where 0 was requested.
     pub addresses: Vec<SocketAddr>,
 }
 

@@ -80,7 +80,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let query = SummaryQuery { days, after: page.behind, limit: page.limit };
-    let found = api.queries.send(GetSummary(query.clone()), api.answer_within).await?;
+    let found = api.queries.send(GetSummary(query.clone()), api.response_timeout).await?;
     let org = |OrgUsage { org_id, usage }: &OrgUsage| Org { org_id: *org_id, amounts: (*usage).into() };
     let last = found.orgs.last().filter(|_| found.more);
     let report = Report {

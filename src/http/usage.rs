@@ -144,7 +144,7 @@ pub async fn get(
     let RangeReport { buckets, models, fill, own } = params;
     let by_model = own.group_by == GroupBy::Model;
     let query = UsageQuery { org_id: org.org_id, buckets, models, by_model, fill };
-    let mut found = api.queries.send(GetUsage(query.clone()), api.answer_within).await?;
+    let mut found = api.queries.send(GetUsage(query.clone()), api.response_timeout).await?;
     if query.fill {
         let models = found.series.iter().filter_map(|point| point.model_id);
         let known = if by_model { known_models(&api, org.org_id, &query.models, models).await? } else { vec![] };
@@ -154,7 +154,7 @@ pub async fn get(
     report::respond(&request, &report, &report.completeness)
 }
 
-/// A point for every bucket; by model, for each that is there, or is asked for and known.
+/// A point for every bucket; by model, for each that is there, or is requested and known.
 fn filled_up(query: &UsageQuery, known: &[Uuid], series: Vec<UsagePoint>) -> Result<Vec<UsagePoint>, Problem> {
     let keys: BTreeSet<Option<Uuid>> = if query.by_model {
         series.iter().map(|point| point.model_id).chain(known.iter().copied().map(Some)).collect()

@@ -1,10 +1,10 @@
-//! Why the object store did not do what it was asked, in words that a person can act on.
+//! Why the object store refused or failed, in words that a person can act on.
 
 use std::{error::Error, io, time::Duration};
 
 use object_store::client::{HttpError, HttpErrorKind};
 
-/// Never holds what the store answered: that may have parts of credentials and signatures.
+/// Never holds what the store returned: that may have parts of credentials and signatures.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// The store's trouble or the network's: the same may go through later.
@@ -77,7 +77,7 @@ impl ObjectError {
             }
             if let Some(error) = cause.downcast_ref::<HttpError>() {
                 return Self::transient(match error.kind() {
-                    HttpErrorKind::Timeout => format!("no answer within {} ms", timeout.as_millis()),
+                    HttpErrorKind::Timeout => format!("no response within {} ms", timeout.as_millis()),
                     HttpErrorKind::Connect => "no connection".to_owned(),
                     _ => "the connection was lost".to_owned(),
                 });
@@ -86,7 +86,7 @@ impl ObjectError {
                 return Self::permanent("the bucket is in another region, or behind another endpoint");
             }
         }
-        Self::transient("an answer that cannot be read")
+        Self::transient("a response that cannot be read")
     }
 
     pub(super) fn of_io(error: &io::Error) -> Self {
@@ -106,14 +106,14 @@ impl ObjectError {
     }
 }
 
-/// What a server answered in place of doing it.
+/// What a server returned in place of doing it.
 struct Refusal {
     status: Option<u16>,
     code: Option<String>,
 }
 
 impl Refusal {
-    /// The library keeps status and answer in its texts alone. Of the response only the error's code is taken.
+    /// The library keeps status and body in its texts alone. Of the response only the error's code is taken.
     fn of(error: &(dyn Error + 'static)) -> Self {
         let mut refusal = Self { status: None, code: None };
         for cause in chain(error) {
@@ -134,9 +134,9 @@ impl Refusal {
 
     fn text(&self) -> String {
         match (self.status, &self.code) {
-            (Some(status), Some(code)) => format!("the store answers {status} ({code})"),
-            (Some(status), None) => format!("the store answers {status}"),
-            (None, Some(code)) => format!("the store answers {code}"),
+            (Some(status), Some(code)) => format!("the store returned {status} ({code})"),
+            (Some(status), None) => format!("the store returned {status}"),
+            (None, Some(code)) => format!("the store returned {code}"),
             (None, None) => "the store refuses".to_owned(),
         }
     }
@@ -173,17 +173,17 @@ mod tests {
 
     #[test]
     fn a_refusal_is_reported_by_its_code() {
-        let answer = |status: &str, code: &str| {
+        let response = |status: &str, code: &str| {
             generic(format!(
                 "Server returned non-2xx status code: {status}: <Error><Code>{code}</Code>\
                  <AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>"
             ))
         };
         for (status, code, expected, transient) in [
-            ("503 Service Unavailable", "SlowDown", "the store answers 503 (SlowDown)", true),
-            ("500 Internal Server Error", "Odd one", "the store answers 500", true),
-            ("400 Bad Request", "InvalidRequest", "the store answers 400 (InvalidRequest)", false),
-            ("400 Bad Request", "ExpiredToken", "the store answers 400 (ExpiredToken)", true),
+            ("503 Service Unavailable", "SlowDown", "the store returned 503 (SlowDown)", true),
+            ("500 Internal Server Error", "Odd one", "the store returned 500", true),
+            ("400 Bad Request", "InvalidRequest", "the store returned 400 (InvalidRequest)", false),
+            ("400 Bad Request", "ExpiredToken", "the store returned 400 (ExpiredToken)", true),
             ("404 Not Found", "NoSuchBucket", "bucket not found", false),
             (
                 "301 Moved Permanently",
@@ -192,7 +192,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(said(&answer(status, code)), (format!("object store: {expected}"), transient));
+            assert_eq!(said(&response(status, code)), (format!("object store: {expected}"), transient));
         }
         let denied = object_store::Error::PermissionDenied {
             path: "key".to_owned(),
@@ -206,7 +206,7 @@ mod tests {
     fn silent_and_unreachable_stores_are_distinguished() {
         let lost = |kind| generic(HttpError::new(kind, io::Error::other("detail")));
         for (kind, expected) in [
-            (HttpErrorKind::Timeout, "no answer within 5000 ms"),
+            (HttpErrorKind::Timeout, "no response within 5000 ms"),
             (HttpErrorKind::Connect, "no connection"),
             (HttpErrorKind::Interrupted, "the connection was lost"),
         ] {

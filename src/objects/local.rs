@@ -183,7 +183,7 @@ impl LocalUpload {
     }
 }
 
-/// No request is waited for, so there is no timeout to tell.
+/// No request is waited for, so there is no timeout to give.
 fn failed(error: &Error) -> ObjectError {
     ObjectError::of(error, Duration::ZERO)
 }

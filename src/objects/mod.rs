@@ -102,10 +102,10 @@ enum Place<'a> {
 }
 
 impl Objects {
-    /// Opens the store; credentials of S3 are looked for in the process's environment. Nothing is asked of S3 yet.
+    /// Opens the store; credentials of S3 are looked for in the process's environment. Nothing is requested of S3 yet.
     ///
     /// # Errors
-    /// Where settings are missing that only who makes exports needs, or the store may be unencrypted and
+    /// Where settings are missing that only generating exports needs, or the store may be unencrypted and
     /// `objects.allow_unencrypted` is not set.
     pub fn new(settings: &config::Objects) -> Result<Self, ObjectError> {
         let variables = std::env::vars_os();

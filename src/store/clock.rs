@@ -1,4 +1,4 @@
-//! The database's clock, by which ages are judged, without asking for it each time.
+//! The database's clock, by which ages are judged, without reading it each time.
 
 use std::{
     sync::{
@@ -18,24 +18,24 @@ pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
     Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(conn).await?)
 }
 
-/// What time it is, with when that was asked.
+/// What time it is, with when that was read.
 pub async fn read(conn: &mut PgConnection) -> Result<Reading, StoreError> {
-    let asked_at = Instant::now();
-    Ok(Reading::received(now(conn).await?, asked_at))
+    let sent_at = Instant::now();
+    Ok(Reading::received(now(conn).await?, sent_at))
 }
 
 /// A time of the database, with the two moments that it lies between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     pub at: DateTime<Utc>,
-    asked_at: Instant,
+    sent_at: Instant,
     received_at: Instant,
 }
 
 impl Reading {
     /// What was just received by a statement that was sent at that moment.
-    pub fn received(at: DateTime<Utc>, asked_at: Instant) -> Self {
-        Self { at, asked_at, received_at: Instant::now() }
+    pub fn received(at: DateTime<Utc>, sent_at: Instant) -> Self {
+        Self { at, sent_at, received_at: Instant::now() }
     }
 }
 
@@ -58,10 +58,10 @@ impl DatabaseClock {
     }
 
     /// Corrects the clock by what a reading proves, and by no more: it was the database's time at some moment between
-    /// asking and receiving, so a response that comes late says that much less.
+    /// sending and receiving, so a response that comes late says that much less.
     pub fn observe(&self, reading: &Reading) {
         let at = reading.at.timestamp_micros();
-        let (least, most) = (at - self.elapsed_at(reading.received_at), at - self.elapsed_at(reading.asked_at));
+        let (least, most) = (at - self.elapsed_at(reading.received_at), at - self.elapsed_at(reading.sent_at));
         // Of several threads one observes; the others only read.
         self.base.store(self.base.load(Relaxed).clamp(least, most), Relaxed);
     }
@@ -102,12 +102,12 @@ mod tests {
     #[test]
     fn a_late_response_does_not_rewind_the_clock() {
         let (clock, now) = clock();
-        // Asked five seconds ago, read right then, received now.
-        let asked_at = clock.started - SECOND * 5;
-        clock.observe(&Reading::received(now - TimeDelta::seconds(5), asked_at));
+        // Queried five seconds ago, read right then, received now.
+        let sent_at = clock.started - SECOND * 5;
+        clock.observe(&Reading::received(now - TimeDelta::seconds(5), sent_at));
         assert_eq!(ahead(&clock, now), 0.0);
         // Of a response that comes at once as much is believed as there was no time for.
-        clock.observe(&Reading::received(now + TimeDelta::seconds(7), asked_at));
+        clock.observe(&Reading::received(now + TimeDelta::seconds(7), sent_at));
         assert_eq!(ahead(&clock, now), 7.0);
     }
 

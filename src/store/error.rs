@@ -1,4 +1,4 @@
-//! Why the database did not do what it was asked, and whether waiting helps.
+//! Why the database refused or failed, and whether waiting helps.
 //!
 //! The one place that reads the driver's errors: [`ReadError`](super::read::ReadError) adds what only a reader can say, the actors what
 //! their callers receive for it (`actors::serving::error`), and http the response.
@@ -11,13 +11,13 @@ const MIGRATE: &str = "the schema or the role's rights are not those that this b
 const POOLER: &str = "a connection pooler in transaction mode is between the service and the database: session locks and prepared \
                       statements do not work through it; use its session mode, or connect to PostgreSQL directly";
 
-/// Why the database did not do what it was asked.
+/// Why the database refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database's trouble or the network's: the same may go through later.
     #[error("database: {0}")]
     Transient(#[source] sqlx::Error),
-    #[error("database: no answer within {} ms", .0.as_millis())]
+    #[error("database: no response within {} ms", .0.as_millis())]
     Timeout(Duration),
     /// Another process holds the partition, or an operator changed it: this one must stop working on it.
     #[error(
@@ -86,7 +86,7 @@ impl StoreError {
 
     /// A value that the schema rules out.
     pub(super) fn impossible(what: &str) -> Self {
-        Self::Permanent(format!("the database answered what cannot be: {what}"))
+        Self::Permanent(format!("the database returned what cannot be: {what}"))
     }
 }
 

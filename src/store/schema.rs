@@ -99,7 +99,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// Asks the server for its versions and the schema for its own.
+/// Reads the versions of the server and the schema.
 ///
 /// # Errors
 /// `Permanent` where the schema is not the one that this build works on.

@@ -20,7 +20,7 @@ pub const JWKS: &str = "jwks";
 /// The background jobs that the database runs for the service: never down, with a remark.
 pub const JOBS: &str = "background_jobs";
 
-/// The API's own port, as the process itself sees it answer.
+/// The API's own port, as the process itself sees it respond.
 pub const API: &str = "api";
 
 /// What the process as a whole is doing.

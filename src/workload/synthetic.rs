@@ -1,4 +1,4 @@
-//! Synthetic load: new events as they would come from a platform, with as many flaws as asked for.
+//! Synthetic load: new events as they would come from a platform, with as many flaws as requested.
 //!
 //! Each message is drawn on its own: invalid, a resend, late, or a plain original. Orgs and models belong to the seed;
 //! event ids belong to seed and run, so that another run of the same seed makes new events for the same orgs.

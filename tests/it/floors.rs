@@ -11,7 +11,7 @@ use crate::harness::{Service, World, number, settled};
 
 /// Days that rollups are kept by default.
 const KEPT: i64 = 396;
-/// Longest range of days that may be asked for.
+/// Longest range of days that may be requested.
 const LONGEST: i64 = 400;
 
 /// The start of the UTC day so many days ago.
@@ -110,7 +110,7 @@ async fn purged_queries_are_refused_with_the_first_start() {
     let caller = |org| Caller { service: &service, org };
     let (of_old, from, to, floor) = (caller(old), day(LONGEST - 1), day(-1), day(KEPT));
 
-    // The longest range that may be asked for is longer than what is kept.
+    // The longest range that may be requested is longer than what is kept.
     for what in ["usage", "usage?fill=zero", "usage?groupBy=model", "reliability", "reliability?groupBy=model"] {
         assert_eq!(of_old.refused(what, from, to, "rollups").await, floor, "{what}");
         assert_eq!(of_old.refused(what, floor - TimeDelta::seconds(1), to, "rollups").await, floor, "{what}");

@@ -50,7 +50,7 @@ impl Subject {
     }
 }
 
-/// Asks for everything that the description has.
+/// Requests everything that the description has.
 async fn examine(program: &Path, service: &Service, subject: &Subject, roles: &[Role]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let document = service.get("/openapi.json", "").await.1;

@@ -139,7 +139,7 @@ async fn a_late_event_revises_only_its_bucket() {
     let revised_at: DateTime<Utc> = revision["revisedAt"].as_str().unwrap().parse().unwrap();
     assert!((Utc::now() - revised_at).abs() < TimeDelta::minutes(2), "{revised_at}");
 
-    // Nobody else sees it: not in one's own answer, nor by asking for another's.
+    // Nobody else sees it: not in one's own response, nor by requesting another's.
     assert_eq!(scene.ask(scene.other, "revisions", "").await["revisions"], json!([]));
     let token = scene.service.token(&[scene.other], &[Role::OrgAdmin]);
     let path = format!("/analytics/v1/orgs/{org}/revisions?{}", scene.range());

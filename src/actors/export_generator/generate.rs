@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Versions of a month that may be there without anybody knowing of them: each is one that a killed process left.
 const MOST_STRAY_VERSIONS: u32 = 100;
 
-/// What files are made with.
+/// What files are generated with.
 #[derive(Clone)]
 pub struct ExportBackend {
     pub reader: ExportReader,
@@ -47,7 +47,7 @@ pub struct ExportBackend {
 
 impl ExportBackend {
     /// # Errors
-    /// Why no files can be made here.
+    /// Why no files can be generated here.
     pub fn new(settings: &Settings) -> Result<Self, BackendError> {
         Ok(Self {
             reader: ExportReader::new(settings)?,
@@ -64,7 +64,7 @@ impl ExportBackend {
     }
 }
 
-/// Why no files can be made.
+/// Why no files can be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     #[error(transparent)]
@@ -85,7 +85,7 @@ pub struct GeneratedFile {
 pub enum GenerateError {
     #[error(transparent)]
     Object(#[from] ObjectError),
-    #[error("what it is made of is kept from {} on: ask for a later start", .0.to_rfc3339_opts(SecondsFormat::AutoSi, true))]
+    #[error("what it is made of is kept from {} on: request a later start", .0.to_rfc3339_opts(SecondsFormat::AutoSi, true))]
     Gone(DateTime<Utc>),
     #[error("reading took longer than exports.statement_timeout_ms")]
     TooSlow,
@@ -103,7 +103,7 @@ pub enum GenerateError {
 
 fn of_the_database(error: &StoreError) -> &'static str {
     match error {
-        error if error.is_transient() => "the database does not answer",
+        error if error.is_transient() => "the database does not respond",
         StoreError::Lacks(_) => "the database lacks what a file needs",
         _ => "the database has what cannot be",
     }
@@ -133,7 +133,7 @@ impl From<ReadError> for GenerateError {
     }
 }
 
-/// Makes the file of a job, and its manifest.
+/// Generates the file of a job, and its manifest.
 pub async fn generate(backend: &ExportBackend, claimed: &Claimed) -> Result<GeneratedFile, GenerateError> {
     let mut generation = Generation {
         backend,
@@ -183,7 +183,7 @@ impl Generation<'_> {
         Ok(GeneratedFile { output, same_as: None })
     }
 
-    /// A version is written once. What an attempt left that was killed before it could tell the database is taken for this
+    /// A version is written once. What an attempt left that was killed before it could report that to the database is taken for this
     /// one's if it is the same, and is passed over if not: a reader may have seen it.
     async fn of_month(&mut self, month: Month) -> Result<GeneratedFile, GenerateError> {
         let org_id = self.job().spec.org_id;

@@ -1,6 +1,6 @@
-//! Export: makes the files of export jobs.
-//! In: Wake from the desk where they are asked for; Drain, End. Out: objects into the store.
-//! Failure: database away → looked again later. A file that cannot be made now → its job waits for its next attempt; out of
+//! Export: generates the files of export jobs.
+//! In: Wake from the actor where they are requested; Drain, End. Out: objects into the store.
+//! Failure: database away → looked again later. A file that cannot be generated now → its job waits for its next attempt; out of
 //!          attempts, or where waiting does not help, it has failed, with the reason. Killed → its job is taken over.
 //! Bound: one job at a time an actor; two parts of a file in memory.
 
@@ -25,10 +25,10 @@ use worker::{Looked, Worker, WorkerParts};
 pub struct Export {
     /// Absent while it looks or works.
     worker: Option<Worker>,
-    /// Asks a worker that is at work to give its job back.
+    /// Has a worker that is at work give its job back.
     stop: Arc<Notify>,
     poll: Duration,
-    /// Somebody asked for a file since it began to look.
+    /// Somebody requested a file since it began to look.
     woken: bool,
     draining: bool,
     vitals: Vitals,
@@ -69,7 +69,7 @@ impl Actor for Export {
     }
 }
 
-/// Somebody has asked for a file.
+/// Somebody has requested a file.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Wake;

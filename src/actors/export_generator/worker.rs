@@ -1,4 +1,4 @@
-//! Claiming a job, making its file while saying that one is at work, and ending it one way or the other.
+//! Claiming a job, generating its file while reporting that one is at work, and ending it one way or the other.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Attempts to tell the database what became of a job, and the pause between them.
+/// Attempts to report to the database what became of a job, and the pause between them.
 const TELLINGS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,9 +71,9 @@ enum Ended {
 }
 
 impl Ended {
-    fn of(made: Result<GeneratedFile, GenerateError>) -> Self {
-        match made {
-            Ok(made) => Self::GeneratedFile(made),
+    fn of(generated: Result<GeneratedFile, GenerateError>) -> Self {
+        match generated {
+            Ok(generated) => Self::GeneratedFile(generated),
             Err(GenerateError::Lost) => Self::Lost,
             Err(GenerateError::Cancelled) => Self::Cancelled,
             Err(error) => Self::Failed(error),
@@ -130,7 +130,7 @@ impl Worker {
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                made = &mut generation => return Ended::of(made),
+                generated = &mut generation => return Ended::of(generated),
                 () = stop.notified() => return Ended::Stopped,
                 _ = beats.tick() => {}
             }
@@ -138,13 +138,13 @@ impl Worker {
             beat();
             let saying = self.session.run_within(within, async |conn| exports::heartbeat(conn, &claimed.claim).await);
             tokio::select! {
-                made = &mut generation => return Ended::of(made),
+                generated = &mut generation => return Ended::of(generated),
                 heard = saying => match heard {
                     Ok(Heartbeat::Held) => said = Instant::now(),
                     Ok(Heartbeat::Cancelled) => return Ended::Cancelled,
                     Ok(Heartbeat::Lost) => return Ended::Lost,
                     Err(error) => {
-                        tracing::warn!(%error, job = %claimed.claim.job_id, "an export cannot say that it is made");
+                        tracing::warn!(%error, job = %claimed.claim.job_id, "an export cannot report that it was generated");
                         if said.elapsed() >= self.rules.takeover {
                             return Ended::Lost;
                         }
@@ -158,13 +158,13 @@ impl Worker {
         let (claim, job) = (claimed.claim, &claimed.job);
         let took = begun.elapsed();
         let (what, recorded) = match ended {
-            Ended::GeneratedFile(made) => {
-                let (rows, bytes) = (made.output.rows, made.output.bytes);
-                match self.succeed(&claim, &made, beat).await {
+            Ended::GeneratedFile(generated) => {
+                let (rows, bytes) = (generated.output.rows, generated.output.bytes);
+                match self.succeed(&claim, &generated, beat).await {
                     Ok(Some(job)) if job.status == Status::Succeeded => {
-                        tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export is made");
+                        tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export was generated");
                         self.metrics.export_ended(ExportEnd::Succeeded, took);
-                        self.readiness.detail(OBJECTS, "exports are made");
+                        self.readiness.detail(OBJECTS, "exports are generated");
                         return;
                     }
                     Ok(_) => return self.disown(&claim, job).await,
@@ -174,26 +174,27 @@ impl Worker {
             Ended::Failed(error) => {
                 let reason = error.to_string();
                 if let GenerateError::Object(error) = &error {
-                    self.readiness.detail(OBJECTS, format!("the last export was not made: {error}"));
+                    self.readiness.detail(OBJECTS, format!("the last export was not generated: {error}"));
                 }
                 let pause = if error.may_pass() { self.retry.after(job.attempts, rand::random()) } else { None };
-                tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = %in_full(&error), "an export was not made");
+                tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = %in_full(&error), "an export was not generated");
                 match pause {
                     Some(pause) => (
                         ExportEnd::Retried,
-                        self.tell(beat, async |conn| exports::retry(conn, &claim, &reason, pause).await).await,
+                        self.report(beat, async |conn| exports::retry(conn, &claim, &reason, pause).await).await,
                     ),
                     None => (
                         ExportEnd::Failed,
-                        self.tell(beat, async |conn| exports::fail(conn, &claim, &reason).await).await,
+                        self.report(beat, async |conn| exports::fail(conn, &claim, &reason).await).await,
                     ),
                 }
             }
-            Ended::Cancelled => {
-                (ExportEnd::Cancelled, self.tell(beat, async |conn| exports::fail(conn, &claim, CANCELLED).await).await)
-            }
+            Ended::Cancelled => (
+                ExportEnd::Cancelled,
+                self.report(beat, async |conn| exports::fail(conn, &claim, CANCELLED).await).await,
+            ),
             Ended::Stopped => {
-                (ExportEnd::Released, self.tell(beat, async |conn| exports::release(conn, &claim).await).await)
+                (ExportEnd::Released, self.report(beat, async |conn| exports::release(conn, &claim).await).await)
             }
             Ended::Lost => return self.disown(&claim, job).await,
         };
@@ -210,12 +211,12 @@ impl Worker {
     async fn succeed(
         &mut self,
         claim: &Claim,
-        made: &GeneratedFile,
+        generated: &GeneratedFile,
         beat: &dyn Fn(),
     ) -> Result<Option<ExportJob>, StoreError> {
-        let (output, kept) = (&made.output, self.kept);
-        self.tell(beat, async |conn| {
-            let recorded = match made.same_as {
+        let (output, kept) = (&generated.output, self.kept);
+        self.report(beat, async |conn| {
+            let recorded = match generated.same_as {
                 None => exports::succeed(conn, claim, output, kept).await?,
                 Some(same_as) => exports::succeed_unchanged(conn, claim, output, kept, same_as).await?,
             };
@@ -246,7 +247,7 @@ impl Worker {
     }
 
     /// Records the result in the database, which may be away for a moment: the file need not be generated again for that.
-    async fn tell<T>(
+    async fn report<T>(
         &mut self,
         beat: &dyn Fn(),
         mut what: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,

@@ -122,10 +122,10 @@ impl Lease {
         self.parts.partitions.metrics.partitions_owned(&held.map(|holding| holding.partition).collect());
         for partition in given {
             self.ended.remove(&partition);
-            self.tell(partition, SupervisionKind::Released);
+            self.note(partition, SupervisionKind::Released);
         }
         for partition in taken.iter().map(|holding| holding.partition) {
-            self.tell(partition, SupervisionKind::Taken);
+            self.note(partition, SupervisionKind::Taken);
         }
         for partition in plan.work.iter().copied().chain(taken.iter().map(|holding| holding.partition)) {
             if !self.ended.contains(&partition) {
@@ -182,7 +182,7 @@ impl Lease {
         }
     }
 
-    fn tell(&self, partition: u16, what: SupervisionKind) {
+    fn note(&self, partition: u16, what: SupervisionKind) {
         self.parts.partitions.log.note(Note::new(&group_name(partition), what));
     }
 

@@ -143,7 +143,7 @@ impl Merger {
                 self.failed.remove(stream);
             }
             Err(error) if error.is_transient() => {
-                self.freshness.tell(Merged::Unknown);
+                self.freshness.notify(Merged::Unknown);
                 return Err(error);
             }
             Err(error) => {

@@ -104,13 +104,13 @@ enum ReplayError {
     Store(#[from] StoreError),
     #[error("the partition is in incarnation {0} now: offsets mean other messages")]
     Incarnation(i32),
-    /// Asked for in an incarnation that this pipeline does not know yet: the next one will.
+    /// Requested in an incarnation that this pipeline does not know yet: the next one will.
     #[error("the partition is about to start in incarnation {0}")]
     Ahead(i32),
-    #[error("the stream begins at offset {0} now: ask for a range from there on")]
+    #[error("the stream begins at offset {0} now: request a range from there on")]
     Dropped(i64),
     #[error(
-        "offset {offset} cannot be read: the broker ends the connection with {words} each time that it comes to it; ask for \
+        "offset {offset} cannot be read: the broker ends the connection with {words} each time that it comes to it; request \
          ranges that end before it and begin behind it"
     )]
     Unreadable { offset: i64, words: String },

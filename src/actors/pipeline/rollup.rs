@@ -139,7 +139,7 @@ impl Rollup {
                 self.failures += 1;
                 self.pending = true;
                 // It may have been committed all the same.
-                self.freshness.tell(Merged::Unknown);
+                self.freshness.notify(Merged::Unknown);
                 ctx.run_later(delay, |actor, ctx| actor.merge(ctx));
             }
         }
@@ -173,7 +173,7 @@ pub(in crate::actors) fn report(merged: merge::Merged, metrics: &Metrics, freshn
     {
         metrics.end_to_end(took);
     }
-    freshness.tell(Merged::Changed(merge::last_events(&merged.merge).into_keys().collect()));
+    freshness.notify(Merged::Changed(merge::last_events(&merged.merge).into_keys().collect()));
 }
 
 supervised!(Rollup, merger: Merger);

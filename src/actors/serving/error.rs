@@ -18,17 +18,17 @@ use crate::{
 pub enum QueryError {
     #[error("too many queries at once")]
     Busy,
-    #[error("the database does not answer")]
+    #[error("the database does not respond")]
     Unavailable,
-    #[error("the answer took too long")]
+    #[error("the response took too long")]
     TooSlow,
-    #[error("the answer is too large")]
+    #[error("the response is too large")]
     TooLarge,
     #[error("{} are kept from {} on", .0.what.as_str(), .0.start)]
     Gone(Gone),
     #[error("the database lacks what the query needs")]
     Lacks,
-    #[error("the database answered what cannot be")]
+    #[error("the database returned what cannot be")]
     Broken,
 }
 
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_cause_is_not_disclosed() {
         let secret = StoreError::Permanent("10.0.0.7 refused".into());
-        assert_eq!(refuse(&secret, "a query").to_string(), "the database answered what cannot be");
+        assert_eq!(refuse(&secret, "a query").to_string(), "the database returned what cannot be");
         let lacks = refuse(&StoreError::Lacks("relation analytics.usage_events".into()), "a query").to_string();
         assert!(!lacks.contains("usage_events"), "{lacks}");
     }

@@ -36,7 +36,7 @@ use crate::{
 
 /// Requests that may wait for their turn; each holds at most `http.max_body_bytes`.
 const QUEUE: usize = 32;
-/// How often the database is asked for the time.
+/// How often the database is read for the time.
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
 
 pub struct Events {
@@ -44,7 +44,7 @@ pub struct Events {
     clock: DatabaseClock,
     /// The database has said what time it is.
     anchored: bool,
-    /// Absent while the database is asked.
+    /// Absent while the database is read.
     session: Option<Session>,
     /// Absent where publishing is switched off.
     outlet: Option<Outlet>,
@@ -81,7 +81,7 @@ impl Events {
         self.clock.observe(now);
     }
 
-    fn ask_the_time(&mut self, ctx: &mut Context<Self>) {
+    fn read_the_clock(&mut self, ctx: &mut Context<Self>) {
         let work = async |session: &mut Session, _: &Working| session.run(async |conn| clock::read(conn).await).await;
         self.begin(ctx, work, |actor, now, _| match now {
             Ok(now) => actor.observe(&now),
@@ -96,8 +96,8 @@ impl Actor for Events {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.ask_the_time(ctx);
-        ctx.run_interval(CLOCK_EVERY, |actor, ctx| actor.ask_the_time(ctx));
+        self.read_the_clock(ctx);
+        ctx.run_interval(CLOCK_EVERY, |actor, ctx| actor.read_the_clock(ctx));
     }
 }
 

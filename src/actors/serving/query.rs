@@ -1,4 +1,4 @@
-//! Query: answers the API's queries from the rollups and the dead letters.
+//! Query: runs the API's queries from the rollups and the dead letters.
 //! In: Execute, with any of the queries below, from http. Out: the response.
 //! Failure: database away → Unavailable at once to each caller, and the next query tries again; it never restarts
 //!          for that. A value that cannot be → Broken.
@@ -81,7 +81,7 @@ impl Actor for Query {
     type Context = Context<Self>;
 }
 
-/// What can be asked.
+/// What can be read.
 pub trait ReadQuery: Send + 'static {
     type Response: Send + 'static;
 
@@ -105,21 +105,21 @@ impl<Q: ReadQuery> Message for Execute<Q> {
 impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
     type Result = ResponseFuture<Result<Q::Response, QueryError>>;
 
-    /// Answers beside the other queries: the actor itself is free for the next one at once.
+    /// Runs beside the other queries: the actor itself is free for the next one at once.
     fn handle(&mut self, Execute { query, gone }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
         let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.vitals.work());
-        let answer = async move {
+        let report = async move {
             let _working = working;
             let _admitted = admission.enter(query.tenant()).await?;
-            let asked = Instant::now();
+            let began = Instant::now();
             query.read(reader).await.map_err(|error| {
-                let after_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::warn_span!("query", after_ms).in_scope(|| refuse(&error, "a query could not be answered"))
+                let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::warn_span!("query", after_ms).in_scope(|| refuse(&error, "a query failed"))
             })
         };
         Box::pin(async move {
             tokio::select! {
-                answer = answer => answer,
+                report = report => report,
                 // No client is left to receive it. The statement ends with the connection, and the permit is the next one's.
                 _ = gone => Err(QueryError::Busy),
             }

@@ -27,7 +27,7 @@ where
     }
 
     /// Sends a message that may be lost: while the actor is away it is dropped.
-    pub fn tell(&self, message: M) {
+    pub fn notify(&self, message: M) {
         if let Some(recipient) = self.get() {
             recipient.do_send(message);
         }

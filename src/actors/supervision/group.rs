@@ -119,7 +119,7 @@ pub struct Group {
     /// What the phases Starting, Restarting and Parked wait for.
     pub task: Option<SpawnHandle>,
     /// To be started again at once when it has ended.
-    pub restart_asked: bool,
+    pub restart_requested: bool,
     /// To be forgotten when it has ended.
     pub leaving: bool,
     pub waiting: Vec<oneshot::Sender<()>>,
@@ -142,7 +142,7 @@ impl Group {
             cause: None,
             next_attempt: None,
             task: None,
-            restart_asked: false,
+            restart_requested: false,
             leaving: false,
             waiting: Vec::new(),
         }

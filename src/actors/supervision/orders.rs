@@ -31,7 +31,7 @@ impl Handler<Supervise> for Supervisor {
     }
 }
 
-/// End this group for good. Answered when it has ended, at once where there is none.
+/// End this group for good. Its result comes when it has ended, at once where there is none.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Retire {
@@ -104,13 +104,13 @@ impl Handler<Restart> for Supervisor {
         group.restarts.forgive();
         match group.phase {
             Phase::Running => {
-                group.restart_asked = true;
+                group.restart_requested = true;
                 group.end_all();
                 self.publish(&name);
             }
             // What they wait for does not come sooner by a restart.
             Phase::Starting => {}
-            Phase::Ending | Phase::Draining => group.restart_asked = true,
+            Phase::Ending | Phase::Draining => group.restart_requested = true,
             Phase::Restarting | Phase::Parked => {
                 if let Some(task) = group.task.take() {
                     ctx.cancel_future(task);

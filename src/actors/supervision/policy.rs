@@ -23,7 +23,7 @@ impl Policy {
     }
 }
 
-/// What a failure is answered with.
+/// What follows a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Restart after a delay of at most this.

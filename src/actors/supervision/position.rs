@@ -26,7 +26,7 @@ pub struct PartitionPosition(Arc<Shared>);
 struct Shared {
     started: Instant,
     subscribed: AtomicBool,
-    /// When the broker was last asked and answered without anything having come since it was asked.
+    /// When the broker was last queried and responded without anything having come since the query.
     proved_quiet_ms: AtomicU64,
     received_offset: AtomicI64,
     committed_offset: AtomicI64,
@@ -70,9 +70,9 @@ impl PartitionPosition {
         self.0.proved_quiet_ms.store(NEVER, Release);
     }
 
-    /// The broker was asked at that moment and answered, and nothing has come in between.
-    pub fn proved_quiet(&self, asked_at: Instant) {
-        let ms = asked_at.saturating_duration_since(self.0.started).as_millis();
+    /// The broker was queried at that moment and responded, and nothing has come in between.
+    pub fn proved_quiet(&self, queried_at: Instant) {
+        let ms = queried_at.saturating_duration_since(self.0.started).as_millis();
         self.0.proved_quiet_ms.store(u64::try_from(ms).unwrap_or(NEVER), Release);
     }
 

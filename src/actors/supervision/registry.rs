@@ -91,7 +91,7 @@ impl Registry {
         self.read().groups.get(group).is_some_and(|entry| entry.state == ActorState::Parked)
     }
 
-    /// The progress that a partition's actors share, made when it is first asked for.
+    /// The progress that a partition's actors share, made when it is first requested.
     pub fn progress(&self, group: &str) -> PartitionPosition {
         self.write().progress.entry(group.to_owned()).or_default().clone()
     }

@@ -123,12 +123,12 @@ impl Supervisor {
         let now = self.born.elapsed();
         let Some(group) = self.groups.get_mut(name) else { return };
         let failed = group.failed.take();
-        let asked = std::mem::take(&mut group.restart_asked);
+        let requested = std::mem::take(&mut group.restart_requested);
         if group.leaving {
             return self.finish(name);
         }
         let (member, cause) = match failed {
-            _ if asked => return self.begin(name, ctx),
+            _ if requested => return self.begin(name, ctx),
             // There was nothing to start any more.
             Some((_, Cause::Stopped)) if group.phase == Phase::Starting => return self.finish(name),
             Some(failed) => failed,

@@ -97,7 +97,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Says once when no key is configured: the service runs, and answers 401.
+    /// Says once when no key is configured: the service runs, and refuses with 401.
     pub fn new(settings: &Auth) -> Self {
         let secret = settings.hs256_secret.expose();
         let secret = (!secret.is_empty()).then(|| CheckingKey::secret(secret.as_bytes()));

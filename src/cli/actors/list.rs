@@ -35,7 +35,7 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     if args.json {
         return print::text(body.trim_end());
     }
-    let tree: Tree = serde_json::from_str(&body).context("the answer is of another version")?;
+    let tree: Tree = serde_json::from_str(&body).context("the response is of another version")?;
     print::text(&table(&tree.actors, Utc::now()))
 }
 

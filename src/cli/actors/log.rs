@@ -39,7 +39,7 @@ pub struct Args {
     json: bool,
 }
 
-/// How often `--follow` asks.
+/// How often `--follow` reads.
 const POLL: Duration = Duration::from_secs(1);
 /// Events of one response while following.
 const PAGE: u16 = 500;
@@ -65,16 +65,16 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     if args.follow {
         return tokio::select! {
             followed = follow(&args, client) => followed,
-            asked = tokio::signal::ctrl_c() => Ok(asked?),
+            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
         };
     }
-    let body = ask(client, &args.actor, args.limit, args.before, None).await?;
+    let body = read(client, &args.actor, args.limit, args.before, None).await?;
     if args.json {
         return print::text(body.trim_end());
     }
     let page = page(&body)?;
     if page.source == "memory" {
-        eprintln!("the database is away: only what happened in the process that was asked, and not long ago");
+        eprintln!("the database is away: only what happened in this process, and not long ago");
     }
     if page.events.is_empty() {
         return print::text("no events");
@@ -88,7 +88,7 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ask(
+async fn read(
     client: &Client,
     actor: &Option<String>,
     limit: u16,
@@ -103,19 +103,23 @@ async fn ask(
 }
 
 fn page(body: &str) -> anyhow::Result<Page> {
-    serde_json::from_str(body).context("the answer is of another version")
+    serde_json::from_str(body).context("the response is of another version")
 }
 
 fn entries(events: Vec<Box<RawValue>>) -> anyhow::Result<Vec<Entry>> {
     let entry = |raw: Box<RawValue>| Ok(Entry { event: serde_json::from_str(raw.get())?, raw });
-    events.into_iter().map(entry).collect::<Result<_, serde_json::Error>>().context("the answer is of another version")
+    events
+        .into_iter()
+        .map(entry)
+        .collect::<Result<_, serde_json::Error>>()
+        .context("the response is of another version")
 }
 
 async fn follow(args: &Args, client: &Client) -> anyhow::Result<()> {
-    let first = page(&ask(client, &args.actor, args.limit, None, None).await?)?;
+    let first = page(&read(client, &args.actor, args.limit, None, None).await?)?;
     let mut shown = Printed::default();
     let mut news = entries(first.events)?;
-    // What a full page left out was not asked for.
+    // What a full page left out was not requested.
     shown.floor = first.next;
     let mut away = false;
     loop {
@@ -123,14 +127,14 @@ async fn follow(args: &Args, client: &Client) -> anyhow::Result<()> {
             print::text(&if args.json { entry.raw.get().to_owned() } else { line(&entry.event) })?;
         }
         tokio::time::sleep(POLL).await;
-        news = match since(args, client, shown.ask_after()).await {
+        news = match since(args, client, shown.read_after()).await {
             Ok(news) => {
                 away = false;
                 news
             }
             Err(error) if error.downcast_ref().is_some_and(CallError::is_transient) => {
                 if !away {
-                    eprintln!("the service does not answer, waiting for it: {error:#}");
+                    eprintln!("the service does not respond, waiting for it: {error:#}");
                 }
                 away = true;
                 Vec::new()
@@ -144,7 +148,7 @@ async fn follow(args: &Args, client: &Client) -> anyhow::Result<()> {
 async fn since(args: &Args, client: &Client, after: Option<Uuid>) -> anyhow::Result<Vec<Entry>> {
     let (mut found, mut before) = (Vec::new(), None);
     loop {
-        let page = page(&ask(client, &args.actor, PAGE, before, after).await?)?;
+        let page = page(&read(client, &args.actor, PAGE, before, after).await?)?;
         found.extend(entries(page.events)?);
         before = page.next;
         if before.is_none() {
@@ -157,7 +161,7 @@ async fn since(args: &Args, client: &Client, after: Option<Uuid>) -> anyhow::Res
 #[derive(Default)]
 struct Printed {
     ids: BTreeSet<Uuid>,
-    /// Nothing up to this one is asked for.
+    /// Nothing up to this one is requested.
     floor: Option<Uuid>,
 }
 
@@ -167,8 +171,8 @@ impl Printed {
         self.ids.insert(id)
     }
 
-    /// The event after which is asked: a while before the newest. Forgets what lies before it.
-    fn ask_after(&mut self) -> Option<Uuid> {
+    /// The event after which the next page begins: a while before the newest. Forgets what lies before it.
+    fn read_after(&mut self) -> Option<Uuid> {
         let from = self.ids.last().map(|newest| earlier(*newest, MAY_COME_LATE)).max(self.floor)?;
         self.ids = self.ids.split_off(&from);
         Some(from)
@@ -230,14 +234,14 @@ mod tests {
     fn late_events_are_printed_once() {
         let id = |ms: u128, n: u128| Uuid::from_u128(ms << 80 | 7 << 76 | n);
         let mut shown = Printed::default();
-        assert_eq!(shown.ask_after(), None);
+        assert_eq!(shown.read_after(), None);
         assert!(shown.is_new(id(100_000, 1)) && shown.is_new(id(170_000, 1)));
         assert!(!shown.is_new(id(170_000, 1)));
-        let asked = shown.ask_after().unwrap();
-        assert!(asked < id(110_000, 0) && asked > id(109_999, u128::from(u64::MAX)));
+        let after = shown.read_after().unwrap();
+        assert!(after < id(110_000, 0) && after > id(109_999, u128::from(u64::MAX)));
         assert!(shown.is_new(id(120_000, 1)), "it came late");
         assert!(!shown.is_new(id(170_000, 1)));
         shown.floor = Some(id(169_000, 5));
-        assert_eq!(shown.ask_after(), shown.floor, "what lies before was not asked for");
+        assert_eq!(shown.read_after(), shown.floor, "what lies before was not requested");
     }
 }

@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// Operations port of the process to ask, in place of ops.address
+    /// Operations port of the process to call, in place of ops.address
     #[arg(long, global = true, value_name = "http://HOST:PORT", value_parser = base_url)]
     url: Option<Url>,
     #[command(subcommand)]

@@ -36,10 +36,11 @@ pub async fn run(args: Args, client: &Client, auth: &config::Auth) -> anyhow::Re
         Some(token) => token,
         None => own_token(auth).context("give a token by --token or ANALYTICS_TOKEN, or the service's secret")?,
     };
-    let answer = client.post(&format!("/ops/actors/{name}/restart"), &token).await.and_then(|answer| answer.success());
-    let answer = answer.with_context(|| format!("restarting {name}"))?;
+    let response =
+        client.post(&format!("/ops/actors/{name}/restart"), &token).await.and_then(|response| response.success());
+    let response = response.with_context(|| format!("restarting {name}"))?;
     if json {
-        return print::text(answer.trim_end());
+        return print::text(response.trim_end());
     }
     print::text(&format!("{name}: the restart is requested"))
 }

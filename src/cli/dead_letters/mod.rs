@@ -61,7 +61,7 @@ struct List {
     /// Only those of this organisation
     #[arg(long, value_name = "UUID", conflicts_with = "no_org")]
     org: Option<Uuid>,
-    /// Only those that do not tell their organisation
+    /// Only those that do not name their organisation
     #[arg(long)]
     no_org: bool,
     #[arg(long, value_name = "STATE", default_value = "all")]

@@ -115,7 +115,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
                 person(&mut lock.conn, &settings, (actor_id, org_id), &mut report, steps).await?;
             }
         }
-        steps.tell("counting what is left");
+        steps.report("counting what is left");
         count(lock, &settings, erasee, &mut report).await?;
         let outcome = if report.holds() { Outcome::Allowed } else { Outcome::Failed };
         audit::record(&mut lock.conn, &[act(erasee, outcome).detail(report.in_short())]).await?;
@@ -143,7 +143,7 @@ async fn org(
 ) -> anyhow::Result<()> {
     let conn = &mut lock.conn;
     let removed = &mut report.removed;
-    steps.tell("removing API keys, settings, exports and dead letters");
+    steps.report("removing API keys, settings, exports and dead letters");
     let uploads = exports::uploads_of(conn, org_id).await?;
     *removed = erase::keys_and_letters(conn, org_id).await?;
     match Objects::new(&settings.objects) {
@@ -156,10 +156,10 @@ async fn org(
         Err(_) => {}
     }
     removed.raw_events = erase::events_of_org(conn, org_id, |day, gone| {
-        steps.tell(&format!("{}: {gone} raw events removed so far", day.date_naive()));
+        steps.report(&format!("{}: {gone} raw events removed so far", day.date_naive()));
     })
     .await?;
-    steps.tell("removing rollups");
+    steps.report("removing rollups");
     let rest = erase::rest_of_org(conn, org_id).await?;
     *removed = Counts {
         raw_events: removed.raw_events + rest.raw_events,
@@ -174,7 +174,7 @@ async fn org(
     if settings.cache.url.is_empty() {
         return Ok(());
     }
-    steps.tell("removing markers in Redis");
+    steps.report("removing markers in Redis");
     match forget(settings, org_id).await {
         Ok(gone) => removed.cached_markers = gone,
         // Services that run do it when it is back; markers of services that do not run expire.
@@ -210,7 +210,7 @@ async fn person(
     recount::prepare(conn).await?;
     for of in erase::actor_days(conn, actor_id, org_id).await? {
         let day = of.day.date_naive();
-        steps.tell(&format!("{day} of {}: {} raw events removed so far", of.org_id, report.removed.raw_events));
+        steps.report(&format!("{day} of {}: {} raw events removed so far", of.org_id, report.removed.raw_events));
         let (gone, rebuilt) = erase::actor_day(conn, actor_id, &of, settings.events.late_after()).await?;
         report.removed.raw_events += gone;
         report.counted_again(rebuilt);

@@ -49,14 +49,14 @@ const MONTHLY: &str = "\
 Generate the file of a month for every organisation with usage in it
 
 Each organisation has analytics/exports/{orgId}/{YYYYMM}.csv, by day and model, and beside it every version of it,
-{YYYYMM}.r1.csv and so on, which is never overwritten. Run again, nothing is made where nothing has changed since;
-where a month has changed, a new version is made, and its manifest names the revisions behind it. No file is made
+{YYYYMM}.r1.csv and so on, which is never overwritten. Run again, nothing is generated where nothing has changed since;
+where a month has changed, a new version is generated, and its manifest names the revisions behind it. No file is generated
 for an organisation of whose month a part is purged; it is named among those that failed. Interrupted, or
 run by several at once, it goes on where it was. Running services may generate some of the files.
 
-Exit code 1 where a file could not be made; the others are.";
+Exit code 1 where a file could not be generated; the others are.";
 
-/// Organisations whose jobs are made in one go.
+/// Organisations whose jobs are created in one go.
 const ORGS_AT_ONCE: u16 = 500;
 /// How often is looked for jobs that others work on.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -118,8 +118,10 @@ struct Failed {
 impl Failed {
     fn purged(org_id: Uuid, from: DateTime<Utc>) -> Self {
         let from = first_boundary(from, Granularity::Monthly).date_naive();
-        let error =
-            format!("a part of the month is purged: the first that can be made is that of {}", from.format("%Y-%m"));
+        let error = format!(
+            "a part of the month is purged: the first that can be generated is that of {}",
+            from.format("%Y-%m")
+        );
         Self { org_id, job_id: None, error }
     }
 }
@@ -128,12 +130,12 @@ impl Summary for Report {
     fn line(&self) -> String {
         let Self { month, orgs, made, unchanged, failed, not_final, rows, bytes } = self;
         let mut line = format!(
-            "export monthly: {month}: {orgs} organisations: {made} files made, {unchanged} unchanged, {} failed, {rows} rows, \
+            "export monthly: {month}: {orgs} organisations: {made} files generated, {unchanged} unchanged, {} failed, {rows} rows, \
              {bytes} bytes",
             failed.len()
         );
         if *not_final > 0 {
-            line += &format!("; {not_final} were made before the month was final: run it again later");
+            line += &format!("; {not_final} were generated before the month was final: run it again later");
         }
         for Failed { org_id, error, .. } in failed.iter().take(20) {
             line += &format!("\n  {org_id}: {error}");
@@ -154,9 +156,9 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::new();
     let report = tokio::select! {
         report = monthly(&args, &settings, &mut steps) => report,
-        asked = tokio::signal::ctrl_c() => {
-            asked?;
-            bail!("interrupted; what is made is made, and running it again does the rest")
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            bail!("interrupted; what is generated stays, and running it again does the rest")
         }
     };
     steps.end();
@@ -186,7 +188,7 @@ async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyh
     let mut purged = floors::above(&mut conn, month.range().start).await?;
     purged.retain(|(org_id, _)| args.org.is_none_or(|only| only == *org_id));
     let without: BTreeSet<Uuid> = purged.iter().map(|(org_id, _)| *org_id).collect();
-    let jobs = ask(&mut conn, month, args.org, &without, backend.objects.default_bucket(), steps).await?;
+    let jobs = request(&mut conn, month, args.org, &without, backend.objects.default_bucket(), steps).await?;
     if jobs.is_empty() && purged.is_empty() {
         tracing::warn!(%month, "no organisation has usage in this month");
     }
@@ -213,7 +215,7 @@ async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyh
 }
 
 /// The jobs of a month's files, each with its org: new ones, and those that are open.
-async fn ask(
+async fn request(
     conn: &mut PgConnection,
     month: Month,
     only: Option<Uuid>,
@@ -231,12 +233,12 @@ async fn ask(
             let by = operator::name();
             let act = AuditEvent::new(Actor::command_line(by.clone()), "export.monthly", Outcome::Allowed);
             let act = act.of_org(org_id).target(job_id).detail(month);
-            let asked = NewMonth { job_id, org_id, month, granularity: Granularity::Daily, bucket, by: &by, act: &act };
-            match table::create_month(conn, &asked).await? {
+            let new = NewMonth { job_id, org_id, month, granularity: Granularity::Daily, bucket, by: &by, act: &act };
+            match table::create_month(conn, &new).await? {
                 Created::New(job) | Created::Same(job) => jobs.insert(job.id, org_id),
-                Created::KeyTaken | Created::TooMany | Created::Wrong(_) => bail!("the month cannot be asked for"),
+                Created::KeyTaken | Created::TooMany | Created::Wrong(_) => bail!("the month cannot be requested"),
             };
-            steps.tell(&format!("{} organisations", jobs.len()));
+            steps.report(&format!("{} organisations", jobs.len()));
         }
         if orgs.len() < usize::from(ORGS_AT_ONCE) {
             return Ok(jobs);
@@ -244,7 +246,7 @@ async fn ask(
     }
 }
 
-/// Makes files until those of these jobs are made, or cannot be.
+/// Generates files until those of these jobs are done, or cannot be.
 async fn work(
     conn: &mut PgConnection,
     settings: &Settings,
@@ -269,7 +271,7 @@ async fn work(
             let statuses = table::statuses(conn, ids).await?;
             open.retain(|id| !ids.contains(id) || statuses.get(id).is_some_and(|status| status.is_open()));
         }
-        steps.tell(&format!("{} of {} files", jobs.len() - open.len(), jobs.len()));
+        steps.report(&format!("{} of {} files", jobs.len() - open.len(), jobs.len()));
         if looked == Looked::Nothing && !open.is_empty() {
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -25,7 +25,7 @@ corrected by themselves; but what changes such an hour goes on being a revision,
 every merge writes revisions. This opens the hours again that have not begun yet. An hour that has begun stays
 closed until it is final by itself.
 
-A client that read meanwhile that such an hour was final (in an answer or an export whose range reached into the future)
+A client that read meanwhile that such an hour was final (in a response or an export whose range reached into the future)
 will see it change without a revision. Your name is on record.";
 
 /// Open hours again that only a clock ahead has closed

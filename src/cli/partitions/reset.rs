@@ -196,7 +196,7 @@ async fn resolve(target: Target, broker: &Broker, partition: u16) -> anyhow::Res
     place(target, kept, at_time).map_err(anyhow::Error::msg)
 }
 
-/// What the stream has, and the first offset of the time asked for, if there is one.
+/// What the stream has, and the first offset of the time requested, if there is one.
 async fn look(target: Target, subscription: &Subscription) -> Result<(Kept, Option<i64>), BrokerError> {
     // One without messages: all zero.
     let Some(first) = subscription.first_at(StartAt::First).await? else { return Ok((Kept::default(), None)) };

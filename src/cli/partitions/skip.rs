@@ -24,7 +24,7 @@ const LONG_ABOUT: &str = "\
 Pass over what the broker cannot deliver
 
 A message that AMQP 0.9.1 has no form for makes the broker end the connection each time that it comes to it: the
-partition is parked there. This command finds the first offset behind it that can be read, by asking for one
+partition is parked there. This command finds the first offset behind it that can be read, by requesting one
 message at a time, records what lies between as unread (in the ledger, the audit log and the supervision log,
 with your name), and the service goes on behind it by itself. What lies before and behind it is read, also of
 the same chunk where the broker reads message by message (RabbitMQ 4).
@@ -137,7 +137,7 @@ async fn range(broker: &Broker, partition: u16, from: i64, args: &Args) -> anyho
             // What may lie between it and the next message is judged by the service, as anywhere.
             return Ok((offset, words));
         }
-        progress.tell(looked.unsigned_abs(), |seconds| tracing::info!(offset, seconds, "it cannot be read either"));
+        progress.report(looked.unsigned_abs(), |seconds| tracing::info!(offset, seconds, "it cannot be read either"));
     }
     bail!(
         "none of the {} offsets behind {from} can be read: look at more by --within, or choose where to go on by --to",

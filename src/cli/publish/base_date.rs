@@ -116,7 +116,7 @@ mod tests {
         Survey::of(format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}").as_bytes()).unwrap()
     }
 
-    /// The base date of a trace that begins in the evening and has so many days, asked for at noon.
+    /// The base date of a trace that begins in the evening and has so many days, requested at noon.
     fn date(given: Option<&str>, dir: &Path, today: &str, days: usize) -> anyhow::Result<NaiveDate> {
         let times = ["2023-11-16 23:59:59.5", "2023-11-17 23:59:59", "2023-11-18T00:00:00Z"];
         let now = day(today).and_hms_opt(12, 0, 0).unwrap().and_utc();

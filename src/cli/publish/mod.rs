@@ -73,7 +73,7 @@ async fn send_all(
     loop {
         let sent = tally.counts().sent;
         let confirmed = sender.confirmed();
-        progress.tell(sent, |seconds| tracing::info!(sent, confirmed, seconds, "publishing"));
+        progress.report(sent, |seconds| tracing::info!(sent, confirmed, seconds, "publishing"));
         pace.wait(sent, sender).await?;
         let over = args.duration.is_some_and(|duration| started.elapsed() >= duration);
         if over || interrupted.load(Ordering::Relaxed) {

@@ -30,7 +30,7 @@ pub struct Options {
     /// Offset behind the range; cut to what the partition has read
     #[arg(long, value_name = "OFFSET", requires = "partition", conflicts_with = "file", value_parser = offset, allow_hyphen_values = true)]
     to: Option<i64>,
-    /// Ask for it, and do not wait until it is done
+    /// Request it, and do not wait until it is done
     #[arg(long, requires = "partition", conflicts_with = "file")]
     no_wait: bool,
 }
@@ -101,10 +101,10 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
     }
     let id = replay.replay_id;
     let ended = tokio::select! {
-        ended = follow(&mut session, replay) => ended.with_context(|| format!("replay {id} stays asked for"))?,
-        asked = tokio::signal::ctrl_c() => {
-            asked?;
-            eprintln!("interrupted: replay {id} stays asked for, and the service does it; `replay --cancel {id}` ends it");
+        ended = follow(&mut session, replay) => ended.with_context(|| format!("replay {id} stays requested"))?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            eprintln!("interrupted: replay {id} stays requested, and the service does it; `replay --cancel {id}` ends it");
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -143,7 +143,7 @@ async fn follow(session: &mut Session, mut replay: Replay) -> anyhow::Result<Rep
             Err(error) => return Err(error.into()),
         }
         let Replay { next_offset, stored, duplicates, rejected, repaired, .. } = replay;
-        progress.tell(count(next_offset - replay.from_offset), |seconds| {
+        progress.report(count(next_offset - replay.from_offset), |seconds| {
             tracing::info!(next_offset, stored, duplicates, rejected, repaired, seconds, "replaying");
         });
     }

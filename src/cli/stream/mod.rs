@@ -21,11 +21,11 @@ pub fn interruption() -> Arc<AtomicBool> {
     let set = Arc::clone(&interrupted);
     tokio::spawn(async move {
         let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-        let asked = tokio::select! {
-            asked = tokio::signal::ctrl_c() => asked.is_ok(),
-            asked = terminate.recv() => asked.is_some(),
+        let ends = tokio::select! {
+            signal = tokio::signal::ctrl_c() => signal.is_ok(),
+            signal = terminate.recv() => signal.is_some(),
         };
-        if asked {
+        if ends {
             set.store(true, Ordering::Relaxed);
             tracing::info!("interrupted: waiting for the confirms of what was sent");
         }

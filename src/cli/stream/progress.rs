@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Shows how far it is, or has a line logged when one is due.
-    pub fn tell(&mut self, position: u64, log: impl FnOnce(u64)) {
+    pub fn report(&mut self, position: u64, log: impl FnOnce(u64)) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
         } else if self.logged.elapsed() >= LOG_EVERY {

@@ -1,4 +1,4 @@
-//! The job that makes a file.
+//! The job that generates a file.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct ExportJob {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A file that was made.
+/// A file that was generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     pub key: String,

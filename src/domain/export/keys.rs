@@ -1,4 +1,4 @@
-//! Keys of the objects that exports make.
+//! Keys of the objects that exports generate.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Exports: what can be asked for, the jobs that make them, and the files that come out.
+//! Exports: what can be requested, the jobs that generate them, and the files that come out.
 
 pub mod csv;
 mod job;
@@ -64,7 +64,7 @@ pub enum GroupBy {
 #[serde(rename_all = "lowercase")]
 #[schema(as = ExportKind)]
 pub enum Kind {
-    /// Somebody asked for it
+    /// Somebody requested it
     Demand,
     /// A month's file, of which each version is kept
     Monthly,

@@ -10,7 +10,7 @@ use crate::domain::money::Cents;
 /// What the database has of a file's range and models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseTotals {
-    /// Of the rollups, which the API answers from.
+    /// Of the rollups, which the API reports from.
     pub rollups: Totals,
     /// Whether all of the range's rollups are kept: what was purged or erased is no proof of anything.
     pub whole: bool,

@@ -48,7 +48,7 @@ pub struct Verification {
     pub totals: Totals,
     /// Read from the file in the store
     pub found_totals: Option<Totals>,
-    /// Of the rollups now, which the API answers from
+    /// Of the rollups now, which the API reports from
     pub rollups: Totals,
     /// Of raw events now; none where they were not counted, or are not kept from the range's start on
     pub raw: Option<Totals>,

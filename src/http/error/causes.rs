@@ -26,7 +26,7 @@ impl From<QueryError> for Problem {
             QueryError::Unavailable => Self::Unavailable,
             QueryError::TooSlow => Self::TooSlow,
             QueryError::TooLarge => {
-                Self::field("end", "must leave fewer rows in the answer: request a shorter range or fewer models")
+                Self::field("end", "must leave fewer rows in the response: request a shorter range or fewer models")
             }
             QueryError::Gone(gone) => Self::field("start", kept_from(gone)),
             QueryError::Lacks | QueryError::Broken => Self::Internal,

@@ -52,13 +52,13 @@ pub enum Problem {
     TooManyApiKeys,
     /// The org has as many open exports as it may.
     TooManyExports,
-    /// The export has no file yet, or could not be made.
+    /// The export has no file yet, or could not be generated.
     NoFile,
     /// The export's file is not kept any more.
     FileExpired,
     /// A signed link is not good, or not any more.
     LinkNotGood,
-    /// The file has none of the bytes that are asked for.
+    /// The file has none of the bytes that are requested.
     NoSuchRange {
         length: u64,
     },
@@ -170,13 +170,13 @@ impl Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-exports",
                 "Too many exports",
-                "as many exports of this organisation wait or are made as may: try again when some are done",
+                "as many exports of this organisation wait or are generated as may: try again when some are done",
             ),
             Self::NoFile => (
                 StatusCode::CONFLICT,
                 "no-file",
                 "No file",
-                "the export has no file yet, or could not be made: its status says which",
+                "the export has no file yet, or could not be generated: its status says which",
             ),
             Self::FileExpired => (
                 StatusCode::GONE,
@@ -220,25 +220,25 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "Busy",
-                "too many requests are being answered: try again after the time in Retry-After",
+                "too many requests are in progress: try again after the time in Retry-After",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "Unavailable",
-                "what the answer depends on does not answer at the moment: try again after the time in Retry-After",
+                "a server that this request needs does not respond at the moment: try again after the time in Retry-After",
             ),
             Self::TooSlow => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too-slow",
                 "Too slow",
-                "the answer took too long: try again after the time in Retry-After, or request a shorter range",
+                "the response took too long: try again after the time in Retry-After, or request a shorter range",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "Internal error",
-                "the request could not be answered: name the requestId when you report it",
+                "the request failed inside the service: name the requestId when you report it",
             ),
             Self::Other(status) => (*status, "refused", "Refused", "the request was refused"),
         }
@@ -334,31 +334,31 @@ impl Problem {
     }
 
     /// The response, with the request's id where there is one.
-    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
+    pub fn response(&self, request_id: Option<&str>) -> HttpResponse {
         let (status, body) = (self.status(), self.body(request_id));
-        let mut answer = HttpResponse::build(status);
-        answer.insert_header((CONTENT_TYPE, PROBLEM_JSON));
-        answer.insert_header((CACHE_CONTROL, "no-store"));
+        let mut response = HttpResponse::build(status);
+        response.insert_header((CONTENT_TYPE, PROBLEM_JSON));
+        response.insert_header((CACHE_CONTROL, "no-store"));
         if let Some(seconds) = self.retry_after() {
-            answer.insert_header((RETRY_AFTER, seconds.to_string()));
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
         match self {
             // RFC 6750, section 3: without a credential no error code.
             Self::Unauthorized(Unaccepted::Missing) => {
-                answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
             }
             Self::Unauthorized(_) => {
-                answer.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
+                response.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
             }
             Self::MethodNotAllowed { allow } => {
-                answer.insert_header((ALLOW, allow.as_str()));
+                response.insert_header((ALLOW, allow.as_str()));
             }
             Self::NoSuchRange { length } => {
-                answer.insert_header((CONTENT_RANGE, format!("bytes */{length}")));
+                response.insert_header((CONTENT_RANGE, format!("bytes */{length}")));
             }
             _ => {}
         }
-        answer.json(body)
+        response.json(body)
     }
 }
 
@@ -373,8 +373,8 @@ impl ResponseError for Problem {
         self.status()
     }
 
-    /// Without the request's id: `observe` answers again with it.
+    /// Without the request's id: `observe` writes the response again with it.
     fn error_response(&self) -> HttpResponse {
-        self.answer(None)
+        self.response(None)
     }
 }

@@ -1,4 +1,4 @@
-//! Pages of lists: which one is asked for, and where the next one begins.
+//! Pages of lists: which one is requested, and where the next one begins.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -39,7 +39,7 @@ impl<const DEFAULT: u16, const MOST: u16> Parameters for PageOf<DEFAULT, MOST> {
         let limit = params.number("limit", MOST, DEFAULT);
         let place = params.single("cursor").map(|text| position(&text));
         if place == Some(None) {
-            params.problem("cursor", "must be the nextCursor of an earlier answer");
+            params.problem("cursor", "must be the nextCursor of an earlier response");
         }
         Some(Self { limit, behind: place.flatten() })
     }

@@ -164,7 +164,7 @@ impl Params {
         }
     }
 
-    /// The models asked for, each once: empty where none is named.
+    /// The models requested, each once: empty where none is named.
     pub fn models(&mut self) -> Vec<Uuid> {
         let texts: Vec<String> = self.values("modelId").map(str::to_owned).collect();
         if texts.len() > MAX_MODELS {

@@ -26,7 +26,7 @@ impl Deadlines {
         let (longest, why) = match stage {
             Stage::Idle => (KEEP_ALIVE, Closing::Idle),
             Stage::Head => (self.head, Closing::Head),
-            // The body has a deadline of its own, and is answered 408; handlers have theirs.
+            // The body has a deadline of its own, and is refused with 408; handlers have theirs.
             Stage::Body | Stage::Handling => return None,
             Stage::Responding | Stage::Flushing => {
                 let earned = Duration::from_secs_f64(written as f64 / self.bytes_per_second.max(1) as f64);

@@ -21,13 +21,13 @@ pub const IS_SELF_CHECK: (&str, &str) = ("/openapi.json", "HEAD");
 /// One may fail for a passing reason.
 const FAILURES: u32 = 3;
 
-/// Asks again and again, for as long as the process lives.
+/// Checks again and again, for as long as the process lives.
 pub async fn check_self(address: SocketAddr, every: Duration, readiness: Readiness) {
     let address = reachable(address);
     let mut failures = 0;
     loop {
-        let asked = timeout(every, ask(address)).await;
-        match asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        let checked = timeout(every, check(address)).await;
+        match checked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(()) => {
                 failures = 0;
                 readiness.up(API);
@@ -35,11 +35,11 @@ pub async fn check_self(address: SocketAddr, every: Duration, readiness: Readine
             Err(error) => {
                 failures += 1;
                 if failures == FAILURES {
-                    tracing::warn!(%error, failures, "the API's port does not answer");
+                    tracing::warn!(%error, failures, "the API's port does not respond");
                 }
                 if failures >= FAILURES {
-                    // Not degraded: no request would be answered here.
-                    readiness.set(API, State::Unfit { cause: format!("its port does not answer: {error}") });
+                    // Not degraded: no request would succeed here.
+                    readiness.set(API, State::Unfit { cause: format!("its port does not respond: {error}") });
                 }
             }
         }
@@ -47,7 +47,7 @@ pub async fn check_self(address: SocketAddr, every: Duration, readiness: Readine
     }
 }
 
-/// Where a port can be asked that listens on every address.
+/// Where a port can be reached that listens on every address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -57,7 +57,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn ask(address: SocketAddr) -> io::Result<()> {
+async fn check(address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(REQUEST).await?;
     let mut status = [0; 12];
@@ -91,7 +91,7 @@ mod tests {
         let checking = tokio::spawn(check_self(address, Duration::from_millis(20), readiness.clone()));
         // The kernel accepts; no thread reads.
         becomes(&readiness, Status::Unfit).await;
-        let answering = tokio::spawn(async move {
+        let responding = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let _ = stream.read(&mut [0; 256]).await;
@@ -100,6 +100,6 @@ mod tests {
         });
         becomes(&readiness, Status::Ready).await;
         checking.abort();
-        answering.abort();
+        responding.abort();
     }
 }

@@ -183,7 +183,7 @@ impl Table {
     }
 
     /// Closes the connection that is needed least among these: one of the address that has most, but of shared addresses last; one
-    /// that waits for a request before one that is answered slowly; the one that does so longest.
+    /// that waits for a request before one whose response is slow; the one that does so longest.
     fn make_room(&mut self, among: impl Fn(&Connection) -> bool, shared: impl Fn(IpAddr) -> bool) -> Room {
         let candidates = self.open.iter().filter(|(_, connection)| among(connection));
         let least = candidates

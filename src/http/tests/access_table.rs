@@ -48,9 +48,9 @@ const TABLE: &[(&str, &str, Who)] = &[
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Anybody,
-    /// Whoever has a credential: nothing of an org is answered.
+    /// Whoever has a credential: nothing of an org is returned.
     AnyRole,
-    /// These of the org that is asked for, and system administrators of any.
+    /// These of the org that is requested, and system administrators of any.
     OfOrg(&'static [Role]),
     SystemAdmin,
 }
@@ -77,8 +77,8 @@ fn row(method: &Method, path: &str) -> Who {
     found[0].2
 }
 
-/// Asks for a route about an org.
-pub async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Answer {
+/// Calls a route about an org.
+pub async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Response {
     let path = path
         .replace("{orgId}", &org.to_string())
         .replace("{id}", &LETTER.to_string())
@@ -98,14 +98,14 @@ async fn every_route_authorizes_the_contracts_roles() {
         for role in Role::ALL {
             let bearer = format!("Bearer {}", token(role));
             for org in [ORG, OTHER_ORG, NOBODY] {
-                let answer = ask(&route.method, route.path, org, &[("authorization", &bearer)]).await;
-                let what = format!("{} {} {role} {org}: {}", route.method, route.path, answer.text);
+                let response = ask(&route.method, route.path, org, &[("authorization", &bearer)]).await;
+                let what = format!("{} {} {role} {org}: {}", route.method, route.path, response.text);
                 if who.lets_in(role, org) {
                     // Authorized, it may still learn what is wrong with its query.
-                    assert!(matches!(answer.status.as_u16(), 200..=302 | 400 | 404 | 409), "{what}");
+                    assert!(matches!(response.status.as_u16(), 200..=302 | 400 | 404 | 409), "{what}");
                 } else {
                     // The same for an org that there is and one that there is not.
-                    answer.problem(403);
+                    response.problem(403);
                 }
             }
         }
@@ -125,10 +125,10 @@ async fn only_public_routes_need_no_credential() {
             &[("authorization", "Basic YTpi")],
             &[("authorization", "Bearer ")],
         ] {
-            let answer = ask(&route.method, route.path, ORG, headers).await;
+            let response = ask(&route.method, route.path, ORG, headers).await;
             match who {
-                Who::Anybody => assert_eq!(answer.status.as_u16(), 200, "{}", route.path),
-                _ => drop(answer.problem(401)),
+                Who::Anybody => assert_eq!(response.status.as_u16(), 200, "{}", route.path),
+                _ => drop(response.problem(401)),
             }
         }
     }

@@ -15,11 +15,11 @@ fn keys_of_org(rest: &str) -> String {
     format!("/analytics/v1/orgs/{ORG}/api-keys{rest}")
 }
 
-async fn with(headers: &[(&str, &str)], org: Uuid) -> Answer {
+async fn with(headers: &[(&str, &str)], org: Uuid) -> Response {
     call(api_with(None), Method::GET, &format!("/analytics/v1/orgs/{org}/freshness"), headers).await
 }
 
-async fn as_admin(method: Method, path: &str, body: &str) -> Answer {
+async fn as_admin(method: Method, path: &str, body: &str) -> Response {
     let bearer = format!("Bearer {}", token(Role::OrgAdmin));
     call_with(api_with(None), method, path, &[("authorization", &bearer)], body).await
 }
@@ -39,9 +39,9 @@ async fn bad_keys_and_several_credentials_are_401() {
     let other = format!("{}B{}", &key[..key.len() - 2], "A");
     let unknown = key.replacen("1e", "1f", 1);
     for wrong in [other.as_str(), unknown.as_str(), "ak_", "nonsense", ""] {
-        let answer = with(&[("x-api-key", wrong)], ORG).await;
-        answer.problem(401);
-        assert!(wrong.is_empty() || !answer.text.contains(wrong), "{}", answer.text);
+        let response = with(&[("x-api-key", wrong)], ORG).await;
+        response.problem(401);
+        assert!(wrong.is_empty() || !response.text.contains(wrong), "{}", response.text);
     }
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     with(&[("x-api-key", &key), ("authorization", &bearer)], ORG).await.problem(401);
@@ -60,13 +60,13 @@ async fn a_key_without_lookup_is_not_accepted() {
 #[actix_web::test]
 async fn a_created_key_shows_its_secret_once() {
     let body = json!({"name": "dashboard", "role": "org_viewer"}).to_string();
-    let answer = as_admin(Method::POST, &keys_of_org(""), &body).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    let made = answer.json();
+    let response = as_admin(Method::POST, &keys_of_org(""), &body).await;
+    assert_eq!(response.status, 201, "{}", response.text);
+    let made = response.json();
     let key = PresentedKey::read(made["key"].as_str().unwrap()).unwrap();
     assert_eq!((made["id"].as_str(), &made["name"]), (Some(key.key_id.to_string().as_str()), &json!("dashboard")));
-    assert_eq!(answer.header("location"), Some(keys_of_org(&format!("/{}", key.key_id)).as_str()));
-    assert_eq!(answer.header("cache-control"), Some("private, no-store"));
+    assert_eq!(response.header("location"), Some(keys_of_org(&format!("/{}", key.key_id)).as_str()));
+    assert_eq!(response.header("cache-control"), Some("private, no-store"));
     let shown = as_admin(Method::GET, &keys_of_org(&format!("/{KEY}")), "").await.json();
     assert_eq!((shown["id"].as_str(), shown.get("key")), (Some(KEY.to_string().as_str()), None));
 }
@@ -96,8 +96,8 @@ async fn the_use_of_a_revoked_key_names_it() {
     let books = Books::default();
     let (api, refusals) = books.of(api_with(None));
     let path = format!("/analytics/v1/orgs/{ORG}/freshness");
-    let answer = call(api, Method::GET, &path, &[("x-api-key", &text_of_key(REVOKED_KEY))]).await;
-    assert_eq!(answer.problem(401)["detail"], "the credential was not accepted");
+    let response = call(api, Method::GET, &path, &[("x-api-key", &text_of_key(REVOKED_KEY))]).await;
+    assert_eq!(response.problem(401)["detail"], "the credential was not accepted");
     let noted = refusals.take(usize::MAX, true).rows();
     let subject = format!("api-key/{}", REVOKED_KEY.simple());
     assert_eq!((noted[0].action, noted[0].actor.subject.as_deref()), ("authenticate", Some(subject.as_str())));

@@ -15,23 +15,23 @@ fn freshness_of(org: Uuid) -> String {
     format!("/analytics/v1/orgs/{org}/freshness")
 }
 
-/// A query actor that would answer 500: it is not asked where the response is another one.
+/// A query actor that would make it 500: it is not reached where the response is another one.
 const ASKED: u16 = 500;
 
-async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) -> (Answer, Vec<AuditEvent>) {
+async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) -> (Response, Vec<AuditEvent>) {
     let (api, refusals) = books.of(api_with(Some(QueryError::Broken)));
     let bearer = format!("Bearer {}", token(role));
     let headers = [("authorization", bearer.as_str()), ("x-request-id", "request-7")];
-    let answer = call_with(api, method, path, &headers, body).await;
-    (answer, refusals.take(usize::MAX, true).rows())
+    let response = call_with(api, method, path, &headers, body).await;
+    (response, refusals.take(usize::MAX, true).rows())
 }
 
 #[actix_web::test]
 async fn foreign_acts_are_recorded_first_or_not_done() {
     for (org, recorded) in [(ORG, 0), (OTHER_ORG, 1)] {
         let books = Books::default();
-        let (answer, _) = ask(&books, Role::SystemAdmin, Method::GET, &freshness_of(org), "").await;
-        assert_eq!(answer.status, ASKED);
+        let (response, _) = ask(&books, Role::SystemAdmin, Method::GET, &freshness_of(org), "").await;
+        assert_eq!(response.status, ASKED);
         let events = books.take();
         assert_eq!(events.len(), recorded, "{org}");
         if let [event] = events.as_slice() {
@@ -42,13 +42,13 @@ async fn foreign_acts_are_recorded_first_or_not_done() {
         }
     }
     let away = Books { away: true, ..Books::default() };
-    let (answer, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(OTHER_ORG), "").await;
-    answer.problem(503);
+    let (response, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(OTHER_ORG), "").await;
+    response.problem(503);
     // What it does to its own orgs is not recorded.
-    let (answer, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(ORG), "").await;
-    assert_eq!(answer.status, ASKED);
-    let (answer, _) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(ORG), "").await;
-    assert_eq!(answer.status, ASKED);
+    let (response, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(ORG), "").await;
+    assert_eq!(response.status, ASKED);
+    let (response, _) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(ORG), "").await;
+    assert_eq!(response.status, ASKED);
 }
 
 #[actix_web::test]
@@ -71,8 +71,8 @@ async fn acts_on_no_org_are_always_recorded() {
 async fn events_of_foreign_orgs_are_recorded_first() {
     let body = json!([{"orgId": ORG}, {"orgId": OTHER_ORG}, {"orgId": OTHER_ORG}, {"orgId": MODEL}]).to_string();
     let books = Books::default();
-    let (answer, _) = ask(&books, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await;
-    answer.problem(400);
+    let (response, _) = ask(&books, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await;
+    response.problem(400);
     let mut orgs: Vec<_> = books.take().iter().map(|event| event.org_id.unwrap()).collect();
     orgs.sort_unstable();
     assert_eq!(orgs, [OTHER_ORG, MODEL]);
@@ -83,8 +83,8 @@ async fn events_of_foreign_orgs_are_recorded_first() {
 #[actix_web::test]
 async fn refusals_do_not_depend_on_the_log() {
     let away = Books { away: true, ..Books::default() };
-    let (answer, noted) = ask(&away, Role::Finance, Method::GET, &freshness_of(ORG), "").await;
-    answer.problem(403);
+    let (response, noted) = ask(&away, Role::Finance, Method::GET, &freshness_of(ORG), "").await;
+    response.problem(403);
     let seen = |event: &AuditEvent| (event.action, event.outcome, event.org_id, event.actor.subject.clone());
     let ann = Some("ann".to_owned());
     assert_eq!(seen(&noted[0]), ("freshness.read", Outcome::Denied, Some(ORG), ann.clone()));
@@ -113,7 +113,7 @@ async fn pages_are_requested_by_parameters() {
         call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await
     };
     let all = read("").await.json();
-    let asked = |answer: &Value| answer["events"][0]["detail"].as_str().unwrap().to_owned();
+    let asked = |response: &Value| response["events"][0]["detail"].as_str().unwrap().to_owned();
     assert!(asked(&all).contains("outcome: None, before: None, limit: 50"), "{all}");
     let query = format!(
         "?start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z&orgId={ORG}&action=usage.read&subject=bob&outcome=denied\

@@ -55,10 +55,10 @@ async fn every_path_refuses_what_it_does_not_document() {
         let names: Vec<&str> = of_the_query.map(|parameter| parameter.name.as_str()).collect();
         let known = if names.is_empty() { "has none".to_owned() } else { format!("are: {}", names.join(", ")) };
         let path = format!("{}?surprise=1", route.path);
-        let answer = ask(&route.method, &path, ORG, &[("authorization", &bearer)]).await;
+        let response = ask(&route.method, &path, ORG, &[("authorization", &bearer)]).await;
         let expected =
             json!({"field": "surprise", "message": format!("is not a parameter of this path, which {known}")});
-        assert_eq!(answer.problem(400)["errors"][0], expected, "{path}");
+        assert_eq!(response.problem(400)["errors"][0], expected, "{path}");
     }
 }
 
@@ -71,8 +71,8 @@ async fn the_longest_ranges_are_accepted() {
         "granularity=hour&timezone=Europe/Berlin&start=2025-10-01&end=2025-12-30",
         "timezone=Europe/Berlin&start=2025-02-25&end=2026-04-01",
     ] {
-        let answer = get(&usage_path(query)).await;
-        assert_eq!(answer.status, 200, "{query} {}", answer.text);
+        let response = get(&usage_path(query)).await;
+        assert_eq!(response.status, 200, "{query} {}", response.text);
     }
 }
 
@@ -80,8 +80,8 @@ async fn the_longest_ranges_are_accepted() {
 async fn all_wrong_parameters_are_named_at_once() {
     let query =
         "start=Hunter22&granularity=Hunter22&groupBy=Hunter22&timezone=Hunter22&modelId=Hunter22&unknown=Hunter22";
-    let answer = get(&usage_path(query)).await;
-    let mut fields = answer.wrong_fields();
+    let response = get(&usage_path(query)).await;
+    let mut fields = response.wrong_fields();
     fields.sort();
     assert_eq!(fields, ["granularity", "groupBy", "modelId", "start", "timezone", "unknown"]);
     let raw = format!(
@@ -91,7 +91,7 @@ async fn all_wrong_parameters_are_named_at_once() {
     for path in [format!("orgs/{ORG}/ledger?start=2026-01-01T00:00:00Z&end=2026-04-01T00:00:01Z&granularity=day")] {
         assert_eq!(get(&format!("/analytics/v1/{path}")).await.wrong_fields(), ["granularity", "end"]);
     }
-    assert!(!answer.text.contains("Hunter22"), "{}", answer.text);
+    assert!(!response.text.contains("Hunter22"), "{}", response.text);
 }
 
 #[actix_web::test]
@@ -104,8 +104,8 @@ async fn a_date_is_a_whole_day() {
             ["2026-03-01T00:00:00Z", "2026-03-01T10:00:00Z"],
         ),
     ] {
-        let answer = get(&usage_path(query)).await;
-        assert_eq!(answer.json()["range"], serde_json::json!({"start": range[0], "end": range[1]}), "{query}");
+        let response = get(&usage_path(query)).await;
+        assert_eq!(response.json()["range"], serde_json::json!({"start": range[0], "end": range[1]}), "{query}");
     }
     let ledger = format!("/analytics/v1/orgs/{ORG}/ledger?start=");
     let begun = chrono::Utc::now();
@@ -113,8 +113,8 @@ async fn a_date_is_a_whole_day() {
     let end: chrono::DateTime<chrono::Utc> = end.as_str().unwrap().parse().unwrap();
     assert!(begun <= end && end <= chrono::Utc::now() + chrono::TimeDelta::hours(1), "{end}");
     for path in ["ledger", "revisions", "reliability"] {
-        let answer = get(&format!("/analytics/v1/orgs/{ORG}/{path}?start=2026-03-01&end=2026-03-02")).await;
-        assert_eq!(answer.json()["range"]["end"], "2026-03-02T00:00:00Z", "{path}");
+        let response = get(&format!("/analytics/v1/orgs/{ORG}/{path}?start=2026-03-01&end=2026-03-02")).await;
+        assert_eq!(response.json()["range"]["end"], "2026-03-02T00:00:00Z", "{path}");
     }
 }
 
@@ -124,8 +124,8 @@ async fn a_raw_plus_of_an_offset_is_explained() {
         usage_path("start=2026-03-01T00:00:00+02:00"),
         format!("/analytics/v1/orgs/{ORG}/ledger?start=2026-03-01T00:00:00+02:00"),
     ] {
-        let answer = get(&path).await;
-        let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        let response = get(&path).await;
+        let message = response.json()["errors"][0]["message"].as_str().unwrap().to_owned();
         assert!(message.contains("write %2B"), "{message}");
     }
 }
@@ -146,14 +146,14 @@ async fn an_invalid_org_is_named_after_authentication() {
 #[actix_web::test]
 async fn unknown_paths_are_404_and_methods_405() {
     for path in ["/", "/analytics/v1", "/analytics/v1/orgs//usage", "/analytics/v2/Hunter22", "/usage%00"] {
-        let answer = get(path).await;
-        answer.problem(404);
-        assert!(!answer.text.contains("Hunter22"));
+        let response = get(path).await;
+        response.problem(404);
+        assert!(!response.text.contains("Hunter22"));
     }
     for method in [Method::POST, Method::DELETE, Method::OPTIONS, Method::from_bytes(b"BREW").unwrap()] {
-        let answer = call(api_with(None), method, &usage_path(DAY), &[]).await;
-        answer.problem(405);
-        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        let response = call(api_with(None), method, &usage_path(DAY), &[]).await;
+        response.problem(405);
+        assert_eq!(response.header("allow"), Some("GET, HEAD"));
     }
 }
 

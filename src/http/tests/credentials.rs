@@ -25,7 +25,7 @@ fn signed(secret: &str, change: impl FnOnce(&mut Value)) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
 }
 
-async fn with(authorization: &str) -> super::support::Answer {
+async fn with(authorization: &str) -> super::support::Response {
     call(api_with(None), Method::GET, &usage_path(DAY), &[("authorization", authorization)]).await
 }
 
@@ -59,9 +59,9 @@ async fn a_body_counts_as_its_tenants() {
 
 #[actix_web::test]
 async fn a_missing_credential_is_401() {
-    let answer = call(api_with(None), Method::GET, &usage_path(DAY), &[]).await;
-    answer.problem(401);
-    assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    let response = call(api_with(None), Method::GET, &usage_path(DAY), &[]).await;
+    response.problem(401);
+    assert_eq!(response.header("www-authenticate"), Some("Bearer"));
 }
 
 #[actix_web::test]
@@ -87,10 +87,10 @@ async fn every_bad_credential_is_401_and_not_repeated() {
         ("not yet", bearer(signed(SECRET, |claims| claims["nbf"] = json!(now + 60)))),
         ("too long", bearer(signed(SECRET, |claims| claims["pad"] = json!("x".repeat(100_000))))),
     ] {
-        let answer = with(&authorization).await;
-        answer.problem(401);
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{what}");
-        assert!(!answer.text.contains(payload) && !answer.text.contains("garbage"), "{what}: {}", answer.text);
+        let response = with(&authorization).await;
+        response.problem(401);
+        assert_eq!(response.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{what}");
+        assert!(!response.text.contains(payload) && !response.text.contains("garbage"), "{what}: {}", response.text);
     }
     let twice = [("authorization", bearer(good.clone())), ("authorization", bearer(good))];
     let twice = twice.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -103,13 +103,13 @@ async fn every_bad_credential_is_401_and_not_repeated() {
 #[actix_web::test]
 async fn a_wrong_header_names_the_right_one() {
     let key = key_text();
-    let answer = with(&format!("Bearer {key}")).await;
-    let problem = answer.problem(401);
+    let response = with(&format!("Bearer {key}")).await;
+    let problem = response.problem(401);
     assert_eq!(problem["detail"], "an API key belongs in the header X-API-Key, not in Authorization");
-    assert!(!answer.text.contains("AAAA"), "{}", answer.text);
+    assert!(!response.text.contains("AAAA"), "{}", response.text);
     let token = signed(SECRET, |_| ());
-    let answer = call(api_with(None), Method::GET, &usage_path(DAY), &[("x-api-key", &token)]).await;
-    let detail = answer.problem(401)["detail"].as_str().unwrap().to_owned();
+    let response = call(api_with(None), Method::GET, &usage_path(DAY), &[("x-api-key", &token)]).await;
+    let detail = response.problem(401)["detail"].as_str().unwrap().to_owned();
     assert_eq!(detail, "a bearer token belongs in the header Authorization, not in X-API-Key");
 }
 
@@ -191,8 +191,8 @@ async fn each_role_reads_what_the_contract_says() {
     ] {
         let bearer = format!("Bearer {}", token(role));
         for (path, status) in [(usage_path(DAY), usage), (format!("/analytics/v1/orgs/{ORG}/freshness"), freshness)] {
-            let answer = call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await;
-            assert_eq!(answer.status.as_u16(), status, "{role} {path}");
+            let response = call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await;
+            assert_eq!(response.status.as_u16(), status, "{role} {path}");
         }
     }
 }

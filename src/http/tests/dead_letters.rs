@@ -1,4 +1,4 @@
-//! Dead letters: what is asked of the actors, what their answers become, and who gets none.
+//! Dead letters: what is sent to the actors, what their results become, and who gets none.
 
 use actix_web::http::Method;
 use serde_json::{Value, json};
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::{actors::serving::error::QueryError, auth::Role};
 
-async fn as_role(role: Role, method: Method, path: &str, body: &'static str) -> Answer {
+async fn as_role(role: Role, method: Method, path: &str, body: &'static str) -> Response {
     let bearer = format!("Bearer {}", token(role));
     call_with(api_with(None), method, path, &[("authorization", &bearer)], body).await
 }
 
-async fn read(path: &str) -> Answer {
+async fn read(path: &str) -> Response {
     as_role(Role::OrgAdmin, Method::GET, path, "").await
 }
 
-async fn replay(id: &str, body: &'static str) -> Answer {
+async fn replay(id: &str, body: &'static str) -> Response {
     as_role(Role::OrgAdmin, Method::POST, &of_org(&format!("/{id}/replay")), body).await
 }
 
@@ -26,7 +26,7 @@ fn of_org(rest: &str) -> String {
 #[actix_web::test]
 async fn pages_are_requested_by_parameters() {
     let all = read(&of_org("")).await.json();
-    let asked = |answer: &Value| answer["deadLetters"][0]["reasons"][0].as_str().unwrap().to_owned();
+    let asked = |response: &Value| response["deadLetters"][0]["reasons"][0].as_str().unwrap().to_owned();
     let org = format!("whose: Org({ORG})");
     for part in [org.as_str(), "start: None", "end: None", "state: None", "before: None", "limit: 50"] {
         assert!(asked(&all).contains(part), "{part} {all}");
@@ -83,9 +83,9 @@ async fn a_correction_is_accepted_or_refused() {
     assert_eq!(replay(&LETTER.to_string(), "wrong").await.wrong_fields(), ["status", "orgId"]);
     assert_eq!(replay(&LETTER.to_string(), "theirs").await.problem(409)["type"], "/problems/already-corrected");
     replay("00000000-0000-0000-0000-000000000008", "ours").await.problem(404);
-    let answer = as_role(Role::OrgAdmin, Method::GET, &of_org(&format!("/{LETTER}/replay")), "").await;
-    answer.problem(405);
-    assert_eq!(answer.header("allow"), Some("POST"));
+    let response = as_role(Role::OrgAdmin, Method::GET, &of_org(&format!("/{LETTER}/replay")), "").await;
+    response.problem(405);
+    assert_eq!(response.header("allow"), Some("POST"));
 }
 
 #[actix_web::test]
@@ -134,9 +134,9 @@ async fn without_the_database_a_correction_is_503() {
     let headers = [("authorization", bearer.as_str())];
     let path = of_org(&format!("/{LETTER}/replay"));
     let state = api_with(Some(QueryError::Unavailable));
-    let answer = call_with(state, Method::POST, &path, &headers, "ours").await;
-    answer.problem(503);
-    assert_eq!(answer.header("retry-after"), Some("5"));
+    let response = call_with(state, Method::POST, &path, &headers, "ours").await;
+    response.problem(503);
+    assert_eq!(response.header("retry-after"), Some("5"));
     let state =
         crate::http::Api { corrections: crate::actors::supervision::actor_ref::ActorRef::default(), ..api_with(None) };
     call_with(state, Method::POST, &path, &headers, "ours").await.problem(503);

@@ -1,4 +1,4 @@
-//! Events that come by HTTP: which orgs, which bodies, and what is answered to each.
+//! Events that come by HTTP: which orgs, which bodies, and the response to each.
 
 use actix_web::http::Method;
 use serde_json::{Value, json};
@@ -17,11 +17,11 @@ fn event(org: Uuid) -> Value {
     })
 }
 
-async fn post(path: &str, body: &str) -> Answer {
+async fn post(path: &str, body: &str) -> Response {
     post_as(Role::Producer, path, &[], body).await
 }
 
-async fn post_as(role: Role, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+async fn post_as(role: Role, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
     let bearer = format!("Bearer {}", token(role));
     let headers = [&[("authorization", bearer.as_str())], headers].concat();
     call_with(api_with(None), Method::POST, path, &headers, body).await
@@ -29,14 +29,14 @@ async fn post_as(role: Role, path: &str, headers: &[(&str, &str)], body: &str) -
 
 #[actix_web::test]
 async fn an_invalid_event_names_every_broken_rule() {
-    let answer = post(VALIDATE, &event(ORG).to_string()).await;
-    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
+    let response = post(VALIDATE, &event(ORG).to_string()).await;
+    assert_eq!((response.status.as_u16(), response.text.as_str()), (204, ""));
     let mut wrong = event(ORG);
     wrong["status"] = json!("Hunter22");
     wrong["latencyMs"] = json!(-1);
-    let answer = post(VALIDATE, &wrong.to_string()).await;
-    assert_eq!(answer.wrong_fields(), ["status", "latencyMs"]);
-    assert!(!answer.text.contains("Hunter22"));
+    let response = post(VALIDATE, &wrong.to_string()).await;
+    assert_eq!(response.wrong_fields(), ["status", "latencyMs"]);
+    assert!(!response.text.contains("Hunter22"));
     for body in ["[]", "{", "nonsense", &json!([event(ORG)]).to_string()] {
         assert_eq!(post(VALIDATE, body).await.wrong_fields(), ["body"], "{body}");
     }
@@ -92,8 +92,8 @@ async fn wrong_media_types_are_415() {
         post_as(Role::Producer, EVENTS, &[(name, value)], &body).await.problem(415);
     }
     for value in ["application/json; charset=utf-8", "APPLICATION/JSON"] {
-        let answer = post_as(Role::Producer, EVENTS, &[("content-type", value)], &body).await;
-        assert_eq!(answer.status.as_u16(), 202, "{value}");
+        let response = post_as(Role::Producer, EVENTS, &[("content-type", value)], &body).await;
+        assert_eq!(response.status.as_u16(), 202, "{value}");
     }
     post(EVENTS, &format!("[{}]", " ".repeat(2000))).await.problem(413);
     let letter = format!("/analytics/v1/orgs/{ORG}/dead-letters/{LETTER}/replay");

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::support::{
-    exports::{JOB, OVER, WAITING, desk},
+    exports::{JOB, OVER, WAITING, fixed},
     *,
 };
 use crate::{auth::Role, http::Api};
@@ -18,7 +18,7 @@ fn finance() -> String {
     token(Role::Finance)
 }
 
-async fn ask(api: Api, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+async fn ask(api: Api, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Response {
     let bearer = format!("Bearer {}", finance());
     let headers = [&[("authorization", bearer.as_str()), ("content-type", "application/json")], more].concat();
     call_with(api, method, path, &headers, body).await
@@ -30,22 +30,22 @@ fn all() -> String {
 
 #[actix_web::test]
 async fn a_requested_export_becomes_a_located_job() {
-    let answer = ask(api_with(None), Method::POST, &all(), &[], "{}").await;
-    let job = answer.json_of(202);
+    let response = ask(api_with(None), Method::POST, &all(), &[], "{}").await;
+    let job = response.json_of(202);
     assert_eq!((&job["status"], &job["initiatedBy"]), (&json!("pending"), &json!("ann")));
     let id = job["jobId"].as_str().unwrap();
-    assert_eq!(answer.header("location"), Some(format!("{}/{id}", all()).as_str()));
+    assert_eq!(response.header("location"), Some(format!("{}/{id}", all()).as_str()));
     let same = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", "same")], "{}").await;
     assert_eq!(same.json_of(202)["jobId"], json!(JOB));
     for (key, status, kind) in
         [("taken", 422, "/problems/idempotency-key-reused"), ("many", 429, "/problems/too-many-exports")]
     {
-        let answer = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
-        assert_eq!(answer.problem(status)["type"], kind);
+        let response = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
+        assert_eq!(response.problem(status)["type"], kind);
     }
     for key in ["", "with space", &"k".repeat(201), "é"] {
-        let answer = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
-        assert_eq!(answer.problem(400)["errors"][0]["field"], "Idempotency-Key", "{key}");
+        let response = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
+        assert_eq!(response.problem(400)["errors"][0]["field"], "Idempotency-Key", "{key}");
     }
     let wrong = ask(api_with(None), Method::POST, &all(), &[], "[]").await;
     assert_eq!(wrong.problem(400)["errors"], json!([{"field": "timeRange", "message": "is required"}]));
@@ -77,11 +77,11 @@ async fn only_what_has_a_file_leads_to_one() {
         (MODEL, 404, "/problems/not-found"),
     ] {
         for (method, what) in [(Method::GET, "/download"), (Method::POST, "/verify")] {
-            let answer = ask(api_with(None), method, &path(job, what), &[], "").await;
-            assert_eq!(answer.problem(status)["type"], kind);
+            let response = ask(api_with(None), method, &path(job, what), &[], "").await;
+            assert_eq!(response.problem(status)["type"], kind);
         }
     }
-    let off = || Api { exports: desk(None, true), ..api_with(None) };
+    let off = || Api { exports: fixed(None, true), ..api_with(None) };
     for (method, path) in
         [(Method::POST, all()), (Method::GET, path(JOB, "/download")), (Method::POST, path(JOB, "/verify"))]
     {
@@ -122,7 +122,7 @@ async fn a_link_gives_byte_ranges_without_credential() {
         format!("{good}&more=1"),
         file,
     ] {
-        let answer = call_with(api_with(None), Method::GET, &link, &[], "").await;
-        assert_eq!(answer.problem(403)["type"], "/problems/link-not-good", "{link}");
+        let response = call_with(api_with(None), Method::GET, &link, &[], "").await;
+        assert_eq!(response.problem(403)["type"], "/problems/link-not-good", "{link}");
     }
 }

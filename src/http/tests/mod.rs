@@ -1,4 +1,4 @@
-//! The API against a query actor that answers fixed reports.
+//! The API against a query actor with fixed reports.
 
 mod access_table;
 mod api_keys;

@@ -59,8 +59,8 @@ async fn ask(parts: &Ops, method: Method, path: &str, token: Option<String>) -> 
     if let Some(token) = token {
         request = request.insert_header(("authorization", format!("Bearer {token}")));
     }
-    let answer = read(test::call_service(&app, request.to_request()).await).await;
-    (answer.status.as_u16(), answer.json())
+    let response = read(test::call_service(&app, request.to_request()).await).await;
+    (response.status.as_u16(), response.json())
 }
 
 #[actix_web::test]

@@ -30,7 +30,7 @@ fn token_of(subject: &str, org_ids: &[Uuid], role: Role) -> String {
     auth::issue(&auth_settings(), &caller, std::time::Duration::from_secs(60)).unwrap()
 }
 
-async fn ask(gatekeeper: &Gatekeeper, method: Method, path: &str, token: &str, body: &str) -> Answer {
+async fn ask(gatekeeper: &Gatekeeper, method: Method, path: &str, token: &str, body: &str) -> Response {
     let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
     call_with(api, method, path, &[("authorization", &format!("Bearer {token}"))], body).await
 }
@@ -48,9 +48,9 @@ async fn a_credential_over_its_rate_is_429() {
         assert_eq!(freshness(&gatekeeper, org, &ann).await, 200);
     }
     let path = format!("/analytics/v1/orgs/{ORG}/freshness");
-    let answer = ask(&gatekeeper, Method::GET, &path, &ann, "").await;
-    assert_eq!(answer.problem(429)["type"], "/problems/rate-limited");
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    let response = ask(&gatekeeper, Method::GET, &path, &ann, "").await;
+    assert_eq!(response.problem(429)["type"], "/problems/rate-limited");
+    assert_eq!(response.header("retry-after"), Some("1"));
     assert_eq!(freshness(&gatekeeper, ORG, &token_of("bob", &[ORG], Role::OrgViewer)).await, 200);
     let key = key_text();
     let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
@@ -86,7 +86,7 @@ async fn unauthorized_requests_use_up_no_limit() {
 }
 
 /// From an address behind a proxy, with an API key or a token.
-async fn from(gatekeeper: &Gatekeeper, address: &str, credential: (&str, &str)) -> Answer {
+async fn from(gatekeeper: &Gatekeeper, address: &str, credential: (&str, &str)) -> Response {
     let state = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
     let app = test::init_service(api(web::Data::new(state))).await;
     let path = format!("/analytics/v1/orgs/{ORG}/freshness");
@@ -104,9 +104,9 @@ async fn bad_credentials_are_limited_by_address() {
         from(&gatekeeper, "10.0.0.1", credential).await.problem(401);
     }
     for credential in bad {
-        let answer = from(&gatekeeper, "10.0.0.1", credential).await;
-        assert_eq!(answer.problem(429)["type"], "/problems/rate-limited");
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        let response = from(&gatekeeper, "10.0.0.1", credential).await;
+        assert_eq!(response.problem(429)["type"], "/problems/rate-limited");
+        assert_eq!(response.header("retry-after"), Some("1"));
     }
     let recorded: u64 = gatekeeper.backlog.take(100, true).rows().iter().map(|row| row.count).sum();
     assert!(recorded <= 2, "what is beyond the limit leaves no record, but {recorded}");

@@ -1,4 +1,4 @@
-//! What the API answers when all is well, and when the data cannot be read.
+//! What the API returns when all is well, and when the data cannot be read.
 
 use actix_web::{http::Method, test, web};
 use serde_json::json;
@@ -17,12 +17,12 @@ const TWO_DAYS: &str = "start=2026-03-01T07:00:00Z&end=2026-03-02T07:00:00Z";
 
 #[actix_web::test]
 async fn usage_follows_the_contract() {
-    let answer = get(&usage_path(TWO_DAYS)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
-    assert_eq!(answer.header("analytics-as-of"), Some("2026-03-02T01:00:00Z"));
-    assert!(answer.header("x-request-id").is_some());
+    let response = get(&usage_path(TWO_DAYS)).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("cache-control"), Some("private, no-cache"));
+    assert_eq!(response.header("analytics-as-of"), Some("2026-03-02T01:00:00Z"));
+    assert!(response.header("x-request-id").is_some());
     let expected = json!({
         "orgId": ORG,
         "granularity": "day",
@@ -40,8 +40,8 @@ async fn usage_follows_the_contract() {
                       "lagSeconds": 0.412, "status": "fresh"},
         "asOf": "2026-03-02T01:00:00Z",
     });
-    assert_eq!(answer.json(), expected);
-    assert!(answer.text.contains("\"costEstimateCents\":1.5001"), "money is a number with its exact digits");
+    assert_eq!(response.json(), expected);
+    assert!(response.text.contains("\"costEstimateCents\":1.5001"), "money is a number with its exact digits");
 }
 
 #[actix_web::test]
@@ -58,25 +58,25 @@ async fn a_range_is_final_with_its_last_bucket() {
 
 #[actix_web::test]
 async fn usage_by_model_names_each_model() {
-    let answer = get(&usage_path(&format!("{TWO_DAYS}&groupBy=model&granularity=hour&timezone=UTC"))).await;
-    let answer = answer.json();
-    assert_eq!(answer["granularity"], "hour");
-    assert_eq!(answer["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-02T07:00:00Z"}));
-    assert_eq!(answer["series"][0]["modelId"], json!(MODEL));
+    let response = get(&usage_path(&format!("{TWO_DAYS}&groupBy=model&granularity=hour&timezone=UTC"))).await;
+    let response = response.json();
+    assert_eq!(response["granularity"], "hour");
+    assert_eq!(response["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-02T07:00:00Z"}));
+    assert_eq!(response["series"][0]["modelId"], json!(MODEL));
 }
 
 #[actix_web::test]
 async fn a_filled_series_keeps_its_totals() {
     let days = "start=2026-03-01T00:00:00Z&end=2026-03-05T00:00:00Z&fill=zero";
-    let answer = get(&usage_path(days)).await.json();
-    let invocations: Vec<_> = answer["series"].as_array().unwrap().iter().map(|p| p["invocations"].clone()).collect();
+    let response = get(&usage_path(days)).await.json();
+    let invocations: Vec<_> = response["series"].as_array().unwrap().iter().map(|p| p["invocations"].clone()).collect();
     assert_eq!(invocations, [2, 2, 0, 0]);
-    assert_eq!(answer["totals"]["invocations"], 4);
+    assert_eq!(response["totals"]["invocations"], 4);
     let other = Uuid::from_u128(0xD);
-    let answer = get(&usage_path(&format!("{days}&groupBy=model&modelId={MODEL}&modelId={other}"))).await.json();
-    assert_eq!(answer["series"].as_array().unwrap().len(), 8);
+    let response = get(&usage_path(&format!("{days}&groupBy=model&modelId={MODEL}&modelId={other}"))).await.json();
+    assert_eq!(response["series"].as_array().unwrap().len(), 8);
     assert_eq!(
-        answer["series"][1],
+        response["series"][1],
         json!({
             "bucketStart": "2026-03-01T00:00:00Z", "modelId": other, "invocations": 0, "inputTokens": 0, "outputTokens": 0,
             "costEstimateCents": 0, "final": true,
@@ -95,8 +95,8 @@ async fn models_that_were_never_used_are_not_filled() {
     for path in
         [usage_path(&format!("{hours}{made_up}")), format!("/analytics/v1/orgs/{ORG}/reliability?{hours}{made_up}")]
     {
-        let answer = get(&path).await.json();
-        let series = answer["series"].as_array().unwrap();
+        let response = get(&path).await.json();
+        let series = response["series"].as_array().unwrap();
         assert_eq!(series.len(), 2160);
         assert!(series.iter().all(|point| point["modelId"] == json!(MODEL)));
     }
@@ -105,7 +105,7 @@ async fn models_that_were_never_used_are_not_filled() {
 #[actix_web::test]
 async fn reliability_has_percentiles_and_the_worst_bucket() {
     let path = |more: &str| format!("/analytics/v1/orgs/{ORG}/reliability?{TWO_DAYS}{more}");
-    let answer = get(&path("&percentile=p95")).await.json();
+    let response = get(&path("&percentile=p95")).await.json();
     let point = |start: &str, invocations, errors, rate: f64, by: [u32; 4], [p50, p95, p99]: [f64; 3]| {
         json!({
             "bucketStart": start, "invocations": invocations, "errors": errors, "errorRate": rate,
@@ -113,13 +113,13 @@ async fn reliability_has_percentiles_and_the_worst_bucket() {
             "latencyMs": {"p50": p50, "p95": p95, "p99": p99}, "final": false,
         })
     };
-    assert_eq!(answer["series"][0], point("2026-03-01T00:00:00Z", 4, 3, 0.75, [1, 1, 1, 1], [20.0, 30.0, 30.0]));
-    assert_eq!(answer["series"][1], point("2026-03-02T00:00:00Z", 1, 0, 0.0, [1, 0, 0, 0], [40.0, 40.0, 40.0]));
-    assert_eq!(answer["final"], false);
-    assert_eq!(answer["totals"]["latencyMs"], json!({"p50": 20.0, "p95": 40.0, "p99": 40.0}));
-    assert_eq!((&answer["totals"]["errorRate"], &answer["totals"]["invocations"]), (&json!(0.6), &json!(5)));
+    assert_eq!(response["series"][0], point("2026-03-01T00:00:00Z", 4, 3, 0.75, [1, 1, 1, 1], [20.0, 30.0, 30.0]));
+    assert_eq!(response["series"][1], point("2026-03-02T00:00:00Z", 1, 0, 0.0, [1, 0, 0, 0], [40.0, 40.0, 40.0]));
+    assert_eq!(response["final"], false);
+    assert_eq!(response["totals"]["latencyMs"], json!({"p50": 20.0, "p95": 40.0, "p99": 40.0}));
+    assert_eq!((&response["totals"]["errorRate"], &response["totals"]["invocations"]), (&json!(0.6), &json!(5)));
     let worst = json!({"bucketStart": "2026-03-02T00:00:00Z", "latencyMs": 40.0});
-    assert_eq!(answer["highlight"], json!({"percentile": "p95", "latencyMs": 40.0, "worst": worst}));
+    assert_eq!(response["highlight"], json!({"percentile": "p95", "latencyMs": 40.0, "worst": worst}));
     for (by, name, value) in [
         ("model", "modelId", json!(MODEL)),
         ("client", "clientId", json!("web")),
@@ -139,17 +139,17 @@ async fn reliability_has_percentiles_and_the_worst_bucket() {
 #[actix_web::test]
 async fn the_ledger_balances_by_hour() {
     let path = format!("/analytics/v1/orgs/{ORG}/ledger?start=2026-03-01T07:30:00Z&end=2026-03-01T08:00:00Z");
-    let answer = get(&path).await.json();
-    assert_eq!(answer["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-01T08:00:00Z"}));
+    let response = get(&path).await.json();
+    assert_eq!(response["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-01T08:00:00Z"}));
     assert_eq!(
-        answer["hours"][0],
+        response["hours"][0],
         json!({
             "hour": "2026-03-01T07:00:00Z", "received": 10, "stored": 7, "duplicates": 2, "conflicts": 1, "rejected": 1,
             "late": 3, "balanced": true,
         })
     );
-    assert_eq!((&answer["totals"]["received"], &answer["totals"]["balanced"]), (&json!(20), &json!(true)));
-    assert_eq!(answer["asOf"], "2026-03-01T08:00:00Z");
+    assert_eq!((&response["totals"]["received"], &response["totals"]["balanced"]), (&json!(20), &json!(true)));
+    assert_eq!(response["asOf"], "2026-03-01T08:00:00Z");
 }
 
 #[actix_web::test]
@@ -194,15 +194,15 @@ async fn only_configured_origins_may_read() {
         call(api_with(None), method, &usage_path(TWO_DAYS), &headers).await
     };
     let ours = "https://dashboards.example.org";
-    let answer = ask(Method::GET, ours, &[]).await;
-    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, Some(ours)));
+    let response = ask(Method::GET, ours, &[]).await;
+    assert_eq!((response.status.as_u16(), response.header("access-control-allow-origin")), (200, Some(ours)));
     let asked =
         [("access-control-request-method", "GET"), ("access-control-request-headers", "authorization,x-api-key")];
     let preflight = ask(Method::OPTIONS, ours, &asked).await;
     assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (200, Some(ours)));
     assert_eq!(preflight.header("access-control-allow-credentials"), None);
-    let answer = ask(Method::GET, "https://elsewhere.example.org", &[]).await;
-    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let response = ask(Method::GET, "https://elsewhere.example.org", &[]).await;
+    assert_eq!(response.header("access-control-allow-origin"), None);
     ask(Method::OPTIONS, "https://elsewhere.example.org", &asked).await.problem(400);
     let wanted = [
         ("access-control-request-method", "POST"),
@@ -214,8 +214,8 @@ async fn only_configured_origins_may_read() {
     ask(Method::OPTIONS, ours, &wanted).await.problem(400);
     let closed = Api { cors_origins: Vec::new(), ..api_with(None) };
     let headers = [("authorization", bearer.as_str()), ("origin", ours)];
-    let answer = call(closed, Method::GET, &usage_path(TWO_DAYS), &headers).await;
-    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, None));
+    let response = call(closed, Method::GET, &usage_path(TWO_DAYS), &headers).await;
+    assert_eq!((response.status.as_u16(), response.header("access-control-allow-origin")), (200, None));
 }
 
 #[actix_web::test]
@@ -236,29 +236,29 @@ async fn errors_can_be_read_by_allowed_origins() {
         let length = body.len().to_string();
         let headers = [("authorization", authorization), ("origin", ours), ("content-length", &length)];
         let headers = if body.is_empty() { &headers[..2] } else { &headers[..] };
-        let answer = call_with(api_with(None), method, path, headers, body).await;
-        answer.problem(status);
-        assert_eq!(answer.header("access-control-allow-origin"), Some(ours), "{status}");
-        let exposed = answer.header("access-control-expose-headers").unwrap().to_ascii_lowercase();
+        let response = call_with(api_with(None), method, path, headers, body).await;
+        response.problem(status);
+        assert_eq!(response.header("access-control-allow-origin"), Some(ours), "{status}");
+        let exposed = response.header("access-control-expose-headers").unwrap().to_ascii_lowercase();
         for name in ["location", "content-disposition", "x-request-id", "retry-after", "analytics-as-of", "etag"] {
             assert!(exposed.contains(name), "{name} of {exposed}");
         }
     }
-    let answer = call(api_with(None), Method::GET, &good, &[("origin", "https://elsewhere.example.org")]).await;
-    answer.problem(401);
-    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let response = call(api_with(None), Method::GET, &good, &[("origin", "https://elsewhere.example.org")]).await;
+    response.problem(401);
+    assert_eq!(response.header("access-control-allow-origin"), None);
 }
 
 #[actix_web::test]
 async fn freshness_follows_the_contract() {
-    let answer = get(&format!("/analytics/v1/orgs/{ORG}/freshness?modelId={MODEL}")).await;
+    let response = get(&format!("/analytics/v1/orgs/{ORG}/freshness?modelId={MODEL}")).await;
     let expected = json!({
         "orgId": ORG,
         "status": "fresh",
         "entries": [{"modelId": MODEL, "lastEventAt": "2026-03-02T10:59:58.500Z",
                      "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412, "status": "fresh"}],
     });
-    assert_eq!(answer.json(), expected);
+    assert_eq!(response.json(), expected);
 }
 
 #[actix_web::test]
@@ -270,9 +270,9 @@ async fn unavailable_data_is_503_with_retry_after() {
         (QueryError::TooSlow, "/problems/too-slow"),
     ] {
         for path in [usage_path(TWO_DAYS), format!("/analytics/v1/orgs/{ORG}/freshness")] {
-            let answer = call(api_with(Some(error)), Method::GET, &path, &[("authorization", &bearer)]).await;
-            assert_eq!(answer.problem(503)["type"], kind);
-            assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+            let response = call(api_with(Some(error)), Method::GET, &path, &[("authorization", &bearer)]).await;
+            assert_eq!(response.problem(503)["type"], kind);
+            assert!(response.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
         }
     }
     let broken = api_with(Some(QueryError::Broken));
@@ -293,11 +293,11 @@ async fn purged_ranges_are_refused_with_the_first_start() {
         (Missing::LedgerHours, "hours of the ledger", "any more"),
     ] {
         let gone = api_with(Some(QueryError::Gone(Gone { start, what })));
-        let answer = call(gone, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
-        assert_eq!(answer.wrong_fields(), ["start"]);
+        let response = call(gone, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
+        assert_eq!(response.wrong_fields(), ["start"]);
         let message =
             format!("must be at or after 2026-03-01T18:30:00Z here: {named} from before are not kept {ending}");
-        assert_eq!(answer.json()["errors"][0]["message"], message);
+        assert_eq!(response.json()["errors"][0]["message"], message);
     }
 }
 
@@ -305,15 +305,15 @@ async fn purged_ranges_are_refused_with_the_first_start() {
 async fn without_query_actors_the_response_is_503() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let state = crate::http::Api { queries: Queries::default(), ..api_with(None) };
-    let answer = call(state, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
-    answer.problem(503);
+    let response = call(state, Method::GET, &usage_path(TWO_DAYS), &[("authorization", &bearer)]).await;
+    response.problem(503);
 }
 
 #[actix_web::test]
 async fn a_valid_request_id_is_returned() {
     for (given, kept) in [("trace-1.A_z", true), ("", false), ("a b", false), ("é", false), (&"x".repeat(65), false)] {
-        let answer = call(api_with(None), Method::GET, "/nowhere", &[("x-request-id", given)]).await;
-        assert_eq!(answer.problem(404)["requestId"] == given, kept, "{given}");
+        let response = call(api_with(None), Method::GET, "/nowhere", &[("x-request-id", given)]).await;
+        assert_eq!(response.problem(404)["requestId"] == given, kept, "{given}");
     }
 }
 

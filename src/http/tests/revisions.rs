@@ -15,7 +15,7 @@ fn path(query: &str) -> String {
 
 #[actix_web::test]
 async fn revisions_have_values_before_and_after() {
-    let answer = get(&path(MONTH)).await;
+    let response = get(&path(MONTH)).await;
     let expected = json!({
         "orgId": ORG,
         "range": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"},
@@ -25,15 +25,15 @@ async fn revisions_have_values_before_and_after() {
             "before": {"invocations": 2, "inputTokens": 30, "outputTokens": 40, "costEstimateCents": 1.5001},
             "after": {"invocations": 1, "inputTokens": 15, "outputTokens": 20, "costEstimateCents": 0.0001},
         }],
-        "nextCursor": answer.json()["nextCursor"],
+        "nextCursor": response.json()["nextCursor"],
         "asOf": "2026-03-01T00:00:00Z",
     });
-    assert_eq!(answer.json(), expected);
-    assert!(answer.text.contains("\"costEstimateCents\":1.5001"), "money is a number with its exact digits");
-    assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
-    assert_eq!(answer.header("analytics-as-of"), Some("2026-03-01T00:00:00Z"));
+    assert_eq!(response.json(), expected);
+    assert!(response.text.contains("\"costEstimateCents\":1.5001"), "money is a number with its exact digits");
+    assert_eq!(response.header("cache-control"), Some("private, no-cache"));
+    assert_eq!(response.header("analytics-as-of"), Some("2026-03-01T00:00:00Z"));
     let bearer = format!("Bearer {}", token(Role::Finance));
-    let headers = [("authorization", bearer.as_str()), ("if-none-match", answer.header("etag").unwrap())];
+    let headers = [("authorization", bearer.as_str()), ("if-none-match", response.header("etag").unwrap())];
     assert_eq!(call(api_with(None), Method::GET, &path(MONTH), &headers).await.status, 304);
 }
 

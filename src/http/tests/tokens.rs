@@ -37,7 +37,7 @@ fn issuer(signers: &[(&str, &Signer)]) -> Gatekeeper {
     gatekeeper
 }
 
-async fn ask(gatekeeper: &Gatekeeper, token: &str) -> Answer {
+async fn ask(gatekeeper: &Gatekeeper, token: &str) -> Response {
     let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
     call(api, Method::GET, FRESHNESS, &[("authorization", &format!("Bearer {token}"))]).await
 }
@@ -109,14 +109,14 @@ async fn refused_tokens_are_logged_without_the_token() {
     let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     let _logging = tracing::subscriber::set_default(lines.finish());
     for (reason, token) in cases {
-        let answer = ask(&gatekeeper, &token).await;
-        answer.problem(401);
+        let response = ask(&gatekeeper, &token).await;
+        response.problem(401);
         let lines = log.take();
         assert!(lines.contains("a credential was refused") && lines.contains(reason), "{reason}: {lines}");
         let parts: Vec<&str> = token.split('.').filter(|part| part.len() > 10).collect();
         assert!(!parts.is_empty());
         for part in parts {
-            assert!(!lines.contains(part) && !answer.text.contains(part), "{reason}: {lines}");
+            assert!(!lines.contains(part) && !response.text.contains(part), "{reason}: {lines}");
         }
     }
 }
@@ -160,9 +160,9 @@ async fn tokens_of_new_keys_wait_shortly() {
 async fn tokens_are_503_while_keys_are_unknown() {
     let gatekeeper = gatekeeper(&Auth { jwks_file: "keys.json".into(), ..auth_settings() });
     let good = ec(1).token(Some("e"), ORG);
-    let answer = ask(&gatekeeper, &good).await;
-    answer.problem(503);
-    assert!(answer.header("retry-after").is_some());
+    let response = ask(&gatekeeper, &good).await;
+    response.problem(503);
+    assert!(response.header("retry-after").is_some());
     // What no key could make good is refused all the same, and nothing of the sort is recorded for the others.
     ask(&gatekeeper, "garbage").await.problem(401);
     assert_eq!(gatekeeper.backlog.take(usize::MAX, true).rows().len(), 1);

@@ -28,15 +28,15 @@ pub(super) struct S3 {
 /// One bucket in three manners.
 pub(super) struct Bucket {
     pub(super) plain: AmazonS3,
-    /// Asks for encryption. S3 refuses that of requests that do not begin an object.
+    /// Sets the encryption. S3 refuses that of requests that do not begin an object.
     writing: AmazonS3,
-    /// Completes uploads only where nothing is there yet. The library has no other way to ask for it.
+    /// Completes uploads only where nothing is there yet. The library has no other way to do so.
     exclusive: AmazonS3,
     pub(super) timeout: Duration,
 }
 
 impl S3 {
-    /// Looks for credentials in these variables, then at the machine's metadata service. Nothing is asked yet.
+    /// Looks for credentials in these variables, then at the machine's metadata service. Nothing is requested yet.
     pub(super) fn new(
         settings: &config::Objects,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -148,14 +148,14 @@ impl Manner<'_> {
             builder
         };
         // These keys have names in the environment alone.
-        let asked = match settings.encryption {
+        let encryption = match settings.encryption {
             Encryption::None => None,
             Encryption::SseS3 => Some("AES256"),
             Encryption::SseKms => Some("aws:kms"),
         };
         let key_id = Some(settings.kms_key_id.as_str()).filter(|id| !id.is_empty());
         let mut writing = base().with_client_options(client_options(settings));
-        for (name, value) in [("aws_server_side_encryption", asked), ("aws_sse_kms_key_id", key_id)] {
+        for (name, value) in [("aws_server_side_encryption", encryption), ("aws_sse_kms_key_id", key_id)] {
             if let Some(value) = value {
                 writing = writing.with_config(name.parse()?, value);
             }

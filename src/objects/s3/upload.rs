@@ -57,9 +57,9 @@ impl Object {
     async fn unless_landed(&self, done: Result<(), Error>) -> Result<(), ObjectError> {
         let Err(error) = done else { return Ok(()) };
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let answered =
+        let responded =
             matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. });
-        if (answered || self.mode == Mode::Create)
+        if (responded || self.mode == Mode::Create)
             && let Ok(found) = self.bucket.plain.get_opts(&self.path, options).await
             && found.attributes.get(&Attribute::Metadata(UPLOAD.into())).is_some_and(|mark| **mark == *self.mark)
         {

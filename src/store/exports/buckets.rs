@@ -35,7 +35,7 @@ pub async fn list(conn: &mut PgConnection, org_id: Option<Uuid>) -> Result<Vec<O
     Ok(buckets.bind(org_id).fetch_all(conn).await?)
 }
 
-/// Makes a bucket the org's, and records that. None: it is another org's.
+/// Assigns a bucket to the org, and records that. None: it is another org's.
 pub async fn set(
     conn: &mut PgConnection,
     org_id: Uuid,

@@ -1,4 +1,4 @@
-//! Asking for an export, and cancelling one.
+//! Requesting an export, and cancelling one.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
@@ -19,7 +19,7 @@ use crate::{
 
 /// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.
 /// "expo" in ASCII.
-const ASK_LOCK: i32 = 0x6578_706f;
+const CREATE_LOCK: i32 = 0x6578_706f;
 
 /// A requested export.
 #[derive(Clone, Debug)]
@@ -56,13 +56,13 @@ pub struct NewMonth<'a> {
     pub act: &'a AuditEvent,
 }
 
-/// What became of an export that was asked for.
+/// What became of an export that was requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     New(Box<ExportJob>),
-    /// The same was asked for before: that job.
+    /// The same was requested before: that job.
     Same(Box<ExportJob>),
-    /// Something else was asked for under that idempotency key.
+    /// Something else was requested under that idempotency key.
     KeyTaken,
     /// The org has as many open jobs as it may.
     TooMany,
@@ -70,23 +70,23 @@ pub enum Created {
     Wrong(Vec<Reason>),
 }
 
-/// Makes a job, and records that. A request that is known by its idempotency key is not judged again: its response stays the
+/// Creates a job, and records that. A request that is known by its idempotency key is not judged again: its response stays the
 /// same whatever has become of the rules, or of the job.
-pub async fn create(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, StoreError> {
+pub async fn create(conn: &mut PgConnection, new: &NewExport<'_>) -> Result<Created, StoreError> {
     in_transaction(conn, async |tx| {
-        lock(tx, asked.org_id).await?;
-        let created = add(tx, asked).await?;
-        record(tx, created, asked.act).await
+        lock(tx, new.org_id).await?;
+        let created = add(tx, new).await?;
+        record(tx, created, new.act).await
     })
     .await
 }
 
-/// Makes the job of a month's file, and records that. While there is one that is open, it is that one.
-pub async fn create_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Created, StoreError> {
+/// Creates the job of a month's file, and records that. While there is one that is open, it is that one.
+pub async fn create_month(conn: &mut PgConnection, new: &NewMonth<'_>) -> Result<Created, StoreError> {
     in_transaction(conn, async |tx| {
-        lock(tx, asked.org_id).await?;
-        let created = add_month(tx, asked).await?;
-        record(tx, created, asked.act).await
+        lock(tx, new.org_id).await?;
+        let created = add_month(tx, new).await?;
+        record(tx, created, new.act).await
     })
     .await
 }
@@ -103,16 +103,16 @@ async fn record(conn: &mut PgConnection, created: Created, act: &AuditEvent) -> 
     Ok(created)
 }
 
-async fn add(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, StoreError> {
-    let request_sha256 = fingerprint(asked.body);
-    // Asked again, since the response to the first time was lost.
-    if let Some(job) = get(conn, asked.org_id, asked.job_id).await? {
+async fn add(conn: &mut PgConnection, new: &NewExport<'_>) -> Result<Created, StoreError> {
+    let request_sha256 = fingerprint(new.body);
+    // Requested again, since the response to the first time was lost.
+    if let Some(job) = get(conn, new.org_id, new.job_id).await? {
         return Ok(Created::Same(Box::new(job)));
     }
-    if let Some(key) = asked.idempotency_key {
+    if let Some(key) = new.idempotency_key {
         let known: Option<JobRow> =
             sqlx::query_as("SELECT * FROM analytics.export_jobs WHERE org_id = $1 AND idempotency_key = $2")
-                .bind(asked.org_id)
+                .bind(new.org_id)
                 .bind(key)
                 .fetch_optional(&mut *conn)
                 .await?;
@@ -122,27 +122,27 @@ async fn add(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, 
         }
     }
     let now = clock::now(conn).await?;
-    let floors = floors::of_org(conn, asked.org_id).await?;
-    let mut own = buckets::of_org(conn, asked.org_id).await?;
-    own.retain(|bucket| asked.buckets.contains(bucket));
-    own.extend(asked.bucket.map(str::to_owned));
-    let request = match Request::read(asked.body, Rules { now, floors, buckets: &own }) {
+    let floors = floors::of_org(conn, new.org_id).await?;
+    let mut own = buckets::of_org(conn, new.org_id).await?;
+    own.retain(|bucket| new.buckets.contains(bucket));
+    own.extend(new.bucket.map(str::to_owned));
+    let request = match Request::read(new.body, Rules { now, floors, buckets: &own }) {
         Ok(request) => request,
         Err(reasons) => return Ok(Created::Wrong(reasons)),
     };
     let open: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM analytics.export_jobs WHERE org_id = $1 AND status IN ('pending', 'running')",
     )
-    .bind(asked.org_id)
+    .bind(new.org_id)
     .fetch_one(&mut *conn)
     .await?;
-    if open >= i64::from(asked.most_open) {
+    if open >= i64::from(new.most_open) {
         return Ok(Created::TooMany);
     }
     let Request { range, granularity, group_by, models, bucket } = request;
     let job = NewJob {
-        job_id: asked.job_id,
-        org_id: asked.org_id,
+        job_id: new.job_id,
+        org_id: new.org_id,
         kind: Kind::Demand.as_str(),
         granularity: granularity.as_str(),
         group_by: group_by.as_str(),
@@ -150,41 +150,41 @@ async fn add(conn: &mut PgConnection, asked: &NewExport<'_>) -> Result<Created, 
         end: range.end,
         models,
         month: None,
-        bucket: bucket.as_deref().or(asked.bucket),
-        by: storable(asked.by),
-        idempotency_key: asked.idempotency_key,
+        bucket: bucket.as_deref().or(new.bucket),
+        by: storable(new.by),
+        idempotency_key: new.idempotency_key,
         request_sha256: &request_sha256,
     };
     insert(conn, job).await
 }
 
-async fn add_month(conn: &mut PgConnection, asked: &NewMonth<'_>) -> Result<Created, StoreError> {
-    let (org_id, range) = (asked.org_id, asked.month.range());
+async fn add_month(conn: &mut PgConnection, new: &NewMonth<'_>) -> Result<Created, StoreError> {
+    let (org_id, range) = (new.org_id, new.month.range());
     let open: Option<JobRow> = sqlx::query_as(
         "SELECT * FROM analytics.export_jobs
          WHERE org_id = $1 AND month = $2 AND status IN ('pending', 'running')",
     )
     .bind(org_id)
-    .bind(asked.month.first_day())
+    .bind(new.month.first_day())
     .fetch_optional(&mut *conn)
     .await?;
     if let Some(open) = open {
         return Ok(Created::Same(Box::new(open.job()?)));
     }
     let job = NewJob {
-        job_id: asked.job_id,
+        job_id: new.job_id,
         org_id,
         kind: Kind::Monthly.as_str(),
-        granularity: asked.granularity.as_str(),
+        granularity: new.granularity.as_str(),
         group_by: GroupBy::Model.as_str(),
         start: range.start,
         end: range.end,
         models: Vec::new(),
-        month: Some(asked.month.first_day()),
-        bucket: asked.bucket,
-        by: storable(asked.by),
+        month: Some(new.month.first_day()),
+        bucket: new.bucket,
+        by: storable(new.by),
         idempotency_key: None,
-        request_sha256: &fingerprint(asked.month.to_string().as_bytes()),
+        request_sha256: &fingerprint(new.month.to_string().as_bytes()),
     };
     insert(conn, job).await
 }
@@ -228,7 +228,7 @@ async fn cancel_in(
 /// Until the end of the transaction no other request creates an export of this org.
 async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
-        .bind(ASK_LOCK)
+        .bind(CREATE_LOCK)
         .bind(org_id.to_string())
         .execute(conn)
         .await?;

@@ -81,7 +81,7 @@ bound! {
     }
 }
 
-/// It cannot be made, or is not to be. `error` is for the one who asked.
+/// It cannot be made, or is not to be. `error` is for the client.
 pub async fn fail(conn: &mut PgConnection, claim: &Claim, error: &str) -> Result<bool, StoreError> {
     let failed = sqlx::query(
         "UPDATE analytics.export_jobs

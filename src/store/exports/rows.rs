@@ -238,7 +238,7 @@ fn incident(row: &PgRow) -> Result<Row, ReadError> {
     Ok(Row { latency: latency.histogram().percentiles(PERCENTS), text: row.try_get(9)?, ..facts(row)? })
 }
 
-/// What the rows of all statements begin with. The types are the statements' own, so they are not asked for each row.
+/// What the rows of all statements begin with. The types are the statements' own, so they are not looked up for each row.
 fn facts(row: &PgRow) -> Result<Row, ReadError> {
     let number = |column: &str, place: usize| count(column, row.try_get_unchecked(place)?).map_err(ReadError::from);
     Ok(Row {

@@ -28,18 +28,18 @@ pub struct Correction {
     pub act: AuditEvent,
 }
 
-/// Stores a correction, unless one is stored already. Asking again changes nothing.
+/// Stores a correction, unless one is stored already. Requesting it again changes nothing.
 pub async fn correct(
     conn: &mut PgConnection,
-    asked: &Correction,
+    correction: &Correction,
     bounds: &config::Events,
 ) -> Result<Outcome, StoreError> {
     // No lock: a letter whose correction is being published is locked for as long as that takes.
     loop {
-        let Some(letter) = read(&mut *conn, asked).await? else { return Ok(Outcome::NotFound) };
+        let Some(letter) = read(&mut *conn, correction).await? else { return Ok(Outcome::NotFound) };
         let rules = Rules { now: letter.now, max_ahead: bounds.max_ahead(), retention: bounds.retention() };
         let stored = letter.correction.as_deref().zip(letter.corrected_at).map(|(body, at)| Stored { body, at });
-        let event = match correction::judge(&asked.body, letter.org_id, stored, &rules) {
+        let event = match correction::judge(&correction.body, letter.org_id, stored, &rules) {
             Verdict::First(event) => event,
             Verdict::Same(event) => {
                 let state = State::of(letter.corrected_at, letter.replayed_at);
@@ -49,7 +49,7 @@ pub async fn correct(
             Verdict::Wrong(reasons) => return Ok(Outcome::Wrong(reasons)),
         };
         let body = serde_json::to_vec(&event).map_err(|error| StoreError::Permanent(error.to_string()))?;
-        if in_transaction(conn, async |tx| first(tx, asked, &letter, body).await).await? {
+        if in_transaction(conn, async |tx| first(tx, correction, &letter, body).await).await? {
             return Ok(Outcome::Accepted { state: State::Corrected, event_id: event.event_id });
         }
         // Somebody was quicker, or the letter is gone: what is there now decides. It cannot come to this again.
@@ -57,22 +57,27 @@ pub async fn correct(
 }
 
 /// Stores and records the first correction of a letter, as it was judged. False: there is one already, or the letter is gone.
-async fn first(tx: &mut PgConnection, asked: &Correction, letter: &Letter, body: Vec<u8>) -> Result<bool, StoreError> {
+async fn first(
+    tx: &mut PgConnection,
+    correction: &Correction,
+    letter: &Letter,
+    body: Vec<u8>,
+) -> Result<bool, StoreError> {
     let updated = sqlx::query(
         "UPDATE analytics.dead_letters SET correction = $2, corrected_by = $3, corrected_at = $4
          WHERE dead_letter_id = $1 AND correction IS NULL",
     )
-    .bind(asked.dead_letter_id)
+    .bind(correction.dead_letter_id)
     .bind(body)
     // A NUL is the one character that the database has no place for.
-    .bind(asked.by.replace('\0', ""))
+    .bind(correction.by.replace('\0', ""))
     // The moment that the event was judged by.
     .bind(letter.now)
     .execute(&mut *tx)
     .await?;
     let stored = updated.rows_affected() > 0;
     if stored {
-        let act = AuditEvent { org_id: letter.org_id, ..asked.act.clone() };
+        let act = AuditEvent { org_id: letter.org_id, ..correction.act.clone() };
         crate::store::access::audit::record(tx, &[act]).await?;
     }
     Ok(stored)
@@ -87,15 +92,15 @@ struct Letter {
     now: DateTime<Utc>,
 }
 
-async fn read(conn: &mut PgConnection, asked: &Correction) -> Result<Option<Letter>, StoreError> {
+async fn read(conn: &mut PgConnection, correction: &Correction) -> Result<Option<Letter>, StoreError> {
     let letter: Option<Letter> = sqlx::query_as(
         "SELECT org_id, correction, corrected_at, replayed_at, clock_timestamp() AS now
          FROM analytics.dead_letters WHERE dead_letter_id = $1",
     )
-    .bind(asked.dead_letter_id)
+    .bind(correction.dead_letter_id)
     .fetch_optional(conn)
     .await?;
-    Ok(letter.filter(|letter| match asked.whose {
+    Ok(letter.filter(|letter| match correction.whose {
         LetterScope::Org(org_id) => letter.org_id == Some(org_id),
         LetterScope::Unreadable => letter.org_id.is_none(),
         LetterScope::Any => true,

@@ -73,7 +73,7 @@ fn by_slot<'b>(batch: &'b Batch, fates: &Fates) -> BTreeMap<(Uuid, i16), Copies<
     };
     let mut found: Vec<(bool, &Candidate)> =
         batch.candidates().filter_map(|candidate| Some((conflict(candidate)?, candidate))).collect();
-    // Those that differ first; beyond the bound the earliest go, since the latest are more likely to be asked about.
+    // Those that differ first; beyond the bound the earliest go, since the latest are more likely to be queried.
     found.sort_unstable_by_key(|(conflict, candidate)| (!conflict, std::cmp::Reverse(candidate.message)));
     found.truncate(MOST);
     let mut noted: BTreeMap<(Uuid, i16), Copies<'b>> = BTreeMap::new();

@@ -68,7 +68,7 @@ async fn look_up_part(
         .await?;
     for row in rows {
         let candidate = usize::try_from(row.n - 1).ok().and_then(|n| part.get(n));
-        let candidate = candidate.ok_or_else(|| StoreError::Permanent("an event that was not asked for".to_owned()))?;
+        let candidate = candidate.ok_or_else(|| StoreError::Permanent("an event that was not requested".to_owned()))?;
         found.insert(candidate.message, AlreadyStored { conflict: !row.equals(&candidate.event) });
     }
     Ok(())

@@ -130,11 +130,11 @@ pub(super) async fn sort_out<'a>(
             open.remove(&one.message);
         }
     }
-    tell(work.claim, &unclear, open.values().map(|one| offset(one)).collect());
+    log(work.claim, &unclear, open.values().map(|one| offset(one)).collect());
     Ok(new)
 }
 
-fn tell(claim: &Claim, unclear: &[i64], away: Vec<i64>) {
+fn log(claim: &Claim, unclear: &[i64], away: Vec<i64>) {
     let named = |offsets: &[i64]| offsets[..offsets.len().min(NAMED)].to_vec();
     let partition = claim.partition;
     if !unclear.is_empty() {

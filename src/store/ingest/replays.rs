@@ -27,7 +27,7 @@ pub struct Replay {
     pub error: Option<String>,
 }
 
-/// Asks for offsets [from, to) of a partition to be read again. Only what was read already: `to` is cut to where the
+/// Requests offsets [from, to) of a partition to be read again. Only what was read already: `to` is cut to where the
 /// partition is. `None`: there is no such partition, or nothing of the range was read yet.
 pub async fn request(
     conn: &mut PgConnection,

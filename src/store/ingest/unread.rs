@@ -103,7 +103,7 @@ pub async fn list(conn: &mut PgConnection, topology: &Topology, all: bool) -> Re
     Ok(ranges.bind(topology.streams()).bind(all).fetch_all(conn).await?)
 }
 
-/// An operator knows of what was left out of a partition so far: answers are complete past it again. Which ranges these were.
+/// An operator knows of what was left out of a partition so far: responses are complete past it again. Which ranges these were.
 pub async fn acknowledge(
     conn: &mut PgConnection,
     topology: &Topology,

@@ -13,8 +13,8 @@ use crate::{
 
 /// Advisory lock of the session whose turn it is.
 const TURN_LOCK: i64 = 0x006d_6169_6e74;
-/// How often a turn is asked for while another has it.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How often a turn is tried for while another has it.
+const TRY_EVERY: Duration = Duration::from_millis(250);
 /// Longest that one statement of a task may run. Each works on a day or on some thousand rows.
 const LIMITS: &str =
     "SET statement_timeout = '30min'; SET lock_timeout = '10min'; SET idle_in_transaction_session_timeout = '1min'";
@@ -58,17 +58,17 @@ impl TaskLock {
             Access::Alone => "SELECT pg_try_advisory_lock($1)",
             Access::Shared => "SELECT pg_try_advisory_lock_shared($1)",
         };
-        let asked = Instant::now();
+        let began = Instant::now();
         while !sqlx::query_scalar::<_, bool>(statement)
             .bind(TURN_LOCK)
             .fetch_one(&mut conn)
             .await
             .map_err(StoreError::from)?
         {
-            if asked.elapsed() >= wait {
+            if began.elapsed() >= wait {
                 return Err(TaskLockError::Taken(at_work(&mut conn).await?));
             }
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(TRY_EVERY).await;
         }
         sqlx::raw_sql(LIMITS).execute(&mut conn).await.map_err(StoreError::from)?;
         Ok(Self { conn, task })

@@ -26,7 +26,7 @@ impl Reader {
             .bind(i32::from(home))
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
         refuse(Gone::below(&query.hours, first.hours_from, Missing::LedgerHours))?;
         let (freshness, as_of) = self.completeness(&first.head);
         let unread_since = first.unread_since;
@@ -44,7 +44,7 @@ impl Reader {
             .bind(i64::from(query.limit) + 1)
             .bind(self.plan.topology.streams());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without totals"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without totals"))?;
         refuse(Gone::below(&query.days, first.rollups_from, Missing::RollupsOfSome))?;
         let (as_of, orgs_in_all) = (first.head.watermark, count("orgs", Some(first.orgs))?);
         let totals = usage(

@@ -1,4 +1,4 @@
-//! The reads behind the API: each is one statement, so that whatever it answers is of one snapshot.
+//! The reads behind the API: each is one statement, so that whatever it returns is of one snapshot.
 
 mod audit;
 mod dead_letters;
@@ -52,10 +52,10 @@ const QUERY_CANCELED: &str = "57014";
 /// Why a read gave nothing: the store's reasons, and those that only a reader has.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A smaller question may be answered in time.
+    /// A smaller query may be done in time.
     #[error("database: the statement took longer than it may")]
     TooSlow,
-    #[error("the answer has more than {MAX_ROWS} rows")]
+    #[error("the result has more than {MAX_ROWS} rows")]
     TooLarge,
     #[error("{} are kept from {} on", .0.what.as_str(), .0.start)]
     Gone(Gone),
@@ -148,7 +148,7 @@ impl Reader {
         self.in_time(async |conn| super::ingest::lease::partitions(conn, &self.plan.topology).await).await
     }
 
-    /// Markers of the models asked for (none: all), and what they make of the org.
+    /// Markers of the models requested (none: all), and what they make of the org.
     pub async fn freshness(&self, org_id: Uuid, models: &[Uuid]) -> Result<FreshnessReport, ReadError> {
         let rows = sqlx::query_as::<_, MarkerRow>(FRESHNESS)
             .bind(org_id)
@@ -157,7 +157,7 @@ impl Reader {
             .bind(i32::from(self.home(org_id)))
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let head = &rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?.head;
+        let head = &rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?.head;
         let last_event_at = rows.iter().filter_map(|row| row.last_event_at).max();
         let last_rollup_at = rows.iter().filter_map(|row| row.last_rollup_at).max();
         let org = self.freshness_of(head, last_event_at, last_rollup_at);
@@ -169,7 +169,7 @@ impl Reader {
     }
 
     /// Does a read on a connection of the pool. Ends one that neither the server nor the pool ended in time, and refuses an
-    /// answer that is too large.
+    /// result that is too large.
     pub(in crate::store) async fn in_time<T>(
         &self,
         read: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<T>>,
@@ -204,7 +204,7 @@ impl Reader {
         last_rollup_at: Option<DateTime<Utc>>,
     ) -> Freshness {
         // A publisher's clock may be ahead of the database's: that is no lag.
-        let lag_ms = head.watermark.map(|watermark| (head.asked_at - watermark).num_milliseconds().max(0));
+        let lag_ms = head.watermark.map(|watermark| (head.queried_at - watermark).num_milliseconds().max(0));
         Freshness { last_event_at, last_rollup_at, lag_ms, status: self.plan.thresholds.judge(lag_ms) }
     }
 }
@@ -227,14 +227,14 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// One more than may be answered shows that there are more.
+/// One more than may be returned shows that there are more.
 fn row_limit() -> i64 {
     i64::try_from(MAX_ROWS + 1).unwrap_or(i64::MAX)
 }
 
 #[derive(FromRow)]
 struct Head {
-    asked_at: DateTime<Utc>,
+    queried_at: DateTime<Utc>,
     watermark: Option<DateTime<Utc>>,
 }
 

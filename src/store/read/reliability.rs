@@ -33,7 +33,7 @@ impl Reader {
             source.bind(rows)
         };
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
         if query.by.is_raw() {
             first.head.check_raw(&query.buckets)?;
         } else {

@@ -19,7 +19,7 @@ impl Reader {
         let rows = self.report::<UsageRow>(text, query.org_id, &query.buckets, &query.models, query.by_model)?;
         let rows = source.bind(rows);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("an answer without a head"))?;
+        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
         first.head.check_rollups(&query.buckets)?;
         let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
@@ -60,7 +60,7 @@ mod tests {
         UsageRow {
             head: ReportHead {
                 org: OrgHead {
-                    head: Head { asked_at: DateTime::UNIX_EPOCH, watermark: None },
+                    head: Head { queried_at: DateTime::UNIX_EPOCH, watermark: None },
                     last_event_at: None,
                     last_rollup_at: None,
                 },

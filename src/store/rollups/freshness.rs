@@ -135,7 +135,7 @@ pub async fn recover(conn: &mut PgConnection) -> Result<(), StoreError> {
 /// Most markers of a page.
 pub const PAGE: usize = 10_000;
 
-/// Which markers are asked for.
+/// Which markers are requested.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MarkerFilter {
     /// Only those of this org.
@@ -148,14 +148,14 @@ pub struct MarkerFilter {
 pub async fn page(
     conn: &mut PgConnection,
     after: Option<MarkerKey>,
-    asked: MarkerFilter,
+    filter: MarkerFilter,
 ) -> Result<BTreeMap<MarkerKey, Marker>, StoreError> {
     let rows: Vec<MarkerRow> = sqlx::query_as(include_str!("sql/freshness_page.sql"))
-        .bind(after.map(|key| key.0).or(asked.org_id).unwrap_or_default())
+        .bind(after.map(|key| key.0).or(filter.org_id).unwrap_or_default())
         .bind(after.map(|key| key.1).unwrap_or_default())
         .bind(after.is_none())
-        .bind(asked.org_id.unwrap_or(Uuid::max()))
-        .bind(asked.merged_since)
+        .bind(filter.org_id.unwrap_or(Uuid::max()))
+        .bind(filter.merged_since)
         .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
         .fetch_all(conn)
         .await?;

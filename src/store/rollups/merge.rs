@@ -139,7 +139,7 @@ async fn merge_in(
 pub struct Idle {
     pub stream: String,
     pub partition: u16,
-    /// The process that asked holds it.
+    /// The calling process holds it.
     pub ours: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Reconciliation: whether raw events, rollups and ledger tell the same. Reads only.
+//! Reconciliation: whether raw events, rollups and ledger agree. Reads only.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -96,7 +96,7 @@ pub async fn ledger(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     found: &mut Found,
-    mut tell: impl FnMut(&str),
+    mut on_step: impl FnMut(&str),
 ) -> Result<u64, StoreError> {
     sqlx::query(
         "CREATE TEMP TABLE IF NOT EXISTS counted_batches (batch_id uuid NOT NULL, events bigint NOT NULL)
@@ -104,7 +104,7 @@ pub async fn ledger(
     )
     .execute(&mut *conn)
     .await?;
-    in_discarded_snapshot(conn, async |tx| ledger_in(tx, from, to, found, &mut tell).await).await
+    in_discarded_snapshot(conn, async |tx| ledger_in(tx, from, to, found, &mut on_step).await).await
 }
 
 async fn ledger_in(
@@ -112,7 +112,7 @@ async fn ledger_in(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     found: &mut Found,
-    tell: &mut impl FnMut(&str),
+    on_step: &mut impl FnMut(&str),
 ) -> Result<u64, StoreError> {
     let (batches, first, last): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) = sqlx::query_as(
         "SELECT count(*), min(occurred_from), max(occurred_to) FROM analytics.ingestion_batches
@@ -123,9 +123,9 @@ async fn ledger_in(
     .fetch_one(&mut *tx)
     .await?;
     if let (Some(first), Some(last)) = (first, last) {
-        count_batches(tx, first, last, tell).await?;
+        count_batches(tx, first, last, on_step).await?;
     }
-    tell("comparing the ledger");
+    on_step("comparing the ledger");
     let rows: Vec<BatchRow> = sqlx::query_as(include_str!("sql/verify_batches.sql"))
         .bind(from)
         .bind(to)
@@ -170,12 +170,12 @@ async fn count_batches(
     tx: &mut PgConnection,
     first: DateTime<Utc>,
     last: DateTime<Utc>,
-    tell: &mut impl FnMut(&str),
+    on_step: &mut impl FnMut(&str),
 ) -> Result<(), StoreError> {
     let day = TimeDelta::days(1);
     let mut start = utc_day(first);
     while start <= last {
-        tell(&format!("counting raw events of {} by batch", start.date_naive()));
+        on_step(&format!("counting raw events of {} by batch", start.date_naive()));
         sqlx::query(
             "INSERT INTO pg_temp.counted_batches SELECT batch_id, count(*) FROM analytics.usage_events
              WHERE occurred_at >= $1 AND occurred_at < $2 GROUP BY batch_id",

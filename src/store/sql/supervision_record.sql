@@ -1,4 +1,4 @@
--- Records events of the supervision log. An event whose row is there already was recorded by an attempt whose answer
+-- Records events of the supervision log. An event whose row is there already was recorded by an attempt whose response
 -- was lost.
 -- Of each $1 id, $2 moment, $3 process, $4 actor, $5 generation, $6 what happened, $7 cause, $8 next attempt, $9 who did it
 INSERT INTO analytics.supervision_events

@@ -1,4 +1,4 @@
-//! What clients see of switches: responses over HTTP, asked for ten times a second under load, while commands and the service are
+//! What clients see of switches: responses over HTTP, requested ten times a second under load, while commands and the service are
 //! killed. No number goes down, and no final one changes without a revision.
 
 use std::{
@@ -89,7 +89,7 @@ impl Poller {
         response
     }
 
-    /// Asks for everything of one org, and for the summary. Whether all was answered and is explained.
+    /// Requests everything of one org, and the summary. Whether all had a response and is explained.
     async fn poll(&mut self, org: Uuid) -> bool {
         let start = &self.start;
         let usage = |by| format!("/analytics/v1/orgs/{org}/usage?granularity={by}&groupBy=model&start={start}");

@@ -190,7 +190,7 @@ async fn a_killed_aggregate_erasure_can_be_rerun() {
             assert_eq!(totals.get(&tenant.org).map_or(0, |totals| totals.invocations), i64::try_from(stays).unwrap());
         }
         let noted = revisions(&mut conn, tenant.org).await;
-        // However often it was begun, revisions tell of all that was final.
+        // However often it was begun, revisions name all that was final.
         assert_eq!(noted.iter().any(|(reason, _)| reason == "erasure"), !whole, "{noted:?}");
         expected.insert(tenant.org, stays);
     }

@@ -166,7 +166,7 @@ async fn a_partly_purged_month_has_no_file() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         let kept = Utc::now() - TimeDelta::days(1);
         let first = if kept.day() == 1 { kept } else { kept + TimeDelta::days(32 - i64::from(kept.day())) };
-        let reason = "a part of the month is purged: the first that can be made is that of";
+        let reason = "a part of the month is purged: the first that can be generated is that of";
         assert!(said.contains(&format!("{org}: {reason} {}", first.format("%Y-%m"))), "{said}");
     }
     assert_eq!(store.keys().await, before);

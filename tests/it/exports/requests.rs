@@ -1,4 +1,4 @@
-//! Asking for exports: what is refused, what is the same request, and whose jobs are whose.
+//! Requesting exports: what is refused, what is the same request, and whose jobs are whose.
 
 use analytics_service::auth::Role;
 use reqwest::StatusCode;

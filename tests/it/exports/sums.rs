@@ -116,7 +116,7 @@ async fn an_hourly_month_matches_api_and_events() {
         assert_eq!((found.invocations, found.input_tokens, found.output_tokens, found.cost), raw);
         let costs: Decimal = rows[1..].iter().map(|row| row[9].parse::<Decimal>().unwrap()).sum();
         assert_eq!(costs, raw.3);
-        // It can be relied on, and one that was asked for by days has the same sums.
+        // It can be relied on, and one that was requested by days has the same sums.
         let (status, checked) = service
             .post(&path(ORG, &format!("/{}/verify", id(&job))), &super::finance(&service, ORG), Vec::new())
             .await;

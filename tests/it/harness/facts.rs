@@ -77,7 +77,7 @@ impl Totals {
 }
 
 impl LedgerSums {
-    /// Rows of kind repair are no part of it: what they tell of is counted where it was counted first.
+    /// Rows of kind repair are no part of it: what they record is counted where it was counted first.
     pub async fn of_batches(conn: &mut PgConnection) -> Self {
         Self::read(
             conn,

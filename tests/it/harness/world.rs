@@ -85,7 +85,7 @@ impl World {
         }
         // Exports are for tests that give them a store.
         variables.insert("ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED".to_owned(), "false".to_owned());
-        // Nothing happens that a test has not asked for.
+        // Nothing happens that a test has not requested.
         variables.insert("ANALYTICS__MAINTENANCE__ENABLED".to_owned(), "false".to_owned());
         // A stream that many tests make must not keep a large segment file.
         variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());

@@ -131,7 +131,7 @@ async fn prometheus_scrapes_a_process() {
     let world = World::new(1).await;
     let service = at_work(&world).await;
     let prometheus = Prometheus::scraping(&service, &binary);
-    // It asks for OpenMetrics.
+    // It requests OpenMetrics.
     eventually("it has scraped", async || (prometheus.query("up").await? == 1.0).then_some(())).await;
     let lag = prometheus.query("time() - max(analytics_partition_watermark_timestamp_seconds)").await.unwrap();
     assert!((-5.0..60.0).contains(&lag), "{lag}");

@@ -1,4 +1,4 @@
-//! What S3 is asked for, and what is said and left behind when it does not answer as it should.
+//! What is requested of S3, and what is said and left behind when it does not answer as it should.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ async fn a_longer_outage_aborts_the_upload() {
     for asked in [Asked::Begin, Asked::Part(1), Asked::Part(2), Asked::Complete] {
         server.fault(asked, Fault::Status(500), usize::MAX);
         let error = write_all(&objects, KEY, &content(11 * MIB), Mode::Create).await.unwrap_err();
-        assert_eq!(error.to_string(), "object store: the store answers 500 (InternalError)", "{asked:?}");
+        assert_eq!(error.to_string(), "object store: the store returned 500 (InternalError)", "{asked:?}");
         assert!(error.is_transient());
         server.heal();
         eventually("the upload is aborted", async || server.unfinished().is_empty().then_some(())).await;
@@ -121,7 +121,7 @@ async fn an_unresponsive_store_times_out() {
     server.fault(Asked::Part(1), Fault::Slow(Duration::from_secs(60)), usize::MAX);
     let began = std::time::Instant::now();
     let error = write_all(&objects, KEY, &content(6 * MIB), Mode::Overwrite).await.unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.is_transient()), ("object store: no answer within 300 ms", true));
+    assert_eq!((error.to_string().as_str(), error.is_transient()), ("object store: no response within 300 ms", true));
     assert!(began.elapsed() < settings.longest_call() + Duration::from_secs(5), "{:?}", began.elapsed());
     eventually("the upload is aborted", async || server.unfinished().is_empty().then_some(())).await;
 }

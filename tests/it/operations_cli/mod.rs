@@ -155,7 +155,7 @@ async fn following_the_log_survives_the_service_being_away() {
 
     proxy.cut();
     eventually("it says that the service is away", async || {
-        errors.lock().unwrap().iter().any(|line| line.contains("does not answer")).then_some(())
+        errors.lock().unwrap().iter().any(|line| line.contains("does not respond")).then_some(())
     })
     .await;
     assert_eq!(run(&world, &service, &["actors", "restart", "writer/0"]).await.0, Some(0));

@@ -102,7 +102,7 @@ async fn a_time_is_found_in_the_stream() {
     let mut conn = world.connect().await;
     let load = ["--events", "1000", "--orgs", "5", "--models", "2"];
     let first = sent(&world.publish(&load).await);
-    // The broker's times are whole seconds: the time asked for is of a later second than the first messages, and of an earlier one
+    // The broker's times are whole seconds: the time requested is of a later second than the first messages, and of an earlier one
     // than the others.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let between = chrono::Utc::now().to_rfc3339();
@@ -239,7 +239,7 @@ async fn a_replay_stores_skipped_messages() {
     settled(&mut conn, 3000).await;
     assert_exact(&mut conn, &report).await;
 
-    // Asked for while nobody is there, and overtaken by a new incarnation.
+    // Requested while nobody is there, and overtaken by a new incarnation.
     assert_eq!(service.terminate().await, Some(0));
     let (code, _, error) = offline(&[&replay[..], &["--no-wait"]].concat()).await;
     assert!(code == Some(0) && error.contains("waits for a running service"), "{error}");
@@ -249,7 +249,7 @@ async fn a_replay_stores_skipped_messages() {
         serde_json::from_str::<Value>(&out).unwrap()
     };
     let overtaking = async {
-        eventually("both are asked for", async || {
+        eventually("both are requested", async || {
             let open = "SELECT count(*) FROM analytics.replays WHERE state = 'open'";
             (number(&mut conn, open).await == 2).then_some(())
         })

@@ -65,7 +65,7 @@ async fn a_resend_does_not_replace_a_lost_row() {
     lose(&fixture.world, "event_id = '00000000-0000-0000-0000-000000000001'").await;
     // The row of the resend misses nothing.
     assert_eq!(read_again(&mut fixture, 2, &[&resend, &c]).await, (0, 0, 2));
-    // It misses an event: half of it does not tell which, nor does the whole of it.
+    // It misses an event: half of it does not show which, nor does the whole of it.
     lose(&fixture.world, "event_id = '00000000-0000-0000-0000-000000000003'").await;
     assert_eq!(read_again(&mut fixture, 2, &[&resend]).await, (0, 0, 1));
     assert_eq!(read_again(&mut fixture, 2, &[&resend, &c]).await, (0, 0, 1));

@@ -40,7 +40,7 @@ async fn unequal_batches(conn: &mut PgConnection) -> i64 {
     .await
 }
 
-/// Rows of kind repair, and events that they tell of.
+/// Rows of kind repair, and events that they name.
 async fn repairs(conn: &mut PgConnection) -> (i64, i64) {
     sqlx::query_as(
         "SELECT count(*), coalesce(sum(received), 0)::bigint FROM analytics.ingestion_batches

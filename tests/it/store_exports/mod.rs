@@ -79,7 +79,7 @@ fn output(key: keys::Key, revision: Option<u32>, checksum: u8) -> Output {
     }
 }
 
-/// What came of the job that was asked for.
+/// What came of the job that was requested.
 fn demanded(claim: &Claim) -> Output {
     output(keys::Key::new(claim.org_id, keys::File::Demand(claim.job_id)), None, 7)
 }
@@ -328,7 +328,7 @@ async fn waiting_and_running_jobs_can_be_cancelled() {
             if how == "was quicker" { (Status::Succeeded, None) } else { (Status::Failed, Some("cancelled")) };
         assert_eq!((job.status, job.error.as_deref()), expected, "{how}");
     }
-    assert_eq!(recorded(&world, org).await, 12, "each was asked for and cancelled once");
+    assert_eq!(recorded(&world, org).await, 12, "each was requested and cancelled once");
 }
 
 #[tokio::test]

@@ -281,7 +281,7 @@ impl Judge {
     }
 
     fn judge(&self, (org_id, _): MarkerKey, marker: &Marker) -> Judgement {
-        // As the API answers (org_watermark): of the partitions concerned the one that is furthest behind.
+        // As the API reports it (org_watermark): of the partitions concerned the one that is furthest behind.
         let strays = self.misrouted.get(&org_id).into_iter().flatten().copied();
         let concerned = std::iter::once(self.topology.home_of(org_id)).chain(strays);
         let lags: Option<Vec<i64>> = concerned.map(|partition| self.lags.get(&partition).copied()).collect();

@@ -175,7 +175,7 @@ impl Publication {
         judge: &Judge,
     ) -> Result<(), PublishError> {
         let Some(cache) = &mut self.cache else { return Ok(()) };
-        let asked = match which {
+        let filter = match which {
             MarkerSelection::All | MarkerSelection::OfPartitions(_) => MarkerFilter::default(),
             MarkerSelection::OfOrg(org_id) => MarkerFilter { org_id: Some(*org_id), ..MarkerFilter::default() },
             MarkerSelection::MergedSince(since) => {
@@ -184,7 +184,7 @@ impl Publication {
         };
         let mut after = None;
         loop {
-            let mut page = session.run(async |conn| store::rollups::freshness::page(conn, after, asked).await).await?;
+            let mut page = session.run(async |conn| store::rollups::freshness::page(conn, after, filter).await).await?;
             let last = (page.len() == PAGE).then(|| page.last_key_value().map(|(key, _)| *key)).flatten();
             if let MarkerSelection::OfPartitions(partitions) = which {
                 page.retain(|(org_id, _), _| partitions.contains(&judge.partition_of(*org_id)));

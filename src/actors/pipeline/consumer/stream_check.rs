@@ -1,7 +1,7 @@
 //! Is the stream the one that was read before? The last message that is known is read again and compared.
 //!
 //! A stream drops its oldest messages when its retention is over. And it can be deleted and recreated under the same
-//! name: offsets then mean other messages, and the broker leaves out without a word what lies below the one asked for.
+//! name: offsets then mean other messages, and the broker leaves out without a word what lies below the one requested.
 
 use sha2::{Digest, Sha256};
 use tokio::time::{Duration, timeout};
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The known message exists, so it comes soon; when it does not, the stream's other end is looked at. Not sooner: the
-/// broker reads all that it may send ahead before it sends the first, and the look's answer comes behind all of it.
+/// broker reads all that it may send ahead before it sends the first, and the look's response comes behind all of it.
 const COMES_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum StreamError {
          partitions reset`"
     )]
     Remade { found: String },
-    /// The broker fails there each time, with one message asked for at a time.
+    /// The broker fails there each time, with one message requested at a time.
     #[error(
         "offset {offset} cannot be read: each time that it comes to it the broker ends the connection with {words}. A message \
          that AMQP 0.9.1 has no form for, such as raw bytes of a stream client or an application property of type uuid, does \
@@ -71,7 +71,7 @@ pub async fn check(
         };
         let incoming = incoming?;
         let at = incoming.message.offset;
-        // The broker sends whole chunks, which may start before the offset that was asked for.
+        // The broker sends whole chunks, which may start before the offset that was requested.
         if at < offset {
             continue;
         }

@@ -58,7 +58,7 @@ pub struct Audit {
 struct Waiting {
     events: Vec<AuditEvent>,
     since: Instant,
-    answer: oneshot::Sender<Result<(), NotRecorded>>,
+    result: oneshot::Sender<Result<(), NotRecorded>>,
 }
 
 #[derive(Clone)]
@@ -86,25 +86,25 @@ impl Audit {
         if self.is_at_work() {
             return self.backlog.put_back(backlog);
         }
-        let asked = self.next();
-        if asked.is_empty() && backlog.is_empty() {
+        let waiting = self.next();
+        if waiting.is_empty() && backlog.is_empty() {
             if self.draining {
                 ctx.stop();
             }
             return;
         }
         let events: Vec<AuditEvent> =
-            asked.iter().flat_map(|waiting| waiting.events.clone()).chain(backlog.rows()).collect();
+            waiting.iter().flat_map(|request| request.events.clone()).chain(backlog.rows()).collect();
         self.at_work = events.len();
         let work = async move |session: &mut Session, _: &Working| {
             session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await
         };
         self.begin(ctx, work, |actor, recorded, ctx| {
             actor.at_work = 0;
-            let answer = recorded.as_ref().map_err(|_| NotRecorded).copied();
-            for waiting in asked {
+            let result = recorded.as_ref().map_err(|_| NotRecorded).copied();
+            for request in waiting {
                 // Who has given up meanwhile has not gone on either.
-                let _ = waiting.answer.send(answer);
+                let _ = request.result.send(result);
             }
             if let Err(error) = recorded {
                 tracing::warn!(%error, "the audit log waits for the database");
@@ -122,7 +122,7 @@ impl Audit {
         });
     }
 
-    /// The requests of the next statement. One that has waited too long was refused, and what it asked for is not done.
+    /// The requests of the next statement. One that has waited too long was refused, and what it requested is not done.
     fn next(&mut self) -> Vec<Waiting> {
         let mut taken = Vec::new();
         let mut events = 0;
@@ -161,7 +161,7 @@ impl Actor for Audit {
 #[error("the audit log cannot be written")]
 pub struct NotRecorded;
 
-/// Record these. Answered when they are committed.
+/// Record these. The result comes when they are committed.
 #[derive(Message)]
 #[rtype(result = "Result<(), NotRecorded>")]
 pub struct Record(pub Vec<AuditEvent>);
@@ -173,8 +173,8 @@ impl Handler<Record> for Audit {
         if self.waiting.len() >= QUEUE || self.draining {
             return Box::pin(async { Err(NotRecorded) });
         }
-        let (answer, recorded) = oneshot::channel();
-        self.waiting.push_back(Waiting { events, since: Instant::now(), answer });
+        let (result, recorded) = oneshot::channel();
+        self.waiting.push_back(Waiting { events, since: Instant::now(), result });
         self.record(Taken::default(), ctx);
         // Closed: it waited for too long, or the actor has ended.
         Box::pin(async move { recorded.await.unwrap_or(Err(NotRecorded)) })

@@ -1,7 +1,7 @@
 //! Exports: receives the requests to create, cancel, download and verify files.
 //! In: CreateExport, CancelExport, LinkExport, OpenDownload, VerifyExport from http; End. Out: the response;
-//!     Wake to the actors that make files.
-//! Failure: database or store away → Unavailable. Without a store nothing is made, fetched or checked: it is said to be off.
+//!     Wake to the actors that generate files.
+//! Failure: database or store away → Unavailable. Without a store nothing is generated, fetched or checked: it is said to be off.
 //! Bound: one change at a time, QUEUE wait for that; DOWNLOADS files open at once; CHECKS files checked at once.
 
 mod downloads;
@@ -47,7 +47,7 @@ pub use downloads::{Download, OpenDownload, Wanted};
 /// Requests that may wait for their turn.
 const QUEUE: usize = 64;
 /// Longest that the database may take.
-const ANSWER_WITHIN: Duration = Duration::from_millis(2000);
+const DATABASE_TIMEOUT: Duration = Duration::from_millis(2000);
 /// Files that this process checks at once.
 const CHECKS: usize = 2;
 /// Logged where the store that has a file does not give it.
@@ -104,7 +104,7 @@ impl ExportRequests {
     ) -> Result<T, QueryError> {
         let mut session = self.session.lock().await?;
         session
-            .run_within(ANSWER_WITHIN, work)
+            .run_within(DATABASE_TIMEOUT, work)
             .await
             .map_err(|error| refuse(&error, "exports cannot be read or changed"))
     }
@@ -124,13 +124,13 @@ impl Actor for Exports {
     type Context = Context<Self>;
 }
 
-/// Ask for a file. None: there is no store to put it into.
+/// Request a file. None: there is no store to put it into.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Created>, QueryError>")]
 pub struct CreateExport {
     pub job_id: Uuid,
     pub org_id: Uuid,
-    /// As it was asked for, JSON.
+    /// As it was requested, JSON.
     pub body: Vec<u8>,
     pub idempotency_key: Option<String>,
     pub by: String,
@@ -148,7 +148,7 @@ impl Handler<CreateExport> for Exports {
             let _working = working;
             // A local store has none.
             let buckets: Vec<String> = backend.objects.buckets().into_iter().flatten().collect();
-            let asked = NewExport {
+            let new = NewExport {
                 job_id: create.job_id,
                 org_id: create.org_id,
                 body: &create.body,
@@ -159,7 +159,7 @@ impl Handler<CreateExport> for Exports {
                 most_open: requests.most_open,
                 act: &create.act,
             };
-            let created = requests.serve(async |conn| table::create(conn, &asked).await).await?;
+            let created = requests.serve(async |conn| table::create(conn, &new).await).await?;
             if matches!(created, Created::New(_)) {
                 // Those that are at work look again when they are done, and so does every other process in its time.
                 for maker in makers.iter().filter_map(ActorRef::get) {
@@ -171,7 +171,7 @@ impl Handler<CreateExport> for Exports {
     }
 }
 
-/// Let a file not be made. One that is made already stays. None: the org has no such job.
+/// Cancel a file. One that is generated already stays. None: the org has no such job.
 #[derive(Message)]
 #[rtype(result = "Result<Option<ExportJob>, QueryError>")]
 pub struct CancelExport {
@@ -199,9 +199,9 @@ pub enum Found<T> {
     It(T),
     /// The org has no such job.
     NoJob,
-    /// It is not made yet, or could not be.
+    /// It is not generated yet, or could not be.
     NoFile,
-    /// It was made, and is not kept any more.
+    /// It was generated, and is not kept any more.
     Expired,
     /// There is no store.
     Off,
@@ -225,7 +225,7 @@ impl Handler<LinkExport> for Exports {
         Box::pin(async move {
             let _working = working;
             let Some(backend) = backend else { return Ok(Found::Off) };
-            let ((job, output), now) = match made(requests.job(org_id, job_id).await?) {
+            let ((job, output), now) = match generated(requests.job(org_id, job_id).await?) {
                 Found::It(found) => found,
                 other => return Ok(other.without()),
             };
@@ -244,7 +244,7 @@ impl Handler<LinkExport> for Exports {
 }
 
 impl<T> Found<T> {
-    /// The same answer where it is not it.
+    /// The same where it is not it.
     fn without<U>(self) -> Found<U> {
         match self {
             Self::It(_) | Self::NoFile => Found::NoFile,
@@ -255,9 +255,9 @@ impl<T> Found<T> {
     }
 }
 
-type Made = ((ExportJob, Output), DateTime<Utc>);
+type Generated = ((ExportJob, Output), DateTime<Utc>);
 
-fn made(job: Option<(ExportJob, DateTime<Utc>)>) -> Found<Made> {
+fn generated(job: Option<(ExportJob, DateTime<Utc>)>) -> Found<Generated> {
     let Some((mut job, now)) = job else { return Found::NoJob };
     match (job.status, job.output.take()) {
         (Status::Succeeded, Some(output)) if job.expires_at.is_none_or(|at| at > now) => {
@@ -287,7 +287,7 @@ impl Handler<VerifyExport> for Exports {
             let _working = working;
             let Some(backend) = backend else { return Ok(Found::Off) };
             let _permit = permit.map_err(|_| QueryError::Busy)?;
-            let ((job, output), _) = match made(requests.job(org_id, job_id).await?) {
+            let ((job, output), _) = match generated(requests.job(org_id, job_id).await?) {
                 Found::It(found) => found,
                 other => return Ok(other.without()),
             };

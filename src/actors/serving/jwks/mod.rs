@@ -34,13 +34,13 @@ use crate::{
 
 /// Largest key set: some hundred keys.
 const MAX_BYTES: usize = 256 * 1024;
-/// Longest that the URL may take to answer.
+/// Longest that the URL may take to respond.
 pub const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How often a file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Shortest time between two readings that requests ask for: anybody can make up the name of a key.
-const ASKED_EVERY: Duration = Duration::from_secs(10);
-/// Requests that may wait for a reading; further ones are answered by the keys that there are.
+/// Shortest time between two readings that requests cause: anybody can make up the name of a key.
+const REQUESTED_EVERY: Duration = Duration::from_secs(10);
+/// Requests that may wait for a reading; further ones are judged by the keys that there are.
 const WAITING: usize = 1024;
 const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) };
 
@@ -52,7 +52,7 @@ pub struct Jwks {
     interval: Duration,
     next: Option<SpawnHandle>,
     failures: u32,
-    asked_at: Option<Instant>,
+    requested_at: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
     readiness: Readiness,
     vitals: Vitals,
@@ -77,7 +77,7 @@ impl Jwks {
             interval,
             next: None,
             failures: 0,
-            asked_at: None,
+            requested_at: None,
             waiting: Vec::new(),
             readiness,
             vitals,
@@ -145,8 +145,8 @@ impl Actor for Jwks {
     }
 }
 
-/// A token names a key that is not there: has the source got it? Answered when it was read, or at once where that was
-/// asked for a moment ago.
+/// A token names a key that is not there: has the source got it? The result comes when it was read, or at once where that was
+/// requested a moment ago.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Refresh;
@@ -156,10 +156,10 @@ impl Handler<Refresh> for Jwks {
 
     fn handle(&mut self, _: Refresh, ctx: &mut Self::Context) -> Self::Result {
         if self.source.is_some() {
-            if self.asked_at.is_some_and(|at| at.elapsed() < ASKED_EVERY) {
+            if self.requested_at.is_some_and(|at| at.elapsed() < REQUESTED_EVERY) {
                 return Box::pin(async {});
             }
-            self.asked_at = Some(Instant::now());
+            self.requested_at = Some(Instant::now());
             self.read(ctx);
         }
         if self.waiting.len() >= WAITING {
@@ -180,7 +180,7 @@ enum SourceError {
     #[error("auth.jwks_url: {0}")]
     Unreachable(String),
     /// A redirection too: keys are taken from where they were said to be, and from nowhere else.
-    #[error("auth.jwks_url: answered {0}")]
+    #[error("auth.jwks_url: responded with {0}")]
     Status(u16),
     #[error("auth.jwks_file: {0}")]
     File(#[from] io::Error),
@@ -225,12 +225,12 @@ impl Source {
 
 async fn fetch(url: &Secret) -> Result<Vec<u8>, SourceError> {
     let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(READ_WITHIN).build()?;
-    let mut answer = client.get(url.expose()).header("accept", "application/json").send().await?;
-    if !answer.status().is_success() {
-        return Err(SourceError::Status(answer.status().as_u16()));
+    let mut response = client.get(url.expose()).header("accept", "application/json").send().await?;
+    if !response.status().is_success() {
+        return Err(SourceError::Status(response.status().as_u16()));
     }
     let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = response.chunk().await? {
         if text.len() + chunk.len() > MAX_BYTES {
             return Err(SourceError::TooLarge);
         }

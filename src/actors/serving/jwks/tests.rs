@@ -27,23 +27,23 @@ const ORG: Uuid = Uuid::from_u128(1);
 #[derive(Clone)]
 struct Issuer {
     address: SocketAddr,
-    answer: Arc<Mutex<(&'static str, String)>>,
-    asked: Arc<AtomicUsize>,
+    response: Arc<Mutex<(&'static str, String)>>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Issuer {
     fn start(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let answer = Arc::new(Mutex::new(("200 OK", body.to_owned())));
-        let issuer = Self { address: listener.local_addr().unwrap(), answer, asked: Arc::default() };
+        let response = Arc::new(Mutex::new(("200 OK", body.to_owned())));
+        let issuer = Self { address: listener.local_addr().unwrap(), response, requests: Arc::default() };
         let serving = issuer.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 // The question: its end is not waited for, since there is but one.
                 let _ = stream.read(&mut [0; 4096]);
-                serving.asked.fetch_add(1, Ordering::SeqCst);
-                let (status, body) = serving.answer.lock().unwrap().clone();
+                serving.requests.fetch_add(1, Ordering::SeqCst);
+                let (status, body) = serving.response.lock().unwrap().clone();
                 let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
                 let _ = stream.write_all((head + &body).as_bytes());
             }
@@ -52,7 +52,7 @@ impl Issuer {
     }
 
     fn says(&self, status: &'static str, body: impl Into<String>) {
-        *self.answer.lock().unwrap() = (status, body.into());
+        *self.response.lock().unwrap() = (status, body.into());
     }
 
     fn settings(&self) -> Auth {
@@ -122,7 +122,7 @@ async fn unknown_key_names_do_not_flood_the_source() {
         actor.send(Refresh).await.unwrap();
     }
     // The first one waited for the reading that every start begins with, or began one more.
-    assert!((1..=2).contains(&issuer.asked.load(Ordering::SeqCst)));
+    assert!((1..=2).contains(&issuer.requests.load(Ordering::SeqCst)));
 }
 
 #[actix::test]

@@ -25,7 +25,7 @@ pub enum CacheEntry {
 }
 
 impl CacheEntry {
-    /// What is to be held against a secret; none where the database must be asked.
+    /// What is to be held against a secret; none where the database must be queried.
     pub fn key(self) -> Option<Option<StoredKey>> {
         match self {
             Self::Key(key) | Self::Revoked(Some(key)) => Some(Some(key)),

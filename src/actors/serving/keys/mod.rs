@@ -40,7 +40,7 @@ use requests::KeyRequests;
 pub use requests::{Create, GetKey, ListKeys, Revoke};
 
 /// Longest that the database may take.
-const ANSWER_WITHIN: Duration = Duration::from_millis(800);
+const DATABASE_TIMEOUT: Duration = Duration::from_millis(800);
 /// Requests that may wait for a look-up.
 const WAITING: usize = 1024;
 /// How often is written when keys were last used.
@@ -52,7 +52,7 @@ pub struct Keys {
     cache: Cache,
     /// Who waits for a look-up, by key.
     waiting: HashMap<Uuid, Vec<oneshot::Sender<Lookup>>>,
-    /// Absent while the database is asked.
+    /// Absent while the database is queried.
     session: Option<Session>,
     requests: KeyRequests,
     /// When keys were used, as far as it is not written yet. At most as many as the cache holds.
@@ -91,7 +91,7 @@ impl Keys {
         }
     }
 
-    /// Asks the database for all that is waited for, unless it is being asked.
+    /// Queries the database for all that is waited for, unless it is being queried.
     fn look_up(&mut self, ctx: &mut Context<Self>) {
         if self.waiting.is_empty() || self.is_at_work() {
             return;
@@ -99,7 +99,7 @@ impl Keys {
         let waiting = std::mem::take(&mut self.waiting);
         let ids: Vec<Uuid> = waiting.keys().copied().collect();
         let work = async move |session: &mut Session, _: &Working| {
-            session.run_within(ANSWER_WITHIN, async |conn| table::look_up(conn, &ids).await).await
+            session.run_within(DATABASE_TIMEOUT, async |conn| table::look_up(conn, &ids).await).await
         };
         self.begin(ctx, work, |actor, found, ctx| {
             let found = found.map_err(|error| refuse(&error, "API keys cannot be looked up"));
@@ -130,7 +130,7 @@ impl Keys {
         let used = std::mem::take(&mut self.used);
         let work = async move |session: &mut Session, _: &Working| {
             let ago: Vec<(Uuid, Duration)> = used.iter().map(|(key_id, at)| (*key_id, at.elapsed())).collect();
-            let written = session.run_within(ANSWER_WITHIN, async |conn| table::used(conn, &ago).await).await;
+            let written = session.run_within(DATABASE_TIMEOUT, async |conn| table::used(conn, &ago).await).await;
             (used, written)
         };
         self.begin(ctx, work, |actor, (used, written), ctx| {

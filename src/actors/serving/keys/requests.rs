@@ -1,11 +1,11 @@
-//! Where API keys are made, listed and revoked.
+//! Where API keys are created, listed and revoked.
 
 use std::time::Instant;
 
 use actix::prelude::*;
 use uuid::Uuid;
 
-use super::{ANSWER_WITHIN, Keys};
+use super::{DATABASE_TIMEOUT, Keys};
 use crate::{
     actors::serving::{
         bounded_mutex::BoundedMutex,
@@ -44,21 +44,21 @@ impl KeyRequests {
         work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, QueryError> {
         let mut session = self.session.lock().await?;
-        let done = session.run_within(ANSWER_WITHIN, work).await;
+        let done = session.run_within(DATABASE_TIMEOUT, work).await;
         done.map_err(|error| refuse(&error, "API keys cannot be read or changed"))
     }
 }
 
-/// Make a key.
+/// Create a key.
 #[derive(Message)]
 #[rtype(result = "Result<Created, QueryError>")]
 pub struct Create {
     pub key_id: Uuid,
     pub org_id: Uuid,
     pub secret_sha256: [u8; 32],
-    /// The key as it was asked for, JSON.
+    /// The key as it was requested, JSON.
     pub body: Vec<u8>,
-    /// The key that asks for it.
+    /// The key that requests it.
     pub parent: Option<Uuid>,
     pub idempotency_key: Option<String>,
     pub by: String,
@@ -72,11 +72,11 @@ impl Handler<Create> for Keys {
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
         let Create { key_id, org_id, secret_sha256, body, parent, idempotency_key, by, act } = create;
         let most = self.requests.most;
-        let asked = NewKey { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
+        let new = NewKey { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
-            requests.serve(async |conn| table::create(conn, &asked).await).await
+            requests.serve(async |conn| table::create(conn, &new).await).await
         })
     }
 }
@@ -124,7 +124,7 @@ impl Handler<GetKey> for Keys {
 pub struct Revoke {
     pub org_id: Uuid,
     pub key_id: Uuid,
-    /// Whether the keys that it made go with it.
+    /// Whether the keys that it created go with it.
     pub cascade: bool,
     pub by: String,
     /// What is recorded together with it.
@@ -136,11 +136,11 @@ impl Handler<Revoke> for Keys {
 
     fn handle(&mut self, revoke: Revoke, _: &mut Self::Context) -> Self::Result {
         let Revoke { org_id, key_id, cascade, by, act } = revoke;
-        let asked = Revocation { org_id, key_id, cascade, by, act };
+        let revocation = Revocation { org_id, key_id, cascade, by, act };
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         let work = async move {
             let _working = working;
-            requests.serve(async |conn| table::revoke(conn, &asked).await).await
+            requests.serve(async |conn| table::revoke(conn, &revocation).await).await
         };
         Box::pin(work.into_actor(self).map(move |revoked, actor, _| {
             let now = Instant::now();
@@ -151,7 +151,7 @@ impl Handler<Revoke> for Keys {
                     ended.for_each(|key| actor.cache.revoke(key.id, now));
                 }
                 Ok(None) => {}
-                // It may be revoked all the same, and so may others: the database is asked before any key counts again.
+                // It may be revoked all the same, and so may others: the database is queried before any key counts again.
                 Err(_) => actor.cache.forget_all(),
             }
             revoked

@@ -17,7 +17,7 @@ use crate::{
 
 /// Rejected lines that are shown with their reasons.
 const SHOWN: usize = 20;
-/// The check that was asked for did not hold.
+/// The check did not hold.
 const NOT_HELD: u8 = 3;
 
 #[derive(Default, Serialize)]
@@ -45,7 +45,7 @@ pub fn run(file: &Path, mut lines: FileLines, json: bool, events: &Events) -> an
     let mut progress = Progress::of_file(lines.file_bytes());
     while verdict.judge_next(&mut lines, &rules)? {
         let Verdict { lines: judged, rejected, .. } = verdict;
-        progress.tell(lines.bytes_read(), |seconds| tracing::info!(lines = judged, rejected, seconds, "checking"));
+        progress.report(lines.bytes_read(), |seconds| tracing::info!(lines = judged, rejected, seconds, "checking"));
     }
     progress.end(lines.bytes_read());
     verdict.empty = lines.empty();

@@ -114,7 +114,7 @@ impl Replay {
         loop {
             let confirmed = self.sender.confirmed_in_order();
             journal.note(self.skipped + confirmed)?;
-            progress.tell(self.lines.bytes_read(), |seconds| tracing::info!(sent, confirmed, seconds, "publishing"));
+            progress.report(self.lines.bytes_read(), |seconds| tracing::info!(sent, confirmed, seconds, "publishing"));
             pace.wait(sent, &mut self.sender).await?;
             if self.interrupted.load(Ordering::Relaxed) {
                 return Ok(End::Interrupted);

@@ -38,7 +38,7 @@ pub const PERCENTS: [f64; 3] = [50.0, 95.0, 99.0];
 pub struct Row {
     pub bucket_start: DateTime<Utc>,
     pub model_id: Uuid,
-    /// Client or error code; none where there is none, or files do not tell them apart.
+    /// Client or error code; none where there is none, or files do not distinguish them.
     pub text: Option<String>,
     pub invocations: u64,
     /// All but success.
@@ -162,7 +162,7 @@ fn writer(capacity: usize) -> Writer<Vec<u8>> {
 /// What a spreadsheet of another locale, or of other settings, takes for the end of a cell.
 const SEPARATORS: [char; 3] = [';', '\t', '|'];
 
-/// In quotes where RFC 4180 asks for it, and where the text has a separator of another kind: a program that guesses the
+/// In quotes where RFC 4180 requires it, and where the text has a separator of another kind: a program that guesses the
 /// separator does not count those within quotes.
 fn quoted(text: &str) -> Cow<'_, str> {
     let special = |c: char| matches!(c, ',' | '"' | '\r' | '\n') || SEPARATORS.contains(&c);
@@ -217,7 +217,7 @@ impl Scratch {
         self.text.as_bytes()
     }
 
-    /// As JSON has it, hence as the API's answers do.
+    /// As JSON has it, hence as the API's responses do.
     fn fraction(&mut self, number: Option<f64>) -> io::Result<&[u8]> {
         self.bytes.clear();
         if let Some(number) = number {

@@ -112,7 +112,7 @@ pub fn write(job: &ExportJob, output: &Output, changes: &Changes) -> serde_json:
 }
 
 /// From where a file is compared with what is known later. A text that says nothing to others, and has nothing in it that
-/// would tell one org of another: no offset, no transaction.
+/// would disclose something of other orgs: no offset, no transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermark {
     pub as_of: Option<DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! What is asked for: read from the body of a request, and held against the rules.
+//! What is requested: read from the body, and held against the rules.
 
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -17,7 +17,7 @@ use crate::domain::{
 const UUIDS_FORM: &str = "must be an array of UUIDs such as 123e4567-e89b-12d3-a456-426614174000";
 const BUCKET_FORM: &str = "must be a bucket of this organisation, or be left out";
 
-/// An export that is asked for.
+/// An export that is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub range: TimeRange,

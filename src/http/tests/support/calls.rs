@@ -14,13 +14,13 @@ use crate::{
     http::{Api, api},
 };
 
-pub struct Answer {
+pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
 }
 
-impl Answer {
+impl Response {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
@@ -57,12 +57,12 @@ impl Answer {
 }
 
 /// A request to an API, with headers.
-pub async fn call(state: Api, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub async fn call(state: Api, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
     call_with(state, method, path, headers, "").await
 }
 
 /// The same with a body.
-pub async fn call_with(state: Api, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub async fn call_with(state: Api, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
     let app = test::init_service(api(web::Data::new(state))).await;
     let mut request = test::TestRequest::default().method(method).uri(path);
     if !body.is_empty() {
@@ -77,14 +77,14 @@ pub async fn call_with(state: Api, method: Method, path: &str, headers: &[(&str,
     read(test::call_service(&app, request.to_request()).await).await
 }
 
-pub async fn read(response: ServiceResponse<impl MessageBody>) -> Answer {
+pub async fn read(response: ServiceResponse<impl MessageBody>) -> Response {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = test::read_body(response).await;
-    Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    Response { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
 }
 
 /// A GET by a viewer of [`ORG`].
-pub async fn get(path: &str) -> Answer {
+pub async fn get(path: &str) -> Response {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     call(api_with(None), Method::GET, path, &[("authorization", &bearer)]).await
 }

@@ -3,7 +3,7 @@
 use actix::Handler;
 use uuid::Uuid;
 
-use super::{Fixed, FixedAnswers, MODEL, ORG, at};
+use super::{Fixed, FixedResponses, MODEL, ORG, at};
 use crate::{
     actors::serving::{
         corrections::Correct,
@@ -66,7 +66,7 @@ impl Fixed for GetDeadLetter {
     }
 }
 
-impl Handler<Correct> for FixedAnswers {
+impl Handler<Correct> for FixedResponses {
     type Result = Result<Outcome, QueryError>;
 
     /// It takes the body `ours`, from ann.

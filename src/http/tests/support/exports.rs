@@ -22,7 +22,7 @@ use crate::{
             verification::{Content, Now, Verification},
         },
     },
-    http::ExportsLine,
+    http::ExportRefs,
 };
 
 /// The one job.
@@ -84,7 +84,7 @@ impl Fixed for GetExport {
     }
 }
 
-/// The desk. Without a store it has `off`.
+/// Manages exports. Without a store it has `off`.
 pub struct FixedExports {
     pub error: Option<QueryError>,
     pub off: bool,
@@ -107,15 +107,15 @@ impl FixedExports {
     }
 }
 
-/// The ways to a desk.
-pub fn desk(error: Option<QueryError>, off: bool) -> ExportsLine {
-    let (lines, desk) = (ExportsLine::default(), FixedExports { error, off }.start());
-    lines.create.set(desk.clone().recipient());
-    lines.cancel.set(desk.clone().recipient());
-    lines.link.set(desk.clone().recipient());
-    lines.verify.set(desk.clone().recipient());
-    lines.open.set(desk.recipient());
-    lines
+/// The actor by its messages.
+pub fn fixed(error: Option<QueryError>, off: bool) -> ExportRefs {
+    let (refs, exports) = (ExportRefs::default(), FixedExports { error, off }.start());
+    refs.create.set(exports.clone().recipient());
+    refs.cancel.set(exports.clone().recipient());
+    refs.link.set(exports.clone().recipient());
+    refs.verify.set(exports.clone().recipient());
+    refs.open.set(exports.recipient());
+    refs
 }
 
 impl Handler<CreateExport> for FixedExports {

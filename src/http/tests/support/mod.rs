@@ -22,7 +22,7 @@ use crate::{
         },
         supervision::actor_ref::ActorRef,
     },
-    http::{Api, EventsLine, KeysLine, Queries},
+    http::{Api, EventRefs, KeyRefs, Queries},
     telemetry::metrics::Metrics,
 };
 use events::{FixedRules, rules};
@@ -47,16 +47,16 @@ trait Fixed: ReadQuery {
     fn response(self) -> Self::Response;
 }
 
-/// Answers every query with its fixed response, or all of them with an error.
-pub struct FixedAnswers {
+/// Gives every query its fixed response, or all of them with an error.
+pub struct FixedResponses {
     pub error: Option<QueryError>,
 }
 
-impl Actor for FixedAnswers {
+impl Actor for FixedResponses {
     type Context = Context<Self>;
 }
 
-impl<Q: Fixed> Handler<Execute<Q>> for FixedAnswers {
+impl<Q: Fixed> Handler<Execute<Q>> for FixedResponses {
     type Result = Result<Q::Response, QueryError>;
 
     fn handle(&mut self, Execute { query, .. }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
@@ -64,18 +64,18 @@ impl<Q: Fixed> Handler<Execute<Q>> for FixedAnswers {
     }
 }
 
-/// An API whose query actor fails with `error`, or answers.
+/// An API whose query actor fails with `error`, or responds.
 pub fn api_with(error: Option<QueryError>) -> Api {
     let queries = Queries::default();
-    let actor = FixedAnswers { error }.start();
+    let actor = FixedResponses { error }.start();
     queries.set(0, &actor);
     let corrections = ActorRef::default();
     corrections.set(actor.recipient());
-    let events = EventsLine { answer_within: Duration::from_secs(5), ..EventsLine::default() };
+    let events = EventRefs { response_timeout: Duration::from_secs(5), ..EventRefs::default() };
     let checker = FixedRules.start();
     events.check.set(checker.clone().recipient());
     events.publish.set(checker.recipient());
-    let keys = KeysLine::default();
+    let keys = KeyRefs::default();
     let keeper = FixedKeys { error }.start();
     keys.create.set(keeper.clone().recipient());
     keys.list.set(keeper.clone().recipient());
@@ -87,9 +87,9 @@ pub fn api_with(error: Option<QueryError>) -> Api {
         corrections,
         events,
         keys,
-        exports: exports::desk(error, false),
+        exports: exports::fixed(error, false),
         late_after: TimeDelta::hours(1),
-        answer_within: Duration::from_secs(5),
+        response_timeout: Duration::from_secs(5),
         metrics: Metrics::default(),
         max_body_bytes: 1024,
         body_within: Duration::from_secs(5),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::Actor;
 use uuid::Uuid;
 
-use super::{Fixed, FixedAnswers, LETTER, ORG, at, auth_settings, gatekeeper};
+use super::{Fixed, FixedResponses, LETTER, ORG, at, auth_settings, gatekeeper};
 use crate::{
     actors::{
         serving::{
@@ -27,13 +27,13 @@ use crate::{
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
-/// An operations port with a supervisor that looks after nothing yet, and a query actor that fails or answers.
+/// An operations port with a supervisor that looks after nothing yet, and a query actor that fails or responds.
 pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
     let settings = Settings::from_variables([].into()).unwrap();
     let (metrics, readiness, registry) = (Metrics::default(), Readiness::default(), Registry::default());
     let log = SupervisionLog::new("host/1", metrics.clone());
     let queries = Queries::default();
-    queries.set(0, &FixedAnswers { error }.start());
+    queries.set(0, &FixedResponses { error }.start());
     let supervisor = Supervisor::new(SupervisorParts {
         settings: settings.supervision,
         metrics: metrics.clone(),
@@ -50,7 +50,7 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
         log,
         supervisor: supervisor.start(),
         queries,
-        answer_within: Duration::from_secs(1),
+        response_timeout: Duration::from_secs(1),
         drills,
     }
 }

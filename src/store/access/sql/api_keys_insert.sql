@@ -1,4 +1,4 @@
--- Makes a key. One that is there was made by an attempt whose answer was lost, and is the same.
+-- Creates a key. One that is there was created by an attempt whose response was lost, and is the same.
 -- $1 id, $2 org, $3 role, $4 name, $5 hash of the secret, $6 who, $7 expiry or null, $8 the key that it is made with or null,
 -- $9 Idempotency-Key and $10 hash of the request, or null
 INSERT INTO analytics.api_keys

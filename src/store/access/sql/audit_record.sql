@@ -1,4 +1,4 @@
--- Records audit events. One whose row is there already was recorded by an attempt whose answer was lost.
+-- Records audit events. One whose row is there already was recorded by an attempt whose response was lost.
 -- Of each $1 id, $2 how long ago it happened, in milliseconds: the database's clock judges, whatever this process's says; $3 subject,
 -- $4 credential, $5 roles, separated by commas, since an array of arrays does not unnest into arrays; $6 action, $7 org, $8 target,
 -- $9 outcome, $10 request, $11 address, $12 detail, $13 of how many it is the last, $14 how long ago the first of them was (null where

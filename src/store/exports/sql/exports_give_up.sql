@@ -4,7 +4,7 @@
 UPDATE analytics.export_jobs
 SET status = 'failed', claim_id = NULL, completed_at = clock_timestamp(),
     error = CASE WHEN cancel_requested THEN 'cancelled'
-                 ELSE 'the process that worked on it ended, ' || attempts || ' times at the most: ask for the export again' END
+                 ELSE 'the process that worked on it ended, ' || attempts || ' times at the most: request the export again' END
 WHERE job_id IN (
     SELECT job_id FROM analytics.export_jobs
     WHERE status = 'running' AND heartbeat_at < clock_timestamp() - $1 AND (cancel_requested OR attempts >= $2)

@@ -1,4 +1,4 @@
-//! Orgs whose events come by a partition where they are not at home: on record, since answers about them are no more
+//! Orgs whose events come by a partition where they are not at home: on record, since responses about them are no more
 //! complete than that partition is, and so that an operator can notify their producers.
 
 use std::collections::BTreeMap;

@@ -56,7 +56,7 @@ pub struct Committed {
     pub clock: Option<Reading>,
     /// Orgs whose events came by this partition and are at home in another one.
     pub misrouted: Vec<Misrouted>,
-    /// This batch was committed by an earlier attempt whose answer was lost.
+    /// This batch was committed by an earlier attempt whose response was lost.
     pub again: bool,
 }
 
@@ -151,7 +151,7 @@ async fn store<'a>(
     if copy(tx, batch, &new, sorted).await?.is_none() {
         return Ok(());
     }
-    // The window was wrong about an event, or the database refuses one: ask about all, then find it by halving.
+    // The window was wrong about an event, or the database refuses one: look all up, then find it by halving.
     let new = only_new(tx, &new, work, sorted).await?;
     let mut open = vec![new.as_slice()];
     while let Some(part) = open.pop() {
@@ -221,7 +221,7 @@ async fn settle_repeats(tx: &mut PgConnection, work: Work<'_>, sorted: &mut Sort
             Some(Fate::Stored { .. }) => {
                 sorted.fates.insert(message, Fate::Duplicate { conflict: repeat.conflict });
             }
-            // The same to the letter: the same answer.
+            // The same to the letter: the same result.
             Some(fate) if !repeat.conflict => {
                 let fate = *fate;
                 sorted.fates.insert(message, fate);
@@ -345,9 +345,9 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
         }
         Kind::Replay(replay_id) => query.bind(replay_id).bind(claim.epoch),
     };
-    let asked_at = Instant::now();
+    let sent_at = Instant::now();
     let completed_at: Option<DateTime<Utc>> = query.fetch_optional(tx).await?;
     let completed_at = completed_at
         .ok_or_else(|| StoreError::Permanent("a row of progress changed while it was locked".to_owned()))?;
-    Ok((counts, Reading::received(completed_at, asked_at)))
+    Ok((counts, Reading::received(completed_at, sent_at)))
 }

@@ -15,5 +15,5 @@ ON CONFLICT (org_id, slot) DO UPDATE SET
     copies = excluded.copies + CASE WHEN d.event_id = excluded.event_id THEN d.copies ELSE 0 END,
     first_at = CASE WHEN d.event_id = excluded.event_id THEN d.first_at ELSE excluded.first_at END,
     last_at = excluded.last_at
--- A plain resend does not take the slot of another event's conflict while that may still be asked about.
+-- A plain resend does not take the slot of another event's conflict while that may still be queried.
 WHERE d.event_id = excluded.event_id OR excluded.conflict OR NOT d.conflict OR d.last_at < clock_timestamp() - $7::interval

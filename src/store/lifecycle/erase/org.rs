@@ -61,7 +61,7 @@ async fn keys_and_letters_in(tx: &mut PgConnection, org_id: Uuid, ids: &[Uuid]) 
 pub async fn events_of_org(
     conn: &mut PgConnection,
     org_id: Uuid,
-    mut tell: impl FnMut(DateTime<Utc>, i64),
+    mut on_piece: impl FnMut(DateTime<Utc>, i64),
 ) -> Result<i64, StoreError> {
     // Readers refuse what is about to go from here on, also where this is killed before its end.
     note(&mut *conn, org_id, None).await?;
@@ -69,7 +69,7 @@ pub async fn events_of_org(
     for time in chunks::spans(conn, None).await? {
         let which = Events { org_id, actor_id: None, time: Some(time) };
         gone += in_transaction(conn, async |tx| super::events(tx, which).await).await?;
-        tell(time.0, gone);
+        on_piece(time.0, gone);
     }
     Ok(gone)
 }

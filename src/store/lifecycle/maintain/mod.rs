@@ -73,7 +73,7 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks made; compression: {}; background jobs: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; \
+            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; \
              {}",
             self.chunks_made,
             self.compression,
@@ -101,7 +101,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
             .await?;
         chunks_made += u64::from(made);
     }
-    on_step("chunks are made");
+    on_step("chunks are created");
     let compression = compress::attend(conn, rules, now).await?;
     on_step("compression is as the settings say");
     let figures = figures::read(conn).await?;

@@ -158,7 +158,7 @@ struct Run {
 
 /// Deletes what is older than its retention. With `dry_run` it is only counted, as it is now: what folding the ledger
 /// would find after raw events had gone is not foreseen. `database` is where the owner of continuous aggregates is found,
-/// who is asked for only where these are read.
+/// which is read only where these are.
 ///
 /// # Errors
 /// What was done before stays done.

@@ -47,7 +47,7 @@ const PROCESSES: Statements = Statements {
            SELECT count(*) FROM gone",
 };
 
-/// Jobs on demand whose files are long gone, and who asked for them. Those of months stay: no version's number is given twice.
+/// Jobs on demand whose files are long gone, and who requested them. Those of months stay: no version's number is given twice.
 const EXPORTS: Statements = Statements {
     count: "SELECT count(*) FROM analytics.export_jobs
             WHERE kind = 'demand' AND status IN ('failed', 'expired') AND completed_at < $1 AND upload_id IS NULL",
@@ -57,7 +57,7 @@ const EXPORTS: Statements = Statements {
            SELECT count(*) FROM gone",
 };
 
-/// As long as dead letters: both answer why an event is not counted.
+/// As long as dead letters: both show why an event is not counted.
 const DUPLICATES: Statements = Statements {
     count: "SELECT count(*) FROM analytics.duplicates WHERE last_at < $1",
     take: "WITH gone AS (DELETE FROM analytics.duplicates WHERE last_at < $1 RETURNING 1) SELECT count(*) FROM gone",

@@ -1,7 +1,7 @@
 -- What became of an event, and how complete that is; see report_head.sql. One statement, hence one snapshot.
 -- $1 org, $2 event, $3 stream, $4 the org's partition, $5 the event's slot among duplicates, $6 most rows of each kind
 WITH head AS (
-    SELECT now() AS asked_at,
+    SELECT now() AS queried_at,
            analytics.org_watermark($1, $3, $4) AS watermark,
            analytics.floor_of($1, 'raw') AS raw_from,
            max(last_event_at) AS last_event_at,

@@ -1,7 +1,7 @@
 -- Markers of an org's models and the moment up to which all of the org is known, in one snapshot.
 -- $1 org, $2 models (empty: all), $3 stream, $4 the org's partition, $5 most rows
 WITH head AS (
-    SELECT now() AS asked_at,
+    SELECT now() AS queried_at,
            analytics.org_watermark($1, $3, $4) AS watermark
 ),
 markers AS (

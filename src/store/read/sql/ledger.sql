@@ -2,7 +2,7 @@
 -- batches that are not merged yet are not in it, as with every response.
 -- $1 org, $2 start, $3 end, $4 stream, $5 the org's partition, $6 most rows
 WITH head AS (
-    SELECT now() AS asked_at,
+    SELECT now() AS queried_at,
            analytics.org_watermark($1, $4, $5) AS watermark,
            analytics.floor_of($1, 'ledger') AS hours_from,
            (SELECT min(noted_at) FROM analytics.unread_ranges

@@ -1,7 +1,7 @@
--- How complete a response about an org is, of the models asked for, and from when on there is all of its rollups and raw
+-- How complete a response about an org is, of the models requested, and from when on there is all of its rollups and raw
 -- events: of the same snapshot, so that what is purged meanwhile is refused or still read. {kind} is put in by the code.
 -- $1 org, $4 models (empty: all), $6 stream, $7 the org's partition
-    SELECT now() AS asked_at,
+    SELECT now() AS queried_at,
            analytics.org_watermark($1, $6, $7) AS watermark,
            analytics.floor_of($1, '{kind}') AS rollups_from,
            analytics.floor_of($1, 'raw') AS raw_from,

@@ -44,7 +44,7 @@ page AS (
 )
 -- One partition that was never read, or whose watermark lies ahead of the clock, makes the whole unknown. The totals come
 -- once even where no org has any.
-SELECT now() AS asked_at,
+SELECT now() AS queried_at,
        (SELECT CASE WHEN count(watermark) = cardinality($5::text[]) THEN min(watermark) END
         FROM analytics.known_watermarks WHERE stream = ANY ($5)) AS watermark,
        (SELECT max(floor_at) FROM analytics.retention_floors WHERE kind = 'daily') AS rollups_from,

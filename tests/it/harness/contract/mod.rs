@@ -13,7 +13,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| json!(openapi::document()));
 /// Holds an answer against the description. Paths that it does not have are not its business.
 ///
 /// # Panics
-/// The answer is not one that the description has.
+/// The response is not one that the description has.
 pub fn check(method: &str, path: &str, status: u16, media_type: Option<&str>, body: &str) {
     let Some((template, operation)) = operation(&method.to_lowercase(), path) else { return };
     let what = format!("{method} {template} answered {status}");

@@ -16,7 +16,7 @@ pub struct Case {
 }
 
 const AGE: &str = "a schema knows no time";
-const DOUBLES: &str = "validators read numbers as doubles, which cannot tell";
+const DOUBLES: &str = "validators read numbers as doubles, which cannot distinguish";
 const FORMATS: &str = "the validators' format checks disagree with one another";
 const SIZE: &str = "a schema does not measure bytes or depth";
 const TWICE: &str = "a validator sees the last of two fields of a name";

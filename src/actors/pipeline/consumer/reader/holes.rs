@@ -16,12 +16,12 @@ use crate::{
 };
 
 impl Reader {
-    /// Nothing has come since the broker was asked, and it has answered: all that it can deliver is here. Whether that is all
+    /// Nothing has come since the broker was queried, and it has responded: all that it can deliver is here. Whether that is all
     /// that there is shows a look at the stream's last chunk, once for each number of messages that it is said to hold.
     pub(super) async fn fell_quiet(
         &mut self,
         subscription: &Subscription,
-        asked_at: Instant,
+        queried_at: Instant,
         messages: u32,
     ) -> Result<Option<Ended>, BrokerError> {
         if self.tail.is_unread() && self.look_again_at <= Instant::now() {
@@ -43,7 +43,7 @@ impl Reader {
             }
         }
         if !self.tail.is_unread() {
-            self.parts.progress.proved_quiet(asked_at.into_std());
+            self.parts.progress.proved_quiet(queried_at.into_std());
         }
         Ok(None)
     }

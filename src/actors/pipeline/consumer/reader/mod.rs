@@ -1,7 +1,7 @@
 //! Reader: the consumer's loop. Subscribes, makes sure that the stream is the one that was read before, reads, groups.
 //!
 //! Attempts follow each other ever more slowly until a message comes that had not come before, whatever else worked. Where
-//! the broker fails at what it is to deliver, ever less is asked for ahead ([`Care`]), until the offset is known.
+//! the broker fails at what it is to deliver, ever less is requested ahead ([`Care`]), until the offset is known.
 
 mod attempts;
 mod holes;
@@ -41,12 +41,12 @@ use crate::{
     },
 };
 
-/// When nothing has come for so long, the broker is asked whether that is so.
+/// When nothing has come for so long, the broker is queried whether that is so.
 const QUIET: Duration = Duration::from_secs(1);
 /// As well, while nothing has come since the subscription began: the broker may still be looking for where to begin.
 const FIRST_QUIET: Duration = Duration::from_secs(3);
-/// While it stays quiet, the broker is asked again after so long.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// While it stays quiet, the broker is queried again after so long.
+const QUERY_AGAIN: Duration = Duration::from_millis(500);
 
 pub enum Order {
     Acknowledge { next_offset: i64 },
@@ -98,7 +98,7 @@ pub struct Reader {
     oldest: Option<Instant>,
     /// When a message came last, or the subscription began.
     heard_at: Instant,
-    /// How long nothing must have come before the broker is asked.
+    /// How long nothing must have come before the broker is queried.
     quiet: Duration,
     /// When a batch was committed last, or the first of the uncommitted was handed on.
     committed_at: Instant,
@@ -147,9 +147,9 @@ impl Reader {
     }
 
     async fn read(&mut self, subscription: &mut Subscription) -> Result<Ended, BrokerError> {
-        // A question to the broker that is not answered yet, and when it was asked.
-        let mut asking: Option<BoxFuture<'static, Result<(Instant, u32), BrokerError>>> = None;
-        let mut ask_at = self.heard_at + self.quiet;
+        // A query to the broker that has no response yet, and when it was sent.
+        let mut query: Option<BoxFuture<'static, Result<(Instant, u32), BrokerError>>> = None;
+        let mut query_at = self.heard_at + self.quiet;
         loop {
             self.parts.working.beat();
             if self.intake.is_empty()
@@ -187,25 +187,25 @@ impl Reader {
                         self.accept(subscription, incoming?).await?;
                     }
                     (self.heard_at, self.quiet) = (Instant::now(), QUIET);
-                    ask_at = self.heard_at + QUIET;
+                    query_at = self.heard_at + QUIET;
                 }
                 () = timer, if due_at.is_some() && !due => {}
-                Some(answer) = OptionFuture::from(asking.as_mut()) => {
-                    asking = None;
-                    ask_at = ask_at.max(Instant::now() + ASK_AGAIN);
-                    let (asked_at, messages) = answer?;
-                    if asked_at > self.heard_at && let Some(ended) = self.fell_quiet(subscription, asked_at, messages).await? {
+                Some(response) = OptionFuture::from(query.as_mut()) => {
+                    query = None;
+                    query_at = query_at.max(Instant::now() + QUERY_AGAIN);
+                    let (queried_at, messages) = response?;
+                    if queried_at > self.heard_at && let Some(ended) = self.fell_quiet(subscription, queried_at, messages).await? {
                         return Ok(ended);
                     }
                 }
-                () = sleep_until(ask_at), if asking.is_none() => {
+                () = sleep_until(query_at), if query.is_none() => {
                     // While something is open, the broker may have no credit left to send what it has.
                     if self.intake.has_uncommitted() || !self.intake.is_empty() {
-                        ask_at = Instant::now() + ASK_AGAIN;
+                        query_at = Instant::now() + QUERY_AGAIN;
                         continue;
                     }
-                    let (answer, asked_at) = (subscription.ask(), Instant::now());
-                    asking = Some(async move { answer.await.map(|messages| (asked_at, messages)) }.boxed());
+                    let (response, queried_at) = (subscription.query(), Instant::now());
+                    query = Some(async move { response.await.map(|messages| (queried_at, messages)) }.boxed());
                 }
                 () = sleep_until(stalled_at), if self.intake.has_uncommitted() => return Ok(Ended::Stalled),
             }
