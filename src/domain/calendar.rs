@@ -4,7 +4,6 @@ use chrono::{DateTime, Days, DurationRound, NaiveDate, TimeDelta, TimeZone, Utc}
 use chrono_tz::Tz;
 
 use serde::Serialize;
-use utoipa::ToSchema;
 
 /// The start of a moment's UTC day.
 pub fn utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
@@ -18,7 +17,7 @@ pub fn next_utc_day(at: DateTime<Utc>) -> DateTime<Utc> {
     if day == at { at } else { day.checked_add_signed(TimeDelta::days(1)).unwrap_or(at) }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Granularity {
     Hour,

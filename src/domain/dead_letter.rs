@@ -9,9 +9,8 @@ use uuid::Uuid;
 use super::page::{Entry, Page};
 
 /// How far a rejected message has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = DeadLetterState)]
 pub enum State {
     /// Rejected, and nothing done about it.
     Open,

@@ -86,7 +86,8 @@ const KNOWN_TO: [(&str, &[&str]); 19] = [
     ("sqlx", &["store"]),
     ("tokio", &["actors", "app", "broker", "cli", "http", "objects", "store"]),
     ("tracing", &["actors", "app", "auth", "broker", "cli", "http", "store"]),
-    // The rules describe their forms for the API's description still.
+    // Domain types that are serialised as they are describe themselves: apart from them, the description would be a second
+    // declaration of each field. What is read from words is described where it is read, in `http`.
     ("utoipa", &["domain", "http"]),
 ];
 

@@ -15,9 +15,8 @@ use super::page::{Entry, Page};
 const MAX_TEXT: usize = 200;
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = AuditOutcome)]
 pub enum Outcome {
     Allowed,
     Denied,

@@ -70,9 +70,8 @@ pub enum Kind {
     Monthly,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = ExportStatus)]
 pub enum Status {
     Pending,
     Running,

@@ -1,11 +1,13 @@
 //! Parameters that are one of a few words.
 
+use std::borrow::Cow;
+
 use utoipa::{
-    PartialSchema,
+    PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::domain::{audit, dead_letter, export, revision};
+use crate::domain::{audit, calendar, dead_letter, export, revision};
 
 /// One of a few words: what is read is what is documented.
 pub trait Choice: Copy + 'static {
@@ -34,8 +36,37 @@ impl Choice for bool {
 
 /// The schema of a choice.
 pub fn words_schema<T: Choice>() -> RefOr<Schema> {
+    words_of::<T>().into()
+}
+
+fn words_of<T: Choice>() -> ObjectBuilder {
     let words = T::words().into_iter().map(|(word, _)| word);
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
+}
+
+/// Schemas of domain types that responses have too: each once, under its name.
+macro_rules! named_schemas {
+    ($($type:ty: $name:literal, $description:literal;)+) => {$(
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                words_of::<Self>().description(Some($description)).into()
+            }
+        }
+
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                $name.into()
+            }
+        }
+    )+};
+}
+
+named_schemas! {
+    audit::Outcome: "AuditOutcome", "What came of it.";
+    calendar::Granularity: "Granularity", "Length of a bucket.";
+    dead_letter::State: "DeadLetterState", "How far a rejected message has come.";
+    export::Status: "ExportStatus", "How far a job has come.";
+    revision::Reason: "RevisionReason", "Why a bucket changed.";
 }
 
 /// Only one of a list's kinds, or all of them, which `None` stands for.
