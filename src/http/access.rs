@@ -21,6 +21,20 @@ use crate::{
 /// What an extractor returns.
 type Extracted<T> = LocalBoxFuture<'static, Result<T, Problem>>;
 
+/// Authenticates the request's caller, then decides about it.
+fn extract<T>(
+    request: &HttpRequest,
+    decide: impl AsyncFnOnce(HttpRequest, web::Data<Gatekeeper>, AuthenticatedRequest) -> Result<T, Problem> + 'static,
+) -> Extracted<T> {
+    let request = request.clone();
+    async move {
+        let gatekeeper = Gatekeeper::of(&request)?;
+        let authenticated = gatekeeper.authenticate(&request).await?;
+        decide(request, gatekeeper, authenticated).await
+    }
+    .boxed_local()
+}
+
 /// A permission as a type, for [`Authorized`].
 pub trait Needs: 'static {
     const PERMISSION: Permission;
@@ -66,14 +80,10 @@ impl FromRequest for Authenticated {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        async move {
-            let gatekeeper = Gatekeeper::of(&request)?;
-            let authenticated = gatekeeper.authenticate(&request).await?;
+        extract(request, async move |_, gatekeeper, authenticated| {
             gatekeeper.limits.credential(&authenticated.caller)?;
             Ok(Self { authenticated })
-        }
-        .boxed_local()
+        })
     }
 }
 
@@ -91,17 +101,13 @@ impl<P: Needs> FromRequest for Authorized<P> {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        async move {
-            let gatekeeper = Gatekeeper::of(&request)?;
-            let authenticated = gatekeeper.authenticate(&request).await?;
+        extract(request, async move |request, gatekeeper, authenticated| {
             let org_id = request.match_info().get("orgId").and_then(params::uuid);
             let org_id = org_id.ok_or_else(|| Problem::field("orgId", params::UUID_FORM))?;
             gatekeeper.admit(&authenticated, P::PERMISSION, &[org_id]).await?;
             request.extensions_mut().insert(Tenant(org_id));
             Ok(Self { org_id, authenticated, permission: PhantomData })
-        }
-        .boxed_local()
+        })
     }
 }
 
@@ -127,14 +133,10 @@ impl<P: Needs> FromRequest for AuthorizedBody<P> {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        async move {
-            let gatekeeper = Gatekeeper::of(&request)?;
-            let authenticated = gatekeeper.authenticate(&request).await?;
+        extract(request, async move |_, gatekeeper, authenticated| {
             gatekeeper.admit_first(&authenticated, P::PERMISSION)?;
             Ok(Self { gatekeeper, authenticated, permission: PhantomData })
-        }
-        .boxed_local()
+        })
     }
 }
 
@@ -148,14 +150,10 @@ impl<P: Needs> FromRequest for AuthorizedAnywhere<P> {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        async move {
-            let gatekeeper = Gatekeeper::of(&request)?;
-            let authenticated = gatekeeper.authenticate(&request).await?;
+        extract(request, async move |_, gatekeeper, authenticated| {
             gatekeeper.admit_anywhere(&authenticated, P::PERMISSION).await?;
             Ok(Self { permission: PhantomData })
-        }
-        .boxed_local()
+        })
     }
 }
 
@@ -192,17 +190,13 @@ impl FromRequest for Operator {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        async move {
-            let gatekeeper = Gatekeeper::of(&request)?;
-            let authenticated = gatekeeper.authenticate(&request).await?;
+        extract(request, async move |_, gatekeeper, authenticated| {
             if !authenticated.caller.may_operate() {
                 let refused = gatekeeper.deny(&authenticated, "actors.operate", None, &[Role::Operator]);
                 return Err(refused);
             }
             Ok(Self { gatekeeper, authenticated })
-        }
-        .boxed_local()
+        })
     }
 }
 
