@@ -129,7 +129,6 @@ pub async fn list(
             example = json!(examples::api_key(json!({"key": "ak_019d1f627d4a7c3b9a590f2a51c0d7e4_…"})))
         ),
         (status = 409, description = "The organisation has as many active keys as it may"),
-        (status = 415, description = "Not JSON"),
         (status = 422, description = "The Idempotency-Key was used for another request")
     )
 )]

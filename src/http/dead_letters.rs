@@ -212,8 +212,7 @@ pub async fn get_unreadable(
                 "eventId": "7c1f3c0a-8f0e-4e7e-8a3e-3f5f9b0b6c11"
             })
         ),
-        (status = 409, description = "Another correction was first"),
-        (status = 415, description = "Not JSON")
+        (status = 409, description = "Another correction was first")
     )
 )]
 pub async fn replay(

@@ -80,7 +80,7 @@ enum EventStatus {
     operation_id = "validateEvent",
     tag = "events",
     request_body(content = Event, description = "The event"),
-    responses((status = 204, description = "It is an event"), (status = 415, description = "Not JSON"))
+    responses((status = 204, description = "It is an event"))
 )]
 pub async fn validate(
     producer: AuthorizedBody<ValidateEvents>,
@@ -125,8 +125,7 @@ pub async fn validate(
                 })))
             )
         ),
-        (status = 404, description = "Switched off"),
-        (status = 415, description = "Not JSON")
+        (status = 404, description = "Switched off")
     )
 )]
 pub async fn publish(

@@ -125,7 +125,6 @@ struct Page {
             headers(("Location" = String, description = "Where the job is")),
             example = json!(examples::export(json!({})))
         ),
-        (status = 415, description = "Not JSON"),
         (status = 422, description = "The Idempotency-Key was used for another request")
     )
 )]

@@ -100,7 +100,9 @@ fn complete(operation: &mut Operation, route: &Route) {
     }
     let own = operation.responses.responses.keys().filter_map(|status| status.parse().ok());
     let own: Vec<u16> = own.filter(|status| *status >= 400).collect();
-    for status in statuses(route).into_iter().chain(own) {
+    // A body is JSON.
+    let media_type = operation.request_body.is_some().then_some(415);
+    for status in statuses(route).into_iter().chain(media_type).chain(own) {
         let response = RefOr::Ref(Ref::from_response_name(component(status)));
         operation.responses.responses.insert(status.to_string(), response);
     }
