@@ -1,23 +1,19 @@
 //! `/analytics/v1/orgs/{orgId}/api-keys`: an org's API keys. A key's secret is in one response, when it is made.
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header},
-    web,
-};
+use actix_web::{HttpResponse, http::StatusCode, web};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::{
     Api,
     access::{Authorized, ManageKeys},
-    error::{FieldError, Problem, Unaccepted},
+    error::{Problem, Unaccepted},
     examples,
     idempotency::IdempotencyKey,
-    json,
+    json, json_at,
     json_body::JsonBody,
-    json_with,
     params::{Checked, KeyId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
@@ -157,21 +153,18 @@ pub async fn create(
         act: org.authenticated.event("api_key.create").of_org(org_id).target(key_id),
         by: org.authenticated.caller.subject,
     };
-    let (key_id, mut response) = match send(&api.keys.create, create, api.response_timeout).await? {
-        Created::New(api_key) => (key_id, json_with(StatusCode::CREATED, &Made { api_key, key: fresh.text.expose() })),
-        Created::Same(api_key) => (api_key.id, json(&api_key)),
-        Created::KeyTaken => return Err(Problem::KeyReused),
-        Created::TooMany => return Err(Problem::TooManyApiKeys),
-        Created::MakerEnded => return Err(Problem::Unauthorized(Unaccepted::Refused)),
-        Created::Wrong(reasons) => {
-            return Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect()));
+    let place = |key_id: Uuid| format!("/analytics/v1/orgs/{org_id}/api-keys/{key_id}");
+    match send(&api.keys.create, create, api.response_timeout).await? {
+        Created::New(api_key) => {
+            let made = Made { api_key, key: fresh.text.expose() };
+            Ok(json_at(StatusCode::CREATED, place(key_id), &made))
         }
-    };
-    let place = format!("/analytics/v1/orgs/{org_id}/api-keys/{key_id}");
-    if let Ok(place) = header::HeaderValue::from_str(&place) {
-        response.headers_mut().insert(header::LOCATION, place);
+        Created::Same(api_key) => Ok(json_at(StatusCode::OK, place(api_key.id), &api_key)),
+        Created::KeyTaken => Err(Problem::KeyReused),
+        Created::TooMany => Err(Problem::TooManyApiKeys),
+        Created::MakerEnded => Err(Problem::Unauthorized(Unaccepted::Refused)),
+        Created::Wrong(reasons) => Err(Problem::of_reasons(reasons)),
     }
-    Ok(response)
 }
 
 /// Show an API key

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Api,
     access::{Authorized, AuthorizedAnywhere, ReadDeadLetters, ReadUnreadable, ReplayDeadLetters},
-    error::{FieldError, Problem},
+    error::Problem,
     examples, json,
     json_body::JsonBody,
     json_with,
@@ -30,7 +30,7 @@ use crate::{
     domain::{
         correction::Outcome,
         dead_letter::{DeadLetter, DeadLetterQuery, LetterScope, OpenedLetter, Payload, State},
-        event::{Event, Reason},
+        event::Event,
     },
 };
 
@@ -230,14 +230,8 @@ pub async fn replay(
             Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
         }
         Outcome::AlreadyCorrected => Err(Problem::Conflict),
-        Outcome::Wrong(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
+        Outcome::Wrong(reasons) => Err(Problem::of_reasons(reasons)),
         Outcome::NotFound => Err(Problem::NotFound),
-    }
-}
-
-impl From<Reason> for FieldError {
-    fn from(Reason { field, rule }: Reason) -> Self {
-        Self { field: field.to_owned(), message: rule }
     }
 }
 

@@ -96,7 +96,7 @@ pub async fn validate(
     let actor = api.events.check.get().ok_or(Problem::Unavailable)?;
     match actor.send(check).timeout(api.events.response_timeout).await? {
         Ok(_) => Ok(HttpResponse::NoContent().finish()),
-        Err(reasons) => Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())),
+        Err(reasons) => Err(Problem::of_reasons(reasons)),
     }
 }
 

@@ -16,12 +16,11 @@ use uuid::Uuid;
 use super::{
     Api,
     access::{Authorized, ReadExports, RequestExports},
-    error::{FieldError, Problem},
+    error::Problem,
     examples,
     idempotency::IdempotencyKey,
-    json,
+    json, json_at,
     json_body::JsonBody,
-    json_with,
     params::{Checked, JobId, NextPage, NoParams, PageOf, Params, QueryParams},
     send::send,
 };
@@ -147,16 +146,10 @@ pub async fn create(
     match send(&api.exports.create, create, api.response_timeout).await? {
         None => Err(Problem::NotEnabled),
         Some(Created::New(job) | Created::Same(job)) => {
-            let mut response = json_with(StatusCode::ACCEPTED, &job);
             let place = format!("/analytics/v1/orgs/{org_id}/exports/{}", job.id);
-            if let Ok(place) = place.parse() {
-                response.headers_mut().insert(LOCATION, place);
-            }
-            Ok(response)
+            Ok(json_at(StatusCode::ACCEPTED, place, &job))
         }
-        Some(Created::Wrong(reasons)) => {
-            Err(Problem::InvalidParameters(reasons.into_iter().map(FieldError::from).collect()))
-        }
+        Some(Created::Wrong(reasons)) => Err(Problem::of_reasons(reasons)),
         Some(Created::KeyTaken) => Err(Problem::KeyReused),
         Some(Created::TooMany) => Err(Problem::TooManyExports),
     }

@@ -251,6 +251,14 @@ fn json_with(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "private, no-store")).json(body)
 }
 
+/// What was created, or is on its way, with where it is.
+fn json_at(status: StatusCode, place: String, body: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .insert_header((LOCATION, place))
+        .json(body)
+}
+
 async fn not_found() -> Result<(), Problem> {
     Err(Problem::NotFound)
 }

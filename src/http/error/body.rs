@@ -5,11 +5,19 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::event::Reason;
+
 /// A field of the request and what it may be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     pub field: String,
     pub message: String,
+}
+
+impl From<Reason> for FieldError {
+    fn from(Reason { field, rule }: Reason) -> Self {
+        Self { field: field.to_owned(), message: rule }
+    }
 }
 
 /// An error (RFC 7807)

@@ -22,7 +22,7 @@ pub use self::{
     body::{Body, FieldError},
     unaccepted::Unaccepted,
 };
-use crate::auth::Role;
+use crate::{auth::Role, domain::event::Reason};
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -97,6 +97,11 @@ impl Problem {
             status if status.is_client_error() => Self::Other(status),
             _ => Self::Internal,
         }
+    }
+
+    /// Every rule that a body breaks.
+    pub fn of_reasons(reasons: Vec<Reason>) -> Self {
+        Self::InvalidParameters(reasons.into_iter().map(FieldError::from).collect())
     }
 
     pub fn field(field: &str, message: impl Into<String>) -> Self {
