@@ -124,11 +124,10 @@ async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Res
         body: body.to_string().into(),
         parent: None,
         idempotency_key: None,
-        most,
         by: operator::name(),
         act: act("api_key.create", args.org, fresh.key_id),
     };
-    match api_keys::create(conn, &new).await? {
+    match api_keys::create(conn, &new, most).await? {
         Created::New(key) if args.json => {
             let mut shown = serde_json::to_value(&key)?;
             shown["key"] = fresh.text.expose().into();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     actors::{
-        serving::keys::{Create, GetKey, ListKeys, Revoke},
+        serving::keys::{Create, GetKey, ListKeys, NewKey, Revocation, Revoke},
         supervision::actor_ref::ActorRef,
     },
     auth::{Credential, FreshKey},
@@ -140,7 +140,7 @@ pub async fn create(
         Problem::Internal
     })?;
     let (org_id, key_id) = (org.org_id, fresh.key_id);
-    let create = Create {
+    let new = NewKey {
         key_id,
         org_id,
         secret_sha256: fresh.secret_sha256,
@@ -154,7 +154,7 @@ pub async fn create(
         by: org.authenticated.caller.subject,
     };
     let place = |key_id: Uuid| format!("/analytics/v1/orgs/{org_id}/api-keys/{key_id}");
-    match send(&api.keys.create, create, api.response_timeout).await? {
+    match send(&api.keys.create, Create(new), api.response_timeout).await? {
         Created::New(api_key) => {
             let made = Made { api_key, key: fresh.text.expose() };
             Ok(json_at(StatusCode::CREATED, place(key_id), &made))
@@ -216,8 +216,8 @@ pub async fn revoke(
 ) -> Result<HttpResponse, Problem> {
     let (org_id, cascade) = (org.org_id, cascade.unwrap_or(false));
     let act = org.authenticated.event("api_key.revoke").of_org(org_id).target(key_id);
-    let revoke = Revoke { org_id, key_id, cascade, by: org.authenticated.caller.subject, act };
-    let revoked = send(&api.keys.revoke, revoke, api.response_timeout).await?;
+    let revocation = Revocation { org_id, key_id, cascade, by: org.authenticated.caller.subject, act };
+    let revoked = send(&api.keys.revoke, Revoke(revocation), api.response_timeout).await?;
     let Revoked { key, descendants } = revoked.ok_or(Problem::NotFound)?;
     Ok(json(&RevokedApiKey { api_key: key, descendants }))
 }

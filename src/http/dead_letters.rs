@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     actors::serving::{
-        corrections::Correct,
+        corrections::{Correct, Correction},
         query::{GetDeadLetter, ListDeadLetters},
     },
     domain::{
@@ -224,8 +224,8 @@ pub async fn replay(
 ) -> Result<HttpResponse, Problem> {
     let act = org.authenticated.event("dead_letter.correct").of_org(org.org_id).target(dead_letter_id);
     let by = org.authenticated.caller.subject;
-    let correction = Correct { org_id: org.org_id, dead_letter_id, body: body.into(), by, act };
-    match send(&api.corrections, correction, api.response_timeout).await? {
+    let correction = Correction { whose: LetterScope::Org(org.org_id), dead_letter_id, body: body.into(), by, act };
+    match send(&api.corrections, Correct(correction), api.response_timeout).await? {
         Outcome::Accepted { state, event_id } => {
             Ok(json_with(StatusCode::ACCEPTED, &Replayed { id: dead_letter_id, state, event_id }))
         }

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+pub use crate::store::ingest::corrections::Correction;
 use crate::{
     actors::{
         serving::{
@@ -29,16 +30,8 @@ use crate::{
         topology,
     },
     config::{self, Settings},
-    domain::{
-        audit::AuditEvent,
-        correction::{self, Outcome},
-        dead_letter::LetterScope,
-    },
-    store::{
-        PgConnection, Session, StoreError,
-        ingest::corrections::{self as table, Correction},
-        transaction::in_transaction,
-    },
+    domain::correction::{self, Outcome},
+    store::{PgConnection, Session, StoreError, ingest::corrections as table, transaction::in_transaction},
 };
 
 /// Corrections that may wait for their turn; each holds an event of at most `http.max_body_bytes`.
@@ -138,26 +131,15 @@ impl Actor for Corrections {
     }
 }
 
-/// Let this event take the place of a dead letter of the org.
+/// Let this event take the place of a dead letter.
 #[derive(Message)]
 #[rtype(result = "Result<Outcome, QueryError>")]
-pub struct Correct {
-    pub org_id: Uuid,
-    pub dead_letter_id: Uuid,
-    /// The event as it was given.
-    pub body: Vec<u8>,
-    /// The caller, for the record.
-    pub by: String,
-    /// What is recorded together with it.
-    pub act: AuditEvent,
-}
+pub struct Correct(pub Correction);
 
 impl Handler<Correct> for Corrections {
     type Result = ResponseActFuture<Self, Result<Outcome, QueryError>>;
 
-    fn handle(&mut self, correct: Correct, _: &mut Self::Context) -> Self::Result {
-        let Correct { org_id, dead_letter_id, body, by, act } = correct;
-        let correction = Correction { whose: LetterScope::Org(org_id), dead_letter_id, body, by, act };
+    fn handle(&mut self, Correct(correction): Correct, _: &mut Self::Context) -> Self::Result {
         let store = self.store.clone();
         let work = async move { store.store(&correction).await };
         Box::pin(work.into_actor(self).map(|outcome, actor, ctx| {
@@ -292,7 +274,10 @@ fn outgoing(correction: Vec<u8>, broker: &config::Broker) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::{self, Outcome};
+    use crate::domain::{
+        audit::{self, AuditEvent, Outcome},
+        dead_letter::LetterScope,
+    };
 
     fn settings() -> Settings {
         let variables = [("ANALYTICS__BROKER__PARTITIONS", "4")].map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -37,7 +37,7 @@ use crate::{
 use cache::{Cache, CacheEntry};
 use requests::KeyRequests;
 
-pub use requests::{Create, GetKey, ListKeys, Revoke};
+pub use requests::{Create, GetKey, ListKeys, NewKey, Revocation, Revoke};
 
 /// Longest that the database may take.
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(800);

@@ -6,20 +6,15 @@ use actix::prelude::*;
 use uuid::Uuid;
 
 use super::{DATABASE_TIMEOUT, Keys};
+pub use crate::store::access::api_keys::{NewKey, Revocation};
 use crate::{
     actors::serving::{
         bounded_mutex::BoundedMutex,
         error::{QueryError, refuse},
     },
     config::Settings,
-    domain::{
-        api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},
-        audit::AuditEvent,
-    },
-    store::{
-        PgConnection, Session, StoreError,
-        access::api_keys::{self as table, NewKey, Revocation},
-    },
+    domain::api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},
+    store::{PgConnection, Session, StoreError, access::api_keys as table},
 };
 
 /// Requests that may wait for their turn.
@@ -52,31 +47,16 @@ impl KeyRequests {
 /// Create a key.
 #[derive(Message)]
 #[rtype(result = "Result<Created, QueryError>")]
-pub struct Create {
-    pub key_id: Uuid,
-    pub org_id: Uuid,
-    pub secret_sha256: [u8; 32],
-    /// The key as it was requested, JSON.
-    pub body: Vec<u8>,
-    /// The key that requests it.
-    pub parent: Option<Uuid>,
-    pub idempotency_key: Option<String>,
-    pub by: String,
-    /// What is recorded together with it.
-    pub act: AuditEvent,
-}
+pub struct Create(pub NewKey);
 
 impl Handler<Create> for Keys {
     type Result = ResponseFuture<Result<Created, QueryError>>;
 
-    fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
-        let Create { key_id, org_id, secret_sha256, body, parent, idempotency_key, by, act } = create;
-        let most = self.requests.most;
-        let new = NewKey { key_id, org_id, secret_sha256, body, parent, idempotency_key, most, by, act };
+    fn handle(&mut self, Create(new): Create, _: &mut Self::Context) -> Self::Result {
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
-            requests.serve(async |conn| table::create(conn, &new).await).await
+            requests.serve(async |conn| table::create(conn, &new, requests.most).await).await
         })
     }
 }
@@ -121,22 +101,12 @@ impl Handler<GetKey> for Keys {
 /// None: the org has no such key.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Revoked>, QueryError>")]
-pub struct Revoke {
-    pub org_id: Uuid,
-    pub key_id: Uuid,
-    /// Whether the keys that it created go with it.
-    pub cascade: bool,
-    pub by: String,
-    /// What is recorded together with it.
-    pub act: AuditEvent,
-}
+pub struct Revoke(pub Revocation);
 
 impl Handler<Revoke> for Keys {
     type Result = ResponseActFuture<Self, Result<Option<Revoked>, QueryError>>;
 
-    fn handle(&mut self, revoke: Revoke, _: &mut Self::Context) -> Self::Result {
-        let Revoke { org_id, key_id, cascade, by, act } = revoke;
-        let revocation = Revocation { org_id, key_id, cascade, by, act };
+    fn handle(&mut self, Revoke(revocation): Revoke, _: &mut Self::Context) -> Self::Result {
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         let work = async move {
             let _working = working;

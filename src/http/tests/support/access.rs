@@ -135,19 +135,19 @@ impl Handler<Create> for FixedKeys {
     type Result = Result<Created, QueryError>;
 
     /// Has made a key for the Idempotency-Key `known`, and another for `taken`. There is room for no key of the name `one more`.
-    fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Create(new): Create, _: &mut Self::Context) -> Self::Result {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let maker = create.parent.map(|_| Maker { role: KeyRole::OrgViewer, expires_at: None });
-        Ok(match NewApiKey::read(&create.body, rules().now, maker) {
+        let maker = new.parent.map(|_| Maker { role: KeyRole::OrgViewer, expires_at: None });
+        Ok(match NewApiKey::read(&new.body, rules().now, maker) {
             Err(reasons) => Created::Wrong(reasons),
             Ok(key) if key.name == "one more" => Created::TooMany,
-            Ok(key) => match create.idempotency_key.as_deref() {
+            Ok(key) => match new.idempotency_key.as_deref() {
                 Some("known") => Created::Same(api_key(KEY, &key.name, KeyState::Active)),
                 Some("taken") => Created::KeyTaken,
                 Some("ended") => Created::MakerEnded,
-                _ => Created::New(api_key(create.key_id, &key.name, KeyState::Active)),
+                _ => Created::New(api_key(new.key_id, &key.name, KeyState::Active)),
             },
         })
     }
@@ -176,13 +176,13 @@ impl Handler<Revoke> for FixedKeys {
     type Result = Result<Option<Revoked>, QueryError>;
 
     /// It has made another.
-    fn handle(&mut self, Revoke { key_id, cascade, .. }: Revoke, _: &mut Self::Context) -> Self::Result {
-        let made = if cascade { KeyState::Revoked } else { KeyState::Active };
+    fn handle(&mut self, Revoke(revocation): Revoke, _: &mut Self::Context) -> Self::Result {
+        let made = if revocation.cascade { KeyState::Revoked } else { KeyState::Active };
         let revoked = || Revoked {
             key: api_key(KEY, "dashboard", KeyState::Revoked),
             descendants: vec![api_key(REVOKED_KEY, "child", made)],
         };
-        self.error.map_or(Ok((key_id == KEY).then(revoked)), Err)
+        self.error.map_or(Ok((revocation.key_id == KEY).then(revoked)), Err)
     }
 }
 

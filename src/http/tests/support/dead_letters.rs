@@ -70,11 +70,11 @@ impl Handler<Correct> for FixedResponses {
     type Result = Result<Outcome, QueryError>;
 
     /// It takes the body `ours`, from ann.
-    fn handle(&mut self, correct: Correct, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Correct(correction): Correct, _: &mut Self::Context) -> Self::Result {
         let reason = |field, rule: &str| Reason { field, rule: rule.to_owned() };
-        match (self.error, correct.dead_letter_id == LETTER, correct.body.as_slice()) {
+        match (self.error, correction.dead_letter_id == LETTER, correction.body.as_slice()) {
             (Some(error), ..) => Err(error),
-            (None, true, b"ours") if correct.by == "ann" && correct.org_id == ORG => {
+            (None, true, b"ours") if correction.by == "ann" && correction.whose == LetterScope::Org(ORG) => {
                 Ok(Outcome::Accepted { state: State::Corrected, event_id: MODEL })
             }
             (None, true, b"wrong") => {

@@ -27,19 +27,18 @@ pub struct NewKey {
     /// The key that requests it.
     pub parent: Option<Uuid>,
     pub idempotency_key: Option<String>,
-    /// Most keys of the org that may be active.
-    pub most: u32,
     pub by: String,
     /// What is recorded together with it.
     pub act: AuditEvent,
 }
 
-/// Creates a key, and records that. A request that is known by its idempotency key is not judged again.
-pub async fn create(conn: &mut PgConnection, new: &NewKey) -> Result<Created, StoreError> {
-    in_transaction(conn, async |tx| add(tx, new).await).await
+/// Creates a key where fewer than `most` of the org are active, and records that. A request that is known by its idempotency
+/// key is not judged again.
+pub async fn create(conn: &mut PgConnection, new: &NewKey, most: u32) -> Result<Created, StoreError> {
+    in_transaction(conn, async |tx| add(tx, new, most).await).await
 }
 
-async fn add(conn: &mut PgConnection, new: &NewKey) -> Result<Created, StoreError> {
+async fn add(conn: &mut PgConnection, new: &NewKey, most: u32) -> Result<Created, StoreError> {
     lock(conn, new.org_id).await?;
     // Requested again because the response was lost, it is the same one.
     if let Some(made) = get(conn, new.org_id, new.key_id).await? {
@@ -76,7 +75,7 @@ async fn add(conn: &mut PgConnection, new: &NewKey) -> Result<Created, StoreErro
     .bind(now)
     .fetch_one(&mut *conn)
     .await?;
-    if active >= i64::from(new.most) {
+    if active >= i64::from(most) {
         return Ok(Created::TooMany);
     }
     let row = KeyRow {
