@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{OrgHead, ReadError, Reader, StoreError, count};
+use super::{OrgHead, ReadError, Reader, StoreError, count, first};
 use crate::domain::{
     dead_letter::State,
     event_fate::{Duplicates, EventFate, FateQuery, RejectedEvent, StoredEvent, slot_of},
@@ -26,7 +26,7 @@ impl Reader {
             .bind(slot_of(query.event_id))
             .bind(MOST);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
+        let first = first(&rows)?;
         let (freshness, as_of) = self.completeness(&first.head);
         let raw_from = first.raw_from;
         let mut fate = EventFate { stored: vec![], duplicates: None, rejections: vec![], raw_from, freshness, as_of };

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Head, OrgHead, ReadError, Reader, StoreError, count, refuse, row_limit};
+use super::{Head, OrgHead, ReadError, Reader, StoreError, count, first, refuse, row_limit};
 use crate::{
     domain::{
         floor::{Gone, Missing},
@@ -26,7 +26,7 @@ impl Reader {
             .bind(i32::from(home))
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
+        let first = first(&rows)?;
         refuse(Gone::below(&query.hours, first.hours_from, Missing::LedgerHours))?;
         let (freshness, as_of) = self.completeness(&first.head);
         let unread_since = first.unread_since;
@@ -44,7 +44,7 @@ impl Reader {
             .bind(i64::from(query.limit) + 1)
             .bind(self.plan.topology.streams());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without totals"))?;
+        let first = first(&rows)?;
         refuse(Gone::below(&query.days, first.rollups_from, Missing::RollupsOfSome))?;
         let (as_of, orgs_in_all) = (first.head.watermark, count("orgs", Some(first.orgs))?);
         let totals = usage(

@@ -157,7 +157,7 @@ impl Reader {
             .bind(i32::from(self.home(org_id)))
             .bind(row_limit());
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let head = &rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?.head;
+        let head = &first(&rows)?.head;
         let last_event_at = rows.iter().filter_map(|row| row.last_event_at).max();
         let last_rollup_at = rows.iter().filter_map(|row| row.last_rollup_at).max();
         let org = self.freshness_of(head, last_event_at, last_rollup_at);
@@ -272,6 +272,11 @@ impl ReportHead {
 /// What was purged or erased is no part of a response: there is none then.
 fn refuse(gone: Option<Gone>) -> Result<(), ReadError> {
     gone.map_or(Ok(()), |gone| Err(ReadError::Gone(gone)))
+}
+
+/// The first row, whose head is the report's: statements give one also where there is nothing else.
+fn first<T>(rows: &[T]) -> Result<&T, StoreError> {
+    rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))
 }
 
 fn count(column: &str, value: Option<i64>) -> Result<u64, StoreError> {

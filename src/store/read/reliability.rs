@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{
-    ReadError, Reader, ReportHead, StoreError, count,
+    ReadError, Reader, ReportHead, StoreError, count, first,
     source::{Source, latency_bounds, with_head},
 };
 use crate::domain::{
@@ -33,7 +33,7 @@ impl Reader {
             source.bind(rows)
         };
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
+        let first = first(&rows)?;
         if query.by.is_raw() {
             first.head.check_raw(&query.buckets)?;
         } else {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{ReadError, Reader, StoreError, count, ledger::usage, refuse};
+use super::{ReadError, Reader, StoreError, count, first, ledger::usage, refuse};
 use crate::{
     domain::{
         floor::{Gone, Missing},
@@ -41,7 +41,7 @@ impl Reader {
         };
         let rows = sqlx::query_as_with::<_, Row, _>(REVISIONS, page.arguments()?);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
+        let first = first(&rows)?;
         refuse(Gone::below(&query.hours, first.revisions_from, Missing::Revisions))?;
         let as_of = first.watermark;
         let revisions = rows.into_iter().filter_map(Row::revision).collect::<Result<_, _>>()?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{ReadError, Reader, ReportHead, StoreError, source::Source};
+use super::{ReadError, Reader, ReportHead, StoreError, first, source::Source};
 use crate::{
     domain::query::{UsagePoint, UsageQuery, UsageReport},
     store::amount::Amount,
@@ -19,7 +19,7 @@ impl Reader {
         let rows = self.report::<UsageRow>(text, query.org_id, &query.buckets, &query.models, query.by_model)?;
         let rows = source.bind(rows);
         let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = rows.first().ok_or_else(|| StoreError::impossible("a result without a head"))?;
+        let first = first(&rows)?;
         first.head.check_rollups(&query.buckets)?;
         let (freshness, as_of) = self.completeness(&first.head.org);
         let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
