@@ -111,11 +111,7 @@ pub async fn run<S: Summary>(
             tracing::warn!(%error, task, "it is not recorded that this was done");
         }
     }
-    if common.json {
-        print::json(&summary)?
-    } else {
-        print::text(&summary.line())?
-    }
+    print::report(common.json, &summary, || summary.line())?;
     Ok(summary.exit_code())
 }
 

@@ -72,9 +72,7 @@ async fn undo(owner: &mut PgConnection, version: i64, yes: bool) -> anyhow::Resu
     }
     let what = if version == 0 { "and with them ALL DATA" } else { "and what only they hold" };
     let question = format!("{} migrations, {first} to {last}, {what}: undo them?", applied.len());
-    if !yes && !confirm::ask(&question)? {
-        bail!("nothing was changed");
-    }
+    confirm::agreed(yes, &question)?;
     schema::down(owner, version).await?;
     tracing::info!(version, undone = applied.len(), "the schema was taken back");
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,11 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     text(&serde_json::to_string_pretty(value)?)
 }
 
+/// A report: as JSON, or in words.
+pub fn report(as_json: bool, value: &impl Serialize, words: impl FnOnce() -> String) -> anyhow::Result<()> {
+    if as_json { json(value) } else { text(&words()) }
+}
+
 /// Days of UTC from a midnight to another, which is given to commands as the day after the last.
 pub fn days(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
     format!("{} to before {}", from.date_naive(), to.date_naive())

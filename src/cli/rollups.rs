@@ -106,11 +106,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Show { json } => {
             let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
             let report = report(&mut conn, &settings).await?;
-            if json {
-                print::json(&report)?
-            } else {
-                print::text(&report.line())?
-            }
+            print::report(json, &report, || report.line())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Switch { to, common } => {

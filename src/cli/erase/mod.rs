@@ -5,7 +5,6 @@ mod report;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::bail;
 use clap::ArgGroup;
 use uuid::Uuid;
 
@@ -97,14 +96,10 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         })
         .await;
     }
-    if !args.yes {
-        if !confirm::can_ask() {
-            return Ok(bad_usage(confirm::YES_IS_REQUIRED));
-        }
-        if !confirm::ask(&format!("everything of {erasee} is removed, for good. Continue?"))? {
-            bail!("nothing was changed");
-        }
+    if !args.yes && !confirm::can_ask() {
+        return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
+    confirm::agreed(args.yes, &format!("everything of {erasee} is removed, for good. Continue?"))?;
     maintenance::run(&settings, &args.common, "erase", Access::Alone, async |lock, steps| {
         let mut report = Report::new(erasee, false);
         // That it was begun is on record whatever comes of it.

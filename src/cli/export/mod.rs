@@ -165,11 +165,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let Some(report) = report? else {
         return Ok(bad_usage("--month must be over"));
     };
-    if args.json {
-        print::json(&report)?
-    } else {
-        print::text(&report.line())?
-    }
+    print::report(args.json, &report, || report.line())?;
     Ok(report.exit_code())
 }
 

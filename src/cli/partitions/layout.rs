@@ -80,11 +80,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         changed_at: layout.as_ref().map(|layout| time(layout.changed_at)),
         changed_by: layout.map(|layout| layout.changed_by),
     };
-    if args.json {
-        print::json(&report)?;
-    } else {
-        print::text(&report.text())?;
-    }
+    print::report(args.json, &report, || report.text())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,9 +119,7 @@ async fn change(
          part of it are never read again. Continue?",
         from.base, from.partitions
     );
-    if !args.yes && !confirm::ask(&question)? {
-        bail!("nothing was changed");
-    }
+    confirm::agreed(args.yes, &question)?;
     let by_whom = operator::name();
     let act = AuditEvent::new(Actor::command_line(by_whom.clone()), "partition.layout", Outcome::Allowed)
         .target(&from.base)

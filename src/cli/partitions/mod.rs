@@ -10,12 +10,12 @@ mod unread;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 
 use crate::{
     config::{Broker, Settings},
-    domain::partition::Topology,
+    domain::{partition::Topology, supervision::PartitionStatus},
     store::{self, Session},
 };
 
@@ -54,6 +54,14 @@ async fn topology(session: &mut Session, broker: &Broker) -> anyhow::Result<Topo
         Some(mismatch) => bail!(mismatch),
         None => Ok(topology),
     }
+}
+
+/// How far a partition is.
+async fn status(session: &mut Session, topology: &Topology, partition: u16) -> anyhow::Result<PartitionStatus> {
+    let known = session.run(async |conn| Ok(store::ingest::lease::partitions(conn, topology).await?)).await?;
+    known.into_iter().find(|status| status.partition == partition).with_context(|| {
+        format!("--partition {partition}: no service has worked on such a partition of {}", topology.base)
+    })
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {

@@ -44,9 +44,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if !args.yes && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    if !args.yes && !confirm::ask("Is the clock right, and did no reader see hours that have not begun?")? {
-        bail!("nothing was changed");
-    }
+    confirm::agreed(args.yes, "Is the clock right, and did no reader see hours that have not begun?")?;
     let mut session = Session::new(settings.database);
     let topology = super::topology(&mut session, &settings.broker).await?;
     let late_after = settings.events.late_after();

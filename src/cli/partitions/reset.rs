@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -22,13 +22,7 @@ use crate::{
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     },
-    store::{
-        Session,
-        access::audit,
-        ingest::{lease, partitions},
-        supervision,
-        transaction::in_transaction,
-    },
+    store::{Session, access::audit, ingest::partitions, supervision, transaction::in_transaction},
 };
 
 const LONG_ABOUT: &str = "\
@@ -112,14 +106,9 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let Args { partition, to: target, .. } = args;
     let mut session = Session::new(settings.database);
     let topology = super::topology(&mut session, &settings.broker).await?;
-    let known = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
-    let Some(status) = known.into_iter().find(|status| status.partition == partition) else {
-        bail!("--partition {partition}: no service has worked on such a partition of {}", topology.base);
-    };
+    let status = super::status(&mut session, &topology, partition).await?;
     let to = resolve(target, &settings.broker, partition).await.with_context(|| status.stream.clone())?;
-    if !args.yes && !confirm::ask(&question(&status, to))? {
-        bail!("nothing was changed");
-    }
+    confirm::agreed(args.yes, &question(&status, to))?;
     let reset = session
         .run(async |conn| {
             // The log must not miss one.
@@ -137,11 +126,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let reset = reset.context("the partition is gone")?;
     let PartitionStatus { stream, leased, .. } = status;
     let report = Report { partition, stream, incarnation: reset.incarnation, from: reset.before, to };
-    if args.json {
-        print::json(&report)?
-    } else {
-        print::text(&report.text())?
-    }
+    print::report(args.json, &report, || report.text())?;
     if !leased {
         eprintln!("no process works on the partition now: a running service will");
     }

@@ -14,10 +14,7 @@ use crate::{
     cli::{bad_usage, confirm, operator, print, stream::Progress},
     config::{Broker, Settings},
     domain::supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
-    store::{
-        Session,
-        ingest::{lease, unread},
-    },
+    store::{Session, ingest::unread},
 };
 
 const LONG_ABOUT: &str = "\
@@ -80,17 +77,12 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let mut session = Session::new(settings.database);
     let (topology, broker) = (super::topology(&mut session, &settings.broker).await?, settings.broker);
-    let known = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
-    let Some(status) = known.into_iter().find(|status| status.partition == args.partition) else {
-        bail!("--partition {}: no service has worked on such a partition of {}", args.partition, topology.base);
-    };
+    let status = super::status(&mut session, &topology, args.partition).await?;
     let PartitionStatus { partition, stream, incarnation, next_offset: from, leased, .. } = status;
     let (to, words) = range(&broker, partition, from, &args).await.with_context(|| stream.clone())?;
     let report = Report { partition, stream, incarnation, from, to, words, dry_run: args.dry_run };
     if !args.dry_run {
-        if !args.yes && !confirm::ask(&format!("{}. Continue?", report.text()))? {
-            bail!("nothing was changed");
-        }
+        confirm::agreed(args.yes, &format!("{}. Continue?", report.text()))?;
         let by_whom = operator::name();
         let skip = unread::Skip { partition, incarnation, from, to, words: &report.words, by_whom: &by_whom };
         let event = event(partition, &report, &by_whom);
@@ -98,11 +90,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             bail!("the partition is not at offset {from} of incarnation {incarnation} any more: nothing was changed");
         }
     }
-    if args.json {
-        print::json(&report)?
-    } else {
-        print::text(&report.text())?
-    }
+    print::report(args.json, &report, || report.text())?;
     if !args.dry_run && !leased {
         eprintln!("no process works on the partition now: a running service will");
     }

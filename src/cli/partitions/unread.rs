@@ -71,9 +71,7 @@ pub async fn acknowledge(args: AcknowledgeArgs, settings: Settings) -> anyhow::R
         let open = session.run(async |conn| unread::list(conn, &topology, false).await).await?;
         let open: Vec<_> = open.into_iter().filter(|range| range.partition == i32::from(args.partition)).collect();
         show(&open, false)?;
-        if !confirm::ask("Are these known, and sent again where they were events?")? {
-            anyhow::bail!("nothing was changed");
-        }
+        confirm::agreed(false, "Are these known, and sent again where they were events?")?;
     }
     let by_whom = operator::name();
     let ranges = session.run(async |conn| unread::acknowledge(conn, &topology, args.partition, &by_whom).await).await?;

@@ -153,7 +153,7 @@ async fn follow(session: &mut Session, mut replay: Replay) -> anyhow::Result<Rep
 
 fn write(replay: &Replay, json: bool) -> anyhow::Result<()> {
     let report = Report::of(replay);
-    if json { print::json(&report) } else { print::text(&report.text()) }
+    print::report(json, &report, || report.text())
 }
 
 impl<'a> Report<'a> {
