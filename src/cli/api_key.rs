@@ -28,15 +28,9 @@ Examples:
   analytics-service api-key revoke --org 123e4567-e89b-12d3-a456-426614174000 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07";
 
 /// Create, list and revoke API keys
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     Create(Create),
     List(List),
     Revoke(Revoke),
@@ -47,7 +41,7 @@ enum Command {
 #[command(
     after_help = "Example: analytics-service api-key create --org 123e4567-e89b-12d3-a456-426614174000 --role finance --name billing --expires-at 2027-01-01T00:00:00Z"
 )]
-struct Create {
+pub struct Create {
     /// Organisation that the key is for
     #[arg(long, value_name = "UUID")]
     org: Uuid,
@@ -68,7 +62,7 @@ struct Create {
 /// List an organisation's keys, newest first
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service api-key list --org 123e4567-e89b-12d3-a456-426614174000 --json")]
-struct List {
+pub struct List {
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     /// At most this many
@@ -87,7 +81,7 @@ struct List {
 #[command(
     after_help = "Example: analytics-service api-key revoke --org 123e4567-e89b-12d3-a456-426614174000 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07"
 )]
-struct Revoke {
+pub struct Revoke {
     #[arg(long, value_name = "UUID")]
     org: Uuid,
     id: Uuid,
@@ -99,8 +93,8 @@ struct Revoke {
     json: bool,
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    on_database(&settings.database, async |conn| match args.command {
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    on_database(&settings.database, async |conn| match command {
         Command::Create(args) => create(args, settings.auth.api_keys_per_org, conn).await,
         Command::List(args) => list(args, conn).await,
         Command::Revoke(args) => revoke(args, conn).await,

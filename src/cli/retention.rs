@@ -29,15 +29,9 @@ Examples:
   analytics-service retention clear --org 123e4567-e89b-12d3-a456-426614174000";
 
 /// Keep an organisation's data for another time than the settings say
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     Set(Set),
     List(List),
     Clear(Clear),
@@ -51,7 +45,7 @@ enum Command {
 #[command(
     after_help = "Example: analytics-service retention set --org 123e4567-e89b-12d3-a456-426614174000 --raw-days 30 --rollup-days 800"
 )]
-struct Set {
+pub struct Set {
     /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
@@ -72,7 +66,7 @@ struct Set {
 /// List the organisations whose data is kept for another time
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service retention list --json")]
-struct List {
+pub struct List {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -81,7 +75,7 @@ struct List {
 /// Keep an organisation's data as long as the settings say again
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service retention clear --org 123e4567-e89b-12d3-a456-426614174000")]
-struct Clear {
+pub struct Clear {
     /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
@@ -90,14 +84,14 @@ struct Clear {
     json: bool,
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    if let Command::Set(set) = &args.command
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    if let Command::Set(set) = &command
         && let Some(problem) = wrong(set, &settings)
     {
         return Ok(bad_usage(&problem));
     }
     on_database(&settings.database, async |conn| {
-        match args.command {
+        match command {
             Command::Set(args) => {
                 if let Some(problem) = refused(&args, conn).await? {
                     return Ok(bad_usage(&problem));

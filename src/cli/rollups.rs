@@ -40,15 +40,9 @@ see the same numbers throughout. Waits for exports that are being generated. If 
 processes of an older build first. Requires the schema's owner (database.migration_url).";
 
 /// Show which engine keeps the rollups, and switch
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     /// Show which engine keeps the rollups
     #[command(after_help = "Example: analytics-service rollups show --json")]
     Show {
@@ -68,7 +62,7 @@ enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum To {
+pub enum To {
     /// Kept in tables, all of it
     Live,
     /// What is final in continuous aggregates of TimescaleDB's Community edition
@@ -100,9 +94,9 @@ impl Summary for Report {
     }
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
     let database = &settings.database;
-    match args.command {
+    match command {
         Command::Show { json } => {
             let mut conn = store::connect(&database.url, database.connect_timeout()).await.context("database.url")?;
             let report = report(&mut conn, &settings).await?;

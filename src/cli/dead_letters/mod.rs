@@ -40,15 +40,9 @@ Examples:
 const POLL: Duration = Duration::from_millis(500);
 
 /// Look at rejected messages, and give them a second chance as corrected events
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     List(List),
     Show(Show),
     Replay(Replay),
@@ -57,7 +51,7 @@ enum Command {
 /// List rejected messages, newest first
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service dead-letters list --no-org --limit 20")]
-struct List {
+pub struct List {
     /// Only those of this organisation
     #[arg(long, value_name = "UUID", conflicts_with = "no_org")]
     org: Option<Uuid>,
@@ -105,7 +99,7 @@ impl StateChoice {
 /// Show one message with its payload
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service dead-letters show 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07")]
-struct Show {
+pub struct Show {
     id: Uuid,
     /// Print JSON
     #[arg(long)]
@@ -120,7 +114,7 @@ struct Show {
 #[command(
     after_help = "Example: analytics-service dead-letters replay 019e5c1a-7d1c-7c55-8d21-0c2f6a1b9e07 --file corrected.json --wait"
 )]
-struct Replay {
+pub struct Replay {
     id: Uuid,
     /// The corrected event, JSON; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -133,8 +127,8 @@ struct Replay {
     json: bool,
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    match args.command {
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    match command {
         Command::List(args) => list(args, &reader(&settings)?).await?,
         Command::Show(args) => show(args, &settings, &reader(&settings)?).await?,
         Command::Replay(args) => replay(args, &settings).await?,

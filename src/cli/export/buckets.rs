@@ -28,15 +28,9 @@ Examples:
 /// Set, list and clear the buckets that an organisation's exports may be delivered to
 ///
 /// Every organisation may use objects.bucket, and of objects.allowed_buckets those that are its own.
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     Set(Set),
     List(List),
     Clear(Clear),
@@ -47,7 +41,7 @@ enum Command {
 #[command(
     after_help = "Example: analytics-service export buckets set --org 123e4567-e89b-12d3-a456-426614174000 --bucket tenant-a"
 )]
-struct Set {
+pub struct Set {
     /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
@@ -62,7 +56,7 @@ struct Set {
 /// List buckets and the organisations that own them
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service export buckets list --json")]
-struct List {
+pub struct List {
     /// Only this organisation's
     #[arg(long, value_name = "UUID")]
     org: Option<Uuid>,
@@ -76,7 +70,7 @@ struct List {
 #[command(
     after_help = "Example: analytics-service export buckets clear --org 123e4567-e89b-12d3-a456-426614174000 --bucket tenant-a"
 )]
-struct Clear {
+pub struct Clear {
     /// The organisation
     #[arg(long, value_name = "UUID")]
     org: Uuid,
@@ -87,14 +81,14 @@ struct Clear {
     json: bool,
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
     let objects = &settings.objects;
-    if let Command::Set(Set { bucket, .. }) = &args.command
+    if let Command::Set(Set { bucket, .. }) = &command
         && (*bucket == objects.bucket || !objects.buckets().contains(&bucket.as_str()))
     {
         return Ok(bad_usage("--bucket must be one of objects.allowed_buckets; objects.bucket is everybody's"));
     }
-    on_database(&settings.database, async |conn| match args.command {
+    on_database(&settings.database, async |conn| match command {
         Command::Set(args) => set(args, conn).await,
         Command::List(args) => list(&args, conn).await,
         Command::Clear(args) => clear(&args, conn).await,

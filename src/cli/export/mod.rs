@@ -62,23 +62,18 @@ const ORGS_AT_ONCE: u16 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Generate files for finance, and manage buckets
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     Monthly(Monthly),
-    Buckets(buckets::Args),
+    #[command(subcommand)]
+    Buckets(buckets::Command),
 }
 
 /// Generate the file of a month for every organisation with usage in it
 #[derive(clap::Args)]
 #[command(long_about = MONTHLY, after_help = AFTER_HELP)]
-struct Monthly {
+pub struct Monthly {
     /// A month (of UTC) that is over; the last one without it
     #[arg(long, value_name = "YYYY-MM")]
     month: Option<Month>,
@@ -148,10 +143,10 @@ impl Summary for Report {
     }
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let args = match args.command {
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    let args = match command {
         Command::Monthly(args) => args,
-        Command::Buckets(args) => return buckets::run(args, settings).await,
+        Command::Buckets(command) => return buckets::run(command, settings).await,
     };
     let mut steps = Steps::new();
     let report = tokio::select! {

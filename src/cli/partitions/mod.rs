@@ -28,15 +28,9 @@ Examples:
   analytics-service partitions unread";
 
 /// Look at the partitions, read one again, pass over what cannot be read
-#[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+#[command(after_help = AFTER_HELP)]
+pub enum Command {
     List(list::Args),
     Layout(layout::Args),
     Reopen(reopen::Args),
@@ -64,8 +58,8 @@ async fn status(session: &mut Session, topology: &Topology, partition: u16) -> a
     })
 }
 
-pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    match args.command {
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    match command {
         Command::List(args) => list::run(args, settings).await,
         Command::Layout(args) => layout::run(args, settings).await,
         Command::Reopen(args) => reopen::run(args, settings).await,
