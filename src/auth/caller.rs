@@ -1,23 +1,23 @@
 //! The contract's role table, and the caller that it is applied to.
 
-use std::{fmt, str::FromStr};
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
     api_key::{Holder, KeyRole},
     audit::CredentialKind,
+    named::named,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    OrgViewer,
-    OrgAdmin,
-    Finance,
-    Producer,
-    SystemAdmin,
-    Operator,
+named! {
+    pub enum Role {
+        OrgViewer = "org_viewer",
+        OrgAdmin = "org_admin",
+        Finance = "finance",
+        Producer = "producer",
+        SystemAdmin = "system_admin",
+        Operator = "operator",
+    } else UnknownRole
 }
 
 /// What a route requires.
@@ -80,20 +80,6 @@ impl Permission {
 }
 
 impl Role {
-    pub const ALL: [Self; 6] =
-        [Self::OrgViewer, Self::OrgAdmin, Self::Finance, Self::Producer, Self::SystemAdmin, Self::Operator];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OrgViewer => "org_viewer",
-            Self::OrgAdmin => "org_admin",
-            Self::Finance => "finance",
-            Self::Producer => "producer",
-            Self::SystemAdmin => "system_admin",
-            Self::Operator => "operator",
-        }
-    }
-
     /// The role table of the contract, for the orgs that a role applies to.
     pub const fn may(self, permission: Permission) -> bool {
         match permission {
@@ -118,23 +104,9 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 #[error("must be org_viewer, org_admin, finance, producer, system_admin or operator")]
 pub struct UnknownRole;
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
-    }
-}
 
 /// By what a caller was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

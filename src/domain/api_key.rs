@@ -1,7 +1,5 @@
 //! API keys: what one may be, and how it is shown. The secret itself is nowhere here.
 
-use std::{fmt, str::FromStr};
-
 use chrono::{DateTime, Months, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +9,7 @@ use uuid::Uuid;
 use super::{
     event::Reason,
     json,
+    named::named,
     page::{Entry, Page},
     timestamp,
 };
@@ -19,28 +18,18 @@ const MAX_NAME: usize = 100;
 /// Longest life of a key that expires.
 const MAX_MONTHS: Months = Months::new(60);
 
-/// What a key may be for: never every org, and never the operation of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyRole {
-    OrgViewer,
-    OrgAdmin,
-    Finance,
-    Producer,
+named! {
+    /// What a key may be for: never every org, and never the operation of the service.
+    #[derive(Deserialize, ToSchema)]
+    pub enum KeyRole {
+        OrgViewer = "org_viewer",
+        OrgAdmin = "org_admin",
+        Finance = "finance",
+        Producer = "producer",
+    } else UnknownKeyRole
 }
 
 impl KeyRole {
-    pub const ALL: [Self; 4] = [Self::OrgViewer, Self::OrgAdmin, Self::Finance, Self::Producer];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OrgViewer => "org_viewer",
-            Self::OrgAdmin => "org_admin",
-            Self::Finance => "finance",
-            Self::Producer => "producer",
-        }
-    }
-
     /// Whether a key of this role may make one of that role. The keys of an org are an org_admin's to give, of whatever role;
     /// no other may make any, and would make none but its like.
     pub fn may_make(self, role: Self) -> bool {
@@ -92,23 +81,9 @@ pub enum KeyCheck {
     Unknown,
 }
 
-impl fmt::Display for KeyRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be org_viewer, org_admin, finance or producer")]
 pub struct UnknownKeyRole;
-
-impl FromStr for KeyRole {
-    type Err = UnknownKeyRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownKeyRole> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownKeyRole)
-    }
-}
 
 /// A key that is requested
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
@@ -183,22 +158,13 @@ pub fn may_expire(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     time > now && now.checked_add_months(MAX_MONTHS).is_some_and(|latest| time <= latest)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = ApiKeyState)]
-pub enum KeyState {
-    Active,
-    Expired,
-    Revoked,
-}
-
-impl KeyState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
+named! {
+    #[derive(ToSchema)]
+    #[schema(as = ApiKeyState)]
+    pub enum KeyState {
+        Active = "active",
+        Expired = "expired",
+        Revoked = "revoked",
     }
 }
 

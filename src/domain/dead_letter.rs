@@ -6,31 +6,24 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::page::{Entry, Page};
+use super::{
+    named::named,
+    page::{Entry, Page},
+};
 
-/// How far a rejected message has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Rejected, and nothing done about it.
-    Open,
-    /// A correction is stored and is to be published.
-    Corrected,
-    /// The broker has confirmed the correction.
-    Replayed,
+named! {
+    /// How far a rejected message has come.
+    pub enum State {
+        /// Rejected, and nothing done about it.
+        Open = "open",
+        /// A correction is stored and is to be published.
+        Corrected = "corrected",
+        /// The broker has confirmed the correction.
+        Replayed = "replayed",
+    }
 }
 
 impl State {
-    pub const ALL: [Self; 3] = [Self::Open, Self::Corrected, Self::Replayed];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Corrected => "corrected",
-            Self::Replayed => "replayed",
-        }
-    }
-
     pub fn of(corrected_at: Option<DateTime<Utc>>, replayed_at: Option<DateTime<Utc>>) -> Self {
         match (corrected_at, replayed_at) {
             (_, Some(_)) => Self::Replayed,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{dead_letter::State, freshness::Freshness};
+use super::{dead_letter::State, freshness::Freshness, named::named};
 
 /// Slots for the latest duplicates of an org.
 const SLOTS: u128 = 1024;
@@ -24,28 +24,18 @@ pub struct FateQuery {
     pub occurred_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = EventFate)]
-pub enum Verdict {
-    /// It is counted.
-    Stored,
-    /// Another copy of it was stored first, and counts.
-    Duplicate,
-    /// It broke a rule, and is a dead letter.
-    Rejected,
-    /// Nothing is known of it.
-    Unknown,
-}
-
-impl Verdict {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Duplicate => "duplicate",
-            Self::Rejected => "rejected",
-            Self::Unknown => "unknown",
-        }
+named! {
+    #[derive(ToSchema)]
+    #[schema(as = EventFate)]
+    pub enum Verdict {
+        /// It is counted.
+        Stored = "stored",
+        /// Another copy of it was stored first, and counts.
+        Duplicate = "duplicate",
+        /// It broke a rule, and is a dead letter.
+        Rejected = "rejected",
+        /// Nothing is known of it.
+        Unknown = "unknown",
     }
 }
 

@@ -4,21 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FreshnessStatus {
-    Fresh,
-    Stale,
-    Delayed,
-}
+use super::named::named;
 
-impl FreshnessStatus {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::Delayed => "delayed",
-        }
+named! {
+    #[derive(Deserialize, ToSchema)]
+    pub enum FreshnessStatus {
+        Fresh = "fresh",
+        Stale = "stale",
+        Delayed = "delayed",
     }
 }
 

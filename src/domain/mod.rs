@@ -23,6 +23,7 @@ pub mod lease;
 pub mod ledger;
 pub mod moment;
 pub mod money;
+pub mod named;
 pub mod page;
 pub mod partition;
 pub mod prefetch;

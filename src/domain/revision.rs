@@ -1,50 +1,28 @@
 //! Revisions: buckets that changed after they were final.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    audit::UnknownName,
     calendar::Buckets,
+    named::named,
     page::{Entry, Page},
     query::Usage,
 };
 
-/// Why a bucket changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reason {
-    /// Events came later than the late threshold.
-    Late,
-    /// A range of the stream was read again and had what was not stored yet.
-    Replay,
-    /// It was counted again from raw events, and was wrong before.
-    Rebuild,
-    /// A person's or an organisation's events were erased.
-    Erasure,
-}
-
-impl Reason {
-    pub const ALL: [Self; 4] = [Self::Late, Self::Replay, Self::Rebuild, Self::Erasure];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Late => "late",
-            Self::Replay => "replay",
-            Self::Rebuild => "rebuild",
-            Self::Erasure => "erasure",
-        }
-    }
-}
-
-impl FromStr for Reason {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownName)
+named! {
+    /// Why a bucket changed.
+    #[derive(Deserialize)]
+    pub enum Reason {
+        /// Events came later than the late threshold.
+        Late = "late",
+        /// A range of the stream was read again and had what was not stored yet.
+        Replay = "replay",
+        /// It was counted again from raw events, and was wrong before.
+        Rebuild = "rebuild",
+        /// A person's or an organisation's events were erased.
+        Erasure = "erasure",
     }
 }
 
@@ -90,18 +68,5 @@ pub struct RevisionPage {
 impl Entry for Revision {
     fn id(&self) -> Uuid {
         self.revision_id
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_read_as_it_is_written() {
-        for reason in Reason::ALL {
-            assert_eq!(reason.as_str().parse::<Reason>().ok(), Some(reason));
-        }
-        assert!("Late".parse::<Reason>().is_err());
     }
 }

@@ -10,29 +10,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{liveness::Liveness, position::PartitionPosition};
+use crate::domain::named::named;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ActorState {
-    /// What it needs to start is waited for.
-    Starting,
-    Running,
-    /// Failed; it starts again soon.
-    Restarting,
-    /// Out of restarts: it waits for an operator, or for a long time.
-    Parked,
-    Draining,
-}
-
-impl ActorState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Restarting => "restarting",
-            Self::Parked => "parked",
-            Self::Draining => "draining",
-        }
+named! {
+    #[derive(Deserialize)]
+    pub enum ActorState {
+        /// What it needs to start is waited for.
+        Starting = "starting",
+        Running = "running",
+        /// Failed; it starts again soon.
+        Restarting = "restarting",
+        /// Out of restarts: it waits for an operator, or for a long time.
+        Parked = "parked",
+        Draining = "draining",
     }
 }
 

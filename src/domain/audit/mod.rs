@@ -2,89 +2,41 @@
 
 pub mod acts;
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Instant};
+use std::{fmt, net::IpAddr, time::Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::page::{Entry, Page};
+use super::{
+    named::named,
+    page::{Entry, Page},
+};
 
 /// Longest text that is kept of what comes from outside, in characters.
 const MAX_TEXT: usize = 200;
 
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    Allowed,
-    Denied,
-    /// Allowed, and it did not come off.
-    Failed,
-}
-
-impl Outcome {
-    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Failed];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-        }
+named! {
+    /// What came of it.
+    pub enum Outcome {
+        Allowed = "allowed",
+        Denied = "denied",
+        /// Allowed, and it did not come off.
+        Failed = "failed",
     }
 }
 
-/// The kind of credential that a caller was authenticated by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialKind {
-    /// By nothing that was accepted
-    None,
-    Token,
-    ApiKey,
-    /// Anyone who may read the service's settings
-    CommandLine,
-}
-
-impl CredentialKind {
-    pub const ALL: [Self; 4] = [Self::None, Self::Token, Self::ApiKey, Self::CommandLine];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Token => "token",
-            Self::ApiKey => "api_key",
-            Self::CommandLine => "command_line",
-        }
-    }
-}
-
-/// A name that the database has and this build does not.
-#[derive(Debug, thiserror::Error)]
-#[error("the name is not known")]
-pub struct UnknownName;
-
-impl FromStr for Outcome {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text).ok_or(UnknownName)
-    }
-}
-
-impl FromStr for CredentialKind {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownName)
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+named! {
+    /// The kind of credential that a caller was authenticated by.
+    #[derive(ToSchema)]
+    pub enum CredentialKind {
+        /// By nothing that was accepted
+        None = "none",
+        Token = "token",
+        ApiKey = "api_key",
+        /// Anyone who may read the service's settings
+        CommandLine = "command_line",
     }
 }
 

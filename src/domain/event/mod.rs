@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::money::{self, Cents};
+use crate::domain::{
+    money::{self, Cents},
+    named::named,
+};
 
 pub use decode::{decode, decode_noting, org_of};
 
@@ -25,26 +28,14 @@ pub const MAX_TEXT_CHARS: usize = 200;
 /// Bytes of `metadata` as compact JSON, which is what is stored.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 
-/// How an inference ended. All but success count as errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Success,
-    Error,
-    Timeout,
-    Throttled,
-}
-
-impl Status {
-    pub const ALL: [Self; 4] = [Self::Success, Self::Error, Self::Timeout, Self::Throttled];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Error => "error",
-            Self::Timeout => "timeout",
-            Self::Throttled => "throttled",
-        }
+named! {
+    /// How an inference ended. All but success count as errors.
+    #[derive(PartialOrd, Ord, Hash, Deserialize, ToSchema)]
+    pub enum Status {
+        Success = "success",
+        Error = "error",
+        Timeout = "timeout",
+        Throttled = "throttled",
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Output, TimeRange, Totals, manifest::Change};
-use crate::domain::money::Cents;
+use crate::domain::{money::Cents, named::named};
 
 /// What the database has of a file's range and models.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,37 +66,27 @@ impl Difference {
     }
 }
 
-/// How a file stands to what is known now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = ExportVerdict)]
-pub enum Verdict {
-    /// It has the same sums
-    Same,
-    /// It has other sums, and the revisions since say why
-    Revised,
-    /// It has other sums, and was made before all of its range was final
-    MadeBeforeFinal,
-    /// It has other sums, and nothing says why
-    Unexplained,
-    /// A part of what it was made of is not kept any more
-    NotKept,
-    /// Rollups, raw events and ledger do not agree with each other: `verify` says where
-    Disagreement,
+named! {
+    /// How a file stands to what is known now.
+    #[derive(ToSchema)]
+    #[schema(as = ExportVerdict)]
+    pub enum Verdict {
+        /// It has the same sums
+        Same = "same",
+        /// It has other sums, and the revisions since say why
+        Revised = "revised",
+        /// It has other sums, and was made before all of its range was final
+        MadeBeforeFinal = "madeBeforeFinal",
+        /// It has other sums, and nothing says why
+        Unexplained = "unexplained",
+        /// A part of what it was made of is not kept any more
+        NotKept = "notKept",
+        /// Rollups, raw events and ledger do not agree with each other: `verify` says where
+        Disagreement = "disagreement",
+    }
 }
 
 impl Verdict {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Same => "same",
-            Self::Revised => "revised",
-            Self::MadeBeforeFinal => "madeBeforeFinal",
-            Self::Unexplained => "unexplained",
-            Self::NotKept => "notKept",
-            Self::Disagreement => "disagreement",
-        }
-    }
-
     /// Whether the file can be relied on: it says what was so when it was made.
     pub const fn holds(self) -> bool {
         matches!(self, Self::Same | Self::Revised | Self::MadeBeforeFinal | Self::NotKept)

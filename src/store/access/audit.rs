@@ -7,7 +7,10 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::{
-    domain::audit::{AuditEvent, AuditRecord, UnknownName, storable},
+    domain::{
+        audit::{AuditEvent, AuditRecord, storable},
+        named::UnknownName,
+    },
     store::{StoreError, bound::bound},
 };
 

@@ -10,6 +10,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::{
     config::{EngineChoice, Settings},
+    domain::named::named,
     store::{OnStep, StoreError, edition::is_community},
 };
 
@@ -20,23 +21,16 @@ const REFRESH_LOCK: i64 = 0x0072_6566_7265_7368;
 /// Steps of a refresh between two reports of how far it is: a day of hours, or one daily bucket.
 const STEPS_AT_ONCE: i32 = 2;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// The tables that the service merges into have all of it.
-    Live,
-    /// TimescaleDB's continuous aggregates have what is final, the tables the rest.
-    Continuous,
+named! {
+    pub enum Engine {
+        /// The tables that the service merges into have all of it.
+        Live = "live",
+        /// TimescaleDB's continuous aggregates have what is final, the tables the rest.
+        Continuous = "continuous",
+    }
 }
 
 impl Engine {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Continuous => "continuous",
-        }
-    }
-
     /// What a choice means on a server of that licence, whose rollups an engine keeps already. A schema begins with `Live`.
     ///
     /// # Errors

@@ -3,29 +3,24 @@
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-use crate::domain::rollup::{day_start, hour_start};
+use crate::domain::{
+    named::named,
+    rollup::{day_start, hour_start},
+};
 
 /// Columns of a rollup, beside its key and when it was merged.
 const MEASURES: &str = "successes, errors, timeouts, throttled, input_tokens, output_tokens, cost_cents, latency_sum, \
     latency_min, latency_max, latency_histogram, last_event_at";
 
-/// Rollups of hours or of days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Hourly,
-    Daily,
+named! {
+    /// Rollups of hours or of days.
+    pub enum Unit {
+        Hourly = "hourly",
+        Daily = "daily",
+    }
 }
 
 impl Unit {
-    pub const ALL: [Self; 2] = [Self::Hourly, Self::Daily];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hourly => "hourly",
-            Self::Daily => "daily",
-        }
-    }
-
     /// Where a bucket of that number starts.
     pub fn start_of(self, bucket: i32) -> DateTime<Utc> {
         match self {
