@@ -127,75 +127,44 @@ impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
     }
 }
 
-pub struct GetUsage(pub UsageQuery);
+/// Declares queries of one value each: what is read, the reader's method for it, and the tenant.
+macro_rules! read_queries {
+    ($($(#[$about:meta])* struct $Query:ident($Of:ty) -> $Response:ty: $read:ident, $tenant:expr;)+) => {$(
+        $(#[$about])*
+        pub struct $Query(pub $Of);
 
-impl ReadQuery for GetUsage {
-    type Response = UsageReport;
+        impl ReadQuery for $Query {
+            type Response = $Response;
 
-    fn tenant(&self) -> Tenant {
-        Some(self.0.org_id)
-    }
+            fn tenant(&self) -> Tenant {
+                let of: fn(&$Of) -> Tenant = $tenant;
+                of(&self.0)
+            }
 
-    async fn read(self, reader: Reader) -> Result<UsageReport, ReadError> {
-        reader.usage(&self.0).await
-    }
+            async fn read(self, reader: Reader) -> Result<$Response, ReadError> {
+                reader.$read(&self.0).await
+            }
+        }
+    )+};
 }
 
-pub struct GetReliability(pub ReliabilityQuery);
-
-impl ReadQuery for GetReliability {
-    type Response = ReliabilityReport;
-
-    fn tenant(&self) -> Tenant {
-        Some(self.0.org_id)
-    }
-
-    async fn read(self, reader: Reader) -> Result<ReliabilityReport, ReadError> {
-        reader.reliability(&self.0).await
-    }
-}
-
-pub struct GetLedger(pub LedgerQuery);
-
-impl ReadQuery for GetLedger {
-    type Response = LedgerReport;
-
-    fn tenant(&self) -> Tenant {
-        Some(self.0.org_id)
-    }
-
-    async fn read(self, reader: Reader) -> Result<LedgerReport, ReadError> {
-        reader.ledger(&self.0).await
-    }
-}
-
-/// A page of an org's revisions.
-pub struct GetRevisions(pub RevisionQuery);
-
-impl ReadQuery for GetRevisions {
-    type Response = RevisionPage;
-
-    fn tenant(&self) -> Tenant {
-        Some(self.0.org_id)
-    }
-
-    async fn read(self, reader: Reader) -> Result<RevisionPage, ReadError> {
-        reader.revisions(&self.0).await
-    }
-}
-
-pub struct GetSummary(pub SummaryQuery);
-
-impl ReadQuery for GetSummary {
-    type Response = Summary;
-
-    fn tenant(&self) -> Tenant {
-        None
-    }
-
-    async fn read(self, reader: Reader) -> Result<Summary, ReadError> {
-        reader.summary(&self.0).await
-    }
+read_queries! {
+    struct GetUsage(UsageQuery) -> UsageReport: usage, |query| Some(query.org_id);
+    struct GetReliability(ReliabilityQuery) -> ReliabilityReport: reliability, |query| Some(query.org_id);
+    struct GetLedger(LedgerQuery) -> LedgerReport: ledger, |query| Some(query.org_id);
+    /// A page of an org's revisions.
+    struct GetRevisions(RevisionQuery) -> RevisionPage: revisions, |query| Some(query.org_id);
+    struct GetSummary(SummaryQuery) -> Summary: summary, |_| None;
+    /// A page of the audit log.
+    #[derive(Clone, Debug)]
+    struct GetAudit(AuditQuery) -> AuditPage: audit, |_| None;
+    struct ListDeadLetters(DeadLetterQuery) -> DeadLetterPage: dead_letters, |query| query.whose.org_id();
+    /// What became of an event.
+    struct GetEvent(FateQuery) -> EventFate: event, |query| Some(query.org_id);
+    /// A page of an org's exports.
+    struct ListExports(ExportQuery) -> ExportPage: exports, |query| Some(query.org_id);
+    /// A page of the supervision log.
+    struct GetSupervision(LogQuery) -> Vec<SupervisionEvent>: supervision, |_| None;
 }
 
 pub struct GetFreshness {
@@ -213,36 +182,6 @@ impl ReadQuery for GetFreshness {
 
     async fn read(self, reader: Reader) -> Result<FreshnessReport, ReadError> {
         reader.freshness(self.org_id, &self.models).await
-    }
-}
-
-/// A page of the audit log.
-#[derive(Clone, Debug)]
-pub struct GetAudit(pub AuditQuery);
-
-impl ReadQuery for GetAudit {
-    type Response = AuditPage;
-
-    fn tenant(&self) -> Tenant {
-        None
-    }
-
-    async fn read(self, reader: Reader) -> Result<AuditPage, ReadError> {
-        reader.audit(&self.0).await
-    }
-}
-
-pub struct ListDeadLetters(pub DeadLetterQuery);
-
-impl ReadQuery for ListDeadLetters {
-    type Response = DeadLetterPage;
-
-    fn tenant(&self) -> Tenant {
-        self.0.whose.org_id()
-    }
-
-    async fn read(self, reader: Reader) -> Result<DeadLetterPage, ReadError> {
-        reader.dead_letters(&self.0).await
     }
 }
 
@@ -264,36 +203,6 @@ impl ReadQuery for GetDeadLetter {
     }
 }
 
-/// What became of an event.
-pub struct GetEvent(pub FateQuery);
-
-impl ReadQuery for GetEvent {
-    type Response = EventFate;
-
-    fn tenant(&self) -> Tenant {
-        Some(self.0.org_id)
-    }
-
-    async fn read(self, reader: Reader) -> Result<EventFate, ReadError> {
-        reader.event(&self.0).await
-    }
-}
-
-/// A page of an org's exports.
-pub struct ListExports(pub ExportQuery);
-
-impl ReadQuery for ListExports {
-    type Response = ExportPage;
-
-    fn tenant(&self) -> Tenant {
-        Some(self.0.org_id)
-    }
-
-    async fn read(self, reader: Reader) -> Result<ExportPage, ReadError> {
-        reader.exports(&self.0).await
-    }
-}
-
 /// None: the org has no such export.
 pub struct GetExport {
     pub org_id: Uuid,
@@ -309,21 +218,6 @@ impl ReadQuery for GetExport {
 
     async fn read(self, reader: Reader) -> Result<Option<ExportJob>, ReadError> {
         reader.export(self.org_id, self.job_id).await
-    }
-}
-
-/// A page of the supervision log.
-pub struct GetSupervision(pub LogQuery);
-
-impl ReadQuery for GetSupervision {
-    type Response = Vec<SupervisionEvent>;
-
-    fn tenant(&self) -> Tenant {
-        None
-    }
-
-    async fn read(self, reader: Reader) -> Result<Vec<SupervisionEvent>, ReadError> {
-        reader.supervision(&self.0).await
     }
 }
 
