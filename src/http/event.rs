@@ -11,7 +11,7 @@ use super::{
     Api,
     access::{Authorized, ReadEvents},
     error::Problem,
-    json,
+    examples, json,
     params::{self, Checked, Parameters, Params},
     report::Completeness,
 };
@@ -92,10 +92,7 @@ struct Report {
                 "firstAt": "2026-03-02T10:59:59.4Z", "lastAt": "2026-03-02T10:59:59.4Z"
             },
             "rejections": [], "rawFrom": null,
-            "freshness": {
-                "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412,
-                "status": "fresh"
-            },
+            "freshness": examples::freshness(),
             "asOf": "2026-03-02T11:00:00.088Z"
         })
     ))

@@ -47,6 +47,14 @@ pub fn totals() -> Value {
     })
 }
 
+/// How fresh an org's numbers are.
+pub fn freshness() -> Value {
+    json!({
+        "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z", "lagSeconds": 0.412,
+        "status": "fresh"
+    })
+}
+
 fn with(mut example: Value, changes: Value) -> Value {
     if let (Value::Object(fields), Value::Object(changes)) = (&mut example, changes) {
         fields.extend(changes);

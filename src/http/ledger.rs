@@ -10,6 +10,7 @@ use super::{
     Api,
     access::{Authorized, ReadLedger},
     error::Problem,
+    examples,
     params::{Checked, Hours},
     report::{self, Completeness, Range},
 };
@@ -96,10 +97,7 @@ impl From<Counts> for Tally {
                     "received": 104, "stored": 100, "duplicates": 3, "conflicts": 0, "rejected": 1, "late": 2,
                     "balanced": true
                 },
-                "freshness": {
-                    "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z",
-                    "lagSeconds": 0.412, "status": "fresh"
-                },
+                "freshness": examples::freshness(),
                 "asOf": "2026-03-02T11:00:00.088Z"
             })
         ),

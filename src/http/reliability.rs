@@ -15,6 +15,7 @@ use super::{
     Api,
     access::{Authorized, ReadReliability},
     error::Problem,
+    examples,
     params::{Checked, Choice, Params, QueryParams, RangeReport, ReportParams, choices, words_schema},
     report::{self, Completeness, Scope, known_models},
 };
@@ -244,10 +245,7 @@ impl From<&Key> for Label {
                     "byStatus": {"success": 3, "error": 0, "timeout": 1, "throttled": 0},
                     "latencyMs": {"p50": 210.93, "p95": 3012.5, "p99": 3012.5}
                 },
-                "freshness": {
-                    "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z",
-                    "lagSeconds": 0.412, "status": "fresh"
-                },
+                "freshness": examples::freshness(),
                 "asOf": "2026-03-02T11:00:00.088Z"
             })
         ),

@@ -12,6 +12,7 @@ use super::{
     Api,
     access::{Authorized, ReadUsage},
     error::Problem,
+    examples,
     params::{Checked, Params, QueryParams, RangeReport, ReportParams, choices},
     report::{self, Completeness, Scope, known_models},
 };
@@ -125,10 +126,7 @@ impl From<Usage> for Amounts {
                     "costEstimateCents": 1.5, "final": true
                 }],
                 "totals": {"invocations": 2, "inputTokens": 30, "outputTokens": 40, "costEstimateCents": 1.5},
-                "freshness": {
-                    "lastEventAt": "2026-03-02T10:59:58.5Z", "lastRollupAt": "2026-03-02T11:00:00Z",
-                    "lagSeconds": 0.412, "status": "fresh"
-                },
+                "freshness": examples::freshness(),
                 "asOf": "2026-03-02T11:00:00.088Z"
             })
         ),
