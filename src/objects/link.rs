@@ -14,7 +14,7 @@ const MAX_SECONDS: i64 = 7 * 86_400;
 /// The link has expired or was not signed here. One response to both, so that a client cannot find out which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link is not valid, or not any more")]
-pub struct LinkError;
+pub struct InvalidLink;
 
 /// Signs and checks. Clones share nothing that changes.
 #[derive(Clone)]
@@ -37,13 +37,19 @@ impl Links {
         Some(format!("{}/analytics/v1/downloads/{key}?expires={expires}&signature={signature}", self.base))
     }
 
-    pub(super) fn verify(&self, key: &str, expires: i64, signature: &str, now: DateTime<Utc>) -> Result<(), LinkError> {
-        let given = URL_SAFE_NO_PAD.decode(signature).map_err(|_| LinkError)?;
-        let mac = self.mac(key, expires).ok_or(LinkError)?;
+    pub(super) fn verify(
+        &self,
+        key: &str,
+        expires: i64,
+        signature: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), InvalidLink> {
+        let given = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidLink)?;
+        let mac = self.mac(key, expires).ok_or(InvalidLink)?;
         // Takes as long for a first wrong byte as for a last one.
-        mac.verify_slice(&given).map_err(|_| LinkError)?;
+        mac.verify_slice(&given).map_err(|_| InvalidLink)?;
         let left = expires.saturating_sub(now.timestamp());
-        if is_key(key) && (1..=MAX_SECONDS).contains(&left) { Ok(()) } else { Err(LinkError) }
+        if is_key(key) && (1..=MAX_SECONDS).contains(&left) { Ok(()) } else { Err(InvalidLink) }
     }
 
     /// The text has the number of its form in front, so that another form's signatures are never good for this one.
@@ -87,31 +93,31 @@ mod tests {
         let verify = |at| links.verify(KEY, expires, &signature, at);
         assert_eq!(verify(now()), Ok(()));
         assert_eq!(verify(until - TimeDelta::seconds(1)), Ok(()));
-        assert_eq!(verify(until), Err(LinkError));
-        assert_eq!(verify(until + TimeDelta::days(400)), Err(LinkError));
+        assert_eq!(verify(until), Err(InvalidLink));
+        assert_eq!(verify(until + TimeDelta::days(400)), Err(InvalidLink));
     }
 
     #[test]
     fn nothing_of_a_link_can_be_changed() {
         let links = links("a secret of thirty-two bytes, yes");
         let (expires, signature) = made(now() + TimeDelta::hours(24));
-        assert_eq!(links.verify(KEY, expires + 1, &signature, now()), Err(LinkError), "later");
+        assert_eq!(links.verify(KEY, expires + 1, &signature, now()), Err(InvalidLink), "later");
         for key in
             ["analytics/exports/org/job.cs", "analytics/exports/org2/job.csv", "analytics/exports/org/JOB.csv", ""]
         {
-            assert_eq!(links.verify(key, expires, &signature, now()), Err(LinkError), "{key}");
+            assert_eq!(links.verify(key, expires, &signature, now()), Err(InvalidLink), "{key}");
         }
         for at in 0..signature.len() {
             let mut changed = signature.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(links.verify(KEY, expires, &changed, now()), Err(LinkError), "character {at}");
+            assert_eq!(links.verify(KEY, expires, &changed, now()), Err(InvalidLink), "character {at}");
         }
         for wrong in ["", &signature[1..], &format!("{signature}A"), "ä", "===="] {
-            assert_eq!(links.verify(KEY, expires, wrong, now()), Err(LinkError), "{wrong}");
+            assert_eq!(links.verify(KEY, expires, wrong, now()), Err(InvalidLink), "{wrong}");
         }
         let other = Links::new(Secret::new("another secret of thirty-two bytes"), "");
-        assert_eq!(other.verify(KEY, expires, &signature, now()), Err(LinkError), "another secret");
+        assert_eq!(other.verify(KEY, expires, &signature, now()), Err(InvalidLink), "another secret");
     }
 
     #[test]
@@ -121,9 +127,9 @@ mod tests {
             |key: &str, expires| URL_SAFE_NO_PAD.encode(links.mac(key, expires).unwrap().finalize().into_bytes());
         let soon = now().timestamp() + 60;
         let path = "../../etc/passwd";
-        assert_eq!(links.verify(path, soon, &signed(path, soon), now()), Err(LinkError));
+        assert_eq!(links.verify(path, soon, &signed(path, soon), now()), Err(InvalidLink));
         let never = i64::MAX;
-        assert_eq!(links.verify(KEY, never, &signed(KEY, never), now()), Err(LinkError));
+        assert_eq!(links.verify(KEY, never, &signed(KEY, never), now()), Err(InvalidLink));
         assert_eq!(links.verify(KEY, soon, &signed(KEY, soon), now()), Ok(()));
     }
 }

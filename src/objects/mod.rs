@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub use error::ObjectError;
 pub use key::{content_disposition, file_name, is_key};
-pub use link::LinkError;
+pub use link::InvalidLink;
 pub use upload::{Stored, Upload};
 
 use self::{
@@ -284,10 +284,10 @@ impl Objects {
 
     /// Checks a link to the service's own API: `expires` in seconds since 1970, as it stands in the link. Only a local
     /// store's links lead there.
-    pub fn verify_link(&self, key: &str, expires: i64, signature: &str, now: DateTime<Utc>) -> Result<(), LinkError> {
+    pub fn verify_link(&self, key: &str, expires: i64, signature: &str, now: DateTime<Utc>) -> Result<(), InvalidLink> {
         match &self.0.store {
             Store::Local(local) => local.links.verify(key, expires, signature, now),
-            Store::S3(_) => Err(LinkError),
+            Store::S3(_) => Err(InvalidLink),
         }
     }
 

@@ -12,7 +12,7 @@ const GIVEN_UP: [(&[&str], &str); 15] = [
     (&["mend", "mends", "mended", "mending"], "fix or repair"),
     (&["take … away", "takes … away", "took … away", "taken … away", "taking … away"], "delete, purge or remove"),
     (&["who asks", "asker", "askers", "whoever asked"], "the caller or the client"),
-    (&["whom"], "the caller, or another sentence"),
+    (&["whom", "whomever"], "the caller, or another sentence"),
     (&["tell", "tells", "telling", "told"], "sends, reports, names, receives or learns"),
     (&["ask for", "asks for", "asked for", "asking for"], "request"),
     (&["sees to", "keeps to"], "maintains or respects"),

@@ -149,7 +149,7 @@ impl Handler<Publish> for Events {
 /// Publishes one request's events at a time, each with a deadline.
 #[derive(Clone)]
 struct Outlet {
-    link: BoundedMutex<Link>,
+    link: BoundedMutex<BrokerConnection>,
     broker: Arc<config::Broker>,
     deadline: Duration,
 }
@@ -158,7 +158,11 @@ impl Outlet {
     fn new(settings: &Settings) -> Self {
         let broker = Arc::new(settings.broker.clone());
         Self {
-            link: BoundedMutex::new(Link { broker: Arc::clone(&broker), open: None }, QUEUE, settings.query.wait()),
+            link: BoundedMutex::new(
+                BrokerConnection { broker: Arc::clone(&broker), open: None },
+                QUEUE,
+                settings.query.wait(),
+            ),
             broker,
             deadline: settings.ingest.timeout(),
         }
@@ -178,7 +182,7 @@ impl Outlet {
         let error = match sent {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(_) => LinkError::Broker(BrokerError::Timeout(self.deadline)),
+            Err(_) => SendError::Broker(BrokerError::Timeout(self.deadline)),
         };
         link.open = None;
         tracing::warn!(%error, events, "events of a request are not confirmed");
@@ -186,22 +190,22 @@ impl Outlet {
     }
 }
 
-/// The way to the broker: opened when it is needed, given up at the first error.
-struct Link {
+/// The connection to the broker: opened when it is needed, given up at the first error.
+struct BrokerConnection {
     broker: Arc<config::Broker>,
     open: Option<(Connection, Publisher)>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+enum SendError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
 
-impl Link {
-    async fn send(&mut self, messages: Vec<Outgoing>) -> Result<(), LinkError> {
+impl BrokerConnection {
+    async fn send(&mut self, messages: Vec<Outgoing>) -> Result<(), SendError> {
         if self.open.as_ref().is_none_or(|(connection, _)| !connection.status().connected()) {
             let connection = broker::connect(&self.broker, "events").await?;
             topology::declare(&connection, &self.broker).await?;

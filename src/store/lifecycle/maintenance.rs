@@ -74,7 +74,7 @@ impl TaskLock {
         Ok(Self { conn, task })
     }
 
-    /// When the task was begun that has ended last, by whomever, if it has ended well; and whether that is less than that
+    /// When the task was begun that has ended last, in any process, if it has ended well; and whether that is less than that
     /// time ago.
     pub async fn last_done(&mut self, within: TimeDelta) -> Result<Option<(DateTime<Utc>, bool)>, StoreError> {
         let last = sqlx::query_as(

@@ -57,7 +57,7 @@ pub struct Publication {
     cache: Option<FreshnessCache>,
     /// The connection was lost at the last attempt.
     lost: bool,
-    /// The last erasure whose org was taken out of the cache; none yet: what it was left with by whomever is not known.
+    /// The last erasure whose org was taken out of the cache; none yet: what an earlier process left in it is not known.
     forgotten_to: Option<DateTime<Utc>>,
     /// By partition; where one changes, so do the markers of all its orgs. None: not all of them are there.
     statuses: Option<BTreeMap<u16, FreshnessStatus>>,
