@@ -78,7 +78,7 @@ fn row(method: &Method, path: &str) -> Who {
 }
 
 /// Calls a route about an org.
-pub async fn ask(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Response {
+pub async fn send(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Response {
     let path = path
         .replace("{orgId}", &org.to_string())
         .replace("{id}", &LETTER.to_string())
@@ -98,7 +98,7 @@ async fn every_route_authorizes_the_contracts_roles() {
         for role in Role::ALL {
             let bearer = format!("Bearer {}", token(role));
             for org in [ORG, OTHER_ORG, NOBODY] {
-                let response = ask(&route.method, route.path, org, &[("authorization", &bearer)]).await;
+                let response = send(&route.method, route.path, org, &[("authorization", &bearer)]).await;
                 let what = format!("{} {} {role} {org}: {}", route.method, route.path, response.text);
                 if who.lets_in(role, org) {
                     // Authorized, it may still learn what is wrong with its query.
@@ -125,7 +125,7 @@ async fn only_public_routes_need_no_credential() {
             &[("authorization", "Basic YTpi")],
             &[("authorization", "Bearer ")],
         ] {
-            let response = ask(&route.method, route.path, ORG, headers).await;
+            let response = send(&route.method, route.path, ORG, headers).await;
             match who {
                 Who::Anybody => assert_eq!(response.status.as_u16(), 200, "{}", route.path),
                 _ => drop(response.problem(401)),

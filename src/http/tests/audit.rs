@@ -16,9 +16,9 @@ fn freshness_of(org: Uuid) -> String {
 }
 
 /// A query actor that would make it 500: it is not reached where the response is another one.
-const ASKED: u16 = 500;
+const REACHED: u16 = 500;
 
-async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) -> (Response, Vec<AuditEvent>) {
+async fn send(books: &Books, role: Role, method: Method, path: &str, body: &str) -> (Response, Vec<AuditEvent>) {
     let (api, refusals) = books.of(api_with(Some(QueryError::Broken)));
     let bearer = format!("Bearer {}", token(role));
     let headers = [("authorization", bearer.as_str()), ("x-request-id", "request-7")];
@@ -30,8 +30,8 @@ async fn ask(books: &Books, role: Role, method: Method, path: &str, body: &str) 
 async fn foreign_acts_are_recorded_first_or_not_done() {
     for (org, recorded) in [(ORG, 0), (OTHER_ORG, 1)] {
         let books = Books::default();
-        let (response, _) = ask(&books, Role::SystemAdmin, Method::GET, &freshness_of(org), "").await;
-        assert_eq!(response.status, ASKED);
+        let (response, _) = send(&books, Role::SystemAdmin, Method::GET, &freshness_of(org), "").await;
+        assert_eq!(response.status, REACHED);
         let events = books.take();
         assert_eq!(events.len(), recorded, "{org}");
         if let [event] = events.as_slice() {
@@ -42,13 +42,13 @@ async fn foreign_acts_are_recorded_first_or_not_done() {
         }
     }
     let away = Books { away: true, ..Books::default() };
-    let (response, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(OTHER_ORG), "").await;
+    let (response, _) = send(&away, Role::SystemAdmin, Method::GET, &freshness_of(OTHER_ORG), "").await;
     response.problem(503);
     // What it does to its own orgs is not recorded.
-    let (response, _) = ask(&away, Role::SystemAdmin, Method::GET, &freshness_of(ORG), "").await;
-    assert_eq!(response.status, ASKED);
-    let (response, _) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(ORG), "").await;
-    assert_eq!(response.status, ASKED);
+    let (response, _) = send(&away, Role::SystemAdmin, Method::GET, &freshness_of(ORG), "").await;
+    assert_eq!(response.status, REACHED);
+    let (response, _) = send(&away, Role::OrgViewer, Method::GET, &freshness_of(ORG), "").await;
+    assert_eq!(response.status, REACHED);
 }
 
 #[actix_web::test]
@@ -59,11 +59,11 @@ async fn acts_on_no_org_are_always_recorded() {
         ("/analytics/v1/audit", "audit.read"),
     ] {
         let books = Books::default();
-        ask(&books, Role::SystemAdmin, Method::GET, path, "").await;
+        send(&books, Role::SystemAdmin, Method::GET, path, "").await;
         let events = books.take();
         assert_eq!(events.iter().map(|event| (event.action, event.org_id)).collect::<Vec<_>>(), [(action, None)]);
         let away = Books { away: true, ..Books::default() };
-        ask(&away, Role::SystemAdmin, Method::GET, path, "").await.0.problem(503);
+        send(&away, Role::SystemAdmin, Method::GET, path, "").await.0.problem(503);
     }
 }
 
@@ -71,26 +71,26 @@ async fn acts_on_no_org_are_always_recorded() {
 async fn events_of_foreign_orgs_are_recorded_first() {
     let body = json!([{"orgId": ORG}, {"orgId": OTHER_ORG}, {"orgId": OTHER_ORG}, {"orgId": MODEL}]).to_string();
     let books = Books::default();
-    let (response, _) = ask(&books, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await;
+    let (response, _) = send(&books, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await;
     response.problem(400);
     let mut orgs: Vec<_> = books.take().iter().map(|event| event.org_id.unwrap()).collect();
     orgs.sort_unstable();
     assert_eq!(orgs, [OTHER_ORG, MODEL]);
     let away = Books { away: true, ..Books::default() };
-    ask(&away, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await.0.problem(503);
+    send(&away, Role::SystemAdmin, Method::POST, "/analytics/v1/events", &body).await.0.problem(503);
 }
 
 #[actix_web::test]
 async fn refusals_do_not_depend_on_the_log() {
     let away = Books { away: true, ..Books::default() };
-    let (response, noted) = ask(&away, Role::Finance, Method::GET, &freshness_of(ORG), "").await;
+    let (response, noted) = send(&away, Role::Finance, Method::GET, &freshness_of(ORG), "").await;
     response.problem(403);
     let seen = |event: &AuditEvent| (event.action, event.outcome, event.org_id, event.actor.subject.clone());
     let ann = Some("ann".to_owned());
     assert_eq!(seen(&noted[0]), ("freshness.read", Outcome::Denied, Some(ORG), ann.clone()));
-    let (_, noted) = ask(&away, Role::OrgViewer, Method::GET, &freshness_of(OTHER_ORG), "").await;
+    let (_, noted) = send(&away, Role::OrgViewer, Method::GET, &freshness_of(OTHER_ORG), "").await;
     assert_eq!(seen(&noted[0]), ("freshness.read", Outcome::Denied, Some(OTHER_ORG), ann.clone()));
-    let (_, noted) = ask(&away, Role::Operator, Method::GET, "/analytics/v1/audit", "").await;
+    let (_, noted) = send(&away, Role::Operator, Method::GET, "/analytics/v1/audit", "").await;
     assert_eq!(seen(&noted[0]), ("audit.read", Outcome::Denied, None, ann));
     let (api, refusals) = away.of(api_with(None));
     let secret = "hunter22.hunter22.hunter22";
@@ -113,8 +113,8 @@ async fn pages_are_requested_by_parameters() {
         call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await
     };
     let all = read("").await.json();
-    let asked = |response: &Value| response["events"][0]["detail"].as_str().unwrap().to_owned();
-    assert!(asked(&all).contains("outcome: None, before: None, limit: 50"), "{all}");
+    let query_of = |response: &Value| response["events"][0]["detail"].as_str().unwrap().to_owned();
+    assert!(query_of(&all).contains("outcome: None, before: None, limit: 50"), "{all}");
     let query = format!(
         "?start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z&orgId={ORG}&action=usage.read&subject=bob&outcome=denied\
          &limit=500&cursor={}",
@@ -132,7 +132,7 @@ async fn pages_are_requested_by_parameters() {
         &before,
         "limit: 500",
     ] {
-        assert!(asked(&next).contains(part), "{part} {next}");
+        assert!(query_of(&next).contains(part), "{part} {next}");
     }
     assert_eq!(next.get("nextCursor"), None);
     for (query, fields) in [

@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use serde_json::json;
 use utoipa::openapi::path::ParameterIn;
 
-use super::{access_table::ask, support::*};
+use super::{access_table::send, support::*};
 use crate::{auth::Role, http::routes};
 
 const DAY: &str = "start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z";
@@ -55,7 +55,7 @@ async fn every_path_refuses_what_it_does_not_document() {
         let names: Vec<&str> = of_the_query.map(|parameter| parameter.name.as_str()).collect();
         let known = if names.is_empty() { "has none".to_owned() } else { format!("are: {}", names.join(", ")) };
         let path = format!("{}?surprise=1", route.path);
-        let response = ask(&route.method, &path, ORG, &[("authorization", &bearer)]).await;
+        let response = send(&route.method, &path, ORG, &[("authorization", &bearer)]).await;
         let expected =
             json!({"field": "surprise", "message": format!("is not a parameter of this path, which {known}")});
         assert_eq!(response.problem(400)["errors"][0], expected, "{path}");

@@ -115,7 +115,7 @@ async fn a_wrong_header_names_the_right_one() {
 
 #[actix_web::test]
 async fn missing_roles_are_named_for_own_orgs() {
-    let ask = async |role: Role, org: Uuid, path: &str| {
+    let send = async |role: Role, org: Uuid, path: &str| {
         let bearer = format!("Bearer {}", token(role));
         let path = format!("/analytics/v1/orgs/{org}/{path}");
         let mut problem = call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await.problem(403);
@@ -124,15 +124,15 @@ async fn missing_roles_are_named_for_own_orgs() {
         }
         problem
     };
-    let own = ask(Role::Producer, ORG, "usage").await;
+    let own = send(Role::Producer, ORG, "usage").await;
     let expected =
         "one of the roles org_viewer, org_admin, finance, system_admin is needed, and the credential has none of them";
     assert_eq!((&own["type"], &own["detail"]), (&json!("/problems/forbidden"), &json!(expected)));
     let none = Uuid::from_u128(0xDEAD);
     for role in [Role::Producer, Role::OrgViewer] {
-        let foreign = ask(role, OTHER_ORG, "usage").await;
+        let foreign = send(role, OTHER_ORG, "usage").await;
         assert!(!foreign.to_string().contains("org_"), "{foreign}");
-        assert_eq!(foreign, ask(role, none, "usage").await, "an org that exists and one that does not");
+        assert_eq!(foreign, send(role, none, "usage").await, "an org that exists and one that does not");
     }
 }
 

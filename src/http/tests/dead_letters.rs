@@ -26,10 +26,10 @@ fn of_org(rest: &str) -> String {
 #[actix_web::test]
 async fn pages_are_requested_by_parameters() {
     let all = read(&of_org("")).await.json();
-    let asked = |response: &Value| response["deadLetters"][0]["reasons"][0].as_str().unwrap().to_owned();
+    let query_of = |response: &Value| response["deadLetters"][0]["reasons"][0].as_str().unwrap().to_owned();
     let org = format!("whose: Org({ORG})");
     for part in [org.as_str(), "start: None", "end: None", "state: None", "before: None", "limit: 50"] {
-        assert!(asked(&all).contains(part), "{part} {all}");
+        assert!(query_of(&all).contains(part), "{part} {all}");
     }
     let query = format!(
         "?state=open&limit=200&start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z&cursor={}",
@@ -38,7 +38,7 @@ async fn pages_are_requested_by_parameters() {
     let next = read(&of_org(&query)).await.json();
     let before = format!("before: Some({LETTER})");
     for part in ["Some(2026-03-01T00:00:00Z)", "Some(2026-03-02T00:00:00Z)", "Some(Open)", &before, "limit: 200"] {
-        assert!(asked(&next).contains(part), "{part} {next}");
+        assert!(query_of(&next).contains(part), "{part} {next}");
     }
     assert_eq!(next.get("nextCursor"), None);
 }

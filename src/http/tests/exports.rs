@@ -18,7 +18,7 @@ fn finance() -> String {
     token(Role::Finance)
 }
 
-async fn ask(api: Api, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Response {
+async fn send(api: Api, method: Method, path: &str, more: &[(&str, &str)], body: &str) -> Response {
     let bearer = format!("Bearer {}", finance());
     let headers = [&[("authorization", bearer.as_str()), ("content-type", "application/json")], more].concat();
     call_with(api, method, path, &headers, body).await
@@ -30,46 +30,47 @@ fn all() -> String {
 
 #[actix_web::test]
 async fn a_requested_export_becomes_a_located_job() {
-    let response = ask(api_with(None), Method::POST, &all(), &[], "{}").await;
+    let response = send(api_with(None), Method::POST, &all(), &[], "{}").await;
     let job = response.json_of(202);
     assert_eq!((&job["status"], &job["initiatedBy"]), (&json!("pending"), &json!("ann")));
     let id = job["jobId"].as_str().unwrap();
     assert_eq!(response.header("location"), Some(format!("{}/{id}", all()).as_str()));
-    let same = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", "same")], "{}").await;
+    let same = send(api_with(None), Method::POST, &all(), &[("idempotency-key", "same")], "{}").await;
     assert_eq!(same.json_of(202)["jobId"], json!(JOB));
     for (key, status, kind) in
         [("taken", 422, "/problems/idempotency-key-reused"), ("many", 429, "/problems/too-many-exports")]
     {
-        let response = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
+        let response = send(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
         assert_eq!(response.problem(status)["type"], kind);
     }
     for key in ["", "with space", &"k".repeat(201), "é"] {
-        let response = ask(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
+        let response = send(api_with(None), Method::POST, &all(), &[("idempotency-key", key)], "{}").await;
         assert_eq!(response.problem(400)["errors"][0]["field"], "Idempotency-Key", "{key}");
     }
-    let wrong = ask(api_with(None), Method::POST, &all(), &[], "[]").await;
+    let wrong = send(api_with(None), Method::POST, &all(), &[], "[]").await;
     assert_eq!(wrong.problem(400)["errors"], json!([{"field": "timeRange", "message": "is required"}]));
 }
 
 #[actix_web::test]
 async fn exports_are_listed_by_status() {
     let path = format!("{}?status=failed&limit=2", all());
-    let page = ask(api_with(None), Method::GET, &path, &[], "").await.json_of(200);
-    let asked = page["exports"][0]["error"].as_str().unwrap();
-    assert!(asked.contains("status: Some(Failed)") && asked.contains("limit: 2"), "{asked}");
+    let page = send(api_with(None), Method::GET, &path, &[], "").await.json_of(200);
+    let query = page["exports"][0]["error"].as_str().unwrap();
+    assert!(query.contains("status: Some(Failed)") && query.contains("limit: 2"), "{query}");
     let next = page["nextCursor"].as_str().unwrap();
-    let page = ask(api_with(None), Method::GET, &format!("{}?cursor={next}", all()), &[], "").await.json_of(200);
+    let page = send(api_with(None), Method::GET, &format!("{}?cursor={next}", all()), &[], "").await.json_of(200);
     assert!(page["exports"][0]["error"].as_str().unwrap().contains(&JOB.to_string()) && page["nextCursor"].is_null());
-    let wrong = ask(api_with(None), Method::GET, &format!("{}?status=done&limit=0", all()), &[], "").await.problem(400);
+    let wrong =
+        send(api_with(None), Method::GET, &format!("{}?status=done&limit=0", all()), &[], "").await.problem(400);
     assert_eq!((&wrong["errors"][0]["field"], &wrong["errors"][1]["field"]), (&json!("status"), &json!("limit")));
-    let one = ask(api_with(None), Method::GET, &self::path(JOB, ""), &[], "").await.json_of(200);
+    let one = send(api_with(None), Method::GET, &self::path(JOB, ""), &[], "").await.json_of(200);
     assert_eq!((&one["status"], &one["rowCount"]), (&json!("succeeded"), &json!(1)));
-    ask(api_with(None), Method::GET, &self::path(MODEL, ""), &[], "").await.problem(404);
+    send(api_with(None), Method::GET, &self::path(MODEL, ""), &[], "").await.problem(404);
 }
 
 #[actix_web::test]
 async fn only_what_has_a_file_leads_to_one() {
-    let found = ask(api_with(None), Method::GET, &path(JOB, "/download"), &[], "").await;
+    let found = send(api_with(None), Method::GET, &path(JOB, "/download"), &[], "").await;
     assert_eq!((found.status, found.header("location")), (StatusCode::FOUND, Some("https://store.example.org/signed")));
     for (job, status, kind) in [
         (WAITING, 409, "/problems/no-file"),
@@ -77,7 +78,7 @@ async fn only_what_has_a_file_leads_to_one() {
         (MODEL, 404, "/problems/not-found"),
     ] {
         for (method, what) in [(Method::GET, "/download"), (Method::POST, "/verify")] {
-            let response = ask(api_with(None), method, &path(job, what), &[], "").await;
+            let response = send(api_with(None), method, &path(job, what), &[], "").await;
             assert_eq!(response.problem(status)["type"], kind);
         }
     }
@@ -85,16 +86,16 @@ async fn only_what_has_a_file_leads_to_one() {
     for (method, path) in
         [(Method::POST, all()), (Method::GET, path(JOB, "/download")), (Method::POST, path(JOB, "/verify"))]
     {
-        assert_eq!(ask(off(), method, &path, &[], "{}").await.problem(404)["type"], "/problems/not-enabled");
+        assert_eq!(send(off(), method, &path, &[], "{}").await.problem(404)["type"], "/problems/not-enabled");
     }
 }
 
 #[actix_web::test]
 async fn another_file_does_not_verify() {
-    let checked = ask(api_with(None), Method::POST, &path(JOB, "/verify"), &[], "").await.json_of(200);
+    let checked = send(api_with(None), Method::POST, &path(JOB, "/verify"), &[], "").await.json_of(200);
     assert_eq!((&checked["holds"], &checked["verdict"]), (&json!(false), &json!("same")));
     assert_eq!(checked["problems"], json!(["the file's checksum is not the job's"]));
-    let cancelled = ask(api_with(None), Method::POST, &path(JOB, "/cancel"), &[], "").await.json_of(200);
+    let cancelled = send(api_with(None), Method::POST, &path(JOB, "/cancel"), &[], "").await.json_of(200);
     assert_eq!(cancelled["status"], "failed");
 }
 

@@ -53,7 +53,7 @@ async fn until(ops: &Ops, generation: u64) {
     }
 }
 
-async fn ask(parts: &Ops, method: Method, path: &str, token: Option<String>) -> (u16, Value) {
+async fn send(parts: &Ops, method: Method, path: &str, token: Option<String>) -> (u16, Value) {
     let app = test::init_service(ops(parts.clone())).await;
     let mut request = test::TestRequest::default().method(method).uri(path);
     if let Some(token) = token {
@@ -67,12 +67,12 @@ async fn ask(parts: &Ops, method: Method, path: &str, token: Option<String>) -> 
 async fn actors_and_partitions_are_shown_without_a_credential() {
     let ops = operations(None, false);
     with_actor(&ops).await;
-    let (status, tree) = ask(&ops, Method::GET, "/ops/actors", None).await;
+    let (status, tree) = send(&ops, Method::GET, "/ops/actors", None).await;
     assert_eq!(
         (status, &tree["actors"][0]["name"], &tree["actors"][0]["inFlight"]),
         (200, &json!("query/0"), &json!(0))
     );
-    let (status, partitions) = ask(&ops, Method::GET, "/ops/partitions", None).await;
+    let (status, partitions) = send(&ops, Method::GET, "/ops/partitions", None).await;
     assert_eq!(status, 200);
     let partition = &partitions["partitions"][0];
     assert_eq!((&partition["nextOffset"], &partition["ownerName"]), (&json!(17), &json!("host/1")));
@@ -81,7 +81,7 @@ async fn actors_and_partitions_are_shown_without_a_credential() {
 #[actix_web::test]
 async fn the_log_is_readable_during_a_database_outage() {
     let ops = operations(None, false);
-    let (status, page) = ask(&ops, Method::GET, "/ops/supervision?limit=2&actor=writer/7", None).await;
+    let (status, page) = send(&ops, Method::GET, "/ops/supervision?limit=2&actor=writer/7", None).await;
     assert_eq!((status, &page["source"]), (200, &json!("database")));
     assert_eq!(page["events"].as_array().unwrap().len(), 2);
     assert_eq!(page["events"][0]["actor"], "writer/7");
@@ -89,11 +89,11 @@ async fn the_log_is_readable_during_a_database_outage() {
     let ops = operations(Some(QueryError::Unavailable), false);
     ops.log.note(Note::new("writer/0", SupervisionKind::Failed).cause("no luck"));
     ops.log.note(Note::new("writer/1", SupervisionKind::Failed).cause("no luck"));
-    let (status, page) = ask(&ops, Method::GET, "/ops/supervision?actor=writer/0", None).await;
+    let (status, page) = send(&ops, Method::GET, "/ops/supervision?actor=writer/0", None).await;
     assert_eq!((status, &page["source"], &page["next"]), (200, &json!("memory"), &Value::Null));
     assert_eq!(page["events"].as_array().unwrap().len(), 1);
     for (query, field) in [("limit=0", "limit"), ("limit=x", "limit"), ("before=1", "before"), ("who=me", "who")] {
-        let (status, problem) = ask(&ops, Method::GET, &format!("/ops/supervision?{query}"), None).await;
+        let (status, problem) = send(&ops, Method::GET, &format!("/ops/supervision?{query}"), None).await;
         assert_eq!((status, &problem["errors"][0]["field"]), (400, &json!(field)));
     }
 }
@@ -103,18 +103,18 @@ async fn only_operators_restart_actors() {
     let ops = operations(None, false);
     with_actor(&ops).await;
     let path = "/ops/actors/query/0/restart";
-    assert_eq!(ask(&ops, Method::POST, path, None).await.0, 401);
+    assert_eq!(send(&ops, Method::POST, path, None).await.0, 401);
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Operator) {
-        assert_eq!(ask(&ops, Method::POST, path, Some(token(role))).await.0, 403, "{role}");
+        assert_eq!(send(&ops, Method::POST, path, Some(token(role))).await.0, 403, "{role}");
     }
     let operator = || Some(token(Role::Operator));
-    assert_eq!(ask(&ops, Method::GET, path, operator()).await.0, 405);
-    assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/9/restart", operator()).await.0, 404);
-    let (status, accepted) = ask(&ops, Method::POST, path, operator()).await;
+    assert_eq!(send(&ops, Method::GET, path, operator()).await.0, 405);
+    assert_eq!(send(&ops, Method::POST, "/ops/actors/query/9/restart", operator()).await.0, 404);
+    let (status, accepted) = send(&ops, Method::POST, path, operator()).await;
     assert_eq!((status, accepted), (202, json!({"actor": "query/0", "requested": "restart"})));
     until(&ops, 2).await;
-    let asked = ops.log.recent().into_iter().find(|event| event.what == SupervisionKind::RestartRequested).unwrap();
-    assert_eq!((asked.actor.as_str(), asked.by_whom.as_deref()), ("query/0", Some("ann")));
+    let requested = ops.log.recent().into_iter().find(|event| event.what == SupervisionKind::RestartRequested).unwrap();
+    assert_eq!((requested.actor.as_str(), requested.by_whom.as_deref()), ("query/0", Some("ann")));
 }
 
 #[actix_web::test]
@@ -123,16 +123,16 @@ async fn operator_acts_are_recorded_first() {
     with_actor(&ops).await;
     let (books, operator) = (Books::default(), token(Role::Operator));
     ops.gatekeeper.audit.set(books.clone().start().recipient());
-    assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/0/restart", Some(operator.clone())).await.0, 202);
+    assert_eq!(send(&ops, Method::POST, "/ops/actors/query/0/restart", Some(operator.clone())).await.0, 202);
     until(&ops, 2).await;
-    assert_eq!(ask(&ops, Method::POST, "/ops/actors/query/9/drill?kind=hang", Some(operator.clone())).await.0, 404);
+    assert_eq!(send(&ops, Method::POST, "/ops/actors/query/9/drill?kind=hang", Some(operator.clone())).await.0, 404);
     let seen: Vec<_> = books.take().into_iter().map(|event| (event.action, event.target.unwrap())).collect();
     assert_eq!(seen, [("actor.restart", "query/0".to_owned()), ("actor.drill", "query/9".to_owned())]);
     let failed = ops.gatekeeper.backlog.take(9, true).rows();
     assert_eq!(failed.iter().map(|event| event.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
     ops.gatekeeper.audit.set(Books { away: true, ..Books::default() }.start().recipient());
     for path in ["/ops/actors/query/0/restart", "/ops/actors/query/0/drill?kind=panic"] {
-        assert_eq!(ask(&ops, Method::POST, path, Some(operator.clone())).await.0, 503);
+        assert_eq!(send(&ops, Method::POST, path, Some(operator.clone())).await.0, 503);
     }
     assert_eq!(ops.log.recent().iter().filter(|event| event.what == SupervisionKind::RestartRequested).count(), 1);
     assert!(ops.log.recent().iter().all(|event| event.what != SupervisionKind::Drilled));
@@ -143,13 +143,13 @@ async fn drills_are_there_only_where_they_are_allowed() {
     let path = "/ops/actors/query/0/drill?kind=panic";
     let ops = operations(None, false);
     with_actor(&ops).await;
-    assert_eq!(ask(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 404);
+    assert_eq!(send(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 404);
     let ops = operations(None, true);
     with_actor(&ops).await;
-    assert_eq!(ask(&ops, Method::POST, path, None).await.0, 401);
+    assert_eq!(send(&ops, Method::POST, path, None).await.0, 401);
     let wrong = "/ops/actors/query/0/drill?kind=explode";
-    assert_eq!(ask(&ops, Method::POST, wrong, Some(token(Role::Operator))).await.0, 400);
-    assert_eq!(ask(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 202);
+    assert_eq!(send(&ops, Method::POST, wrong, Some(token(Role::Operator))).await.0, 400);
+    assert_eq!(send(&ops, Method::POST, path, Some(token(Role::Operator))).await.0, 202);
     until(&ops, 2).await;
     let failed = ops.log.recent().into_iter().find(|event| event.what == SupervisionKind::Failed).unwrap();
     assert!(failed.cause.is_some_and(|cause| cause.starts_with("panicked")));

@@ -30,14 +30,14 @@ fn token_of(subject: &str, org_ids: &[Uuid], role: Role) -> String {
     auth::issue(&auth_settings(), &caller, std::time::Duration::from_secs(60)).unwrap()
 }
 
-async fn ask(gatekeeper: &Gatekeeper, method: Method, path: &str, token: &str, body: &str) -> Response {
+async fn send(gatekeeper: &Gatekeeper, method: Method, path: &str, token: &str, body: &str) -> Response {
     let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
     call_with(api, method, path, &[("authorization", &format!("Bearer {token}"))], body).await
 }
 
 async fn freshness(gatekeeper: &Gatekeeper, org: Uuid, token: &str) -> u16 {
     let path = format!("/analytics/v1/orgs/{org}/freshness");
-    ask(gatekeeper, Method::GET, &path, token, "").await.status.as_u16()
+    send(gatekeeper, Method::GET, &path, token, "").await.status.as_u16()
 }
 
 #[actix_web::test]
@@ -48,7 +48,7 @@ async fn a_credential_over_its_rate_is_429() {
         assert_eq!(freshness(&gatekeeper, org, &ann).await, 200);
     }
     let path = format!("/analytics/v1/orgs/{ORG}/freshness");
-    let response = ask(&gatekeeper, Method::GET, &path, &ann, "").await;
+    let response = send(&gatekeeper, Method::GET, &path, &ann, "").await;
     assert_eq!(response.problem(429)["type"], "/problems/rate-limited");
     assert_eq!(response.header("retry-after"), Some("1"));
     assert_eq!(freshness(&gatekeeper, ORG, &token_of("bob", &[ORG], Role::OrgViewer)).await, 200);
@@ -66,7 +66,7 @@ async fn an_org_over_its_rate_is_429() {
     assert_eq!(freshness(&gatekeeper, OTHER_ORG, &token_of("ann", &[OTHER_ORG], Role::OrgViewer)).await, 200);
     let body = json!({"orgId": ORG}).to_string();
     let producer = token_of("gateway", &[ORG], Role::Producer);
-    ask(&gatekeeper, Method::POST, "/analytics/v1/events/validate", &producer, &body).await.problem(429);
+    send(&gatekeeper, Method::POST, "/analytics/v1/events/validate", &producer, &body).await.problem(429);
 }
 
 #[actix_web::test]

@@ -155,14 +155,14 @@ async fn the_ledger_balances_by_hour() {
 #[actix_web::test]
 async fn the_summary_has_pages_and_a_sum() {
     let bearer = format!("Bearer {}", token(Role::SystemAdmin));
-    let ask = async |more: &str| {
+    let send = async |more: &str| {
         let path = format!("/analytics/v1/summary?start=2026-03-01T00:00:00Z&end=2026-04-01T00:00:00Z{more}");
         call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await.json()
     };
-    let first = ask("").await;
+    let first = send("").await;
     assert_eq!((&first["orgs"][0]["orgId"], &first["orgCount"]), (&json!(ORG), &json!(2)));
     assert_eq!((&first["totals"]["costEstimateCents"], &first["asOf"]), (&json!(1.5), &json!(null)));
-    let last = ask(&format!("&cursor={}", first["nextCursor"].as_str().unwrap())).await;
+    let last = send(&format!("&cursor={}", first["nextCursor"].as_str().unwrap())).await;
     assert_eq!((&last["orgs"][0]["orgId"], last.get("nextCursor")), (&json!(OTHER_ORG), None));
 }
 
@@ -171,47 +171,47 @@ async fn unchanged_facts_are_304_with_their_watermark() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
     let tag = get(&usage_path(TWO_DAYS)).await.header("etag").unwrap().to_owned();
     assert!(tag.starts_with("W/\""), "{tag}");
-    let ask = async |path: &str, tag: &str| {
+    let send = async |path: &str, tag: &str| {
         call(api_with(None), Method::GET, path, &[("authorization", &bearer), ("if-none-match", tag)]).await
     };
     for given in [tag.as_str(), "*", &format!("\"other\", {tag}"), tag.strip_prefix("W/").unwrap()] {
-        let same = ask(&usage_path(TWO_DAYS), given).await;
+        let same = send(&usage_path(TWO_DAYS), given).await;
         assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""), "{given}");
         assert_eq!(same.header("analytics-as-of"), Some("2026-03-02T01:00:00Z"));
         assert_eq!(same.header("etag"), Some(tag.as_str()));
     }
     for (path, given) in [(usage_path(TWO_DAYS), "\"other\""), (usage_path(&format!("{TWO_DAYS}&groupBy=model")), &tag)]
     {
-        assert_eq!(ask(&path, given).await.status.as_u16(), 200, "{path} {given}");
+        assert_eq!(send(&path, given).await.status.as_u16(), 200, "{path} {given}");
     }
 }
 
 #[actix_web::test]
 async fn only_configured_origins_may_read() {
     let bearer = format!("Bearer {}", token(Role::OrgViewer));
-    let ask = async |method: Method, origin: &str, more: &[(&str, &str)]| {
+    let send = async |method: Method, origin: &str, more: &[(&str, &str)]| {
         let headers = [&[("authorization", bearer.as_str()), ("origin", origin)], more].concat();
         call(api_with(None), method, &usage_path(TWO_DAYS), &headers).await
     };
     let ours = "https://dashboards.example.org";
-    let response = ask(Method::GET, ours, &[]).await;
+    let response = send(Method::GET, ours, &[]).await;
     assert_eq!((response.status.as_u16(), response.header("access-control-allow-origin")), (200, Some(ours)));
-    let asked =
+    let requested =
         [("access-control-request-method", "GET"), ("access-control-request-headers", "authorization,x-api-key")];
-    let preflight = ask(Method::OPTIONS, ours, &asked).await;
+    let preflight = send(Method::OPTIONS, ours, &requested).await;
     assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (200, Some(ours)));
     assert_eq!(preflight.header("access-control-allow-credentials"), None);
-    let response = ask(Method::GET, "https://elsewhere.example.org", &[]).await;
+    let response = send(Method::GET, "https://elsewhere.example.org", &[]).await;
     assert_eq!(response.header("access-control-allow-origin"), None);
-    ask(Method::OPTIONS, "https://elsewhere.example.org", &asked).await.problem(400);
+    send(Method::OPTIONS, "https://elsewhere.example.org", &requested).await.problem(400);
     let wanted = [
         ("access-control-request-method", "POST"),
         ("access-control-request-headers", "content-type,idempotency-key,range,traceparent,tracestate"),
     ];
-    let preflight = ask(Method::OPTIONS, ours, &wanted).await;
+    let preflight = send(Method::OPTIONS, ours, &wanted).await;
     assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (200, Some(ours)));
     let wanted = [("access-control-request-method", "DELETE")];
-    ask(Method::OPTIONS, ours, &wanted).await.problem(400);
+    send(Method::OPTIONS, ours, &wanted).await.problem(400);
     let closed = Api { cors_origins: Vec::new(), ..api_with(None) };
     let headers = [("authorization", bearer.as_str()), ("origin", ours)];
     let response = call(closed, Method::GET, &usage_path(TWO_DAYS), &headers).await;
@@ -338,28 +338,28 @@ async fn the_operations_port_serves_probes_and_metrics() {
     let parts = operations(None, false);
     parts.metrics.expect_dependency("database");
     let app = test::init_service(ops(parts.clone())).await;
-    let ask =
+    let send =
         async |path: &str| read(test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await).await;
-    assert_eq!(ask("/healthz").await.status, 200);
-    let starting = ask("/readyz").await;
+    assert_eq!(send("/healthz").await.status, 200);
+    let starting = send("/readyz").await;
     assert_eq!((starting.status.as_u16(), &starting.json()["status"]), (503, &json!("starting")));
     parts.readiness.set_phase(Phase::Serving);
     parts.readiness.up("database");
     parts.readiness.down("partition/0", "no subscription");
-    let degraded = ask("/readyz").await;
+    let degraded = send("/readyz").await;
     assert_eq!(degraded.status, 200);
     let body = degraded.json();
     assert_eq!(body["status"], "degraded");
     assert_eq!(body["components"][0], json!({"name": "database", "state": "up"}));
     assert_eq!(body["components"][1]["cause"], "no subscription");
-    let metrics = ask("/metrics").await;
+    let metrics = send("/metrics").await;
     assert_eq!(metrics.header("content-type"), Some(Format::Prometheus.content_type()));
     assert!(metrics.text.contains("\nanalytics_dependency_up"), "{}", metrics.text);
     assert!(!metrics.text.contains("/healthz"), "probes are left out: {}", metrics.text);
     let accept = ("accept", "application/openmetrics-text");
-    let asked = test::TestRequest::get().uri("/metrics").insert_header(accept).to_request();
-    let metrics = read(test::call_service(&app, asked).await).await;
+    let openmetrics = test::TestRequest::get().uri("/metrics").insert_header(accept).to_request();
+    let metrics = read(test::call_service(&app, openmetrics).await).await;
     assert_eq!(metrics.header("content-type"), Some(Format::OpenMetrics.content_type()));
     assert!(metrics.text.ends_with("# EOF\n"));
-    ask("/usage").await.problem(404);
+    send("/usage").await.problem(404);
 }

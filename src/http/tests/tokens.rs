@@ -37,7 +37,7 @@ fn issuer(signers: &[(&str, &Signer)]) -> Gatekeeper {
     gatekeeper
 }
 
-async fn ask(gatekeeper: &Gatekeeper, token: &str) -> Response {
+async fn send(gatekeeper: &Gatekeeper, token: &str) -> Response {
     let api = Api { gatekeeper: gatekeeper.clone(), ..api_with(None) };
     call(api, Method::GET, FRESHNESS, &[("authorization", &format!("Bearer {token}"))]).await
 }
@@ -74,7 +74,7 @@ async fn each_algorithm_of_the_key_set_works() {
     let (rsa, ec, ed) = (rsa_of(2048), ec(1), ed(1));
     let gatekeeper = issuer(&[("r", &rsa), ("e", &ec), ("d", &ed)]);
     for (kid, signer) in [("r", &rsa), ("e", &ec), ("d", &ed)] {
-        assert_eq!(ask(&gatekeeper, &signer.token(Some(kid), ORG)).await.status, 200, "{kid}");
+        assert_eq!(send(&gatekeeper, &signer.token(Some(kid), ORG)).await.status, 200, "{kid}");
     }
 }
 
@@ -109,7 +109,7 @@ async fn refused_tokens_are_logged_without_the_token() {
     let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     let _logging = tracing::subscriber::set_default(lines.finish());
     for (reason, token) in cases {
-        let response = ask(&gatekeeper, &token).await;
+        let response = send(&gatekeeper, &token).await;
         response.problem(401);
         let lines = log.take();
         assert!(lines.contains("a credential was refused") && lines.contains(reason), "{reason}: {lines}");
@@ -150,9 +150,9 @@ async fn tokens_of_new_keys_wait_shortly() {
         let ring = gatekeeper.verifier.key_ring().unwrap().clone();
         gatekeeper.jwks.set(Reading { ring, takes }.start().recipient());
         let since = Instant::now();
-        assert_eq!(ask(&gatekeeper, &ed(2).token(Some("new"), ORG)).await.status.as_u16(), status, "{takes:?}");
+        assert_eq!(send(&gatekeeper, &ed(2).token(Some("new"), ORG)).await.status.as_u16(), status, "{takes:?}");
         assert!(since.elapsed() < Duration::from_secs(5));
-        assert_eq!(ask(&gatekeeper, &ec(1).token(Some("old"), ORG)).await.status == 401, status == 200, "removed");
+        assert_eq!(send(&gatekeeper, &ec(1).token(Some("old"), ORG)).await.status == 401, status == 200, "removed");
     }
 }
 
@@ -160,14 +160,14 @@ async fn tokens_of_new_keys_wait_shortly() {
 async fn tokens_are_503_while_keys_are_unknown() {
     let gatekeeper = gatekeeper(&Auth { jwks_file: "keys.json".into(), ..auth_settings() });
     let good = ec(1).token(Some("e"), ORG);
-    let response = ask(&gatekeeper, &good).await;
+    let response = send(&gatekeeper, &good).await;
     response.problem(503);
     assert!(response.header("retry-after").is_some());
     // What no key could make good is refused all the same, and nothing of the sort is recorded for the others.
-    ask(&gatekeeper, "garbage").await.problem(401);
+    send(&gatekeeper, "garbage").await.problem(401);
     assert_eq!(gatekeeper.backlog.take(usize::MAX, true).rows().len(), 1);
     gatekeeper.verifier.key_ring().unwrap().put(keys(&[("e", &ec(1))]));
-    assert_eq!(ask(&gatekeeper, &good).await.status, 200);
+    assert_eq!(send(&gatekeeper, &good).await.status, 200);
 }
 
 #[actix_web::test]
@@ -176,6 +176,6 @@ async fn without_a_secret_only_keys_count() {
         Auth { hs256_secret: Secret::default(), jwks_url: Secret::new("https://issuer.test/"), ..auth_settings() };
     let gatekeeper = gatekeeper(&settings);
     gatekeeper.verifier.key_ring().unwrap().put(keys(&[("e", &ec(1))]));
-    ask(&gatekeeper, &token(crate::auth::Role::OrgAdmin)).await.problem(401);
-    assert_eq!(ask(&gatekeeper, &ec(1).token(None, ORG)).await.status, 200);
+    send(&gatekeeper, &token(crate::auth::Role::OrgAdmin)).await.problem(401);
+    assert_eq!(send(&gatekeeper, &ec(1).token(None, ORG)).await.status, 200);
 }
