@@ -16,7 +16,7 @@ use crate::{
     config::Settings,
     domain::{
         api_key::{ApiKey, Created, KeyRole, KeyState, Revoked},
-        audit::{Actor, AuditEvent, Outcome},
+        audit::AuditEvent,
     },
     store::{PgConnection, access::api_keys},
 };
@@ -104,8 +104,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
 }
 
 fn act(action: &'static str, org_id: Uuid, key_id: Uuid) -> AuditEvent {
-    let by = Actor::command_line(operator::name());
-    AuditEvent::new(by, action, Outcome::Allowed).of_org(org_id).target(key_id)
+    operator::act(action).of_org(org_id).target(key_id)
 }
 
 async fn create(args: Create, most: u32, conn: &mut PgConnection) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use crate::{
     app,
     cli::{operator, print},
     config::Settings,
-    domain::audit::{Actor, AuditEvent, Outcome},
+    domain::audit::{AuditEvent, Outcome},
     store::{
         access::audit,
         lifecycle::{
@@ -76,7 +76,7 @@ pub async fn run<S: Summary>(
     let action = action(task).filter(|_| access == Access::Alone);
     if let Some(action) = action {
         // That it was begun is on record whatever comes of it.
-        audit::record(&mut lock.conn, &[act(action, Outcome::Allowed).detail("begun")]).await?;
+        audit::record(&mut lock.conn, &[operator::act(action).detail("begun")]).await?;
     }
     let begun = Instant::now();
     let mut steps = Steps::new();
@@ -90,8 +90,8 @@ pub async fn run<S: Summary>(
     steps.end();
     if let Some(action) = action {
         let event = match &done {
-            Ok(summary) => act(action, Outcome::Allowed).detail(summary.line()),
-            Err(error) => act(action, Outcome::Failed).detail(error),
+            Ok(summary) => operator::act(action).detail(summary.line()),
+            Err(error) => AuditEvent { outcome: Outcome::Failed, ..operator::act(action).detail(error) },
         };
         let recorded = audit::record(&mut lock.conn, &[event]).await;
         // Where it failed, that is what is to be said.
@@ -124,10 +124,6 @@ fn action(task: &str) -> Option<&'static str> {
         "rollups switch" => Some("rollups.switch"),
         _ => None,
     }
-}
-
-fn act(action: &'static str, outcome: Outcome) -> AuditEvent {
-    AuditEvent::new(Actor::command_line(operator::name()), action, outcome)
 }
 
 /// How far a command is: on a terminal one line that changes, elsewhere a log line every few seconds.

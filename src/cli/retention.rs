@@ -11,10 +11,7 @@ use crate::{
         print::{Column, absent, harmless, json, table, text, time},
     },
     config::Settings,
-    domain::{
-        audit::{Actor, AuditEvent, Outcome},
-        retention::least_raw_days,
-    },
+    domain::{audit::AuditEvent, retention::least_raw_days},
     store::{
         PgConnection,
         lifecycle::org_settings::{self, Change, OrgRetention},
@@ -139,7 +136,7 @@ fn wrong(set: &Set, settings: &Settings) -> Option<String> {
 }
 
 fn act(action: &'static str, org_id: Uuid) -> AuditEvent {
-    AuditEvent::new(Actor::command_line(operator::name()), action, Outcome::Allowed).of_org(org_id)
+    operator::act(action).of_org(org_id)
 }
 
 async fn set(args: Set, conn: &mut PgConnection) -> anyhow::Result<()> {

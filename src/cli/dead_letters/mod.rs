@@ -17,13 +17,11 @@ use crate::{
     cli::{on_database, operator, print::json},
     config::Settings,
     domain::{
-        audit::{Actor, AuditEvent, Outcome::Allowed},
         correction::Outcome,
         dead_letter::{DeadLetterQuery, LetterScope, State},
         event::MAX_MESSAGE_BYTES,
     },
     store::{
-        self, StoreError,
         access::audit,
         ingest::corrections::{self, Correction},
         read::{Reader, ReaderPlan},
@@ -163,7 +161,7 @@ async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
 
 /// What the message holds is the organisation's own: who has looked at it is on record first.
 async fn show(args: Show, settings: &Settings, reader: &Reader) -> anyhow::Result<()> {
-    let act = AuditEvent::new(Actor::command_line(operator::name()), "dead_letter.show", Allowed).target(args.id);
+    let act = operator::act("dead_letter.show").target(args.id);
     on_database(&settings.database, async |conn| Ok(audit::record(conn, &[act]).await?)).await?;
     let letter = reader.dead_letter(LetterScope::Any, args.id).await?;
     let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
@@ -171,18 +169,17 @@ async fn show(args: Show, settings: &Settings, reader: &Reader) -> anyhow::Resul
 }
 
 async fn replay(args: Replay, settings: &Settings) -> anyhow::Result<()> {
-    let database = &settings.database;
     let correction = Correction {
         whose: LetterScope::Any,
         dead_letter_id: args.id,
         body: body(&args.file).with_context(|| format!("--file {}", args.file.display()))?,
         by: operator::name(),
-        act: AuditEvent::new(Actor::command_line(operator::name()), "dead_letter.correct", Allowed).target(args.id),
+        act: operator::act("dead_letter.correct").target(args.id),
     };
-    let mut conn = store::connect_writer(database).await.context("database.url")?;
-    let timeout = database.write_timeout();
-    let outcome = tokio::time::timeout(timeout, corrections::correct(&mut conn, &correction, &settings.events)).await;
-    let (state, event_id) = match outcome.unwrap_or(Err(StoreError::Timeout(timeout)))? {
+    let outcome = on_database(&settings.database, async |conn| {
+        Ok(corrections::correct(conn, &correction, &settings.events).await?)
+    });
+    let (state, event_id) = match outcome.await? {
         Outcome::Accepted { state, event_id } => (state, event_id),
         Outcome::AlreadyCorrected => {
             bail!("dead letter {} was corrected before, by another event: the first one counts", args.id)

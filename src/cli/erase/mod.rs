@@ -17,7 +17,7 @@ use crate::{
         operator,
     },
     config::Settings,
-    domain::audit::{Actor, AuditEvent, Outcome},
+    domain::audit::{AuditEvent, Outcome},
     objects::Objects,
     store::{
         PgConnection,
@@ -120,13 +120,11 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 fn act(erasee: Erasee, outcome: Outcome) -> AuditEvent {
-    let by = Actor::command_line(operator::name());
-    match erasee {
-        Erasee::Org(org_id) => AuditEvent::new(by, "org.erase", outcome).of_org(org_id).target(org_id),
-        Erasee::Person { actor_id, org_id } => {
-            AuditEvent::new(by, "actor.erase", outcome).of_org(org_id).target(actor_id)
-        }
-    }
+    let act = match erasee {
+        Erasee::Org(org_id) => operator::act("org.erase").of_org(org_id).target(org_id),
+        Erasee::Person { actor_id, org_id } => operator::act("actor.erase").of_org(org_id).target(actor_id),
+    };
+    AuditEvent { outcome, ..act }
 }
 
 async fn org(

@@ -12,7 +12,7 @@ use crate::{
         print::{Column, harmless, json, table, text, time},
     },
     config::Settings,
-    domain::audit::{Actor, AuditEvent, Outcome},
+    domain::audit::AuditEvent,
     store::{
         PgConnection,
         exports::buckets::{self, OrgBucket},
@@ -98,7 +98,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
 }
 
 fn act(action: &'static str, org_id: Uuid, bucket: &str) -> AuditEvent {
-    AuditEvent::new(Actor::command_line(operator::name()), action, Outcome::Allowed).of_org(org_id).target(bucket)
+    operator::act(action).of_org(org_id).target(bucket)
 }
 
 async fn set(args: Set, conn: &mut PgConnection) -> anyhow::Result<()> {

@@ -28,10 +28,7 @@ use crate::{
         operator, print,
     },
     config::Settings,
-    domain::{
-        audit::{Actor, AuditEvent, Outcome},
-        export::{ExportJob, Granularity, Month, Output, Status, request::first_boundary},
-    },
+    domain::export::{ExportJob, Granularity, Month, Output, Status, request::first_boundary},
     store::{
         self, PgConnection, clock,
         exports::{self as table, Claimer, Created, NewMonth},
@@ -222,8 +219,7 @@ async fn request(
         for org_id in orgs.iter().copied().filter(wanted) {
             let job_id = Uuid::now_v7();
             let by = operator::name();
-            let act = AuditEvent::new(Actor::command_line(by.clone()), "export.monthly", Outcome::Allowed);
-            let act = act.of_org(org_id).target(job_id).detail(month);
+            let act = operator::act("export.monthly").of_org(org_id).target(job_id).detail(month);
             let new = NewMonth { job_id, org_id, month, granularity: Granularity::Daily, bucket, by: &by, act: &act };
             match table::create_month(conn, &new).await? {
                 Created::New(job) | Created::Same(job) => jobs.insert(job.id, org_id),

@@ -15,10 +15,7 @@ use crate::{
         print::{self, time},
     },
     config::{Broker, Settings},
-    domain::{
-        audit::{Actor, AuditEvent, Outcome},
-        partition::Topology,
-    },
+    domain::partition::Topology,
     store::{Session, StoreError, access::audit, ingest::layout, transaction::in_transaction},
 };
 
@@ -121,7 +118,7 @@ async fn change(
     );
     confirm::agreed(args.yes, &question)?;
     let by_whom = operator::name();
-    let act = AuditEvent::new(Actor::command_line(by_whom.clone()), "partition.layout", Outcome::Allowed)
+    let act = operator::act("partition.layout")
         .target(&from.base)
         .detail(format!("from {} to {partitions} partitions", from.partitions));
     let changed = session

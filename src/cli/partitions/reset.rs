@@ -18,7 +18,7 @@ use crate::{
     cli::{bad_usage, confirm, operator, print},
     config::{Broker, Settings},
     domain::{
-        audit::{Actor, AuditEvent, Outcome},
+        audit::AuditEvent,
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     },
@@ -145,8 +145,7 @@ impl Report {
 }
 
 fn act(partition: u16, reset: partitions::Reset, to: i64) -> AuditEvent {
-    let by = Actor::command_line(operator::name());
-    AuditEvent::new(by, "partition.reset", Outcome::Allowed)
+    operator::act("partition.reset")
         .target(group_name(partition))
         .detail(format!("from offset {} to {to}, as incarnation {}", reset.before, reset.incarnation))
 }

@@ -10,7 +10,6 @@ use crate::{
     actors::pipeline::partition::group_name,
     cli::{bad_usage, operator, print, stream::Progress},
     config::Settings,
-    domain::audit::{Actor, AuditEvent, Outcome},
     store::{
         Session, StoreError,
         access::audit,
@@ -73,9 +72,8 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
     if let Some(mismatch) = session.run(async |conn| layout::check(conn, &topology).await).await? {
         bail!(mismatch);
     }
-    let act = AuditEvent::new(Actor::command_line(by_whom.clone()), "stream.replay", Outcome::Allowed)
-        .target(group_name(partition))
-        .detail(format!("offsets {from} to {}", to - 1));
+    let act =
+        operator::act("stream.replay").target(group_name(partition)).detail(format!("offsets {from} to {}", to - 1));
     let (status, replay) = session
         .run(async |conn| {
             audit::record(&mut *conn, std::slice::from_ref(&act)).await?;
