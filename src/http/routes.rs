@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use actix_web::{
-    Error, FromRequest, Handler, HttpRequest, Resource, Responder, Route as Handling,
+    Error, FromRequest, Handler, HttpRequest, Responder, Route as Handling,
     dev::Payload,
     guard,
     http::Method,
@@ -285,10 +285,10 @@ fn handling(method: &Method) -> Handling {
 pub fn put(routes: Vec<Route>, config: &mut ServiceConfig) {
     let mut routes = routes.into_iter().peekable();
     while let Some(Route { path, pattern, method, handling, .. }) = routes.next() {
-        let mut resource = with(web::resource(pattern), handling);
+        let mut resource = web::resource(pattern).route(handling);
         let mut methods = vec![method];
         while let Some(Route { method, handling, .. }) = routes.next_if(|next| next.path == path) {
-            resource = with(resource, handling);
+            resource = resource.route(handling);
             methods.push(method);
         }
         let allow = allow(&methods);
@@ -298,10 +298,6 @@ pub fn put(routes: Vec<Route>, config: &mut ServiceConfig) {
         };
         config.service(resource.default_service(web::to(refuse)));
     }
-}
-
-fn with(resource: Resource, handling: Handling) -> Resource {
-    resource.route(handling)
 }
 
 fn allow(methods: &[Method]) -> String {
