@@ -350,6 +350,7 @@ impl Worker {
             tracing::warn!(partition = self.claim.partition, repaired, "lost rows of raw events were put back");
         }
         self.metrics.events(self.claim.partition, &committed.counts);
+        self.metrics.replayed(self.claim.partition, batch.raw.messages.len());
         self.metrics.normalized(&batch.normalized);
         self.rollup.do_send(Stored);
         Ok(())

@@ -93,6 +93,8 @@ metrics! {
     events: Counter by { partition: Partition, outcome: Outcome };
     /// Events of which a field was normalised, since it could not be stored as it was
     events_normalized: Counter by { field: Field };
+    /// Messages that a replay read again, which are among the events too
+    replayed_messages: Counter by { partition: Partition };
     /// Time that a batch transaction took
     batch_commit_seconds: Histogram = doubling(0.001, 16);
     /// Messages in a committed batch

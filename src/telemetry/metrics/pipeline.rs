@@ -31,6 +31,12 @@ impl Metrics {
         }
     }
 
+    /// Messages of a batch that a replay read again.
+    pub fn replayed(&self, partition: u16, messages: usize) {
+        let labels = of::replayed_messages { partition: Partition(partition) };
+        self.series.replayed_messages.get_or_create(&labels).inc_by(messages as u64);
+    }
+
     /// Fields that had to be normalised in a batch's events.
     pub fn normalized(&self, normalized: &Normalized) {
         for (field, count) in normalized.by_field() {
