@@ -1,9 +1,11 @@
 //! The alerts of `deploy/prometheus`: each has its page, its tests and all that an operator needs, and none of these is
 //! of an alert that is gone.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use crate::docs::root;
+use analytics_service::telemetry::metrics::declared;
+
+use crate::{docs::root, harness::prometheus_tool};
 
 pub const RULES: &str = "deploy/prometheus/alerts";
 const TESTS: &str = "deploy/prometheus/tests";
@@ -88,6 +90,89 @@ fn every_rule_fires_and_is_silent_in_tests() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Counted by tracing, which is not in every build.
+const ELSEWHERE: [(&str, &[&str]); 1] = [("analytics_trace_spans_total", &["outcome"])];
+
+/// Labels that are not the service's own: of the scrape, and of histograms.
+const OF_SCRAPES: [&str; 5] = ["namespace", "job", "instance", "le", "exported_job"];
+
+#[test]
+fn rules_use_metrics_and_labels_that_exist() {
+    let own = Vec::from_iter(declared());
+    let labels_of = |name: &str| {
+        let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let metric = own.iter().find(|metric| {
+            metric.name == name || metric.kind == "histogram" && base.is_some_and(|base| metric.name == base)
+        });
+        let elsewhere = ELSEWHERE.iter().find(|(metric, _)| *metric == name).map(|(_, labels)| *labels);
+        metric.map(|metric| metric.labels).or(elsewhere).or((name == "up").then_some(&[]))
+    };
+    let mut wrong = Vec::new();
+    for Alert { name, rules, .. } in alerts() {
+        for rule in rules {
+            let found = selectors(&rule.expr);
+            assert!(!found.is_empty(), "{name}");
+            let mut known = BTreeSet::from(OF_SCRAPES);
+            for selector in found {
+                let (metric, matchers) = selector.split_once('{').unwrap_or((&selector, ""));
+                let Some(labels) = labels_of(metric) else {
+                    wrong.push(format!("{name}: no metric {metric}"));
+                    continue;
+                };
+                for label in labels_of_matchers(matchers) {
+                    if !labels.contains(&label) && !OF_SCRAPES.contains(&label) {
+                        wrong.push(format!("{name}: {metric} has no label {label}"));
+                    }
+                }
+                known.extend(labels);
+            }
+            for label in ["by (", "on ("].iter().flat_map(|list| rule.expr.split(list).skip(1)) {
+                let list = label.split(')').next().unwrap();
+                let unknown = list.split(", ").filter(|label| !known.contains(label));
+                wrong.extend(unknown.map(|label| format!("{name}: no metric of it has a label {label}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn labels_of_matchers(matchers: &str) -> Vec<&str> {
+    // Every second part is quoted.
+    let outside = matchers.split('"').step_by(2);
+    outside.map(|part| part.trim_matches(|c: char| !c.is_ascii_lowercase())).filter(|part| !part.is_empty()).collect()
+}
+
+#[test]
+fn promtool_accepts_rules_and_their_tests() {
+    let Some(promtool) = prometheus_tool("promtool") else { return };
+    for (command, folder) in [(["check", "rules"], RULES), (["test", "rules"], TESTS)] {
+        let files = stems(folder, "yaml").into_iter().map(|stem| format!("{folder}/{stem}.yaml"));
+        let output = Command::new(&promtool).args(command).args(files).current_dir(root()).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success(), "{command:?}: {text}");
+    }
+}
+
+/// Metrics with their matchers, as an expression has them.
+pub fn selectors(expr: &str) -> BTreeSet<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = BTreeSet::new();
+    for prefix in ["analytics_", "process_", "up"] {
+        for (at, _) in expr.match_indices(prefix) {
+            let quoted = expr[..at].matches('"').count() % 2 == 1;
+            let inside = expr[..at].chars().next_back().is_some_and(word);
+            let end = expr[at..].find(|c| !word(c)).map_or(expr.len(), |length| at + length);
+            let whole = prefix != "up" || &expr[at..end] == "up";
+            if quoted || inside || !whole {
+                continue;
+            }
+            let matchers = expr[end..].strip_prefix('{').and_then(|rest| rest.find('}')).map_or(0, |length| length + 2);
+            found.insert(expr[at..end + matchers].to_owned());
+        }
+    }
+    found
 }
 
 #[test]

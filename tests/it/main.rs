@@ -3,6 +3,7 @@
 
 mod actor_tree;
 mod alerts;
+mod alerts_live;
 mod background_jobs;
 mod cache_tls;
 mod circles;

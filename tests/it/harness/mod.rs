@@ -24,7 +24,7 @@ pub use operator::{Asking, Happened};
 pub use prometheus::{Scrape, prometheus_tool};
 pub use proxy::Proxy;
 pub use replica::Replica;
-pub use service::Service;
+pub use service::{Service, free_address};
 pub use stack::{Stopped, stack};
 pub use world::{World, local_folder};
 

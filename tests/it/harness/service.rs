@@ -146,6 +146,6 @@ async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
 }
 
 /// An address that was free a moment ago.
-pub(super) fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

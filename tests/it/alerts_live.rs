@@ -1,0 +1,300 @@
+//! A real Prometheus with the real rules scrapes running processes through faults: alerts fire, and stop.
+//!
+//! Everything runs at sixty times the speed, so that an hour of the rules is a minute: each duration of a rule (`for`, ranges) is
+//! divided by 60, as are the seconds that it compares the clock with; Prometheus scrapes twice a second instead of twice a minute.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use analytics_service::auth::Role;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    alerts::{RULES, alerts, selectors},
+    docs::root,
+    harness::{Load, Service, World, eventually, free_address, prometheus_tool, sent, settled},
+};
+
+/// How much faster than in production.
+const SPEED: u64 = 60;
+
+/// Prometheus as a process, with rules and data in a folder of its own.
+struct Prometheus {
+    child: Child,
+    address: std::net::SocketAddr,
+    folder: tempfile::TempDir,
+    client: reqwest::Client,
+}
+
+impl Prometheus {
+    fn start(program: &Path, targets: &[&Service]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = folder.path().join("rules");
+        fs::create_dir(&rules).unwrap();
+        for alert in alerts() {
+            let file = format!("{}.yaml", alert.name);
+            let text = fs::read_to_string(root().join(RULES).join(&file)).unwrap();
+            fs::write(rules.join(file), faster(&text)).unwrap();
+        }
+        let config = "global: { scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms }\n\
+             rule_files: [rules/*.yaml]\n\
+             scrape_configs: [{ job_name: analytics-service, file_sd_configs: [{ files: [targets.json] }] }]\n";
+        fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+        write_targets(folder.path(), targets);
+        let address = free_address();
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--log.level=error"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, address, folder, client: reqwest::Client::new() }
+    }
+
+    /// What is scraped from now on. Series of other targets end, as when a deploy replaces a process.
+    fn scrape_only(&self, targets: &[&Service]) {
+        write_targets(self.folder.path(), targets);
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
+        let url = reqwest::Url::parse_with_params(&format!("http://{}/api/v1/{path}", self.address), query).unwrap();
+        let answer: Value = self.client.get(url).send().await.ok()?.json().await.ok()?;
+        assert_eq!(answer["status"], "success", "{path} {query:?}: {answer}");
+        Some(answer["data"].clone())
+    }
+
+    /// How many series an expression has now.
+    async fn series(&self, expr: &str) -> usize {
+        self.get("query", &[("query", expr)]).await.unwrap()["result"].as_array().unwrap().len()
+    }
+
+    /// Names and labels of what is firing, as `name{label="value"}` of the labels by which rules differ.
+    async fn firing(&self) -> BTreeSet<String> {
+        let Some(data) = self.get("alerts", &[]).await else { return BTreeSet::new() };
+        let firing = data["alerts"].as_array().unwrap().iter().filter(|alert| alert["state"] == "firing");
+        let named = |alert: &Value| {
+            let label = |name: &str| alert["labels"][name].as_str().map(str::to_owned);
+            let wanted = ["alertname", "severity", "dependency", "window"].into_iter().filter_map(label);
+            Vec::from_iter(wanted).join(" ")
+        };
+        firing.map(named).collect()
+    }
+
+    async fn wait_firing(&self, wanted: &[&str]) {
+        let since = Instant::now();
+        let mut left = BTreeSet::from_iter(wanted.iter().copied());
+        eventually(&format!("these fire: {wanted:?}"), async || {
+            let firing = self.firing().await;
+            left.retain(|name| !firing.contains(*name));
+            left.is_empty().then_some(())
+        })
+        .await;
+        eprintln!("{wanted:?}: firing after {:.1?}", since.elapsed());
+    }
+
+    async fn wait_stopped(&self, names: &[&str]) {
+        let since = Instant::now();
+        eventually(&format!("these stop: {names:?}"), async || {
+            let firing = self.firing().await;
+            names.iter().all(|name| !firing.contains(*name)).then_some(())
+        })
+        .await;
+        eprintln!("{names:?}: stopped after {:.1?}", since.elapsed());
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_targets(folder: &Path, targets: &[&Service]) {
+    let targets: Vec<_> = targets.iter().map(|service| service.ops.to_string()).collect();
+    let text = serde_json::json!([{ "targets": targets }]).to_string();
+    // Prometheus must not read half of it.
+    let part: PathBuf = folder.join("targets.part");
+    fs::write(&part, text).unwrap();
+    fs::rename(part, folder.join("targets.json")).unwrap();
+}
+
+/// Rules at [`SPEED`].
+fn faster(rules: &str) -> String {
+    let lines = rules.lines().map(|line| {
+        let timed = ["for: ", "keep_firing_for: "].into_iter().find_map(|key| line.trim_start().strip_prefix(key));
+        if let Some(duration) = timed {
+            let seconds = seconds(duration).unwrap() / SPEED;
+            return line.replace(duration, &format!("{seconds}s"));
+        }
+        let line = faster_ranges(line);
+        // Ages that are compared with a number of seconds.
+        match line.rsplit_once(" > ") {
+            Some((left, number)) if left.contains("time() - ") && number.parse::<u64>().is_ok() => {
+                format!("{left} > {}", number.parse::<u64>().unwrap() / SPEED)
+            }
+            _ => line,
+        }
+    });
+    Vec::from_iter(lines).join("\n")
+}
+
+/// Durations in brackets, and those of `offset`.
+fn faster_ranges(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = ["[", "offset "].iter().filter_map(|open| rest.find(open).map(|at| at + open.len())).min() {
+        let (before, behind) = rest.split_at(at);
+        let end = behind.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(behind.len());
+        let (duration, after) = behind.split_at(end);
+        out.push_str(before);
+        match seconds(duration) {
+            Some(seconds) => out.push_str(&format!("{}s", (seconds / SPEED).max(2))),
+            None => out.push_str(duration),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// Of one number with its unit.
+fn seconds(duration: &str) -> Option<u64> {
+    let (number, unit) = duration.split_at_checked(duration.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    Some(number.parse::<u64>().ok()? * unit)
+}
+
+#[test]
+fn rules_are_made_sixty_times_faster() {
+    assert_eq!(faster("        for: 5m"), "        for: 5s");
+    assert_eq!(faster("        for: 0m"), "        for: 0s");
+    assert_eq!(faster("rate(x{a=~\"[.]\"}[1h] offset 1w)"), "rate(x{a=~\"[.]\"}[60s] offset 10080s)");
+    assert_eq!(faster("(time() - max (x > 0)) > 300"), "(time() - max (x > 0)) > 5");
+    assert_eq!(faster("increase(x[3m]) > 1000"), "increase(x[3s]) > 1000");
+}
+
+#[tokio::test]
+async fn alerts_fire_and_stop_with_their_faults() {
+    let Some(program) = prometheus_tool("prometheus") else { return };
+    let mut world = World::new(2).await;
+    // A frozen database is noticed at a speed that fits.
+    for (key, ms) in [("WRITE_TIMEOUT", "1000"), ("CONNECT_TIMEOUT", "1000")] {
+        world.set(&format!("ANALYTICS__DATABASE__{key}_MS"), ms);
+    }
+    for (key, ms) in [("WAIT", "500"), ("STATEMENT_TIMEOUT", "1000")] {
+        world.set(&format!("ANALYTICS__QUERY__{key}_MS"), ms);
+    }
+    let (broker, cache) = (world.proxy_broker(), world.proxy_cache());
+    let database = world.proxy_database();
+    let first = world.serve().await;
+    let other_database = world.proxy_database();
+    let second = world.serve().await;
+    let prometheus = Prometheus::start(&program, &[&first, &second]);
+
+    // Redis is away, and one message in twenty breaks a rule.
+    let load = Load::at(&world, 600, "81", &["--invalid", "0.05"]).await;
+    cache.cut();
+    prometheus.wait_firing(&["AnalyticsDependencyDown ticket cache", "AnalyticsRejectsHigh page"]).await;
+    cache.heal();
+    let published = sent(&load.exact(&world).await);
+    prometheus.wait_stopped(&["AnalyticsDependencyDown ticket cache"]).await;
+
+    // The broker is away.
+    broker.cut();
+    let late = ["AnalyticsEventsLate ticket", "AnalyticsEventsLate page"];
+    prometheus.wait_firing(&["AnalyticsDependencyDown page broker", late[0], late[1]]).await;
+    broker.heal();
+    prometheus
+        .wait_stopped(&["AnalyticsDependencyDown page broker", late[0], late[1], "AnalyticsRejectsHigh page"])
+        .await;
+
+    // The database is frozen, and clients go on reading.
+    let load = Load::at(&world, 600, "82", &[]).await;
+    let token = first.token(&[Uuid::nil()], &[Role::OrgViewer]);
+    let path = format!("/analytics/v1/orgs/{}/freshness", Uuid::nil());
+    assert!(first.get(&path, &token).await.0.is_success());
+    database.stall();
+    other_database.stall();
+    let reading = async {
+        loop {
+            futures_util::future::join_all((0..5).map(|_| first.get(&path, &token))).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let frozen = [
+        "AnalyticsDependencyDown page database",
+        "AnalyticsCommitsFailing page",
+        "AnalyticsApiErrorBudget page 1h",
+        late[0],
+        late[1],
+    ];
+    tokio::select! {
+        () = reading => {}
+        () = prometheus.wait_firing(&frozen) => {}
+    }
+    database.heal();
+    other_database.heal();
+    prometheus.wait_stopped(&frozen).await;
+    let published = published + sent(&load.stop().await);
+    settled(&mut world.connect().await, published).await;
+
+    // All is well: what the rules select is there, and nothing fires.
+    assert_selected(&prometheus).await;
+    // But for the longer windows of what the frozen database has cost.
+    let quiet = |name: &String| name.starts_with("AnalyticsApiErrorBudget ");
+    eventually("nothing fires", async || prometheus.firing().await.iter().all(quiet).then_some(())).await;
+
+    // A process is killed while the other cannot take over.
+    other_database.stall();
+    let (ops, survivor) = (first.ops, second);
+    first.kill();
+    let gone = ["AnalyticsTargetGone ticket", "AnalyticsPartitionWithoutOwner page"];
+    prometheus.wait_firing(&gone).await;
+    other_database.heal();
+    prometheus.wait_stopped(&gone[1..]).await;
+    assert!(prometheus.firing().await.contains(gone[0]), "{ops} is still a target");
+    prometheus.scrape_only(&[&survivor]);
+    prometheus.wait_stopped(&gone).await;
+
+    // And the last one.
+    survivor.kill();
+    prometheus.wait_firing(&["AnalyticsTargetGone page"]).await;
+}
+
+/// What this world's processes have no series of: without jobs of the database, tracing, a limit of memory, maintenance.
+const ABSENT: [&str; 4] = [
+    "analytics_background_job_waiting_seconds",
+    "analytics_trace_spans_total",
+    "process_memory_limit_bytes",
+    "analytics_maintenance_last_success_timestamp",
+];
+
+/// Every selector of every rule has series, and every expression is accepted.
+async fn assert_selected(prometheus: &Prometheus) {
+    let mut without = BTreeSet::new();
+    for rule in alerts().into_iter().flat_map(|alert| alert.rules) {
+        prometheus.series(&rule.expr).await;
+        for selector in selectors(&rule.expr) {
+            let absent = ABSENT.iter().any(|metric| selector.starts_with(metric));
+            if !absent && prometheus.series(&selector).await == 0 {
+                without.insert(format!("{}: {selector}", rule.alert));
+            }
+        }
+    }
+    assert!(without.is_empty(), "no series: {without:#?}");
+}
