@@ -38,4 +38,5 @@ pub mod submission;
 pub mod summary;
 pub mod supervision;
 pub mod timestamp;
+pub mod trace;
 pub mod window;
