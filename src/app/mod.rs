@@ -38,15 +38,14 @@ use tree::{Tree, When};
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Runs the service until it receives a signal to stop or cannot continue.
+/// Runs the service, as a process of that identity, until it receives a signal to stop or cannot continue.
 ///
 /// # Errors
 /// Why it could not start or had to stop.
-pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(mut settings: Settings, identity: Identity, metrics: Metrics) -> anyhow::Result<()> {
     catch_panics();
-    let identity = identity();
     settings.database.application_name = Identity::application_name(identity.id);
-    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let readiness = Readiness::default();
     metrics.expect_partitions(settings.broker.partitions);
     let counted = metrics.clone();
     settings.database.on_reconnect = OnReconnect::new(move || counted.reconnected(Reconnected::Database));
@@ -138,7 +137,7 @@ fn export_backend(settings: &Settings, readiness: &Readiness) -> Option<ExportBa
 }
 
 /// Names this process among all that ever work on the partitions.
-fn identity() -> Identity {
+pub fn identity() -> Identity {
     Identity { id: Uuid::now_v7(), name: process_name() }
 }
 

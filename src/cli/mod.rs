@@ -36,9 +36,10 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    app,
     config::{Database, Settings},
-    store::{self, PgConnection, StoreError},
-    telemetry,
+    store::{self, PgConnection, StoreError, ingest::lease::Identity},
+    telemetry::{self, metrics::Metrics},
 };
 
 const AFTER_HELP: &str = "Settings come from config.default.toml, the file given by --config, and variables such as \
@@ -98,11 +99,22 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(cli.config.as_deref())?;
-    telemetry::log::start(&settings.log)?;
     // For all of the process; it fails only where one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match cli.command {
-        Command::Serve(args) => serve::run(args, settings),
+    let metrics = Metrics::default();
+    let identity = app::identity();
+    let exports = telemetry::start(&settings, &identity.id.to_string(), &metrics)?;
+    let done = run_command(cli.command, settings, identity, metrics);
+    // Last: what the command or the drain has done is in spans too.
+    if let Some(exports) = exports {
+        exports.end();
+    }
+    done
+}
+
+fn run_command(command: Command, settings: Settings, identity: Identity, metrics: Metrics) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::run(args, settings, identity, metrics),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),

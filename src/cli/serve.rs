@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{app, config::Settings};
+use crate::{app, config::Settings, store::ingest::lease::Identity, telemetry::metrics::Metrics};
 
 /// Run the service
 ///
@@ -11,7 +11,7 @@ use crate::{app, config::Settings};
 #[command(after_help = "Example: analytics-service serve --config /etc/analytics/config.toml")]
 pub struct Args {}
 
-pub fn run(_: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    actix::System::new().block_on(app::serve(settings))?;
+pub fn run(_: Args, settings: Settings, identity: Identity, metrics: Metrics) -> anyhow::Result<ExitCode> {
+    actix::System::new().block_on(app::serve(settings, identity, metrics))?;
     Ok(ExitCode::SUCCESS)
 }

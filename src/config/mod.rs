@@ -79,6 +79,7 @@ settings! {
     lease: Lease,
     drain: Drain,
     log: Log,
+    otlp: Otlp,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
-//! A process and its actors: restarts, the lease, the orderly stop, the log.
+//! A process and its actors: restarts, the lease, the orderly stop, logs and traces.
 
 use std::time::Duration;
 
-use super::declare::section;
+use super::{Secret, check::has_scheme, declare::section};
 
 section! {
     #[derive(Copy)]
@@ -95,5 +95,52 @@ section! {
             must("be a tracing filter such as info or analytics_service=debug", of => of.filter.parse::<tracing_subscriber::EnvFilter>().is_ok());
         /// The form of the lines.
         format: String = "text", must("be text or json", of => ["text", "json"].contains(&of.format.as_str()));
+    }
+}
+
+section! {
+    pub struct Otlp in otlp {
+        /// Where traces are sent, an OTLP receiver, such as http://collector:4317. Empty: nowhere, and none are made.
+        endpoint: String = "", must("be an http:// or https:// URL or empty", of => of.endpoint.is_empty() || has_scheme(&of.endpoint, &["http", "https"]));
+        /// How they are sent: grpc (usually port 4317), or http, as protobuf to /v1/traces and /v1/metrics below the endpoint (usually
+        /// port 4318).
+        protocol: String = "grpc", must("be grpc or http", of => ["grpc", "http"].contains(&of.protocol.as_str()));
+        /// Headers for the receiver, as `name=value,name=value`. Never logged.
+        headers: Secret = "", must("be name=value, separated by commas, or empty", of => of.header_pairs().is_some());
+        /// Share of the batches, merges and requests that are recorded although no producer or caller asks for it, 0 to 1.
+        sample_ratio: f64 = 0.01, must("be from 0 to 1", of => (0.0..=1.0).contains(&of.sample_ratio));
+        /// Traces a second that producers and callers cause by a sampled `traceparent`. Beyond it, sample_ratio decides.
+        asked_for_per_second: u32 = 100, from(0..=100_000);
+        /// Spans that wait to be sent. Further ones are dropped and counted.
+        queue: usize = 4096, from(64..=1_000_000);
+        /// Longest that an attempt to send takes, milliseconds. One that may succeed later is repeated twice.
+        timeout_ms: u64 = 5000, from(100..=60_000);
+        /// Longest that the end of the process waits for what is not sent yet, milliseconds.
+        flush_ms: u64 = 3000, from(0..=60_000);
+    }
+}
+
+impl Otlp {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    pub fn flush(&self) -> Duration {
+        Duration::from_millis(self.flush_ms)
+    }
+
+    /// Names and values of the headers; none where they are not of the form.
+    pub fn header_pairs(&self) -> Option<Vec<(&str, &str)>> {
+        fn is_name(name: &str) -> bool {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        }
+        fn pair(pair: &str) -> Option<(&str, &str)> {
+            let (name, value) = pair.split_once('=')?;
+            let (name, value) = (name.trim(), value.trim());
+            let is_value = value.bytes().all(|b| (b' '..=b'~').contains(&b));
+            (is_name(name) && is_value).then_some((name, value))
+        }
+        let text = self.headers.expose();
+        if text.trim().is_empty() { Some(Vec::new()) } else { text.split(',').map(pair).collect() }
     }
 }

@@ -67,7 +67,7 @@ fn every_module_uses_only_what_its_layer_may() {
 }
 
 /// Crates and the only layers that know them: an adapter alone knows its driver, and the rules know no server, no thread and no log.
-const KNOWN_TO: [(&str, &[&str]); 19] = [
+const KNOWN_TO: [(&str, &[&str]); 21] = [
     ("actix", &["actors", "app", "cli", "http"]),
     ("actix_cors", &["http"]),
     ("actix_http", &["http"]),
@@ -80,12 +80,14 @@ const KNOWN_TO: [(&str, &[&str]); 19] = [
     ("jsonwebtoken", &["auth"]),
     ("lapin", &["broker"]),
     ("object_store", &["objects"]),
+    ("opentelemetry", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
     ("redis", &["cache"]),
     ("reqwest", &["actors", "cli"]),
     ("sqlx", &["store"]),
-    ("tokio", &["actors", "app", "broker", "cli", "http", "objects", "store"]),
-    ("tracing", &["actors", "app", "auth", "broker", "cli", "http", "store"]),
+    ("tokio", &["actors", "app", "broker", "cli", "http", "objects", "store", "telemetry"]),
+    ("tonic", &["telemetry"]),
+    ("tracing", &["actors", "app", "auth", "broker", "cli", "http", "store", "telemetry"]),
     // Domain types that are serialised as they are describe themselves: apart from them, the description would be a second
     // declaration of each field. What is read from words is described where it is read, in `http`.
     ("utoipa", &["domain", "http"]),

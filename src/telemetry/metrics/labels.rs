@@ -80,6 +80,17 @@ closed! {
 }
 
 closed! {
+    /// What became of a span that was recorded.
+    SpanEnd {
+        Exported = "exported",
+        /// Too many waited.
+        Dropped = "dropped",
+        /// The receiver did not take it.
+        Failed = "failed",
+    }
+}
+
+closed! {
     /// Why the service closed a connection.
     Closing {
         /// The client took too long for a request's head.

@@ -2,7 +2,7 @@
 //!
 //! What a metric is stands in the list of `metrics!` below and nowhere else; methods count it, in a file for each of those who do:
 //! `pipeline`, `partitions` (what ends when a partition leaves this process), `supervision`, `upkeep`, `jobs` (of the database),
-//! `dependencies`, `http` (the two ports and the queries behind them). `process` has what the system says of the process, `format`
+//! `dependencies`, `http` (the two ports and the queries behind them), `spans` (of traces). `process` has what the system says of the process, `format`
 //! the formats of a scrape; `labels` has the labels' values, and `declare` what follows from the list.
 //!
 //! A scrape asks no server: gauges hold what was seen last.
@@ -16,12 +16,13 @@ mod labels;
 mod partitions;
 mod pipeline;
 mod process;
+mod spans;
 mod supervision;
 mod upkeep;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use chrono::{DateTime, Utc};
@@ -42,7 +43,7 @@ pub use self::{
     format::Format,
     http::{PermitTaken, PortTraffic, RequestInFlight},
     jobs::JobState,
-    labels::{Closing, ExportEnd, Reconnected, RunEnd},
+    labels::{Closing, ExportEnd, Reconnected, RunEnd, SpanEnd},
     partitions::{CreditTaken, FilterState},
     pipeline::CommittedBatch,
     upkeep::{Backlog, Pending},
@@ -207,6 +208,8 @@ metrics! {
     background_job_waiting_seconds: Gauge by { job: String };
     /// How far continuous aggregates are behind the clock, 0 where live rollups are read
     materialisation_lag_seconds: Seconds;
+    /// Spans of traces by what became of them
+    trace_spans: Counter by { outcome: SpanEnd };
 }
 
 #[derive(Clone)]
@@ -215,6 +218,8 @@ pub struct Metrics {
     ownership: Ownership,
     watched: Watched,
     registry: Arc<Registry>,
+    /// `rollup_latency_seconds` for an OTLP receiver, where there is one.
+    exported_latency: Arc<OnceLock<opentelemetry::metrics::Histogram<f64>>>,
 }
 
 impl Default for Metrics {
@@ -229,6 +234,7 @@ impl Default for Metrics {
             ownership: Ownership::default(),
             watched: Watched::default(),
             registry: Arc::new(registry),
+            exported_latency: Arc::default(),
         };
         metrics.build();
         metrics

@@ -70,6 +70,9 @@ impl Metrics {
     /// A batch was merged that long after its commit.
     pub fn rollup_latency(&self, waited: Duration) {
         self.series.rollup_latency_seconds.observe(waited.as_secs_f64());
+        if let Some(exported) = self.exported_latency.get() {
+            exported.record(waited.as_secs_f64(), &[]);
+        }
     }
 
     pub fn rollup_merged(&self, at: DateTime<Utc>) {

@@ -1,22 +1,34 @@
 //! Log lines on standard error: text for people, JSON for collectors.
 
+mod fields;
+
 use std::{error::Error, io::IsTerminal, iter};
 
-use anyhow::anyhow;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{self, format::DefaultFields},
+    registry::LookupSpan,
+};
 
+use self::fields::{Logged, LoggedJson};
 use crate::config::Log;
 
-/// Starts logging for the process.
+/// What writes the lines, as the settings say.
 ///
 /// # Errors
-/// The filter is no filter, or logging was started already.
-pub fn start(settings: &Log) -> anyhow::Result<()> {
+/// The filter is none.
+pub fn layer<S>(settings: &Log) -> anyhow::Result<impl Layer<S> + use<S>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let filter = EnvFilter::try_new(&settings.filter)?;
-    let colours = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    let started = if settings.format == "json" { lines.json().try_init() } else { lines.try_init() };
-    started.map_err(|error| anyhow!("logging: {error}"))
+    let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let lines = match settings.format.as_str() {
+        "json" => lines.json().fmt_fields(LoggedJson).boxed(),
+        _ => lines.fmt_fields(Logged(DefaultFields::new())).boxed(),
+    };
+    Ok(lines.with_filter(filter))
 }
 
 /// An error and its causes, each once: some errors have their cause in their own text.
@@ -33,6 +45,8 @@ pub fn in_full(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
 
     #[test]
