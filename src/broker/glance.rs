@@ -56,7 +56,7 @@ impl Glance {
         let mut consumer = consume(&self.broker, channel, &stream, from, PREFETCH).await?;
         let least = if let StartAt::Offset(offset) = from { offset } else { i64::MIN };
         while let Ok(delivered) = tokio::time::timeout(COMES_WITHIN, consumer.next()).await {
-            let Incoming { tag, message } = read(delivered)?;
+            let Incoming { tag, message, .. } = read(delivered)?;
             if message.offset >= least {
                 return Ok(Some(Seen { offset: message.offset, published_at: message.published_at }));
             }

@@ -18,7 +18,7 @@ use lapin::{
 };
 
 use super::{BrokerError, within};
-use crate::config::Broker;
+use crate::{config::Broker, domain::trace::TraceParent};
 
 /// Unconfirmed messages that keep the broker busy without making lapin's book-keeping slow, which walks all of them at
 /// each confirm.
@@ -33,6 +33,8 @@ const PERSISTENT: u8 = 2;
 pub struct Outgoing {
     pub partition: u16,
     pub body: Arc<Vec<u8>>,
+    /// The span that it is published by, for the header `traceparent`.
+    pub span: Option<TraceParent>,
 }
 
 /// Publishing ended. The publisher is of no further use.
@@ -88,7 +90,7 @@ impl Publisher {
             return Err(self.window.fail(error, Some(message)));
         }
         let (channel, exchange, body) = (Arc::clone(&self.channel), self.exchange.clone(), Arc::clone(&message.body));
-        let properties = properties();
+        let properties = properties(message.span);
         self.window.push(message, async move {
             // Mandatory: without a route the message comes back, instead of being confirmed and dropped.
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -117,12 +119,15 @@ impl Publisher {
     }
 }
 
-/// The header that end-to-end latency is measured from.
-fn properties() -> BasicProperties {
+/// The header that end-to-end latency is measured from, and the one that a trace goes on by.
+fn properties(span: Option<TraceParent>) -> BasicProperties {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut headers = FieldTable::default();
     headers
         .insert("timestamp_in_ms".into(), AMQPValue::LongLongInt(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)));
+    if let Some(span) = span {
+        headers.insert(TraceParent::HEADER.into(), AMQPValue::LongString(span.to_string().into()));
+    }
     BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers)
 }
 
@@ -243,7 +248,7 @@ mod tests {
     use super::*;
 
     fn message(n: u8) -> Outgoing {
-        Outgoing { partition: 0, body: Arc::new(vec![n]) }
+        Outgoing { partition: 0, body: Arc::new(vec![n]), span: None }
     }
 
     fn bodies(error: &PublishError) -> Vec<u8> {

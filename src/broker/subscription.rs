@@ -14,7 +14,10 @@ use tokio::time::Instant;
 
 use super::{BrokerError, close, connect, topology, within};
 
-use crate::{config::Broker, domain::batch::Message};
+use crate::{
+    config::Broker,
+    domain::{batch::Message, trace::TraceParent},
+};
 
 /// Deliveries that one acknowledgement covers at most.
 const ACK_EVERY: u64 = 500;
@@ -49,6 +52,8 @@ pub struct Subscription {
 pub struct Incoming {
     pub tag: u64,
     pub message: Message,
+    /// The producer's span, by the header `traceparent`.
+    pub producer: Option<TraceParent>,
 }
 
 impl Subscription {
@@ -217,13 +222,22 @@ pub(super) fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<
         let seconds = i64::try_from((*delivery.properties.timestamp())?).ok()?;
         publish_time(seconds.checked_mul(1000)?)
     });
+    let producer = headers.and_then(|headers| headers.inner().get(TraceParent::HEADER)).and_then(trace_parent);
     let message = Message { offset, published_at, body: delivery.data };
-    Ok(Incoming { tag: delivery.delivery_tag, message })
+    Ok(Incoming { tag: delivery.delivery_tag, message, producer })
 }
 
 /// A header is hostile: what no clock would say is no time.
 fn publish_time(millis: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis).filter(|at| (1970..2200).contains(&at.year()))
+}
+
+fn trace_parent(value: &AMQPValue) -> Option<TraceParent> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.parse().ok(),
+        AMQPValue::ShortString(text) => text.as_str().parse().ok(),
+        _ => None,
+    }
 }
 
 fn integer(value: &AMQPValue) -> Option<i64> {

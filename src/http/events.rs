@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, http::StatusCode, web};
 use serde::Serialize;
+use tracing::Span;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ArrayBuilder, OneOfBuilder, Ref, RefOr, Schema},
@@ -136,7 +137,7 @@ pub async fn publish(
 ) -> Result<HttpResponse, Problem> {
     let Submission { bodies, many } = read(&producer, &body).await?;
     let actor = api.events.publish.get().ok_or(Problem::Unavailable)?;
-    let response = actor.send(Publish(bodies)).timeout(api.events.response_timeout).await?;
+    let response = actor.send(Publish { bodies, span: Span::current() }).timeout(api.events.response_timeout).await?;
     let judged = response.map_err(|error| match error {
         NotPublished::Off => Problem::NotEnabled,
         NotPublished::Failed(error) => error.into(),

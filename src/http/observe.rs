@@ -24,7 +24,13 @@ use super::{
     log_lines::LogLines,
     sockets::{Connection, IS_SELF_CHECK, RequestBody, watched},
 };
-use crate::telemetry::metrics::{Metrics, PortTraffic};
+use crate::{
+    domain::trace::TraceParent,
+    telemetry::{
+        metrics::{Metrics, PortTraffic},
+        traces::spans,
+    },
+};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
@@ -60,8 +66,8 @@ pub async fn observe(
         connection.begin_request();
     }
     let body = RequestBody::watch(&mut request, observer.body_within, connection.clone());
-    let span = tracing::info_span!("request", id);
-    let response = next.call(request).instrument(span).await?.map_into_boxed_body();
+    let span = spans::request(&id, method, caller(&request));
+    let response = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
     let mut response = if body.is_late() && response.status().is_client_error() {
         refused(response, &Problem::BodyLate, &id)
     } else {
@@ -84,14 +90,17 @@ pub async fn observe(
     if !PROBES.contains(&route) && (route, method) != IS_SELF_CHECK {
         observer.metrics.http_request(route, method, status.as_u16(), took);
     }
+    spans::responded(&span, method, route, status.as_u16());
     let ms = took.as_secs_f64() * 1000.0;
     let status = status.as_u16();
-    // Neither path nor query: what a caller puts there by mistake may be a secret.
-    if status < 400 {
-        tracing::debug!(id, method, route, status, ms, "served");
-    } else if observer.lines.one_more() {
-        tracing::info!(id, method, route, status, ms, "refused");
-    }
+    // Neither path nor query: what a caller puts there by mistake may be a secret. The id is the span's.
+    span.in_scope(|| {
+        if status < 400 {
+            tracing::debug!(method, route, status, ms, "served");
+        } else if observer.lines.one_more() {
+            tracing::info!(method, route, status, ms, "refused");
+        }
+    });
     Ok(match connection {
         Some(connection) => {
             connection.begin_response(last);
@@ -136,6 +145,13 @@ fn refused(response: ServiceResponse<BoxBody>, problem: &Problem, id: &str) -> S
 fn request_id(request: &ServiceRequest) -> String {
     let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     given.filter(|id| is_sane(id)).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// The caller's span. One that is not of the form is as none.
+fn caller(request: &ServiceRequest) -> Option<TraceParent> {
+    let mut headers = request.headers().get_all(TraceParent::HEADER);
+    let (given, None) = (headers.next()?, headers.next()) else { return None };
+    given.to_str().ok()?.parse().ok()
 }
 
 fn is_sane(id: &str) -> bool {

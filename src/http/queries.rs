@@ -11,6 +11,7 @@ use std::{
 
 use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::error::Problem;
 use crate::actors::serving::query::{
@@ -86,7 +87,11 @@ impl Queries {
             if live.is_empty() {
                 return Err(Problem::Unavailable);
             }
-            live[self.0.turn.fetch_add(1, Ordering::Relaxed) % live.len()].send(Execute { query, gone })
+            live[self.0.turn.fetch_add(1, Ordering::Relaxed) % live.len()].send(Execute {
+                query,
+                gone,
+                span: Span::current(),
+            })
         };
         Ok(sent.timeout(within).await??)
     }

@@ -48,6 +48,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Which of them it is, in one word: for traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Transient(_) => "transient",
+            Self::Timeout(_) => "timeout",
+            Self::Fenced { .. } => "fenced",
+            Self::Moved { .. } => "moved",
+            Self::LostCommits { .. } => "lost_commits",
+            Self::Unfit(_) => "unfit",
+            Self::Lacks(_) => "lacks",
+            Self::Permanent(_) => "permanent",
+        }
+    }
+
     /// Whether the same may go through later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_) | Self::Timeout(_))

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, SqlSafeStr, SqlStr};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::{StoreError, patience::with_patience};
+use crate::domain::trace::span;
 
 /// Longest wait for a rollback. A connection on which it takes longer is dead, and its error is known already.
 const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
@@ -70,7 +72,8 @@ async fn run<T, E: From<sqlx::Error>>(
     };
     match (work(&mut tx).await, end) {
         (Ok(done), End::Commit) => {
-            tx.commit().await?;
+            let step = tracing::debug_span!(span::COMMIT, otel.kind = "client");
+            tx.commit().instrument(step).await?;
             Ok(done)
         }
         (Ok(done), End::Rollback) => {

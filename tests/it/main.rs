@@ -64,6 +64,7 @@ mod store_limits;
 mod store_merge;
 mod store_schema;
 mod store_transactions;
+mod traces;
 mod unread;
 mod verdicts;
 mod watermarks;

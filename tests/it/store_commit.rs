@@ -84,6 +84,7 @@ impl CommitFixture {
             max_refused: MAX_REFUSED,
             retries: 0,
             started_at: self.claim.now,
+            span: None,
         };
         commit(&mut self.conn, &self.claim, batch, &rules).await
     }

@@ -7,6 +7,7 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tracing::Instrument as _;
 
 use super::{
     generate::{self, ExportBackend, GenerateError, GeneratedFile},
@@ -23,6 +24,7 @@ use crate::{
         log::in_full,
         metrics::{ExportEnd, Metrics},
         readiness::{OBJECTS, Readiness},
+        traces::spans,
     },
 };
 
@@ -115,8 +117,8 @@ impl Worker {
                 return Looked::Nothing;
             }
         };
-        let begun = Instant::now();
-        let ended = self.attend(&claimed, beat, stop).await;
+        let (begun, span) = (Instant::now(), spans::export(claimed.job.id));
+        let ended = self.attend(&claimed, beat, stop).instrument(span).await;
         self.end(&claimed, ended, begun, beat).await;
         Looked::Worked
     }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use actix::prelude::*;
+use tracing::Instrument as _;
 
 use crate::{
     actors::{
@@ -33,6 +34,7 @@ use crate::{
             lease::{self, Identity},
         },
     },
+    telemetry::traces::spans,
 };
 
 pub struct Lease {
@@ -287,7 +289,8 @@ impl LeaseSession {
                 }
                 let mut taken = Vec::new();
                 for holding in &plan.take {
-                    if lease::take(conn, topology, holding, identity.id).await? {
+                    let taking = lease::take(conn, topology, holding, identity.id);
+                    if taking.instrument(spans::lease(holding.partition)).await? {
                         taken.push(*holding);
                     }
                 }

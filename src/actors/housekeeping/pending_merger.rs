@@ -33,7 +33,7 @@ use crate::{
         Session, StoreError,
         rollups::merge::{self, Idle, MergeRules, PartitionName},
     },
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::spans},
 };
 
 /// How often is looked whether a partition of this process does not run.
@@ -133,7 +133,10 @@ impl Merger {
     async fn merge(&mut self, session: &mut Session, stream: &str, partition: u16) -> Result<(), StoreError> {
         let (topology, rules) = (self.settings.broker.topology(), self.rules);
         let name = PartitionName { stream, partition, topology: &topology };
-        match session.run(async |conn| merge::merge(conn, name, rules).await).await {
+        let span = spans::merge(partition);
+        let merged = session.run(async |conn| merge::merge(conn, name, rules).await).await;
+        rollup::trace(&span, &merged);
+        match merged {
             Ok(merged) => {
                 let batches = merged.merge.batches;
                 rollup::report(merged, &self.metrics, &self.freshness);

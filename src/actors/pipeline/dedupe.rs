@@ -8,6 +8,7 @@ use std::{pin::pin, time::Duration};
 use actix::prelude::*;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use futures_util::TryStreamExt;
+use tracing::Span;
 
 use crate::{
     actors::{
@@ -26,6 +27,7 @@ use crate::{
         batch::{RawBatch, SplitRules, split},
         event::{EventKey, Rules},
         partition::Topology,
+        trace,
         window::Window,
     },
     store::{self, StoreError, clock::DatabaseClock, ingest::partitions::Claim},
@@ -156,18 +158,22 @@ impl Actor for Dedupe {
 pub struct Split {
     pub raw: RawBatch,
     pub credit: Credit,
+    /// The batch's, until it is committed.
+    pub span: Span,
 }
 
 impl Handler<Split> for Dedupe {
     type Result = ();
 
-    fn handle(&mut self, Split { raw, credit }: Split, _: &mut Self::Context) {
+    fn handle(&mut self, Split { raw, credit, span }: Split, _: &mut Self::Context) {
         let _working = self.vitals.work();
+        let decoding = tracing::debug_span!(parent: &span, trace::span::DECODE, otel.kind = "internal").entered();
         let rules = self.settings.rules(self.clock.now(), &self.claim);
         let rules = SplitRules { reached: self.reached.max(self.progress.watermark()), ..rules };
         let batch = split(raw, &rules, &mut self.window, self.foreign_writes);
         self.reached = self.reached.max(batch.published_to);
-        self.writer.do_send(Write { batch, credit });
+        drop(decoding);
+        self.writer.do_send(Write { batch, credit, span });
     }
 }
 

@@ -308,7 +308,7 @@ impl Worker {
                 }
                 continue;
             };
-            let Incoming { tag, message } = incoming?;
+            let Incoming { tag, message, .. } = incoming?;
             prefetch.came(message.offset);
             deliveries += 1;
             gathered.tag = tag;
@@ -343,6 +343,7 @@ impl Worker {
             max_refused: MAX_REFUSED,
             retries: 0,
             started_at,
+            span: None,
         };
         let committed = persist(&mut self.session, &self.claim, &batch, rules, (working, &self.metrics)).await?;
         if committed.repaired > 0 {

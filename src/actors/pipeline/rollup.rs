@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use chrono::DateTime;
+use tracing::Span;
 
 use crate::{
     actors::{
@@ -27,7 +28,7 @@ use crate::{
         ingest::partitions::Claim,
         rollups::merge::{self, MergeRules, PartitionName},
     },
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::spans},
 };
 
 /// What was published in the last moment may still be on its way when the broker says that nothing is.
@@ -102,8 +103,10 @@ impl Rollup {
         self.busy = true;
         self.pending = false;
         let work = async |merger: &mut Merger, _: &Working| {
-            let started = Instant::now();
-            (merger.merge().await, started.elapsed())
+            let (started, span) = (Instant::now(), spans::merge(merger.claim.partition));
+            let merged = merger.merge().await;
+            trace(&span, &merged);
+            (merged, started.elapsed())
         };
         self.begin(ctx, work, |actor, (result, took), ctx| actor.merged(result, took, ctx));
     }
@@ -157,6 +160,13 @@ impl Rollup {
 fn pause(shortest: Duration, took: Duration) -> Duration {
     let short = (took * PAUSE_PER_MERGE).min(SHORT_PAUSE);
     short.max(took * PAUSE_PER_SLOW_MERGE).min(MAX_PAUSE).max(shortest)
+}
+
+/// What the span of a merge shows of it. Without a batch that is recorded, nothing is.
+pub(in crate::actors) fn trace(span: &Span, merged: &Result<merge::Merged, StoreError>) {
+    if let Ok(merged) = merged {
+        spans::merged(span, merged.merge.batches, merged.followed.clone());
+    }
 }
 
 /// Notifies freshness of a merge.

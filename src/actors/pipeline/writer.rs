@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::prelude::*;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     actors::{
@@ -29,6 +30,7 @@ use crate::{
         batch::Batch,
         hole::{HoleReason, Missing},
         supervision::SupervisionKind,
+        trace::TraceParent,
     },
     store::{
         self, Session, StoreError,
@@ -39,7 +41,10 @@ use crate::{
             work::{CommitRules, Kind},
         },
     },
-    telemetry::metrics::{CommittedBatch, Metrics},
+    telemetry::{
+        metrics::{CommittedBatch, Metrics},
+        traces::spans,
+    },
 };
 
 /// Events over which refusals are judged, and how many of them the database may refuse.
@@ -164,6 +169,7 @@ impl Actor for Writer {
 pub struct Write {
     pub batch: Batch,
     pub credit: Credit,
+    pub span: Span,
 }
 
 /// A batch is durable: everything up to here may be acknowledged.
@@ -201,19 +207,22 @@ impl Writer {
         if self.is_at_work() {
             return;
         }
-        let Some(Write { batch, credit }) = self.waiting.pop_front() else { return };
+        let Some(Write { batch, credit, span }) = self.waiting.pop_front() else { return };
         let work = async move |sink: &mut Sink, working: &Working| {
             let started = Instant::now();
-            let result = sink.persist(&batch, working).await;
-            (batch, result, started.elapsed())
+            let result = sink.persist(&batch, spans::parent_of(&span), working).instrument(span.clone()).await;
+            (batch, span, result, started.elapsed())
         };
-        self.begin(ctx, work, |actor, (batch, result, took), ctx| {
+        self.begin(ctx, work, |actor, (batch, span, result, took), ctx| {
             match result {
                 Ok(committed) => {
+                    // It ends with the commit.
+                    drop(span);
                     actor.publish(&batch, &committed, took);
                     actor.store_next(ctx);
                 }
                 Err(error) => {
+                    spans::failed(&span, error.kind());
                     // What waits behind it must not be stored.
                     actor.sink = None;
                     actor.end_with(error, ctx);
@@ -277,6 +286,7 @@ impl Sink {
     async fn persist(
         &mut self,
         batch: &Batch,
+        span: Option<TraceParent>,
         working: &Working,
     ) -> Result<store::ingest::commit::Committed, StoreError> {
         let rules = CommitRules {
@@ -285,6 +295,7 @@ impl Sink {
             max_refused: self.refusals.left(),
             retries: 0,
             started_at: self.clock.now(),
+            span,
         };
         let committed = persist(&mut self.session, &self.claim, batch, rules, (working, &self.metrics)).await?;
         self.refusals.note(batch.raw.messages.len(), committed.refused);

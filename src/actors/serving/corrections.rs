@@ -30,8 +30,12 @@ use crate::{
         topology,
     },
     config::{self, Settings},
-    domain::correction::{self, Outcome},
+    domain::{
+        correction::{self, Outcome},
+        trace::TraceParent,
+    },
     store::{PgConnection, Session, StoreError, ingest::corrections as table, transaction::in_transaction},
+    telemetry::traces::spans,
 };
 
 /// Corrections that may wait for their turn; each holds an event of at most `http.max_body_bytes`.
@@ -240,7 +244,9 @@ impl Outbox {
         let round = async |tx: &mut PgConnection| {
             let waiting = table::claim(tx, ROUND).await?;
             let ids: Vec<Uuid> = waiting.iter().map(|one| one.dead_letter_id).collect();
-            let messages = waiting.into_iter().map(|one| outgoing(one.correction, broker));
+            let span = spans::publish(&broker.stream, ids.len());
+            let parent = spans::parent_of(&span);
+            let messages = waiting.into_iter().map(|one| outgoing(one.correction, parent, broker));
             if let Err(error) = send(publisher, messages).await {
                 return Ok(Err(error));
             }
@@ -266,9 +272,9 @@ async fn send(mut publisher: Publisher, messages: impl Iterator<Item = Outgoing>
 }
 
 /// To the home of its org. One without a readable org goes where it is rejected again.
-fn outgoing(correction: Vec<u8>, broker: &config::Broker) -> Outgoing {
+fn outgoing(correction: Vec<u8>, span: Option<TraceParent>, broker: &config::Broker) -> Outgoing {
     let partition = correction::org_of(&correction).map_or(0, |org_id| broker.topology().home_of(org_id));
-    Outgoing { partition, body: Arc::new(correction) }
+    Outgoing { partition, body: Arc::new(correction), span }
 }
 
 #[cfg(test)]
@@ -287,7 +293,7 @@ mod tests {
     #[test]
     fn a_correction_goes_to_its_orgs_home_partition() {
         let broker = settings().broker;
-        let to = |body: &str| outgoing(body.as_bytes().to_vec(), &broker).partition;
+        let to = |body: &str| outgoing(body.as_bytes().to_vec(), None, &broker).partition;
         // A route of the reference implementation; see domain/partition.rs.
         assert_eq!(to(r#"{"eventId":"x","orgId":"f47ac10b-58cc-4372-a567-0e02b2c3d479"}"#), 2);
         assert_eq!(to("no event"), 0);

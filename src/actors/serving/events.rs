@@ -9,6 +9,8 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 use chrono::Utc;
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
+use uuid::Uuid;
 
 use crate::{
     actors::{
@@ -32,6 +34,7 @@ use crate::{
         Session,
         clock::{self, DatabaseClock, Reading},
     },
+    telemetry::traces::spans,
 };
 
 /// Requests that may wait for their turn; each holds at most `http.max_body_bytes`.
@@ -118,7 +121,11 @@ impl Handler<Check> for Events {
 /// events are confirmed by the broker then.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Judgement>, NotPublished>")]
-pub struct Publish(pub Vec<Vec<u8>>);
+pub struct Publish {
+    pub bodies: Vec<Vec<u8>>,
+    /// The request's.
+    pub span: Span,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPublished {
@@ -131,18 +138,18 @@ pub enum NotPublished {
 impl Handler<Publish> for Events {
     type Result = ResponseFuture<Result<Vec<Judgement>, NotPublished>>;
 
-    fn handle(&mut self, Publish(bodies): Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Publish { bodies, span }: Publish, _: &mut Self::Context) -> Self::Result {
         let (rules, outlet, working) = (self.rules(), self.outlet.clone(), self.vitals.work());
-        Box::pin(async move {
+        let publish = async move {
             let _working = working;
             let outlet = outlet.ok_or(NotPublished::Off)?;
             let judged: Vec<Judgement> = bodies.iter().map(|body| judge(body, &rules)).collect();
             let events =
                 judged.iter().zip(bodies).filter_map(|(judged, body)| Some((judged.as_ref().ok()?.org_id, body)));
-            let messages = events.map(|(org_id, body)| outlet.outgoing(org_id, body)).collect();
-            outlet.publish(messages).await?;
+            outlet.publish(events.collect()).await?;
             Ok(judged)
-        })
+        };
+        Box::pin(publish.instrument(span))
     }
 }
 
@@ -168,15 +175,16 @@ impl Outlet {
         }
     }
 
-    fn outgoing(&self, org_id: uuid::Uuid, body: Vec<u8>) -> Outgoing {
-        Outgoing { partition: self.broker.topology().home_of(org_id), body: Arc::new(body) }
-    }
-
-    async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), QueryError> {
-        if messages.is_empty() {
+    async fn publish(&self, events: Vec<(Uuid, Vec<u8>)>) -> Result<(), QueryError> {
+        if events.is_empty() {
             return Ok(());
         }
         let mut link = self.link.lock().await?;
+        let span = spans::publish(&self.broker.stream, events.len());
+        let (topology, parent) = (self.broker.topology(), spans::parent_of(&span));
+        let outgoing =
+            |(org_id, body)| Outgoing { partition: topology.home_of(org_id), body: Arc::new(body), span: parent };
+        let messages: Vec<Outgoing> = events.into_iter().map(outgoing).collect();
         let events = messages.len();
         let sent = timeout(self.deadline, link.send(messages)).await;
         let error = match sent {
@@ -185,6 +193,7 @@ impl Outlet {
             Err(_) => SendError::Broker(BrokerError::Timeout(self.deadline)),
         };
         link.open = None;
+        spans::failed(&span, "unconfirmed");
         tracing::warn!(%error, events, "events of a request are not confirmed");
         Err(QueryError::Unavailable)
     }

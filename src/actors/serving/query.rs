@@ -12,6 +12,7 @@ use std::{
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +32,7 @@ use crate::{
         revision::{RevisionPage, RevisionQuery},
         summary::{Summary, SummaryQuery},
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
+        trace,
     },
     store::read::{self, ReadError, Reader, ReaderPlan},
     telemetry::metrics::{Metrics, PoolUse},
@@ -96,6 +98,8 @@ pub struct Execute<Q> {
     pub query: Q,
     /// The other end is dropped with the request that the query is for.
     pub gone: oneshot::Receiver<Infallible>,
+    /// The request's.
+    pub span: Span,
 }
 
 impl<Q: ReadQuery> Message for Execute<Q> {
@@ -106,24 +110,30 @@ impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
     type Result = ResponseFuture<Result<Q::Response, QueryError>>;
 
     /// Runs beside the other queries: the actor itself is free for the next one at once.
-    fn handle(&mut self, Execute { query, gone }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Execute { query, gone, span }: Execute<Q>, _: &mut Self::Context) -> Self::Result {
         let (admission, reader, working) = (self.admission.clone(), self.reader.clone(), self.vitals.work());
         let report = async move {
             let _working = working;
             let _admitted = admission.enter(query.tenant()).await?;
             let began = Instant::now();
-            query.read(reader).await.map_err(|error| {
+            let step = tracing::debug_span!(
+                trace::span::QUERY,
+                otel.kind = "client",
+                { trace::attribute::DB_SYSTEM_NAME } = "postgresql"
+            );
+            query.read(reader).instrument(step).await.map_err(|error| {
                 let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::warn_span!("query", after_ms).in_scope(|| refuse(&error, "a query failed"))
             })
         };
-        Box::pin(async move {
+        let unless_gone = async move {
             tokio::select! {
                 report = report => report,
                 // No client is left to receive it. The statement ends with the connection, and the permit is the next one's.
                 _ = gone => Err(QueryError::Busy),
             }
-        })
+        };
+        Box::pin(unless_gone.instrument(span))
     }
 }
 

@@ -18,7 +18,7 @@ use anyhow::Context;
 use chrono::Utc;
 
 use super::stream::{Pace, Progress, Sender, interruption};
-use crate::{broker::publisher::Outgoing, config::Settings, domain::partition::home_partition, workload::tally::Tally};
+use crate::{config::Settings, domain::partition::home_partition, workload::tally::Tally};
 use report::Report;
 use source::Source;
 
@@ -88,7 +88,7 @@ async fn send_all(
             |org_id| home_partition(org_id, partitions),
         );
         tally.add(&note);
-        sender.send(Outgoing { partition, body: Arc::new(std::mem::take(&mut body)) }).await?;
+        sender.send(partition, std::mem::take(&mut body)).await?;
     }
     progress.end(tally.counts().sent);
     Ok(())

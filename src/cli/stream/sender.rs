@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::Span;
+
 use crate::{
     broker::{
         self, BrokerError, Connection,
@@ -18,6 +20,8 @@ use crate::{
         topology,
     },
     config::Broker,
+    domain::trace::TraceParent,
+    telemetry::traces::spans,
 };
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -44,6 +48,9 @@ pub struct Sender {
     confirmed: u64,
     confirmed_in_order: u64,
     interrupted: Arc<AtomicBool>,
+    /// Of all that is sent.
+    span: Span,
+    parent: Option<TraceParent>,
 }
 
 struct Link {
@@ -55,7 +62,18 @@ impl Sender {
     /// Connects and makes sure that the streams exist.
     pub async fn connect(broker: Broker, interrupted: Arc<AtomicBool>) -> Result<Self, BrokerError> {
         let link = Some(Link::open(&broker).await?);
-        Ok(Self { broker, link, given: 0, handed_over: 0, confirmed: 0, confirmed_in_order: 0, interrupted })
+        let span = spans::publish(&broker.stream, None);
+        Ok(Self {
+            parent: spans::parent_of(&span),
+            span,
+            broker,
+            link,
+            given: 0,
+            handed_over: 0,
+            confirmed: 0,
+            confirmed_in_order: 0,
+            interrupted,
+        })
     }
 
     pub fn confirmed(&self) -> u64 {
@@ -81,8 +99,9 @@ impl Sender {
         self.link.as_ref().map_or(0, |link| link.publisher.confirmed())
     }
 
-    pub async fn send(&mut self, message: Outgoing) -> Result<(), SendError> {
+    pub async fn send(&mut self, partition: u16, body: Vec<u8>) -> Result<(), SendError> {
         let Some(link) = &mut self.link else { return Err(gone()) };
+        let message = Outgoing { partition, body: Arc::new(body), span: self.parent };
         self.given += 1;
         match link.publisher.publish(message).await {
             Ok(()) => {
@@ -114,6 +133,7 @@ impl Sender {
     }
 
     pub async fn close(self) {
+        spans::sent(&self.span, self.given);
         if let Some(link) = self.link {
             broker::close(&link.connection, &self.broker).await;
         }

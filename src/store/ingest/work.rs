@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::partitions::Claim;
-use crate::domain::{batch::Batch, ledger::Fate};
+use crate::domain::{batch::Batch, ledger::Fate, trace::TraceParent};
 
 /// What a batch is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct CommitRules {
     pub max_refused: usize,
     pub retries: i32,
     pub started_at: DateTime<Utc>,
+    /// The batch's, which the merge that folds it links to.
+    pub span: Option<TraceParent>,
 }
 
 /// A batch on its way into the database.

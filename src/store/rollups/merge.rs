@@ -23,6 +23,7 @@ use crate::{
         partition::Topology,
         revision::Reason,
         rollup::{Key, Measures, Merge, Pending, first_open_hour, hour_start},
+        trace::{BATCHES, Links, TraceParent},
     },
     store::{
         StoreError,
@@ -51,6 +52,8 @@ pub struct Merged {
     pub watermark: Option<DateTime<Utc>>,
     /// Of each batch, how long after its commit the merge was committed.
     pub waited: Vec<Duration>,
+    /// Spans of the batches, of those that are recorded.
+    pub followed: Vec<TraceParent>,
 }
 
 /// A partition's stream and number, as its rows name it.
@@ -108,11 +111,15 @@ async fn merge_in(
         || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
     let mut merge = Merge::default();
     let Some(first) = rows.first() else {
-        return Ok((Merged { merge, more, at, watermark: None, waited: Vec::new() }, begun));
+        return Ok((Merged { merge, more, at, watermark: None, waited: Vec::new(), followed: Vec::new() }, begun));
     };
     let cuts = (first.hourly_to, first.daily_to);
     let waited = rows.iter().map(|row| (at - row.committed_at).to_std().unwrap_or_default()).collect();
+    let mut followed = Links::at_most(BATCHES);
     for row in rows {
+        if let Some(Ok(span)) = row.traceparent.as_deref().map(str::parse) {
+            followed.add(span);
+        }
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
         merge.add(pending, row.committed_at, row.replayed);
     }
@@ -131,7 +138,7 @@ async fn merge_in(
     let lag_ms = watermark.max(announced.watermark).map(|watermark| (at - watermark).num_milliseconds().max(0));
     let status = rules.freshness.judge(lag_ms);
     freshness::record(tx, &Heard { events: &last_events(&merge), at, lag_ms, status }).await?;
-    Ok((Merged { merge, more, at, watermark, waited }, begun))
+    Ok((Merged { merge, more, at, watermark, waited, followed: followed.take() }, begun))
 }
 
 /// A partition with pending rows that its own pipeline may not merge.
@@ -243,6 +250,8 @@ async fn raise_watermark(
 struct PendingRow {
     committed_at: DateTime<Utc>,
     aggregates: Vec<u8>,
+    /// Of the batch's span.
+    traceparent: Option<String>,
     /// Of a range that was read again.
     replayed: bool,
     /// Up to where hours are materialised, and days; null where there are no aggregates.

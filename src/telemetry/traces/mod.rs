@@ -62,7 +62,7 @@ impl Exports {
         let entered = runtime.enter();
         let resource = resource(process);
         let spans = bounded(span_exporter(settings)?, settings.queue, metrics.clone());
-        let sampler = Sampler::new(settings.sample_ratio, settings.asked_for_per_second);
+        let sampler = Sampler::new(settings.sample_ratio, settings.requested_per_second);
         let tracers = SdkTracerProvider::builder()
             .with_span_processor(spans)
             .with_sampler(sampler)

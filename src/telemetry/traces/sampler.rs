@@ -20,13 +20,13 @@ use crate::domain::trace::span::{MERGE, ROOTS};
 #[derive(Clone, Debug)]
 pub struct Sampler {
     share: Share,
-    asked_for: Arc<PerSecond>,
+    requested: Arc<PerSecond>,
 }
 
 impl Sampler {
-    pub fn new(ratio: f64, asked_for_per_second: u32) -> Self {
-        let asked_for = PerSecond { most: asked_for_per_second, second_and_count: AtomicU64::new(0) };
-        Self { share: Share::TraceIdRatioBased(ratio), asked_for: Arc::new(asked_for) }
+    pub fn new(ratio: f64, requested_per_second: u32) -> Self {
+        let requested = PerSecond { most: requested_per_second, second_and_count: AtomicU64::new(0) };
+        Self { share: Share::TraceIdRatioBased(ratio), requested: Arc::new(requested) }
     }
 }
 
@@ -41,7 +41,7 @@ impl ShouldSample for Sampler {
         links: &[Link],
     ) -> SamplingResult {
         let by_share = || self.share.should_sample(parent, trace_id, name, kind, attributes, links).decision;
-        let by_request = || if self.asked_for.one_more(now()) { SamplingDecision::RecordAndSample } else { by_share() };
+        let by_request = || if self.requested.one_more(now()) { SamplingDecision::RecordAndSample } else { by_share() };
         let followed = || links.iter().any(|link| link.span_context.is_sampled());
         let decided = |yes| if yes { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
         let context = parent.map(|parent| parent.span().span_context().clone()).filter(|span| span.is_valid());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_recorded_within_its_bound() {
+    fn what_is_requested_is_recorded_within_its_bound() {
         let sampler = Sampler::new(0.0, 1000);
         assert!(recorded(&sampler, "GET /x", SpanKind::Server, Some(span(true, true)), None));
         assert!(!recorded(&sampler, "GET /x", SpanKind::Server, Some(span(false, true)), None));

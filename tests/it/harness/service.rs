@@ -39,8 +39,15 @@ impl Service {
 
     /// Starts the service on free ports.
     pub fn launch(world: &World) -> Self {
+        Self::launch_with_log(
+            world,
+            if std::env::var_os("IT_LOG").is_some() { Stdio::inherit() } else { Stdio::null() },
+        )
+    }
+
+    /// The same, with a place for its log lines.
+    pub fn launch_with_log(world: &World, log: Stdio) -> Self {
         let (api, ops) = (free_address(), free_address());
-        let log = if std::env::var_os("IT_LOG").is_some() { Stdio::inherit() } else { Stdio::null() };
         let child = world
             .command(&["serve"])
             .envs(&world.routes)
@@ -111,6 +118,11 @@ impl Service {
     pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
         let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token);
         read(request.header("content-type", "application/json").body(body)).await
+    }
+
+    /// A request to the API as it is: with headers, and without a look at its description.
+    pub fn request(&self, method: reqwest::Method, path: &str, token: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.api)).bearer_auth(token)
     }
 
     /// What `/ops/actors` shows.

@@ -229,7 +229,7 @@ impl World {
         topology::declare(&connection, broker).await.unwrap();
         let mut publisher = Publisher::open(&connection, broker).await.unwrap();
         for body in bodies {
-            publisher.publish(Outgoing { partition: 0, body: body.clone().into() }).await?;
+            publisher.publish(Outgoing { partition: 0, body: body.clone().into(), span: None }).await?;
         }
         publisher.flush().await?;
         broker::close(&connection, broker).await;

@@ -44,6 +44,7 @@ async fn commit_again(fixture: &mut CommitFixture, batch: &Batch) -> Committed {
         max_refused: 10,
         retries: 0,
         started_at: fixture.claim.now,
+        span: None,
     };
     commit(&mut fixture.conn, &fixture.claim, batch, &rules).await.unwrap()
 }

@@ -14,6 +14,7 @@ use std::{
 use actix::prelude::*;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use self::jobs::Watch;
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
     telemetry::{
         metrics::{Metrics, RunEnd},
         readiness::Readiness,
+        traces::spans,
     },
 };
 
@@ -203,7 +205,8 @@ impl Worker {
             tracing::debug!(task = task.name(), step, "at work");
         };
         let begun = Instant::now();
-        match task.run(&mut lock, &self.settings, &mut on_step).await {
+        let span = spans::maintenance(task.name());
+        match task.run(&mut lock, &self.settings, &mut on_step).instrument(span).await {
             Ok((line, full)) => {
                 lock.finish("done", &full).await?;
                 let seconds = begun.elapsed().as_secs_f64();

@@ -14,6 +14,7 @@ use std::{
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::{
     actors::supervision::{
@@ -25,6 +26,7 @@ use crate::{
     config::Settings,
     domain::audit::AuditEvent,
     store::{self, Session},
+    telemetry::traces::spans,
 };
 
 pub use backlog::Backlog;
@@ -97,7 +99,9 @@ impl Audit {
             waiting.iter().flat_map(|request| request.events.clone()).chain(backlog.rows()).collect();
         self.at_work = events.len();
         let work = async move |session: &mut Session, _: &Working| {
-            session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await).await
+            let recording =
+                session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await);
+            recording.instrument(spans::audit()).await
         };
         self.begin(ctx, work, |actor, recorded, ctx| {
             actor.at_work = 0;

@@ -22,7 +22,7 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    broker::{self, publisher::Outgoing},
+    broker,
     cli::stream::{Pace, Progress, Sender, interruption, rate},
     config::Settings,
     domain::{event, partition::home_partition},
@@ -121,7 +121,7 @@ impl Replay {
             }
             let Some(line) = self.lines.next()? else { break };
             let partition = partition_of(&line, report.partitions);
-            self.sender.send(Outgoing { partition, body: Arc::new(line.body) }).await?;
+            self.sender.send(partition, line.body).await?;
             sent += 1;
         }
         progress.end(self.lines.bytes_read());

@@ -34,7 +34,7 @@ impl Handler<Check> for FixedRules {
 impl Handler<Publish> for FixedRules {
     type Result = Result<Vec<Judgement>, NotPublished>;
 
-    fn handle(&mut self, Publish(bodies): Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Publish { bodies, .. }: Publish, _: &mut Self::Context) -> Self::Result {
         if bodies.len() == 7 {
             return Err(NotPublished::Off);
         }

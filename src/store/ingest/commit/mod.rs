@@ -10,6 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use self::lock::{Lock, lock};
@@ -27,6 +28,7 @@ use crate::{
         hole::{HoleReason, Missing},
         ledger::{Counts, Fate, Ledger},
         rollup::Pending,
+        trace::{attribute, span},
     },
     store::{
         StoreError,
@@ -38,6 +40,7 @@ use crate::{
 };
 
 const UNIQUE_VIOLATION: &str = "23505";
+const POSTGRESQL: &str = "postgresql";
 
 /// What a commit did, or had done already.
 #[derive(Clone, Debug)]
@@ -74,6 +77,13 @@ pub async fn commit(
     in_transaction(conn, async |tx| commit_in(tx, Work { claim, batch, rules }).await).await
 }
 
+/// A step of the transaction, where it is traced.
+macro_rules! step {
+    ($name:expr) => {
+        tracing::debug_span!($name, otel.kind = "client", { attribute::DB_SYSTEM_NAME } = POSTGRESQL)
+    };
+}
+
 async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, StoreError> {
     let Work { claim, batch, rules } = work;
     let foreign_writes = match lock(tx, work).await? {
@@ -106,7 +116,7 @@ async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, S
         repair::take_letters(tx, work, &sorted.fates).await?;
         repair::record(tx, work, replay_id, &sorted.repaired).await?;
     }
-    let (counts, completed) = finish(tx, work, &sorted).await?;
+    let (counts, completed) = finish(tx, work, &sorted).instrument(step!(span::FINISH)).await?;
     Ok(Committed {
         counts,
         next_offset: batch.raw.next_offset(),
@@ -183,7 +193,7 @@ async fn only_new<'a>(
     work: Work<'_>,
     sorted: &mut Sorted,
 ) -> Result<Vec<&'a Candidate>, StoreError> {
-    let known = lookup::look_up(tx, suspects, work.rules.window).await?;
+    let known = lookup::look_up(tx, suspects, work.rules.window).instrument(step!(span::LOOK_UP)).await?;
     sorted.fates.extend(known.iter().map(|(message, known)| (*message, Fate::Duplicate { conflict: known.conflict })));
     let unknown = suspects.iter().copied().filter(|candidate| !known.contains_key(&candidate.message)).collect();
     match work.rules.kind {
@@ -202,7 +212,8 @@ async fn copy(
     if events.is_empty() {
         return Ok(None);
     }
-    match in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch.raw.id).await).await {
+    let copying = in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch.raw.id).await);
+    match copying.instrument(step!(span::COPY)).await {
         Ok(stored) if stored == events.len() as u64 => {}
         Ok(stored) => return Err(StoreError::Permanent(format!("{stored} of {} events were stored", events.len()))),
         Err(error) => return data_error(&error).map(Some).ok_or_else(|| error.into()),
@@ -279,7 +290,7 @@ bound! {
         batch_id: Uuid, stream: &'a str, incarnation: i32, partition: i32, first_offset: i64, next_offset: i64,
         received: i64, stored: i64, duplicates: i64, conflicts: i64, rejected: i64, late: i64, orgs: i32,
         occurred_from: Option<DateTime<Utc>>, occurred_to: Option<DateTime<Utc>>, retries: i32,
-        started_at: DateTime<Utc>, aggregates: Vec<u8>,
+        started_at: DateTime<Utc>, aggregates: Vec<u8>, traceparent: Option<String>,
     }
 }
 
@@ -329,6 +340,7 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
         retries: rules.retries,
         started_at: rules.started_at,
         aggregates,
+        traceparent: rules.span.map(|span| span.to_string()),
     };
     let query = sqlx::query_scalar_with(statement, row.arguments()?);
     let query = match rules.kind {

@@ -7,7 +7,7 @@ DELETE FROM analytics.rollup_pending AS p WHERE batch_id IN (
         FROM (SELECT batch_id, commit_no, aggregates FROM analytics.rollup_pending WHERE stream = $1 AND partition = $2
               ORDER BY commit_no LIMIT $3 FOR UPDATE) AS oldest) AS sized
     WHERE before < $4)
-RETURNING committed_at, aggregates,
+RETURNING committed_at, aggregates, traceparent,
           coalesce((SELECT kind = 'replay' FROM analytics.ingestion_batches b WHERE b.batch_id = p.batch_id), false)
               AS replayed,
           (SELECT hourly_to FROM analytics.rollup_engine WHERE engine = 'continuous') AS hourly_to,

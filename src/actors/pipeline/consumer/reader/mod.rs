@@ -16,6 +16,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep_until},
 };
+use tracing::Span;
 use uuid::Uuid;
 
 use super::stream_check::StreamError;
@@ -34,10 +35,12 @@ use crate::{
         hole::{HoleReason, Tail},
         intake::{Intake, Limits},
         prefetch::Prefetch,
+        trace::{Links, PRODUCERS},
     },
     telemetry::{
         metrics::Metrics,
         readiness::{BROKER, Readiness},
+        traces::spans,
     },
 };
 
@@ -96,6 +99,9 @@ pub struct Reader {
     credits: Arc<Semaphore>,
     /// When the first message of the batch at hand came.
     oldest: Option<Instant>,
+    /// Of the batch at hand.
+    span: Span,
+    producers: Links,
     /// When a message came last, or the subscription began.
     heard_at: Instant,
     /// How long nothing must have come before the broker is queried.
@@ -119,6 +125,8 @@ impl Reader {
             look_again_at: Instant::now(),
             credits: Arc::new(Semaphore::new(parts.limits.credits)),
             oldest: None,
+            span: Span::none(),
+            producers: Links::at_most(PRODUCERS),
             heard_at: Instant::now(),
             quiet: FIRST_QUIET,
             committed_at: Instant::now(),
@@ -216,7 +224,7 @@ impl Reader {
         self.intake.is_full() || self.behind_hole.is_some()
     }
 
-    fn take(&mut self, Incoming { tag, message }: Incoming) {
+    fn take(&mut self, Incoming { tag, message, producer }: Incoming) {
         let offset = message.offset;
         if self.intake.take(tag, message) {
             if self.prefetch.came(offset) {
@@ -224,7 +232,13 @@ impl Reader {
             }
             self.tail.passed();
             self.parts.progress.received(offset + 1);
-            self.oldest.get_or_insert_with(Instant::now);
+            if self.oldest.is_none() {
+                self.oldest = Some(Instant::now());
+                self.span = spans::process(&self.parts.broker.stream, self.parts.partition);
+            }
+            if let Some(producer) = producer {
+                self.producers.add(producer);
+            }
         }
     }
 
@@ -235,8 +249,10 @@ impl Reader {
         }
         let raw = self.intake.hand_on(Uuid::now_v7());
         self.oldest = None;
+        let span = std::mem::replace(&mut self.span, Span::none());
+        spans::hand_on(&span, &raw, self.producers.take());
         // Dedupe is gone only when the whole partition is about to restart.
-        self.parts.dedupe.do_send(Split { raw, credit });
+        self.parts.dedupe.do_send(Split { raw, credit, span });
     }
 
     /// Waits until nothing is in flight: all credits are back then. The writer makes the attempts, however long.

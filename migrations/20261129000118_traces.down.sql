@@ -1,0 +1,1 @@
+ALTER TABLE analytics.rollup_pending DROP COLUMN traceparent;
