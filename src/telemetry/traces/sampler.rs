@@ -1,4 +1,4 @@
-//! Which spans are recorded: what a recorded span causes; traces that a producer or caller asks for, so many a second; and of
+//! Which spans are recorded: what a recorded span causes; traces that a producer or caller requests, so many a second; and of
 //! the others a share.
 
 use std::{
