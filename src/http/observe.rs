@@ -66,7 +66,8 @@ pub async fn observe(
         connection.begin_request();
     }
     let body = RequestBody::watch(&mut request, observer.body_within, connection.clone());
-    let span = spans::request(&id, method, caller(&request));
+    let is_probe = |place: &str| PROBES.contains(&place) || (place, method) == IS_SELF_CHECK;
+    let span = if is_probe(request.path()) { spans::probe(&id) } else { spans::request(&id, method, caller(&request)) };
     let response = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
     let mut response = if body.is_late() && response.status().is_client_error() {
         refused(response, &Problem::BodyLate, &id)
@@ -87,7 +88,7 @@ pub async fn observe(
     // The pattern: a raw path would let a caller make as many series as it likes.
     let route = response.request().match_pattern();
     let route = route.as_deref().unwrap_or("unknown");
-    if !PROBES.contains(&route) && (route, method) != IS_SELF_CHECK {
+    if !is_probe(route) {
         observer.metrics.http_request(route, method, status.as_u16(), took);
     }
     spans::responded(&span, method, route, status.as_u16());

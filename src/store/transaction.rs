@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, SqlSafeStr, SqlStr};
 use tokio::time::timeout;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::{StoreError, patience::with_patience};
 use crate::domain::trace::span;
@@ -66,13 +66,15 @@ async fn run<T, E: From<sqlx::Error>>(
     end: End,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, E> {
+    let is_savepoint = conn.is_in_transaction();
     let mut tx = match begin {
         Some(statement) => conn.begin_with(statement).await?,
         None => conn.begin().await?,
     };
     match (work(&mut tx).await, end) {
         (Ok(done), End::Commit) => {
-            let step = tracing::debug_span!(span::COMMIT, otel.kind = "client");
+            let step =
+                if is_savepoint { Span::none() } else { tracing::debug_span!(span::COMMIT, otel.kind = "client") };
             tx.commit().instrument(step).await?;
             Ok(done)
         }

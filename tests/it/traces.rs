@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{
-    Load, OtlpReceiver, Proxy, Received, Service, World, assert_exact, attribute, eventually, settled,
+    FLAWS, Load, OtlpReceiver, Proxy, Received, Service, World, assert_exact, attribute, eventually, settled,
 };
 
 const EVENTS: &str = "/analytics/v1/events";
@@ -115,6 +115,7 @@ async fn follows_an_event(protocol: &str) {
     steps.sort_by_key(|step| step.start_time_unix_nano);
     let steps: Vec<&str> = steps.into_iter().map(|step| step.name.as_str()).collect();
     assert_eq!(steps, [span::DECODE, span::LOOK_UP, span::COPY, span::FINISH, span::COMMIT]);
+    assert_eq!(received.named(span::COMMIT).len(), 1, "a savepoint is none");
 
     let merge = one(&received, span::MERGE).unwrap();
     assert!(merge.parent_span_id.is_empty());
@@ -199,10 +200,10 @@ async fn a_receiver_that_is_away_costs_no_event() {
     world.set("ANALYTICS__OTLP__QUEUE", "64");
     world.set("ANALYTICS__OTLP__TIMEOUT_MS", "300");
     world.set("ANALYTICS__OTLP__FLUSH_MS", "1000");
-    world.set("ANALYTICS__BATCH__MAX_EVENTS", "200");
+    world.set("ANALYTICS__BATCH__MAX_EVENTS", "20");
     proxy.cut();
     let service = world.serve().await;
-    let load = Load::start(&world, "7").await;
+    let load = Load::at(&world, 1000, "7", &FLAWS).await;
     let counted = async |outcome: &str| {
         let series = format!("analytics_trace_spans_total{{outcome=\"{outcome}\"}} ");
         let metrics = service.metrics().await;

@@ -78,6 +78,11 @@ pub fn sent(publish: &Span, messages: u64) {
     publish.set_attribute(attribute::MESSAGING_BATCH_MESSAGE_COUNT, i64::try_from(messages).unwrap_or(i64::MAX));
 }
 
+/// A request of which nothing but its log lines is of interest: a probe, a scrape, our own look at ourselves.
+pub fn probe(id: &str) -> Span {
+    info_span!("request", id)
+}
+
 /// A request. Neither path nor query nor address: what a caller puts there by mistake may be a secret.
 pub fn request(id: &str, method: &'static str, caller: Option<TraceParent>) -> Span {
     let made = info_span!("request", otel.kind = "server", otel.name = method, id, trace_id = Empty);
