@@ -92,9 +92,6 @@ fn every_rule_fires_and_is_silent_in_tests() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Counted by tracing, which is not in every build.
-const ELSEWHERE: [(&str, &[&str]); 1] = [("analytics_trace_spans_total", &["outcome"])];
-
 /// Labels that are not the service's own: of the scrape, and of histograms.
 const OF_SCRAPES: [&str; 5] = ["namespace", "job", "instance", "le", "exported_job"];
 
@@ -106,8 +103,7 @@ fn rules_use_metrics_and_labels_that_exist() {
         let metric = own.iter().find(|metric| {
             metric.name == name || metric.kind == "histogram" && base.is_some_and(|base| metric.name == base)
         });
-        let elsewhere = ELSEWHERE.iter().find(|(metric, _)| *metric == name).map(|(_, labels)| *labels);
-        metric.map(|metric| metric.labels).or(elsewhere).or((name == "up").then_some(&[]))
+        metric.map(|metric| metric.labels).or((name == "up").then_some(&[]))
     };
     let mut wrong = Vec::new();
     for Alert { name, rules, .. } in alerts() {

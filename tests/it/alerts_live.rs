@@ -276,10 +276,9 @@ async fn alerts_fire_and_stop_with_their_faults() {
     prometheus.wait_firing(&["AnalyticsTargetGone page"]).await;
 }
 
-/// What this world's processes have no series of: without jobs of the database, tracing, a limit of memory, maintenance.
-const ABSENT: [&str; 4] = [
+/// What this world's processes have no series of: without jobs of the database, a limit of memory, maintenance.
+const ABSENT: [&str; 3] = [
     "analytics_background_job_waiting_seconds",
-    "analytics_trace_spans_total",
     "process_memory_limit_bytes",
     "analytics_maintenance_last_success_timestamp",
 ];
