@@ -23,7 +23,7 @@ pub use load::{FLAWS, Load, RATE, millis, more};
 pub use object_store::{Asked, BUCKET, Fault, LocalStore, S3Server, SECOND_BUCKET};
 pub use operator::{Asking, Happened};
 pub use otlp::{OtlpReceiver, Received, attribute};
-pub use prometheus::{Scrape, prometheus_tool};
+pub use prometheus::{Prometheus, Scrape, prometheus_tool};
 pub use proxy::Proxy;
 pub use replica::Replica;
 pub use service::{Service, free_address};

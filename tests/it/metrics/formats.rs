@@ -3,13 +3,11 @@
 use std::{
     collections::BTreeSet,
     io::Write,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use serde_json::Value;
-
 use super::shown;
-use crate::harness::{Scrape, Service, World, eventually, prometheus_tool, sent, settled};
+use crate::harness::{Prometheus, Scrape, Service, World, eventually, prometheus_tool, sent, settled};
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -76,53 +74,6 @@ async fn both_formats_have_the_same_series() {
         units += 1;
     }
     assert!(units > 20, "{units}");
-}
-
-/// A Prometheus that scrapes a process. It is ended with it.
-struct Prometheus {
-    child: Child,
-    url: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn scraping(service: &Service, binary: &std::path::Path) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("prometheus.yml");
-        let target = service.ops;
-        std::fs::write(
-            &config,
-            format!(
-                "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: analytics\n  static_configs: [{{targets: ['{target}']}}]\n"
-            ),
-        )
-        .unwrap();
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(binary)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, url: format!("http://{address}"), _folder: folder }
-    }
-
-    /// The value of an expression that has one.
-    async fn query(&self, expression: &str) -> Option<f64> {
-        let url = format!("{}/api/v1/query", self.url);
-        let url = reqwest::Url::parse_with_params(&url, [("query", expression)]).unwrap();
-        let answer: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test]
