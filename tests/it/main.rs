@@ -7,6 +7,7 @@ mod alerts_live;
 mod background_jobs;
 mod cache_tls;
 mod circles;
+mod dashboards;
 mod dead_letters;
 mod docs;
 mod docs_lists;
