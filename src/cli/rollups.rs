@@ -14,7 +14,6 @@ use crate::{
     config::{EngineChoice, Settings},
     store::{
         self, PgConnection,
-        edition::is_community,
         ingest::layout,
         lifecycle::maintenance::Access,
         rollups::{
@@ -132,12 +131,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
 async fn report(conn: &mut PgConnection, settings: &Settings) -> anyhow::Result<Report> {
     let license = schema::probe(conn).await?.license;
     let state = engine::state(conn).await?;
-    let switching = match state.engine {
-        // The aggregates are dropped last.
-        Engine::Live => !aggregates::all(conn).await?.is_empty(),
-        // Their job is scheduled when readers see them.
-        Engine::Continuous => state.leaving || is_community(&license) && !engine::is_scheduled(conn).await?,
-    };
+    let switching = switch::is_unfinished(conn, &license).await?;
     let configured = Engine::chosen(settings.rollups.engine, &license, state.engine).context("rollups.engine")?;
     Ok(Report { engine: state.engine, configured, license, switching })
 }

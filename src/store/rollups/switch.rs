@@ -5,15 +5,26 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     aggregates,
-    engine::{Engine, RefreshRules, lock_cut, refresh, schedule, state, unschedule},
+    engine::{Engine, RefreshRules, is_scheduled, lock_cut, refresh, schedule, state, unschedule},
     rebuild,
     unit::Unit,
     verify,
 };
 use crate::{
     domain::calendar::{next_utc_day, utc_day},
-    store::{OnStep, StoreError, clock, transaction::between_snapshots},
+    store::{OnStep, StoreError, clock, edition::is_community, transaction::between_snapshots},
 };
+
+/// Whether a switch has begun and not ended, on a server of that licence.
+pub async fn is_unfinished(conn: &mut PgConnection, license: &str) -> Result<bool, StoreError> {
+    let state = state(conn).await?;
+    Ok(match state.engine {
+        // The aggregates are dropped last.
+        Engine::Live => !aggregates::all(conn).await?.is_empty(),
+        // Their job is scheduled when readers see them.
+        Engine::Continuous => state.leaving || is_community(license) && !is_scheduled(conn).await?,
+    })
+}
 
 /// Switches the readers to continuous aggregates, for all days that raw events are there of. May be run again wherever it
 /// ended. The database's own job refreshes them from then on, every so often. `owner` owns the schema, and has the cut for as long as it is connected.
