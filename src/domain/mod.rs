@@ -34,6 +34,7 @@ pub mod retention;
 pub mod revision;
 pub mod rollup;
 pub mod shares;
+pub mod status;
 pub mod submission;
 pub mod summary;
 pub mod supervision;
