@@ -7,6 +7,7 @@ mod ledger;
 mod reliability;
 mod revisions;
 mod source;
+pub mod status;
 mod usage;
 
 use std::time::Duration;
