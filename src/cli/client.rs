@@ -109,6 +109,11 @@ impl Client {
         Ok(Self { http, base, deadline })
     }
 
+    /// Where it calls, without the slash at the end.
+    pub fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Response, CallError> {
         self.call(Method::GET, path, query, None).await
     }

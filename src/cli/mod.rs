@@ -26,6 +26,7 @@ mod replay;
 mod retention;
 mod rollups;
 mod serve;
+mod status;
 mod stream;
 mod token;
 mod verify;
@@ -58,6 +59,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Status(status::Args),
     Migrate(migrate::Args),
     Publish(publish::Args),
     Replay(replay::Args),
@@ -115,6 +117,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn run_command(command: Command, settings: Settings, identity: Identity, metrics: Metrics) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(args, settings, identity, metrics),
+        Command::Status(args) => block_on(status::run(args, settings)),
         Command::Migrate(args) => block_on(migrate::run(args, settings)),
         Command::Publish(args) => block_on_workers(publish::run(args, settings)),
         Command::Replay(args) => block_on_workers(replay::run(args, settings)),
@@ -173,6 +176,7 @@ mod tests {
     /// What each command records. None: it reads, or what it does has a record of its own, as docs/security.md says.
     const COMMANDS: &[(&str, Option<&str>)] = &[
         ("serve", None),
+        ("status", None),
         ("migrate", None),
         ("publish", None),
         ("replay", Some("stream.replay")),

@@ -57,6 +57,7 @@ mod repair;
 mod replay_file;
 mod start_probes;
 mod statements;
+mod status;
 mod store_commit;
 mod store_errors;
 mod store_exports;

@@ -21,7 +21,7 @@ use crate::{
 const ORG: u128 = 1;
 
 /// Puts the aggregates of an event there, as its batch would have, committed so many seconds ago.
-async fn put(conn: &mut PgConnection, stream: &str, partition: i32, event: &Event, ago: f64) -> Uuid {
+pub async fn put(conn: &mut PgConnection, stream: &str, partition: i32, event: &Event, ago: f64) -> Uuid {
     let mut ledger = Ledger::default();
     ledger.count(Some(event.org_id), Fate::Stored { late: false });
     let published_to = Some(event.occurred_at.timestamp_micros());
