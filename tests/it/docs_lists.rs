@@ -102,6 +102,27 @@ fn log_lines_in_the_docs_are_written() {
 }
 
 #[test]
+fn the_table_of_spans_is_complete() {
+    let code = read("src/domain/trace.rs");
+    let (_, code) = code.split_once("pub mod span {").unwrap();
+    let (names, attributes) = code.split_once("pub mod attribute {").unwrap();
+    let (attributes, _) = attributes.split_once("\n}\n").unwrap();
+    let values = |code: &str| -> Names {
+        let values = code.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": &str = \""));
+        values.map(|(_, value)| value.trim_end_matches("\";").to_owned()).collect()
+    };
+    let page = read("docs/traces.md");
+    let rows = tables(&page, "span");
+    let spans = rows.iter().flat_map(|row| code_spans(row[0])).map(|name| name.split(' ').next().unwrap().to_owned());
+    let spans: Names = spans.filter(|name| name != "<method>").collect();
+    assert_same(&spans, &values(names), "docs/traces.md", "domain::trace::span");
+    let is_attribute = |name: &&str| name.contains('.') && !name.contains(' ');
+    let listed: Names =
+        rows.iter().flat_map(|row| code_spans(row[3])).filter(is_attribute).map(str::to_owned).collect();
+    assert_same(&listed, &values(attributes), "docs/traces.md", "domain::trace::attribute");
+}
+
+#[test]
 fn the_tables_of_the_schema_are_listed() {
     let mut migrations: Vec<_> = fs::read_dir(root().join("migrations")).unwrap().map(|e| e.unwrap().path()).collect();
     migrations.sort();
