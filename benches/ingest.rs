@@ -53,15 +53,24 @@ async fn throughput(events: u64) {
     .fetch_one(&mut conn)
     .await
     .unwrap();
-    let rss = service.rss_bytes() >> 20;
+    let (rss, cpu) = (service.rss_bytes() >> 20, cpu_seconds(service.child.id()));
     service.terminate().await;
     let stored = report["events"].as_u64().unwrap();
     let copied = bare_copy(&world, &mut conn, stored).await;
     let rate = |seconds: f64| events as f64 / seconds;
     println!("service, first batch to last commit   {:>9.0} events/s   {batches} batches", rate(committed));
     println!("service, first batch to last merge    {:>9.0} events/s   {rss} MiB resident", rate(merged));
+    println!("service, processor time an event      {:>9.1} µs", cpu * 1e6 / events as f64);
     println!("bare COPY of the same rows            {:>9.0} rows/s", rate(copied));
     println!("service / COPY                        {:>9.2}", copied / merged);
+}
+
+/// Processor time that a process has used, of all its threads.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name, which may hold anything: proc_pid_stat(5), fields 14 and 15, in hundredths of a second.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
 async fn done(conn: &mut PgConnection, sent: i64) -> bool {
