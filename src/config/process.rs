@@ -101,7 +101,7 @@ section! {
 section! {
     pub struct Otlp in otlp {
         /// Where traces are sent, an OTLP receiver, such as http://collector:4317. Empty: nowhere, and none are made.
-        endpoint: String = "", must("be an http:// or https:// URL or empty", of => of.endpoint.is_empty() || has_scheme(&of.endpoint, &["http", "https"]));
+        endpoint: String = "", must("be an http:// or https:// URL without a password, or empty", of => of.endpoint.is_empty() || is_place(&of.endpoint));
         /// How they are sent: grpc (usually port 4317), or http, as protobuf to /v1/traces and /v1/metrics below the endpoint (usually
         /// port 4318).
         protocol: String = "grpc", must("be grpc or http", of => ["grpc", "http"].contains(&of.protocol.as_str()));
@@ -118,6 +118,12 @@ section! {
         /// Longest that the end of the process waits for what is not sent yet, milliseconds.
         flush_ms: u64 = 3000, from(0..=60_000);
     }
+}
+
+/// Scheme, host, port and path alone: a password belongs into the headers, which no log has.
+fn is_place(url: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&b);
+    has_scheme(url, &["http", "https"]) && url.bytes().all(is_plain)
 }
 
 impl Otlp {

@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// How far a producer's clock may be ahead before nothing is concluded from it.
+const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
 /// What is known of a stream's ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
@@ -14,14 +17,16 @@ pub struct Ends {
 
 impl Ends {
     /// How long it takes until the oldest message that is not committed is dropped, if the stream goes on as it did. None: its
-    /// first message does not say when it was published.
+    /// first message does not say when it was published, or names a time to come.
     ///
     /// A stream that has dropped something keeps what lies between its first message and now: by age or by size, whichever it
     /// reached first. One that has not is young: it keeps messages for `max_age`, as far as is known. The broker's
     /// `own_records` may take the first offsets.
     pub fn headroom(&self, own_records: i64, max_age: TimeDelta) -> Option<TimeDelta> {
         if self.first_offset > own_records {
-            Some(self.uncommitted_since - self.first_published_at?)
+            let first = self.first_published_at.filter(|first| *first <= self.now + TOLERANCE)?;
+            // No message is older than the stream lets it become, whatever its producer's clock said.
+            Some(self.uncommitted_since - first.max(self.now - max_age))
         } else {
             Some(max_age - (self.now - self.uncommitted_since))
         }
@@ -58,6 +63,12 @@ mod tests {
         assert_eq!(headroom(5000, 0, 100), Some(100), "caught up");
         assert_eq!(headroom(5000, 0, 1), Some(1));
         assert_eq!(headroom(5000, 0, 0), Some(0), "what is first is not committed");
+    }
+
+    #[test]
+    fn wrong_clocks_of_producers_conclude_nothing() {
+        assert_eq!(headroom(5000, 102, 100), None, "published in two hours");
+        assert_eq!(headroom(5000, -400_000, 100), Some(168), "of 1980: no more than the maximum age");
     }
 
     #[test]

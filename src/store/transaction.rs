@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
 
 use super::{StoreError, patience::with_patience};
-use crate::domain::trace::span;
+use crate::domain::trace::{attribute, span};
 
 /// Longest wait for a rollback. A connection on which it takes longer is dead, and its error is known already.
 const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
@@ -73,8 +73,11 @@ async fn run<T, E: From<sqlx::Error>>(
     };
     match (work(&mut tx).await, end) {
         (Ok(done), End::Commit) => {
-            let step =
-                if is_savepoint { Span::none() } else { tracing::debug_span!(span::COMMIT, otel.kind = "client") };
+            let step = if is_savepoint {
+                Span::none()
+            } else {
+                tracing::debug_span!(span::COMMIT, otel.kind = "client", { attribute::DB_SYSTEM_NAME } = "postgresql")
+            };
             tx.commit().instrument(step).await?;
             Ok(done)
         }

@@ -92,8 +92,8 @@ pub struct Readiness(Arc<RwLock<Inner>>);
 struct Inner {
     phase: Phase,
     components: BTreeMap<String, (State, Option<String>)>,
-    /// Of components that several actors report: those for which it is down, and why.
-    down_for: BTreeMap<(String, String), String>,
+    /// Of components that several actors report: each of these, and why it is down for it.
+    reporters: BTreeMap<(String, String), Option<String>>,
 }
 
 impl Readiness {
@@ -134,27 +134,36 @@ impl Readiness {
     /// One of several that use a component reports it down: it is while it is for anybody.
     pub fn down_for(&self, name: &str, who: &str, cause: impl Into<String>) {
         let cause = cause.into();
-        self.write().down_for.insert((name.to_owned(), who.to_owned()), cause.clone());
+        self.write().reporters.insert((name.to_owned(), who.to_owned()), Some(cause.clone()));
         self.down(name, cause);
     }
 
     pub fn up_for(&self, name: &str, who: &str) {
-        self.write().down_for.remove(&(name.to_owned(), who.to_owned()));
-        match self.cause_of(name) {
-            Some(cause) => self.down(name, cause),
-            None => self.up(name),
-        }
+        self.write().reporters.insert((name.to_owned(), who.to_owned()), None);
+        self.judge(name);
     }
 
-    /// That reporter does not use it any more: its last report is dropped.
+    /// That reporter does not use it any more: its last report is dropped, and with the last reporter the component.
     pub fn forget(&self, name: &str, who: &str) {
-        if self.write().down_for.remove(&(name.to_owned(), who.to_owned())).is_some() && self.cause_of(name).is_none() {
-            self.remove(name);
+        if self.write().reporters.remove(&(name.to_owned(), who.to_owned())).is_some() {
+            self.judge(name);
         }
     }
 
-    fn cause_of(&self, name: &str) -> Option<String> {
-        self.read().down_for.iter().find(|((component, _), _)| component == name).map(|(_, cause)| cause.clone())
+    /// By what its reporters say.
+    fn judge(&self, name: &str) {
+        let said: Vec<Option<String>> = {
+            let inner = self.read();
+            let of_it = inner.reporters.iter().filter(|((component, _), _)| component == name);
+            of_it.map(|(_, cause)| cause.clone()).collect()
+        };
+        if said.is_empty() {
+            self.remove(name);
+        } else if let Some(cause) = said.into_iter().flatten().next() {
+            self.down(name, cause);
+        } else {
+            self.up(name);
+        }
     }
 
     /// Adds a remark to a component that has reported before.
@@ -232,10 +241,9 @@ mod tests {
         readiness.up_for("broker", "partition/0");
         assert!(matches!(state(), Some(State::Down { cause, .. }) if cause == "timed out"));
         readiness.forget("broker", "partition/1");
-        assert_eq!(state(), None);
-        readiness.up_for("broker", "partition/0");
-        readiness.forget("broker", "partition/0");
         assert_eq!(state(), Some(State::Up));
+        readiness.forget("broker", "partition/0");
+        assert_eq!(state(), None, "nobody here knows any more");
     }
 
     #[test]

@@ -199,7 +199,7 @@ async fn a_receiver_that_is_away_costs_no_event() {
     let mut world = traced(format!("http://{}", proxy.address), "grpc", "1").await;
     world.set("ANALYTICS__OTLP__QUEUE", "64");
     world.set("ANALYTICS__OTLP__TIMEOUT_MS", "300");
-    world.set("ANALYTICS__OTLP__FLUSH_MS", "1000");
+    world.set("ANALYTICS__OTLP__FLUSH_MS", "300");
     world.set("ANALYTICS__BATCH__MAX_EVENTS", "20");
     proxy.cut();
     let service = world.serve().await;
@@ -224,7 +224,35 @@ async fn a_receiver_that_is_away_costs_no_event() {
     // Meanwhile it hangs still.
     let begun = Instant::now();
     assert_eq!(service.terminate().await, Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// A batch whose pipeline ended comes again: without a commit the span of the first attempt is an error.
+#[tokio::test]
+async fn a_batch_given_up_is_an_error() {
+    let receiver = OtlpReceiver::start().await;
+    let mut world = traced(format!("http://{}", receiver.grpc), "grpc", "1").await;
+    world.set("ANALYTICS__SUPERVISION__DRILLS", "true");
+    world.set("ANALYTICS__SUPERVISION__MAX_RESTARTS", "100");
+    let service = world.serve().await;
+    let load = Load::at(&world, 1000, "7", &FLAWS).await;
+    for _ in 0..3 {
+        let generation = service.generation("partition/0").await;
+        service.drill("writer/0", "panic").await;
+        service.runs_again("partition/0", generation).await;
+    }
+    load.exact(&world).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let received = receiver.received();
+    let process = format!("{} {}", span::PROCESS, world.settings.broker.stream);
+    let batches = received.named(&process);
+    assert!(batches.len() > 3);
+    for batch in batches {
+        let committed = received.children(batch).iter().any(|step| step.name == span::COMMIT);
+        let failed = batch.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
+        // Both: the pipeline ended before it knew of the commit.
+        assert!(committed || failed, "{batch:?}");
+    }
 }
 
 #[tokio::test]

@@ -118,7 +118,11 @@ impl Worker {
             }
         };
         let (begun, span) = (Instant::now(), spans::export(claimed.job.id));
-        let ended = self.attend(&claimed, beat, stop).instrument(span).await;
+        let ended = self.attend(&claimed, beat, stop).instrument(span.clone()).await;
+        if matches!(ended, Ended::Failed(_)) {
+            spans::failed(&span, "export");
+        }
+        drop(span);
         self.end(&claimed, ended, begun, beat).await;
         Looked::Worked
     }

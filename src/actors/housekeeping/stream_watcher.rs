@@ -102,7 +102,10 @@ impl Watch {
     async fn look_at(&self, partition: u16, glance: &mut Option<Glance>) -> Result<(), BrokerError> {
         let StreamWatcherParts { broker, registry, metrics } = &self.parts;
         let first = first_of(glance, broker, partition, StartAt::First).await?;
-        let Some(Seen { offset: first_offset, published_at: first_published_at }) = first else { return Ok(()) };
+        let Some(Seen { offset: first_offset, published_at: first_published_at }) = first else {
+            metrics.retention_headroom(partition, None);
+            return Ok(());
+        };
         metrics.stream_first_offset(partition, first_offset);
         let position = registry.progress(&group_name(partition));
         if position.incarnation() == 0 {
@@ -116,9 +119,8 @@ impl Watch {
             uncommitted_since: uncommitted_since.unwrap_or(now).min(now),
             now,
         };
-        if let Some(headroom) = ends.headroom(broker.own_records, broker.stream_max_age()) {
-            metrics.retention_headroom(partition, headroom.num_milliseconds() as f64 / 1000.0);
-        }
+        let headroom = ends.headroom(broker.own_records, broker.stream_max_age());
+        metrics.retention_headroom(partition, headroom.map(|headroom| headroom.num_milliseconds() as f64 / 1000.0));
         Ok(())
     }
 }
@@ -134,7 +136,8 @@ async fn uncommitted_since(
         return Ok(None);
     }
     match first_of(glance, broker, partition, StartAt::Offset(position.committed_offset())).await {
-        Ok(None) => Ok(None),
+        // Nothing came in time: a slow broker proves nothing.
+        Ok(None) => Ok(position.watermark()),
         // Everything up to the watermark is committed, so what is not is of no time before it.
         Ok(Some(Seen { published_at, .. })) => Ok(published_at.or(position.watermark())),
         Err(BrokerError::Unreadable(_)) => {

@@ -8,7 +8,6 @@ use std::{pin::pin, time::Duration};
 use actix::prelude::*;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use futures_util::TryStreamExt;
-use tracing::Span;
 
 use crate::{
     actors::{
@@ -31,7 +30,10 @@ use crate::{
         window::Window,
     },
     store::{self, StoreError, clock::DatabaseClock, ingest::partitions::Claim},
-    telemetry::metrics::{FilterState, Metrics},
+    telemetry::{
+        metrics::{FilterState, Metrics},
+        traces::spans::BatchSpan,
+    },
 };
 
 /// How often the filter's state is shown.
@@ -159,7 +161,7 @@ pub struct Split {
     pub raw: RawBatch,
     pub credit: Credit,
     /// The batch's, until it is committed.
-    pub span: Span,
+    pub span: BatchSpan,
 }
 
 impl Handler<Split> for Dedupe {
@@ -167,7 +169,7 @@ impl Handler<Split> for Dedupe {
 
     fn handle(&mut self, Split { raw, credit, span }: Split, _: &mut Self::Context) {
         let _working = self.vitals.work();
-        let decoding = tracing::debug_span!(parent: &span, trace::span::DECODE, otel.kind = "internal").entered();
+        let decoding = tracing::debug_span!(parent: span.span(), trace::span::DECODE, otel.kind = "internal").entered();
         let rules = self.settings.rules(self.clock.now(), &self.claim);
         let rules = SplitRules { reached: self.reached.max(self.progress.watermark()), ..rules };
         let batch = split(raw, &rules, &mut self.window, self.foreign_writes);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::{
     actors::{
@@ -43,7 +43,7 @@ use crate::{
     },
     telemetry::{
         metrics::{CommittedBatch, Metrics},
-        traces::spans,
+        traces::spans::{self, BatchSpan},
     },
 };
 
@@ -169,7 +169,7 @@ impl Actor for Writer {
 pub struct Write {
     pub batch: Batch,
     pub credit: Credit,
-    pub span: Span,
+    pub span: BatchSpan,
 }
 
 /// A batch is durable: everything up to here may be acknowledged.
@@ -210,19 +210,20 @@ impl Writer {
         let Some(Write { batch, credit, span }) = self.waiting.pop_front() else { return };
         let work = async move |sink: &mut Sink, working: &Working| {
             let started = Instant::now();
-            let result = sink.persist(&batch, spans::parent_of(&span), working).instrument(span.clone()).await;
+            let result =
+                sink.persist(&batch, spans::parent_of(span.span()), working).instrument(span.span().clone()).await;
             (batch, span, result, started.elapsed())
         };
         self.begin(ctx, work, |actor, (batch, span, result, took), ctx| {
             match result {
                 Ok(committed) => {
                     // It ends with the commit.
-                    drop(span);
+                    span.committed();
                     actor.publish(&batch, &committed, took);
                     actor.store_next(ctx);
                 }
                 Err(error) => {
-                    spans::failed(&span, error.kind());
+                    span.failed(error.kind());
                     // What waits behind it must not be stored.
                     actor.sink = None;
                     actor.end_with(error, ctx);

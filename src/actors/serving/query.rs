@@ -35,7 +35,10 @@ use crate::{
         trace,
     },
     store::read::{self, ReadError, Reader, ReaderPlan},
-    telemetry::metrics::{Metrics, PoolUse},
+    telemetry::{
+        metrics::{Metrics, PoolUse},
+        traces::spans,
+    },
 };
 
 /// Most rows of one response.
@@ -121,7 +124,8 @@ impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
                 otel.kind = "client",
                 { trace::attribute::DB_SYSTEM_NAME } = "postgresql"
             );
-            query.read(reader).instrument(step).await.map_err(|error| {
+            query.read(reader).instrument(step.clone()).await.map_err(|error| {
+                spans::failed(&step, "query");
                 let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::warn_span!("query", after_ms).in_scope(|| refuse(&error, "a query failed"))
             })

@@ -101,9 +101,17 @@ impl Metrics {
         show!(self of partition: stream_first_offset = offset);
     }
 
-    /// Negative where what is not committed is about to be dropped, or was.
-    pub fn retention_headroom(&self, partition: u16, seconds: f64) {
-        show!(self of partition: stream_retention_headroom_seconds = seconds);
+    /// Negative where what is not committed is about to be dropped, or was; none where it is unknown.
+    pub fn retention_headroom(&self, partition: u16, seconds: Option<f64>) {
+        match seconds {
+            Some(seconds) => {
+                show!(self of partition: stream_retention_headroom_seconds = seconds);
+            }
+            None => {
+                let labels = of::stream_retention_headroom_seconds { partition: Owned(partition) };
+                self.series.stream_retention_headroom_seconds.remove(&labels);
+            }
+        }
     }
 
     /// Counts a batch as in flight until the guard is dropped.

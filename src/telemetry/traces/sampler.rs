@@ -20,13 +20,15 @@ use crate::domain::trace::span::{MERGE, ROOTS};
 #[derive(Clone, Debug)]
 pub struct Sampler {
     share: Share,
-    requested: Arc<PerSecond>,
+    /// By callers, and by producers: anybody may call, and takes nothing from these.
+    by_callers: Arc<PerSecond>,
+    by_producers: Arc<PerSecond>,
 }
 
 impl Sampler {
     pub fn new(ratio: f64, requested_per_second: u32) -> Self {
-        let requested = PerSecond { most: requested_per_second, second_and_count: AtomicU64::new(0) };
-        Self { share: Share::TraceIdRatioBased(ratio), requested: Arc::new(requested) }
+        let bound = || Arc::new(PerSecond { most: requested_per_second, second_and_count: AtomicU64::new(0) });
+        Self { share: Share::TraceIdRatioBased(ratio), by_callers: bound(), by_producers: bound() }
     }
 }
 
@@ -41,13 +43,14 @@ impl ShouldSample for Sampler {
         links: &[Link],
     ) -> SamplingResult {
         let by_share = || self.share.should_sample(parent, trace_id, name, kind, attributes, links).decision;
-        let by_request = || if self.requested.one_more(now()) { SamplingDecision::RecordAndSample } else { by_share() };
+        let within =
+            |bound: &PerSecond| if bound.one_more(now()) { SamplingDecision::RecordAndSample } else { by_share() };
         let followed = || links.iter().any(|link| link.span_context.is_sampled());
         let decided = |yes| if yes { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
         let context = parent.map(|parent| parent.span().span_context().clone()).filter(|span| span.is_valid());
         let decision = match &context {
             Some(ours) if !ours.is_remote() => decided(ours.is_sampled()),
-            Some(theirs) if theirs.is_sampled() => by_request(),
+            Some(theirs) if theirs.is_sampled() => within(&self.by_callers),
             Some(_) => SamplingDecision::Drop,
             // A step of something that is not traced.
             None if *kind == SpanKind::Client || (*kind == SpanKind::Internal && !ROOTS.contains(&name)) => {
@@ -55,7 +58,7 @@ impl ShouldSample for Sampler {
             }
             // A merge belongs to its batches, of which it is decided already.
             None if name == MERGE => decided(followed()),
-            None if followed() => by_request(),
+            None if followed() => within(&self.by_producers),
             None => by_share(),
         };
         let trace_state = context.map_or_else(TraceState::default, |parent| parent.trace_state().clone());
@@ -120,6 +123,10 @@ mod tests {
         assert!(!recorded(&sampler, "GET /x", SpanKind::Server, Some(span(false, true)), None));
         assert!(recorded(&sampler, "process s", SpanKind::Consumer, None, Some(true)));
         assert!(!recorded(&sampler, "process s", SpanKind::Consumer, None, None));
+        let sampler = Sampler::new(0.0, 1);
+        let caller = || recorded(&sampler, "GET /x", SpanKind::Server, Some(span(true, true)), None);
+        assert!([caller(), caller(), caller()].iter().filter(|recorded| **recorded).count() < 3);
+        assert!(recorded(&sampler, "process s", SpanKind::Consumer, None, Some(true)), "callers take nothing from it");
         let sampler = Sampler::new(0.0, 0);
         assert!(!recorded(&sampler, "GET /x", SpanKind::Server, Some(span(true, true)), None), "beyond it by share");
         assert!(recorded(&Sampler::new(1.0, 0), "process s", SpanKind::Consumer, None, Some(true)));

@@ -22,7 +22,7 @@ pub const NOT_LOGGED: &str = "otel.";
 const RABBITMQ: &str = "rabbitmq";
 
 /// A batch, from its first message to its commit. It is begun by [`hand_on`], when it is known what it follows from.
-pub fn process(stream: &str, partition: u16) -> Span {
+pub fn process(stream: &str, partition: u16) -> BatchSpan {
     let made = info_span!(
         span::PROCESS,
         otel.kind = "consumer",
@@ -33,11 +33,12 @@ pub fn process(stream: &str, partition: u16) -> Span {
     );
     messaging(&made, span::PROCESS, stream);
     made.set_attribute(attribute::MESSAGING_DESTINATION_PARTITION_ID, partition.to_string());
-    made
+    BatchSpan(made)
 }
 
 /// The batch is complete: what it is, and which producers' spans it follows from.
-pub fn hand_on(process: &Span, raw: &RawBatch, producers: Vec<TraceParent>) {
+pub fn hand_on(batch: &BatchSpan, raw: &RawBatch, producers: Vec<TraceParent>) {
+    let process = &batch.0;
     process.record("batch", tracing::field::display(raw.id));
     follow(process, producers);
     process.set_attribute(attribute::MESSAGING_BATCH_MESSAGE_COUNT, number(raw.messages.len()));
@@ -45,6 +46,29 @@ pub fn hand_on(process: &Span, raw: &RawBatch, producers: Vec<TraceParent>) {
     process.set_attribute(attribute::FIRST_OFFSET, raw.first_offset);
     process.set_attribute(attribute::NEXT_OFFSET, raw.next_offset());
     begin(process);
+}
+
+/// A batch's span on its way to its end: committed, failed, or given up with the subscription or pipeline that it was in.
+pub struct BatchSpan(Span);
+
+impl BatchSpan {
+    pub fn span(&self) -> &Span {
+        &self.0
+    }
+
+    pub fn committed(mut self) {
+        self.0 = Span::none();
+    }
+
+    pub fn failed(mut self, kind: &'static str) {
+        failed(&std::mem::replace(&mut self.0, Span::none()), kind);
+    }
+}
+
+impl Drop for BatchSpan {
+    fn drop(&mut self) {
+        failed(&self.0, "given_up");
+    }
 }
 
 /// A merge: it folds batches of many traces, and of processes that are gone. Recorded from when this is called on, if [`merged`]

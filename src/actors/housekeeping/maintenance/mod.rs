@@ -206,7 +206,7 @@ impl Worker {
         };
         let begun = Instant::now();
         let span = spans::maintenance(task.name());
-        match task.run(&mut lock, &self.settings, &mut on_step).instrument(span).await {
+        match task.run(&mut lock, &self.settings, &mut on_step).instrument(span.clone()).await {
             Ok((line, full)) => {
                 lock.finish("done", &full).await?;
                 let seconds = begun.elapsed().as_secs_f64();
@@ -218,6 +218,7 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
+                spans::failed(&span, error.kind());
                 // Where the connection is gone it stays a run that has not ended.
                 let _ = lock.finish("failed", &json!({ "error": error.to_string() })).await;
                 Err(error)

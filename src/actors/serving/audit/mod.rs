@@ -101,7 +101,9 @@ impl Audit {
         let work = async move |session: &mut Session, _: &Working| {
             let recording =
                 session.run_within(RECORD_WITHIN, async |conn| store::access::audit::record(conn, &events).await);
-            recording.instrument(spans::audit()).await
+            let span = spans::audit();
+            let recorded = recording.instrument(span.clone()).await;
+            recorded.inspect_err(|error| spans::failed(&span, error.kind()))
         };
         self.begin(ctx, work, |actor, recorded, ctx| {
             actor.at_work = 0;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep};
-use tracing::Span;
 
 use super::{Ended, FIRST_QUIET, QUIET, Reader};
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
         subscription::{StartAt, Subscription},
     },
     domain::{batch::MessageHash, hole::HoleReason, prefetch::Verdict},
-    telemetry::{metrics::Reconnected, readiness::BROKER, traces::spans},
+    telemetry::{metrics::Reconnected, readiness::BROKER},
 };
 
 impl Reader {
@@ -88,7 +87,9 @@ impl Reader {
     async fn subscribe_and_read(&mut self) -> Result<Ended, StreamError> {
         self.intake.subscribe();
         (self.oldest, self.behind_hole) = (None, None);
-        self.abandon_span();
+        // What was at hand comes again.
+        self.span = None;
+        self.producers.take();
         let (mut broker, partition) = (self.parts.broker.clone(), self.parts.partition);
         broker.prefetch = self.prefetch.width();
         // The last message that is known comes again, to be compared: the stream can be another one by now.
@@ -133,12 +134,6 @@ impl Reader {
         self.parts.readiness.up_for(BROKER, &self.name);
         tracing::info!(partition = self.parts.partition, offset = self.intake.position(), "subscribed");
         Ok(self.read(subscription).await?)
-    }
-
-    /// What was at hand comes again.
-    fn abandon_span(&mut self) {
-        spans::failed(&std::mem::replace(&mut self.span, Span::none()), "unsubscribed");
-        self.producers.take();
     }
 
     /// Goes on where the check has come to.

@@ -16,7 +16,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep_until},
 };
-use tracing::Span;
 use uuid::Uuid;
 
 use super::stream_check::StreamError;
@@ -40,7 +39,7 @@ use crate::{
     telemetry::{
         metrics::Metrics,
         readiness::{BROKER, Readiness},
-        traces::spans,
+        traces::spans::{self, BatchSpan},
     },
 };
 
@@ -100,7 +99,7 @@ pub struct Reader {
     /// When the first message of the batch at hand came.
     oldest: Option<Instant>,
     /// Of the batch at hand.
-    span: Span,
+    span: Option<BatchSpan>,
     producers: Links,
     /// When a message came last, or the subscription began.
     heard_at: Instant,
@@ -125,7 +124,7 @@ impl Reader {
             look_again_at: Instant::now(),
             credits: Arc::new(Semaphore::new(parts.limits.credits)),
             oldest: None,
-            span: Span::none(),
+            span: None,
             producers: Links::at_most(PRODUCERS),
             heard_at: Instant::now(),
             quiet: FIRST_QUIET,
@@ -234,7 +233,7 @@ impl Reader {
             self.parts.progress.received(offset + 1);
             if self.oldest.is_none() {
                 self.oldest = Some(Instant::now());
-                self.span = spans::process(&self.parts.broker.stream, self.parts.partition);
+                self.span = Some(spans::process(&self.parts.broker.stream, self.parts.partition));
             }
             if let Some(producer) = producer {
                 self.producers.add(producer);
@@ -249,7 +248,8 @@ impl Reader {
         }
         let raw = self.intake.hand_on(Uuid::now_v7());
         self.oldest = None;
-        let span = std::mem::replace(&mut self.span, Span::none());
+        let (stream, partition) = (&self.parts.broker.stream, self.parts.partition);
+        let span = self.span.take().unwrap_or_else(|| spans::process(stream, partition));
         spans::hand_on(&span, &raw, self.producers.take());
         // Dedupe is gone only when the whole partition is about to restart.
         self.parts.dedupe.do_send(Split { raw, credit, span });
