@@ -68,17 +68,17 @@ section! {
         /// Requests about one org, by all clients together, that one process accepts each second, on average. One more is 429 with
         /// Retry-After. 0 a second: no limit.
         org_per_second: u32 = 100, from(0..=1_000_000);
-        /// Requests about one org that are in progress at once.
+        /// Requests about one org that are accepted at once after a pause.
         org_burst: u32 = 200, from(1..=1_000_000);
         /// Requests by each credential, about any org; 0 a second: no limit.
         credential_per_second: u32 = 50, from(0..=1_000_000);
-        /// Those by one credential that are in progress at once.
+        /// Those by one credential that are accepted at once after a pause.
         credential_burst: u32 = 100, from(1..=1_000_000);
         /// Requests without a good credential, by address (or IPv6 network of 64 bits; where trusted_proxies name it, the
         /// client's); 0 a second: no limit. One more is 429; a good credential is accepted all the same, an API key only where it
         /// was used lately.
         refused_per_second: u32 = 5, from(0..=1_000_000);
-        /// Those of one address that are in progress at once.
+        /// Those of one address that are accepted at once after a pause.
         refused_burst: u32 = 100, from(1..=1_000_000);
     }
 }

@@ -107,9 +107,11 @@ section! {
         protocol: String = "grpc", must("be grpc or http", of => ["grpc", "http"].contains(&of.protocol.as_str()));
         /// Headers for the receiver, as `name=value,name=value`. Never logged.
         headers: Secret = "", must("be name=value, separated by commas, or empty", of => of.header_pairs().is_some());
-        /// Share of the batches, merges and requests that are recorded although no producer or caller requests it, 0 to 1.
+        /// Share of the batches, requests and other work (exports, maintenance, the audit log, leases) that is recorded although no
+        /// producer or caller requests it, 0 to 1. A merge is recorded where one of its batches is.
         sample_ratio: f64 = 0.01, must("be from 0 to 1", of => (0.0..=1.0).contains(&of.sample_ratio));
-        /// Traces a second that producers and callers cause by a sampled `traceparent`. Beyond it, sample_ratio decides.
+        /// Traces a second that producers cause by a sampled `traceparent`, and as many that callers do. Beyond it, sample_ratio
+        /// decides.
         requested_per_second: u32 = 100, from(0..=100_000);
         /// Spans that wait to be sent. Further ones are dropped and counted.
         queue: usize = 4096, from(64..=1_000_000);

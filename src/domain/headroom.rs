@@ -26,7 +26,8 @@ impl Ends {
         if self.first_offset > own_records {
             let first = self.first_published_at.filter(|first| *first <= self.now + TOLERANCE)?;
             // No message is older than the stream lets it become, whatever its producer's clock said.
-            Some(self.uncommitted_since - first.max(self.now - max_age))
+            let oldest = self.now.checked_sub_signed(max_age).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            Some(self.uncommitted_since - first.max(oldest))
         } else {
             Some(max_age - (self.now - self.uncommitted_since))
         }
@@ -69,6 +70,8 @@ mod tests {
     fn wrong_clocks_of_producers_conclude_nothing() {
         assert_eq!(headroom(5000, 102, 100), None, "published in two hours");
         assert_eq!(headroom(5000, -400_000, 100), Some(168), "of 1980: no more than the maximum age");
+        let ends = Ends { first_offset: 9, first_published_at: Some(at(0)), uncommitted_since: at(1), now: at(1) };
+        assert_eq!(ends.headroom(1, TimeDelta::days(365_000_000)), Some(TimeDelta::hours(1)), "kept for ever");
     }
 
     #[test]

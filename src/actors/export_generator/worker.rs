@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Attempts to report to the database what became of a job, and the pause between them.
-const TELLINGS: u32 = 5;
+const REPORT_ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What came of looking for a job.
@@ -150,7 +150,7 @@ impl Worker {
                     Ok(Heartbeat::Cancelled) => return Ended::Cancelled,
                     Ok(Heartbeat::Lost) => return Ended::Lost,
                     Err(error) => {
-                        tracing::warn!(%error, job = %claimed.claim.job_id, "an export cannot report that it was generated");
+                        tracing::warn!(%error, job = %claimed.claim.job_id, "an export's heartbeat cannot be recorded");
                         if said.elapsed() >= self.rules.takeover {
                             return Ended::Lost;
                         }
@@ -259,7 +259,7 @@ impl Worker {
         mut what: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut recorded = self.session.run(async |conn| what(conn).await).await;
-        for _ in 1..TELLINGS {
+        for _ in 1..REPORT_ATTEMPTS {
             if !matches!(&recorded, Err(error) if error.is_transient()) {
                 break;
             }

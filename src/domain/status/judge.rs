@@ -157,7 +157,7 @@ fn of_verify(verify: &Verify, installed_at: Option<DateTime<Utc>>, now: DateTime
     findings
 }
 
-/// Of a task that never ran nothing is said: another installation may do it.
+/// Of a task that never ran nothing is said, as the alert says nothing.
 fn of_maintenance(run: &MaintenanceRun, now: DateTime<Utc>, limits: &Limits) -> Option<StatusFinding> {
     let (every, command) = match run.task.as_str() {
         "purge" => (limits.purge_every, "purge"),

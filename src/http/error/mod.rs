@@ -169,13 +169,13 @@ impl Problem {
                 StatusCode::CONFLICT,
                 "too-many-api-keys",
                 "Too many API keys",
-                "as many API keys of this organisation are active as may be: revoke one first",
+                "this organisation has as many active API keys as it may: revoke one first",
             ),
             Self::TooManyExports => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-exports",
                 "Too many exports",
-                "as many exports of this organisation wait or are generated as may: try again when some are done",
+                "this organisation has as many open exports as it may: try again when some are done",
             ),
             Self::NoFile => (
                 StatusCode::CONFLICT,

@@ -86,7 +86,7 @@ metrics! {
     partitions: Gauge;
     /// Whether this process has the partition's lease
     partition_owned: Gauge by { partition: Partition };
-    /// Whether a dependency answers: 1 up, 0 down
+    /// Whether a dependency is up: 1, else 0
     dependency_up: Gauge by { dependency: &'static str };
     /// Connections that were lost and opened again
     reconnects: Counter by { dependency: Reconnected };
@@ -162,9 +162,9 @@ metrics! {
     cache_publishes: Counter by { outcome: RunEnd };
     /// Lag of the partition that is furthest behind
     freshness_lag_seconds: Seconds;
-    /// Time to answer a request, by the route's pattern; without probes and scrapes
+    /// Time until a request's response begins, by the route's pattern; without probes and scrapes
     http_request_seconds: Histogram by { route: String, method: &'static str, status: u16 } = of_requests();
-    /// Requests that are not answered to their end
+    /// Requests whose response is not sent to its end
     http_requests_in_flight: Gauge by { port: Port };
     /// Bytes of response bodies that were sent
     http_sent_bytes: Counter by { port: Port };
@@ -184,7 +184,7 @@ metrics! {
     rollup_last_success_timestamp: Seconds;
     /// Attempts at exports by this process, by how they ended
     export_jobs: Counter by { status: ExportEnd };
-    /// Time that a made export took
+    /// Time of the attempts at exports that succeeded
     export_seconds: Histogram = doubling(0.05, 16);
     /// Exports that wait to be generated
     export_queue: Gauge;

@@ -1,4 +1,4 @@
-//! Traces: spans that go to an OTLP receiver. Off where `otlp.endpoint` is empty: nothing is made then, nothing runs.
+//! Traces: spans that go to an OTLP receiver. Off where `otlp.endpoint` is empty: nothing is recorded or sent then.
 //!
 //! A span is an ordinary `tracing` span that declares a field `otel.kind`; those without are context of log lines alone, and what
 //! libraries trace is never sent. `spans` makes those of the service, `sampler` decides which are recorded, `exporter` bounds and
@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, metrics::MeterProvider as _, trace::TracerProvider as _};
-use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    MetricExporter, Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    WithTonicConfig as _,
+};
 use opentelemetry_sdk::{
     Resource,
     metrics::{PeriodicReader, SdkMeterProvider},
@@ -44,6 +47,32 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How often metrics are sent.
 const METRICS_EVERY: Duration = Duration::from_secs(30);
 
+/// An exporter of one signal: the library has a type for each, and its builders one for each protocol.
+macro_rules! exporter {
+    ($of:ty, $signal:literal, $settings:expr) => {{
+        let (settings, builder): (&Otlp, _) = ($settings, <$of>::builder());
+        let built = match settings.protocol.as_str() {
+            "http" => builder
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(format!("{}/{}", settings.endpoint.trim_end_matches('/'), $signal))
+                .with_timeout(settings.timeout())
+                .with_headers(headers(settings))
+                .with_retry_policy(retries())
+                .build(),
+            _ => builder
+                .with_tonic()
+                .with_endpoint(settings.endpoint.as_str())
+                .with_timeout(settings.timeout())
+                .with_metadata(metadata(settings)?)
+                .with_tls_config(tls(settings))
+                .with_retry_policy(retries())
+                .build(),
+        };
+        built.context("otlp")?
+    }};
+}
+
 /// What sends spans and metrics to the receiver, for as long as the process lives.
 pub struct Exports {
     tracers: SdkTracerProvider,
@@ -66,14 +95,16 @@ impl Exports {
         let runtime = runtime.context("otlp: its runtime")?;
         let entered = runtime.enter();
         let resource = resource(process);
-        let spans = bounded(span_exporter(settings)?, settings.queue, metrics.clone());
+        let spans = bounded(exporter!(SpanExporter, "v1/traces", settings), settings.queue, metrics.clone());
         let sampler = Sampler::new(settings.sample_ratio, settings.requested_per_second);
         let tracers = SdkTracerProvider::builder()
             .with_span_processor(spans)
             .with_sampler(sampler)
             .with_resource(resource.clone())
             .build();
-        let reader = PeriodicReader::builder(metric_exporter(settings)?).with_interval(METRICS_EVERY).build();
+        let reader = PeriodicReader::builder(exporter!(MetricExporter, "v1/metrics", settings))
+            .with_interval(METRICS_EVERY)
+            .build();
         let meters = SdkMeterProvider::builder().with_reader(reader).with_resource(resource).build();
         metrics.export_latency(&meters.meter(SERVICE));
         drop(entered);
@@ -134,61 +165,10 @@ fn retries() -> RetryPolicy {
     RetryPolicy::disabled().with_max_retries(RETRIES).with_initial_delay(RETRY_AFTER).with_max_delay(RETRY_AFTER * 2)
 }
 
-/// For both protocols: what `http` and `grpc` need beside the settings that they share.
-fn span_exporter(settings: &Otlp) -> anyhow::Result<opentelemetry_otlp::SpanExporter> {
-    let builder = opentelemetry_otlp::SpanExporter::builder();
-    let built = match settings.protocol.as_str() {
-        "http" => builder
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(path(settings, "v1/traces"))
-            .with_timeout(settings.timeout())
-            .with_headers(headers(settings))
-            .with_retry_policy(retries())
-            .build(),
-        _ => builder
-            .with_tonic()
-            .with_endpoint(settings.endpoint.as_str())
-            .with_timeout(settings.timeout())
-            .with_metadata(metadata(settings)?)
-            .with_tls_config(tls(settings))
-            .with_retry_policy(retries())
-            .build(),
-    };
-    built.context("otlp")
-}
-
-fn metric_exporter(settings: &Otlp) -> anyhow::Result<opentelemetry_otlp::MetricExporter> {
-    let builder = opentelemetry_otlp::MetricExporter::builder();
-    let built = match settings.protocol.as_str() {
-        "http" => builder
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(path(settings, "v1/metrics"))
-            .with_timeout(settings.timeout())
-            .with_headers(headers(settings))
-            .with_retry_policy(retries())
-            .build(),
-        _ => builder
-            .with_tonic()
-            .with_endpoint(settings.endpoint.as_str())
-            .with_timeout(settings.timeout())
-            .with_metadata(metadata(settings)?)
-            .with_tls_config(tls(settings))
-            .with_retry_policy(retries())
-            .build(),
-    };
-    built.context("otlp")
-}
-
 /// Without TLS no root is needed: an image without certificates has none.
 fn tls(settings: &Otlp) -> ClientTlsConfig {
     let tls = ClientTlsConfig::new();
     if settings.endpoint.starts_with("https:") { tls.with_native_roots() } else { tls }
-}
-
-fn path(settings: &Otlp, signal: &str) -> String {
-    format!("{}/{signal}", settings.endpoint.trim_end_matches('/'))
 }
 
 fn headers(settings: &Otlp) -> HashMap<String, String> {

@@ -1,5 +1,5 @@
 //! The spans of the service, with the names and attributes of `domain::trace`. Without a receiver they are context of log lines:
-//! a batch's id and partition, a request's id; the rest costs nothing.
+//! a batch's id and partition, a request's id; the rest costs a few short strings a batch or request.
 
 use opentelemetry::{
     KeyValue, Value,
