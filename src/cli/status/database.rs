@@ -8,7 +8,7 @@ use crate::{
     config::Settings,
     domain::{
         partition::Topology,
-        status::installation::{Exports, Installation, Job, Rollups, Verify, Versions, Waiting},
+        status::installation::{Exports, Installation, Job, Rollups, Versions},
     },
     store::{
         PgConnection, Session, StoreError,
@@ -55,17 +55,17 @@ async fn installation(
         stream: topology.base.clone(),
         processes,
         partitions,
-        pending: Waiting { count: backlog.rollup, since: backlog.rollup_since },
-        corrections: Waiting { count: backlog.corrections, since: backlog.corrections_since },
+        pending: backlog.rollup,
+        corrections: backlog.corrections,
         dead_letters: counts.dead_letters,
         exports: Exports {
-            waiting: Waiting { count: backlog.exports, since: backlog.exports_since },
+            waiting: backlog.exports,
             running: counts.exports_running,
             failed_last_hour: counts.exports_failed_hour,
             failed_last_day: counts.exports_failed_day,
         },
         replays: counts.replays,
-        verify: Verify { at: backlog.verified_at, differences: backlog.differences },
+        verify: backlog.verify,
         maintenance,
         rollups,
         versions: Versions {

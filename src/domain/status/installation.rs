@@ -140,6 +140,18 @@ pub struct Verify {
     pub differences: Option<i64>,
 }
 
+/// What waits in the database, and what was verified in it: for metrics and for `status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Committed batches that are not merged.
+    pub rollup: Waiting,
+    /// Corrections that are stored and not published.
+    pub corrections: Waiting,
+    /// Exports that are to be generated.
+    pub exports: Waiting,
+    pub verify: Verify,
+}
+
 /// The last run of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

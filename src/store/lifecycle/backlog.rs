@@ -1,28 +1,23 @@
-//! What waits in the database: for metrics.
+//! What waits in the database: for metrics, and for `status`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
-use crate::store::StoreError;
+use crate::{
+    domain::status::installation::{Backlog, Verify, Waiting},
+    store::StoreError,
+};
 
-/// How much waits, and since when the first of it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
-pub struct Backlog {
-    /// Committed batches that are not merged.
-    pub rollup: i64,
-    pub rollup_since: Option<DateTime<Utc>>,
-    /// Corrections that are stored and not published.
-    pub corrections: i64,
-    pub corrections_since: Option<DateTime<Utc>>,
-    /// Exports that are to be generated.
-    pub exports: i64,
-    pub exports_since: Option<DateTime<Utc>>,
-    /// When `verify` ended last; none: never.
-    pub verified_at: Option<DateTime<Utc>>,
-    /// What it found.
-    pub differences: Option<i64>,
-}
+type Since = Option<DateTime<Utc>>;
 
 pub async fn read(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
-    Ok(sqlx::query_as(include_str!("sql/backlog.sql")).fetch_one(conn).await?)
+    type Row = (i64, Since, i64, Since, i64, Since, Since, Option<i64>);
+    let row: Row = sqlx::query_as(include_str!("sql/backlog.sql")).fetch_one(conn).await?;
+    let (rollup, rollup_since, corrections, corrections_since, exports, exports_since, at, differences) = row;
+    Ok(Backlog {
+        rollup: Waiting { count: rollup, since: rollup_since },
+        corrections: Waiting { count: corrections, since: corrections_since },
+        exports: Waiting { count: exports, since: exports_since },
+        verify: Verify { at, differences },
+    })
 }

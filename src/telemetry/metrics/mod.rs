@@ -46,7 +46,6 @@ pub use self::{
     labels::{Closing, ExportEnd, Reconnected, RunEnd, SpanEnd},
     partitions::{CreditTaken, FilterState},
     pipeline::CommittedBatch,
-    upkeep::{Backlog, Pending},
 };
 use self::{
     declare::{Scope, metrics},

@@ -5,43 +5,22 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{ExportEnd, Metrics, RunEnd, Scope, Task, of, unix};
-
-/// How much waits, and since when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pending {
-    pub count: i64,
-    pub oldest: Option<DateTime<Utc>>,
-}
-
-impl Pending {
-    /// Unix time; 0 where nothing waits.
-    fn since(self) -> f64 {
-        self.oldest.map_or(0.0, unix)
-    }
-}
-
-/// What waits in the database, and what was verified in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    pub rollup: Pending,
-    pub corrections: Pending,
-    pub exports: Pending,
-    /// When `verify` ended last, and how many differences it found.
-    pub verified: Option<(DateTime<Utc>, i64)>,
-}
+use crate::domain::status::installation::{Backlog, Waiting};
 
 impl Metrics {
     pub fn backlog(&self, backlog: &Backlog) {
         let series = &self.series;
+        // Unix time; 0 where nothing waits.
+        let since = |waiting: Waiting| waiting.since.map_or(0.0, unix);
         series.rollup_pending.set(backlog.rollup.count);
-        series.rollup_pending_oldest_timestamp_seconds.set(backlog.rollup.since());
+        series.rollup_pending_oldest_timestamp_seconds.set(since(backlog.rollup));
         series.corrections_pending.set(backlog.corrections.count);
-        series.corrections_pending_oldest_timestamp_seconds.set(backlog.corrections.since());
+        series.corrections_pending_oldest_timestamp_seconds.set(since(backlog.corrections));
         series.export_queue.set(backlog.exports.count);
-        series.export_queue_oldest_timestamp_seconds.set(backlog.exports.since());
-        if let Some((at, differences)) = backlog.verified {
+        series.export_queue_oldest_timestamp_seconds.set(since(backlog.exports));
+        if let Some(at) = backlog.verify.at {
             series.verify_last_run_timestamp_seconds.set(unix(at));
-            series.verify_differences.set(differences);
+            series.verify_differences.set(backlog.verify.differences.unwrap_or_default());
         }
     }
 

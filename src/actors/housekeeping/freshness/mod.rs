@@ -35,7 +35,7 @@ use crate::{
         rollups::freshness::{Marker, MarkerKey, Watermarks},
     },
     telemetry::{
-        metrics::{Backlog, Metrics, Pending},
+        metrics::Metrics,
         readiness::{CACHE, DATABASE, Readiness},
     },
 };
@@ -196,12 +196,7 @@ impl MarkerWriter {
         }
         self.looked = Some(Instant::now());
         match session.run_within(LOOK_WITHIN, backlog::read).await {
-            Ok(found) => self.metrics.backlog(&Backlog {
-                rollup: Pending { count: found.rollup, oldest: found.rollup_since },
-                corrections: Pending { count: found.corrections, oldest: found.corrections_since },
-                exports: Pending { count: found.exports, oldest: found.exports_since },
-                verified: found.verified_at.map(|at| (at, found.differences.unwrap_or_default())),
-            }),
+            Ok(found) => self.metrics.backlog(&found),
             Err(error) => tracing::debug!(%error, "what waits in the database cannot be read"),
         }
     }
