@@ -22,6 +22,7 @@ pub mod read;
 pub mod rollups;
 mod rows;
 pub mod schema;
+pub(crate) mod step;
 pub mod supervision;
 pub mod transaction;
 

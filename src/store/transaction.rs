@@ -12,8 +12,8 @@ use sqlx::{Connection, PgConnection, SqlSafeStr, SqlStr};
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
 
-use super::{StoreError, patience::with_patience};
-use crate::domain::trace::{attribute, span};
+use super::{StoreError, patience::with_patience, step::step};
+use crate::domain::trace::span;
 
 /// Longest wait for a rollback. A connection on which it takes longer is dead, and its error is known already.
 const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
@@ -73,11 +73,7 @@ async fn run<T, E: From<sqlx::Error>>(
     };
     match (work(&mut tx).await, end) {
         (Ok(done), End::Commit) => {
-            let step = if is_savepoint {
-                Span::none()
-            } else {
-                tracing::debug_span!(span::COMMIT, otel.kind = "client", { attribute::DB_SYSTEM_NAME } = "postgresql")
-            };
+            let step = if is_savepoint { Span::none() } else { step!(span::COMMIT) };
             tx.commit().instrument(step).await?;
             Ok(done)
         }

@@ -34,7 +34,10 @@ use crate::{
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
         trace,
     },
-    store::read::{self, ReadError, Reader, ReaderPlan},
+    store::{
+        read::{self, ReadError, Reader, ReaderPlan},
+        step::step,
+    },
     telemetry::{
         metrics::{Metrics, PoolUse},
         traces::spans,
@@ -119,11 +122,7 @@ impl<Q: ReadQuery> Handler<Execute<Q>> for Query {
             let _working = working;
             let _admitted = admission.enter(query.tenant()).await?;
             let began = Instant::now();
-            let step = tracing::debug_span!(
-                trace::span::QUERY,
-                otel.kind = "client",
-                { trace::attribute::DB_SYSTEM_NAME } = "postgresql"
-            );
+            let step = step!(trace::span::QUERY);
             query.read(reader).instrument(step.clone()).await.map_err(|error| {
                 spans::failed(&step, "query");
                 let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -28,19 +28,19 @@ use crate::{
         hole::{HoleReason, Missing},
         ledger::{Counts, Fate, Ledger},
         rollup::Pending,
-        trace::{attribute, span},
+        trace::span,
     },
     store::{
         StoreError,
         bound::bound,
         clock::{self, Reading},
         rows,
+        step::step,
         transaction::in_transaction,
     },
 };
 
 const UNIQUE_VIOLATION: &str = "23505";
-const POSTGRESQL: &str = "postgresql";
 
 /// What a commit did, or had done already.
 #[derive(Clone, Debug)]
@@ -75,13 +75,6 @@ pub async fn commit(
     rules: &CommitRules,
 ) -> Result<Committed, StoreError> {
     in_transaction(conn, async |tx| commit_in(tx, Work { claim, batch, rules }).await).await
-}
-
-/// A step of the transaction, where it is traced.
-macro_rules! step {
-    ($name:expr) => {
-        tracing::debug_span!($name, otel.kind = "client", { attribute::DB_SYSTEM_NAME } = POSTGRESQL)
-    };
 }
 
 async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, StoreError> {
