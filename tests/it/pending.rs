@@ -53,13 +53,7 @@ async fn a_parked_partition_leaves_nothing_unmerged() {
     let now = Utc::now();
     world.send([crate::store_commit::body(&event(ORG, 1, now))]).await;
     settled(&mut conn, 1).await;
-    // As if its stream had been recreated: nobody can start it.
-    sqlx::query("UPDATE analytics.partition_offsets SET last_message_hash = decode(repeat('00', 32), 'hex')")
-        .execute(&mut conn)
-        .await
-        .unwrap();
-    service.restart("partition/0").await;
-    service.parked("partition/0").await;
+    service.park_partition(&mut conn).await;
     put(&mut conn, &world.settings.broker.stream, 0, &event(ORG, 2, now), 0.0).await;
     eventually("it is merged all the same", async || (pending(&mut conn).await == 0).then_some(())).await;
     let org = Uuid::from_u128(ORG);

@@ -127,13 +127,7 @@ async fn a_parked_partition_is_named_with_its_cause() {
     let service = world.serve().await;
     world.send([body(&event(1, 1, Utc::now()))]).await;
     settled(&mut conn, 1).await;
-    // As if its stream had been recreated: nobody can start it.
-    sqlx::query("UPDATE analytics.partition_offsets SET last_message_hash = decode(repeat('00', 32), 'hex')")
-        .execute(&mut conn)
-        .await
-        .unwrap();
-    service.restart("partition/0").await;
-    service.parked("partition/0").await;
+    service.park_partition(&mut conn).await;
     let report = until_only(&world, &[&service], &["partition_parked"]).await;
     let finding = &report["findings"][0];
     assert!(finding["what"].as_str().unwrap().contains("partition 0 is parked ("), "{report}");

@@ -68,6 +68,16 @@ impl Service {
         .await
     }
 
+    /// Parks partition 0, which has read something, as if its stream had been recreated: nobody can start it.
+    pub async fn park_partition(&self, conn: &mut PgConnection) {
+        sqlx::query("UPDATE analytics.partition_offsets SET last_message_hash = decode(repeat('00', 32), 'hex')")
+            .execute(conn)
+            .await
+            .unwrap();
+        self.restart("partition/0").await;
+        self.parked("partition/0").await;
+    }
+
     /// How often it was started.
     pub async fn generation(&self, name: &str) -> u64 {
         self.actor(name).await.unwrap()["generation"].as_u64().unwrap()
