@@ -78,6 +78,12 @@ fn every_rule_fires_and_is_silent_in_tests() {
             if !cases.iter().any(|case| case.starts_with("fires: ") && case.lines().any(fires)) {
                 wrong.push(format!("{name}: nothing fires {wanted:?}"));
             }
+            // That it waits for its `for`: without it the rule is never pending, and the sample is not there.
+            let pending = wanted.iter().map(|label| format!(", {}", label.replacen(": ", "=", 1))).collect::<String>();
+            let pending = format!("{{alertname=\"{name}\"{pending}, alertstate=\"pending\"}}");
+            if rule.field("for") != "0m" && !tests.contains(&pending) {
+                wrong.push(format!("{name}: no test counts {pending}"));
+            }
         }
         // That it fires at no moment of the test.
         let never = format!("expr: count_over_time(ALERTS{{alertname=\"{name}\", alertstate=\"firing\"}}[");
