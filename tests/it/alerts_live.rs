@@ -7,7 +7,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -18,104 +17,58 @@ use uuid::Uuid;
 use crate::{
     alerts::{RULES, alerts, selectors},
     docs::root,
-    harness::{Load, Service, World, eventually, free_address, prometheus_tool, sent, settled},
+    harness::{Load, Prometheus, Service, World, eventually, prometheus_tool, sent, settled},
 };
 
 /// How much faster than in production.
 const SPEED: u64 = 60;
 
-/// Prometheus as a process, with rules and data in a folder of its own.
-struct Prometheus {
-    child: Child,
-    address: std::net::SocketAddr,
-    folder: tempfile::TempDir,
-    client: reqwest::Client,
-}
-
-impl Prometheus {
-    fn start(program: &Path, targets: &[&Service]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let rules = folder.path().join("rules");
+/// Scrapes these processes by the rules of the deployment.
+fn watching(program: &Path, targets: &[&Service]) -> Prometheus {
+    let config = "global: { scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms }\n\
+         rule_files: [rules/*.yaml]\n\
+         scrape_configs: [{ job_name: analytics-service, file_sd_configs: [{ files: [targets.json] }] }]\n";
+    Prometheus::start(program, config, |folder| {
+        let rules = folder.join("rules");
         fs::create_dir(&rules).unwrap();
         for alert in alerts() {
             let file = format!("{}.yaml", alert.name);
             let text = fs::read_to_string(root().join(RULES).join(&file)).unwrap();
             fs::write(rules.join(file), faster(&text)).unwrap();
         }
-        let config = "global: { scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms }\n\
-             rule_files: [rules/*.yaml]\n\
-             scrape_configs: [{ job_name: analytics-service, file_sd_configs: [{ files: [targets.json] }] }]\n";
-        fs::write(folder.path().join("prometheus.yml"), config).unwrap();
-        write_targets(folder.path(), targets);
-        let address = free_address();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--log.level=error"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, address, folder, client: reqwest::Client::new() }
-    }
-
-    /// What is scraped from now on. Series of other targets end, as when a deploy replaces a process.
-    fn scrape_only(&self, targets: &[&Service]) {
-        write_targets(self.folder.path(), targets);
-    }
-
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
-        let url = reqwest::Url::parse_with_params(&format!("http://{}/api/v1/{path}", self.address), query).unwrap();
-        let answer: Value = self.client.get(url).send().await.ok()?.json().await.ok()?;
-        assert_eq!(answer["status"], "success", "{path} {query:?}: {answer}");
-        Some(answer["data"].clone())
-    }
-
-    /// How many series an expression has now.
-    async fn series(&self, expr: &str) -> usize {
-        self.get("query", &[("query", expr)]).await.unwrap()["result"].as_array().unwrap().len()
-    }
-
-    /// Names and labels of what is firing, as `name{label="value"}` of the labels by which rules differ.
-    async fn firing(&self) -> BTreeSet<String> {
-        let Some(data) = self.get("alerts", &[]).await else { return BTreeSet::new() };
-        let firing = data["alerts"].as_array().unwrap().iter().filter(|alert| alert["state"] == "firing");
-        let named = |alert: &Value| {
-            let label = |name: &str| alert["labels"][name].as_str().map(str::to_owned);
-            let wanted = ["alertname", "severity", "dependency", "window"].into_iter().filter_map(label);
-            Vec::from_iter(wanted).join(" ")
-        };
-        firing.map(named).collect()
-    }
-
-    async fn wait_firing(&self, wanted: &[&str]) {
-        let since = Instant::now();
-        let mut left = BTreeSet::from_iter(wanted.iter().copied());
-        eventually(&format!("these fire: {wanted:?}"), async || {
-            let firing = self.firing().await;
-            left.retain(|name| !firing.contains(*name));
-            left.is_empty().then_some(())
-        })
-        .await;
-        eprintln!("{wanted:?}: firing after {:.1?}", since.elapsed());
-    }
-
-    async fn wait_stopped(&self, names: &[&str]) {
-        let since = Instant::now();
-        eventually(&format!("these stop: {names:?}"), async || {
-            let firing = self.firing().await;
-            names.iter().all(|name| !firing.contains(*name)).then_some(())
-        })
-        .await;
-        eprintln!("{names:?}: stopped after {:.1?}", since.elapsed());
-    }
+        write_targets(folder, targets);
+    })
 }
 
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Names and labels of what is firing, as `name severity dependency window`: the labels by which rules differ.
+async fn firing(prometheus: &Prometheus) -> BTreeSet<String> {
+    let named = |labels: &Value| {
+        let label = |name: &str| labels[name].as_str().map(str::to_owned);
+        Vec::from_iter(["alertname", "severity", "dependency", "window"].into_iter().filter_map(label)).join(" ")
+    };
+    prometheus.firing().await.unwrap_or_default().iter().map(named).collect()
+}
+
+async fn wait_firing(prometheus: &Prometheus, wanted: &[&str]) {
+    let since = Instant::now();
+    let mut left = BTreeSet::from_iter(wanted.iter().copied());
+    eventually(&format!("these fire: {wanted:?}"), async || {
+        let firing = firing(prometheus).await;
+        left.retain(|name| !firing.contains(*name));
+        left.is_empty().then_some(())
+    })
+    .await;
+    eprintln!("{wanted:?}: firing after {:.1?}", since.elapsed());
+}
+
+async fn wait_stopped(prometheus: &Prometheus, names: &[&str]) {
+    let since = Instant::now();
+    eventually(&format!("these stop: {names:?}"), async || {
+        let firing = firing(prometheus).await;
+        names.iter().all(|name| !firing.contains(*name)).then_some(())
+    })
+    .await;
+    eprintln!("{names:?}: stopped after {:.1?}", since.elapsed());
 }
 
 fn write_targets(folder: &Path, targets: &[&Service]) {
@@ -204,23 +157,22 @@ async fn alerts_fire_and_stop_with_their_faults() {
     let first = world.serve().await;
     let other_database = world.proxy_database();
     let second = world.serve().await;
-    let prometheus = Prometheus::start(&program, &[&first, &second]);
+    let prometheus = watching(&program, &[&first, &second]);
 
     // Redis is away, and one message in twenty breaks a rule.
     let load = Load::at(&world, 600, "81", &["--invalid", "0.05"]).await;
     cache.cut();
-    prometheus.wait_firing(&["AnalyticsDependencyDown ticket cache", "AnalyticsRejectsHigh page"]).await;
+    wait_firing(&prometheus, &["AnalyticsDependencyDown ticket cache", "AnalyticsRejectsHigh page"]).await;
     cache.heal();
     let published = sent(&load.exact(&world).await);
-    prometheus.wait_stopped(&["AnalyticsDependencyDown ticket cache"]).await;
+    wait_stopped(&prometheus, &["AnalyticsDependencyDown ticket cache"]).await;
 
     // The broker is away.
     broker.cut();
     let late = ["AnalyticsEventsLate ticket", "AnalyticsEventsLate page"];
-    prometheus.wait_firing(&["AnalyticsDependencyDown page broker", late[0], late[1]]).await;
+    wait_firing(&prometheus, &["AnalyticsDependencyDown page broker", late[0], late[1]]).await;
     broker.heal();
-    prometheus
-        .wait_stopped(&["AnalyticsDependencyDown page broker", late[0], late[1], "AnalyticsRejectsHigh page"])
+    wait_stopped(&prometheus, &["AnalyticsDependencyDown page broker", late[0], late[1], "AnalyticsRejectsHigh page"])
         .await;
 
     // The database is frozen, and clients go on reading.
@@ -245,11 +197,11 @@ async fn alerts_fire_and_stop_with_their_faults() {
     ];
     tokio::select! {
         () = reading => {}
-        () = prometheus.wait_firing(&frozen) => {}
+        () = wait_firing(&prometheus, &frozen) => {}
     }
     database.heal();
     other_database.heal();
-    prometheus.wait_stopped(&frozen).await;
+    wait_stopped(&prometheus, &frozen).await;
     let published = published + sent(&load.stop().await);
     settled(&mut world.connect().await, published).await;
 
@@ -257,23 +209,24 @@ async fn alerts_fire_and_stop_with_their_faults() {
     assert_selected(&prometheus).await;
     // But for the longer windows of what the frozen database has cost.
     let quiet = |name: &String| name.starts_with("AnalyticsApiErrorBudget ");
-    eventually("nothing fires", async || prometheus.firing().await.iter().all(quiet).then_some(())).await;
+    eventually("nothing fires", async || firing(&prometheus).await.iter().all(quiet).then_some(())).await;
 
     // A process is killed while the other cannot take over.
     other_database.stall();
     let (ops, survivor) = (first.ops, second);
     first.kill();
     let gone = ["AnalyticsTargetGone ticket", "AnalyticsPartitionWithoutOwner page"];
-    prometheus.wait_firing(&gone).await;
+    wait_firing(&prometheus, &gone).await;
     other_database.heal();
-    prometheus.wait_stopped(&gone[1..]).await;
-    assert!(prometheus.firing().await.contains(gone[0]), "{ops} is still a target");
-    prometheus.scrape_only(&[&survivor]);
-    prometheus.wait_stopped(&gone).await;
+    wait_stopped(&prometheus, &gone[1..]).await;
+    assert!(firing(&prometheus).await.contains(gone[0]), "{ops} is still a target");
+    // As when a deploy replaces a process: series of other targets end.
+    write_targets(prometheus.folder(), &[&survivor]);
+    wait_stopped(&prometheus, &gone).await;
 
     // And the last one.
     survivor.kill();
-    prometheus.wait_firing(&["AnalyticsTargetGone page"]).await;
+    wait_firing(&prometheus, &["AnalyticsTargetGone page"]).await;
 }
 
 /// What this world's processes have no series of: without jobs of the database, a limit of memory, maintenance.
@@ -287,10 +240,10 @@ const ABSENT: [&str; 3] = [
 async fn assert_selected(prometheus: &Prometheus) {
     let mut without = BTreeSet::new();
     for rule in alerts().into_iter().flat_map(|alert| alert.rules) {
-        prometheus.series(&rule.expr).await;
+        prometheus.series(&rule.expr).await.unwrap();
         for selector in selectors(&rule.expr) {
             let absent = ABSENT.iter().any(|metric| selector.starts_with(metric));
-            if !absent && prometheus.series(&selector).await == 0 {
+            if !absent && prometheus.series(&selector).await.unwrap().is_empty() {
                 without.insert(format!("{}: {selector}", rule.alert));
             }
         }

@@ -68,32 +68,43 @@ pub fn prometheus_tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A Prometheus that scrapes a process once a second. It ends with the test.
+/// A Prometheus with a folder of its own. It ends with the test.
 pub struct Prometheus {
     child: Child,
     url: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Prometheus {
-    pub fn scraping(service: &Service, binary: &Path) -> Self {
+    /// With this configuration, whose paths are relative to the folder: `prepare` puts there what it names.
+    pub fn start(binary: &Path, config: &str, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("prometheus.yml");
-        let target = service.ops;
-        let text = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: analytics-service\n  static_configs: [{{targets: ['{target}']}}]\n"
-        );
-        fs::write(&config, text).unwrap();
+        let file = folder.path().join("prometheus.yml");
+        fs::write(&file, config).unwrap();
+        prepare(folder.path());
         let address = free_address();
         let child = Command::new(binary)
-            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=error")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, url: format!("http://{address}"), _folder: folder }
+        Self { child, url: format!("http://{address}"), folder }
+    }
+
+    /// Of one process, once a second.
+    pub fn scraping(service: &Service, binary: &Path) -> Self {
+        let target = service.ops;
+        let config = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: analytics-service\n  static_configs: [{{targets: ['{target}']}}]\n"
+        );
+        Self::start(binary, &config, |_| {})
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The value of an expression that has one.
@@ -107,11 +118,21 @@ impl Prometheus {
     /// # Panics
     /// It refuses the expression.
     pub async fn series(&self, expression: &str) -> Option<Vec<Value>> {
-        let url = format!("{}/api/v1/query", self.url);
-        let url = reqwest::Url::parse_with_params(&url, [("query", expression)]).unwrap();
-        let answer: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
-        assert_eq!(answer["status"], "success", "{expression}: {answer}");
-        answer["data"]["result"].as_array().cloned()
+        self.get("query", &[("query", expression)]).await?["result"].as_array().cloned()
+    }
+
+    /// Labels of the alerts that are firing; none while it does not respond yet.
+    pub async fn firing(&self) -> Option<Vec<Value>> {
+        let data = self.get("alerts", &[]).await?;
+        let firing = data["alerts"].as_array()?.iter().filter(|alert| alert["state"] == "firing");
+        Some(firing.map(|alert| alert["labels"].clone()).collect())
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
+        let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{path}", self.url), query).unwrap();
+        let mut response: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
+        assert_eq!(response["status"], "success", "{path} {query:?}: {response}");
+        Some(response["data"].take())
     }
 }
 
