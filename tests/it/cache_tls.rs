@@ -8,7 +8,7 @@ use std::{
 
 use analytics_service::cache::{CacheError, FreshnessCache};
 
-use crate::harness::{World, eventually, not_run};
+use crate::harness::{World, certify, eventually, not_run};
 
 /// A Redis that ends with the test.
 struct Server {
@@ -69,19 +69,6 @@ fn redis_server(folder: &Path) -> Option<Command> {
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     command.current_dir(folder).arg("--library-path").arg(libraries).arg(server);
     Some(command)
-}
-
-/// A certificate of 127.0.0.1 that is its own authority.
-fn certify(folder: &Path) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(folder)
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.is_ok_and(|status| status.success()), "openssl makes a certificate");
 }
 
 #[tokio::test]

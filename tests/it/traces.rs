@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{
-    FLAWS, Load, OtlpReceiver, Proxy, Received, Service, World, assert_exact, attribute, eventually, settled,
+    FLAWS, Load, OtlpReceiver, Proxy, Received, Service, TlsFront, World, assert_exact, attribute, eventually, settled,
 };
 
 const EVENTS: &str = "/analytics/v1/events";
@@ -204,12 +204,7 @@ async fn a_receiver_that_is_away_costs_no_event() {
     proxy.cut();
     let service = world.serve().await;
     let load = Load::at(&world, 1000, "7", &FLAWS).await;
-    let counted = async |outcome: &str| {
-        let series = format!("analytics_trace_spans_total{{outcome=\"{outcome}\"}} ");
-        let metrics = service.metrics().await;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(series.as_str())).unwrap();
-        value.parse::<f64>().unwrap()
-    };
+    let counted = async |outcome: &str| counted(&service, outcome).await;
     eventually("spans were dropped and failed", async || {
         (counted("dropped").await > 0.0 && counted("failed").await > 0.0).then_some(())
     })
@@ -225,6 +220,40 @@ async fn a_receiver_that_is_away_costs_no_event() {
     let begun = Instant::now();
     assert_eq!(service.terminate().await, Some(0));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// Spans that have this outcome so far.
+async fn counted(service: &Service, outcome: &str) -> f64 {
+    service.scrape().await.get(&format!("trace_spans_total{{outcome=\"{outcome}\"}}")).unwrap()
+}
+
+async fn go_over_tls(protocol: &str) {
+    let receiver = OtlpReceiver::start().await;
+    let (server, alpn) = if protocol == "grpc" { (receiver.grpc, "h2") } else { (receiver.http, "http/1.1") };
+    let front = TlsFront::before(server, alpn).await;
+    let mut world = traced(format!("https://{}", front.address), protocol, "1").await;
+    // The system's authorities do not know this certificate.
+    let service = world.serve().await;
+    assert_eq!(publish(&service, Uuid::new_v4(), "").await, 202);
+    eventually("spans have failed", async || (counted(&service, "failed").await > 0.0).then_some(())).await;
+    assert_eq!(service.terminate().await, Some(0));
+    assert!(receiver.received().spans.is_empty());
+    world.set("SSL_CERT_FILE", &front.certificate().display().to_string());
+    let service = world.serve().await;
+    assert_eq!(publish(&service, Uuid::new_v4(), "").await, 202);
+    eventually("spans are exported", async || (counted(&service, "exported").await > 0.0).then_some(())).await;
+    assert_eq!(service.terminate().await, Some(0));
+    assert!(!receiver.received().spans.is_empty());
+}
+
+#[tokio::test]
+async fn spans_go_over_tls_by_grpc() {
+    go_over_tls("grpc").await;
+}
+
+#[tokio::test]
+async fn spans_go_over_tls_by_http() {
+    go_over_tls("http").await;
 }
 
 /// A batch whose pipeline ended comes again: without a commit the span of the first attempt is an error.

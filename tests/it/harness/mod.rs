@@ -15,6 +15,7 @@ mod proxy;
 mod replica;
 mod service;
 mod stack;
+mod tls;
 mod world;
 
 pub use facts::*;
@@ -26,8 +27,9 @@ pub use otlp::{OtlpReceiver, Received, attribute};
 pub use prometheus::{Prometheus, Scrape, prometheus_tool};
 pub use proxy::Proxy;
 pub use replica::Replica;
-pub use service::{Service, free_address};
+pub use service::Service;
 pub use stack::{Stopped, stack};
+pub use tls::{TlsFront, certify};
 pub use world::{World, local_folder};
 
 use std::{
