@@ -1,9 +1,10 @@
-//! The orderly end: the API stops, then the children of the root are drained, from the last that was started to the first.
+//! The orderly end: it is announced, then the API stops, then the children of the root are drained, from the last that was started
+//! to the first.
 
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     actors::supervision::{
@@ -13,7 +14,8 @@ use crate::{
     config,
 };
 
-/// Each step has its deadline, and so has the whole; `at_once` ends it before. Killing the process at any point is as safe.
+/// For so long the process works on as before, while readiness says that it drains. Then each step has its deadline, and so has
+/// the whole; `at_once` ends it before. Killing the process at any point is as safe.
 pub async fn drain(
     settings: config::Drain,
     api_stops: impl Future<Output = ()>,
@@ -21,7 +23,8 @@ pub async fn drain(
     started: &[String],
     at_once: impl Future<Output = ()>,
 ) {
-    tracing::info!("draining; a second signal ends at once");
+    let announce = settings.announce();
+    tracing::info!(api_closes_in = ?announce, "draining; a second signal ends at once");
     let step = settings.step_timeout();
     let steps = async {
         within("API", step, api_stops).await;
@@ -29,8 +32,12 @@ pub async fn drain(
             within(name, step, retire(supervisor, name)).await;
         }
     };
+    let whole = async {
+        sleep(announce).await;
+        timeout(settings.timeout(), steps).await
+    };
     tokio::select! {
-        drained = timeout(settings.timeout(), steps) => match drained {
+        drained = whole => match drained {
             Ok(()) => tracing::info!("drained"),
             Err(_) => tracing::warn!("ended before everything was drained: drain.timeout_ms is over"),
         },

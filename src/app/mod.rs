@@ -24,7 +24,7 @@ use crate::{
             supervisor::{Fatal, Supervisor, SupervisorParts},
         },
     },
-    config::{OnReconnect, Settings},
+    config::{Drain, OnReconnect, Settings},
     http::{self, ActorRefs, Api, Gatekeeper, Ops, Queries},
     store::ingest::lease::Identity,
     telemetry::{
@@ -103,7 +103,7 @@ pub async fn serve(mut settings: Settings, identity: Identity, metrics: Metrics)
     database::introduce(&server, &settings, &readiness);
     started.extend(tree.start(When::WithDatabase)?);
 
-    let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, refs, queries, metrics))?;
+    let api = http::serve_api(&settings, Api::new(&settings, gatekeeper, refs, queries, metrics, readiness.clone()))?;
     let api_server = api.server.handle();
     tracing::info!(address = ?api.addresses, "API");
     actix::spawn(api.server);
@@ -120,8 +120,13 @@ pub async fn serve(mut settings: Settings, identity: Identity, metrics: Metrics)
     };
 
     readiness.set_phase(Phase::Draining);
+    // One that cannot continue has nothing to serve on with.
+    let announce_ms = if end.is_ok() { settings.drain.announce_ms } else { 0 };
+    let rules = Drain { announce_ms, ..settings.drain };
     let at_once = signals.next_after(SAME_SIGNAL);
-    drain::drain(settings.drain, api_server.stop(true), &supervisor, &started, at_once).await;
+    // Stopping begins with the call, not when it is first polled.
+    let api_stops = async { api_server.stop(true).await };
+    drain::drain(rules, api_stops, &supervisor, &started, at_once).await;
     end
 }
 

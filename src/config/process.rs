@@ -71,7 +71,10 @@ impl Lease {
 section! {
     #[derive(Copy)]
     pub struct Drain in drain {
-        /// Longest that an orderly stop may take as a whole, milliseconds.
+        /// How long a process that is asked to end serves on while /readyz says that it drains, so that load balancers learn of it
+        /// before its API closes. Milliseconds.
+        announce_ms: u64 = 5000, from(0..=600_000);
+        /// Longest that an orderly stop may take as a whole from then on, milliseconds.
         timeout_ms: u64 = 25000, from(100..=3_600_000);
         /// Longest that each of its steps may take, milliseconds.
         step_timeout_ms: u64 = 10000, from(100..=600_000);
@@ -79,6 +82,10 @@ section! {
 }
 
 impl Drain {
+    pub fn announce(&self) -> Duration {
+        Duration::from_millis(self.announce_ms)
+    }
+
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }

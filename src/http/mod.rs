@@ -111,6 +111,7 @@ pub struct Api {
     pub body_within: Duration,
     /// Whose pages may read the API.
     pub cors_origins: Vec<String>,
+    pub readiness: Readiness,
 }
 
 /// The actors that are not reached through [`Queries`].
@@ -129,6 +130,7 @@ impl Api {
         refs: ActorRefs,
         queries: Queries,
         metrics: Metrics,
+        readiness: Readiness,
     ) -> Self {
         Self {
             gatekeeper,
@@ -143,6 +145,7 @@ impl Api {
             max_body_bytes: settings.http.max_body_bytes,
             body_within: settings.http.body_timeout(),
             cors_origins: settings.http.cors_origins().map(str::to_owned).collect(),
+            readiness,
         }
     }
 }
@@ -171,6 +174,7 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         max_body_bytes: api.max_body_bytes,
         body_within: api.body_within,
         lines: api.gatekeeper.limits.lines.clone(),
+        closes: api.readiness.clone(),
     };
     let cors_origins = api.cors_origins.clone();
     App::new()
@@ -220,6 +224,8 @@ fn ops(ops: Ops) -> App<impl Application> {
         max_body_bytes: 0,
         body_within: Duration::ZERO,
         lines: ops.gatekeeper.limits.lines.clone(),
+        // To the end: its clients see how it goes.
+        closes: Readiness::default(),
     };
     App::new()
         .app_data(web::Data::new(observer))

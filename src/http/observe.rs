@@ -28,6 +28,7 @@ use crate::{
     domain::trace::TraceParent,
     telemetry::{
         metrics::{Metrics, PortTraffic},
+        readiness::Readiness,
         traces::spans,
     },
 };
@@ -49,6 +50,9 @@ pub struct Observer {
     /// Longest that a request's body may take.
     pub body_within: Duration,
     pub lines: LogLines,
+    /// When this says that the process drains, each connection ends with the response at hand: none is left for a next request
+    /// when the port closes.
+    pub closes: Readiness,
 }
 
 pub async fn observe(
@@ -75,7 +79,7 @@ pub async fn observe(
         with_problem(response, &id)
     };
     // What is refused is not read on: the connection ends.
-    let last = body.is_unread() && response.status().as_u16() >= 400;
+    let last = (body.is_unread() && response.status().as_u16() >= 400) || observer.closes.is_draining();
     if last {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }

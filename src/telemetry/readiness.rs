@@ -101,6 +101,11 @@ impl Readiness {
         self.write().phase = phase;
     }
 
+    /// Whether the process is asked to end.
+    pub fn is_draining(&self) -> bool {
+        self.read().phase == Phase::Draining
+    }
+
     /// Reports a component's state. Being down again keeps the moment when it first went down.
     pub fn set(&self, name: &str, state: State) {
         let mut inner = self.write();

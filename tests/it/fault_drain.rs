@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use analytics_service::auth::Role;
+use reqwest::{Method, StatusCode, header::CONNECTION};
 use tokio::time::sleep;
+use uuid::Uuid;
 
-use crate::harness::{FLAWS, Load, Proxy, Service, World, millis, scale};
+use crate::harness::{FLAWS, Load, Proxy, Service, World, eventually, millis, scale};
 
 /// A second signal this soon is the same.
 const ANOTHER_SIGNAL: Duration = Duration::from_millis(700);
@@ -56,6 +59,29 @@ async fn a_database_outage_does_not_prolong_the_drain() {
     }
     let _service = world.serve().await;
     load.exact(&world).await;
+}
+
+#[tokio::test]
+async fn a_draining_process_serves_until_it_was_noticed() {
+    let announced = Duration::from_millis(1500);
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__DRAIN__ANNOUNCE_MS", &announced.as_millis().to_string());
+    let mut service = world.serve().await;
+    let token = service.token(&[Uuid::from_u128(1)], &[Role::OrgViewer]);
+    let request = || service.request(Method::GET, "/analytics/v1/me", &token);
+    let before = request().send().await.unwrap();
+    assert_eq!((before.status(), before.headers().get(CONNECTION)), (StatusCode::OK, None));
+    let since = Instant::now();
+    service.signal("TERM");
+    eventually("it says that it drains", async || {
+        (service.readiness().await?.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    // A new connection: it is accepted still, and is not kept for a next request.
+    let during = reqwest::Client::new().execute(request().build().unwrap()).await.unwrap();
+    assert_eq!((during.status(), during.headers()[CONNECTION].to_str().unwrap()), (StatusCode::OK, "close"));
+    assert_eq!(service.wait_exit().await, Some(0));
+    assert!(since.elapsed() >= announced, "{:?}", since.elapsed());
 }
 
 #[tokio::test]

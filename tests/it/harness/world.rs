@@ -83,6 +83,8 @@ impl World {
         for what in ["ORG", "CREDENTIAL"] {
             variables.insert(format!("ANALYTICS__RATE_LIMIT__{what}_PER_SECOND"), "0".to_owned());
         }
+        // No load balancer has to notice that a process ends.
+        variables.insert("ANALYTICS__DRAIN__ANNOUNCE_MS".to_owned(), "0".to_owned());
         // Exports are for tests that give them a store.
         variables.insert("ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED".to_owned(), "false".to_owned());
         // Nothing happens that a test has not requested.

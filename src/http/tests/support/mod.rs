@@ -23,7 +23,7 @@ use crate::{
         supervision::actor_ref::ActorRef,
     },
     http::{Api, EventRefs, KeyRefs, Queries},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, readiness::Readiness},
 };
 use events::{FixedRules, rules};
 
@@ -94,5 +94,6 @@ pub fn api_with(error: Option<QueryError>) -> Api {
         max_body_bytes: 1024,
         body_within: Duration::from_secs(5),
         cors_origins: vec!["https://dashboards.example.org".to_owned()],
+        readiness: Readiness::default(),
     }
 }
