@@ -19,9 +19,9 @@ use crate::{
 
 /// Says what the database is, and what it cannot do.
 pub fn introduce(server: &Server, settings: &Settings, readiness: &Readiness) {
-    let Server { postgres, timescaledb, license, engine: kept_by } = server;
+    let Server { postgres, timescaledb, license, schema, engine: kept_by } = server;
     let engine = kept_by.as_str();
-    tracing::info!(postgres, timescaledb, license, engine, "database");
+    tracing::info!(postgres, timescaledb, license, schema, newest_migration = schema::newest(), engine, "database");
     readiness.detail(DATABASE, server.to_string());
     match Engine::chosen(settings.rollups.engine, license, *kept_by) {
         Ok(chosen) if chosen == *kept_by => {}
@@ -47,7 +47,7 @@ pub async fn wait(settings: &Settings, readiness: &Readiness) -> anyhow::Result<
         let probed = async {
             let mut conn = store::connect_writer(&settings.database).await?;
             let server = schema::probe(&mut conn).await?;
-            probe::check(&mut conn, &settings.database).await?;
+            probe::check(&mut conn, &settings.database, &server).await?;
             let mismatch = layout::agree(&mut conn, &settings.broker.topology(), &process_name()).await?;
             Ok::<_, StoreError>((server, mismatch))
         };

@@ -43,7 +43,16 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         None => {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let version = store::schema::up(&mut conn, &service_role).await?;
-            tracing::info!(version, "the schema is up to date");
+            match schema::newest() {
+                newest if version > newest => {
+                    tracing::info!(
+                        version,
+                        newest,
+                        "the schema is newer than this build, which works with it: nothing was applied"
+                    );
+                }
+                _ => tracing::info!(version, "the schema is up to date"),
+            }
             settle(&mut conn, &settings, &service_role).await?;
         }
     }

@@ -33,6 +33,7 @@ pub mod repair;
 pub mod retention;
 pub mod revision;
 pub mod rollup;
+pub mod schema_range;
 pub mod shares;
 pub mod status;
 pub mod submission;

@@ -1,6 +1,6 @@
 //! The schema's version: applying migrations, and checking that the service and the schema fit.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use sqlx::{Connection, PgConnection, migrate::Migrator};
 
@@ -11,41 +11,89 @@ use super::{
     rollups::engine::{self, Engine},
     transaction::in_transaction,
 };
+use crate::domain::schema_range::{self, Applied, Build, Misfit};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    // What a newer build has applied is judged by what the database says of it: see `Build::check_newer`.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+static BUILD: LazyLock<Build> = LazyLock::new(|| {
+    let up = MIGRATIONS.iter().filter(|migration| !migration.migration_type.is_down_migration());
+    let mut migrations: Vec<i64> = up.map(|migration| migration.version).collect();
+    migrations.sort_unstable();
+    Build { migrations, oldest_schema: OLDEST }
+});
+
+/// The oldest schema that this build works with: what later migrations add it does without where that is not there. A migration that
+/// the code needs raises it to itself.
+pub const OLDEST: i64 = 20_261_129_000_119;
 
 /// Advisory lock of a change of the service's rights.
 const GRANT_LOCK: i64 = 0x0067_7261_6e74;
 
-/// Applies what is missing and grants the service's role its rights. Returns the version.
+/// Applies what is missing and grants the service's role its rights. Returns the version, which is newer than this build where a newer
+/// one was here first and its schema works with this one: then nothing is applied.
+///
+/// # Errors
+/// `Permanent` where the schema is newer and does not work with this build, or a migration refuses.
 pub async fn up(conn: &mut PgConnection, service_role: &str) -> Result<i64, StoreError> {
+    BUILD.check_newer(&applied(conn).await?).map_err(misfit)?;
     // One migrator at a time, however many start together: the migrations hold an advisory lock, and so do the grants.
     MIGRATIONS.run(&mut *conn).await.map_err(permanent)?;
     in_transaction(conn, async |tx| {
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GRANT_LOCK).execute(&mut *tx).await?;
-        sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(tx).await?;
-        Ok(newest())
+        sqlx::query("SELECT analytics.grant_to($1)").bind(service_role).execute(&mut *tx).await?;
+        Ok(schema_range::version(&applied(tx).await?))
     })
     .await
 }
 
 /// Takes migrations back down to a version.
+///
+/// # Errors
+/// `Permanent` where one of them is of a newer build: only that one can undo it.
 pub async fn down(conn: &mut PgConnection, version: i64) -> Result<(), StoreError> {
+    applied_after(conn, version).await?;
     MIGRATIONS.undo(&mut *conn, version).await.map_err(permanent)
 }
 
 /// Whether a migration has this version.
 pub fn knows(version: i64) -> bool {
-    MIGRATIONS.iter().any(|migration| migration.version == version)
+    BUILD.knows(version)
 }
 
 /// The versions above that one which the database has, in their order.
+///
+/// # Errors
+/// `Permanent` where one of them is not known to this build.
 pub async fn applied_after(conn: &mut PgConnection, version: i64) -> Result<Vec<i64>, StoreError> {
+    let after: Vec<i64> =
+        applied(conn).await?.iter().map(|of| of.migration).filter(|migration| *migration > version).collect();
+    match after.iter().find(|migration| !knows(**migration)) {
+        None => Ok(after),
+        Some(newer) => Err(StoreError::Permanent(format!(
+            "migration {newer} is of a newer build, which alone can undo it: run `migrate --down-to` with that one"
+        ))),
+    }
+}
+
+/// The migrations that the database has, in their order.
+async fn applied(conn: &mut PgConnection) -> Result<Vec<Applied>, StoreError> {
     if !exists(conn, "public._sqlx_migrations").await? {
         return Ok(Vec::new());
     }
-    let applied = sqlx::query_scalar("SELECT version FROM public._sqlx_migrations WHERE version > $1 ORDER BY version");
-    Ok(applied.bind(version).fetch_all(conn).await?)
+    // A schema before 20261129000119 has no such table.
+    let statement = if exists(conn, "analytics.schema_compatibility").await? {
+        "SELECT version, oldest_build FROM public._sqlx_migrations
+         LEFT JOIN analytics.schema_compatibility ON migration = version WHERE success ORDER BY version"
+    } else {
+        "SELECT version, NULL::bigint FROM public._sqlx_migrations WHERE success ORDER BY version"
+    };
+    let rows: Vec<(i64, Option<i64>)> = sqlx::query_as(statement).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|(migration, oldest_build)| Applied { migration, oldest_build }).collect())
 }
 
 /// The names of processes that work on the database, of any stream.
@@ -61,9 +109,9 @@ async fn exists(conn: &mut PgConnection, table: &str) -> Result<bool, StoreError
     Ok(sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(conn).await?)
 }
 
-/// The newest version that this build knows.
+/// The newest version that this build knows: its name among builds.
 pub fn newest() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+    BUILD.newest()
 }
 
 /// What a server says of itself.
@@ -73,6 +121,8 @@ pub struct Server {
     pub timescaledb: String,
     /// `timescale` is the Community edition, `apache` the other.
     pub license: String,
+    /// The schema's version, with which this build works.
+    pub schema: i64,
     /// What keeps the rollups.
     pub engine: Engine,
 }
@@ -86,14 +136,14 @@ impl Server {
 /// For operators: what it is and what it cannot do.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { postgres, timescaledb, engine, .. } = self;
+        let Self { postgres, timescaledb, schema, engine, .. } = self;
         let edition = match self.is_community() {
             true => "Community edition",
             false => "Apache edition: no compression, no continuous aggregates",
         };
         write!(
             f,
-            "PostgreSQL {postgres}, TimescaleDB {timescaledb}, {edition}; rollups were {} at start",
+            "PostgreSQL {postgres}, TimescaleDB {timescaledb}, {edition}; schema {schema}; rollups were {} at start",
             engine.as_str()
         )
     }
@@ -102,31 +152,10 @@ impl fmt::Display for Server {
 /// Reads the versions of the server and the schema.
 ///
 /// # Errors
-/// `Permanent` where the schema is not the one that this build works on.
+/// `Permanent` where this build does not work with the schema.
 pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
     conn.ping().await?;
-    let found: Option<i64> = if exists(conn, "public._sqlx_migrations").await? {
-        sqlx::query_scalar("SELECT max(version) FROM public._sqlx_migrations WHERE success")
-            .fetch_one(&mut *conn)
-            .await?
-    } else {
-        None
-    };
-    let ours = newest();
-    match found {
-        Some(version) if version == ours => {}
-        // What a newer build has added or removed is not known here.
-        Some(version) if version > ours => {
-            return Err(StoreError::Permanent(format!(
-                "the schema's version is {version}, and this build knows them up to {ours}: start a newer build, or take the \
-                 schema back with the newer build's `migrate --down-to {ours}`"
-            )));
-        }
-        _ => {
-            let found = found.map_or("none".to_owned(), |version| version.to_string());
-            return Err(StoreError::Permanent(format!("the schema's version is {found}, not {ours}: run `migrate`")));
-        }
-    }
+    let schema = BUILD.check(&applied(conn).await?).map_err(misfit)?;
     let (postgres, timescaledb, license) = sqlx::query_as(
         "SELECT current_setting('server_version'),
                 (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
@@ -135,7 +164,11 @@ pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
     .fetch_one(&mut *conn)
     .await?;
     let engine = engine::state(conn).await?.engine;
-    Ok(Server { postgres, timescaledb, license, engine })
+    Ok(Server { postgres, timescaledb, license, schema, engine })
+}
+
+fn misfit(misfit: Misfit) -> StoreError {
+    StoreError::Permanent(misfit.to_string())
 }
 
 fn permanent(error: sqlx::migrate::MigrateError) -> StoreError {

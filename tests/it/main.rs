@@ -55,6 +55,7 @@ mod reconcile;
 mod reopen;
 mod repair;
 mod replay_file;
+mod schema_range;
 mod start_probes;
 mod statements;
 mod status;

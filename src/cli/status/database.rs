@@ -70,8 +70,7 @@ async fn installation(
         rollups,
         versions: Versions {
             command: env!("CARGO_PKG_VERSION").to_owned(),
-            // Another one is an error of the probe.
-            schema: schema::newest(),
+            schema: server.schema,
             postgresql: server.postgres,
             timescaledb: server.timescaledb,
             edition,

@@ -82,6 +82,7 @@ fn processes(known: &Installation, ports: &[OperationsPort]) -> String {
     let columns = [
         Column::Text("PROCESS"),
         Column::Text("VERSION"),
+        Column::Number("NEWEST MIGRATION"),
         Column::Text("LEASE"),
         Column::Number("UP"),
         Column::Text("PARTITIONS"),
@@ -92,6 +93,7 @@ fn processes(known: &Installation, ports: &[OperationsPort]) -> String {
         [
             harmless(&process.name, false),
             port.and_then(|port| port.version.clone()).map_or_else(absent, |version| harmless(&version, false)),
+            process.newest_migration.map_or_else(absent, |migration| migration.to_string()),
             (if process.leased { "valid" } else { "expired" }).to_owned(),
             span(known.looked_at - process.started_at),
             match process.partitions.as_slice() {

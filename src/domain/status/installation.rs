@@ -36,6 +36,8 @@ pub struct Installation {
 pub struct Process {
     /// Host and process number.
     pub name: String,
+    /// Of its build: the newest migration that it knows; none: of a build that did not record it.
+    pub newest_migration: Option<i64>,
     pub started_at: DateTime<Utc>,
     /// Whether its lease is valid.
     pub leased: bool,
@@ -196,6 +198,7 @@ pub struct Job {
 pub struct Versions {
     /// Of this command.
     pub command: String,
+    /// The schema's, which may be older or newer than this command.
     pub schema: i64,
     pub postgresql: String,
     pub timescaledb: String,

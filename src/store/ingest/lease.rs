@@ -15,7 +15,7 @@ use crate::{
         partition::Topology,
         supervision::PartitionStatus,
     },
-    store::StoreError,
+    store::{StoreError, schema},
 };
 
 /// First half of the advisory lock of a process; the second is its number. "anly" in ASCII.
@@ -56,6 +56,7 @@ pub async fn renew(
         .bind(&topology.base)
         .bind(&me.name)
         .bind(interval(ttl))
+        .bind(schema::newest())
         .fetch_one(&mut *conn)
         .await?;
     // Not taken again where this session has it: each taking would count.

@@ -20,14 +20,15 @@ use crate::{
 const MOST_REASONS: i64 = 3;
 
 pub async fn processes(conn: &mut PgConnection, topology: &Topology) -> Result<Vec<Process>, StoreError> {
-    let rows: Vec<(String, DateTime<Utc>, bool, Vec<i32>)> = sqlx::query_as(include_str!("sql/status_processes.sql"))
+    type Row = (String, Option<i64>, DateTime<Utc>, bool, Vec<i32>);
+    let rows: Vec<Row> = sqlx::query_as(include_str!("sql/status_processes.sql"))
         .bind(&topology.base)
         .bind(topology.streams())
         .fetch_all(conn)
         .await?;
-    let process = |(name, started_at, leased, partitions): (_, _, _, Vec<i32>)| {
+    let process = |(name, newest_migration, started_at, leased, partitions): Row| {
         let partitions = partitions.into_iter().filter_map(|partition| u16::try_from(partition).ok()).collect();
-        Process { name, started_at, leased, partitions }
+        Process { name, newest_migration, started_at, leased, partitions }
     };
     Ok(rows.into_iter().map(process).collect())
 }
