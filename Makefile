@@ -1,7 +1,10 @@
 # The two commands of a fresh machine are `make run` and `make test`. Both bring up the servers that they need.
 
 SHELL := /bin/bash
-STACK := deploy/local/stack
+SCRIPT := deploy/local/stack
+# Whose servers all of these start and use: a name of deploy/local/stacks, or nothing.
+STACK ?=
+export ANALYTICS_STACK := $(or $(STACK),$(ANALYTICS_STACK))
 # `make bench`, `make bench-export`, `make soak` and `make growth` pass these on.
 ARGS ?=
 # How much larger the faults of `make soak` are than those of `make test`.
@@ -17,7 +20,7 @@ help: ## list the targets
 run: tools stack ## run the service on the trace, show the totals, serve until Ctrl-C
 	@deploy/local/run
 
-test: tools test-tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers
+test: tools test-tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers; on others with STACK=NAME
 	cargo test --locked
 
 lint: tools ## formatting and clippy, warnings as errors
@@ -40,11 +43,11 @@ load: tools stack ## the API under load, with thirteen months of rollups, beside
 growth: tools stack ## storage, ingest, rebuilding and queries with 10, 30 and 100 million raw events, or ARGS="1 2"; hours, 40 GB
 	load-tests/growth $(ARGS)
 
-stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own
-	@$(STACK) up
+stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own; STACK=NAME: see deploy/local/README.md
+	@$(SCRIPT) up
 
 stack-down: ## stop what `make stack` started; its data is kept
-	@$(STACK) down
+	@$(SCRIPT) down
 
 tools:
 	@deploy/local/tools

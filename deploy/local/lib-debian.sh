@@ -19,7 +19,12 @@ any_running_debian() {
 }
 
 # The folder that a server sees as /srv.
-data_of() { echo "$LOCAL_DIR/debian/$1"; }
+data_of() { echo "$DATA_DIR/$1"; }
+
+# The system user that its package made.
+user_of() { # SERVER
+    if [[ $1 == redis ]]; then echo "$CACHE_SERVER"; else echo "$1"; fi
+}
 
 # Fills `entered` with the command line that runs COMMAND inside the packages; NAME=value words may come
 # before it. A clean environment: variables of the caller's (PGPORT, RABBITMQ_…, ERL_…) must not reach a server.
@@ -28,8 +33,8 @@ enter() { # SERVER PIDFILE COMMAND…
     shift 2
     entered=(
         unshare --mount --propagation private
-        "$here/enter-root" "$CACHE_DIR" "$(data_of "$server")" "$server" "$pidfile"
-        /usr/bin/env -i PATH=/usr/lib/postgresql/17/bin:/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        "$here/enter-root" "$CACHE_DIR" "$(data_of "$server")" "$(user_of "$server")" "$pidfile"
+        /usr/bin/env -i "PATH=$POSTGRES_BIN:/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         LANG=C.UTF-8 HOME=/srv "TERM=${TERM:-dumb}" "$@"
     )
 }
@@ -55,7 +60,7 @@ launch() { # NAME SERVER COMMAND…
 make_data_dir() { # SERVER → prints its folder, owned by the server's user inside the packages
     local dir owner
     dir=$(data_of "$1")
-    owner=$(awk -F: -v user="$1" '$1 == user { print $3 ":" $4 }' "$CACHE_DIR/etc/passwd")
+    owner=$(awk -F: -v user="$(user_of "$1")" '$1 == user { print $3 ":" $4 }' "$CACHE_DIR/etc/passwd")
     mkdir -p "$dir"
     chown "$owner" "$dir"
     chmod 700 "$dir"

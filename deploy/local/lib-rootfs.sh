@@ -1,7 +1,5 @@
 # shellcheck shell=bash
-# Debian 13's packages, unpacked once into a cache folder. Sourced by `stack`.
-
-PACKAGES=rabbitmq-server,postgresql-17,postgresql-17-timescaledb,redis-server
+# Packages of one of Debian's releases, unpacked once into a cache folder. Sourced by `stack`.
 
 debian_possible() { # sets why_not_debian
     why_not_debian=
@@ -58,7 +56,7 @@ unpack_once() {
     if [[ ! -d $CACHE_DIR ]]; then
         rm -rf --one-file-system "$part"
         install_debootstrap
-        say "debian: unpacking Debian 13 packages into $CACHE_DIR, once (700 MB, one to three minutes)"
+        say "debian: unpacking packages of Debian's $RELEASE into $CACHE_DIR, once (700 MB, one to three minutes)"
         run_debootstrap "$part" || {
             rm -rf --one-file-system "$part"
             die "debootstrap failed; see $LOCAL_DIR/log/unpack.log"
@@ -78,11 +76,11 @@ run_debootstrap() { # FOLDER
     # Images often come without apt's lists, and only those say which mirror is Debian's.
     if [[ -z $mirror ]] && apt-get update -qq >>"$LOCAL_DIR/log/unpack.log" 2>&1; then mirror=$(debian_mirror); fi
     proxy=${http_proxy:-$(apt_proxy)}
-    # Older releases of debootstrap do not know the name yet; its script is the same as that of unstable.
-    [[ -e /usr/share/debootstrap/scripts/trixie ]] || script=/usr/share/debootstrap/scripts/sid
+    # An older debootstrap does not know the name yet; its script is the same as that of unstable.
+    [[ -e /usr/share/debootstrap/scripts/$RELEASE ]] || script=/usr/share/debootstrap/scripts/sid
     http_proxy=$proxy setpriv --pdeathsig KILL \
         unshare --mount --pid --fork --kill-child \
-        debootstrap --variant=minbase --include="$PACKAGES" trixie "$1" ${mirror:+"$mirror"} ${script:+"$script"} \
+        debootstrap --variant=minbase --include="$PACKAGES" "$RELEASE" "$1" ${mirror:+"$mirror"} ${script:+"$script"} \
         </dev/null 2>&1 9>&- | tee -a "$LOCAL_DIR/log/unpack.log" | show_phases &
     # In the background, because a shell in a foreground command would not notice a Ctrl-C before its end.
     wait $!
@@ -97,7 +95,7 @@ show_phases() {
 
 finish_root() { # FOLDER
     # A cluster made by the package and the downloaded archives: 190 MB that nobody reads.
-    rm -rf "$1/var/lib/postgresql/17" "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"
+    rm -rf "$1"/var/lib/postgresql/[0-9]* "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"
     # Node names end in @localhost, and the packages bring no hosts file.
     printf '127.0.0.1 localhost\n::1 localhost\n' >"$1/etc/hosts"
 }

@@ -59,7 +59,7 @@ end_orphaned_sessions() {
     while
         pids=()
         while read -r cwd; do
-            if [[ ${cwd%cwd}exe -ef $CACHE_DIR/usr/lib/postgresql/17/bin/postgres ]]; then
+            if [[ ${cwd%cwd}exe -ef $CACHE_DIR$POSTGRES_BIN/postgres ]]; then
                 cwd=${cwd#/proc/}
                 pids+=("${cwd%/cwd}")
             fi
@@ -103,5 +103,5 @@ save ""
 appendonly no
 dir /srv
 CONF
-    launch redis redis redis-server /srv/redis.conf
+    launch redis redis "$CACHE_SERVER-server" /srv/redis.conf
 }

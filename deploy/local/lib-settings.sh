@@ -6,7 +6,7 @@ SERVERS=(rabbitmq postgres redis)
 RABBITMQ_PLUGINS='[rabbitmq_stream].'
 
 LOCAL_DIR=$(realpath -m "${ANALYTICS_LOCAL_DIR:-$here/../../.local}")
-CACHE_DIR=$(realpath -m "${ANALYTICS_STACK_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/analytics-service/trixie}")
+STACK_CACHE=$(realpath -m "${ANALYTICS_STACK_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/analytics-service}")
 
 # Exported for compose.yaml, which reads the same names.
 export ANALYTICS_LOCAL_DIR=$LOCAL_DIR
@@ -43,8 +43,33 @@ first_port() { # SERVER → the number that clients connect to
     echo "${!name}"
 }
 
+stacks() { sed '/^#/d' "$here/stacks"; } # its rows
+stack_names() { stacks | awk '{ print $1 }' | paste -sd ' '; }
+default_stack() { stacks | awk 'NR == 1 { print $1 }'; }
+
+# Sets what the row of that name says: the release and its packages, where they are unpacked, PostgreSQL's major version and
+# which server is the cache. Data of one stack is nothing for another; the default's folder has no name in it.
+use_stack() { # NAME
+    local name
+    stack=
+    while read -r name RELEASE PACKAGES; do
+        if [[ $name == "$1" ]]; then
+            stack=$name
+            break
+        fi
+    done < <(stacks)
+    [[ -n $stack ]] || die "ANALYTICS_STACK is one of $(stack_names), not: $1"
+    CACHE_DIR=$STACK_CACHE/$stack
+    DATA_DIR=$LOCAL_DIR/debian
+    if [[ $stack != "$(default_stack)" ]]; then DATA_DIR+=-$stack; fi
+    POSTGRES_BIN=/usr/lib/postgresql/$(sed -E 's/.*postgresql-([0-9]+).*/\1/' <<<"$PACKAGES")/bin
+    CACHE_SERVER=redis
+    if [[ $PACKAGES == *valkey* ]]; then CACHE_SERVER=valkey; fi
+}
+
 check_settings() {
     local server name seen=' '
+    use_stack "${ANALYTICS_STACK:-$(default_stack)}"
     for server in "${SERVERS[@]}"; do
         for name in $(ports_of "$server"); do
             if ! [[ ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || ((${!name} > 65535)); then
@@ -74,10 +99,12 @@ hold_lock() {
     flock --timeout 600 9 || die "another stack command has been holding $LOCAL_DIR/run/lock for ten minutes"
 }
 
-# `up` writes down which way it took, so that later verbs treat what is running and not what could run.
+# `up` writes down which way and which stack it took, so that later verbs treat what is running and not what could run.
 recorded_way() {
+    local recorded=
     way=
-    if [[ -f $LOCAL_DIR/run/way ]]; then way=$(<"$LOCAL_DIR/run/way"); fi
+    if [[ -f $LOCAL_DIR/run/way ]]; then read -r way recorded <"$LOCAL_DIR/run/way" || true; fi
+    if [[ -n $way ]]; then use_stack "${recorded:-$(default_stack)}"; fi
 }
 
 choose_way() {
@@ -86,8 +113,13 @@ choose_way() {
         if [[ ${ANALYTICS_STACK_WAY:-$way} != "$way" ]]; then
             die "the stack runs the way $way; bring it down before changing to $ANALYTICS_STACK_WAY"
         fi
+        if [[ ${ANALYTICS_STACK:-$stack} != "$stack" ]]; then
+            die "the stack that runs is $stack; bring it down before changing to $ANALYTICS_STACK"
+        fi
+        refuse_named_docker
         return
     fi
+    use_stack "${ANALYTICS_STACK:-$(default_stack)}"
     way=${ANALYTICS_STACK_WAY:-}
     if [[ -z $way ]] && engine_answers; then way=docker; fi
     if [[ -z $way ]] && debian_possible; then way=debian; fi
@@ -97,7 +129,15 @@ choose_way() {
         say "relative of it with the packages debootstrap, debian-archive-keyring, util-linux and coreutils" >&2
         exit 1
     fi
-    echo "$way" >"$LOCAL_DIR/run/way"
+    refuse_named_docker
+    echo "$way $stack" >"$LOCAL_DIR/run/way"
+}
+
+# The names are of Debian's packages; what runs in containers is what compose.yaml says.
+refuse_named_docker() {
+    if [[ $way == docker && -n ${ANALYTICS_STACK:-} ]]; then
+        die "ANALYTICS_STACK=$ANALYTICS_STACK is of the way debian alone: set ANALYTICS_STACK_WAY=debian, or no name"
+    fi
 }
 
 random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
@@ -114,7 +154,7 @@ make_secrets() {
         return
     fi
     # New passwords would not open data that was made with the old ones.
-    if [[ -d $LOCAL_DIR/debian || -d $LOCAL_DIR/docker ]]; then
+    if compgen -G "$LOCAL_DIR/debian*" >/dev/null || [[ -d $LOCAL_DIR/docker ]]; then
         die "$LOCAL_DIR holds data but its secrets.env is gone; start over with: down --purge"
     fi
     (
@@ -150,6 +190,7 @@ ANALYTICS__OBJECTS__ALLOW_UNENCRYPTED=true
 ANALYTICS__OBJECTS__LINK_SECRET=$ANALYTICS_SECRET_LINKS
 ANALYTICS_RABBITMQ_STREAM_ADDRESS=127.0.0.1:$ANALYTICS_RABBITMQ_STREAM_PORT
 ENV
+        if [[ $way == debian ]]; then echo "ANALYTICS_STACK_PACKAGES='$CACHE_DIR'" >>"$file.part"; fi
     )
     mv "$file.part" "$file"
 }
@@ -157,6 +198,6 @@ ENV
 # Only what the stack made, by name: the folder may hold other things of the checkout.
 purge() {
     if [[ -d $LOCAL_DIR/docker ]]; then purge_docker; fi
-    rm -rf --one-file-system "$LOCAL_DIR/debian" "$LOCAL_DIR/docker" "$LOCAL_DIR/exports" "$LOCAL_DIR/log" \
+    rm -rf --one-file-system "$LOCAL_DIR"/debian* "$LOCAL_DIR/docker" "$LOCAL_DIR/exports" "$LOCAL_DIR/log" \
         "$LOCAL_DIR/secrets.env" "$LOCAL_DIR/stack.env" "$LOCAL_DIR"/run/*.pid "$LOCAL_DIR/run/way"
 }

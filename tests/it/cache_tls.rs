@@ -1,14 +1,14 @@
-//! Redis over TLS, and a Redis that belongs to a cluster. Each test has a server of its own.
+//! Redis over TLS, and a Redis that belongs to a cluster. Each test has a server of its own, Valkey where the stack has it.
 
 use std::{
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use analytics_service::cache::{CacheError, FreshnessCache};
 
-use crate::harness::{World, certify, eventually, not_run};
+use crate::harness::{World, certify, eventually, not_run, stack_variables};
 
 /// A Redis that ends with the test.
 struct Server {
@@ -24,7 +24,7 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let number = port.to_string();
         let tls = options.contains(&"tls");
-        let mut command = redis_server(folder.path())?;
+        let mut command = cache_server(folder.path())?;
         if tls {
             certify(folder.path());
             let path = |name: &str| folder.path().join(name).display().to_string();
@@ -50,22 +50,18 @@ impl Drop for Server {
     }
 }
 
-/// The machine's own, or that of the packages that the local stack has unpacked, by their own loader.
-fn redis_server(folder: &Path) -> Option<Command> {
-    let mut own = Command::new("redis-server");
-    if own.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+/// That of the packages that the stack runs, by their own loader; the machine's own where it runs in containers.
+fn cache_server(folder: &Path) -> Option<Command> {
+    let Some(packages) = stack_variables().remove("ANALYTICS_STACK_PACKAGES") else {
+        let own = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         let mut command = Command::new("redis-server");
         command.current_dir(folder);
-        return Some(command);
-    }
-    let unpacked = match std::env::var_os("ANALYTICS_STACK_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => Path::new(&std::env::var_os("HOME")?).join(".cache/analytics-service/trixie"),
+        return own.is_ok_and(|status| status.success()).then_some(command);
     };
-    let (server, libraries) = (unpacked.join("usr/bin/redis-server"), unpacked.join("usr/lib/x86_64-linux-gnu"));
-    if !server.exists() {
-        return None;
-    }
+    let programs = Path::new(&packages).join("usr/bin");
+    let server =
+        ["redis-server", "valkey-server"].map(|name| programs.join(name)).into_iter().find(|it| it.exists())?;
+    let libraries = Path::new(&packages).join("usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     command.current_dir(folder).arg("--library-path").arg(libraries).arg(server);
     Some(command)

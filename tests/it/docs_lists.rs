@@ -200,6 +200,23 @@ fn make_targets_in_the_pages_exist() {
     }
 }
 
+#[test]
+fn the_table_of_stacks_has_the_names_that_can_be_chosen() {
+    let stacks = read("deploy/local/stacks");
+    let rows = stacks.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
+    let names: Names = rows.map(|(name, _)| name.to_owned()).collect();
+    let page = read("deploy/local/README.md");
+    let documented = tables(&page, "stack").iter().flat_map(|row| code_spans(row[0])).map(str::to_owned).collect();
+    assert_same(&documented, &names, "deploy/local/README.md", "deploy/local/stacks");
+    for page in pages() {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        for (at, _) in text.match_indices("STACK=") {
+            let name: String = text[at + 6..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            assert!(name == "NAME" || names.contains(&name), "{}: no stack {name}", page.display());
+        }
+    }
+}
+
 /// `ANALYTICS__SECTION__KEY` is a setting; of the others, the pages name those that the code reads.
 #[test]
 fn environment_variables_in_the_docs_are_read() {

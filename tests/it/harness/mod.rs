@@ -30,7 +30,7 @@ pub use replica::Replica;
 pub use service::Service;
 pub use stack::{Stopped, stack};
 pub use tls::{TlsFront, certify};
-pub use world::{World, local_folder};
+pub use world::{World, local_folder, stack_variables};
 
 use std::{
     io::Write,

@@ -299,8 +299,8 @@ impl Drop for World {
     }
 }
 
-/// The addresses of the stack, from the environment or from the file that `make stack` writes.
-pub(super) fn stack_variables() -> BTreeMap<String, String> {
+/// The addresses of the stack, from the file that `make stack` writes.
+pub fn stack_variables() -> BTreeMap<String, String> {
     let file = local_folder().join("stack.env");
     let text = std::fs::read_to_string(&file)
         .unwrap_or_else(|error| panic!("{}: {error}; start the servers by `make stack`", file.display()));
