@@ -46,7 +46,7 @@ Exit code 3 where something differs: the first things are named, with the comman
 #[derive(clap::Args)]
 #[command(
     long_about = LONG_ABOUT,
-    after_help = "Examples:\n  analytics-service verify --from 2026-01-01 --to 2026-02-01\n  analytics-service verify --org 123e4567-e89b-12d3-a456-426614174000 --json\n  analytics-service verify --export 019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4"
+    after_help = "Examples:\n  analytics-service verify --last 7\n  analytics-service verify --from 2026-01-01 --to 2026-02-01\n  analytics-service verify --org 123e4567-e89b-12d3-a456-426614174000 --json\n  analytics-service verify --export 019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4"
 )]
 pub struct Args {
     /// First day (of UTC) of the events; of the commits, for the ledger. The first that anything is kept of without it
@@ -55,6 +55,9 @@ pub struct Args {
     /// Day behind the last; today is the last without it
     #[arg(long, value_name = "DAY", value_parser = days::day)]
     to: Option<DateTime<Utc>>,
+    /// The last so many days (of UTC), today among them
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["from", "to", "export"], value_parser = clap::value_parser!(u16).range(1..))]
+    last: Option<u16>,
     /// Only the rollups of this organisation: batches hold events of many, so the ledger is not looked at
     #[arg(long, value_name = "UUID")]
     org: Option<Uuid>,
@@ -135,6 +138,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         let conn = &mut turn.conn;
         recount::prepare(conn).await?;
         let now = clock::now(conn).await?;
+        let since = args.last.map_or(args.from, |days| Some(utc_day(now) - TimeDelta::days(i64::from(days) - 1)));
         let (first, raw_from) = (verify::first_day(conn).await?, rebuild::raw_from(conn).await?);
         let mut report = Report {
             org: args.org,
@@ -156,7 +160,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         // Events may lie a little ahead of the clock.
         let tomorrow = next_utc_day(now + settings.events.max_ahead());
         if let Some(first) = first {
-            let wanted = args.from.map_or(first, utc_day).max(first);
+            let wanted = since.map_or(first, utc_day).max(first);
             let from = wanted.max(raw_from.unwrap_or(first));
             let to = args.to.map_or(tomorrow, next_utc_day).min(tomorrow);
             if to <= from && (args.from.is_some() || args.to.is_some()) {
@@ -191,7 +195,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         if args.org.is_some() {
             report.not_checked.push("the ledger, which is not kept by organisation and batch".to_owned());
         } else {
-            let from = args.from.map_or(DateTime::UNIX_EPOCH, utc_day);
+            let from = since.map_or(DateTime::UNIX_EPOCH, utc_day);
             let to = args.to.map_or(tomorrow, next_utc_day);
             report.batches = verify::ledger(conn, from, to, &mut found, |step| steps.report(step)).await?;
         }

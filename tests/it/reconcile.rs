@@ -5,11 +5,14 @@ use std::{
     time::Duration,
 };
 
-use chrono::NaiveDate;
-use serde_json::Value;
+use chrono::{NaiveDate, TimeDelta, Utc};
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::harness::{FLAWS, Load, World, assert_exact, millis, sent, settled};
+use crate::{
+    harness::{FLAWS, Load, World, assert_exact, millis, sent, settled},
+    store_commit::{body, event},
+};
 
 const MORE: [&str; 8] = ["--events", "6000", "--orgs", "8", "--models", "4", "--seed", "3"];
 
@@ -122,6 +125,26 @@ async fn manual_changes_are_found_and_repaired() {
         assert!(kinds(&found).contains(&kind), "{kind}: {found}");
     }
     drop(service);
+}
+
+#[tokio::test]
+async fn only_the_last_days_are_verified() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let _service = world.serve().await;
+    // Two days before today at least, also when midnight comes.
+    let events = [(0, 0), (1, 49), (2, 50)].map(|(id, hours)| event(1, id, Utc::now() - TimeDelta::hours(hours)));
+    world.send(events.iter().map(body)).await;
+    settled(&mut conn, 3).await;
+    for (days, counted) in [("2", 1), ("5", 3)] {
+        let report = verify(&world, &["--last", days]).await;
+        assert_eq!((&report["holds"], &report["events"]), (&json!(true), &json!(counted)), "{days}: {report}");
+    }
+    // The ledger goes by the time of the commit.
+    assert_eq!(verify(&world, &["--last", "2"]).await["batches"], verify(&world, &[]).await["batches"]);
+    for wrong in [&["--last", "0"][..], &["--last", "2", "--from", "2026-01-01"]] {
+        assert_eq!(world.run(&[&["verify"], wrong].concat()).await.status.code(), Some(2), "{wrong:?}");
+    }
 }
 
 #[tokio::test]
