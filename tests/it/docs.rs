@@ -43,10 +43,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The pages at the root, those of the local stack, Prometheus and Grafana, and all below docs/, from the root.
+/// The pages at the root, those of deploy/, and all below docs/, from the root.
 pub fn pages() -> Vec<PathBuf> {
     let mut pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from).to_vec();
-    pages.extend(["grafana", "local", "prometheus"].map(|folder| format!("deploy/{folder}/README.md").into()));
+    let folders = ["argocd", "grafana", "helm/analytics-service", "local", "prometheus"];
+    pages.extend(folders.map(|folder| format!("deploy/{folder}/README.md").into()));
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(root().join(&folder)).unwrap() {

@@ -1,0 +1,47 @@
+{{/* What pods may reach, from the same values that they are configured by. */}}
+
+{{/* The URLs of what is not kept in a secret; empty where it is not used. */}}
+{{- define "analytics-service.urls" -}}
+{{- $config := .Values.config -}}
+objects: {{ if dig "objects" "bucket" "" $config }}{{ dig "objects" "endpoint" "" $config | default "https://s3.amazonaws.com" }}{{ end }}
+jwks: {{ dig "auth" "jwks_url" "" $config }}
+otlp: {{ dig "otlp" "endpoint" "" $config }}
+{{- end }}
+
+{{/* A list of root and names of servers: rules of egress to those that are configured, and to DNS. */}}
+{{- define "analytics-service.egress" -}}
+{{- $root := first . -}}
+{{- $network := $root.Values.networkPolicy -}}
+{{- $urls := include "analytics-service.urls" $root | fromYaml -}}
+- to:
+    {{- toYaml $network.dns.to | nindent 4 }}
+  ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- range $server := rest . }}
+{{- $url := get $urls $server }}
+{{- if hasKey $urls $server | ternary $url (or (ne $server "cache") $root.Values.secrets.cache.name) }}
+{{- $peer := index $network $server }}
+{{- $port := $peer.port }}
+{{- $to := $peer.to }}
+{{- with $url }}
+{{- $parts := urlParse . }}
+{{- $port = $port | default (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $parts.host)) | default (eq $parts.scheme "https" | ternary 443 80) | int }}
+{{- $namespace := regexReplaceAll "^[^.]+\\.([^.]+)\\.svc(\\..*)?$" $parts.hostname "${1}" }}
+{{- if and (not $to) (ne $namespace $parts.hostname) }}
+{{- $to = list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $namespace))) }}
+{{- end }}
+{{- end }}
+{{- if not $to }}
+{{- fail (printf "networkPolicy.%s.to: must name where it is (%s), since a policy knows no names of hosts" $server ($url | default "its URL is in a secret")) }}
+{{- end }}
+- to:
+    {{- toYaml $to | nindent 4 }}
+  ports:
+    - {protocol: TCP, port: {{ $port }}}
+{{- end }}
+{{- end }}
+{{- with $network.extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
