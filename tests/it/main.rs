@@ -6,6 +6,7 @@ mod alerts;
 mod alerts_live;
 mod background_jobs;
 mod cache_tls;
+mod chart;
 mod circles;
 mod dashboards;
 mod dead_letters;
