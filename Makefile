@@ -12,13 +12,19 @@ ANALYTICS_TEST_SCALE ?= 10
 # Which of them: a part of the tests' names.
 FAULTS ?= fault_
 
-.PHONY: help run test lint bench bench-export soak load growth stack stack-down tools test-tools
+.PHONY: help run image image-run test lint bench bench-export soak load growth stack stack-down tools test-tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: tools stack ## run the service on the trace, show the totals, serve until Ctrl-C
 	@deploy/local/run
+
+image: ## build the container image: with Docker, or as root on Debian with buildah
+	@deploy/image/build
+
+image-run: tools image stack ## `make run` out of the image: as user 65532, on a read-only root file system
+	@deploy/image/run
 
 test: tools test-tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers; on others with STACK=NAME
 	cargo test --locked

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Packages of one of Debian's releases, unpacked once into a cache folder. Sourced by `stack`.
+# Packages of one of Debian's releases, unpacked once into a cache folder. Sourced by `stack`, and by
+# ../image/build for packages and a folder of its own.
 
 debian_possible() { # sets why_not_debian
     why_not_debian=
@@ -56,7 +57,7 @@ unpack_once() {
     if [[ ! -d $CACHE_DIR ]]; then
         rm -rf --one-file-system "$part"
         install_debootstrap
-        say "debian: unpacking packages of Debian's $RELEASE into $CACHE_DIR, once (700 MB, one to three minutes)"
+        say "debian: unpacking packages of Debian's $RELEASE into $CACHE_DIR, once (${UNPACKED:-700 MB}, one to three minutes)"
         run_debootstrap "$part" || {
             rm -rf --one-file-system "$part"
             die "debootstrap failed; see $LOCAL_DIR/log/unpack.log"

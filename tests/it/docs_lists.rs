@@ -222,7 +222,7 @@ fn the_table_of_stacks_has_the_names_that_can_be_chosen() {
 fn environment_variables_in_the_docs_are_read() {
     let settings = settings();
     let mut code = source("src");
-    for folder in ["deploy/local", "tests/it/harness", "load-tests"] {
+    for folder in ["deploy/image", "deploy/local", "tests/it/harness", "load-tests"] {
         for entry in fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
             if entry.path().is_file() && entry.path().extension().is_none_or(|extension| extension != "md") {
                 code.push_str(&fs::read_to_string(entry.path()).unwrap_or_default());

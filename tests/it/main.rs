@@ -40,6 +40,7 @@ mod http_responses;
 mod http_revisions;
 mod http_sockets;
 mod http_zones;
+mod image;
 mod layout;
 mod lost_rights;
 mod maintain;
