@@ -11,6 +11,8 @@ ARGS ?=
 ANALYTICS_TEST_SCALE ?= 10
 # Which of them: a part of the tests' names.
 FAULTS ?= fault_
+# What `make load` does.
+PROFILE ?= smoke
 
 .PHONY: help run image image-run test lint bench bench-export soak load growth stack stack-down tools test-tools
 
@@ -43,8 +45,8 @@ bench-export: tools stack ## an export of a million rows, beside COPY of the sam
 soak: tools test-tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
 	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it $(FAULTS) -- --test-threads 1 --nocapture $(ARGS)
 
-load: tools stack ## the API under load, with thirteen months of rollups, beside the same SQL by pgbench
-	load-tests/run
+load: tools stack ## a load profile, with its thresholds and report: PROFILE=smoke, steady, burst, soak or read; see load-tests/README.md
+	load-tests/run $(PROFILE)
 
 growth: tools stack ## storage, ingest, rebuilding and queries with 10, 30 and 100 million raw events, or ARGS="1 2"; hours, 40 GB
 	load-tests/growth $(ARGS)

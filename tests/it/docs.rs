@@ -43,11 +43,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The pages at the root, those of deploy/, and all below docs/, from the root.
+/// The pages at the root, those of deploy/ and of the load profiles, and all below docs/, from the root.
 pub fn pages() -> Vec<PathBuf> {
     let mut pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from).to_vec();
     let folders = ["argocd", "grafana", "helm/analytics-service", "local", "prometheus"];
     pages.extend(folders.map(|folder| format!("deploy/{folder}/README.md").into()));
+    pages.push("load-tests/README.md".into());
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(root().join(&folder)).unwrap() {

@@ -42,6 +42,7 @@ mod http_sockets;
 mod http_zones;
 mod image;
 mod layout;
+mod load_profiles;
 mod lost_rights;
 mod maintain;
 mod metrics;

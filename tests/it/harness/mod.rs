@@ -27,7 +27,7 @@ pub use otlp::{OtlpReceiver, Received, attribute};
 pub use prometheus::{Prometheus, Scrape, prometheus_tool};
 pub use proxy::Proxy;
 pub use replica::Replica;
-pub use service::Service;
+pub use service::{Service, free_address};
 pub use stack::{Stopped, stack};
 pub use tls::{TlsFront, certify};
 pub use world::{World, local_folder, stack_variables};
