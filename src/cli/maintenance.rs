@@ -10,6 +10,7 @@ use anyhow::Context;
 use chrono::TimeDelta;
 use indicatif::ProgressBar;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{
     app,
@@ -24,10 +25,13 @@ use crate::{
             purge,
         },
     },
+    telemetry,
 };
 
 /// How often a line is logged where there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(5);
+/// Longest that it takes to record that a command has failed.
+const RECORD_WITHIN: Duration = Duration::from_secs(3);
 
 /// Options of every such command.
 #[derive(clap::Args)]
@@ -99,9 +103,15 @@ pub async fn run<S: Summary>(
             recorded?;
         }
     }
+    if let Err(error) = &done
+        && access == Access::Alone
+    {
+        // An interrupted statement is waited for no longer: then it stays a run that has not ended.
+        let _ = timeout(RECORD_WITHIN, lock.failed(&telemetry::log::in_full(error.as_ref()))).await;
+    }
     let summary = done.context(task)?;
     if access == Access::Alone {
-        lock.finish("done", &summary.for_the_record()?).await?;
+        lock.done(&summary.for_the_record()?).await?;
     } else if summary.is_noted() {
         // Whole microseconds: the database knows no finer ones.
         let took = TimeDelta::microseconds(i64::try_from(begun.elapsed().as_micros()).unwrap_or_default());

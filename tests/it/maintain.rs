@@ -1,5 +1,11 @@
 //! Care for the tables: by command, by the service itself where nobody does it, and compressed where the edition can.
 
+use std::time::Duration;
+
+use analytics_service::store::{
+    lifecycle::maintenance::{Access, TaskLock},
+    schema,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -194,4 +200,75 @@ async fn compressed_days_take_late_events_once() {
     assert!(chunks(&mut conn).await.iter().all(|(_, compressed)| !compressed));
     assert_eq!(world.report(&["verify"]).await["holds"], true);
     assert_eq!(ledger_holes(&mut conn).await, 0);
+}
+
+/// What is on record of a task.
+async fn recorded(conn: &mut PgConnection, task: &str) -> (Option<String>, Option<Value>) {
+    sqlx::query_as("SELECT outcome, summary FROM analytics.maintenance_runs WHERE task = $1")
+        .bind(task)
+        .fetch_one(conn)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_failed_command_leaves_its_reason() {
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let args = ["refresh", "--from", "2026-01-01", "--to", "2026-01-02"];
+    world.report(&args).await;
+    assert_eq!(recorded(&mut conn, "refresh").await.0.as_deref(), Some("done"));
+    world.report(&["purge"]).await;
+    // Raw events that are gone cannot be counted again, and a right that is gone cannot be used.
+    let change = "INSERT INTO analytics.raw_horizons VALUES (NULL, '2026-01-02 00:00Z')";
+    sqlx::query(change).execute(&mut conn).await.unwrap();
+    let mut owner = world.connect_as_owner().await;
+    let revoke = "REVOKE DELETE ON analytics.processes FROM analytics_service";
+    sqlx::query(revoke).execute(&mut owner).await.unwrap();
+    for (args, reason) in [(&args[..], "--from must be 2026-01-02 or later"), (&["purge"], "SQLSTATE 42501")] {
+        let output = world.run(args).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(reason), "{said}");
+        let (outcome, summary) = recorded(&mut conn, args[0]).await;
+        let error = summary.unwrap()["error"].as_str().unwrap().to_owned();
+        assert!(outcome.as_deref() == Some("failed") && error.contains(reason), "{error}");
+    }
+    let output = world.run(&["status", "--json"]).await;
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let purge = status["maintenance"].as_array().unwrap().iter().find(|run| run["task"] == "purge").unwrap();
+    assert!(purge["error"].as_str().unwrap().contains("SQLSTATE 42501") && purge["lastDoneAt"].is_string(), "{purge}");
+    let output = world.run(&["status"]).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with("! ") && line.contains("purge failed")).unwrap_or(&text);
+    assert!(line.contains("ago (") && line.contains("SQLSTATE 42501") && line.contains("and was last done "), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("maintenance ") && line.contains("refresh failed")), "{text}");
+}
+
+#[tokio::test]
+async fn when_a_task_was_last_done_outlives_failures() {
+    let world = World::new(1).await.unchecked("the schema is an earlier one at the end");
+    let take = async || {
+        let (database, wait) = (&world.settings.database, Duration::from_secs(5));
+        TaskLock::take(database, "purge", Access::Alone, wait).await.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let mut lock = take().await;
+    lock.begin("host/1").await.unwrap();
+    assert_eq!(lock.last_done(TimeDelta::hours(1)).await.unwrap(), None);
+    lock.done(&json!({})).await.unwrap();
+    let (began, lately) = lock.last_done(TimeDelta::hours(1)).await.unwrap().unwrap();
+    assert!(lately);
+    lock.begin("host/1").await.unwrap();
+    lock.failed("the disk is full\0").await.unwrap();
+    assert_eq!(lock.last_done(TimeDelta::hours(1)).await.unwrap(), Some((began, true)));
+    lock.begin("host/1").await.unwrap();
+    drop(lock);
+    let mut lock = take().await;
+    assert_eq!(lock.last_done(TimeDelta::zero()).await.unwrap(), Some((began, false)), "of one that was killed, too");
+    // The schema before knows when the last run was done, until the next one begins.
+    lock.done(&json!({})).await.unwrap();
+    let mut owner = world.connect_as_owner().await;
+    schema::down(&mut owner, 20_261_129_000_119).await.unwrap();
+    assert!(lock.last_done(TimeDelta::hours(1)).await.unwrap().is_some_and(|(at, lately)| lately && at > began));
+    lock.begin("host/1").await.unwrap();
+    assert_eq!(lock.last_done(TimeDelta::hours(1)).await.unwrap(), None);
 }

@@ -200,7 +200,11 @@ fn maintenance(known: &Installation) -> String {
         let task = harmless(&run.task, false);
         match run.outcome.as_deref() {
             Some("done") => format!("{task} {ago} ago"),
-            Some(outcome) => format!("{task} {} {ago} ago", harmless(outcome, false)),
+            Some(outcome) => {
+                let error = run.error.as_deref().map(|error| harmless(&shortened(error, MOST_OF_A_CAUSE), false));
+                let why = error.map_or_else(String::new, |error| format!(" ({error})"));
+                format!("{task} {} {ago} ago{why}", harmless(outcome, false))
+            }
             None => format!("{task} at work for {ago}"),
         }
     });

@@ -165,6 +165,10 @@ pub struct MaintenanceRun {
     pub finished_at: Option<DateTime<Utc>>,
     /// done or failed.
     pub outcome: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When the last run began that was done; none: never, as far as is known.
+    pub last_done_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

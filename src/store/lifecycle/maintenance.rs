@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::{
@@ -18,6 +18,9 @@ const TRY_EVERY: Duration = Duration::from_millis(250);
 /// Longest that one statement of a task may run. Each works on a day or on some thousand rows.
 const LIMITS: &str =
     "SET statement_timeout = '30min'; SET lock_timeout = '10min'; SET idle_in_transaction_session_timeout = '1min'";
+
+/// Characters of an error that are recorded.
+const MOST_OF_AN_ERROR: usize = 1000;
 
 /// How a turn is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +77,15 @@ impl TaskLock {
         Ok(Self { conn, task })
     }
 
-    /// When the task was begun that has ended last, in any process, if it has ended well; and whether that is less than that
-    /// time ago.
+    /// When the last run of the task began that was done, in any process, whatever became of later ones; and whether that is less
+    /// than that time ago.
     pub async fn last_done(&mut self, within: TimeDelta) -> Result<Option<(DateTime<Utc>, bool)>, StoreError> {
+        // By its name: a schema before 20261129000120 has no last_done_at, and forgets it when the next run begins.
         let last = sqlx::query_as(
-            "SELECT started_at, started_at > clock_timestamp() - $2 FROM analytics.maintenance_runs
-             WHERE task = $1 AND outcome = 'done'",
+            "SELECT began, began > clock_timestamp() - $2
+             FROM analytics.maintenance_runs r, coalesce(
+                 (to_jsonb(r) ->> 'last_done_at')::timestamptz, CASE WHEN outcome = 'done' THEN started_at END) AS began
+             WHERE task = $1 AND began IS NOT NULL",
         );
         Ok(last.bind(self.task).bind(within).fetch_optional(&mut self.conn).await?)
     }
@@ -116,8 +122,19 @@ impl TaskLock {
         Ok(())
     }
 
-    /// Records what became of it.
-    pub async fn finish(&mut self, outcome: &str, summary: &Value) -> Result<(), StoreError> {
+    /// Records that it is done, and what was done.
+    pub async fn done(&mut self, summary: &Value) -> Result<(), StoreError> {
+        self.finish("done", summary).await
+    }
+
+    /// Records that it has failed, and why. Where the connection is gone it stays a run that has not ended.
+    pub async fn failed(&mut self, error: &str) -> Result<(), StoreError> {
+        // The database has no place for the one character, and a reader no use for more.
+        let error: String = error.chars().filter(|c| *c != '\0').take(MOST_OF_AN_ERROR).collect();
+        self.finish("failed", &json!({ "error": error })).await
+    }
+
+    async fn finish(&mut self, outcome: &str, summary: &Value) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE analytics.maintenance_runs SET finished_at = clock_timestamp(), outcome = $2, summary = $3::jsonb
              WHERE task = $1",

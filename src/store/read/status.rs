@@ -140,19 +140,25 @@ struct CountsRow {
 
 /// The last run of each task; `verify` has a place of its own.
 pub async fn maintenance(conn: &mut PgConnection) -> Result<Vec<MaintenanceRun>, StoreError> {
-    type Row = (String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>);
+    type Row =
+        (String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<DateTime<Utc>>);
+    // By its name: a schema before 20261129000120 has no last_done_at.
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT task, process, started_at, finished_at, outcome FROM analytics.maintenance_runs
-         WHERE task <> 'verify' ORDER BY task",
+        "SELECT task, process, started_at, finished_at, outcome,
+                CASE WHEN outcome = 'failed' THEN summary ->> 'error' END AS error,
+                coalesce((to_jsonb(r) ->> 'last_done_at')::timestamptz, CASE WHEN outcome = 'done' THEN started_at END) AS last_done_at
+         FROM analytics.maintenance_runs r WHERE task <> 'verify' ORDER BY task",
     )
     .fetch_all(conn)
     .await?;
-    let run = |(task, process, started_at, finished_at, outcome)| MaintenanceRun {
+    let run = |(task, process, started_at, finished_at, outcome, error, last_done_at)| MaintenanceRun {
         task,
         process,
         started_at,
         finished_at,
         outcome,
+        error,
+        last_done_at,
     };
     Ok(rows.into_iter().map(run).collect())
 }

@@ -98,12 +98,12 @@ impl Watch {
         lock.begin(&self.process).await?;
         match background_jobs::run_overdue(&mut lock.conn, database, refresh, &jobs, on_step).await {
             Ok(run) => {
-                lock.finish("done", &json!({ "overdueJobsRun": run })).await?;
+                lock.done(&json!({ "overdueJobsRun": run })).await?;
                 self.metrics.maintenance_run(background_jobs::TASK, RunEnd::Done);
                 Ok(())
             }
             Err(error) => {
-                let _ = lock.finish("failed", &json!({ "error": error.to_string() })).await;
+                let _ = lock.failed(&error.to_string()).await;
                 Err(error)
             }
         }

@@ -13,7 +13,7 @@ use std::{
 
 use actix::prelude::*;
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::Instrument as _;
 
 use self::jobs::Watch;
@@ -208,7 +208,7 @@ impl Worker {
         let span = spans::maintenance(task.name());
         match task.run(&mut lock, &self.settings, &mut on_step).instrument(span.clone()).await {
             Ok((line, full)) => {
-                lock.finish("done", &full).await?;
+                lock.done(&full).await?;
                 let seconds = begun.elapsed().as_secs_f64();
                 tracing::info!(task = task.name(), seconds, summary = line, "maintained");
                 self.metrics.maintenance_run(task.name(), RunEnd::Done);
@@ -219,8 +219,7 @@ impl Worker {
             }
             Err(error) => {
                 spans::failed(&span, error.kind());
-                // Where the connection is gone it stays a run that has not ended.
-                let _ = lock.finish("failed", &json!({ "error": error.to_string() })).await;
+                let _ = lock.failed(&error.to_string()).await;
                 Err(error)
             }
         }

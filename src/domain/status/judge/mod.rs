@@ -169,7 +169,11 @@ fn of_maintenance(run: &MaintenanceRun, now: DateTime<Utc>, limits: &Limits) -> 
     let age = now - run.finished_at.unwrap_or(run.started_at);
     let overdue = age > every * MAINTENANCE_INTERVALS;
     let what = match run.outcome.as_deref() {
-        Some("failed") => format!("{} failed {} ago", run.task, span(age)),
+        Some("failed") => {
+            let why = run.error.as_ref().map_or_else(String::new, |error| format!(" ({error})"));
+            let last = run.last_done_at.map_or("never".to_owned(), |at| format!("{} ago", span(now - at)));
+            format!("{} failed {} ago{why} and was last done {last}", run.task, span(age))
+        }
         None if overdue => format!("{} was begun {} ago and has not ended", run.task, span(age)),
         _ if overdue => format!("{} was last done {} ago", run.task, span(age)),
         _ => return None,

@@ -41,6 +41,8 @@ fn installation() -> Installation {
         started_at: now(),
         finished_at: Some(now()),
         outcome: Some("done".to_owned()),
+        error: None,
+        last_done_at: Some(now()),
     };
     Installation {
         looked_at: now(),
