@@ -14,7 +14,7 @@ FAULTS ?= fault_
 # What `make load` does.
 PROFILE ?= smoke
 
-.PHONY: help run image image-run test lint bench bench-export soak load growth stack stack-down tools test-tools
+.PHONY: help run image image-run test lint bench bench-export soak load growth stack stack-down tools test-tools released
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ image: ## build the container image: with Docker, or as root on Debian with buil
 image-run: tools image stack ## `make run` out of the image: as user 65532, on a read-only root file system
 	@deploy/image/run
 
-test: tools test-tools lint stack ## formatting, clippy, unit, integration and fault tests against the real servers; on others with STACK=NAME
+test: tools test-tools lint released stack ## formatting, clippy, unit, integration and fault tests against the real servers; on others with STACK=NAME
 	cargo test --locked
 
 lint: tools ## formatting and clippy, warnings as errors
@@ -42,7 +42,7 @@ bench-export: tools stack ## an export of a million rows, beside COPY of the sam
 	cargo bench --locked --bench export -- $(ARGS)
 
 # One test at a time and optimised: what is measured is what runs.
-soak: tools test-tools stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
+soak: tools test-tools released stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures
 	ANALYTICS_TEST_SCALE=$(ANALYTICS_TEST_SCALE) cargo test --locked --release --test it $(FAULTS) -- --test-threads 1 --nocapture $(ARGS)
 
 load: tools stack ## a load profile, with its thresholds and report: PROFILE=smoke, steady, burst, soak or read; see load-tests/README.md
@@ -62,3 +62,6 @@ tools:
 
 test-tools:
 	@deploy/local/test-tools
+
+released: tools ## build the last release, for the test that upgrades from it
+	@deploy/local/released

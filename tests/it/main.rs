@@ -72,6 +72,7 @@ mod store_schema;
 mod store_transactions;
 mod traces;
 mod unread;
+mod upgrade;
 mod verdicts;
 mod watermarks;
 mod words;

@@ -31,6 +31,12 @@ async fn a_build_starts_on_its_oldest_schema_and_no_older() {
     let (oldest, newest) = (schema::OLDEST, schema::newest());
     schema::down(&mut owner, oldest).await.unwrap();
     works(&world, &mut owner).await;
+    for command in ["purge", "maintain", "verify"] {
+        world.report(&[command]).await;
+    }
+    let status = world.run(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["versions"]["schema"], oldest, "{status}");
     let below = format!("SELECT max(version) FROM public._sqlx_migrations WHERE version < {oldest}");
     let below = number(&mut owner, AssertSqlSafe(below)).await;
     schema::down(&mut owner, below).await.unwrap();

@@ -32,6 +32,8 @@ use super::{
 
 /// One a test: who held two would wait for ever for the second when an exclusive one waits for the first.
 pub struct World {
+    /// The program that is run: this build's.
+    pub binary: PathBuf,
     /// What the service of this world is started with, as variables.
     pub variables: BTreeMap<String, String>,
     pub settings: Settings,
@@ -52,6 +54,13 @@ pub struct World {
 impl World {
     /// A migrated database, stream names and a Redis database that nobody else has.
     pub async fn new(partitions: u16) -> Self {
+        let world = Self::without_schema(partitions).await;
+        world.migrate().await;
+        world
+    }
+
+    /// The same with an empty database.
+    pub async fn without_schema(partitions: u16) -> Self {
         let mut world = Self::make(partitions, stack::beside_others().await).await;
         // Beside others the servers are busy: what a test asks is answered late rather than refused.
         world.set("ANALYTICS__QUERY__WAIT_MS", "10000");
@@ -61,7 +70,15 @@ impl World {
 
     /// A world without any other of this process beside it, for tests that stop servers.
     pub async fn exclusive(partitions: u16) -> Self {
-        Self::make(partitions, stack::alone().await).await
+        let world = Self::make(partitions, stack::alone().await).await;
+        world.migrate().await;
+        world
+    }
+
+    async fn migrate(&self) {
+        let mut owner = self.connect_as_owner().await;
+        let role = store::user_of(&self.settings.database.url).unwrap();
+        store::schema::up(&mut owner, &role).await.unwrap();
     }
 
     async fn make(partitions: u16, turn: Turn) -> Self {
@@ -94,7 +111,8 @@ impl World {
         let settings = settings_of(&variables);
         let broker = settings.broker.clone();
         let routes = BTreeMap::new();
-        let world = Self {
+        Self {
+            binary: env!("CARGO_BIN_EXE_analytics-service").into(),
             variables,
             settings,
             routes,
@@ -104,11 +122,7 @@ impl World {
             unchecked: None,
             _cache: cache,
             _turn: turn,
-        };
-        let mut owner = world.connect_as_owner().await;
-        let role = store::user_of(&world.settings.database.url).unwrap();
-        store::schema::up(&mut owner, &role).await.unwrap();
-        world
+        }
     }
 
     /// For a test that leaves behind what must not be: puts rows in by itself, deletes some, or keeps another schema. Without
@@ -176,7 +190,7 @@ impl World {
 
     /// A command of the service's binary.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_analytics-service"));
+        let mut command = Command::new(&self.binary);
         command.args(args).envs(&self.variables);
         command
     }
