@@ -135,7 +135,7 @@ fn the_pod_has_longer_than_the_drain() {
     let cases = [
         ("dev", vec![]),
         ("production", vec![]),
-        ("dev", vec![r#"config.drain.timeout_ms=90001"#, "preStopSeconds=12"]),
+        ("dev", vec!["config.drain.timeout_ms=90001", "config.drain.announce_ms=0", "preStopSeconds=12"]),
     ];
     for (environment, set) in cases {
         let Some(manifests) = rendered(environment, &set) else { return };
@@ -143,7 +143,7 @@ fn the_pod_has_longer_than_the_drain() {
         let settings = settings(environment, &manifests, "analytics-service");
         let sleep = pod.container().pointer("/lifecycle/preStop/sleep/seconds").unwrap().as_u64().unwrap();
         let grace = pod.spec()["terminationGracePeriodSeconds"].as_u64().unwrap();
-        let needed = settings.drain.timeout() + settings.otlp.flush();
+        let needed = settings.drain.announce() + settings.drain.timeout() + settings.otlp.flush();
         assert!(grace * 1000 >= sleep * 1000 + u64::try_from(needed.as_millis()).unwrap() + 5000, "{grace} s");
         assert!(sleep >= 1);
     }
