@@ -30,7 +30,7 @@ fn tests_that_are_named_as_proof_exist() {
     let tests = tests();
     assert!(tests.len() > 500, "the tests are found: {}", tests.len());
     let mut named = BTreeSet::new();
-    for page in ["docs/failure-modes.md", "docs/security.md", "README.md"] {
+    for page in ["docs/backup.md", "docs/failure-modes.md", "docs/security.md", "README.md"] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let before = named.len();
         for proof in proofs(&text) {

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::harness::{
-    FLAWS, RATE, Service, World, assert_exact, double_counted, eventually, ledger_holes, more, not_run, number, scale,
-    sent, settled,
+    FLAWS, RATE, Service, World, assert_exact, double_counted, eventually, exact_with_resends, ledger_holes, more,
+    not_run, number, resend, scale, sent, settled,
 };
 
 const PARTITIONS: u16 = 4;
@@ -110,30 +110,6 @@ async fn publish(world: &World, seconds: u32, seed: &str) -> Value {
     world.publish(&args.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
-/// Events of the start are sent again, with another time: the process that holds their partition now has to recognise them.
-async fn resend_with_another_time(world: &World, conn: &mut PgConnection) -> i64 {
-    let events: Vec<Value> = sqlx::query_scalar(
-        "SELECT jsonb_build_object('eventId', event_id, 'orgId', org_id, 'modelId', model_id, 'status', status,
-                'occurredAt', to_char((occurred_at - INTERVAL '1 minute') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
-                'latencyMs', latency_ms, 'inputTokens', input_tokens, 'outputTokens', output_tokens,
-                'costEstimateCents', cost_cents)
-         FROM analytics.usage_events ORDER BY batch_id LIMIT 2000",
-    )
-    .fetch_all(conn)
-    .await
-    .unwrap();
-    world.send(events.iter().map(|event| serde_json::to_vec(event).unwrap())).await;
-    i64::try_from(events.len()).unwrap()
-}
-
-/// The ledger after a run with resends on top of what was published.
-async fn exact_with_resends(conn: &mut PgConnection, report: &Value, resent: i64) {
-    settled(conn, sent(report) + resent).await;
-    let mut report = report.clone();
-    report["resent"] = (report["resent"].as_i64().unwrap() + resent).into();
-    assert_exact(conn, &report).await;
-}
-
 #[tokio::test]
 async fn changing_processes_count_everything_once() {
     let world = World::new(PARTITIONS).await;
@@ -169,7 +145,7 @@ async fn changing_processes_count_everything_once() {
     };
     let (report, third) = tokio::join!(publish(&world, 14, "41"), running);
     settled(&mut conn, sent(&report)).await;
-    let resent = resend_with_another_time(&world, &mut conn).await;
+    let resent = resend(&world, &mut conn).await;
     exact_with_resends(&mut conn, &report, resent).await;
     each_partition_has_one_worker(&[&third]).await;
     assert_eq!(third.terminate().await, Some(0));
@@ -192,7 +168,7 @@ async fn a_frozen_process_is_replaced_and_fenced() {
         let taken = taken_over(&mut conn, id, since).await;
         assert!(taken < Duration::from_secs(15), "{taken:?}");
         shared_as(&mut conn, &[4]).await;
-        let resent = resend_with_another_time(&world, &mut conn).await;
+        let resent = resend(&world, &mut conn).await;
         frozen.signal("CONT");
         // It finds that it has lost its partitions, and takes part again.
         shared_as(&mut conn, &[2, 2]).await;

@@ -5,6 +5,7 @@ mod actor_tree;
 mod alerts;
 mod alerts_live;
 mod background_jobs;
+mod backup;
 mod cache_tls;
 mod chart;
 mod circles;

@@ -101,6 +101,30 @@ pub async fn more(conn: &mut PgConnection, messages: u32) -> Duration {
     since.elapsed()
 }
 
+/// Events of the start are sent again, with another time: the process that holds their partition now has to recognise them.
+pub async fn resend(world: &World, conn: &mut PgConnection) -> i64 {
+    let events: Vec<Value> = sqlx::query_scalar(
+        "SELECT jsonb_build_object('eventId', event_id, 'orgId', org_id, 'modelId', model_id, 'status', status,
+                'occurredAt', to_char((occurred_at - INTERVAL '1 minute') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                'latencyMs', latency_ms, 'inputTokens', input_tokens, 'outputTokens', output_tokens,
+                'costEstimateCents', cost_cents)
+         FROM analytics.usage_events ORDER BY batch_id LIMIT 2000",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap();
+    world.send(events.iter().map(|event| serde_json::to_vec(event).unwrap())).await;
+    i64::try_from(events.len()).unwrap()
+}
+
+/// The ledger after a run with resends on top of what was published.
+pub async fn exact_with_resends(conn: &mut PgConnection, report: &Value, resent: i64) {
+    settled(conn, sent(report) + resent).await;
+    let mut report = report.clone();
+    report["resent"] = (report["resent"].as_i64().unwrap() + resent).into();
+    assert_exact(conn, &report).await;
+}
+
 /// Lets a random time pass: the pace of a load, of faults, or of looks. What is waited for, [`eventually`] waits for.
 pub async fn millis(range: std::ops::Range<u64>) {
     tokio::time::sleep(Duration::from_millis(rand::random_range(range))).await;

@@ -4,12 +4,14 @@
 
 mod cache;
 mod contract;
+mod database_server;
 mod facts;
 mod foreign;
 mod load;
 mod object_store;
 mod operator;
 mod otlp;
+mod procedure;
 mod prometheus;
 mod proxy;
 mod replica;
@@ -18,12 +20,14 @@ mod stack;
 mod tls;
 mod world;
 
+pub use database_server::DatabaseServer;
 pub use facts::*;
 pub use foreign::has_foreign_clients;
-pub use load::{FLAWS, Load, RATE, millis, more};
+pub use load::{FLAWS, Load, RATE, exact_with_resends, millis, more, resend};
 pub use object_store::{Asked, BUCKET, Fault, LocalStore, S3Server, SECOND_BUCKET};
 pub use operator::{Asking, Happened};
 pub use otlp::{OtlpReceiver, Received, attribute};
+pub use procedure::{Place, commands};
 pub use prometheus::{Prometheus, Scrape, prometheus_tool};
 pub use proxy::Proxy;
 pub use replica::Replica;

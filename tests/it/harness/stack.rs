@@ -36,7 +36,8 @@ pub fn stack(args: &[&str]) -> String {
     }
 }
 
-fn run(args: &[&str]) -> Result<String, String> {
+/// The same; what went wrong is an error.
+pub fn run(args: &[&str]) -> Result<String, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/stack");
     let output = Command::new(script).args(args).output().map_err(|error| format!("stack {args:?}: {error}"))?;
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();

@@ -42,6 +42,8 @@ pub struct World {
     /// Where the streams are, whatever the settings were changed to.
     broker: config::Broker,
     database: String,
+    /// Further databases that end with it, of the same server.
+    pub databases: Vec<String>,
     /// The server's first database, from where this world's is dropped.
     admin_url: Secret,
     /// Why what the database holds at the end proves nothing.
@@ -118,6 +120,7 @@ impl World {
             routes,
             broker,
             database: name,
+            databases: Vec::new(),
             admin_url,
             unchecked: None,
             _cache: cache,
@@ -167,6 +170,11 @@ impl World {
         let proxy = Proxy::start(address.to_socket_addrs().unwrap().next().unwrap());
         self.routes.insert(key.to_owned(), format!("{login}@{}/{path}", proxy.address));
         proxy
+    }
+
+    /// The name of its own database, whatever the settings were changed to.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     pub async fn connect(&self) -> PgConnection {
@@ -287,8 +295,10 @@ impl World {
             broker::close(&connection, broker).await;
         }
         if let Ok(mut admin) = store::connect(&self.admin_url, std::time::Duration::from_secs(10)).await {
-            let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
-            let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
+            for database in self.databases.iter().chain([&self.database]) {
+                let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+                let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
+            }
             let _ = admin.close().await;
         }
     }

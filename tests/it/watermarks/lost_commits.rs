@@ -43,7 +43,7 @@ async fn complete_beyond(conn: &mut PgConnection, moment: DateTime<Utc>) {
 
 /// Waits until what was lost is read again: all of it is merged. Until then the partition is not called complete beyond the moment up
 /// to which all was published. Nothing more is published meanwhile: only the service itself can find out.
-async fn read_again(conn: &mut PgConnection, all: i64, published: DateTime<Utc>) {
+pub async fn read_again(conn: &mut PgConnection, all: i64, published: DateTime<Utc>) {
     eventually("what was lost is read again", async || {
         let (watermark, merged): (DateTime<Utc>, i64) = sqlx::query_as(
             "SELECT watermark, (SELECT sum(received)::bigint FROM analytics.ledger_hourly)

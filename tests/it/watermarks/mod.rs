@@ -1,7 +1,7 @@
 //! What is known to be complete: clocks that differ or jump, events on the wrong partition.
 
 mod layouts;
-mod lost_commits;
+pub mod lost_commits;
 
 use std::time::Duration;
 
