@@ -31,6 +31,11 @@ impl CheckingKey {
     pub fn secret(secret: &[u8]) -> Self {
         Self { algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret), id: None }
     }
+
+    /// Whether it is a secret: no key of a key set is.
+    pub fn is_secret(&self) -> bool {
+        self.algorithm == Algorithm::HS256
+    }
 }
 
 /// The usable keys of a set.

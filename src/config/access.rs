@@ -9,6 +9,10 @@ section! {
     pub struct Auth in auth {
         /// Secret of HS256 bearer tokens. Empty: none are accepted. Never logged.
         hs256_secret: Secret = "", must("have at least 32 bytes", of => of.hs256_secret.is_long_enough());
+        /// A second secret whose tokens are accepted too, while hs256_secret is being replaced. Nothing is signed with it. Never logged.
+        hs256_previous_secret: Secret = "",
+            must("have at least 32 bytes, and be empty unless auth.hs256_secret is set",
+                of => of.hs256_previous_secret.is_long_enough() && (of.hs256_previous_secret.is_empty() || !of.hs256_secret.is_empty()));
         /// Where the public keys of an issuer's tokens are read, a JSON Web Key Set: a URL, or a file, or neither. RSA keys of 2048
         /// to 4096 bits (RS256), P-256 (ES256) and Ed25519 (EdDSA) are used, others ignored. A token that names a key by `kid` is
         /// checked by that key; one that names none by the secret, or without a secret by the set's only key. A URL may hold a

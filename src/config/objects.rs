@@ -58,6 +58,9 @@ section! {
         directory: PathBuf = "exports", must("be a folder", of => !of.is(ObjectStoreKind::Local) || !of.directory.as_os_str().is_empty());
         /// local: signs the links that the service itself serves. The same in all processes. Never logged.
         link_secret: Secret = "", must("have at least 32 bytes", of => of.link_secret.is_long_enough());
+        /// local: a second secret whose links are accepted too, while link_secret is being replaced. Nothing is signed with it. Never
+        /// logged.
+        link_previous_secret: Secret = "", must("have at least 32 bytes", of => of.link_previous_secret.is_long_enough());
         /// local: what these links begin with, as clients that download reach the API.
         public_url: String = "http://127.0.0.1:8080", must("be an http:// or https:// URL", of => is_base(&of.public_url, true));
         /// s3: the bucket.
@@ -151,6 +154,7 @@ mod tests {
             (&[("DIRECTORY", "")], "objects.directory must be a folder"),
             (&[("ALLOWED_BUCKETS", "good-one,../bad")], "objects.allowed_buckets must be"),
             (&[("LINK_SECRET", "short")], "objects.link_secret must have at least 32 bytes"),
+            (&[("LINK_PREVIOUS_SECRET", "short")], "objects.link_previous_secret must have at least 32 bytes"),
             (&[("PUBLIC_URL", "javascript:alert(1)")], "objects.public_url must be"),
             (&[("ENDPOINT", "http://minio:9000")], "objects.endpoint must be"),
             (&[("ENDPOINT", "https://user:secret@minio")], "objects.endpoint must be"),

@@ -20,19 +20,22 @@ pub struct InvalidLink;
 #[derive(Clone)]
 pub(super) struct Links {
     secret: Secret,
+    /// Accepted too where there is one, while the secret is being replaced.
+    previous: Option<Secret>,
     /// Without a slash at its end.
     base: String,
 }
 
 impl Links {
-    pub(super) fn new(secret: Secret, public_url: &str) -> Self {
-        Self { secret, base: public_url.trim_end_matches('/').to_owned() }
+    pub(super) fn new(secret: Secret, previous: Secret, public_url: &str) -> Self {
+        let previous = (!previous.is_empty()).then_some(previous);
+        Self { secret, previous, base: public_url.trim_end_matches('/').to_owned() }
     }
 
     /// The URL that gives access to the object until `expires`.
     pub(super) fn url(&self, key: &str, expires: DateTime<Utc>) -> Option<String> {
         let expires = expires.timestamp();
-        let signature = URL_SAFE_NO_PAD.encode(self.mac(key, expires)?.finalize().into_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(mac(&self.secret, key, expires)?.finalize().into_bytes());
         // A key has no character that a URL would need encoded.
         Some(format!("{}/analytics/v1/downloads/{key}?expires={expires}&signature={signature}", self.base))
     }
@@ -45,19 +48,21 @@ impl Links {
         now: DateTime<Utc>,
     ) -> Result<(), InvalidLink> {
         let given = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidLink)?;
-        let mac = self.mac(key, expires).ok_or(InvalidLink)?;
         // Takes as long for a first wrong byte as for a last one.
-        mac.verify_slice(&given).map_err(|_| InvalidLink)?;
+        let signed_by = |secret: &Secret| mac(secret, key, expires).is_some_and(|mac| mac.verify_slice(&given).is_ok());
+        if !signed_by(&self.secret) && !self.previous.as_ref().is_some_and(signed_by) {
+            return Err(InvalidLink);
+        }
         let left = expires.saturating_sub(now.timestamp());
         if is_key(key) && (1..=MAX_SECONDS).contains(&left) { Ok(()) } else { Err(InvalidLink) }
     }
+}
 
-    /// The text has the number of its form in front, so that another form's signatures are never good for this one.
-    fn mac(&self, key: &str, expires: i64) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.expose().as_bytes()).ok()?;
-        mac.update(format!("download 1\n{expires}\n{key}").as_bytes());
-        Some(mac)
-    }
+/// The text has the number of its form in front, so that another form's signatures are never good for this one.
+fn mac(secret: &Secret, key: &str, expires: i64) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
+    mac.update(format!("download 1\n{expires}\n{key}").as_bytes());
+    Some(mac)
 }
 
 #[cfg(test)]
@@ -69,7 +74,7 @@ mod tests {
     const KEY: &str = "analytics/exports/org/job.csv";
 
     fn links(secret: &str) -> Links {
-        Links::new(Secret::new(secret), "https://api.example.org/")
+        Links::new(Secret::new(secret), Secret::default(), "https://api.example.org/")
     }
 
     fn now() -> DateTime<Utc> {
@@ -116,15 +121,30 @@ mod tests {
         for wrong in ["", &signature[1..], &format!("{signature}A"), "ä", "===="] {
             assert_eq!(links.verify(KEY, expires, wrong, now()), Err(InvalidLink), "{wrong}");
         }
-        let other = Links::new(Secret::new("another secret of thirty-two bytes"), "");
+        let other = self::links("another secret of thirty-two bytes");
         assert_eq!(other.verify(KEY, expires, &signature, now()), Err(InvalidLink), "another secret");
+    }
+
+    #[test]
+    fn links_of_the_previous_secret_stay_good() {
+        let (expires, signature) = made(now() + TimeDelta::hours(24));
+        let replaced = Links::new(
+            Secret::new("another secret of thirty-two bytes"),
+            Secret::new("a secret of thirty-two bytes, yes"),
+            "",
+        );
+        assert_eq!(replaced.verify(KEY, expires, &signature, now()), Ok(()));
+        assert_eq!(replaced.verify(KEY, expires + 1, &signature, now()), Err(InvalidLink));
+        let url = replaced.url(KEY, now() + TimeDelta::hours(24)).unwrap();
+        assert!(!url.contains(&signature), "it signs with its own");
     }
 
     #[test]
     fn a_signature_validates_no_wrong_key() {
         let links = links("a secret of thirty-two bytes, yes");
-        let signed =
-            |key: &str, expires| URL_SAFE_NO_PAD.encode(links.mac(key, expires).unwrap().finalize().into_bytes());
+        let signed = |key: &str, expires| {
+            URL_SAFE_NO_PAD.encode(mac(&links.secret, key, expires).unwrap().finalize().into_bytes())
+        };
         let soon = now().timestamp() + 60;
         let path = "../../etc/passwd";
         assert_eq!(links.verify(path, soon, &signed(path, soon), now()), Err(InvalidLink));

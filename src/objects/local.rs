@@ -40,7 +40,8 @@ impl Local {
         made.map_err(|error| ObjectError::of_io(&error))?;
         let root = fs::canonicalize(&settings.directory).map_err(|error| ObjectError::of_io(&error))?;
         let files = LocalFileSystem::new_with_prefix(&root).map_err(|error| failed(&error))?;
-        let links = Links::new(settings.link_secret.clone(), &settings.public_url);
+        let links =
+            Links::new(settings.link_secret.clone(), settings.link_previous_secret.clone(), &settings.public_url);
         // Folders of organisations that have no objects any more go with the last of them.
         Ok(Self { files: files.with_fsync(true).with_automatic_cleanup(true), root, links })
     }

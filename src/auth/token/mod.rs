@@ -13,7 +13,7 @@ use super::{
     jwks::CheckingKey,
     key_ring::{KeyRing, NoKey},
 };
-use crate::config::Auth;
+use crate::config::{Auth, Secret};
 
 /// Longest token that is looked at. A real one is under a kilobyte; checking a signature costs by the byte.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -90,6 +90,8 @@ struct NewClaims<'a> {
 #[derive(Clone)]
 pub struct Verifier {
     secret: Option<CheckingKey>,
+    /// Accepted in place of the secret, while that is being replaced.
+    previous: Option<CheckingKey>,
     key_set: Option<KeyRing>,
     /// How long after its source was read last the key set counts.
     stale: Duration,
@@ -99,8 +101,8 @@ pub struct Verifier {
 impl Verifier {
     /// Says once when no key is configured: the service runs, and refuses with 401.
     pub fn new(settings: &Auth) -> Self {
-        let secret = settings.hs256_secret.expose();
-        let secret = (!secret.is_empty()).then(|| CheckingKey::secret(secret.as_bytes()));
+        let of = |secret: &Secret| (!secret.is_empty()).then(|| CheckingKey::secret(secret.expose().as_bytes()));
+        let (secret, previous) = (of(&settings.hs256_secret), of(&settings.hs256_previous_secret));
         let key_set = settings.has_key_set().then(KeyRing::default);
         if secret.is_none() && key_set.is_none() {
             tracing::warn!("{}: every token is refused", Refusal::NoKey);
@@ -111,7 +113,7 @@ impl Verifier {
         validation.set_audience(&[&settings.audience]);
         validation.validate_nbf = true;
         validation.leeway = settings.leeway_seconds;
-        Self { secret, key_set, stale: settings.jwks_stale(), validation }
+        Self { secret, previous, key_set, stale: settings.jwks_stale(), validation }
     }
 
     /// Where the keys of the key set are put in; none where none is configured.
@@ -135,11 +137,12 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(Refusal::CriticalExtension);
         }
-        let CheckingKey { key, algorithm, .. } = self.key_for(header.kid.as_deref())?;
-        // The algorithm is the key's: a token that names another is refused before its signature is looked at.
-        let validation = Validation { algorithms: vec![algorithm], ..self.validation.clone() };
-        let data = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(|e| refusal(e.kind()))?;
-        let Claims { sub, exp, org_ids, roles, .. } = data.claims;
+        let key = self.key_for(header.kid.as_deref())?;
+        let claims = match (self.claims(token, &key), &self.previous) {
+            (Err(Refusal::Signature), Some(previous)) if key.is_secret() => self.claims(token, previous),
+            (claims, _) => claims,
+        };
+        let Claims { sub, exp, org_ids, roles, .. } = claims?;
         if sub.is_empty() {
             return Err(Refusal::Claims);
         }
@@ -147,6 +150,13 @@ impl Verifier {
         #[expect(clippy::cast_possible_truncation, reason = "seconds; a time that is out of bounds is none")]
         let expires_at = exp.as_f64().and_then(|exp| DateTime::from_timestamp(exp as i64, 0));
         Ok(Caller { subject: sub, org_ids, roles, credential: Credential::Token, expires_at })
+    }
+
+    /// The algorithm is the key's: a token that names another is refused before its signature is looked at.
+    fn claims(&self, token: &str, key: &CheckingKey) -> Result<Claims, Refusal> {
+        let validation = Validation { algorithms: vec![key.algorithm], ..self.validation.clone() };
+        let data = jsonwebtoken::decode(token, &key.key, &validation).map_err(|e| refusal(e.kind()))?;
+        Ok(data.claims)
     }
 
     /// A key that is named is one of the key set; without a name it is the secret, else the key set's only key. Where

@@ -54,6 +54,30 @@ fn an_issued_token_identifies_its_caller() {
 }
 
 #[test]
+fn tokens_of_the_previous_secret_stay_good() {
+    let token = signed(&Header::new(Algorithm::HS256), |_| ());
+    let expired = signed(&Header::new(Algorithm::HS256), |claims| claims["exp"] = json!(get_current_timestamp() - 60));
+    let new = Secret::new("another secret of the tests, of thirty-two bytes");
+    let replaced = Auth { hs256_previous_secret: Secret::new(SECRET), hs256_secret: new.clone(), ..settings() };
+    let verifier = Verifier::new(&replaced);
+    assert_eq!(verifier.verify(&token).unwrap().subject, "ann");
+    assert_eq!(verifier.verify(&expired), Err(Refusal::Expired));
+    // What it signs is signed with the new one.
+    let caller = verifier.verify(&token).unwrap();
+    let issued = issue(&replaced, &caller, Duration::from_secs(60)).unwrap();
+    let over = Auth { hs256_previous_secret: Secret::default(), ..replaced.clone() };
+    assert!(verifier.verify(&issued).is_ok() && Verifier::new(&over).verify(&issued).is_ok());
+    assert_eq!(Verifier::new(&over).verify(&token), Err(Refusal::Signature));
+    // A public key of the key set is no secret, whatever else is accepted.
+    let with_keys = Auth { jwks_url: Secret::new("https://issuer.test/"), ..replaced };
+    let verifier = Verifier::new(&with_keys);
+    verifier.key_ring().unwrap().put(KeySet::read(key_set(&[ec(1).jwk("a")]).as_bytes()).unwrap());
+    let named = Header { kid: Some("a".into()), ..Header::new(Algorithm::HS256) };
+    assert_eq!(verifier.verify(&signed(&named, |_| ())), Err(Refusal::Algorithm));
+    assert!(verifier.verify(&token).is_ok());
+}
+
+#[test]
 fn unknown_roles_are_ignored() {
     assert_eq!(verified(|_| ()).unwrap().roles, [Role::OrgViewer]);
 }
