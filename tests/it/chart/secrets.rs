@@ -15,7 +15,7 @@ pub fn secrets(environment: &str) -> BTreeMap<(&'static str, &'static str), Stri
     let (_, scheme, port) = BROKERS.into_iter().find(|(name, ..)| *name == environment).unwrap();
     // CloudNativePG: the owner's is generated, the service's role has one that its operator wrote.
     let role = |name, user: &str| {
-        let password = "yWq3XoT9mPLkUu0N2dKcSeZb5vRfGhJ7";
+        let password = "aaaaaaaaaabbbbbbbbbbccccccccccdd";
         let uri = format!("postgresql://{user}:{password}@analytics-db-rw.data:5432/app");
         let fqdn = uri.replace(".data:", ".data.svc.cluster.local:");
         [("username", user), ("user", user), ("password", password), ("dbname", "app"), ("host", "analytics-db-rw")]

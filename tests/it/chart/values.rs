@@ -195,7 +195,7 @@ const WRONG: [(&str, &str, &str); 27] = [
     (r#"config.objects.store="local""#, "config.objects.store", "s3"),
     // Secrets are named and not written down.
     (r#"config.database.url="postgresql://u:p@h/d""#, "config.database", "url"),
-    (r#"config.auth.hs256_secret="0f1e2d3c4b5a69788796a5b4c3d2e1f0""#, "config.auth", "hs256_secret"),
+    (r#"config.auth.hs256_secret="00000000000000000000000000000000""#, "config.auth", "hs256_secret"),
     (r#"config.auth.jwks_url="https://u:p@issuer/keys""#, "config.auth.jwks_url", ""),
     (r#"secrets.database.name="""#, "secrets.database.name", ""),
     (r#"secrets.broker.keys="uri""#, "secrets.broker", "keys"),
