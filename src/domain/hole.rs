@@ -30,7 +30,8 @@ impl HoleReason {
                 format!("the stream had dropped offsets from {from} to before {to} when they were to be read")
             }
             Self::LeftOut => format!(
-                "the broker delivered nothing of offsets {from} to {}: compressed batches, which it leaves out over AMQP, or                  records of its own",
+                "the broker delivered nothing of offsets {from} to {}: compressed batches, which it leaves out over AMQP, or \
+                 records of its own",
                 to - 1
             ),
         }
