@@ -39,6 +39,12 @@ impl KeyRing {
         }
     }
 
+    /// Whether no token can be checked, since nothing was read yet or what was read has no key that can be used.
+    pub fn is_empty(&self) -> bool {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().is_none_or(|held| held.keys.is_empty())
+    }
+
     /// The key of that name, or the only one; of what was read at most that long ago.
     pub fn find(&self, kid: Option<&str>, not_older: Duration) -> Result<CheckingKey, NoKey> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);

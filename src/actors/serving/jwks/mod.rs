@@ -114,13 +114,18 @@ impl Jwks {
         match result {
             Ok(read) => {
                 self.failures = 0;
-                self.readiness.up(JWKS);
                 match read {
                     Some(keys) => {
                         tracing::info!(keys = keys.len(), "the key set was read");
                         self.ring.put(keys);
                     }
                     None => self.ring.confirm(),
+                }
+                // The issuer may remove its keys, so they are dropped; but nobody's token works then.
+                if self.ring.is_empty() {
+                    self.readiness.down(JWKS, "the key set has no key that can be used");
+                } else {
+                    self.readiness.up(JWKS);
                 }
                 self.interval
             }

@@ -115,6 +115,20 @@ async fn rotated_keys_work_and_removed_keys_do_not() {
 }
 
 #[actix::test]
+async fn a_set_without_usable_keys_is_down() {
+    let signer = ec(1);
+    let issuer = Issuer::start(r#"{"keys": [{"kty": "oct", "kid": "a", "k": "AAAA"}]}"#);
+    let (actor, verifier, readiness) = start(&issuer.settings());
+    actor.send(Refresh).await.unwrap();
+    assert_eq!(readiness.is_up(JWKS), Some(false));
+    assert_eq!(verifier.verify(&signer.token(Some("a"), ORG)), Err(Refusal::UnknownKey));
+    issuer.says("200 OK", key_set(&[signer.jwk("a")]));
+    actor.send(Refresh).await.unwrap();
+    assert_eq!(readiness.is_up(JWKS), Some(true));
+    assert!(verifier.verify(&signer.token(Some("a"), ORG)).is_ok());
+}
+
+#[actix::test]
 async fn unknown_key_names_do_not_flood_the_source() {
     let issuer = Issuer::start(&key_set(&[ec(1).jwk("a")]));
     let (actor, ..) = start(&issuer.settings());
