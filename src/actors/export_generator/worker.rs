@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use futures_util::TryStreamExt as _;
 use tokio::{
     sync::Notify,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::{
     generate::{self, ExportBackend, GenerateError, GeneratedFile},
@@ -15,7 +17,8 @@ use super::{
 };
 use crate::{
     config::Settings,
-    domain::export::{CANCELLED, ExportJob, RetryPolicy, Status},
+    domain::export::{CANCELLED, ExportJob, RetryPolicy, Status, keys::PREFIX},
+    objects::ObjectError,
     store::{
         PgConnection, Session, StoreError,
         exports::{self, Claim, ClaimRules, Claimed, Claimer, Heartbeat},
@@ -31,6 +34,10 @@ use crate::{
 /// Attempts to report to the database what became of a job, and the pause between them.
 const REPORT_ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a store that is down is asked whether it responds again, and how long that may take.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What came of looking for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +66,8 @@ pub struct Worker {
     kept: TimeDelta,
     metrics: Metrics,
     readiness: Readiness,
+    /// When the store failed or was probed last.
+    store_seen_at: Instant,
 }
 
 /// How an attempt ended.
@@ -102,6 +111,7 @@ impl Worker {
             rules,
             metrics,
             readiness,
+            store_seen_at: Instant::now(),
         }
     }
 
@@ -111,7 +121,11 @@ impl Worker {
         let (claimer, rules) = (&self.claimer, self.rules);
         let claimed = match self.session.run(async |conn| exports::claim(conn, claimer, rules).await).await {
             Ok(Some(claimed)) => claimed,
-            Ok(None) => return Looked::Nothing,
+            Ok(None) => {
+                beat();
+                self.probe().await;
+                return Looked::Nothing;
+            }
             Err(error) => {
                 tracing::warn!(%error, "exports wait for the database");
                 return Looked::Nothing;
@@ -125,6 +139,38 @@ impl Worker {
         drop(span);
         self.end(&claimed, ended, begun, beat).await;
         Looked::Worked
+    }
+
+    /// An organisation's own bucket that fails is no matter of the others.
+    fn is_own_store(&self, job: &ExportJob) -> bool {
+        job.bucket.as_deref() == self.backend.objects.default_bucket()
+    }
+
+    fn store_failed(&mut self, job: &ExportJob, error: &ObjectError) {
+        // These are said of an object, by a store that responds.
+        if self.is_own_store(job) && !matches!(error, ObjectError::NotFound | ObjectError::Exists) {
+            self.store_seen_at = Instant::now();
+            self.readiness.down(OBJECTS, error.to_string());
+        }
+    }
+
+    /// Whether a store that is down responds again: perhaps nobody requests a file meanwhile. What it refuses to write shows
+    /// in the next attempt.
+    async fn probe(&mut self) {
+        if self.readiness.is_up(OBJECTS) != Some(false) || self.store_seen_at.elapsed() < PROBE_EVERY {
+            return;
+        }
+        let objects = &self.backend.objects;
+        // A prefix that has no objects.
+        let prefix = format!("{PREFIX}{}", Uuid::nil());
+        let first = async { objects.list(None, &prefix).await?.try_next().await };
+        match timeout(PROBE_WITHIN, first).await {
+            Ok(Ok(_)) => self.readiness.up(OBJECTS),
+            Ok(Err(error)) => self.readiness.down(OBJECTS, error.to_string()),
+            // Down as before.
+            Err(_) => {}
+        }
+        self.store_seen_at = Instant::now();
     }
 
     async fn attend(&mut self, claimed: &Claimed, beat: &dyn Fn(), stop: &Notify) -> Ended {
@@ -171,6 +217,9 @@ impl Worker {
                         tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export was generated");
                         self.metrics.export_ended(ExportEnd::Succeeded, took);
                         self.readiness.detail(OBJECTS, "exports are generated");
+                        if self.is_own_store(&job) {
+                            self.readiness.up(OBJECTS);
+                        }
                         return;
                     }
                     Ok(_) => return self.disown(&claim, job).await,
@@ -181,6 +230,7 @@ impl Worker {
                 let reason = error.to_string();
                 if let GenerateError::Object(error) = &error {
                     self.readiness.detail(OBJECTS, format!("the last export was not generated: {error}"));
+                    self.store_failed(job, error);
                 }
                 let pause = if error.may_pass() { self.retry.after(job.attempts, rand::random()) } else { None };
                 tracing::warn!(job = %job.id, org = %claim.org_id, attempts = job.attempts, ?pause, error = %in_full(&error), "an export was not generated");

@@ -127,6 +127,28 @@ async fn a_failing_store_is_retried_without_side_effects() {
 }
 
 #[tokio::test]
+async fn a_store_is_down_until_it_responds_again() {
+    let store = Store::S3(S3Server::start());
+    let s3 = store.s3();
+    let mut world = store.world().await.unchecked(MADE_UP);
+    world.set("ANALYTICS__EXPORTS__MAX_ATTEMPTS", "1");
+    rollups(&mut world.connect().await, ORG, 2, 2).await;
+    let service = world.serve().await;
+    let shows = async |up: u8| {
+        let line = format!(r#"analytics_dependency_up{{dependency="objects"}} {up}"#);
+        service.metrics().await.lines().any(|shown| shown == line).then_some(())
+    };
+    assert_eq!(shows(1).await, Some(()));
+    s3.refuse();
+    let job = ended(&service, ORG, id(&ask(&service, ORG, &json!({ "timeRange": days(2) })).await)).await;
+    assert_eq!(job["status"], "failed");
+    assert_eq!(shows(0).await, Some(()), "{:?}", service.readiness().await);
+    s3.heal();
+    // Nobody requests a file.
+    eventually("the store is up", async || shows(1).await).await;
+}
+
+#[tokio::test]
 async fn a_permanent_failure_has_a_helpful_reason() {
     let store = Store::S3(S3Server::start());
     let s3 = store.s3();
