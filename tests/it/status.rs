@@ -135,6 +135,19 @@ async fn a_parked_partition_is_named_with_its_cause() {
 }
 
 #[tokio::test]
+async fn a_named_process_that_hangs_is_found() {
+    let world = World::new(1).await;
+    let (first, second) = (world.serve().await, world.serve().await);
+    until_only(&world, &[&first, &second], &[]).await;
+    second.signal("STOP");
+    let report = until_only(&world, &[&first, &second], &["process_silent"]).await;
+    let what = report["findings"][0]["what"].as_str().unwrap();
+    assert!(what.starts_with(&format!("http://{} does not respond (", second.ops)), "{what}");
+    second.signal("CONT");
+    until_only(&world, &[&first, &second], &[]).await;
+}
+
+#[tokio::test]
 async fn partitions_that_nobody_reads_are_found() {
     let world = World::new(2).await;
     let mut conn = world.connect().await;

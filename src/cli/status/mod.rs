@@ -28,8 +28,8 @@ Show how the whole installation is, and what to do about what is not well
 
 From the database: processes, partitions, what waits, dead letters, exports, replays, the last verify, maintenance, the engine of the
 rollups, versions. What only a process knows, such as whether it reaches its servers, is read from its operations port: that of
-ops.address, or those of --url. One that does not respond is shown as such, and is no error. Changes nothing,
-and gives up after 10 seconds.
+ops.address, or those of --url. One of --url that does not respond is not well; that of ops.address may be anywhere. Changes
+nothing, and gives up after 10 seconds.
 
 Exit code 0 where all is well, 1 where the database cannot be read, 3 where something is not well.";
 

@@ -17,7 +17,11 @@ use crate::{
 /// Longest that a response may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-pub struct Ports(Vec<Client>);
+pub struct Ports {
+    clients: Vec<Client>,
+    /// Whether they are of the arguments.
+    named: bool,
+}
 
 impl Ports {
     /// Those of the arguments, or else that of the settings.
@@ -26,11 +30,12 @@ impl Ports {
             [] => Client::new(ops, None, DEADLINE).map(|client| vec![client]),
             urls => urls.iter().map(|url| Client::new(ops, Some(url), DEADLINE)).collect(),
         };
-        Ok(Self(clients?))
+        Ok(Self { clients: clients?, named: !urls.is_empty() })
     }
 
     pub async fn read(&self) -> Vec<OperationsPort> {
-        join_all(self.0.iter().map(read)).await
+        let ports = join_all(self.clients.iter().map(read)).await;
+        ports.into_iter().map(|port| OperationsPort { expected: self.named, ..port }).collect()
     }
 }
 
@@ -80,6 +85,7 @@ async fn known(client: &Client) -> anyhow::Result<OperationsPort> {
     };
     Ok(OperationsPort {
         url: String::new(),
+        expected: false,
         error: None,
         status: Some(readiness.status),
         version: metrics.ok().and_then(|response| version(&response.body)),

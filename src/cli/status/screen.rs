@@ -242,7 +242,8 @@ fn port(port: &OperationsPort) -> String {
     let url = &port.url;
     let Some(status) = &port.status else {
         let error = port.error.as_deref().unwrap_or_default();
-        return format!("{url}  no response, which is no error here: {}", harmless(error, false));
+        let harm = if port.expected { "" } else { ", which is no error here" };
+        return format!("{url}  no response{harm}: {}", harmless(error, false));
     };
     let down: Vec<String> =
         port.down.iter().map(|component| format!("{} {}", component.name, component.state)).collect();

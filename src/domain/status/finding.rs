@@ -26,6 +26,7 @@ named! {
         DependencyDown = "dependency_down",
         ActorParked = "actor_parked",
         ProcessUnfit = "process_unfit",
+        ProcessSilent = "process_silent",
     }
 }
 
@@ -62,13 +63,14 @@ impl Trouble {
             Self::DependencyDown => "what needs it waits or is refused",
             Self::ActorParked => "what it does is left undone; ingest and the API continue",
             Self::ProcessUnfit => "it takes no traffic",
+            Self::ProcessSilent => "it is gone, hangs or cannot be reached",
         }
     }
 
     /// The page that says what to do.
     pub const fn page(self) -> &'static str {
         match self {
-            Self::NoProcess => "docs/runbooks/AnalyticsTargetGone.md",
+            Self::NoProcess | Self::ProcessSilent => "docs/runbooks/AnalyticsTargetGone.md",
             Self::PartitionParked | Self::ActorParked => "docs/runbooks/AnalyticsPartitionParked.md",
             Self::PartitionWithoutOwner => "docs/runbooks/AnalyticsPartitionWithoutOwner.md",
             Self::EventsLate => "docs/runbooks/AnalyticsEventsLate.md",

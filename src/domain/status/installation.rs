@@ -215,6 +215,8 @@ pub struct Versions {
 #[serde(rename_all = "camelCase")]
 pub struct OperationsPort {
     pub url: String,
+    /// Whether the caller named it, and expects a process there.
+    pub expected: bool,
     /// Why it does not say how it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -190,6 +190,10 @@ fn of_job(job: &Job) -> Option<StatusFinding> {
 /// What only the process knows. Its partitions are the database's to say, where that is read.
 fn of_port(port: &OperationsPort, database_read: bool) -> Vec<StatusFinding> {
     let mut findings = Vec::new();
+    if let Some(error) = port.error.as_ref().filter(|_| port.expected) {
+        let what = format!("{} does not respond ({error})", port.url);
+        findings.push(StatusFinding::new(Trouble::ProcessSilent, Severity::Ticket, what));
+    }
     for component in &port.down {
         let (name, cause, url) = (&component.name, &component.cause, &port.url);
         let partition = name.starts_with("partition/");

@@ -184,14 +184,20 @@ fn a_process_says_what_only_it_knows() {
         ..OperationsPort::default()
     };
     let away = OperationsPort { error: Some("refused".to_owned()), ..OperationsPort::default() };
-    let found = |known: Option<&Installation>| {
-        let findings = judge(known, &[port.clone(), away.clone()], &LIMITS);
-        findings.into_iter().map(|finding| finding.kind).collect::<Vec<_>>()
+    let judged = |known: Option<&Installation>, ports: &[OperationsPort]| {
+        judge(known, ports, &LIMITS).into_iter().map(|finding| finding.kind).collect::<Vec<_>>()
     };
+    let found = |known: Option<&Installation>| judged(known, &[port.clone(), away.clone()]);
     let (dependency, unfit, actor) = (Trouble::DependencyDown, Trouble::ProcessUnfit, Trouble::ActorParked);
     assert_eq!(found(Some(&installation())), [dependency, unfit, dependency, actor], "pages first");
     let parked = Trouble::PartitionParked;
     assert_eq!(found(None), [dependency, parked, unfit, dependency, actor], "nobody else says it");
+    let named = OperationsPort { expected: true, ..away.clone() };
+    assert_eq!(
+        judged(Some(&installation()), &[away.clone(), named]),
+        [Trouble::ProcessSilent],
+        "only where it was named"
+    );
 }
 
 #[test]
