@@ -14,7 +14,7 @@ FAULTS ?= fault_
 # What `make load` does.
 PROFILE ?= smoke
 
-.PHONY: help run image image-run test lint bench bench-export soak load growth stack stack-down tools test-tools released
+.PHONY: help run image image-run test lint bench bench-export soak load growth scan scan-image stack stack-down tools test-tools released
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,12 @@ load: tools stack ## a load profile, with its thresholds and report: PROFILE=smo
 
 growth: tools stack ## storage, ingest, rebuilding and queries with 10, 30 and 100 million raw events, or ARGS="1 2"; hours, 40 GB
 	load-tests/growth $(ARGS)
+
+scan: test-tools ## secrets, configuration, workflows, dependencies: what CI looks for; each tool that is missing is named
+	@.ci/scan
+
+scan-image: test-tools ## secrets and vulnerabilities in the image of `make image`, and its SBOM
+	@.ci/scan-image
 
 stack: ## start RabbitMQ, PostgreSQL with TimescaleDB and Redis on ports of the project's own; STACK=NAME: see deploy/local/README.md
 	@$(SCRIPT) up

@@ -59,6 +59,7 @@ mod reconcile;
 mod reopen;
 mod repair;
 mod replay_file;
+mod repository;
 mod rotation;
 mod schema_range;
 mod start_probes;
