@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Manifests, Pod, environments};
+use super::{Manifests, Pod, environments, rendered};
 
 /// Where the servers of an environment are. Secrets hold URLs that a policy cannot read.
 const BROKERS: [(&str, &str, &str); 3] =
@@ -95,6 +95,29 @@ fn commands_have_the_secrets_that_they_need() {
             assert_eq!(names, wanted, "{environment}: {}", pod.name());
         }
     }
+}
+
+/// Two secrets of tokens while one is replaced, both in the service's pods alone.
+#[test]
+fn a_secret_of_tokens_is_replaced_beside_the_one_before() {
+    let set = [r#"secrets.tokens.key="next""#, r#"secrets.tokens.previousKey="hs256_secret""#];
+    let Some(manifests) = rendered("dev", &set) else { return };
+    let keys = |name: &str| -> Vec<(String, String)> {
+        let pod = manifests.pod(name);
+        let variables = pod.container()["env"].as_array().unwrap().iter();
+        let of_tokens = variables
+            .filter(|variable| variable.pointer("/valueFrom/secretKeyRef/name") == Some(&"analytics-tokens".into()));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        of_tokens
+            .map(|variable| (text(&variable["name"]), text(&variable["valueFrom"]["secretKeyRef"]["key"])))
+            .collect()
+    };
+    let wanted =
+        [("ANALYTICS__AUTH__HS256_SECRET", "next"), ("ANALYTICS__AUTH__HS256_PREVIOUS_SECRET", "hs256_secret")];
+    let mut found = keys("analytics-service");
+    found.sort_by_key(|(name, _)| name.len());
+    assert_eq!(found, wanted.map(|(name, key)| (name.to_owned(), key.to_owned())));
+    assert!(keys("analytics-service-verify").is_empty());
 }
 
 /// Nothing is created that has a secret in it, and no setting that is one is among the values.

@@ -105,7 +105,7 @@ fn the_schema_is_closed() {
 }
 
 /// Secrets, which are references; ports, which are fixed; files and folders, of which a pod has none.
-const NOT_IN_CONFIG: [&str; 12] = [
+const NOT_IN_CONFIG: [&str; 14] = [
     "broker.url",
     "database.url",
     "database.migration_url",
@@ -116,6 +116,8 @@ const NOT_IN_CONFIG: [&str; 12] = [
     "http.address",
     "ops.address",
     "auth.hs256_secret",
+    "auth.hs256_previous_secret",
+    "objects.link_previous_secret",
     "auth.jwks_file",
     "otlp.headers",
 ];

@@ -23,17 +23,19 @@ ANALYTICS__{{ upper $section }}__{{ upper $key }}: {{ kindIs "string" $value | t
   "databaseOwner" (dict "key" "ANALYTICS__DATABASE__MIGRATION_URL")
   "broker" (dict "key" "ANALYTICS__BROKER__URL")
   "cache" (dict "key" "ANALYTICS__CACHE__URL")
-  "tokens" (dict "key" "ANALYTICS__AUTH__HS256_SECRET")
+  "tokens" (dict "key" "ANALYTICS__AUTH__HS256_SECRET" "previousKey" "ANALYTICS__AUTH__HS256_PREVIOUS_SECRET")
   "objects" (dict "accessKeyId" "AWS_ACCESS_KEY_ID" "secretAccessKey" "AWS_SECRET_ACCESS_KEY")
   "otlpHeaders" (dict "key" "ANALYTICS__OTLP__HEADERS") -}}
 {{- range rest . }}
 {{- $secret := index (first $).Values.secrets . }}
 {{- range $key, $variable := empty $secret.name | ternary dict (index $variables .) }}
+{{- with index $secret $key }}
 - name: {{ $variable }}
   valueFrom:
     secretKeyRef:
       name: {{ $secret.name }}
-      key: {{ index $secret $key }}
+      key: {{ . }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
