@@ -213,4 +213,9 @@ fn each_port_has_its_own_callers() {
         manifests.get("NetworkPolicy", "analytics-service")["spec"]["ingress"].is_null(),
         "an empty list is nobody"
     );
+    let manifests = rendered("dev", &["networkPolicy.dns.to=[]"]).unwrap();
+    for policy in manifests.of("NetworkPolicy") {
+        let rules = policy["spec"]["egress"].as_array().unwrap();
+        assert!(rules.iter().all(|rule| rule["ports"][0]["port"] != 53), "an empty list is nobody");
+    }
 }

@@ -13,11 +13,14 @@ otlp: {{ dig "otlp" "endpoint" "" $config }}
 {{- $root := first . -}}
 {{- $network := $root.Values.networkPolicy -}}
 {{- $urls := include "analytics-service.urls" $root | fromYaml -}}
+{{- /* An empty list of peers would allow all of them. */ -}}
+{{- with $network.dns.to -}}
 - to:
-    {{- toYaml $network.dns.to | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
   ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
+{{- end }}
 {{- range $server := rest . }}
 {{- $url := get $urls $server }}
 {{- if hasKey $urls $server | ternary $url (or (ne $server "cache") $root.Values.secrets.cache.name) }}
