@@ -25,7 +25,7 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   analytics-service migrate
-  analytics-service migrate --down-to 20261128000115")]
+  analytics-service migrate --down-to 20261129000119")]
 pub struct Args {
     /// Undo what came after this version (one of the migrations', 0 for all). Deletes data; asks first
     #[arg(long, value_name = "VERSION")]
