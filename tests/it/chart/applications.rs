@@ -27,6 +27,20 @@ fn each_environment_has_its_chart_and_values() {
     }
 }
 
+/// The chart and the values of a tag are those that its Application reads.
+#[test]
+fn a_release_has_one_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart = yaml(&format!("{CHART}/Chart.yaml"));
+    assert_eq!((&chart["version"], &chart["appVersion"]), (&json!(version), &json!(version)));
+    for environment in ENVIRONMENTS {
+        let values = yaml(&format!("deploy/argocd/values/{environment}.yaml"));
+        assert_eq!(values["image"]["tag"], version, "{environment}");
+    }
+    let production = yaml("deploy/argocd/production.yaml");
+    assert_eq!(production["spec"]["source"]["targetRevision"], format!("v{version}"));
+}
+
 #[test]
 fn applies_are_server_side() {
     for (environment, application) in applications() {

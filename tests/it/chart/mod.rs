@@ -180,7 +180,7 @@ fn a_package_has_all_that_the_chart_has() {
         let output =
             Command::new(&program).args(["package", CHART, "-d"]).arg(&target).current_dir(root()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let package = target.join("analytics-service-0.1.0.tgz");
+        let package = target.join(format!("analytics-service-{}.tgz", env!("CARGO_PKG_VERSION")));
         let output = helm(&program, &["template", "analytics-service", package.to_str().unwrap()], "staging", &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let packaged = Manifests::read(&String::from_utf8(output.stdout).unwrap());

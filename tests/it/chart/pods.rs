@@ -235,7 +235,7 @@ fn an_image_is_named_by_tag_or_digest() {
     let digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let by_digest = format!("image.digest={}", json!(digest));
     for (set, wanted) in [
-        (r#"image.tag="""#, "images.example.com/analytics-service:0.1.0".to_owned()),
+        (r#"image.tag="""#, concat!("images.example.com/analytics-service:", env!("CARGO_PKG_VERSION")).to_owned()),
         (r#"image.tag="0.2.0""#, "images.example.com/analytics-service:0.2.0".to_owned()),
         (&by_digest, format!("images.example.com/analytics-service@{digest}")),
     ] {
