@@ -44,6 +44,16 @@ fn lag_starts_no_more_processes_than_partitions() {
     }
 }
 
+/// By the autoscaler that KEDA creates: its own `cooldownPeriod` is for the way to zero alone.
+#[test]
+fn processes_are_not_removed_at_once() {
+    let Some(manifests) = rendered("production", &["keda.scaleDownSeconds=900"]) else { return };
+    let spec = &manifests.get("ScaledObject", "analytics-service")["spec"];
+    let down = spec.pointer("/advanced/horizontalPodAutoscalerConfig/behavior/scaleDown/stabilizationWindowSeconds");
+    assert_eq!(down, Some(&json!(900)));
+    assert!(spec["cooldownPeriod"].is_null() && spec["minReplicaCount"].as_u64().unwrap() > 0);
+}
+
 #[test]
 fn the_lag_is_a_metric_of_this_release() {
     let Some(manifests) = rendered("production", &[]) else { return };
