@@ -43,7 +43,7 @@ pub enum State {
         since: DateTime<Utc>,
         cause: String,
     },
-    /// Wrong in a way that waiting does not fix, such as a schema of another version: no traffic must come here.
+    /// Wrong in a way that waiting does not fix, such as an API that does not respond: no traffic must come here.
     Unfit {
         cause: String,
     },

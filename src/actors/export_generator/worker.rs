@@ -35,7 +35,7 @@ use crate::{
 const REPORT_ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a store that is down is asked whether it responds again, and how long that may take.
+/// How often a store that is down is probed, and how long that may take.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -141,14 +141,14 @@ impl Worker {
         Looked::Worked
     }
 
-    /// An organisation's own bucket that fails is no matter of the others.
-    fn is_own_store(&self, job: &ExportJob) -> bool {
+    /// Whether the job's file goes to the bucket of all: one of an organisation's own that fails concerns no other.
+    fn is_default_bucket(&self, job: &ExportJob) -> bool {
         job.bucket.as_deref() == self.backend.objects.default_bucket()
     }
 
     fn store_failed(&mut self, job: &ExportJob, error: &ObjectError) {
         // These are said of an object, by a store that responds.
-        if self.is_own_store(job) && !matches!(error, ObjectError::NotFound | ObjectError::Exists) {
+        if self.is_default_bucket(job) && !matches!(error, ObjectError::NotFound | ObjectError::Exists) {
             self.store_seen_at = Instant::now();
             self.readiness.down(OBJECTS, error.to_string());
         }
@@ -217,7 +217,7 @@ impl Worker {
                         tracing::info!(job = %job.id, org = %claim.org_id, rows, bytes, ?took, "an export was generated");
                         self.metrics.export_ended(ExportEnd::Succeeded, took);
                         self.readiness.detail(OBJECTS, "exports are generated");
-                        if self.is_own_store(&job) {
+                        if self.is_default_bucket(&job) {
                             self.readiness.up(OBJECTS);
                         }
                         return;

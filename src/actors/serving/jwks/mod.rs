@@ -121,7 +121,7 @@ impl Jwks {
                     }
                     None => self.ring.confirm(),
                 }
-                // The issuer may remove its keys, so they are dropped; but nobody's token works then.
+                // The issuer may remove its keys, so they are dropped; but none of its tokens works then.
                 if self.ring.is_empty() {
                     self.readiness.down(JWKS, "the key set has no key that can be used");
                 } else {
