@@ -3,6 +3,7 @@
 mod away;
 mod costs;
 mod months;
+mod moved;
 mod requests;
 mod retention;
 mod sums;

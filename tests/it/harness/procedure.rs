@@ -80,6 +80,8 @@ impl Place {
         let mut shell = Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", commands]).current_dir(self.0.path());
         shell.envs(&world.variables).envs(variables.iter().copied()).env("PATH", path);
+        // rclone cannot use authorities that another program on this machine is given.
+        shell.env_remove("AWS_CA_BUNDLE").stdin(std::process::Stdio::null());
         let output = tokio::task::spawn_blocking(move || shell.output()).await.unwrap().unwrap();
         let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(output.status.success(), "{commands}\n{}\n{stdout}{stderr}", output.status);
