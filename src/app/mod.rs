@@ -32,7 +32,7 @@ use crate::{
         readiness::{OBJECTS, Phase, Readiness},
     },
 };
-use signals::Signals;
+pub use signals::Signals;
 use tree::{Tree, When};
 
 /// A signal to a whole group of processes can arrive twice; a second one this soon is the same.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::{
     app,
-    cli::{operator, print},
+    cli::{interrupt::interrupted, operator, print},
     config::Settings,
     domain::audit::{AuditEvent, Outcome},
     store::{
@@ -86,12 +86,22 @@ pub async fn run<S: Summary>(
     let mut steps = Steps::new();
     let done = tokio::select! {
         done = work(&mut lock, &mut steps) => done,
-        interrupted = tokio::signal::ctrl_c() => {
+        interrupted = interrupted() => {
             interrupted?;
             Err(anyhow::anyhow!("interrupted; what is done is done, and running it again does the rest"))
         }
     };
     steps.end();
+    // First what came of it, which processes go by; then who did it.
+    if access == Access::Alone {
+        match &done {
+            Ok(summary) => lock.done(&summary.for_the_record()?).await?,
+            // An interrupted statement is waited for no longer: then it stays a run that has not ended.
+            Err(error) => {
+                let _ = timeout(RECORD_WITHIN, lock.failed(&telemetry::log::in_full(error.as_ref()))).await;
+            }
+        }
+    }
     if let Some(action) = action {
         let event = match &done {
             Ok(summary) => operator::act(action).detail(summary.line()),
@@ -103,16 +113,8 @@ pub async fn run<S: Summary>(
             recorded?;
         }
     }
-    if let Err(error) = &done
-        && access == Access::Alone
-    {
-        // An interrupted statement is waited for no longer: then it stays a run that has not ended.
-        let _ = timeout(RECORD_WITHIN, lock.failed(&telemetry::log::in_full(error.as_ref()))).await;
-    }
     let summary = done.context(task)?;
-    if access == Access::Alone {
-        lock.done(&summary.for_the_record()?).await?;
-    } else if summary.is_noted() {
+    if access == Access::Shared && summary.is_noted() {
         // Whole microseconds: the database knows no finer ones.
         let took = TimeDelta::microseconds(i64::try_from(begun.elapsed().as_micros()).unwrap_or_default());
         let noted = lock.note(&app::process_name(), took, &summary.for_the_record()?).await;

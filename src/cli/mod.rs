@@ -12,6 +12,7 @@ mod erase;
 mod event;
 mod export;
 mod healthcheck;
+mod interrupt;
 mod maintain;
 mod maintenance;
 mod migrate;

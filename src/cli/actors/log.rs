@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     cli::{
         client::{CallError, Client},
+        interrupt::interrupted,
         print::{self, harmless},
     },
     domain::supervision::SupervisionEvent,
@@ -65,7 +66,7 @@ pub async fn run(args: Args, client: &Client) -> anyhow::Result<()> {
     if args.follow {
         return tokio::select! {
             followed = follow(&args, client) => followed,
-            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+            interrupted = interrupted() => interrupted,
         };
     }
     let body = read(client, &args.actor, args.limit, args.before, None).await?;

@@ -24,6 +24,7 @@ use crate::{
     app,
     cli::{
         bad_usage,
+        interrupt::interrupted,
         maintenance::{Steps, Summary},
         operator, print,
     },
@@ -33,6 +34,7 @@ use crate::{
         self, PgConnection, clock,
         exports::{self as table, Claimer, Created, NewMonth},
         lifecycle::floors,
+        schema,
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
@@ -148,7 +150,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
     let mut steps = Steps::new();
     let report = tokio::select! {
         report = monthly(&args, &settings, &mut steps) => report,
-        interrupted = tokio::signal::ctrl_c() => {
+        interrupted = interrupted() => {
             interrupted?;
             bail!("interrupted; what is generated stays, and running it again does the rest")
         }
@@ -165,6 +167,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
 async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyhow::Result<Option<Report>> {
     let database = &settings.database;
     let mut conn = store::connect_writer(database).await.context("database.url")?;
+    schema::check(&mut conn).await?;
     let now = clock::now(&mut conn).await?;
     let last = Month::last_over(now).context("the database's clock")?;
     let month = args.month.unwrap_or(last);

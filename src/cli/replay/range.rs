@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::pipeline::partition::group_name,
-    cli::{bad_usage, operator, print, stream::Progress},
+    cli::{bad_usage, interrupt::interrupted, operator, print, stream::Progress},
     config::Settings,
     store::{
         Session, StoreError,
@@ -100,7 +100,7 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
     let id = replay.replay_id;
     let ended = tokio::select! {
         ended = follow(&mut session, replay) => ended.with_context(|| format!("replay {id} stays requested"))?,
-        interrupted = tokio::signal::ctrl_c() => {
+        interrupted = interrupted() => {
             interrupted?;
             eprintln!("interrupted: replay {id} stays requested, and the service does it; `replay --cancel {id}` ends it");
             return Ok(ExitCode::FAILURE);

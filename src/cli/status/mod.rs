@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use self::ports::Ports;
 use crate::{
-    cli::{client::base_url, print},
+    cli::{client::base_url, interrupt::interrupted, print},
     config::Settings,
     domain::status::{
         finding::StatusFinding,
@@ -93,7 +93,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     };
     tokio::select! {
         watched = watch(&args, Duration::from_secs(seconds), &settings, &mut session, &ports) => watched,
-        interrupted = tokio::signal::ctrl_c() => {
+        interrupted = interrupted() => {
             interrupted?;
             Ok(ExitCode::SUCCESS)
         }

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use crate::cli::interrupt::interrupted;
 
 pub use pace::{Pace, rate};
 pub use progress::Progress;
@@ -17,18 +17,13 @@ pub use sender::Sender;
 
 /// Set by Ctrl-C, and by SIGTERM as orchestrators send it.
 pub fn interruption() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&interrupted);
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
     tokio::spawn(async move {
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-        let ends = tokio::select! {
-            signal = tokio::signal::ctrl_c() => signal.is_ok(),
-            signal = terminate.recv() => signal.is_some(),
-        };
-        if ends {
+        if interrupted().await.is_ok() {
             set.store(true, Ordering::Relaxed);
             tracing::info!("interrupted: waiting for the confirms of what was sent");
         }
     });
-    interrupted
+    flag
 }

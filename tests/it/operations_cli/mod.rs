@@ -171,7 +171,7 @@ async fn following_the_log_survives_the_service_being_away() {
     assert_eq!(ids.len(), count, "nothing is shown twice");
     assert_eq!(errors.lock().unwrap().len(), 1, "it is said once");
     let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
     let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert_eq!(status.code(), Some(0));
 }
