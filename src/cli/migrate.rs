@@ -44,16 +44,16 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let version = store::schema::up(&mut conn, &service_role).await?;
             match schema::newest() {
-                newest if version > newest => {
-                    tracing::info!(
-                        version,
-                        newest,
-                        "the schema is newer than this build, which works with it: nothing was applied"
-                    );
+                newest if version > newest => tracing::info!(
+                    version,
+                    newest,
+                    "the schema is newer than this build, which works with it: nothing was applied"
+                ),
+                _ => {
+                    tracing::info!(version, "the schema is up to date");
+                    settle(&mut conn, &settings, &service_role).await?;
                 }
-                _ => tracing::info!(version, "the schema is up to date"),
             }
-            settle(&mut conn, &settings, &service_role).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

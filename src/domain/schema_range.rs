@@ -31,12 +31,12 @@ pub enum Misfit {
     TooOld { found: i64, missing: i64, oldest: i64, newest: i64 },
     #[error(
         "the schema's version is {found}, and its migration {migration} works with builds from {oldest_build} on; this one is {newest}: \
-         start a newer build, or take the schema back with the newer build's `migrate --down-to {newest}`"
+         start a newer build, or take the schema back with the newer build's `migrate --down-to {newest}` while no process works"
     )]
     TooNew { found: i64, migration: i64, oldest_build: i64, newest: i64 },
     #[error(
         "the schema's version is {found}, and its migration {migration}, which this build ({newest}) does not know, does not say which \
-         builds work with it: start a newer build, or take the schema back with the newer build's `migrate --down-to {newest}`"
+         builds work with it: start a newer build, or take the schema back with the newer build's `migrate --down-to {newest}` while no process works"
     )]
     Unknown { found: i64, migration: i64, newest: i64 },
 }

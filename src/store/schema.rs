@@ -149,13 +149,21 @@ impl fmt::Display for Server {
     }
 }
 
+/// The schema's version.
+///
+/// # Errors
+/// `Permanent` where this build does not work with it.
+pub async fn check(conn: &mut PgConnection) -> Result<i64, StoreError> {
+    BUILD.check(&applied(conn).await?).map_err(misfit)
+}
+
 /// Reads the versions of the server and the schema.
 ///
 /// # Errors
 /// `Permanent` where this build does not work with the schema.
 pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
     conn.ping().await?;
-    let schema = BUILD.check(&applied(conn).await?).map_err(misfit)?;
+    let schema = check(conn).await?;
     let (postgres, timescaledb, license) = sqlx::query_as(
         "SELECT current_setting('server_version'),
                 (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use crate::{
     config::Database,
-    store::{StoreError, connect_writer},
+    store::{StoreError, connect_writer, schema},
 };
 
 /// Advisory lock of the session whose turn it is.
@@ -49,7 +49,7 @@ impl TaskLock {
     /// Waits at most that long for the turn at a task, named as its command is.
     ///
     /// # Errors
-    /// `Taken`: another process or command has it; names it.
+    /// `Taken`: another process or command has it; names it. `Store` also where this build does not work with the schema.
     pub async fn take(
         database: &Database,
         task: &'static str,
@@ -73,6 +73,8 @@ impl TaskLock {
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
+        // With the turn, so that `migrate`, which waits for it, has not changed the schema meanwhile.
+        schema::check(&mut conn).await?;
         sqlx::raw_sql(LIMITS).execute(&mut conn).await.map_err(StoreError::from)?;
         Ok(Self { conn, task })
     }
