@@ -186,7 +186,7 @@ fn config_has_every_setting_within_its_bounds() {
 }
 
 /// What is wrong, the place that the error names, and what else it has to say.
-const WRONG: [(&str, &str, &str); 27] = [
+const WRONG: [(&str, &str, &str); 29] = [
     ("replica=3", "", "replica"),
     (r#"replicas="3""#, "replicas", ""),
     ("config.broker.partition=4", "config.broker", "partition"),
@@ -203,6 +203,8 @@ const WRONG: [(&str, &str, &str); 27] = [
     (r#"secrets.broker.keys="uri""#, "secrets.broker", "keys"),
     (r#"secrets.broker.name="Not_A_Name""#, "secrets.broker.name", ""),
     (r#"image.digest="sha256:12""#, "image.digest", ""),
+    (r#"image.tag="1 # 2""#, "image.tag", ""),
+    (r#"cronJobs.timeZone="UTC #""#, "cronJobs.timeZone", ""),
     (r#"postgresql.role="x; DROP""#, "postgresql.role", ""),
     (r#"postgresql.sslMode="off""#, "postgresql.sslMode", "verify-full"),
     ("preStopSeconds=0", "preStopSeconds", "1"),
@@ -235,6 +237,10 @@ fn wrong_values_are_refused_by_name() {
         for (set, word) in [
             ("config.broker.partitions=null", "partitions"),
             (r#"caBundle={"configMap": "a", "secret": "b"}"#, "caBundle: a configMap or a secret, not both"),
+            (r#"podLabels={"helm.sh/chart": "a"}"#, "podLabels.helm.sh/chart: is the chart's own"),
+            (r#"podAnnotations={"checksum/config": "a"}"#, "podAnnotations.checksum/config: is the chart's own"),
+            ("serviceAccount.create=false", "serviceAccount.name: must name an account"),
+            ("keda.minReplicas=17", "keda.minReplicas: must not be above maxReplicas"),
         ] {
             let said = rendered_by(&program, "dev", &[set]).unwrap_err();
             assert!(said.contains(word), "{set}: {said}");

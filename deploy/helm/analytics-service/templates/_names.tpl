@@ -3,10 +3,13 @@
 {{/* Short enough for the longest name behind it: a CronJob's has 52 characters. */}}
 {{- define "analytics-service.fullname" -}}
 {{- $name := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) -}}
-{{- .Values.fullnameOverride | default $name | trunc 37 | trimSuffix "-" -}}
+{{- $name = .Values.fullnameOverride | default $name | trunc 37 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]" $name) }}{{ fail (printf "fullnameOverride: must be set to a name that begins with a letter, which services need, and not %s" $name) }}{{ end -}}
+{{- $name -}}
 {{- end }}
 
 {{- define "analytics-service.serviceAccount" -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}{{ fail "serviceAccount.name: must name an account where none is created" }}{{ end -}}
 {{- .Values.serviceAccount.name | default (include "analytics-service.fullname" .) -}}
 {{- end }}
 
