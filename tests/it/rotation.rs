@@ -211,7 +211,7 @@ async fn secrets_are_replaced_process_by_process() {
     eprintln!(
         "{answered} requests answered, {refused} refused with Retry-After, {passed_on} passed on to another process"
     );
-    assert!(answered > 100 && refused * 10 < answered, "{answered} {refused}");
+    assert!(answered > refused, "{answered} {refused}");
     for service in [third, fourth] {
         assert_eq!(service.terminate().await, Some(0));
     }
