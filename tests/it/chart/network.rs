@@ -143,6 +143,15 @@ fn every_url_is_reachable_and_nothing_else() {
     assert!(seen == 0 || seen > 20, "{seen}");
 }
 
+#[test]
+fn a_host_that_only_looks_like_the_clusters_needs_a_place() {
+    for program in helms() {
+        let outside = r#"config.otlp.endpoint="https://a.kube-system.svc.example.com:4317""#;
+        let said = rendered_by(&program, "dev", &[outside]).unwrap_err();
+        assert!(said.contains("networkPolicy.otlp.to: must name where it is"), "{said}");
+    }
+}
+
 /// That the rules follow the values, in both directions.
 #[test]
 fn a_url_that_moves_takes_its_rule_along() {

@@ -88,8 +88,8 @@ fn commands_have_the_secrets_that_they_need() {
             let continuous = *environment == "staging";
             let wanted = match pod.args()[..] {
                 ["refresh", ..] => vec![owner, role],
-                ["purge"] if continuous => vec![owner, role],
-                ["export", ..] | ["purge"] if *environment == "dev" => vec!["analytics-exports", role],
+                ["purge", ..] if continuous => vec![owner, role],
+                ["export", ..] | ["purge", ..] if *environment == "dev" => vec!["analytics-exports", role],
                 _ => vec![role],
             };
             assert_eq!(names, wanted, "{environment}: {}", pod.name());

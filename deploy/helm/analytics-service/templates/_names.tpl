@@ -16,7 +16,7 @@
 {{/* What never changes: alerts expect the name as Prometheus's job. */}}
 {{- define "analytics-service.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "analytics-service.labels" -}}

@@ -30,7 +30,8 @@ otlp: {{ dig "otlp" "endpoint" "" $config }}
 {{- with $url }}
 {{- $parts := urlParse . }}
 {{- $port = $port | default (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $parts.host)) | default (eq $parts.scheme "https" | ternary 443 80) | int }}
-{{- $namespace := regexReplaceAll "^[^.]+\\.([^.]+)\\.svc(\\..*)?$" $parts.hostname "${1}" }}
+{{- if or (lt $port 1) (gt $port 65535) }}{{ fail (printf "the URL of %s: its port must be from 1 to 65535" $server) }}{{ end }}
+{{- $namespace := regexReplaceAll "^[^.]+\\.([^.]+)\\.svc([.]cluster[.]local)?[.]?$" $parts.hostname "${1}" }}
 {{- if and (not $to) (ne $namespace $parts.hostname) }}
 {{- $to = list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $namespace))) }}
 {{- end }}
