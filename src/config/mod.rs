@@ -15,7 +15,7 @@ mod pipeline;
 mod process;
 mod secret;
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, ffi::OsString, path::Path};
 
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
@@ -97,6 +97,17 @@ impl From<config::ConfigError> for ConfigError {
     }
 }
 
+/// Refuses variables that are no text by their name: the library's error would quote a secret.
+fn all_text(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<(), ConfigError> {
+    for (name, value) in variables {
+        let name = name.to_string_lossy();
+        if name.starts_with("ANALYTICS__") && value.to_str().is_none() {
+            return Err(ConfigError::Unreadable(format!("{name} must be UTF-8 text")));
+        }
+    }
+    Ok(())
+}
+
 /// The value that a setting's word stands for; or what it may be, without what it is.
 fn one_of<T: Copy>(word: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(name, _)| *name == word);
@@ -142,6 +153,9 @@ impl Settings {
     }
 
     fn from_sources(file: Option<&Path>, variables: Option<HashMap<String, String>>) -> Result<Self, ConfigError> {
+        if variables.is_none() {
+            all_text(std::env::vars_os())?;
+        }
         let environment = Environment::with_prefix("ANALYTICS").prefix_separator("__").separator("__");
         // Values stay texts until their type is known: a secret of digits alone is no number.
         let environment = environment.source(variables);
@@ -161,6 +175,15 @@ mod tests {
 
     fn with(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         Settings::from_variables(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_not_quoted() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let value = OsString::from_vec(b"\xffhidden".to_vec());
+        let foreign = ("OTHER".into(), value.clone());
+        let error = all_text([foreign, ("ANALYTICS__AUTH__HS256_SECRET".into(), value)].into_iter()).unwrap_err();
+        assert_eq!(error.to_string(), "configuration: ANALYTICS__AUTH__HS256_SECRET must be UTF-8 text");
     }
 
     /// With `UPDATE_DEFAULTS=1` the file is written.
