@@ -40,7 +40,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app,
     config::{Database, Settings},
-    store::{self, PgConnection, StoreError, ingest::lease::Identity},
+    store::{self, PgConnection, Session, StoreError, ingest::lease::Identity, schema},
     telemetry::{self, metrics::Metrics},
 };
 
@@ -153,8 +153,16 @@ async fn on_database<T>(
     work: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let mut conn = store::connect_writer(database).await.context("database.url")?;
+    schema::check(&mut conn).await?;
     let timeout = database.write_timeout();
     tokio::time::timeout(timeout, work(&mut conn)).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))
+}
+
+/// A session of the service's role, on a schema that this build works with.
+async fn fitting_session(database: Database) -> anyhow::Result<Session> {
+    let mut session = Session::new(database);
+    session.run(schema::check).await?;
+    Ok(session)
 }
 
 /// Runs a command that needs no actors.

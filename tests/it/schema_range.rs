@@ -74,8 +74,18 @@ async fn a_build_starts_on_a_newer_schema_that_says_so() {
         .execute(&mut owner)
         .await
         .unwrap();
-    let commands: [&[&str]; 7] =
-        [&["serve"], &["migrate"], &["status"], &["verify"], &["purge"], &["maintain"], &["export", "monthly"]];
+    let commands: [&[&str]; 10] = [
+        &["serve"],
+        &["migrate"],
+        &["status"],
+        &["verify"],
+        &["purge"],
+        &["maintain"],
+        &["export", "monthly"],
+        &["retention", "list"],
+        &["partitions", "list"],
+        &["partitions", "layout", "--set", "2", "--yes"],
+    ];
     for command in commands {
         let said = refused(&world, command).await;
         assert!(said.contains(&format!("works with builds from {LATER} on; this one is {newest}")), "{said}");

@@ -11,7 +11,7 @@ use crate::{
         subscription::{StartAt, Subscription},
     },
     cli::{
-        bad_usage, confirm, operator,
+        bad_usage, confirm, fitting_session, operator,
         print::{self, time},
     },
     config::{Broker, Settings},
@@ -52,7 +52,7 @@ struct Report {
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let stream = settings.broker.stream.clone();
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let found = session.run(async |conn| layout::of(conn, &stream).await).await?;
     if let Some(partitions) = args.set {
         let Some(layout) = &found else {

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::{
-    cli::print::{self, Column, absent, seconds, time},
+    cli::{
+        fitting_session,
+        print::{self, Column, absent, seconds, time},
+    },
     config::Settings,
     domain::supervision::PartitionStatus,
-    store::{Session, ingest::lease},
+    store::ingest::lease,
 };
 
 /// Show who works on which partition, and how far it is
@@ -24,7 +27,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let topology = super::topology(&mut session, &settings.broker).await?;
     let partitions = session.run(async |conn| Ok(lease::partitions(conn, &topology).await?)).await?;
     if args.json {

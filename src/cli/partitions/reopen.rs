@@ -7,14 +7,11 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        bad_usage, confirm, operator,
+        bad_usage, confirm, fitting_session, operator,
         print::{self, time},
     },
     config::Settings,
-    store::{
-        Session,
-        rollups::reopen::{self, Reopened, Reopening},
-    },
+    store::rollups::reopen::{self, Reopened, Reopening},
 };
 
 const LONG_ABOUT: &str = "\
@@ -45,7 +42,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
     confirm::agreed(args.yes, "Is the clock right, and did no reader see hours that have not begun?")?;
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let topology = super::topology(&mut session, &settings.broker).await?;
     let late_after = settings.events.late_after();
     let by_whom = operator::name();

@@ -15,14 +15,14 @@ use crate::{
         BrokerError,
         subscription::{StartAt, Subscription},
     },
-    cli::{bad_usage, confirm, operator, print},
+    cli::{bad_usage, confirm, fitting_session, operator, print},
     config::{Broker, Settings},
     domain::{
         audit::AuditEvent,
         moment::Moment,
         supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     },
-    store::{Session, access::audit, ingest::partitions, supervision, transaction::in_transaction},
+    store::{access::audit, ingest::partitions, supervision, transaction::in_transaction},
 };
 
 const LONG_ABOUT: &str = "\
@@ -104,7 +104,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
     let Args { partition, to: target, .. } = args;
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let topology = super::topology(&mut session, &settings.broker).await?;
     let status = super::status(&mut session, &topology, partition).await?;
     let to = resolve(target, &settings.broker, partition).await.with_context(|| status.stream.clone())?;

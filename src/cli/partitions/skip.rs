@@ -11,10 +11,10 @@ use crate::{
     actors::pipeline::partition::group_name,
     app,
     broker::probe::{Found, probe},
-    cli::{bad_usage, confirm, operator, print, stream::Progress},
+    cli::{bad_usage, confirm, fitting_session, operator, print, stream::Progress},
     config::{Broker, Settings},
     domain::supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
-    store::{Session, ingest::unread},
+    store::ingest::unread,
 };
 
 const LONG_ABOUT: &str = "\
@@ -75,7 +75,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if !args.yes && !args.dry_run && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let (topology, broker) = (super::topology(&mut session, &settings.broker).await?, settings.broker);
     let status = super::status(&mut session, &topology, args.partition).await?;
     let PartitionStatus { partition, stream, incarnation, next_offset: from, leased, .. } = status;

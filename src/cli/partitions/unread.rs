@@ -6,14 +6,11 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        bad_usage, confirm, operator,
+        bad_usage, confirm, fitting_session, operator,
         print::{self, Column, absent, time},
     },
     config::Settings,
-    store::{
-        Session,
-        ingest::unread::{self, UnreadRange},
-    },
+    store::ingest::unread::{self, UnreadRange},
 };
 
 /// Show what was not read of the streams and no operator has acknowledged
@@ -51,7 +48,7 @@ pub struct AcknowledgeArgs {
 }
 
 pub async fn list(args: ListArgs, settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let topology = super::topology(&mut session, &settings.broker).await?;
     let ranges = session.run(async |conn| unread::list(conn, &topology, args.all).await).await?;
     show(&ranges, args.json)?;
@@ -62,7 +59,7 @@ pub async fn acknowledge(args: AcknowledgeArgs, settings: Settings) -> anyhow::R
     if !args.yes && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let topology = super::topology(&mut session, &settings.broker).await?;
     if args.partition >= topology.partitions {
         return Ok(bad_usage(&format!("--partition {}: there are {} partitions", args.partition, topology.partitions)));

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     actors::pipeline::partition::group_name,
-    cli::{bad_usage, interrupt::interrupted, operator, print, stream::Progress},
+    cli::{bad_usage, fitting_session, interrupt::interrupted, operator, print, stream::Progress},
     config::Settings,
     store::{
         Session, StoreError,
@@ -67,7 +67,7 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
         return Ok(bad_usage(&format!("--to {to} must be behind --from {from}: the range ends before it")));
     }
     let topology = settings.broker.topology();
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let by_whom = operator::name();
     if let Some(mismatch) = session.run(async |conn| layout::check(conn, &topology).await).await? {
         bail!(mismatch);
@@ -115,7 +115,7 @@ pub async fn run(partition: u16, options: Options, json: bool, settings: Setting
 
 /// Ends a replay that is open.
 pub async fn cancel(replay_id: Uuid, json: bool, settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut session = Session::new(settings.database);
+    let mut session = fitting_session(settings.database).await?;
     let by_whom = operator::name();
     let replay = session.run(async |conn| replays::cancel(conn, replay_id, &by_whom).await).await?;
     let Some(replay) = replay else { bail!("--cancel {replay_id}: there is no such replay") };

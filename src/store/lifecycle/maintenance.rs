@@ -73,7 +73,6 @@ impl TaskLock {
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
-        // With the turn, so that `migrate`, which waits for it, has not changed the schema meanwhile.
         schema::check(&mut conn).await?;
         sqlx::raw_sql(LIMITS).execute(&mut conn).await.map_err(StoreError::from)?;
         Ok(Self { conn, task })
