@@ -75,16 +75,25 @@ async fn undo(owner: &mut PgConnection, version: i64, yes: bool) -> anyhow::Resu
     if !yes && !confirm::can_ask() {
         return Ok(bad_usage(confirm::YES_IS_REQUIRED));
     }
+    none_at_work(owner).await?;
+    let what = if version == 0 { "and with them ALL DATA" } else { "and what only they hold" };
+    let question = format!("{} migrations, {first} to {last}, {what}: undo them?", applied.len());
+    confirm::agreed(yes, &question)?;
+    // One may have started while somebody was thinking.
+    none_at_work(owner).await?;
+    schema::down(owner, version).await?;
+    tracing::info!(version, undone = applied.len(), "the schema was taken back");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// # Errors
+/// A process works on the database: names it.
+async fn none_at_work(owner: &mut PgConnection) -> anyhow::Result<()> {
     let living = schema::processes(owner).await?;
     if !living.is_empty() {
         bail!("the database is worked on by {}: stop the service first", living.join(", "));
     }
-    let what = if version == 0 { "and with them ALL DATA" } else { "and what only they hold" };
-    let question = format!("{} migrations, {first} to {last}, {what}: undo them?", applied.len());
-    confirm::agreed(yes, &question)?;
-    schema::down(owner, version).await?;
-    tracing::info!(version, undone = applied.len(), "the schema was taken back");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A schema without data begins with the engine that the settings name. One with data is switched by a command of its

@@ -38,7 +38,7 @@ const GRANT_LOCK: i64 = 0x0067_7261_6e74;
 /// one was here first and its schema works with this one: then nothing is applied.
 ///
 /// # Errors
-/// `Permanent` where the schema is newer and does not work with this build, or a migration refuses.
+/// `Unfit` where the schema is newer and does not work with this build, `Permanent` where a migration refuses.
 pub async fn up(conn: &mut PgConnection, service_role: &str) -> Result<i64, StoreError> {
     BUILD.check_newer(&applied(conn).await?).map_err(misfit)?;
     // One migrator at a time, however many start together: the migrations hold an advisory lock, and so do the grants.
@@ -152,7 +152,7 @@ impl fmt::Display for Server {
 /// The schema's version.
 ///
 /// # Errors
-/// `Permanent` where this build does not work with it.
+/// `Unfit` where this build does not work with it.
 pub async fn check(conn: &mut PgConnection) -> Result<i64, StoreError> {
     BUILD.check(&applied(conn).await?).map_err(misfit)
 }
@@ -160,7 +160,7 @@ pub async fn check(conn: &mut PgConnection) -> Result<i64, StoreError> {
 /// Reads the versions of the server and the schema.
 ///
 /// # Errors
-/// `Permanent` where this build does not work with the schema.
+/// `Unfit` where this build does not work with the schema.
 pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
     conn.ping().await?;
     let schema = check(conn).await?;
@@ -176,7 +176,7 @@ pub async fn probe(conn: &mut PgConnection) -> Result<Server, StoreError> {
 }
 
 fn misfit(misfit: Misfit) -> StoreError {
-    StoreError::Permanent(misfit.to_string())
+    StoreError::Unfit(misfit.to_string())
 }
 
 fn permanent(error: sqlx::migrate::MigrateError) -> StoreError {

@@ -112,6 +112,19 @@ async fn a_build_starts_on_a_newer_schema_that_says_so() {
 }
 
 #[tokio::test]
+async fn a_running_process_ends_when_its_schema_no_longer_fits() {
+    let world = World::new(1).await;
+    let mut owner = world.connect_as_owner().await;
+    let mut service = world.serve().await;
+    service.signal("STOP");
+    // As another build does while nobody sees this process.
+    let later = "INSERT INTO public._sqlx_migrations VALUES ($1, 'of a later build', now(), true, '\\x00', 1)";
+    sqlx::query(later).bind(LATER).execute(&mut owner).await.unwrap();
+    service.signal("CONT");
+    assert_eq!(service.wait_exit().await, Some(1));
+}
+
+#[tokio::test]
 async fn a_migration_waits_for_processes_that_it_would_break() {
     let world = World::new(1).await;
     let mut owner = world.connect_as_owner().await;

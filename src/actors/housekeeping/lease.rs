@@ -3,7 +3,10 @@
 //! Failure: database away → no other process can take anything either: the pipelines stay and wait; tried again each interval.
 //! Bound: one look at a time.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use actix::prelude::*;
 use tracing::Instrument as _;
@@ -33,9 +36,13 @@ use crate::{
             layout,
             lease::{self, Identity},
         },
+        schema,
     },
     telemetry::traces::spans,
 };
+
+/// How often it is made sure that this build still works with the schema.
+const SCHEMA_CHECKED_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Lease {
     parts: LeaseParts,
@@ -75,6 +82,7 @@ impl Lease {
             topology: parts.settings.broker.topology(),
             watch: Watch::default(),
             enrolled: false,
+            fits_until: None,
             began: Instant::now(),
         };
         Self {
@@ -244,6 +252,8 @@ struct LeaseSession {
     topology: Topology,
     watch: Watch,
     enrolled: bool,
+    /// When the schema is to be checked next.
+    fits_until: Option<Instant>,
     began: Instant,
 }
 
@@ -263,9 +273,16 @@ impl LeaseSession {
         ended: &BTreeSet<u16>,
         leaving: bool,
     ) -> Result<Look, StoreError> {
-        let Self { session, identity, settings, topology, watch, enrolled, began } = self;
+        let Self { session, identity, settings, topology, watch, enrolled, fits_until, began } = self;
         session
             .run(async |conn| {
+                // First, since without its columns all else fails: whoever started or was frozen while the schema changed ends here.
+                if fits_until.is_none_or(|until| Instant::now() > until) {
+                    if let Err(error @ StoreError::Unfit(_)) = schema::check(conn).await {
+                        return Err(error);
+                    }
+                    *fits_until = Some(Instant::now() + SCHEMA_CHECKED_EVERY);
+                }
                 if !*enrolled {
                     lease::enrol(conn, topology).await?;
                 }
