@@ -152,10 +152,16 @@ async fn on_database<T>(
     database: &Database,
     work: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut conn = store::connect_writer(database).await.context("database.url")?;
-    schema::check(&mut conn).await?;
+    let mut conn = fitting_connection(database).await?;
     let timeout = database.write_timeout();
     tokio::time::timeout(timeout, work(&mut conn)).await.unwrap_or(Err(StoreError::Timeout(timeout).into()))
+}
+
+/// A connection of the service's role, to a schema that this build works with.
+async fn fitting_connection(database: &Database) -> anyhow::Result<PgConnection> {
+    let mut conn = store::connect_writer(database).await.context("database.url")?;
+    schema::check(&mut conn).await?;
+    Ok(conn)
 }
 
 /// A session of the service's role, on a schema that this build works with.

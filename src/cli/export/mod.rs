@@ -23,7 +23,7 @@ use crate::{
     },
     app,
     cli::{
-        bad_usage,
+        bad_usage, fitting_connection,
         interrupt::interrupted,
         maintenance::{Steps, Summary},
         operator, print,
@@ -31,10 +31,9 @@ use crate::{
     config::Settings,
     domain::export::{ExportJob, Granularity, Month, Output, Status, request::first_boundary},
     store::{
-        self, PgConnection, clock,
+        PgConnection, clock,
         exports::{self as table, Claimer, Created, NewMonth},
         lifecycle::floors,
-        schema,
     },
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
@@ -166,8 +165,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
 /// None: the month is not over.
 async fn monthly(args: &Monthly, settings: &Settings, steps: &mut Steps) -> anyhow::Result<Option<Report>> {
     let database = &settings.database;
-    let mut conn = store::connect_writer(database).await.context("database.url")?;
-    schema::check(&mut conn).await?;
+    let mut conn = fitting_connection(database).await?;
     let now = clock::now(&mut conn).await?;
     let last = Month::last_over(now).context("the database's clock")?;
     let month = args.month.unwrap_or(last);

@@ -34,8 +34,7 @@ impl Ports {
     }
 
     pub async fn read(&self) -> Vec<OperationsPort> {
-        let ports = join_all(self.clients.iter().map(read)).await;
-        ports.into_iter().map(|port| OperationsPort { expected: self.named, ..port }).collect()
+        join_all(self.clients.iter().map(|client| read(client, self.named))).await
     }
 }
 
@@ -57,11 +56,11 @@ struct Tree {
     actors: Vec<ActorView>,
 }
 
-async fn read(client: &Client) -> OperationsPort {
+async fn read(client: &Client, expected: bool) -> OperationsPort {
     let url = client.base().to_owned();
     match known(client).await {
-        Ok(port) => OperationsPort { url, ..port },
-        Err(error) => OperationsPort { url, error: Some(error.to_string()), ..OperationsPort::default() },
+        Ok(port) => OperationsPort { url, expected, ..port },
+        Err(error) => OperationsPort { url, expected, error: Some(error.to_string()), ..OperationsPort::default() },
     }
 }
 
