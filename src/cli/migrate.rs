@@ -43,16 +43,16 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         None => {
             let service_role = store::user_of(&database.url).context("database.url")?;
             let version = store::schema::up(&mut conn, &service_role).await?;
-            match schema::newest() {
-                newest if version > newest => tracing::info!(
+            let newest = schema::newest();
+            if version > newest {
+                tracing::info!(
                     version,
                     newest,
                     "the schema is newer than this build, which works with it: nothing was applied"
-                ),
-                _ => {
-                    tracing::info!(version, "the schema is up to date");
-                    settle(&mut conn, &settings, &service_role).await?;
-                }
+                );
+            } else {
+                tracing::info!(version, "the schema is up to date");
+                settle(&mut conn, &settings, &service_role).await?;
             }
         }
     }

@@ -82,7 +82,7 @@ impl Lease {
             topology: parts.settings.broker.topology(),
             watch: Watch::default(),
             enrolled: false,
-            fits_until: None,
+            schema_check_due: Instant::now(),
             began: Instant::now(),
         };
         Self {
@@ -253,7 +253,7 @@ struct LeaseSession {
     watch: Watch,
     enrolled: bool,
     /// When the schema is to be checked next.
-    fits_until: Option<Instant>,
+    schema_check_due: Instant,
     began: Instant,
 }
 
@@ -273,15 +273,15 @@ impl LeaseSession {
         ended: &BTreeSet<u16>,
         leaving: bool,
     ) -> Result<Look, StoreError> {
-        let Self { session, identity, settings, topology, watch, enrolled, fits_until, began } = self;
+        let Self { session, identity, settings, topology, watch, enrolled, schema_check_due, began } = self;
         session
             .run(async |conn| {
                 // First, since without its columns all else fails: whoever started or was frozen while the schema changed ends here.
-                if fits_until.is_none_or(|until| Instant::now() > until) {
+                if Instant::now() >= *schema_check_due {
                     if let Err(error @ StoreError::Unfit(_)) = schema::check(conn).await {
                         return Err(error);
                     }
-                    *fits_until = Some(Instant::now() + SCHEMA_CHECKED_EVERY);
+                    *schema_check_due = Instant::now() + SCHEMA_CHECKED_EVERY;
                 }
                 if !*enrolled {
                     lease::enrol(conn, topology).await?;
