@@ -223,7 +223,7 @@ pub(super) fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<
         publish_time(seconds.checked_mul(1000)?)
     });
     let producer = headers.and_then(|headers| headers.inner().get(TraceParent::HEADER)).and_then(trace_parent);
-    let message = Message { offset, published_at, body: delivery.data };
+    let message = Message::new(offset, published_at, delivery.data);
     Ok(Incoming { tag: delivery.delivery_tag, message, producer })
 }
 

@@ -202,7 +202,7 @@ mod tests {
                             }
                             tags.push(stream[next]);
                             let body = stream[next].to_be_bytes().to_vec();
-                            let message = Message { offset: stream[next], published_at: None, body };
+                            let message = Message::new(stream[next], None, body);
                             at_hand += usize::from(intake.take(tags.len() as u64, message));
                             next += 1;
                         }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn missing_offsets_belong_to_the_next_batch() {
         let at: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
-        let message = |offset| Message { offset, published_at: Some(at), body: vec![1] };
+        let message = |offset| Message::new(offset, Some(at), vec![1]);
         let limits = Limits { max_events: 10, max_bytes: 100 };
         let mut intake = Intake::new(limits, 5, Some([0; 32]));
         intake.skip_to(9, HoleReason::Dropped);
@@ -271,7 +271,7 @@ mod tests {
         let mut intake = Intake::new(Limits { max_events: 100, max_bytes: 10 }, 0, None);
         for offset in 0..2 {
             assert!(!intake.is_full());
-            intake.take(1, Message { offset, published_at: None, body: vec![0; 6] });
+            intake.take(1, Message::new(offset, None, vec![0; 6]));
         }
         assert!(intake.is_full());
     }

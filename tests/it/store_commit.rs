@@ -61,7 +61,7 @@ impl CommitFixture {
         let messages: Vec<Message> = bodies
             .into_iter()
             .zip(first_offset..)
-            .map(|(body, offset)| Message { offset, published_at: Some(self.claim.now), body })
+            .map(|(body, offset)| Message::new(offset, Some(self.claim.now), body))
             .collect();
         let raw = RawBatch { id: Uuid::now_v7(), first_offset, missing: None, messages };
         let rules = SplitRules {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -26,7 +27,17 @@ pub struct Message {
     pub offset: i64,
     /// `timestamp_in_ms` header, else the `timestamp` property.
     pub published_at: Option<DateTime<Utc>>,
-    pub body: Vec<u8>,
+    /// A part of what came from the broker: not copied. Of what cannot be read, as much as is known of it.
+    pub body: Bytes,
+    /// Why no body can be made of it: it is rejected for that.
+    pub unreadable: Option<String>,
+}
+
+impl Message {
+    /// One that can be read.
+    pub fn new(offset: i64, published_at: Option<DateTime<Utc>>, body: impl Into<Bytes>) -> Self {
+        Self { offset, published_at, body: body.into(), unreadable: None }
+    }
 }
 
 /// Messages of one partition in the order of the stream. Never empty.
@@ -214,7 +225,11 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, foreign_wri
         let now = rules.event.now;
         // A clock that is ahead would declare the stream read up to now, whatever is still to be read.
         let stamped = raw.published_at.filter(|at| *at <= now + CLOCK_TOLERANCE).map(|at| at.min(now));
-        let event = match decode_noting(&raw.body, &rules.event, &mut batch.normalized) {
+        let decoded = match &raw.unreadable {
+            None => decode_noting(&raw.body, &rules.event, &mut batch.normalized),
+            Some(why) => Err(Rejection::unreadable(why)),
+        };
+        let event = match decoded {
             Ok(event) => event,
             Err(rejection) => {
                 batch.published_to = stamped.or(batch.published_to);

@@ -34,11 +34,8 @@ fn body(event_id: u128, occurred_at: &str, latency_ms: u32) -> Vec<u8> {
 }
 
 fn split_all(bodies: Vec<Vec<u8>>, partitions: u16) -> Batch {
-    let messages = bodies.into_iter().zip(10..).map(|(body, offset)| Message {
-        offset,
-        published_at: Some(NOW.parse().unwrap()),
-        body,
-    });
+    let messages =
+        bodies.into_iter().zip(10..).map(|(body, offset)| Message::new(offset, Some(NOW.parse().unwrap()), body));
     let raw = RawBatch { id: Uuid::nil(), first_offset: 8, missing: None, messages: messages.collect() };
     let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
     window.loaded(None);
@@ -64,11 +61,28 @@ fn every_message_ends_in_exactly_one_place() {
 }
 
 #[test]
+fn what_cannot_be_read_is_rejected_with_its_reason() {
+    let readable = body(1, "2026-03-01T11:59:00Z", 1);
+    let unreadable = Message {
+        unreadable: Some("the batch is cut short".to_owned()),
+        ..Message::new(1, Some(NOW.parse().unwrap()), body(2, "2026-03-01T11:59:00Z", 1))
+    };
+    let messages = vec![Message::new(0, None, readable), unreadable];
+    let raw = RawBatch { id: Uuid::nil(), first_offset: 0, missing: None, messages };
+    let batch = split(raw, &rules(1), &mut Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap()), 0);
+    assert_eq!((batch.candidates().count(), batch.rejects.len(), batch.rejects[0].message), (1, 1, 1));
+    let reasons = &batch.rejects[0].rejection.reasons;
+    assert_eq!(reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), ["body: the batch is cut short"]);
+    assert!(!batch.has_rejects_of_time());
+    assert_eq!(batch.published_to, Some(NOW.parse().unwrap()), "the stream was read past it");
+}
+
+#[test]
 fn lateness_is_measured_from_the_publish_time() {
     let at = |text: &str| -> DateTime<Utc> { format!("2026-03-01T{text}Z").parse().unwrap() };
     let late = |reached: Option<&str>, partitions, published: Option<&str>, occurred: &str| {
         let body = body(1, &format!("2026-03-01T{occurred}Z"), 1);
-        let message = Message { offset: 0, published_at: published.map(at), body };
+        let message = Message::new(0, published.map(at), body);
         let raw = RawBatch { id: Uuid::nil(), first_offset: 0, missing: None, messages: vec![message] };
         let rules = SplitRules { reached: reached.map(at), ..rules(partitions) };
         let mut window = Window::new(1 << 20, TimeDelta::hours(24), NOW.parse().unwrap());
@@ -95,7 +109,7 @@ fn lateness_is_measured_from_the_publish_time() {
 
 #[test]
 fn events_without_publish_time_use_earlier_ones() {
-    let message = |offset, body| Message { offset, published_at: None, body };
+    let message = |offset, body: Vec<u8>| Message::new(offset, None, body);
     let bodies =
         [body(1, "2026-03-01T11:00:00Z", 1), body(2, "2026-03-01T09:59:59Z", 1), body(3, "2026-03-01T10:00:00Z", 1)];
     let messages = (0..).zip(bodies).map(|(offset, body)| message(offset, body)).collect();
@@ -136,7 +150,7 @@ fn a_second_clock_accepts_events_of_wrong_time() {
 #[test]
 fn a_clock_that_is_ahead_moves_no_watermark() {
     let now: DateTime<Utc> = NOW.parse().unwrap();
-    let message = |offset, published_at, body| Message { offset, published_at, body };
+    let message = |offset, published_at, body: Vec<u8>| Message::new(offset, published_at, body);
     let ahead = Some(now + TimeDelta::seconds(2));
     let behind = Some(now - TimeDelta::seconds(9));
     let to = |messages| {

@@ -151,6 +151,11 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// A message that no body can be made of.
+    pub fn unreadable(why: &str) -> Self {
+        Self { org_id: None, event_id: None, reasons: vec![Reason { field: "body", rule: why.to_owned() }] }
+    }
+
     /// Whether another clock might accept the message: nothing but its time is wrong.
     pub fn is_of_time_alone(&self) -> bool {
         !self.reasons.is_empty() && self.reasons.iter().all(|reason| reason.field == "occurredAt")

@@ -46,7 +46,7 @@ fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedS
 async fn draining_begins_while_commits_are_pending() {
     let held = Rc::new(RefCell::new(Vec::new()));
     let (mut reader, orders) = reader(3, Held(Rc::clone(&held)).start().recipient());
-    let message = StreamMessage { offset: 0, published_at: None, body: vec![1] };
+    let message = StreamMessage::new(0, None, vec![1]);
     reader.take(Incoming { tag: 1, message, producer: None });
     let credit = Arc::clone(&reader.credits).try_acquire_owned().unwrap();
     reader.hand_on(credit);
@@ -78,7 +78,7 @@ proptest! {
             let mut offset = 0;
             for (arrives, which) in steps {
                 if arrives {
-                    let message = StreamMessage { offset, published_at: None, body: vec![1] };
+                    let message = StreamMessage::new(offset, None, vec![1]);
                     reader.take(Incoming { tag: 1, message, producer: None });
                     offset += 1;
                     let credit = Arc::clone(&reader.credits).try_acquire_owned();
