@@ -24,6 +24,7 @@ use crate::{
             supervisor::{Fatal, Supervisor, SupervisorParts},
         },
     },
+    broker::streams::Streams,
     config::{Drain, OnReconnect, Settings},
     http::{self, ActorRefs, Api, Gatekeeper, Ops, Queries},
     store::ingest::lease::Identity,
@@ -81,6 +82,7 @@ pub async fn serve(mut settings: Settings, identity: Identity, metrics: Metrics)
     let refs = ActorRefs::default();
     let tree = Tree {
         settings: settings.clone(),
+        streams: Streams::new(&settings.broker),
         identity,
         supervisor: supervisor.clone(),
         registry,

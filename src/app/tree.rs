@@ -43,6 +43,7 @@ use crate::{
             supervisor::Supervisor,
         },
     },
+    broker::streams::Streams,
     config::Settings,
     http::{ActorRefs, Gatekeeper, Queries},
     store::{exports::Claimer, ingest::lease::Identity, read::ReaderPlan},
@@ -121,6 +122,7 @@ const MAX_PIPELINE_THREADS: usize = 48;
 /// What the children are made of.
 pub struct Tree {
     pub settings: Settings,
+    pub streams: Streams,
     pub identity: Identity,
     pub supervisor: Addr<Supervisor>,
     pub registry: Registry,
@@ -239,8 +241,8 @@ impl Tree {
     }
 
     fn stream_watcher(&self, name: &str, _: u32) -> anyhow::Result<Start> {
-        let (broker, registry, metrics) = (self.settings.broker.clone(), self.registry.clone(), self.metrics.clone());
-        let parts = StreamWatcherParts { broker, registry, metrics };
+        let (streams, registry, metrics) = (self.streams.clone(), self.registry.clone(), self.metrics.clone());
+        let parts = StreamWatcherParts { streams, registry, metrics };
         let deadline = self.settings.supervision.deadline(self.settings.broker.longest_subscribe() * 2);
         let single = Single { deadline, ending: Stage::ends };
         Ok(single.start(name, StreamWatcher::new, parts, |_| {}))
@@ -249,6 +251,7 @@ impl Tree {
     fn lease(&self, name: &str, _: u32) -> anyhow::Result<Start> {
         let partitions = PartitionParts {
             settings: self.settings.clone(),
+            streams: self.streams.clone(),
             process: self.identity.id,
             freshness: self.freshness.clone(),
             misrouted: MisroutedLog::default(),

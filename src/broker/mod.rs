@@ -3,9 +3,12 @@
 //! lapin's automatic recovery stays off: it would subscribe again at the *original* offset. Who holds a connection
 //! owns the reconnect loop, and [`BrokerError::is_transient`] says whether that may help.
 
+mod amqp;
 pub mod glance;
+pub mod incoming;
 pub mod probe;
 pub mod publisher;
+pub mod streams;
 pub mod subscription;
 pub mod topology;
 

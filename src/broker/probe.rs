@@ -1,8 +1,9 @@
-//! Probing: whether the broker can deliver what a stream has at an offset.
+//! Probing: whether the broker can deliver by AMQP 0.9.1 what a stream has at an offset.
 
 use super::{
     BrokerError,
-    subscription::{StartAt, Subscription},
+    amqp::subscription::AmqpSubscription,
+    incoming::{Opening, StartAt},
 };
 use crate::config::Broker;
 
@@ -22,8 +23,8 @@ pub enum Found {
 /// # Errors
 /// The broker is away or refuses.
 pub async fn probe(broker: &Broker, partition: u16, offset: i64) -> Result<Found, BrokerError> {
-    let one = Broker { prefetch: 1, ..broker.clone() };
-    let mut subscription = match Subscription::open(&one, partition, StartAt::Offset(offset), false).await {
+    let opening = Opening { partition, from: StartAt::Offset(offset), declare: false, prefetch: 1 };
+    let mut subscription = match AmqpSubscription::open(broker, opening).await {
         Ok(subscription) => subscription,
         Err(BrokerError::Unreadable(words)) => return Ok(Found::Unreadable(words)),
         Err(error) => return Err(error),

@@ -1,251 +1,86 @@
-//! Reading one partition's stream from an offset on.
+//! Reading one partition's stream, by the protocol that the settings choose.
 
-use std::time::Duration;
-
-use chrono::{DateTime, Datelike, Utc};
-use futures_util::{FutureExt, StreamExt};
-use lapin::{
-    Channel, Connection, Consumer,
-    message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+use super::{
+    BrokerError,
+    amqp::subscription::AmqpSubscription,
+    incoming::{Incoming, Opening, Standing, StartAt},
+    streams::Streams,
 };
-use tokio::time::Instant;
+use crate::domain::hole::HoleReason;
 
-use super::{BrokerError, close, connect, topology, within};
-
-use crate::{
-    config::Broker,
-    domain::{batch::Message, trace::TraceParent},
-};
-
-/// Deliveries that one acknowledgement covers at most.
-const ACK_EVERY: u64 = 500;
-/// A chunk is delivered as a whole: what follows its first message comes soon.
-const CHUNK_COMES_WITHIN: Duration = Duration::from_millis(500);
-/// More messages than a chunk has.
-const CHUNK: u16 = 5000;
-
-/// Where to start reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartAt {
-    First,
-    /// At the last chunk: a few messages that end with the last one.
-    Last,
-    Offset(i64),
-    /// The chunk that was written at that time, or the first one after it.
-    Time(DateTime<Utc>),
-}
-
-/// One subscription on a connection and channel of its own. It ends with its first error: subscribe again.
-pub struct Subscription {
-    broker: Broker,
-    stream: String,
-    connection: Connection,
-    channel: Channel,
-    consumer: Consumer,
-    /// Tag of the last delivery that was acknowledged. Tags of a channel count from 1 without a hole.
-    acknowledged: u64,
-}
-
-/// A message and the tag that acknowledges it.
-pub struct Incoming {
-    pub tag: u64,
-    pub message: Message,
-    /// The producer's span, by the header `traceparent`.
-    pub producer: Option<TraceParent>,
+/// One subscription on a connection of its own. It ends with its first error: subscribe again.
+pub enum Subscription {
+    Amqp(AmqpSubscription),
 }
 
 impl Subscription {
-    /// Subscribes; `broker.prefetch` deliveries are sent ahead. At an offset that is no longer kept the broker starts at the oldest that it has. `declare`: makes the
-    /// stream where it does not exist; else it is an error.
-    pub async fn open(broker: &Broker, partition: u16, from: StartAt, declare: bool) -> Result<Self, BrokerError> {
-        let connection = connect(broker, &format!("consumer/{partition}")).await?;
-        match Self::start(broker, partition, from, declare, &connection).await {
-            Ok((channel, consumer)) => Ok(Self {
-                broker: broker.clone(),
-                stream: broker.topology().stream_of(partition),
-                connection,
-                channel,
-                consumer,
-                acknowledged: 0,
-            }),
-            Err(error) => {
-                close(&connection, broker).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn start(
-        broker: &Broker,
-        partition: u16,
-        from: StartAt,
-        declare: bool,
-        connection: &Connection,
-    ) -> Result<(Channel, Consumer), BrokerError> {
-        // One of the partitions makes the whole, exchange and all, so that producers find it.
-        match (declare, partition) {
-            (true, 0) => topology::declare(connection, broker).await?,
-            (true, _) => topology::declare_stream(connection, broker, partition).await?,
-            (false, _) => {}
-        }
-        let channel = within(broker.connect_timeout(), connection.create_channel()).await?;
-        let stream = broker.topology().stream_of(partition);
-        let consumer = consume(broker, &channel, &stream, from, broker.prefetch).await?;
-        Ok((channel, consumer))
+    /// Subscribes. At an offset that is no longer kept the broker starts at the oldest that it has.
+    ///
+    /// # Errors
+    /// The broker is away or refuses, or the stream does not exist.
+    pub async fn open(streams: &Streams, opening: Opening) -> Result<Self, BrokerError> {
+        Ok(Self::Amqp(AmqpSubscription::open(&streams.broker, opening).await?))
     }
 
     /// Waits for the next message. May be dropped at any time without losing one.
     pub async fn next(&mut self) -> Result<Incoming, BrokerError> {
-        read(self.consumer.next().await)
+        match self {
+            Self::Amqp(subscription) => subscription.next().await,
+        }
     }
 
     /// The next message if it is here already.
     pub fn next_now(&mut self) -> Option<Result<Incoming, BrokerError>> {
-        self.consumer.next().now_or_never().map(read)
+        match self {
+            Self::Amqp(subscription) => subscription.next_now(),
+        }
     }
 
-    /// Why the subscription really ended: what the broker said last waits behind the deliveries, while the first to fail may
-    /// be an acknowledgement.
+    /// Why the subscription really ended, where the first error was of something else.
     pub fn explain(&mut self, error: BrokerError) -> BrokerError {
-        while let Some(incoming) = self.next_now() {
-            match incoming {
-                Ok(_) => {}
-                Err(said @ BrokerError::Unreadable(_)) => return said,
-                Err(_) => break,
-            }
+        match self {
+            Self::Amqp(subscription) => subscription.explain(error),
         }
-        error
     }
 
-    /// Gives the broker credit for all deliveries up to a tag, in steps, so that it goes on sending meanwhile.
+    /// Gives the broker credit for all deliveries up to a tag.
     pub async fn acknowledge(&mut self, up_to_tag: u64) -> Result<(), BrokerError> {
-        let options = BasicAckOptions { multiple: true };
-        while self.acknowledged < up_to_tag {
-            let tag = up_to_tag.min(self.acknowledged + ACK_EVERY);
-            self.channel.basic_ack(tag, options).await.map_err(|error| BrokerError::from(error).while_reading())?;
-            self.acknowledged = tag;
+        match self {
+            Self::Amqp(subscription) => subscription.acknowledge(up_to_tag).await,
         }
-        Ok(())
     }
 
-    /// Queries the broker on the subscription's own channel: when it is there, so is all that the broker had
-    /// sent before it. Gives the number of messages that the stream is said to hold: the broker counts every few seconds,
-    /// and says zero where it does not.
-    pub fn query(&self) -> impl Future<Output = Result<u32, BrokerError>> + Send + 'static {
-        let (channel, stream, timeout) = (self.channel.clone(), self.stream.clone(), self.broker.connect_timeout());
-        async move {
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let declared = within(timeout, channel.queue_declare(stream.into(), options, FieldTable::default())).await;
-            declared.map(|queue| queue.message_count()).map_err(BrokerError::while_reading)
+    /// How far the stream goes. When the response is there, so is all that the broker had sent before it.
+    pub fn standing(&self) -> impl Future<Output = Result<Standing, BrokerError>> + Send + 'static {
+        match self {
+            Self::Amqp(subscription) => subscription.standing(),
+        }
+    }
+
+    /// What the offsets from `expected` to before `found` mean, the next message that came. `None`: nothing is missing.
+    pub async fn hole(&self, expected: i64, found: i64) -> Result<Option<HoleReason>, BrokerError> {
+        match self {
+            Self::Amqp(subscription) => subscription.hole(expected, found).await,
         }
     }
 
     /// The offset of the first message from somewhere on; `None` where nothing comes for a while.
     pub async fn first_at(&self, from: StartAt) -> Result<Option<i64>, BrokerError> {
-        Ok(self.look(from, 1).await?.first().copied())
+        match self {
+            Self::Amqp(subscription) => subscription.first_at(from).await,
+        }
     }
 
     /// The offset of the stream's last message.
     pub async fn last(&self) -> Result<Option<i64>, BrokerError> {
-        Ok(self.look(StartAt::Last, CHUNK).await?.last().copied())
-    }
-
-    /// Offsets of at most `limit` messages from somewhere on, by a connection of its own: the broker ends it where it fails
-    /// at what is there.
-    async fn look(&self, from: StartAt, limit: u16) -> Result<Vec<i64>, BrokerError> {
-        let connection = connect(&self.broker, "look").await?;
-        let looked = self.look_by(&connection, from, limit).await;
-        close(&connection, &self.broker).await;
-        looked
-    }
-
-    async fn look_by(&self, connection: &Connection, from: StartAt, limit: u16) -> Result<Vec<i64>, BrokerError> {
-        let timeout = self.broker.connect_timeout();
-        let channel = within(timeout, connection.create_channel()).await?;
-        let mut consumer = consume(&self.broker, &channel, &self.stream, from, limit).await?;
-        let mut offsets = Vec::new();
-        let (end, mut deadline) = (Instant::now() + timeout * 2, Instant::now() + timeout);
-        while offsets.len() < usize::from(limit)
-            && let Ok(delivered) = tokio::time::timeout_at(deadline.min(end), consumer.next()).await
-        {
-            offsets.push(read(delivered)?.message.offset);
-            deadline = Instant::now() + CHUNK_COMES_WITHIN;
+        match self {
+            Self::Amqp(subscription) => subscription.last().await,
         }
-        Ok(offsets)
     }
 
     pub async fn close(self) {
-        close(&self.connection, &self.broker).await;
-    }
-}
-
-pub(super) async fn consume(
-    broker: &Broker,
-    channel: &Channel,
-    stream: &str,
-    from: StartAt,
-    prefetch: u16,
-) -> Result<Consumer, BrokerError> {
-    let timeout = broker.connect_timeout();
-    within(timeout, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-stream-offset".into(), from.argument());
-    let tag = ShortString::from("analytics");
-    let consuming = channel.basic_consume(stream.into(), tag, BasicConsumeOptions::default(), arguments);
-    within(timeout, consuming).await.map_err(BrokerError::while_reading)
-}
-
-impl StartAt {
-    fn argument(self) -> AMQPValue {
         match self {
-            Self::First => AMQPValue::LongString("first".into()),
-            Self::Last => AMQPValue::LongString("last".into()),
-            // A number is an offset; a numeric string would not be.
-            Self::Offset(offset) => AMQPValue::LongLongInt(offset),
-            Self::Time(at) => AMQPValue::Timestamp(u64::try_from(at.timestamp()).unwrap_or_default()),
+            Self::Amqp(subscription) => subscription.close().await,
         }
-    }
-}
-
-/// The end of lapin's stream means that the broker cancelled the consumer.
-pub(super) fn read(delivered: Option<Result<Delivery, lapin::Error>>) -> Result<Incoming, BrokerError> {
-    let delivered = delivered.ok_or(BrokerError::Cancelled)?;
-    let delivery = delivered.map_err(|error| BrokerError::from(error).while_reading())?;
-    let headers = delivery.properties.headers().as_ref();
-    let header = |name: &str| headers.and_then(|headers| headers.inner().get(name)).and_then(integer);
-    let offset = header("x-stream-offset").ok_or_else(|| {
-        BrokerError::Permanent("a delivery has no x-stream-offset: the queue is no stream".to_owned())
-    })?;
-    let published_at = header("timestamp_in_ms").and_then(publish_time).or_else(|| {
-        let seconds = i64::try_from((*delivery.properties.timestamp())?).ok()?;
-        publish_time(seconds.checked_mul(1000)?)
-    });
-    let producer = headers.and_then(|headers| headers.inner().get(TraceParent::HEADER)).and_then(trace_parent);
-    let message = Message::new(offset, published_at, delivery.data);
-    Ok(Incoming { tag: delivery.delivery_tag, message, producer })
-}
-
-/// A header is hostile: what no clock would say is no time.
-fn publish_time(millis: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(millis).filter(|at| (1970..2200).contains(&at.year()))
-}
-
-fn trace_parent(value: &AMQPValue) -> Option<TraceParent> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.parse().ok(),
-        AMQPValue::ShortString(text) => text.as_str().parse().ok(),
-        _ => None,
-    }
-}
-
-fn integer(value: &AMQPValue) -> Option<i64> {
-    match value {
-        AMQPValue::LongLongInt(n) => Some(*n),
-        AMQPValue::LongInt(n) => Some(i64::from(*n)),
-        AMQPValue::LongUInt(n) => Some(i64::from(*n)),
-        AMQPValue::Timestamp(n) => i64::try_from(*n).ok(),
-        _ => None,
     }
 }

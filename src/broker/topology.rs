@@ -31,6 +31,14 @@ pub async fn declare(connection: &Connection, broker: &Broker) -> Result<(), Bro
     Ok(())
 }
 
+/// What a partition that is about to be read needs: one of them makes the whole, exchange and all, so that producers find it.
+///
+/// # Errors
+/// As of [`declare`].
+pub async fn declare_for(connection: &Connection, broker: &Broker, partition: u16) -> Result<(), BrokerError> {
+    if partition == 0 { declare(connection, broker).await } else { declare_stream(connection, broker, partition).await }
+}
+
 /// Makes one partition's stream exist.
 ///
 /// # Errors

@@ -24,10 +24,10 @@ use crate::{
     },
     broker::{
         BrokerError,
-        glance::{Glance, Seen},
-        subscription::StartAt,
+        glance::Glance,
+        incoming::{Seen, StartAt},
+        streams::Streams,
     },
-    config,
     domain::headroom::Ends,
     telemetry::metrics::Metrics,
 };
@@ -45,7 +45,7 @@ pub struct StreamWatcher {
 
 #[derive(Clone)]
 pub struct StreamWatcherParts {
-    pub broker: config::Broker,
+    pub streams: Streams,
     pub registry: Registry,
     pub metrics: Metrics,
 }
@@ -79,8 +79,8 @@ struct Watch {
 
 impl Watch {
     async fn look(&mut self, working: &Working) {
-        let Self { parts: StreamWatcherParts { broker, registry, .. }, looked } = self;
-        let here: Vec<u16> = (0..broker.partitions).filter(|n| registry.contains(&group_name(*n))).collect();
+        let Self { parts: StreamWatcherParts { streams, registry, .. }, looked } = self;
+        let here: Vec<u16> = (0..streams.broker.partitions).filter(|n| registry.contains(&group_name(*n))).collect();
         looked.retain(|partition, at| here.contains(partition) && at.elapsed() < LOOK_EVERY);
         let due: Vec<u16> = here.into_iter().filter(|partition| !looked.contains_key(partition)).collect();
         if due.is_empty() {
@@ -100,8 +100,9 @@ impl Watch {
     }
 
     async fn look_at(&self, partition: u16, glance: &mut Option<Glance>) -> Result<(), BrokerError> {
-        let StreamWatcherParts { broker, registry, metrics } = &self.parts;
-        let first = first_of(glance, broker, partition, StartAt::First).await?;
+        let StreamWatcherParts { streams, registry, metrics } = &self.parts;
+        let broker = &streams.broker;
+        let first = first_of(glance, streams, partition, StartAt::First).await?;
         let Some(Seen { offset: first_offset, published_at: first_published_at }) = first else {
             metrics.retention_headroom(partition, None);
             return Ok(());
@@ -111,7 +112,7 @@ impl Watch {
         if position.incarnation() == 0 {
             return Ok(());
         }
-        let uncommitted_since = uncommitted_since(glance, broker, partition, &position).await?;
+        let uncommitted_since = uncommitted_since(glance, streams, partition, &position).await?;
         let now = Utc::now();
         let ends = Ends {
             first_offset,
@@ -128,14 +129,14 @@ impl Watch {
 /// When the oldest message was published that is not committed; none where there is none.
 async fn uncommitted_since(
     glance: &mut Option<Glance>,
-    broker: &config::Broker,
+    streams: &Streams,
     partition: u16,
     position: &PartitionPosition,
 ) -> Result<Option<DateTime<Utc>>, BrokerError> {
     if position.caught_up().is_some() {
         return Ok(None);
     }
-    match first_of(glance, broker, partition, StartAt::Offset(position.committed_offset())).await {
+    match first_of(glance, streams, partition, StartAt::Offset(position.committed_offset())).await {
         // Nothing came in time: a slow broker proves nothing.
         Ok(None) => Ok(position.watermark()),
         // Everything up to the watermark is committed, so what is not is of no time before it.
@@ -156,13 +157,13 @@ async fn close(glance: Option<Glance>) {
 
 async fn first_of(
     glance: &mut Option<Glance>,
-    broker: &config::Broker,
+    streams: &Streams,
     partition: u16,
     from: StartAt,
 ) -> Result<Option<Seen>, BrokerError> {
     let opened = match glance.take() {
         Some(opened) => opened,
-        None => Glance::open(broker).await?,
+        None => Glance::open(streams).await?,
     };
     glance.insert(opened).first(partition, from).await
 }

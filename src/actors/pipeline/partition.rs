@@ -30,6 +30,7 @@ use crate::{
             registry::Registry,
         },
     },
+    broker::streams::Streams,
     config::Settings,
     store::{
         self, StoreError,
@@ -50,6 +51,7 @@ const MAILBOX: usize = 16;
 #[derive(Clone)]
 pub struct PartitionParts {
     pub settings: Settings,
+    pub streams: Streams,
     /// This process.
     pub process: Uuid,
     pub freshness: ActorRef<Merged>,
@@ -132,7 +134,7 @@ async fn claim(parts: &PartitionParts, partition: u16) -> Result<Claim, Cause> {
 
 /// The last stage first, since each needs the next one's address.
 fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Shared, launch: &Launch) -> Vec<Member> {
-    let PartitionParts { settings, freshness, misrouted, log, metrics, readiness, .. } = parts;
+    let PartitionParts { settings, streams, freshness, misrouted, log, metrics, readiness, .. } = parts;
     let Shared { progress, refusals } = shared;
     let n = claim.partition;
     progress.claimed(claim.incarnation, claim.next_offset);
@@ -197,6 +199,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     let (replay_stage, vitals) = stage("replay", reading + writing);
     let parts = ReplayParts {
         settings: settings.clone(),
+        streams: streams.clone(),
         claim: claim.clone(),
         clock,
         rollup: rollup.clone().recipient(),
@@ -206,7 +209,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
 
     let (consumer_stage, vitals) = stage("consumer", reading);
     let parts = ConsumerParts {
-        broker: settings.broker.clone(),
+        streams: streams.clone(),
         batch: settings.batch,
         claim,
         progress: progress.clone(),

@@ -24,9 +24,11 @@ use crate::{
     },
     broker::{
         BrokerError,
-        subscription::{Incoming, StartAt, Subscription},
+        incoming::{Incoming, Opening, StartAt},
+        streams::Streams,
+        subscription::Subscription,
     },
-    config::{self, Settings},
+    config::Settings,
     domain::{
         batch::{Batch, RawBatch, split},
         prefetch::{Prefetch, Verdict},
@@ -61,6 +63,7 @@ pub struct Replay {
 
 pub struct ReplayParts {
     pub settings: Settings,
+    pub streams: Streams,
     pub claim: Claim,
     pub clock: DatabaseClock,
     pub rollup: Recipient<Stored>,
@@ -72,6 +75,7 @@ impl Replay {
         let worker = Worker {
             session: Session::of_batches(parts.settings.database.clone()),
             settings: parts.settings,
+            streams: parts.streams,
             claim: parts.claim,
             clock: parts.clock,
             rollup: parts.rollup,
@@ -146,6 +150,7 @@ struct Gathered {
 struct Worker {
     session: Session,
     settings: Settings,
+    streams: Streams,
     claim: Claim,
     clock: DatabaseClock,
     rollup: Recipient<Stored>,
@@ -227,9 +232,9 @@ impl Worker {
         if *position >= replay.to_offset {
             return Ok(());
         }
-        let broker = config::Broker { prefetch: prefetch.width(), ..self.settings.broker.clone() };
-        let from = StartAt::Offset(*position);
-        let mut subscription = Subscription::open(&broker, self.claim.partition, from, false).await?;
+        let opening = self.streams.opening(self.claim.partition, StartAt::Offset(*position));
+        let opening = Opening { prefetch: prefetch.width(), ..opening };
+        let mut subscription = Subscription::open(&self.streams, opening).await?;
         let outcome = async {
             // The broker would begin at what it has first, without a word.
             match subscription.first_at(StartAt::First).await {

@@ -6,10 +6,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::{
-    broker::{
-        BrokerError,
-        subscription::{StartAt, Subscription},
-    },
+    broker::{BrokerError, incoming::StartAt, streams::Streams, subscription::Subscription},
     cli::{
         bad_usage, confirm, fitting_session, operator,
         print::{self, time},
@@ -141,7 +138,7 @@ async fn change(
 
 /// What of the partitions is not read, or not merged.
 async fn unread(session: &mut Session, broker: &Broker, from: &Topology) -> anyhow::Result<Vec<String>> {
-    let broker = Broker { partitions: from.partitions, ..broker.clone() };
+    let streams = Streams::new(&Broker { partitions: from.partitions, ..broker.clone() });
     let mut open = Vec::new();
     for partition in 0..from.partitions {
         let stream = from.stream_of(partition);
@@ -150,7 +147,7 @@ async fn unread(session: &mut Session, broker: &Broker, from: &Topology) -> anyh
             open.push(format!("{pending} batches of {stream} are not merged"));
         }
         let end =
-            end(&broker, partition).await.with_context(|| format!("{stream} cannot be looked at (see --force)"))?;
+            end(&streams, partition).await.with_context(|| format!("{stream} cannot be looked at (see --force)"))?;
         if end > next_offset {
             open.push(format!("offsets {next_offset} to {} of {stream} are not read", end - 1));
         }
@@ -159,8 +156,8 @@ async fn unread(session: &mut Session, broker: &Broker, from: &Topology) -> anyh
 }
 
 /// The offset behind the last message of a stream.
-async fn end(broker: &Broker, partition: u16) -> Result<i64, BrokerError> {
-    let subscription = Subscription::open(broker, partition, StartAt::Last, false).await?;
+async fn end(streams: &Streams, partition: u16) -> Result<i64, BrokerError> {
+    let subscription = Subscription::open(streams, streams.opening(partition, StartAt::Last)).await?;
     let last = subscription.last().await;
     subscription.close().await;
     Ok(last?.map_or(0, |last| last + 1))

@@ -11,10 +11,7 @@ use uuid::Uuid;
 use crate::{
     actors::pipeline::partition::group_name,
     app,
-    broker::{
-        BrokerError,
-        subscription::{StartAt, Subscription},
-    },
+    broker::{BrokerError, incoming::StartAt, streams::Streams, subscription::Subscription},
     cli::{bad_usage, confirm, fitting_session, operator, print},
     config::{Broker, Settings},
     domain::{
@@ -173,7 +170,8 @@ struct Kept {
 }
 
 async fn resolve(target: Target, broker: &Broker, partition: u16) -> anyhow::Result<i64> {
-    let subscription = Subscription::open(broker, partition, StartAt::Last, false).await?;
+    let streams = Streams::new(broker);
+    let subscription = Subscription::open(&streams, streams.opening(partition, StartAt::Last)).await?;
     let looked = look(target, &subscription).await;
     subscription.close().await;
     let (kept, at_time) = looked?;

@@ -10,8 +10,10 @@ use std::{
 use analytics_service::{
     broker::{
         self,
+        incoming::StartAt,
         publisher::{Outgoing, PublishError, Publisher},
-        subscription::{StartAt, Subscription},
+        streams::Streams,
+        subscription::Subscription,
         topology,
     },
     config::{self, Secret, Settings},
@@ -264,7 +266,9 @@ impl World {
     pub async fn in_streams(&self) -> i64 {
         let mut messages = 0;
         for partition in 0..self.broker.partitions {
-            let subscription = Subscription::open(&self.broker, partition, StartAt::Last, false).await.unwrap();
+            let streams = Streams::new(&self.broker);
+            let opening = streams.opening(partition, StartAt::Last);
+            let subscription = Subscription::open(&streams, opening).await.unwrap();
             messages += subscription.last().await.unwrap().map_or(0, |last| last + 1);
             subscription.close().await;
         }

@@ -24,6 +24,7 @@ use crate::{
             vitals::{Supervised as _, Vitals, supervised},
         },
     },
+    broker::streams::Streams,
     config,
     store::ingest::partitions::Claim,
     telemetry::{metrics::Metrics, readiness::Readiness},
@@ -37,7 +38,7 @@ pub struct Consumer {
 }
 
 pub struct ConsumerParts {
-    pub broker: config::Broker,
+    pub streams: Streams,
     pub batch: config::Batch,
     pub claim: Claim,
     pub progress: PartitionPosition,
@@ -52,7 +53,7 @@ impl Consumer {
         // As many orders wait as batches are in flight.
         let (orders, inbox) = mpsc::unbounded_channel();
         let reader = ReaderParts {
-            broker: parts.broker,
+            streams: parts.streams,
             limits: parts.batch,
             partition: parts.claim.partition,
             progress: parts.progress,

@@ -10,7 +10,8 @@ use crate::{
     actors::supervision::liveness::Working,
     broker::{
         BrokerError,
-        subscription::{Incoming, StartAt, Subscription},
+        incoming::{Incoming, StartAt},
+        subscription::Subscription,
     },
     domain::batch::MessageHash,
 };

@@ -12,7 +12,8 @@ use crate::{
     },
     broker::{
         BrokerError,
-        subscription::{StartAt, Subscription},
+        incoming::{Opening, StartAt},
+        subscription::Subscription,
     },
     domain::{batch::MessageHash, hole::HoleReason, prefetch::Verdict},
     telemetry::{metrics::Reconnected, readiness::BROKER},
@@ -90,14 +91,14 @@ impl Reader {
         // What was at hand comes again.
         self.span = None;
         self.producers.take();
-        let (mut broker, partition) = (self.parts.broker.clone(), self.parts.partition);
-        broker.prefetch = self.prefetch.width();
         // The last message that is known comes again, to be compared: the stream can be another one by now.
         let known = self.intake.known();
         let from = StartAt::Offset(known.map_or(self.intake.position(), |(offset, _)| offset));
         // A stream that was read before is not made again: it would not be the one.
         let declare = self.intake.position() == 0;
-        let opening = async move { Subscription::open(&broker, partition, from, declare).await };
+        let opening = Opening { partition: self.parts.partition, from, declare, prefetch: self.prefetch.width() };
+        let streams = self.parts.streams.clone();
+        let opening = async move { Subscription::open(&streams, opening).await };
         let mut subscription = match self.unless_drained(opening).await {
             Ok(opened) => opened?,
             Err(ended) => return Ok(ended),

@@ -7,7 +7,8 @@ use crate::{
     actors::supervision::log::Note,
     broker::{
         BrokerError,
-        subscription::{Incoming, StartAt, Subscription},
+        incoming::{Incoming, Standing, StartAt},
+        subscription::Subscription,
     },
     domain::{
         hole::{self, HoleReason},
@@ -22,8 +23,9 @@ impl Reader {
         &mut self,
         subscription: &Subscription,
         queried_at: Instant,
-        messages: u32,
+        standing: Standing,
     ) -> Result<Option<Ended>, BrokerError> {
+        let Standing::Counted(messages) = standing;
         if self.tail.is_unread() && self.look_again_at <= Instant::now() {
             self.tail.look_again();
         }
@@ -52,17 +54,11 @@ impl Reader {
     /// reads it, or left out by the broker. Then the batch at hand ends there.
     pub(super) async fn accept(&mut self, subscription: &Subscription, incoming: Incoming) -> Result<(), BrokerError> {
         let (expected, found) = (self.intake.expected(), incoming.message.offset);
-        if found > expected {
-            let first = match subscription.first_at(StartAt::First).await {
-                Ok(first) => Some(first.ok_or(BrokerError::Silent)?),
-                // It is there, and was passed over before.
-                Err(BrokerError::Unreadable(_)) => None,
-                Err(error) => return Err(error),
-            };
-            if let Some(why) = hole::judge(expected, found, first, self.parts.broker.own_records) {
-                self.behind_hole = Some((incoming, why));
-                return Ok(());
-            }
+        if found > expected
+            && let Some(why) = subscription.hole(expected, found).await?
+        {
+            self.behind_hole = Some((incoming, why));
+            return Ok(());
         }
         self.take(incoming);
         Ok(())

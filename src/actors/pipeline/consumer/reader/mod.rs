@@ -26,7 +26,9 @@ use crate::{
     },
     broker::{
         BrokerError,
-        subscription::{Incoming, Subscription},
+        incoming::{Incoming, Standing},
+        streams::Streams,
+        subscription::Subscription,
     },
     config,
     domain::{
@@ -56,7 +58,7 @@ pub enum Order {
 }
 
 pub struct ReaderParts {
-    pub broker: config::Broker,
+    pub streams: Streams,
     pub limits: config::Batch,
     pub partition: u16,
     pub progress: PartitionPosition,
@@ -117,7 +119,7 @@ impl Reader {
         Self {
             intake: Intake::new(limits, position, last_message),
             behind_hole: None,
-            prefetch: Prefetch::new(parts.broker.prefetch, position),
+            prefetch: Prefetch::new(parts.streams.broker.prefetch, position),
             attempts: 0,
             lost: false,
             tail: Tail::default(),
@@ -155,7 +157,7 @@ impl Reader {
 
     async fn read(&mut self, subscription: &mut Subscription) -> Result<Ended, BrokerError> {
         // A query to the broker that has no response yet, and when it was sent.
-        let mut query: Option<BoxFuture<'static, Result<(Instant, u32), BrokerError>>> = None;
+        let mut query: Option<BoxFuture<'static, Result<(Instant, Standing), BrokerError>>> = None;
         let mut query_at = self.heard_at + self.quiet;
         loop {
             self.parts.working.beat();
@@ -170,7 +172,7 @@ impl Reader {
             let due = full || due_at.is_some_and(|at| at <= Instant::now());
             let credits = Arc::clone(&self.credits);
             let timer = sleep_until(due_at.unwrap_or_else(Instant::now));
-            let stalled_at = self.committed_at + self.parts.broker.stall_cancel();
+            let stalled_at = self.committed_at + self.parts.streams.broker.stall_cancel();
             tokio::select! {
                 biased;
                 order = self.parts.inbox.recv() => match order {
@@ -200,8 +202,8 @@ impl Reader {
                 Some(response) = OptionFuture::from(query.as_mut()) => {
                     query = None;
                     query_at = query_at.max(Instant::now() + QUERY_AGAIN);
-                    let (queried_at, messages) = response?;
-                    if queried_at > self.heard_at && let Some(ended) = self.fell_quiet(subscription, queried_at, messages).await? {
+                    let (queried_at, standing) = response?;
+                    if queried_at > self.heard_at && let Some(ended) = self.fell_quiet(subscription, queried_at, standing).await? {
                         return Ok(ended);
                     }
                 }
@@ -211,8 +213,8 @@ impl Reader {
                         query_at = Instant::now() + QUERY_AGAIN;
                         continue;
                     }
-                    let (response, queried_at) = (subscription.query(), Instant::now());
-                    query = Some(async move { response.await.map(|messages| (queried_at, messages)) }.boxed());
+                    let (response, queried_at) = (subscription.standing(), Instant::now());
+                    query = Some(async move { response.await.map(|standing| (queried_at, standing)) }.boxed());
                 }
                 () = sleep_until(stalled_at), if self.intake.has_uncommitted() => return Ok(Ended::Stalled),
             }
@@ -233,7 +235,7 @@ impl Reader {
             self.parts.progress.received(offset + 1);
             if self.oldest.is_none() {
                 self.oldest = Some(Instant::now());
-                self.span = Some(spans::process(&self.parts.broker.stream, self.parts.partition));
+                self.span = Some(spans::process(&self.parts.streams.broker.stream, self.parts.partition));
             }
             if let Some(producer) = producer {
                 self.producers.add(producer);
@@ -248,7 +250,7 @@ impl Reader {
         }
         let raw = self.intake.hand_on(Uuid::now_v7());
         self.oldest = None;
-        let (stream, partition) = (&self.parts.broker.stream, self.parts.partition);
+        let (stream, partition) = (&self.parts.streams.broker.stream, self.parts.partition);
         let span = self.span.take().unwrap_or_else(|| spans::process(stream, partition));
         spans::hand_on(&span, &raw, self.producers.take());
         // Dedupe is gone only when the whole partition is about to restart.

@@ -28,7 +28,7 @@ fn reader(credits: usize, dedupe: Recipient<Split>) -> (Reader, mpsc::UnboundedS
     let settings = Settings::from_variables([].into()).unwrap();
     let (orders, inbox) = mpsc::unbounded_channel();
     let parts = ReaderParts {
-        broker: settings.broker,
+        streams: Streams::new(&settings.broker),
         limits: config::Batch { credits, ..settings.batch },
         partition: 0,
         progress: PartitionPosition::default(),
