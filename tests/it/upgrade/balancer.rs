@@ -21,6 +21,8 @@ use crate::harness::Service;
 
 /// How often it is looked which processes are ready.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks without a response after which a process is not ready: as the chart's probe, which one slow response does not fail.
+const SILENT: u32 = 2;
 /// The pace of each client.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often a request is tried in all.
@@ -43,6 +45,15 @@ struct Place {
     api: SocketAddr,
     ops: SocketAddr,
     ready: bool,
+    /// Looks in a row that had no response.
+    silent: u32,
+}
+
+impl Place {
+    fn saw(&mut self, status: Option<StatusCode>) {
+        self.silent = if status.is_some() { 0 } else { self.silent + 1 };
+        self.ready = status.map_or(self.ready && self.silent < SILENT, |status| status == StatusCode::OK);
+    }
 }
 
 #[derive(Default)]
@@ -61,7 +72,7 @@ pub struct Balancer {
 
 impl Balancer {
     pub fn add(&self, service: &Service) {
-        let place = Place { api: service.api, ops: service.ops, ready: false };
+        let place = Place { api: service.api, ops: service.ops, ready: false, silent: 0 };
         self.shared.places.lock().unwrap().push(place);
     }
 
@@ -100,13 +111,10 @@ impl Shared {
         let places: Vec<SocketAddr> = self.places.lock().unwrap().iter().map(|place| place.ops).collect();
         for ops in places {
             let response = client.get(format!("http://{ops}/readyz")).timeout(Duration::from_secs(1)).send().await;
-            let ready = response.is_ok_and(|response| response.status() == StatusCode::OK);
-            self.places
-                .lock()
-                .unwrap()
-                .iter_mut()
-                .filter(|place| place.ops == ops)
-                .for_each(|place| place.ready = ready);
+            let status = response.map(|response| response.status());
+            if let Some(place) = self.places.lock().unwrap().iter_mut().find(|place| place.ops == ops) {
+                place.saw(status.ok());
+            }
         }
     }
 
