@@ -54,12 +54,15 @@ pub fn not_run(why: &str) {
     let _ = writeln!(std::io::stderr(), "NOT RUN: {test}: {why}");
 }
 
+/// How long a condition may take to come true. Long, since a busy machine is no fault: what never comes true fails all the same.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// Waits for a condition, not for a time.
 ///
 /// # Panics
-/// It does not come true in a minute, or in longer where the run is larger.
+/// It does not come true within [`PATIENCE`], or longer where the run is larger.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60) * scale();
+    let deadline = Instant::now() + PATIENCE * scale();
     loop {
         if let Some(value) = check().await {
             return value;

@@ -89,7 +89,7 @@ impl World {
         let mut variables = stack_variables();
         let name = format!("it_{}", Uuid::new_v4().simple());
         let admin_url = Secret::new(variables["ANALYTICS__DATABASE__MIGRATION_URL"].clone());
-        let mut admin = store::connect(&admin_url, std::time::Duration::from_secs(10)).await.unwrap();
+        let mut admin = store::connect(&admin_url, std::time::Duration::from_secs(60)).await.unwrap();
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
         for key in ["ANALYTICS__DATABASE__URL", "ANALYTICS__DATABASE__MIGRATION_URL"] {
             let url = variables[key].clone();
@@ -298,7 +298,7 @@ impl World {
             }
             broker::close(&connection, broker).await;
         }
-        if let Ok(mut admin) = store::connect(&self.admin_url, std::time::Duration::from_secs(10)).await {
+        if let Ok(mut admin) = store::connect(&self.admin_url, std::time::Duration::from_secs(60)).await {
             for database in self.databases.iter().chain([&self.database]) {
                 let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
                 let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
