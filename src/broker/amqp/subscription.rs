@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Utc};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
     Channel, Connection, Consumer,
@@ -16,6 +15,7 @@ use crate::{
     broker::{
         BrokerError, close, connect,
         incoming::{Incoming, Opening, Standing, StartAt},
+        publish_time::publish_time,
         topology, within,
     },
     config::Broker,
@@ -216,11 +216,6 @@ pub(in crate::broker) fn read(delivered: Option<Result<Delivery, lapin::Error>>)
     let producer = headers.and_then(|headers| headers.inner().get(TraceParent::HEADER)).and_then(trace_parent);
     let message = Message::new(offset, published_at, delivery.data);
     Ok(Incoming { tag: delivery.delivery_tag, message, producer })
-}
-
-/// A header is hostile: what no clock would say is no time.
-fn publish_time(millis: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(millis).filter(|at| (1970..2200).contains(&at.year()))
 }
 
 fn trace_parent(value: &AMQPValue) -> Option<TraceParent> {
