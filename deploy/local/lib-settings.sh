@@ -181,6 +181,7 @@ write_stack_env() {
         umask 077
         cat >"$file.part" <<ENV
 ANALYTICS__BROKER__URL=amqp://analytics:$ANALYTICS_SECRET_RABBITMQ@$rabbitmq/%2f
+ANALYTICS__BROKER__STREAM_URL=rabbitmq-stream://analytics:$ANALYTICS_SECRET_RABBITMQ@127.0.0.1:$ANALYTICS_RABBITMQ_STREAM_PORT/%2f
 ANALYTICS__DATABASE__URL=postgres://analytics_service:$ANALYTICS_SECRET_POSTGRES_SERVICE@$postgres/analytics
 ANALYTICS__DATABASE__MIGRATION_URL=postgres://analytics_owner:$ANALYTICS_SECRET_POSTGRES_OWNER@$postgres/analytics
 ANALYTICS__CACHE__URL=redis://:$ANALYTICS_SECRET_REDIS@127.0.0.1:$ANALYTICS_REDIS_PORT/0

@@ -39,6 +39,10 @@ pub struct Incoming {
 pub enum Standing {
     /// So many messages; zero where it does not count yet.
     Counted(u32),
+    /// By the stream protocol: the last chunk that is committed, named by its first offset; none where there is none.
+    Committed(Option<i64>),
+    /// Nobody who knows it could be queried.
+    Unknown,
 }
 
 /// A message as it was seen.

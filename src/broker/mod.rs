@@ -1,4 +1,4 @@
-//! RabbitMQ over AMQP 0.9.1: connecting, the partition streams, publishing with confirms.
+//! RabbitMQ: the partition streams, publishing with confirms by AMQP 0.9.1, and reading by that or by the stream protocol.
 //!
 //! lapin's automatic recovery stays off: it would subscribe again at the *original* offset. Who holds a connection
 //! owns the reconnect loop, and [`BrokerError::is_transient`] says whether that may help.
@@ -47,6 +47,12 @@ pub enum BrokerError {
     /// be able to next time. In its words.
     #[error("broker: it fails at what it is to deliver: {0}")]
     Unreadable(String),
+    /// The broker's trouble or the network's, by the stream protocol.
+    #[error("broker: {0}")]
+    Interrupted(String),
+    /// What the broker delivered is not what its checksum and lengths say. It may be damaged on its way, or where it is stored.
+    #[error("broker: what it delivers is damaged: {0}")]
+    Damaged(String),
     /// Something must be there, and did not come in time.
     #[error("broker: the stream does not deliver")]
     Silent,
@@ -57,7 +63,7 @@ pub enum BrokerError {
 
 impl BrokerError {
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Permanent(_) | Self::Unreadable(_))
+        !matches!(self, Self::Permanent(_) | Self::Unreadable(_) | Self::Damaged(_))
     }
 
     /// The same of an error that came while a stream was read: there an internal error is about what is in the stream.
@@ -164,6 +170,9 @@ mod tests {
     fn broker(url: &str) -> Broker {
         Broker {
             url: Secret::new(url),
+            stream_url: Secret::default(),
+            stream_load_balanced: false,
+            read_ahead_bytes: 67_108_864,
             stream: "s".to_owned(),
             partitions: 1,
             prefetch: 100,

@@ -4,13 +4,17 @@ use super::{
     BrokerError,
     amqp::subscription::AmqpSubscription,
     incoming::{Incoming, Opening, Standing, StartAt},
+    stream::subscription::StreamSubscription,
     streams::Streams,
 };
+use futures_util::future::{BoxFuture, FutureExt};
+
 use crate::domain::hole::HoleReason;
 
 /// One subscription on a connection of its own. It ends with its first error: subscribe again.
 pub enum Subscription {
-    Amqp(AmqpSubscription),
+    Amqp(Box<AmqpSubscription>),
+    Stream(Box<StreamSubscription>),
 }
 
 impl Subscription {
@@ -19,13 +23,18 @@ impl Subscription {
     /// # Errors
     /// The broker is away or refuses, or the stream does not exist.
     pub async fn open(streams: &Streams, opening: Opening) -> Result<Self, BrokerError> {
-        Ok(Self::Amqp(AmqpSubscription::open(&streams.broker, opening).await?))
+        Ok(if streams.are_native() {
+            Self::Stream(Box::new(StreamSubscription::open(streams, opening).await?))
+        } else {
+            Self::Amqp(Box::new(AmqpSubscription::open(&streams.broker, opening).await?))
+        })
     }
 
     /// Waits for the next message. May be dropped at any time without losing one.
     pub async fn next(&mut self) -> Result<Incoming, BrokerError> {
         match self {
             Self::Amqp(subscription) => subscription.next().await,
+            Self::Stream(subscription) => subscription.next().await,
         }
     }
 
@@ -33,6 +42,7 @@ impl Subscription {
     pub fn next_now(&mut self) -> Option<Result<Incoming, BrokerError>> {
         match self {
             Self::Amqp(subscription) => subscription.next_now(),
+            Self::Stream(subscription) => subscription.next_now(),
         }
     }
 
@@ -40,6 +50,7 @@ impl Subscription {
     pub fn explain(&mut self, error: BrokerError) -> BrokerError {
         match self {
             Self::Amqp(subscription) => subscription.explain(error),
+            Self::Stream(_) => error,
         }
     }
 
@@ -47,13 +58,25 @@ impl Subscription {
     pub async fn acknowledge(&mut self, up_to_tag: u64) -> Result<(), BrokerError> {
         match self {
             Self::Amqp(subscription) => subscription.acknowledge(up_to_tag).await,
+            // Credit is given as chunks are taken.
+            Self::Stream(_) => Ok(()),
         }
     }
 
     /// How far the stream goes. When the response is there, so is all that the broker had sent before it.
-    pub fn standing(&self) -> impl Future<Output = Result<Standing, BrokerError>> + Send + 'static {
+    pub fn standing(&self) -> BoxFuture<'static, Result<Standing, BrokerError>> {
         match self {
-            Self::Amqp(subscription) => subscription.standing(),
+            Self::Amqp(subscription) => subscription.standing().boxed(),
+            Self::Stream(subscription) => subscription.standing().boxed(),
+        }
+    }
+
+    /// Whether everything before `expected` is all that the stream has, whose last committed chunk is that one. By AMQP that is
+    /// not known.
+    pub async fn is_read_to(&self, expected: i64, committed: Option<i64>) -> Result<bool, BrokerError> {
+        match self {
+            Self::Amqp(_) => Ok(false),
+            Self::Stream(subscription) => subscription.is_read_to(expected, committed).await,
         }
     }
 
@@ -61,6 +84,7 @@ impl Subscription {
     pub async fn hole(&self, expected: i64, found: i64) -> Result<Option<HoleReason>, BrokerError> {
         match self {
             Self::Amqp(subscription) => subscription.hole(expected, found).await,
+            Self::Stream(subscription) => subscription.hole(expected).await,
         }
     }
 
@@ -68,6 +92,7 @@ impl Subscription {
     pub async fn first_at(&self, from: StartAt) -> Result<Option<i64>, BrokerError> {
         match self {
             Self::Amqp(subscription) => subscription.first_at(from).await,
+            Self::Stream(subscription) => subscription.first_at(from).await,
         }
     }
 
@@ -75,12 +100,14 @@ impl Subscription {
     pub async fn last(&self) -> Result<Option<i64>, BrokerError> {
         match self {
             Self::Amqp(subscription) => subscription.last().await,
+            Self::Stream(subscription) => subscription.last().await,
         }
     }
 
     pub async fn close(self) {
         match self {
             Self::Amqp(subscription) => subscription.close().await,
+            Self::Stream(subscription) => subscription.close().await,
         }
     }
 }

@@ -12,6 +12,19 @@ section! {
         /// RabbitMQ. Without a virtual host in its path, or with an empty one, the default one. Holds a password: never logged.
         url: Secret = "amqp://127.0.0.1:5672/%2f",
             must("be an amqp:// or amqps:// URL", of => has_scheme(of.url.expose(), &["amqp", "amqps"]));
+        /// Reads the streams by their own protocol (port 5552, or 5551 with TLS), which RabbitMQ has by its plugin rabbitmq_stream:
+        /// whole chunks, and every form of message. Empty: by AMQP 0.9.1 and the URL above, by which messages are published in
+        /// any case. With ?auth_mechanism=external the client's certificate logs in. Holds a password: never logged.
+        stream_url: Secret = "",
+            must(
+                "be a rabbitmq-stream:// or rabbitmq-stream+tls:// URL, or empty",
+                of => of.stream_url.is_empty() || has_scheme(of.stream_url.expose(), &["rabbitmq-stream", "rabbitmq-stream+tls"])
+            );
+        /// Whether that URL leads to a load balancer, and nodes cannot be reached by the addresses that they advertise: then
+        /// it is connected to until it leads to a node that has the stream.
+        stream_load_balanced: bool = false;
+        /// Memory for chunks that were read ahead by the stream protocol, of all partitions of a process together. Bytes.
+        read_ahead_bytes: usize = 67108864, from(1_048_576..=17_179_869_184);
         /// Stream that producers publish to. With more than one partition it is a super stream of this name.
         stream: String = "analytics.usage.v1",
             must("have 1 to 200 letters, digits, dots, dashes, underscores", of => valid_stream(&of.stream));

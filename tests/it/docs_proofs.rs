@@ -147,7 +147,7 @@ fn is_source(span: &str) -> bool {
         && [".rs", ".sql"].iter().any(|extension| span.ends_with(extension))
 }
 
-/// Names of functions that an attribute with `test` in it stands before.
+/// Names of functions that an attribute with `test` in it stands before, or that a test for each protocol calls.
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut files = Vec::new();
@@ -158,7 +158,8 @@ fn tests() -> BTreeSet<String> {
         for line in text.lines().map(str::trim_start) {
             if line.starts_with("#[") {
                 marked |= line.contains("test]") || line.contains("test(");
-            } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| marked) {
+            } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| marked || line.contains("(by: Protocol)"))
+            {
                 found.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
                 marked = false;
             }

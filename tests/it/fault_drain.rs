@@ -7,7 +7,12 @@ use reqwest::{Method, StatusCode, header::CONNECTION};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::harness::{FLAWS, Load, Proxy, Service, World, eventually, millis, scale};
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{FLAWS, Load, Protocol, Proxy, Service, World, eventually, millis, scale},
+};
+
+by_each_protocol![repeated_drains_lose_and_double_nothing,];
 
 /// A second signal this soon is the same.
 const ANOTHER_SIGNAL: Duration = Duration::from_millis(700);
@@ -20,9 +25,8 @@ async fn terminate(service: Service) -> (Option<i32>, Duration) {
     (service.terminate().await, since.elapsed())
 }
 
-#[tokio::test]
-async fn repeated_drains_lose_and_double_nothing() {
-    let world = World::new(2).await;
+async fn repeated_drains_lose_and_double_nothing(by: Protocol) {
+    let world = World::new(2).await.read_by(by);
     let load = Load::launch(&world, "61", &FLAWS);
     let mut slowest = Duration::ZERO;
     for _ in 0..3 * scale() {

@@ -5,7 +5,12 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use sqlx::PgConnection;
 
-use crate::harness::{FLAWS, Load, Service, World, eventually, millis, scale};
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{FLAWS, Load, Protocol, Service, World, eventually, millis, scale},
+};
+
+by_each_protocol![random_kills_lose_and_double_nothing,];
 
 /// From the start of a process to its first commits.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -24,9 +29,8 @@ async fn back_to_committing(world: &World, conn: &mut PgConnection) -> (Service,
     (service, since.elapsed())
 }
 
-#[tokio::test]
-async fn random_kills_lose_and_double_nothing() {
-    let world = World::new(2).await;
+async fn random_kills_lose_and_double_nothing(by: Protocol) {
+    let world = World::new(2).await.read_by(by);
     let mut conn = world.connect().await;
     let load = Load::launch(&world, "5", &FLAWS);
     let kills = if scale() == 1 { 6 } else { 25.max(5 * scale()) };

@@ -9,11 +9,21 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
+    by_each_protocol::by_each_protocol,
     fault_away::{cache_is_seen, is_down},
     harness::{
-        FLAWS, LedgerSums, Proxy, RATE, Service, World, assert_exact, eventually, millis, number, scale, sent, settled,
+        FLAWS, LedgerSums, Protocol, Proxy, RATE, Service, World, assert_exact, eventually, millis, number, scale,
+        sent, settled,
     },
 };
+
+by_each_protocol![
+    broker_disconnects_lose_and_double_nothing,
+    a_short_broker_stall_costs_its_duration,
+    a_long_broker_stall_is_an_outage,
+    a_broker_stall_stops_the_watermark,
+    a_stalled_subscription_is_cancelled_and_renewed,
+];
 
 /// Whether messages still come.
 struct Load(Cell<bool>);
@@ -84,9 +94,8 @@ async fn received(conn: &mut PgConnection) -> i64 {
     LedgerSums::of_batches(conn).await.received
 }
 
-#[tokio::test]
-async fn broker_disconnects_lose_and_double_nothing() {
-    let mut world = World::new(2).await;
+async fn broker_disconnects_lose_and_double_nothing(by: Protocol) {
+    let mut world = World::new(2).await.read_by(by);
     let proxy = world.proxy_broker();
     let service = world.serve().await;
     exact_under_load(&world, &service, &proxy, "21", async |load| {
@@ -95,9 +104,8 @@ async fn broker_disconnects_lose_and_double_nothing() {
     .await;
 }
 
-#[tokio::test]
-async fn a_short_broker_stall_costs_its_duration() {
-    let mut world = World::new(1).await;
+async fn a_short_broker_stall_costs_its_duration(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     let proxy = world.proxy_broker();
     let service = world.serve().await;
     let mut conn = world.connect().await;
@@ -113,12 +121,12 @@ async fn a_short_broker_stall_costs_its_duration() {
     .await;
 }
 
-#[tokio::test]
-async fn a_long_broker_stall_is_an_outage() {
-    let mut world = World::new(1).await;
+async fn a_long_broker_stall_is_an_outage(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     let proxy = world.proxy_broker();
     // In place of five seconds; given up after twice as long.
-    world.routes.get_mut("ANALYTICS__BROKER__URL").unwrap().push_str("?heartbeat=1");
+    let url = world.reads_from();
+    world.routes.get_mut(url).unwrap().push_str("?heartbeat=1");
     world.set("ANALYTICS__BROKER__CONNECT_TIMEOUT_MS", "1000");
     let service = world.serve().await;
     exact_under_load(&world, &service, &proxy, "28", async |_| {
@@ -134,9 +142,8 @@ async fn a_long_broker_stall_is_an_outage() {
     .await;
 }
 
-#[tokio::test]
-async fn a_broker_stall_stops_the_watermark() {
-    let mut world = World::new(1).await;
+async fn a_broker_stall_stops_the_watermark(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     let proxy = world.proxy_broker();
     let _service = world.serve().await;
     let mut conn = world.connect().await;
@@ -196,9 +203,8 @@ async fn a_database_stall_holds_back_the_intake() {
     .await;
 }
 
-#[tokio::test]
-async fn a_stalled_subscription_is_cancelled_and_renewed() {
-    let mut world = World::new(1).await;
+async fn a_stalled_subscription_is_cancelled_and_renewed(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     world.set("ANALYTICS__BROKER__STALL_CANCEL_MS", "1500");
     let (broker, proxy) = (world.proxy_broker(), world.proxy_database());
     let service = world.serve().await;

@@ -11,20 +11,23 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
+    by_each_protocol::by_each_protocol,
     fault_away::{cache_is_seen, is_down},
     harness::{
-        Happened, Load, RATE, Stopped, World, assert_stored, eventually, millis, more, number, scale, settled, stack,
+        Happened, Load, Protocol, RATE, Stopped, World, assert_stored, eventually, millis, more, number, scale,
+        settled, stack,
     },
 };
+
+by_each_protocol![a_broker_restart_loses_and_doubles_nothing,];
 
 /// What the service may hold more while the database is away. It holds what the broker sends ahead, 20,000 messages;
 /// they were measured to take 34 MiB, and 45 MiB
 /// after a minute.
 const HELD: u64 = 64 << 20;
 
-#[tokio::test]
-async fn a_broker_restart_loses_and_doubles_nothing() {
-    let world = World::exclusive(2).await;
+async fn a_broker_restart_loses_and_doubles_nothing(by: Protocol) {
+    let world = World::exclusive(2).await.read_by(by);
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let load = Load::start(&world, "31").await;

@@ -9,7 +9,17 @@ use lapin::{
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::harness::{LedgerSums, Service, World, assert_exact, eventually, ledger_holes, sent, settled};
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{LedgerSums, Protocol, Service, World, assert_exact, eventually, ledger_holes, sent, settled},
+};
+
+by_each_protocol![
+    dropped_messages_are_a_ledger_gap,
+    a_recreated_stream_stops_the_partition,
+    a_longer_recreated_stream_is_recognised,
+    a_missing_stream_is_awaited,
+];
 
 async fn broker_connection(world: &World) -> Connection {
     broker::connect(&world.settings.broker, "tests").await.unwrap()
@@ -32,8 +42,8 @@ async fn publish(world: &World, events: &str) -> Value {
 }
 
 /// A world whose service has read what was published, and the publisher's report.
-async fn read(events: &str) -> (World, PgConnection, Service, Value) {
-    let world = World::new(1).await;
+async fn read(by: Protocol, events: &str) -> (World, PgConnection, Service, Value) {
+    let world = World::new(1).await.read_by(by);
     let mut conn = world.connect().await;
     let service = world.serve().await;
     let report = publish(&world, events).await;
@@ -41,9 +51,8 @@ async fn read(events: &str) -> (World, PgConnection, Service, Value) {
     (world, conn, service, report)
 }
 
-#[tokio::test]
-async fn dropped_messages_are_a_ledger_gap() {
-    let mut world = World::new(1).await;
+async fn dropped_messages_are_a_ledger_gap(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     // The smallest segments: whole ones are dropped.
     world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
     let mut conn = world.connect().await;
@@ -133,9 +142,8 @@ async fn accounted(conn: &mut PgConnection) -> (i64, i64, i64) {
     .unwrap()
 }
 
-#[tokio::test]
-async fn a_recreated_stream_stops_the_partition() {
-    let (world, mut conn, service, before) = read("3000").await;
+async fn a_recreated_stream_stops_the_partition(by: Protocol) {
+    let (world, mut conn, service, before) = read(by, "3000").await;
     let (read_to, incarnation) = progress(&mut conn).await;
     delete_stream(&world).await;
     // Recreated by the producer, and shorter than what was read.
@@ -156,9 +164,8 @@ async fn a_recreated_stream_stops_the_partition() {
     assert_eq!(sums.stored, before["events"].as_i64().unwrap() + shorter["events"].as_i64().unwrap());
 }
 
-#[tokio::test]
-async fn a_longer_recreated_stream_is_recognised() {
-    let (world, mut conn, service, before) = read("1000").await;
+async fn a_longer_recreated_stream_is_recognised(by: Protocol) {
+    let (world, mut conn, service, before) = read(by, "1000").await;
     assert_eq!(service.terminate().await, Some(0));
     delete_stream(&world).await;
     let longer = publish(&world, "4000").await;
@@ -171,13 +178,13 @@ async fn a_longer_recreated_stream_is_recognised() {
     assert_eq!(ledger_holes(&mut conn).await, 0);
 }
 
-#[tokio::test]
-async fn a_missing_stream_is_awaited() {
-    let (world, mut conn, service, before) = read("1000").await;
+async fn a_missing_stream_is_awaited(by: Protocol) {
+    let (world, mut conn, service, before) = read(by, "1000").await;
     delete_stream(&world).await;
     eventually("the broker is seen to lack it", async || {
         let (_, readiness) = service.readiness().await?;
-        readiness.to_string().contains("NOT_FOUND").then_some(())
+        let words = if by == Protocol::Amqp { "NOT_FOUND" } else { "stream does not exist" };
+        readiness.to_string().contains(words).then_some(())
     })
     .await;
     let connection = broker_connection(&world).await;

@@ -6,6 +6,7 @@ mod alerts;
 mod alerts_live;
 mod background_jobs;
 mod backup;
+mod by_each_protocol;
 mod cache_tls;
 mod chart;
 mod circles;

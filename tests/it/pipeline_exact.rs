@@ -3,7 +3,12 @@
 use analytics_service::auth::Role;
 use serde_json::Value;
 
-use crate::harness::{LedgerSums, World, assert_exact, decimal, eventually, number, scale, sent, settled};
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{LedgerSums, Protocol, World, assert_exact, decimal, eventually, number, scale, sent, settled},
+};
+
+by_each_protocol![mixed_messages_over_four_partitions_balance, new_partitions_start_at_their_streams_beginning,];
 
 fn orgs(report: &Value) -> Vec<uuid::Uuid> {
     report["orgs"].as_array().unwrap().iter().map(|org| org["orgId"].as_str().unwrap().parse().unwrap()).collect()
@@ -51,9 +56,8 @@ async fn publishing_the_trace_twice_keeps_its_totals() {
     assert_eq!(service.terminate().await, Some(0));
 }
 
-#[tokio::test]
-async fn mixed_messages_over_four_partitions_balance() {
-    let world = World::new(4).await;
+async fn mixed_messages_over_four_partitions_balance(by: Protocol) {
+    let world = World::new(4).await.read_by(by);
     let service = world.serve().await;
     let events = (40_000 * scale()).to_string();
     let args = ["--events", &events, "--orgs", "60", "--models", "12"];
@@ -80,9 +84,8 @@ async fn mixed_messages_over_four_partitions_balance() {
     assert_eq!(answered(&service, &report).await.3, decimal(&report["totals"]["costEstimateCents"]));
 }
 
-#[tokio::test]
-async fn new_partitions_start_at_their_streams_beginning() {
-    let mut world = World::new(1).await;
+async fn new_partitions_start_at_their_streams_beginning(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let load = ["--events", "1000", "--orgs", "20", "--models", "2"];

@@ -30,7 +30,7 @@ use crate::{
     },
     config::Settings,
     domain::{
-        batch::{Batch, RawBatch, split},
+        batch::{Batch, Message, RawBatch, split},
         prefetch::{Prefetch, Verdict},
         repair::Past,
         window::Window,
@@ -118,6 +118,8 @@ enum ReplayError {
          ranges that end before it and begin behind it"
     )]
     Unreadable { offset: i64, words: String },
+    #[error("offset {offset} cannot be read: {what}")]
+    Damaged { offset: i64, what: String },
     /// An operator has cancelled it; its row says so.
     #[error("it was cancelled")]
     Cancelled,
@@ -131,9 +133,21 @@ impl ReplayError {
             Self::Broker(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Ahead(_) => true,
-            Self::Incarnation(_) | Self::Dropped(_) | Self::Unreadable { .. } | Self::Cancelled | Self::Short(_) => {
-                false
-            }
+            Self::Incarnation(_)
+            | Self::Dropped(_)
+            | Self::Unreadable { .. }
+            | Self::Damaged { .. }
+            | Self::Cancelled
+            | Self::Short(_) => false,
+        }
+    }
+
+    /// It failed at that offset again and again.
+    fn given_up(offset: i64, error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unreadable(words) => Self::Unreadable { offset, words },
+            BrokerError::Damaged(what) => Self::Damaged { offset, what },
+            other => Self::Broker(other),
         }
     }
 }
@@ -205,13 +219,13 @@ impl Worker {
             return Err(ReplayError::Incarnation(self.claim.incarnation));
         }
         let mut position = replay.next_offset;
-        let mut prefetch = Prefetch::new(self.settings.broker.prefetch, position);
+        let mut prefetch = Prefetch::new(self.streams.prefetch(), position);
         let mut attempts = 0;
         loop {
             match self.read(replay, &mut position, &mut prefetch, working).await {
-                Err(ReplayError::Broker(BrokerError::Unreadable(words))) => {
+                Err(ReplayError::Broker(error @ (BrokerError::Unreadable(_) | BrokerError::Damaged(_)))) => {
                     if prefetch.failed() == Verdict::GiveUp {
-                        return Err(ReplayError::Unreadable { offset: prefetch.next(), words });
+                        return Err(ReplayError::given_up(prefetch.next(), error));
                     }
                     tokio::time::sleep(Backoff::DEPENDENCY.delay(attempts)).await;
                     attempts += 1;
@@ -291,7 +305,7 @@ impl Worker {
     ) -> Result<Gathered, ReplayError> {
         let limits = self.settings.batch;
         // The broker sends no more than that before it is acknowledged.
-        let most = limits.max_events.min(usize::from(prefetch.width()));
+        let most = self.streams.sent_ahead(prefetch.width()).min(limits.max_events);
         let raw = RawBatch { id: Uuid::now_v7(), first_offset: range.start, missing: None, messages: Vec::new() };
         let mut gathered = Gathered { raw, tag: 0, last: false };
         let past = self.past(range.start, most).await?;
@@ -323,7 +337,9 @@ impl Worker {
             whole = full && past.may_end(message.offset + 1);
             if range.contains(&message.offset) {
                 bytes += message.body.len();
-                gathered.raw.messages.push(message);
+                // Held until the batch ends: not with the memory that the next chunk may need.
+                let body = bytes::Bytes::copy_from_slice(&message.body);
+                gathered.raw.messages.push(Message { body, ..message });
             }
             if deliveries % most == 0 && !whole && !gathered.last {
                 subscription.acknowledge(tag).await?;

@@ -105,8 +105,9 @@ fn the_schema_is_closed() {
 }
 
 /// Secrets, which are references; ports, which are fixed; files and folders, of which a pod has none.
-const NOT_IN_CONFIG: [&str; 14] = [
+const NOT_IN_CONFIG: [&str; 15] = [
     "broker.url",
+    "broker.stream_url",
     "database.url",
     "database.migration_url",
     "cache.url",

@@ -32,6 +32,8 @@ use super::{
     stack::{self, Turn},
 };
 
+const READ_BY_STREAM: &str = "ANALYTICS__BROKER__STREAM_URL";
+
 /// One a test: who held two would wait for ever for the second when an exclusive one waits for the first.
 pub struct World {
     /// The program that is run: this build's.
@@ -43,6 +45,8 @@ pub struct World {
     pub routes: BTreeMap<String, String>,
     /// Where the streams are, whatever the settings were changed to.
     broker: config::Broker,
+    /// The same for the stream protocol.
+    pub(super) stream_url: String,
     database: String,
     /// Further databases that end with it, of the same server.
     pub databases: Vec<String>,
@@ -87,6 +91,7 @@ impl World {
 
     async fn make(partitions: u16, turn: Turn) -> Self {
         let mut variables = stack_variables();
+        let stream_url = variables.remove(READ_BY_STREAM).unwrap_or_default();
         let name = format!("it_{}", Uuid::new_v4().simple());
         let admin_url = Secret::new(variables["ANALYTICS__DATABASE__MIGRATION_URL"].clone());
         let mut admin = store::connect(&admin_url, std::time::Duration::from_secs(60)).await.unwrap();
@@ -121,6 +126,7 @@ impl World {
             settings,
             routes,
             broker,
+            stream_url,
             database: name,
             databases: Vec::new(),
             admin_url,
@@ -149,10 +155,16 @@ impl World {
         self.settings = settings_of(&self.variables);
     }
 
-    /// Leads the service that is started next to the broker through a proxy. The world's own connections and other
-    /// commands, `publish` among them, go on directly.
+    /// Leads the service that is started next to the broker through a proxy, by the protocol that it reads by. The world's own
+    /// connections and other commands, `publish` among them, go on directly.
     pub fn proxy_broker(&mut self) -> Proxy {
-        self.proxy("ANALYTICS__BROKER__URL")
+        self.proxy(self.reads_from())
+    }
+
+    /// The variable of the URL that streams are read from.
+    pub fn reads_from(&self) -> &'static str {
+        let by_stream_protocol = self.variables.get(READ_BY_STREAM).is_some_and(|url| !url.is_empty());
+        if by_stream_protocol { READ_BY_STREAM } else { "ANALYTICS__BROKER__URL" }
     }
 
     /// The same to the database.

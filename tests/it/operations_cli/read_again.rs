@@ -6,10 +6,20 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{answer, run, run_with, until_running};
-use crate::harness::{
-    LedgerSums, Service, Totals, World, assert_exact, assert_totals, double_counted, eventually, ledger_holes, number,
-    sent, settled,
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{
+        LedgerSums, Protocol, Service, Totals, World, assert_exact, assert_totals, double_counted, eventually,
+        ledger_holes, number, sent, settled,
+    },
 };
+
+by_each_protocol![
+    reading_again_changes_no_total,
+    a_time_is_found_in_the_stream,
+    replays_under_load_store_nothing_twice,
+    dropped_messages_are_not_replayed,
+];
 
 /// Partition 0 as `partitions list` has it.
 async fn partition(world: &World, service: &Service) -> Value {
@@ -39,9 +49,8 @@ async fn gaps(conn: &mut PgConnection, incarnation: i32) -> Vec<(i64, i64)> {
     .unwrap()
 }
 
-#[tokio::test]
-async fn reading_again_changes_no_total() {
-    let world = World::new(1).await;
+async fn reading_again_changes_no_total(by: Protocol) {
+    let world = World::new(1).await.read_by(by);
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let load = ["--events", "6000", "--orgs", "20", "--models", "4", "--late", "0.01", "--invalid", "0.01"];
@@ -95,9 +104,8 @@ async fn reading_again_changes_no_total() {
     assert_eq!(service.terminate().await, Some(0));
 }
 
-#[tokio::test]
-async fn a_time_is_found_in_the_stream() {
-    let world = World::new(1).await;
+async fn a_time_is_found_in_the_stream(by: Protocol) {
+    let world = World::new(1).await.read_by(by);
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let load = ["--events", "1000", "--orgs", "5", "--models", "2"];
@@ -129,9 +137,8 @@ async fn a_time_is_found_in_the_stream() {
     assert_eq!(partition(&world, &service).await["incarnation"], 3, "nothing of it was done");
 }
 
-#[tokio::test]
-async fn replays_under_load_store_nothing_twice() {
-    let world = World::new(1).await;
+async fn replays_under_load_store_nothing_twice(by: Protocol) {
+    let world = World::new(1).await.read_by(by);
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let load = |events: &'static str| ["--events", events, "--orgs", "20", "--models", "4", "--duplicates", "0.02"];
@@ -266,9 +273,8 @@ async fn a_replay_stores_skipped_messages() {
     assert_eq!((ledger.stored, ledger.duplicates), (3000, 3000));
 }
 
-#[tokio::test]
-async fn dropped_messages_are_not_replayed() {
-    let mut world = World::new(1).await;
+async fn dropped_messages_are_not_replayed(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     // Four segments of the smallest size, of which the broker keeps three at least.
     world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "4000000");
     let service = world.serve().await;

@@ -6,9 +6,15 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::usage;
-use crate::harness::{
-    LedgerSums, Replica, Totals, World, double_counted, eventually, ledger_holes, not_run, number, sent, settled,
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{
+        LedgerSums, Protocol, Replica, Totals, World, double_counted, eventually, ledger_holes, not_run, number, sent,
+        settled,
+    },
 };
+
+by_each_protocol![lost_commits_are_never_called_complete,];
 
 /// What a partition's database loses by a failover: everything of the batches after a moment, as if they had never been.
 const KEEP: &str = "
@@ -58,9 +64,8 @@ pub async fn read_again(conn: &mut PgConnection, all: i64, published: DateTime<U
     .await;
 }
 
-#[tokio::test]
-async fn lost_commits_are_never_called_complete() {
-    let world = World::new(1).await;
+async fn lost_commits_are_never_called_complete(by: Protocol) {
+    let world = World::new(1).await.read_by(by);
     let _service = world.serve().await;
     let (mut conn, mut owner) = (world.connect().await, world.connect_as_owner().await);
     let first = world.publish(&["--events", "300", "--seed", "1"]).await;

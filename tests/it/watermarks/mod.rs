@@ -20,9 +20,12 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    harness::{Service, World, assert_exact, eventually, millis, number, sent, settled},
+    by_each_protocol::by_each_protocol,
+    harness::{Protocol, Service, World, assert_exact, eventually, millis, number, sent, settled},
     store_commit::{CommitFixture, body, event, hold},
 };
+
+by_each_protocol![a_future_watermark_waits_for_proof,];
 
 const RULES: MergeRules = MergeRules {
     max_batches: 100,
@@ -244,9 +247,8 @@ async fn metric(service: &Service, name: &str) -> f64 {
     metrics.lines().find_map(|line| line.strip_prefix(&prefix)?.parse().ok()).unwrap_or_default()
 }
 
-#[tokio::test]
-async fn a_future_watermark_waits_for_proof() {
-    let mut world = World::new(1).await;
+async fn a_future_watermark_waits_for_proof(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     let broker = world.proxy_broker();
     let service = world.serve().await;
     let mut conn = world.connect().await;

@@ -36,6 +36,12 @@ pub enum StreamError {
          that. To pass over exactly what cannot be read: `analytics-service partitions skip --partition {partition}`"
     )]
     Unreadable { partition: u16, offset: i64, words: String },
+    /// By the stream protocol, by a new connection each time.
+    #[error(
+        "partition {partition} cannot be read from offset {offset} on: {what}. It was read several times; where the broker's file is \
+         damaged, have the node fetch it from another member, or begin behind it by `analytics-service partitions reset`"
+    )]
+    Damaged { partition: u16, offset: i64, what: String },
 }
 
 /// The stream is ours.

@@ -58,12 +58,17 @@ impl Reader {
     fn is_worth_another_attempt(&mut self, error: &StreamError) -> bool {
         match error {
             // The broker is there, and the others read on: it is the stream that cannot be read.
-            StreamError::Broker(BrokerError::Unreadable(_)) => self.prefetch.failed() == Verdict::Again,
+            StreamError::Broker(BrokerError::Unreadable(_) | BrokerError::Damaged(_)) => {
+                self.prefetch.failed() == Verdict::Again
+            }
             StreamError::Broker(error) if error.is_transient() => {
                 self.parts.readiness.down_for(BROKER, &self.name, error.to_string());
                 true
             }
-            StreamError::Broker(_) | StreamError::Remade { .. } | StreamError::Unreadable { .. } => false,
+            StreamError::Broker(_)
+            | StreamError::Remade { .. }
+            | StreamError::Unreadable { .. }
+            | StreamError::Damaged { .. } => false,
         }
     }
 
@@ -75,12 +80,12 @@ impl Reader {
         self.unless_drained(sleep(delay)).await
     }
 
-    /// Says where it is that the broker fails.
+    /// Says where it is that the stream cannot be read.
     fn named(&self, error: StreamError) -> StreamError {
+        let (partition, offset) = (self.parts.partition, self.prefetch.next());
         match error {
-            StreamError::Broker(BrokerError::Unreadable(words)) => {
-                StreamError::Unreadable { partition: self.parts.partition, offset: self.prefetch.next(), words }
-            }
+            StreamError::Broker(BrokerError::Unreadable(words)) => StreamError::Unreadable { partition, offset, words },
+            StreamError::Broker(BrokerError::Damaged(what)) => StreamError::Damaged { partition, offset, what },
             other => other,
         }
     }

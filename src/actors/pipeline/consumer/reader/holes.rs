@@ -25,7 +25,11 @@ impl Reader {
         queried_at: Instant,
         standing: Standing,
     ) -> Result<Option<Ended>, BrokerError> {
-        let Standing::Counted(messages) = standing;
+        let messages = match standing {
+            Standing::Counted(messages) => messages,
+            Standing::Committed(chunk) => return self.proved_by(subscription, queried_at, chunk).await,
+            Standing::Unknown => return Ok(None),
+        };
         if self.tail.is_unread() && self.look_again_at <= Instant::now() {
             self.tail.look_again();
         }
@@ -48,6 +52,25 @@ impl Reader {
             self.parts.progress.proved_quiet(queried_at.into_std());
         }
         Ok(None)
+    }
+
+    /// The same by the broker's own word on what it has committed.
+    async fn proved_by(
+        &mut self,
+        subscription: &Subscription,
+        queried_at: Instant,
+        committed: Option<i64>,
+    ) -> Result<Option<Ended>, BrokerError> {
+        let looked = subscription.is_read_to(self.intake.expected(), committed);
+        match self.unless_drained(looked).await {
+            Ok(is_read) => {
+                if is_read? {
+                    self.parts.progress.proved_quiet(queried_at.into_std());
+                }
+                Ok(None)
+            }
+            Err(ended) => Ok(Some(ended)),
+        }
     }
 
     /// Takes a delivery in. What is missing before a message may have been dropped by the stream, which does not wait for who

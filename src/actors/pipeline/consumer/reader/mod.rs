@@ -119,7 +119,7 @@ impl Reader {
         Self {
             intake: Intake::new(limits, position, last_message),
             behind_hole: None,
-            prefetch: Prefetch::new(parts.streams.broker.prefetch, position),
+            prefetch: Prefetch::new(parts.streams.prefetch(), position),
             attempts: 0,
             lost: false,
             tail: Tail::default(),
@@ -286,7 +286,9 @@ impl From<StreamError> for Cause {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::Broker(error) => Self::Failed(error.to_string()),
-            StreamError::Remade { .. } | StreamError::Unreadable { .. } => Self::Unfit(error.to_string()),
+            StreamError::Remade { .. } | StreamError::Unreadable { .. } | StreamError::Damaged { .. } => {
+                Self::Unfit(error.to_string())
+            }
         }
     }
 }

@@ -1,0 +1,104 @@
+//! Which node a stream is read from: a replica where there is one, so that the leader has its hands free for producers.
+//!
+//! The address of the settings leads to a node, or by a load balancer to any of them. Each advertises itself by an address of
+//! its own. One that has no member of the stream cannot deliver it.
+
+use rand::seq::SliceRandom;
+
+use super::{
+    address::Address,
+    connection::{Connection, Dialling},
+    frames::responses::{Endpoint, Members},
+};
+use crate::broker::{BrokerError, streams::Streams};
+
+/// Which member is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One to read from.
+    Reader,
+    /// The one that knows how far the stream goes.
+    Leader,
+}
+
+/// Connections by a load balancer until one leads to the right node, for each node that there is, at most.
+const ROUNDS: usize = 5;
+
+/// Connects to a member of a stream.
+///
+/// # Errors
+/// The broker is away or refuses, or the stream does not exist.
+pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -> Result<Connection, BrokerError> {
+    let address = Address::read(&streams.broker.stream_url)?;
+    let memory = &streams.read_ahead;
+    let dialling = Dialling { address: &address, purpose, memory, timeout: streams.broker.connect_timeout() };
+    let mut connection = Connection::open(&address.endpoint, dialling).await?;
+    let found = connection.members(stream).await;
+    let members = match found {
+        Ok(members) => members,
+        Err(error) => {
+            connection.close().await;
+            return Err(error);
+        }
+    };
+    let wanted = wanted(&members, role);
+    if wanted.contains(&connection.node) || wanted.is_empty() {
+        return Ok(connection);
+    }
+    if streams.broker.stream_load_balanced {
+        for _ in 0..ROUNDS * (members.replicas.len() + 1) {
+            connection.close().await;
+            connection = Connection::open(&address.endpoint, dialling).await?;
+            if wanted.contains(&connection.node) {
+                return Ok(connection);
+            }
+        }
+        connection.close().await;
+        let nodes = wanted.iter().map(|node| format!("{}:{}", node.host, node.port)).collect::<Vec<_>>().join(", ");
+        return Err(BrokerError::Interrupted(format!("looking for {stream}: no connection led to any of {nodes}")));
+    }
+    let mut away = None;
+    for node in &wanted {
+        match Connection::open(node, dialling).await {
+            Ok(direct) => {
+                connection.close().await;
+                return Ok(direct);
+            }
+            Err(error) => away = Some(error),
+        }
+    }
+    // One that can be reached and has the stream is better than none.
+    if role == Role::Reader && (members.leader.as_ref() == Some(&connection.node)) {
+        return Ok(connection);
+    }
+    connection.close().await;
+    Err(away.unwrap_or(BrokerError::Silent))
+}
+
+/// The nodes to connect to, the best first.
+fn wanted(members: &Members, role: Role) -> Vec<Endpoint> {
+    let mut replicas = members.replicas.clone();
+    replicas.shuffle(&mut rand::rng());
+    match role {
+        Role::Reader if !replicas.is_empty() => replicas,
+        Role::Reader | Role::Leader => members.leader.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_read_and_leaders_queried() {
+        let node = |host: &str| Endpoint { host: host.to_owned(), port: 5552 };
+        let alone = Members { code: 1, leader: Some(node("a")), replicas: Vec::new() };
+        assert_eq!(wanted(&alone, Role::Reader), [node("a")]);
+        let members = Members { replicas: vec![node("b"), node("c")], ..alone };
+        assert_eq!(wanted(&members, Role::Leader), [node("a")]);
+        let mut readers = wanted(&members, Role::Reader);
+        readers.sort_by(|a, b| a.host.cmp(&b.host));
+        assert_eq!(readers, [node("b"), node("c")]);
+        assert!(wanted(&Members::default(), Role::Reader).is_empty(), "the broker will say why");
+    }
+}

@@ -1,0 +1,110 @@
+//! One stream by one connection, and what the broker is queried about it beside reading.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::Mutex;
+
+use super::{
+    connection::{Connection, Span},
+    members::{Role, reach},
+};
+use crate::{
+    broker::{
+        BrokerError,
+        incoming::{Standing, StartAt},
+        streams::Streams,
+    },
+    domain::hole::HoleReason,
+};
+
+/// No chunk.
+const NONE: i64 = -1;
+
+pub struct Source {
+    streams: Streams,
+    pub stream: String,
+    /// To the member that is read from.
+    pub connection: Connection,
+    /// To the leader, where that is another one. A replica may lag behind, and would say too little of how far the stream goes.
+    leader: Mutex<Option<Connection>>,
+    /// The last committed chunk, where it is known to be the broker's own.
+    own_tail: AtomicI64,
+}
+
+impl Source {
+    pub async fn open(streams: &Streams, stream: String, purpose: &str) -> Result<Self, BrokerError> {
+        let connection = reach(streams, &stream, Role::Reader, purpose).await?;
+        let leader = Mutex::new(None);
+        Ok(Self { streams: streams.clone(), stream, connection, leader, own_tail: AtomicI64::new(NONE) })
+    }
+
+    /// The last committed chunk, by the leader's word. Where that cannot be had, nothing is known.
+    pub async fn standing(&self) -> Result<Standing, BrokerError> {
+        let mut leader = self.leader.lock().await;
+        let by = leader.as_ref().unwrap_or(&self.connection);
+        let direct = leader.is_none();
+        match self.committed(by).await {
+            Ok(Some(standing)) => return Ok(standing),
+            // A chunk is about to come.
+            Err(BrokerError::Timeout(_)) if direct && self.connection.is_short_of_memory() => {
+                return Ok(Standing::Unknown);
+            }
+            Err(error) if direct => return Err(error),
+            Err(_) | Ok(None) => {}
+        }
+        *leader = match reach(&self.streams, &self.stream, Role::Leader, "standing").await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                tracing::debug!(stream = self.stream, %error, "the stream's leader cannot be asked how far it goes");
+                None
+            }
+        };
+        match leader.as_ref() {
+            Some(connection) => Ok(self.committed(connection).await.ok().flatten().unwrap_or(Standing::Unknown)),
+            None => Ok(Standing::Unknown),
+        }
+    }
+
+    /// None where that is no connection to the leader. Who is the leader after the response was the leader at it.
+    async fn committed(&self, by: &Connection) -> Result<Option<Standing>, BrokerError> {
+        let stats = by.stats(&self.stream).await?;
+        let members = by.members(&self.stream).await?;
+        Ok((members.leader.as_ref() == Some(&by.node)).then_some(Standing::Committed(stats.committed)))
+    }
+
+    /// Whether everything before `expected` is all that the stream has, whose last committed chunk is that one. It may be the
+    /// broker's own record, behind the last message: then what is the last chunk of messages decides.
+    pub async fn is_read_to(&self, expected: i64, committed: Option<i64>) -> Result<bool, BrokerError> {
+        let Some(committed) = committed.filter(|committed| *committed >= expected) else { return Ok(true) };
+        if self.own_tail.load(Ordering::Relaxed) == committed {
+            return Ok(true);
+        }
+        let leader = self.leader.lock().await;
+        let by = leader.as_ref().unwrap_or(&self.connection);
+        let last = by.look(&self.stream, StartAt::Last).await?;
+        let read = last.is_some_and(|last| last.next <= expected);
+        if read {
+            self.own_tail.store(committed, Ordering::Relaxed);
+        }
+        Ok(read)
+    }
+
+    /// What the offsets from `expected` to before the next message mean: what the stream has dropped, or the broker's own
+    /// records, since it delivers every chunk of messages that it has.
+    pub async fn hole(&self, expected: i64) -> Result<Option<HoleReason>, BrokerError> {
+        let first = self.connection.stats(&self.stream).await?.first;
+        Ok(first.is_some_and(|first| first > expected).then_some(HoleReason::Dropped))
+    }
+
+    /// Offsets of the first chunk of messages from somewhere on.
+    pub async fn look(&self, from: StartAt) -> Result<Option<Span>, BrokerError> {
+        self.connection.look(&self.stream, from).await
+    }
+
+    pub async fn close(self) {
+        if let Some(leader) = self.leader.into_inner() {
+            leader.close().await;
+        }
+        self.connection.close().await;
+    }
+}
