@@ -18,6 +18,8 @@ pub mod read_ahead;
 mod refusal;
 mod source;
 pub mod subscription;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod value;
 mod window;

@@ -1,0 +1,260 @@
+//! A consumer and nodes that do what a real broker cannot be brought to do.
+
+mod node;
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use self::node::{Node, PASSWORD, chunk, frame, text};
+use super::{
+    frames::{key, responses::Endpoint},
+    source::Source,
+    subscription::StreamSubscription,
+};
+use crate::{
+    broker::{
+        BrokerError,
+        incoming::{Standing, StartAt},
+        streams::Streams,
+    },
+    config::{Broker, Secret, Settings},
+};
+
+fn streams(url: String, change: impl FnOnce(&mut Broker)) -> Streams {
+    let mut broker = Settings::from_variables([].into()).unwrap().broker;
+    broker.stream_url = Secret::new(url);
+    change(&mut broker);
+    Streams::new(&broker)
+}
+
+fn url(node: &Node) -> String {
+    format!("rabbitmq-stream://user:{PASSWORD}@{}:{}", node.endpoint.host, node.endpoint.port)
+}
+
+async fn subscribe(streams: &Streams, offset: i64) -> Result<StreamSubscription, BrokerError> {
+    StreamSubscription::open(streams, streams.opening(0, StartAt::Offset(offset))).await
+}
+
+async fn error_of(subscription: &mut StreamSubscription) -> BrokerError {
+    let next = timeout(Duration::from_secs(10), subscription.next());
+    match next.await.unwrap() {
+        Ok(incoming) => panic!("offset {} came", incoming.message.offset),
+        Err(error) => error,
+    }
+}
+
+/// Offsets of the next messages.
+async fn offsets(subscription: &mut StreamSubscription, count: usize) -> Vec<i64> {
+    let mut offsets = Vec::new();
+    for _ in 0..count {
+        let next = timeout(Duration::from_secs(10), subscription.next());
+        offsets.push(next.await.unwrap().unwrap().message.offset);
+    }
+    offsets
+}
+
+#[tokio::test]
+async fn what_lies_before_the_offset_is_passed_over() {
+    let node = Node::start().await;
+    node.script().chunks = [chunk(0, &[b"a", b"b", b"c"]), chunk(3, &[b"d"]), chunk(9, &[b"e"])].into();
+    let mut subscription = subscribe(&streams(url(&node), |_| {}), 1).await.unwrap();
+    let first = subscription.next().await.unwrap().message;
+    assert_eq!((first.offset, &first.body[..]), (1, &b"b"[..]));
+    assert_eq!(first.published_at.unwrap().timestamp_millis(), 1_700_000_000_000, "the chunk's time");
+    assert_eq!(offsets(&mut subscription, 3).await, [2, 3, 9]);
+    subscription.close().await;
+    assert_eq!(node.count(key::CLOSE), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_is_named_and_never_passed_over() {
+    let node = Node::start().await;
+    let mut damaged = chunk(1, &[b"bad"]);
+    *damaged.last_mut().unwrap() ^= 1;
+    node.script().chunks = [chunk(0, &[b"a"]), damaged, chunk(2, &[b"c"])].into();
+    let mut subscription = subscribe(&streams(url(&node), |_| {}), 0).await.unwrap();
+    assert_eq!(offsets(&mut subscription, 1).await, [0]);
+    let error = error_of(&mut subscription).await;
+    assert!(matches!(error, BrokerError::Damaged(_)), "{error}");
+    assert!(error.to_string().contains("chunk 1: the CRC"), "{error}");
+}
+
+#[tokio::test]
+async fn a_chunk_without_credit_ends_the_connection() {
+    let node = Node::start().await;
+    {
+        let mut script = node.script();
+        script.ignores_credit = true;
+        script.chunks = (0..400).map(|offset| chunk(offset, &[b"x"])).collect();
+    }
+    let mut subscription = subscribe(&streams(url(&node), |_| {}), 0).await.unwrap();
+    let error = loop {
+        match timeout(Duration::from_secs(10), subscription.next()).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_transient() && error.to_string().contains("no credit"), "{error}");
+}
+
+#[tokio::test]
+async fn reading_waits_for_memory_without_losing_anything() {
+    let node = Node::start().await;
+    let large = vec![b'x'; 300 * 1024];
+    node.script().chunks = (0..12).map(|offset| chunk(offset, &[&large])).collect();
+    let streams = streams(url(&node), |broker| broker.read_ahead_bytes = 1 << 20);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    let mut held = vec![subscription.next().await.unwrap()];
+    // What is held is counted, whether or not it was taken.
+    while let Ok(next) = timeout(Duration::from_millis(300), subscription.next()).await {
+        held.push(next.unwrap());
+    }
+    assert!((2..=3).contains(&held.len()), "{} of 300 KiB each are in 1 MiB", held.len());
+    assert!(node.script().delivered <= held.len() + 1, "{} were requested", node.script().delivered);
+    let mut next = i64::try_from(held.len()).unwrap();
+    drop(held);
+    while next < 12 {
+        assert_eq!(offsets(&mut subscription, 1).await, [next]);
+        next += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_larger_than_the_memory_comes() {
+    let node = Node::start().await;
+    let large = vec![b'x'; 3 << 20];
+    node.script().chunks = (0..4).map(|offset| chunk(offset, &[&large])).collect();
+    let streams = streams(url(&node), |broker| broker.read_ahead_bytes = 1 << 20);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    assert_eq!(offsets(&mut subscription, 4).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn heartbeats_are_sent_while_nobody_reads() {
+    let node = Node::start().await;
+    node.script().chunks = (0..300).map(|offset| chunk(offset, &[b"x"])).collect();
+    let streams = streams(url(&node) + "?heartbeat=1", |_| {});
+    let subscription = subscribe(&streams, 0).await.unwrap();
+    let before = node.count(key::HEARTBEAT);
+    let since = Instant::now();
+    while node.count(key::HEARTBEAT) < before + 3 {
+        assert!(since.elapsed() < Duration::from_secs(10), "no heartbeat comes");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(subscription);
+}
+
+#[tokio::test]
+async fn a_broker_without_heartbeat_is_given_up() {
+    let node = Node::start().await;
+    let streams = streams(url(&node) + "?heartbeat=1", |_| {});
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    let error = error_of(&mut subscription).await;
+    assert!(error.is_transient() && error.to_string().contains("nothing was heard for 2 s"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_broker_says_ends_the_subscription() {
+    let close = [&7_u32.to_be_bytes()[..], &[0, 1], &text("maintenance")].concat();
+    let moved = [&[0, 6][..], &text("s")].concat();
+    for (said, words) in [
+        (frame(key::CLOSE, &close), "maintenance"),
+        (frame(key::METADATA_UPDATE, &moved), "stream not available"),
+        (frame(key::CREDIT | 0x8000, &[0, 4, 0]), "refused credit"),
+        (frame(0x8000 | key::STREAM_STATS, &[0; 2_000_000]), "at most 1048576"),
+        (frame(key::CLOSE, &[0; 3]), "shorter than what it holds"),
+    ] {
+        let node = Node::start().await;
+        node.script().says = vec![said];
+        let mut subscription = subscribe(&streams(url(&node), |_| {}), 0).await.unwrap();
+        let error = error_of(&mut subscription).await;
+        assert!(error.is_transient() && error.to_string().contains(words), "{error}");
+        if words == "maintenance" {
+            let since = Instant::now();
+            while node.count(key::CLOSE | 0x8000) == 0 {
+                assert!(since.elapsed() < Duration::from_secs(10), "the broker's close has no response");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_permanent_and_not_shown() {
+    let node = Node::start().await;
+    let wrong = url(&node).replace(PASSWORD, "opensesame");
+    let error = subscribe(&streams(wrong, |_| {}), 0).await.err().unwrap();
+    assert!(!error.is_transient(), "{error}");
+    assert_eq!(error.to_string(), "broker: login: authentication failure (0x08)");
+    assert!(!format!("{error:?}").contains("opensesame"));
+}
+
+#[tokio::test]
+async fn a_replica_is_read_and_the_leader_decides_quiet() {
+    let (leader, replica) = (Node::start().await, Node::start().await);
+    for node in [&leader, &replica] {
+        let mut script = node.script();
+        (script.leader, script.replicas) = (Some(leader.endpoint.clone()), vec![replica.endpoint.clone()]);
+    }
+    replica.script().chunks = [chunk(0, &[b"a", b"b", b"c", b"d"])].into();
+    (leader.script().committed, replica.script().committed) = (9, 0);
+    let streams = streams(url(&leader), |_| {});
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    assert_eq!(offsets(&mut subscription, 4).await, [0, 1, 2, 3], "by the replica");
+    let standing = subscription.standing().await.unwrap();
+    assert_eq!(standing, Standing::Committed(Some(9)), "a replica that lags says too little");
+    // Another one leads now: what was the leader proves nothing.
+    leader.script().leader = Some(Endpoint { host: "127.0.0.1".to_owned(), port: 1 });
+    assert_eq!(subscription.standing().await.unwrap(), Standing::Unknown);
+    // Reading goes on.
+    replica.script().chunks = [chunk(4, &[b"e"])].into();
+    subscription.first_at(StartAt::First).await.unwrap();
+    leader.script().leader = Some(leader.endpoint.clone());
+    assert_eq!(subscription.standing().await.unwrap(), Standing::Committed(Some(9)));
+}
+
+#[tokio::test]
+async fn a_load_balancer_is_tried_until_it_leads_to_a_member() {
+    let balancer = Node::start().await;
+    let node = |host: &str| Endpoint { host: host.to_owned(), port: 5552 };
+    {
+        let mut script = balancer.script();
+        (script.leader, script.replicas) = (Some(node("a")), vec![node("b")]);
+        script.advertised = [node("c"), node("a"), node("c"), node("b")].into();
+        script.chunks = [chunk(0, &[b"a"])].into();
+    }
+    let streams = streams(url(&balancer), |broker| broker.stream_load_balanced = true);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    assert_eq!(balancer.count(key::OPEN), 4);
+    assert_eq!(offsets(&mut subscription, 1).await, [0]);
+    balancer.script().advertised = std::iter::repeat_n(node("c"), 100).collect();
+    let error = subscribe(&streams, 0).await.err().unwrap();
+    assert!(error.is_transient() && error.to_string().contains("no connection led to any of b:5552"), "{error}");
+    assert!(balancer.count(key::OPEN) < 20);
+}
+
+#[tokio::test]
+async fn the_brokers_own_record_at_the_end_is_looked_at_once() {
+    let node = Node::start().await;
+    let source = Source::open(&streams(url(&node), |_| {}), "s".to_owned(), "tests").await.unwrap();
+    assert!(source.is_read_to(0, None).await.unwrap(), "an empty stream");
+    assert!(source.is_read_to(5, Some(4)).await.unwrap(), "the last chunk begins before");
+    assert_eq!(node.count(key::SUBSCRIBE), 0);
+    (node.script().committed, node.script().last) = (7, Some(chunk(2, &[b"a", b"b", b"c"])));
+    for _ in 0..3 {
+        assert!(source.is_read_to(5, Some(7)).await.unwrap(), "behind it there is no message");
+    }
+    assert_eq!((node.count(key::SUBSCRIBE), node.count(key::UNSUBSCRIBE)), (1, 1));
+    node.script().last = Some(chunk(8, &[b"d"]));
+    assert!(!source.is_read_to(5, Some(8)).await.unwrap(), "a message is still to come");
+}
+
+#[tokio::test]
+async fn a_node_that_answers_nothing_is_an_error() {
+    let node = Node::start().await;
+    let streams = streams(url(&node), |broker| broker.connect_timeout_ms = 300);
+    let subscription = subscribe(&streams, 0).await.unwrap();
+    node.script().is_silent = true;
+    assert!(matches!(subscription.standing().await, Err(BrokerError::Timeout(_))));
+}
