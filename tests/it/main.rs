@@ -74,6 +74,7 @@ mod store_limits;
 mod store_merge;
 mod store_schema;
 mod store_transactions;
+mod stream_protocol;
 mod traces;
 mod unread;
 mod upgrade;

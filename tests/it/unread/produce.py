@@ -1,11 +1,14 @@
 """Publishes to a stream as foreign clients do. Bodies come one a line.
 
 produce.py MODE STREAM: raw (stream protocol, bytes without any AMQP section), plain (the same, AMQP 1.0 messages), mixed (one
-batch: every other message raw), gzip (one compressed batch), track (no message: a consumer stores an offset for each line),
-or an application property of that type by AMQP 1.0: uuid, nan, decimal, char.
+batch: every other message raw), batch (one batch that is not compressed), gzip (one compressed batch), entry (each line a
+batch as it is: JSON with compression, count, size, and data in Base64), track (no message: a consumer stores an offset for each
+line), an application property of that type by AMQP 1.0: uuid, nan, decimal, char, or a body of that type: text, binary, number.
 """
 
 import asyncio
+import base64
+import json
 import os
 import sys
 import uuid
@@ -17,6 +20,31 @@ login = {"username": "analytics", "password": os.environ["BROKER_PASSWORD"]}
 
 async def by_stream_protocol():
     from rstream import AMQPMessage, CompressionType, Consumer, Producer
+    from rstream.compression import ICompressionCodec, StreamCompressionCodecs
+
+    class Given(ICompressionCodec):
+        """What comes as the only message is the batch."""
+
+        def compress(self, messages):
+            self.entry = json.loads(messages[0])
+
+        def uncompress(self, compressed_data, uncompressed_data_size):
+            raise NotImplementedError
+
+        def compressed_size(self):
+            return len(self.data())
+
+        def uncompressed_size(self):
+            return self.entry["size"]
+
+        def messages_count(self):
+            return self.entry["count"]
+
+        def compression_type(self):
+            return self.entry["compression"]
+
+        def data(self):
+            return base64.b64decode(self.entry["data"])
 
     host, port = os.environ["ANALYTICS_RABBITMQ_STREAM_ADDRESS"].split(":")
     if mode == "track":
@@ -32,6 +60,12 @@ async def by_stream_protocol():
         messages = [AMQPMessage(body=body) for body in bodies]
         if mode == "gzip":
             await producer.send_sub_entry(stream, compression_type=CompressionType.Gzip, sub_entry_messages=messages)
+        elif mode == "batch":
+            await producer.send_sub_entry(stream, compression_type=CompressionType.No, sub_entry_messages=messages)
+        elif mode == "entry":
+            StreamCompressionCodecs.register_codec(CompressionType.Zstd, Given())
+            for body in bodies:
+                await producer.send_sub_entry(stream, compression_type=CompressionType.Zstd, sub_entry_messages=[body])
         elif mode == "raw":
             await producer.send_batch(stream, bodies)
         elif mode == "mixed":
@@ -51,11 +85,20 @@ def by_amqp_1_0():
     )
     sender = connection.create_sender(f"/queues/{stream}")
     for body in bodies:
-        sender.send(Message(body=body, inferred=True, properties={"value": values[mode]}))
+        match mode:
+            case "text":
+                message = Message(body=body.decode())
+            case "binary":
+                message = Message(body=body, inferred=False)
+            case "number":
+                message = Message(body=int(body))
+            case _:
+                message = Message(body=body, inferred=True, properties={"value": values[mode]})
+        sender.send(message)
     connection.close()
 
 
-if mode in ("raw", "plain", "mixed", "gzip", "track"):
+if mode in ("raw", "plain", "mixed", "batch", "gzip", "entry", "track"):
     asyncio.run(by_stream_protocol())
 else:
     by_amqp_1_0()
