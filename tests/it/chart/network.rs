@@ -181,6 +181,22 @@ fn a_url_that_moves_takes_its_rule_along() {
 }
 
 #[test]
+fn the_stream_port_is_open_where_streams_are_read_by_it() {
+    let open = |set: &[&str]| {
+        let manifests = rendered("staging", set)?;
+        let pod = manifests.pod("analytics-service");
+        let rules = egress(&manifests, &pod);
+        let data = Place::Namespace("data".to_owned());
+        Some([5552, 5551].map(|port| rules.iter().any(|rule| covers(rule, &data, port))))
+    };
+    let Some(without) = open(&[]) else { return };
+    assert_eq!(without, [false, false]);
+    let key = r#"secrets.broker.streamKey="stream_url""#;
+    assert_eq!(open(&[key]), Some([true, false]));
+    assert_eq!(open(&[key, "networkPolicy.broker.streamPort=5551"]), Some([false, true]));
+}
+
+#[test]
 fn a_server_without_a_place_is_refused() {
     for program in helms() {
         for (set, field) in [

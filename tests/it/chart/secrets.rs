@@ -120,6 +120,18 @@ fn a_secret_of_tokens_is_replaced_beside_the_one_before() {
     assert!(keys("analytics-service-verify").is_empty());
 }
 
+#[test]
+fn the_url_of_the_stream_protocol_is_a_key_of_the_brokers_secret() {
+    let Some(manifests) = rendered("dev", &[r#"secrets.broker.streamKey="stream_url""#]) else { return };
+    let pod = manifests.pod("analytics-service");
+    let variables = pod.container()["env"].as_array().unwrap();
+    let found = variables.iter().find(|variable| variable["name"] == "ANALYTICS__BROKER__STREAM_URL").unwrap();
+    let reference = &found["valueFrom"]["secretKeyRef"];
+    assert_eq!((&reference["name"], &reference["key"]), (&"events-default-user".into(), &"stream_url".into()));
+    let text = manifests.pod("analytics-service-verify").container()["env"].to_string();
+    assert!(!text.contains("STREAM_URL"), "{text}");
+}
+
 /// Nothing is created that has a secret in it, and no setting that is one is among the values.
 #[test]
 fn no_secret_is_rendered() {

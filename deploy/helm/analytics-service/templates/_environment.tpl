@@ -21,7 +21,7 @@ ANALYTICS__{{ upper $section }}__{{ upper $key }}: {{ kindIs "string" $value | t
 {{- $variables := dict
   "database" (dict "key" "ANALYTICS__DATABASE__URL")
   "databaseOwner" (dict "key" "ANALYTICS__DATABASE__MIGRATION_URL")
-  "broker" (dict "key" "ANALYTICS__BROKER__URL")
+  "broker" (dict "key" "ANALYTICS__BROKER__URL" "streamKey" "ANALYTICS__BROKER__STREAM_URL")
   "cache" (dict "key" "ANALYTICS__CACHE__URL")
   "tokens" (dict "key" "ANALYTICS__AUTH__HS256_SECRET" "previousKey" "ANALYTICS__AUTH__HS256_PREVIOUS_SECRET")
   "objects" (dict "accessKeyId" "AWS_ACCESS_KEY_ID" "secretAccessKey" "AWS_SECRET_ACCESS_KEY")

@@ -43,6 +43,9 @@ otlp: {{ dig "otlp" "endpoint" "" $config }}
     {{- toYaml $to | nindent 4 }}
   ports:
     - {protocol: TCP, port: {{ $port }}}
+{{- if and (eq $server "broker") $root.Values.secrets.broker.streamKey }}
+    - {protocol: TCP, port: {{ $peer.streamPort }}}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- with $network.extraEgress }}
