@@ -57,8 +57,7 @@ fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
     match &event.metadata {
         Some(metadata) => framed(out, |out| {
             out.push(JSONB_VERSION);
-            // Writing strings to memory cannot fail.
-            let _ = serde_json::to_writer(out, metadata);
+            out.extend_from_slice(metadata.as_json().as_bytes());
         }),
         None => optional(out, None),
     }

@@ -10,14 +10,12 @@
 //! - 1 % do not succeed: half of them errors, three tenths throttled, two tenths timeouts
 //! - three quarters carry a client of their org, half an actor, half metadata
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::draw::{Draw, Zipf};
 use crate::domain::{
-    event::{Event, MAX_LATENCY_MS, Status},
+    event::{Event, MAX_LATENCY_MS, Metadata, Status},
     money::Cents,
 };
 
@@ -116,7 +114,7 @@ fn cost(model: usize, input_tokens: u32, output_tokens: u32) -> Cents {
     Cents::from_ten_thousandths((cents_times_million * 10_000 + TOKENS_OF_A_PRICE / 2) / TOKENS_OF_A_PRICE)
 }
 
-fn metadata(draw: &mut Draw) -> BTreeMap<String, String> {
+fn metadata(draw: &mut Draw) -> Metadata {
     let region = REGIONS[draw.index(REGIONS.len())];
     let guardrail = GUARDRAILS[draw.index(GUARDRAILS.len())];
     [("guardrailVersion", guardrail), ("region", region)].map(|(k, v)| (k.to_owned(), v.to_owned())).into()

@@ -2,6 +2,7 @@
 
 mod decode;
 mod json;
+mod metadata;
 
 use std::{collections::BTreeMap, fmt, ops::AddAssign};
 
@@ -16,6 +17,7 @@ use crate::domain::{
 };
 
 pub use decode::{decode, decode_noting, org_of};
+pub use metadata::Metadata;
 
 /// Longest message that is read; a longer one becomes a dead letter. Bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -95,8 +97,8 @@ pub struct Event {
     pub cost_estimate_cents: Cents,
     /// Region, guardrail version and so on; at most 8 KiB as compact JSON, which this schema cannot say
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub metadata: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<BTreeMap<String, String>>, nullable = false)]
+    pub metadata: Option<Metadata>,
 }
 
 impl Event {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         batch::Candidate,
-        event::{Event, Status},
+        event::{Event, Metadata, Status},
     },
     store::{StoreError, amount::Amount},
 };
@@ -94,7 +94,9 @@ impl StoredRow {
     /// What cannot be read as an event's is not equal to it.
     fn equals(self, event: &Event) -> bool {
         let number = |n: i32| u32::try_from(n).ok();
-        let metadata = self.metadata.map(|text| serde_json::from_str(&text).ok());
+        // As the database writes it, with spaces and in another order.
+        let pairs = |text: String| serde_json::from_str::<BTreeMap<String, String>>(&text).ok();
+        let metadata = self.metadata.map(|text| pairs(text).as_ref().map(Metadata::from));
         let stored = || {
             Some(Event {
                 event_id: event.event_id,

@@ -1,14 +1,17 @@
 //! From the bytes of a message to an event, or to every reason why not.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+mod plain;
+mod scanner;
+
+use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
 use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::{
-    Event, MAX_COST, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TEXT_CHARS, MAX_TOKENS, Normalized,
-    Reason, Rejection, Rules, Status,
+    Event, MAX_COST, MAX_LATENCY_MS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_TEXT_CHARS, MAX_TOKENS, Metadata,
+    Normalized, Reason, Rejection, Rules, Status,
     json::{FIELDS, Fields, Storable, TOO_DEEP, storable, storable_map, string},
 };
 use crate::domain::{decimal, money::Cents, timestamp};
@@ -27,6 +30,14 @@ pub fn decode(body: &[u8], rules: &Rules) -> Result<Event, Rejection> {
 /// # Errors
 /// As for [`decode`].
 pub fn decode_noting(body: &[u8], rules: &Rules, normalized: &mut Normalized) -> Result<Event, Rejection> {
+    match plain::read(body, rules) {
+        Some(event) => Ok(event),
+        None => any_form(body, rules, normalized),
+    }
+}
+
+/// The same by a decoder that reads every form, and finds every reason.
+fn any_form(body: &[u8], rules: &Rules, normalized: &mut Normalized) -> Result<Event, Rejection> {
     let fields = parse(body).map_err(|rule| Rejection {
         org_id: None,
         event_id: None,
@@ -221,13 +232,14 @@ fn occurred_at(raw: &str, rules: &Rules) -> Result<DateTime<Utc>, String> {
     Ok(at)
 }
 
-fn metadata(raw: &str) -> Result<Option<Noted<BTreeMap<String, String>>>, String> {
+fn metadata(raw: &str) -> Result<Option<Noted<Metadata>>, String> {
     let (pairs, normalized) = storable_map(raw).ok_or("must be an object whose values are strings")?;
+    let metadata = Metadata::from(&pairs);
     // What is stored is never longer than what was sent: no spaces, no escapes that are not needed.
-    if raw.len() > MAX_METADATA_BYTES && serde_json::to_vec(&pairs).is_ok_and(|text| text.len() > MAX_METADATA_BYTES) {
+    if metadata.as_json().len() > MAX_METADATA_BYTES {
         return Err(format!("must have at most {MAX_METADATA_BYTES} bytes as compact JSON"));
     }
-    Ok(Some((pairs, normalized)))
+    Ok(Some((metadata, normalized)))
 }
 
 #[cfg(test)]
