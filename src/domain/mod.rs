@@ -11,6 +11,7 @@ pub mod decimal;
 pub mod event;
 pub mod event_fate;
 pub mod export;
+mod filter;
 pub mod finding;
 pub mod floor;
 pub mod freshness;

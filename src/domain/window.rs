@@ -1,26 +1,25 @@
 //! The dedupe window: which recent keys a partition has seen, in bounded memory.
 //!
 //! It decides one thing: is this event *certainly* new? It may only say so when it holds every committed key of
-//! the partition that lies within the window of the event. It keeps 48-bit fingerprints, so that it can take a new
-//! key for a known one (once in 10⁸ at the default size), which costs a look-up; never a known one for a new one.
-
-use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher, RandomState},
-};
+//! the partition that lies within the window of the event. It keeps them in a [`Filter`], so that it can take a new
+//! key for a known one, which costs a look-up; never a known one for a new one.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hashbrown::HashTable;
 
-use crate::domain::event::EventKey;
+use crate::domain::{
+    event::{EventKey, KeyHasher},
+    filter::{Age, Filter},
+};
 
 const HOUR_MICROS: i64 = 3_600_000_000;
-/// An entry is a fingerprint above and the hour of its event below, relative to the window's base.
-const HOUR_BITS: u32 = 16;
-/// Bytes that the table needs a slot: the entry and its control byte.
-const SLOT_BYTES: usize = size_of::<u64>() + 1;
-/// Hours before its making that a window distinguishes; all that is older counts as one hour, forgotten first.
-const BASE_HOURS: i64 = 24 * 70;
+/// Ages that stand for a period each; the oldest one stands for all periods before these.
+const PERIODS: i64 = Age::COUNT as i64 - 2;
+/// The age of the first period; one less is that of all before.
+const FIRST_PERIODS_AGE: i64 = 2;
+/// Into so many periods twice the window is divided: keys that are so old are loaded and of use.
+const PERIODS_KEPT: i64 = PERIODS - 4;
+/// How many periods further at once: each time all keys are passed over.
+const STEP: i64 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Novelty {
@@ -31,50 +30,63 @@ pub enum Novelty {
 }
 
 pub struct Window {
-    entries: HashTable<u64>,
-    hasher: RandomState,
-    /// Entries by hour, to know what forgetting the oldest frees.
-    hours: BTreeMap<u16, usize>,
-    base_hour: i64,
-    max_entries: usize,
+    keys: Filter,
+    hasher: KeyHasher,
+    /// Keys by age, to know what forgetting the oldest frees.
+    ages: [usize; Age::COUNT],
+    /// Length of a period, microseconds.
+    period: i64,
+    /// The oldest period with an age of its own, as its number since 1970.
+    first_period: i64,
     /// Microseconds: how far a resend's `occurred_at` may lie from the first one's.
     length: i64,
     /// Every committed key from here on is held. Microseconds since 1970.
     covered_from: i64,
+    /// Up to here: later ones lie beyond the last period.
+    covered_to: i64,
     /// Keys before this are not kept any more. At most `covered_from`.
     kept_from: i64,
 }
 
 impl Window {
     /// A cold window, which covers nothing: whatever the rules are now, an event may have been stored from any time
-    /// under earlier ones. Hours are distinguished around `now`.
+    /// under earlier ones.
     pub fn new(memory_bytes: usize, length: TimeDelta, now: DateTime<Utc>) -> Self {
-        // The table doubles: its last doubling needs the half-sized one beside it.
-        let slots = (memory_bytes / SLOT_BYTES * 2 / 3).max(16);
-        let slots = 1_usize << slots.ilog2();
+        let length = length.num_microseconds().unwrap_or(i64::MAX);
+        let period = (length.saturating_mul(2) / PERIODS_KEPT).max(HOUR_MICROS);
+        // Events may be somewhat ahead of the clock.
+        let last_period = now.timestamp_micros().div_euclid(period) + 1;
         Self {
-            entries: HashTable::new(),
-            hasher: RandomState::new(),
-            hours: BTreeMap::new(),
-            base_hour: now.timestamp_micros().div_euclid(HOUR_MICROS) - BASE_HOURS,
-            max_entries: slots / 8 * 7,
-            length: length.num_microseconds().unwrap_or(i64::MAX),
+            keys: Filter::new(memory_bytes),
+            hasher: KeyHasher::default(),
+            ages: [0; Age::COUNT],
+            period,
+            first_period: last_period - (PERIODS - 1),
+            length,
             covered_from: i64::MAX,
+            covered_to: i64::MAX,
             kept_from: i64::MIN,
         }
     }
 
-    /// Judges an event as it is decoded, and remembers it.
-    pub fn admit(&mut self, key: EventKey, occurred_at: DateTime<Utc>) -> Novelty {
+    /// What [`Self::admit`] takes of a key.
+    pub fn hash(&self, key: EventKey) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// Judges an event as it is decoded, by the hash of its key, and remembers it.
+    pub fn admit(&mut self, hash: u64, occurred_at: DateTime<Utc>) -> Novelty {
         let at = occurred_at.timestamp_micros();
-        let known = self.remember(key, at);
-        let covered = self.covered_from <= at.saturating_sub(self.length);
+        self.reach(at);
+        let known = self.remember(hash, at);
+        let covered =
+            self.covered_from <= at.saturating_sub(self.length) && self.covered_to > at.saturating_add(self.length);
         if covered && !known { Novelty::New } else { Novelty::Suspect }
     }
 
     /// Takes in a committed key read from the database.
     pub fn load(&mut self, key: EventKey, occurred_at: DateTime<Utc>) {
-        self.remember(key, occurred_at.timestamp_micros());
+        self.remember(self.hash(key), occurred_at.timestamp_micros());
     }
 
     /// All committed keys from `from` on have been loaded; `None`: all there are.
@@ -85,7 +97,7 @@ impl Window {
 
     /// Committed keys are missing: nothing counts as covered until it is loaded again.
     pub fn uncover(&mut self) {
-        self.covered_from = i64::MAX;
+        (self.covered_from, self.covered_to) = (i64::MAX, i64::MAX);
     }
 
     /// Nothing older than what is covered will be loaded any more, so it need not be kept.
@@ -99,16 +111,16 @@ impl Window {
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.keys.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// How many keys it may hold.
     pub fn capacity(&self) -> usize {
-        self.max_entries
+        self.keys.capacity()
     }
 
     /// How far back from `now` every committed key is held, at most the window's length.
@@ -118,74 +130,76 @@ impl Window {
     }
 
     /// Returns whether the key was there.
-    fn remember(&mut self, key: EventKey, at: i64) -> bool {
-        let fingerprint = self.hasher.hash_one(key) >> HOUR_BITS;
-        let hash = spread(fingerprint);
-        let hour = self.hour(at);
-        let found = self.entries.find_mut(hash, |entry| *entry >> HOUR_BITS == fingerprint);
+    fn remember(&mut self, hash: u64, at: i64) -> bool {
+        let found = self.keys.age(hash);
         if at < self.kept_from {
             return found.is_some();
         }
-        if let Some(entry) = found {
+        let Some(age) = self.age_of(at) else {
+            self.covered_to = self.covered_to.min(at);
+            return found.is_some();
+        };
+        if let Some(before) = found {
             // Of two moments the later is kept: it is forgotten last.
-            let before = hour_of(*entry);
-            if hour > before {
-                *entry = fingerprint << HOUR_BITS | u64::from(hour);
-                self.uncount(before);
-                *self.hours.entry(hour).or_default() += 1;
+            if age > before {
+                self.keys.set_age(hash, age);
+                self.ages[before.index()] -= 1;
+                self.ages[age.index()] += 1;
             }
             return true;
         }
-        if self.entries.len() >= self.max_entries {
+        while self.keys.insert(hash, age).is_err() {
             self.forget_oldest();
             if at < self.kept_from {
                 return false;
             }
         }
-        self.entries.insert_unique(hash, fingerprint << HOUR_BITS | u64::from(hour), |e| spread(e >> HOUR_BITS));
-        *self.hours.entry(hour).or_default() += 1;
+        self.ages[age.index()] += 1;
         false
     }
 
-    /// Forgets the oldest hours until an eighth of the memory is free.
+    /// Forgets the oldest keys until an eighth of the memory is free.
     fn forget_oldest(&mut self) {
-        let enough = self.max_entries / 8 * 7;
-        let mut left = self.entries.len();
-        let mut cut = 0;
-        while left > enough
-            && let Some((hour, count)) = self.hours.pop_first()
-        {
-            left -= count;
-            cut = hour.saturating_add(1);
+        let enough = self.capacity() / 8 * 7;
+        let mut left = self.len();
+        let mut cut = Age::OLDEST.index();
+        while cut < Age::COUNT && (left > enough || left == self.len()) {
+            left -= std::mem::take(&mut self.ages[cut]);
+            cut += 1;
         }
-        self.entries.retain(|entry| hour_of(*entry) >= cut);
-        self.kept_from = self.kept_from.max((self.base_hour + i64::from(cut)).saturating_mul(HOUR_MICROS));
+        self.keys.change_ages(|age| (age.index() >= cut).then_some(age));
+        let kept_periods = i64::try_from(cut).unwrap_or_default() - FIRST_PERIODS_AGE;
+        self.kept_from = self.kept_from.max((self.first_period + kept_periods).saturating_mul(self.period));
         self.covered_from = self.covered_from.max(self.kept_from);
     }
 
-    fn hour(&self, at: i64) -> u16 {
-        let hour = at.div_euclid(HOUR_MICROS) - self.base_hour;
-        u16::try_from(hour.max(0)).unwrap_or(u16::MAX)
-    }
-
-    fn uncount(&mut self, hour: u16) {
-        if let Some(count) = self.hours.get_mut(&hour) {
-            *count -= 1;
-            if *count == 0 {
-                self.hours.remove(&hour);
-            }
+    /// The age of a key of that moment; none where it lies beyond the last period.
+    fn age_of(&self, at: i64) -> Option<Age> {
+        let period = at.div_euclid(self.period) - self.first_period;
+        match u8::try_from(period.max(-1) + FIRST_PERIODS_AGE) {
+            Ok(age) if usize::from(age) < Age::COUNT => Some(Age::new(age)),
+            _ => None,
         }
     }
-}
 
-/// The table takes a hash's low bits for the slot and its high bits for the control byte.
-fn spread(fingerprint: u64) -> u64 {
-    fingerprint.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are the hour")]
-fn hour_of(entry: u64) -> u16 {
-    entry as u16
+    /// Moves the periods on, so that the last ones include that moment. The first ones have no age of their own any more.
+    fn reach(&mut self, at: i64) {
+        let beyond = at.div_euclid(self.period) - (self.first_period + PERIODS - 1);
+        if beyond <= 0 {
+            return;
+        }
+        let periods = beyond + STEP;
+        self.first_period += periods;
+        let moved = |age: Age| {
+            let age = i64::try_from(age.index()).unwrap_or_default() - periods;
+            Age::new(u8::try_from(age.max(0)).unwrap_or_default())
+        };
+        self.keys.change_ages(|age| Some(moved(age)));
+        let before = std::mem::replace(&mut self.ages, [0; Age::COUNT]);
+        for (age, count) in (0..).zip(before).skip(1) {
+            self.ages[moved(Age::new(age)).index()] += count;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +217,12 @@ mod tests {
         DateTime::from_timestamp(1_772_000_000 / 3600 * 3600 + hour * 3600, 0).unwrap()
     }
 
+    impl Window {
+        fn judge(&mut self, key: EventKey, at: DateTime<Utc>) -> Novelty {
+            self.admit(self.hash(key), at)
+        }
+    }
+
     fn window(memory_bytes: usize) -> Window {
         Window::new(memory_bytes, TimeDelta::hours(24), at(0))
     }
@@ -211,12 +231,12 @@ mod tests {
     fn a_cold_window_suspects_all() {
         let mut window = window(1 << 20);
         for hour in [0, 24, 1000] {
-            assert_eq!(window.admit(key(1), at(hour)), Novelty::Suspect);
+            assert_eq!(window.judge(key(1), at(hour)), Novelty::Suspect);
         }
         window.loaded(Some(at(0)));
-        assert_eq!(window.admit(key(2), at(23)), Novelty::Suspect);
-        assert_eq!(window.admit(key(3), at(24)), Novelty::New);
-        assert_eq!(window.admit(key(3), at(25)), Novelty::Suspect);
+        assert_eq!(window.judge(key(2), at(23)), Novelty::Suspect);
+        assert_eq!(window.judge(key(3), at(24)), Novelty::New);
+        assert_eq!(window.judge(key(3), at(25)), Novelty::Suspect);
     }
 
     #[test]
@@ -224,20 +244,20 @@ mod tests {
         let mut window = window(1 << 20);
         window.load(key(1), at(-5));
         window.loaded(Some(at(-24)));
-        assert_eq!(window.admit(key(1), at(0)), Novelty::Suspect);
-        assert_eq!(window.admit(key(2), at(0)), Novelty::New);
-        assert_eq!(window.admit(key(3), at(-1)), Novelty::Suspect, "keys before -24 h are not loaded");
+        assert_eq!(window.judge(key(1), at(0)), Novelty::Suspect);
+        assert_eq!(window.judge(key(2), at(0)), Novelty::New);
+        assert_eq!(window.judge(key(3), at(-1)), Novelty::Suspect, "keys before -24 h are not loaded");
         window.loaded(None);
-        assert_eq!(window.admit(key(4), at(-1)), Novelty::New);
+        assert_eq!(window.judge(key(4), at(-1)), Novelty::New);
     }
 
     #[test]
     fn keys_decoded_during_loading_are_known() {
         let mut window = window(1 << 20);
-        assert_eq!(window.admit(key(1), at(-30)), Novelty::Suspect);
+        assert_eq!(window.judge(key(1), at(-30)), Novelty::Suspect);
         window.loaded(Some(at(-60)));
-        assert_eq!(window.admit(key(1), at(-30)), Novelty::Suspect);
-        assert_eq!(window.admit(key(2), at(-30)), Novelty::New);
+        assert_eq!(window.judge(key(1), at(-30)), Novelty::Suspect);
+        assert_eq!(window.judge(key(2), at(-30)), Novelty::New);
     }
 
     #[test]
@@ -246,46 +266,74 @@ mod tests {
         window.loaded(Some(at(-48)));
         window.close();
         window.uncover();
-        assert_eq!(window.admit(key(1), at(0)), Novelty::Suspect);
+        assert_eq!(window.judge(key(1), at(0)), Novelty::Suspect);
         assert!(window.wants_more());
         window.loaded(Some(at(-100)));
-        assert_eq!(window.admit(key(2), at(-24)), Novelty::New);
-        assert_eq!(window.admit(key(3), at(-25)), Novelty::Suspect);
+        assert_eq!(window.judge(key(2), at(-24)), Novelty::New);
+        assert_eq!(window.judge(key(3), at(-25)), Novelty::Suspect);
     }
 
     #[test]
     fn a_full_window_suspects_forgotten_hours() {
-        let mut window = window(1 << 16);
+        let mut window = window(1 << 15);
         window.loaded(None);
         let mut n = 0;
         for hour in 0..60 {
             for _ in 0..200 {
                 n += 1;
-                window.admit(key(n), at(hour));
+                window.judge(key(n), at(hour));
             }
         }
-        assert!(window.len() <= window.max_entries);
+        assert!(window.len() <= window.capacity());
         assert!(!window.wants_more());
-        assert_eq!(window.admit(key(1), at(0)), Novelty::Suspect);
-        assert_eq!(window.admit(key(n + 1), at(30)), Novelty::Suspect);
-        assert_eq!(window.admit(key(n + 2), at(84)), Novelty::New);
+        assert_eq!(window.judge(key(1), at(0)), Novelty::Suspect);
+        assert_eq!(window.judge(key(n + 1), at(30)), Novelty::Suspect);
+        assert_eq!(window.judge(key(n + 2), at(84)), Novelty::New);
+    }
+
+    #[test]
+    fn a_stored_event_far_ahead_costs_look_ups_near_it() {
+        let mut window = window(1 << 20);
+        window.load(key(1), at(9000));
+        window.loaded(None);
+        assert_eq!(window.judge(key(2), at(0)), Novelty::New);
+        assert_eq!(window.judge(key(1), at(8990)), Novelty::Suspect);
+        assert_eq!(window.judge(key(3), at(9025)), Novelty::Suspect);
+    }
+
+    #[test]
+    fn a_window_of_a_month_holds_two() {
+        let mut window = Window::new(1 << 20, TimeDelta::hours(768), at(0));
+        window.loaded(None);
+        for n in 0..1536 {
+            window.judge(key(n), at(-i64::try_from(n).unwrap()));
+        }
+        assert_eq!(window.ages[Age::OLDEST.index()], 0, "all are distinguished by age");
     }
 
     proptest! {
         /// Against a plain list of all that was seen: never `New` for a key seen within the window.
         #[test]
         fn no_known_key_is_ever_certainly_new(
-            events in prop::collection::vec((0u128..400, 0i64..72), 1..2000), memory in 300usize..4000,
+            events in prop::collection::vec(
+                (0u128..400, prop_oneof![20 => 0i64..72, 1 => -4000i64..4000], prop::bool::weighted(0.1)), 1..2000,
+            ),
+            memory in 300usize..4000,
         ) {
             let mut window = window(memory);
             window.loaded(None);
             let mut seen: Vec<(u128, i64)> = Vec::new();
-            for (n, hour) in events {
-                let known = seen.iter().any(|(m, h)| *m == n && (h - hour).abs() <= 24);
-                let novelty = window.admit(key(n), at(hour));
-                prop_assert!(!(known && novelty == Novelty::New), "key {n} at {hour}");
+            for (n, hour, is_stored) in events {
+                if is_stored {
+                    window.load(key(n), at(hour));
+                } else {
+                    let known = seen.iter().any(|(m, h)| *m == n && (h - hour).abs() <= 24);
+                    let novelty = window.judge(key(n), at(hour));
+                    prop_assert!(!(known && novelty == Novelty::New), "key {n} at {hour}");
+                }
                 seen.push((n, hour));
             }
+            prop_assert_eq!(window.ages.iter().sum::<usize>(), window.len());
         }
     }
 }

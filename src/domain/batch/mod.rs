@@ -1,14 +1,15 @@
 //! A batch: a run of a partition's stream, decoded, judged and split for the transaction that stores it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use hashbrown::HashTable;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{
-    event::{Event, EventKey, Normalized, Rejection, Rules, decode, decode_noting},
+    event::{Event, KeyHasher, Normalized, Rejection, Rules, decode, decode_noting},
     hole::Missing,
     partition::home_partition,
     window::{Novelty, Window},
@@ -128,25 +129,25 @@ impl Batch {
         let mut batch = self.clone();
         batch.readmitted = accepted.iter().map(|(message, _)| *message).collect();
         batch.rejects.retain(|reject| !batch.readmitted.contains(&reject.message));
-        let mut seen: HashMap<EventKey, Vec<Place>> = HashMap::new();
+        let hasher = KeyHasher::default();
+        let mut seen = Seen::for_events(batch.fresh.len() + batch.suspects.len() + accepted.len());
         for (fresh, list) in [(true, &batch.fresh), (false, &batch.suspects)] {
             for (index, candidate) in list.iter().enumerate() {
-                let place = Place { fresh, index, occurred_at: candidate.event.occurred_at };
-                seen.entry(candidate.event.key()).or_default().push(place);
+                seen.note(Place { hash: hasher.hash(candidate.event.key()), fresh, index });
             }
         }
         for (message, event) in accepted {
-            let late = rules.is_late(&event, batch.raw.messages[message].published_at, rules.reached);
+            let ours = !batch.foreign.contains_key(&message);
+            let late = rules.is_late(&event, ours, batch.raw.messages[message].published_at, rules.reached);
             let candidate = Candidate { message, event, late };
-            let places = seen.entry(candidate.event.key()).or_default();
-            match batch.earlier(places, candidate.event.occurred_at) {
-                Some((of, event)) => {
-                    let conflict = *event != candidate.event;
+            let hash = hasher.hash(candidate.event.key());
+            match seen.earlier(&batch, hash, &candidate.event) {
+                Some(first) => {
+                    let (of, conflict) = (first.message, first.event != candidate.event);
                     batch.repeats.push(Repeat { of, candidate, conflict });
                 }
                 None => {
-                    let (index, occurred_at) = (batch.suspects.len(), candidate.event.occurred_at);
-                    places.push(Place { fresh: false, index, occurred_at });
+                    seen.note(Place { hash, fresh: false, index: batch.suspects.len() });
                     batch.suspects.push(candidate);
                 }
             }
@@ -156,14 +157,6 @@ impl Batch {
 
     fn body(&self, message: usize) -> &[u8] {
         &self.raw.messages[message].body
-    }
-
-    /// Which of an event's key is the same, by the index of its message.
-    fn earlier(&self, places: &[Place], occurred_at: DateTime<Utc>) -> Option<(usize, &Event)> {
-        let same = |place: &&Place| (place.occurred_at - occurred_at).abs() <= self.rules.window;
-        let place = places.iter().find(same)?;
-        let first = if place.fresh { &self.fresh[place.index] } else { &self.suspects[place.index] };
-        Some((first.message, &first.event))
     }
 }
 
@@ -194,9 +187,14 @@ pub struct SplitRules {
 
 impl SplitRules {
     /// Whether an event is late that was published then and came when the partition had reached that.
-    fn is_late(&self, event: &Event, published_at: Option<DateTime<Utc>>, reached: Option<DateTime<Utc>>) -> bool {
+    fn is_late(
+        &self,
+        event: &Event,
+        ours: bool,
+        published_at: Option<DateTime<Utc>>,
+        reached: Option<DateTime<Utc>>,
+    ) -> bool {
         // By mistake here: its own partition may be complete up to now.
-        let ours = home_partition(event.org_id, self.partitions) == self.partition;
         let reached = if ours { reached } else { reached.map(|_| self.event.now) };
         let came = published_at.max(reached).unwrap_or(event.occurred_at).min(self.event.now);
         event.occurred_at < came - self.late_after
@@ -218,8 +216,7 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, foreign_wri
         published_to: None,
         raw,
     };
-    // Where the events of each key are: nearly always one.
-    let mut seen: HashMap<EventKey, Vec<Place>> = HashMap::with_capacity(batch.raw.messages.len());
+    let mut seen = Seen::for_events(batch.raw.messages.len());
     let mut reached = rules.reached;
     for (message, raw) in batch.raw.messages.iter().enumerate() {
         let now = rules.event.now;
@@ -246,33 +243,59 @@ pub fn split(raw: RawBatch, rules: &SplitRules, window: &mut Window, foreign_wri
         batch.published_to = Some(published_to);
         reached = reached.map(|reached| reached.max(published_to));
         let (key, at) = (event.key(), event.occurred_at);
+        let hash = window.hash(key);
         let home = home_partition(key.org_id, rules.partitions);
         let ours = home == rules.partition;
-        let late = rules.is_late(&event, raw.published_at, reached_before);
+        let late = rules.is_late(&event, ours, raw.published_at, reached_before);
         let candidate = Candidate { message, event, late };
         if !ours {
             batch.foreign.insert(message, home);
         }
-        let places = seen.entry(key).or_default();
-        if let Some((of, first)) = batch.earlier(places, at) {
-            let conflict = *first != candidate.event;
+        if let Some(first) = seen.earlier(&batch, hash, &candidate.event) {
+            let (of, conflict) = (first.message, first.event != candidate.event);
             // It may be stored after all, where the first is not: then the window must know it.
-            window.admit(key, at);
+            window.admit(hash, at);
             batch.repeats.push(Repeat { of, candidate, conflict });
             continue;
         }
-        let fresh = ours && window.admit(key, at) == Novelty::New;
+        let fresh = ours && window.admit(hash, at) == Novelty::New;
         let list = if fresh { &mut batch.fresh } else { &mut batch.suspects };
-        places.push(Place { fresh, index: list.len(), occurred_at: at });
+        seen.note(Place { hash, fresh, index: list.len() });
         list.push(candidate);
     }
     batch
 }
 
+/// Where the events of a batch are, by the hash of their keys.
+struct Seen(HashTable<Place>);
+
+#[derive(Clone, Copy)]
 struct Place {
+    hash: u64,
     fresh: bool,
     index: usize,
-    occurred_at: DateTime<Utc>,
+}
+
+impl Seen {
+    fn for_events(count: usize) -> Self {
+        Self(HashTable::with_capacity(count))
+    }
+
+    fn note(&mut self, place: Place) {
+        self.0.insert_unique(place.hash, place, |place| place.hash);
+    }
+
+    /// The first of the batch that is the same event. Nearly always there is none.
+    fn earlier<'b>(&self, batch: &'b Batch, hash: u64, event: &Event) -> Option<&'b Candidate> {
+        let candidate = |place: &Place| match place.fresh {
+            true => &batch.fresh[place.index],
+            false => &batch.suspects[place.index],
+        };
+        let places = self.0.iter_hash(hash).filter(|place| place.hash == hash);
+        let of_key = places.map(candidate).filter(|other| other.event.key() == event.key());
+        let same = of_key.filter(|other| (other.event.occurred_at - event.occurred_at).abs() <= batch.rules.window);
+        same.min_by_key(|other| other.message)
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod decode;
 mod json;
 mod metadata;
 
-use std::{collections::BTreeMap, fmt, ops::AddAssign};
+use std::{fmt, hash::BuildHasher, ops::AddAssign};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,16 @@ named! {
 pub struct EventKey {
     pub org_id: Uuid,
     pub event_id: Uuid,
+}
+
+/// Hashes keys: quickly, and by a secret of its own, so that no producer can choose keys of one hash.
+#[derive(Clone, Default)]
+pub struct KeyHasher(foldhash::quality::RandomState);
+
+impl KeyHasher {
+    pub fn hash(&self, key: EventKey) -> u64 {
+        self.0.hash_one((key.org_id.as_u128(), key.event_id.as_u128()))
+    }
 }
 
 /// One inference call. Unknown fields are ignored, whatever they hold
