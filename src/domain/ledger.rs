@@ -1,8 +1,12 @@
 //! The ledger's counts: every message received ends as stored, duplicate or rejected.
 
-use std::{collections::BTreeMap, ops::AddAssign};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::AddAssign,
+};
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -106,11 +110,23 @@ impl LedgerReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger(pub BTreeMap<Option<Uuid>, Counts>);
 
-impl Ledger {
+/// A ledger that is being counted.
+#[derive(Default)]
+pub struct Tally(HashMap<Option<Uuid>, Counts, RandomState>);
+
+impl Tally {
     pub fn count(&mut self, org_id: Option<Uuid>, fate: Fate) {
         self.0.entry(org_id).or_default().count(fate);
     }
+}
 
+impl From<Tally> for Ledger {
+    fn from(tally: Tally) -> Self {
+        Self(tally.0.into_iter().collect())
+    }
+}
+
+impl Ledger {
     pub fn total(&self) -> Counts {
         self.0.values().fold(Counts::default(), |mut sum, counts| {
             sum += *counts;
@@ -130,12 +146,13 @@ mod tests {
 
     #[test]
     fn received_is_always_stored_plus_duplicates_plus_rejected() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Tally::default();
         let org = Some(Uuid::from_u128(1));
         ledger.count(org, Fate::Stored { late: true });
         ledger.count(org, Fate::Stored { late: false });
         ledger.count(org, Fate::Duplicate { conflict: true });
         ledger.count(None, Fate::Rejected);
+        let ledger = Ledger::from(ledger);
         let total = ledger.total();
         assert_eq!(total, Counts { received: 4, stored: 2, duplicates: 1, conflicts: 1, rejected: 1, late: 1 });
         assert_eq!(total.received, total.stored + total.duplicates + total.rejected);

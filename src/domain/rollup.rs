@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -102,6 +103,11 @@ pub fn hour_of(at: DateTime<Utc>) -> i32 {
     i32::try_from(at.timestamp().div_euclid(HOUR_SECONDS)).unwrap_or(i32::MAX)
 }
 
+/// The day bucket of a moment.
+pub fn day_of(at: DateTime<Utc>) -> i32 {
+    day_of_hour(hour_of(at))
+}
+
 /// The first hour that is not final when everything up to that moment is known: an hour is, that long after its end.
 pub fn first_open_hour(known_to: DateTime<Utc>, late_after: TimeDelta) -> i32 {
     hour_of(known_to - late_after)
@@ -148,12 +154,17 @@ pub enum UnpackError {
 impl Pending {
     /// Aggregates the events that were stored.
     pub fn of<'a>(stored: impl Iterator<Item = &'a Event>, ledger: Ledger, published_to: Option<i64>) -> Self {
-        let mut hourly: HashMap<Key, Measures> = HashMap::new();
+        let mut hourly: Vec<(Key, Measures)> = Vec::new();
+        let mut places: HashMap<Key, usize, RandomState> = HashMap::default();
         for event in stored {
             let key = Key { org_id: event.org_id, bucket: hour_of(event.occurred_at), model_id: event.model_id };
-            hourly.entry(key).or_default().record(event);
+            let place = *places.entry(key).or_insert(hourly.len());
+            if place == hourly.len() {
+                hourly.push((key, Measures::default()));
+            }
+            hourly[place].1.record(event);
         }
-        Self { hourly: hourly.into_iter().collect(), ledger, published_to }
+        Self { hourly, ledger, published_to }
     }
 
     /// Makes it add nothing to these hours, since what it has of them is counted otherwise; when their last event was is
@@ -175,24 +186,14 @@ impl Pending {
         self.hourly.len() < before
     }
 
-    pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
-        match self.with_costs(Cents::ten_thousandths) {
-            Some(coarse) => postcard::to_extend(&coarse, vec![IN_TEN_THOUSANDTHS]),
-            None => postcard::to_extend(self, vec![IN_UNITS]),
+    pub fn pack(mut self) -> Result<Vec<u8>, postcard::Error> {
+        if self.hourly.iter().any(|(_, measures)| measures.cost.ten_thousandths().is_none()) {
+            return postcard::to_extend(&self, vec![IN_UNITS]);
         }
-    }
-
-    /// The same with other numbers for its costs, where each has one.
-    fn with_costs(&self, number: impl Fn(Cents) -> Option<i128>) -> Option<Self> {
-        // Before anything is copied.
-        if self.hourly.iter().any(|(_, measures)| number(measures.cost).is_none()) {
-            return None;
+        for (_, measures) in &mut self.hourly {
+            measures.cost = Cents::from_units(measures.cost.ten_thousandths().unwrap_or_default());
         }
-        let mut other = self.clone();
-        for (_, measures) in &mut other.hourly {
-            measures.cost = Cents::from_units(number(measures.cost)?);
-        }
-        Some(other)
+        postcard::to_extend(&self, vec![IN_TEN_THOUSANDTHS])
     }
 
     pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
@@ -255,7 +256,7 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ledger::Fate;
+    use crate::domain::ledger::{Fate, Tally};
 
     fn event(org: u128, at: &str, cost: i128) -> Event {
         Event {
@@ -295,14 +296,15 @@ mod tests {
 
     #[test]
     fn folding_packed_batches_keeps_every_sum() {
-        let mut ledger = Ledger::default();
-        ledger.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
+        let mut tally = Tally::default();
+        tally.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
+        let ledger = Ledger::from(tally);
         let first = [event(1, "2026-03-01T10:00:00Z", 1), event(1, "2026-03-01T11:00:00Z", 2)];
         let second = [event(1, "2026-03-01T10:59:59.999999Z", 3), event(2, "2026-03-01T10:00:00Z", 4)];
         let mut merge = Merge::default();
         for events in [&first, &second] {
             let pending = Pending::of(events.iter(), ledger.clone(), Some(5));
-            let unpacked = Pending::unpack(&pending.pack().unwrap()).unwrap();
+            let unpacked = Pending::unpack(&pending.clone().pack().unwrap()).unwrap();
             assert_eq!(unpacked, pending);
             merge.add(unpacked, "2026-03-01T12:30:00Z".parse().unwrap(), false);
         }
@@ -324,7 +326,7 @@ mod tests {
         assert!(pending.neutralise(|key| key.bucket == ten));
         assert!(!pending.neutralise(|key| key.bucket == ten + 5));
         let mut merge = Merge::default();
-        merge.add(Pending::unpack(&pending.pack().unwrap()).unwrap(), events[1].occurred_at, false);
+        merge.add(Pending::unpack(&pending.clone().pack().unwrap()).unwrap(), events[1].occurred_at, false);
         let (_, day) = merge.daily.first_key_value().unwrap();
         assert_eq!((day.invocations(), day.cost, day.latency_min), (1, Cents::from_ten_thousandths(2), 5));
         assert_eq!(merge.hourly.keys().map(|key| key.bucket).collect::<Vec<_>>(), [ten + 1]);
@@ -335,8 +337,9 @@ mod tests {
     #[test]
     fn a_forgotten_org_leaves_only_counts() {
         let events = [event(1, "2026-03-01T10:00:00Z", 1), event(2, "2026-03-01T10:00:00Z", 2)];
-        let mut ledger = Ledger::default();
-        ledger.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
+        let mut tally = Tally::default();
+        tally.count(Some(Uuid::from_u128(1)), Fate::Stored { late: false });
+        let ledger = Ledger::from(tally);
         let mut pending = Pending::of(events.iter(), ledger.clone(), None);
         assert!(pending.forget(Uuid::from_u128(1)));
         assert!(!pending.forget(Uuid::from_u128(1)));
@@ -348,14 +351,14 @@ mod tests {
     fn a_row_of_the_build_before_still_counts() {
         // Of the build before: version 1, one hour, whose cost is 12,345 ten-thousandths of a cent.
         let mut pending = Pending::of([event(1, "2026-03-01T10:00:00Z", 12_345)].iter(), Ledger::default(), Some(5));
-        let packed = pending.pack().unwrap();
+        let packed = pending.clone().pack().unwrap();
         assert_eq!(packed[0], IN_TEN_THOUSANDTHS, "processes of the build before can read what they could write");
         let mut before = pending.clone();
         before.hourly[0].1.cost = Cents::from_units(12_345);
         assert_eq!(packed[1..], postcard::to_stdvec(&before).unwrap());
         assert_eq!(Pending::unpack(&packed).unwrap(), pending);
         pending.hourly[0].1.cost = Cents::from_units(1);
-        let packed = pending.pack().unwrap();
+        let packed = pending.clone().pack().unwrap();
         assert_eq!((packed[0], Pending::unpack(&packed).unwrap()), (IN_UNITS, pending));
     }
 

@@ -4,7 +4,7 @@ use analytics_service::{
     auth::Role,
     domain::{
         event::Event,
-        ledger::{Fate, Ledger},
+        ledger::{Fate, Ledger, Tally},
         rollup::Pending,
     },
 };
@@ -22,10 +22,10 @@ const ORG: u128 = 1;
 
 /// Puts the aggregates of an event there, as its batch would have, committed so many seconds ago.
 pub async fn put(conn: &mut PgConnection, stream: &str, partition: i32, event: &Event, ago: f64) -> Uuid {
-    let mut ledger = Ledger::default();
+    let mut ledger = Tally::default();
     ledger.count(Some(event.org_id), Fate::Stored { late: false });
     let published_to = Some(event.occurred_at.timestamp_micros());
-    let aggregates = Pending::of([event].into_iter(), ledger, published_to).pack().unwrap();
+    let aggregates = Pending::of([event].into_iter(), Ledger::from(ledger), published_to).pack().unwrap();
     let id = Uuid::now_v7();
     sqlx::query(
         "INSERT INTO analytics.rollup_pending VALUES ($1, $2, $3, 1, clock_timestamp() - make_interval(secs => $5), $4)",

@@ -27,6 +27,9 @@ pub async fn keep(
     refused: &BTreeMap<usize, String>,
     too_old: &BTreeSet<usize>,
 ) -> Result<(), StoreError> {
+    if batch.rejects.is_empty() && refused.is_empty() && too_old.is_empty() {
+        return Ok(());
+    }
     let keys: BTreeMap<usize, _> =
         batch.candidates().map(|c| (c.message, (Some(c.event.org_id), Some(c.event.event_id)))).collect();
     let key = |message: &usize| keys.get(message).copied().unwrap_or_default();
@@ -55,9 +58,6 @@ pub async fn keep(
         letters.payloads.push(&message.body[..message.body.len().min(KEPT_PAYLOAD_BYTES)]);
         letters.lengths.push(i64::try_from(message.body.len()).unwrap_or(i64::MAX));
         letters.hashes.push(Sha256::digest(&message.body).to_vec());
-    }
-    if letters.offsets.is_empty() {
-        return Ok(());
     }
     sqlx::query_with(include_str!("sql/dead_letters.sql"), letters.arguments()?).execute(conn).await?;
     Ok(())

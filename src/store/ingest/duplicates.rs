@@ -67,8 +67,8 @@ bound! {
 
 /// What is noted in each slot: of several events of a slot the last, unless an earlier one differed and it does not.
 fn by_slot<'b>(batch: &'b Batch, fates: &Fates) -> BTreeMap<(Uuid, i16), Copies<'b>> {
-    let conflict = |candidate: &Candidate| match fates.get(&candidate.message) {
-        Some(Fate::Duplicate { conflict }) => Some(*conflict),
+    let conflict = |candidate: &Candidate| match fates.get(candidate.message) {
+        Some(Fate::Duplicate { conflict }) => Some(conflict),
         _ => None,
     };
     let mut found: Vec<(bool, &Candidate)> =

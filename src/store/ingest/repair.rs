@@ -201,7 +201,7 @@ async fn seen(
 
 /// Stores rows under the id of the batch that counts them. False: the database refuses them for their data.
 async fn copy(tx: &mut PgConnection, events: &[&Candidate], batch_id: Uuid) -> Result<bool, StoreError> {
-    match in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch_id).await).await {
+    match in_transaction(tx, async |savepoint| rows::store(savepoint, events, batch_id).await).await {
         Ok(_) => {}
         Err(error) => {
             let Some(code) = data_error(&error) else { return Err(error.into()) };
@@ -258,7 +258,7 @@ bound! {
 /// Notes rejected messages that the batch took for events after all: from now on they are not new.
 pub(super) async fn take_letters(tx: &mut PgConnection, work: Work<'_>, fates: &Fates) -> Result<(), StoreError> {
     let raw = &work.batch.raw;
-    let refused = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Rejected)).map(|(message, _)| *message);
+    let refused = fates.of_kind(|fate| matches!(fate, Fate::Rejected));
     let rejected = work.batch.rejects.iter().map(|reject| reject.message).chain(refused);
     sqlx::query(
         "UPDATE analytics.dead_letters SET taken_by = $1

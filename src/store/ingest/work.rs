@@ -1,7 +1,5 @@
 //! A batch on its way into the database, as the steps of its transaction share it.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -38,8 +36,35 @@ pub(super) struct Work<'a> {
     pub rules: &'a CommitRules,
 }
 
-/// Why an event is stored or not; indexes are those of the messages.
-pub(super) type Fates = BTreeMap<usize, Fate>;
+/// Why each event is stored or not, as far as it is decided; indexes are those of the messages.
+pub(super) struct Fates(Vec<Option<Fate>>);
+
+impl Fates {
+    pub fn of(batch: &Batch) -> Self {
+        Self(vec![None; batch.raw.messages.len()])
+    }
+
+    pub fn get(&self, message: usize) -> Option<Fate> {
+        self.0.get(message).copied().flatten()
+    }
+
+    pub fn insert(&mut self, message: usize, fate: Fate) {
+        if let Some(known) = self.0.get_mut(message) {
+            *known = Some(fate);
+        }
+    }
+
+    pub fn extend(&mut self, fates: impl IntoIterator<Item = (usize, Fate)>) {
+        for (message, fate) in fates {
+            self.insert(message, fate);
+        }
+    }
+
+    /// Messages of events that end so.
+    pub fn of_kind(&self, is: impl Fn(Fate) -> bool) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().filter(move |(_, fate)| fate.is_some_and(&is)).map(|(message, _)| message)
+    }
+}
 
 /// SQLSTATE of an error that an event's data is to blame for: class 22 (data exception) or 23 (constraint).
 pub(super) fn data_error(error: &sqlx::Error) -> Option<String> {

@@ -26,8 +26,8 @@ use crate::{
     domain::{
         batch::{Batch, Candidate},
         hole::{HoleReason, Missing},
-        ledger::{Counts, Fate, Ledger},
-        rollup::Pending,
+        ledger::{Counts, Fate, Ledger, Tally},
+        rollup::{Pending, day_of},
         trace::span,
     },
     store::{
@@ -90,7 +90,7 @@ async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, S
     };
     let batch = judged_again.as_ref().unwrap_or(batch);
     let work = Work { batch, ..work };
-    let mut sorted = Sorted::default();
+    let mut sorted = Sorted::of(batch);
     let (mut fresh, mut suspects): (Vec<&Candidate>, Vec<&Candidate>) =
         (batch.fresh.iter().collect(), batch.suspects.iter().collect());
     if foreign_writes != batch.foreign_writes {
@@ -124,7 +124,6 @@ async fn commit_in(tx: &mut PgConnection, work: Work<'_>) -> Result<Committed, S
 }
 
 /// What became of the events so far.
-#[derive(Default)]
 struct Sorted {
     fates: Fates,
     /// Refused by the database: index of the message and SQLSTATE.
@@ -133,6 +132,17 @@ struct Sorted {
     repaired: Repaired,
     /// Rejected, since what they could repeat is not kept any more.
     too_old: BTreeSet<usize>,
+}
+
+impl Sorted {
+    fn of(batch: &Batch) -> Self {
+        Self {
+            fates: Fates::of(batch),
+            refused: BTreeMap::new(),
+            repaired: Repaired::default(),
+            too_old: BTreeSet::new(),
+        }
+    }
 }
 
 /// Stores the fresh ones, and of the others those that are not known yet: by one COPY when all is as expected.
@@ -150,7 +160,11 @@ async fn store<'a>(
         sorted.fates.insert(message, Fate::Rejected);
         sorted.too_old.insert(message);
     }
-    new.retain(|candidate| !sorted.too_old.contains(&candidate.message));
+    if !sorted.too_old.is_empty() {
+        new.retain(|candidate| !sorted.too_old.contains(&candidate.message));
+    }
+    // As the unique index of each day has them: neighbours are put on a page one after the other.
+    new.sort_unstable_by_key(|Candidate { event, .. }| (day_of(event.occurred_at), event.org_id, event.event_id));
     if copy(tx, batch, &new, sorted).await?.is_none() {
         return Ok(());
     }
@@ -205,7 +219,7 @@ async fn copy(
     if events.is_empty() {
         return Ok(None);
     }
-    let copying = in_transaction(tx, async |savepoint| rows::copy(savepoint, events, batch.raw.id).await);
+    let copying = in_transaction(tx, async |savepoint| rows::store(savepoint, events, batch.raw.id).await);
     match copying.instrument(step!(span::COPY)).await {
         Ok(stored) if stored == events.len() as u64 => {}
         Ok(stored) => return Err(StoreError::Permanent(format!("{stored} of {} events were stored", events.len()))),
@@ -221,13 +235,12 @@ async fn settle_repeats(tx: &mut PgConnection, work: Work<'_>, sorted: &mut Sort
     let mut open = Vec::new();
     for repeat in &work.batch.repeats {
         let message = repeat.candidate.message;
-        match sorted.fates.get(&repeat.of) {
+        match sorted.fates.get(repeat.of) {
             Some(Fate::Stored { .. }) => {
                 sorted.fates.insert(message, Fate::Duplicate { conflict: repeat.conflict });
             }
             // The same to the letter: the same result.
             Some(fate) if !repeat.conflict => {
-                let fate = *fate;
                 sorted.fates.insert(message, fate);
                 if let Some(code) = sorted.refused.get(&repeat.of).cloned() {
                     sorted.refused.insert(message, code);
@@ -262,7 +275,7 @@ fn too_many_refused(batch: &Batch, sorted: &Sorted) -> StoreError {
 /// Marks the home partitions of events that their windows have not seen, so that these windows are loaded again:
 /// of misrouted ones, and of those that another clock had rejected.
 async fn note_foreign(tx: &mut PgConnection, claim: &Claim, batch: &Batch, fates: &Fates) -> Result<(), StoreError> {
-    let stored = |message: &usize| matches!(fates.get(message), Some(Fate::Stored { .. }));
+    let stored = |message: &usize| matches!(fates.get(*message), Some(Fate::Stored { .. }));
     let homes = batch.foreign.iter().filter(|(message, _)| stored(message)).map(|(_, partition)| *partition);
     let ours = batch.readmitted.iter().any(|message| !batch.foreign.contains_key(message) && stored(message));
     let homes = homes.chain(ours.then_some(claim.partition));
@@ -289,19 +302,20 @@ bound! {
 
 async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Result<(Counts, Reading), StoreError> {
     let Work { claim, batch, rules } = work;
-    let mut ledger = Ledger::default();
+    let mut ledger = Tally::default();
     for reject in &batch.rejects {
         ledger.count(reject.rejection.org_id, Fate::Rejected);
     }
     let mut stored = Vec::with_capacity(batch.fresh.len());
     for candidate in batch.candidates() {
-        let fate = sorted.fates.get(&candidate.message);
-        let fate = *fate.ok_or_else(|| StoreError::Permanent("an event was left undecided".to_owned()))?;
+        let fate = sorted.fates.get(candidate.message);
+        let fate = fate.ok_or_else(|| StoreError::Permanent("an event was left undecided".to_owned()))?;
         ledger.count(Some(candidate.event.org_id), fate);
         if matches!(fate, Fate::Stored { .. }) {
             stored.push(&candidate.event);
         }
     }
+    let ledger = Ledger::from(ledger);
     let counts = ledger.total();
     let orgs = i32::try_from(ledger.orgs()).unwrap_or(i32::MAX);
     let occurred_from = stored.iter().map(|event| event.occurred_at).min();
