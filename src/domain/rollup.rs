@@ -1,6 +1,6 @@
 //! Aggregates: what a batch adds to the rollups, and how batches fold into one another.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use foldhash::fast::RandomState;
@@ -228,28 +228,51 @@ pub struct Merge {
     pub batches: usize,
 }
 
-impl Merge {
+/// A merge while batches are folded into it.
+#[derive(Default)]
+pub struct Folding {
+    hourly: HashMap<Key, Measures, RandomState>,
+    /// All but its hours and days.
+    merge: Merge,
+}
+
+impl Folding {
     /// Takes in what a batch that was committed at that moment adds.
     pub fn add(&mut self, pending: Pending, committed_at: DateTime<Utc>, replayed: bool) {
+        let merge = &mut self.merge;
         for (key, measures) in pending.hourly {
             if measures.invocations() == 0 {
-                let last = self.neutral.entry((key.org_id, key.model_id)).or_insert(measures.last_event_at);
+                let last = merge.neutral.entry((key.org_id, key.model_id)).or_insert(measures.last_event_at);
                 *last = measures.last_event_at.max(*last);
                 continue;
             }
             if replayed {
-                self.replayed.insert(key);
+                merge.replayed.insert(key);
             }
-            let day = Key { bucket: day_of_hour(key.bucket), ..key };
-            self.daily.entry(day).or_default().merge(&measures);
-            self.hourly.entry(key).or_default().merge(&measures);
+            match self.hourly.entry(key) {
+                Entry::Occupied(mut sum) => sum.get_mut().merge(&measures),
+                Entry::Vacant(first) => {
+                    first.insert(measures);
+                }
+            }
         }
         let hour = hour_of(committed_at);
         for (org_id, counts) in pending.ledger.0 {
-            *self.ledger.entry((org_id, hour)).or_default() += counts;
+            *merge.ledger.entry((org_id, hour)).or_default() += counts;
         }
-        self.published_to = self.published_to.max(pending.published_to);
-        self.batches += 1;
+        merge.published_to = merge.published_to.max(pending.published_to);
+        merge.batches += 1;
+    }
+
+    /// With the days, which are summed from the hours.
+    pub fn finish(self) -> Merge {
+        let Self { hourly, mut merge } = self;
+        merge.hourly = hourly.into_iter().collect();
+        for (key, measures) in &merge.hourly {
+            let day = Key { bucket: day_of_hour(key.bucket), ..*key };
+            merge.daily.entry(day).or_default().merge(measures);
+        }
+        merge
     }
 }
 
@@ -301,13 +324,14 @@ mod tests {
         let ledger = Ledger::from(tally);
         let first = [event(1, "2026-03-01T10:00:00Z", 1), event(1, "2026-03-01T11:00:00Z", 2)];
         let second = [event(1, "2026-03-01T10:59:59.999999Z", 3), event(2, "2026-03-01T10:00:00Z", 4)];
-        let mut merge = Merge::default();
+        let mut merge = Folding::default();
         for events in [&first, &second] {
             let pending = Pending::of(events.iter(), ledger.clone(), Some(5));
             let unpacked = Pending::unpack(&pending.clone().pack().unwrap()).unwrap();
             assert_eq!(unpacked, pending);
             merge.add(unpacked, "2026-03-01T12:30:00Z".parse().unwrap(), false);
         }
+        let merge = merge.finish();
         assert_eq!((merge.hourly.len(), merge.daily.len(), merge.batches), (3, 2, 2));
         let (_, day) = merge.daily.first_key_value().unwrap();
         assert_eq!(
@@ -325,8 +349,9 @@ mod tests {
         let ten = hour_of(events[0].occurred_at);
         assert!(pending.neutralise(|key| key.bucket == ten));
         assert!(!pending.neutralise(|key| key.bucket == ten + 5));
-        let mut merge = Merge::default();
+        let mut merge = Folding::default();
         merge.add(Pending::unpack(&pending.clone().pack().unwrap()).unwrap(), events[1].occurred_at, false);
+        let merge = merge.finish();
         let (_, day) = merge.daily.first_key_value().unwrap();
         assert_eq!((day.invocations(), day.cost, day.latency_min), (1, Cents::from_ten_thousandths(2), 5));
         assert_eq!(merge.hourly.keys().map(|key| key.bucket).collect::<Vec<_>>(), [ten + 1]);

@@ -22,7 +22,7 @@ use crate::{
         ledger::Counts,
         partition::Topology,
         revision::Reason,
-        rollup::{Key, Measures, Merge, Pending, first_open_hour, hour_start},
+        rollup::{Folding, Key, Measures, Merge, Pending, first_open_hour, hour_start},
         trace::{BATCHES, Links, TraceParent},
     },
     store::{
@@ -109,20 +109,21 @@ async fn merge_in(
     let bytes: usize = rows.iter().map(|row| row.aggregates.len()).sum();
     let more = i64::try_from(rows.len()).is_ok_and(|taken| taken == rules.max_batches)
         || i64::try_from(bytes).is_ok_and(|bytes| bytes >= MAX_BYTES);
-    let mut merge = Merge::default();
     let Some(first) = rows.first() else {
+        let merge = Merge::default();
         return Ok((Merged { merge, more, at, watermark: None, waited: Vec::new(), followed: Vec::new() }, begun));
     };
     let cuts = (first.hourly_to, first.daily_to);
     let waited = rows.iter().map(|row| (at - row.committed_at).to_std().unwrap_or_default()).collect();
-    let mut followed = Links::at_most(BATCHES);
+    let (mut folding, mut followed) = (Folding::default(), Links::at_most(BATCHES));
     for row in rows {
         if let Some(Ok(span)) = row.traceparent.as_deref().map(str::parse) {
             followed.add(span);
         }
         let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
-        merge.add(pending, row.committed_at, row.replayed);
+        folding.add(pending, row.committed_at, row.replayed);
     }
+    let merge = folding.finish();
     let announced = announced(tx, partition, &merge).await?;
     let closed = closed_hours(&merge, |org_id| {
         let told_to = announced.to.get(&partition.topology.home_of(org_id))?;
@@ -295,10 +296,13 @@ async fn add(
     let materialised = Keys::of(unit, rows.keys().filter(is_cut));
     recall(conn, unit, materialised).await?;
     let keys = Keys::of(unit, rows.keys());
-    let seed = unit.statement(include_str!("sql/rollup_seed.sql"));
-    sqlx::query_with(seed, keys.clone().arguments()?).execute(&mut *conn).await?;
-    let lock = unit.statement(include_str!("sql/rollup_lock.sql"));
-    let before: Vec<Vec<u8>> = sqlx::query_scalar_with(lock, keys.arguments()?).fetch_all(&mut *conn).await?;
+    let mut before = lock(conn, unit, keys.clone()).await?;
+    if before.len() != rows.len() {
+        // Seldom: most merges add to rows that earlier ones have made.
+        let seed = unit.statement(include_str!("sql/rollup_seed.sql"));
+        sqlx::query_with(seed, keys.clone().arguments()?).execute(&mut *conn).await?;
+        before = lock(conn, unit, keys).await?;
+    }
     if before.len() != rows.len() {
         return Err(StoreError::Permanent(format!(
             "{} of {} rows of {}_rollups are there",
@@ -321,6 +325,12 @@ async fn add(
     let add = unit.statement(include_str!("sql/rollup_add.sql"));
     sqlx::query_with(add, columns.arguments()?).bind(at).execute(conn).await?;
     Ok(())
+}
+
+/// The histograms of those of the rows that are there, locked, in the order of their keys.
+async fn lock(conn: &mut PgConnection, unit: Unit, keys: Keys) -> Result<Vec<Vec<u8>>, StoreError> {
+    let lock = unit.statement(include_str!("sql/rollup_lock.sql"));
+    Ok(sqlx::query_scalar_with(lock, keys.arguments()?).fetch_all(conn).await?)
 }
 
 /// Moves rows of these keys that are materialised into the table.
