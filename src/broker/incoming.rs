@@ -49,6 +49,6 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub offset: i64,
-    /// As its producer says; none where it says nothing.
+    /// As its producer says, or the broker where it is known; none where nobody says it.
     pub published_at: Option<DateTime<Utc>>,
 }

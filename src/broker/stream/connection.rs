@@ -6,6 +6,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use tokio::{
     io::AsyncWriteExt,
     sync::mpsc,
@@ -26,7 +27,7 @@ use super::{
     refusal::{accepted, refused},
     transport::Sink,
 };
-use crate::broker::{BrokerError, incoming::StartAt};
+use crate::broker::{BrokerError, incoming::StartAt, publish_time::publish_time};
 
 /// A frame that is no chunk is small: the largest that is expected names the members of one stream.
 const MOST_FRAME: usize = 1024 * 1024;
@@ -47,12 +48,14 @@ pub struct Stats {
     pub committed: Option<i64>,
 }
 
-/// Offsets of a chunk.
+/// What the header of a chunk says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub first: i64,
     /// One behind the last.
     pub next: i64,
+    /// When the broker wrote it; none where no clock would say that.
+    pub written_at: Option<DateTime<Utc>>,
 }
 
 pub struct Connection {
@@ -136,7 +139,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Offsets of the first chunk of messages from somewhere on, which is not read; none where nothing comes.
+    /// The header of the first chunk of messages from somewhere on, which is not read; none where nothing comes.
     pub async fn look(&self, stream: &str, from: StartAt) -> Result<Option<Span>, BrokerError> {
         if self.stats(stream).await?.committed.is_none() {
             return Ok(None);
@@ -272,7 +275,8 @@ fn span(header: &[u8]) -> Span {
     let bytes = |from: usize, to: usize| header.get(from..to).unwrap_or_default();
     let records = <[u8; 4]>::try_from(bytes(4, 8)).map(u32::from_be_bytes).unwrap_or_default();
     let first = <[u8; 8]>::try_from(bytes(24, 32)).map(i64::from_be_bytes).unwrap_or_default();
-    Span { first, next: first.saturating_add(records.into()) }
+    let written_at = <[u8; 8]>::try_from(bytes(8, 16)).map(i64::from_be_bytes).ok().and_then(publish_time);
+    Span { first, next: first.saturating_add(records.into()), written_at }
 }
 
 /// Sends what is to be sent, and heartbeats where that is nothing.

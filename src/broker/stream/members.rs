@@ -42,7 +42,10 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
         }
     };
     let wanted = wanted(&members, role);
-    if wanted.contains(&connection.node) || wanted.is_empty() {
+    let Some(best) = wanted.first() else { return Ok(connection) };
+    let is_replica = |node: &Endpoint| members.replicas.contains(node);
+    // Any replica is as good as the best.
+    if *best == connection.node || (is_replica(best) && is_replica(&connection.node)) {
         return Ok(connection);
     }
     if streams.broker.stream_load_balanced {
@@ -57,32 +60,29 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
         let nodes = wanted.iter().map(|node| format!("{}:{}", node.host, node.port)).collect::<Vec<_>>().join(", ");
         return Err(BrokerError::Interrupted(format!("looking for {stream}: no connection led to any of {nodes}")));
     }
-    let mut away = None;
+    let mut away = BrokerError::Silent;
     for node in &wanted {
+        if *node == connection.node {
+            return Ok(connection);
+        }
         match Connection::open(node, dialling).await {
             Ok(direct) => {
                 connection.close().await;
                 return Ok(direct);
             }
-            Err(error) => away = Some(error),
+            Err(error) => away = error,
         }
     }
-    // One that can be reached and has the stream is better than none.
-    if role == Role::Reader && (members.leader.as_ref() == Some(&connection.node)) {
-        return Ok(connection);
-    }
     connection.close().await;
-    Err(away.unwrap_or(BrokerError::Silent))
+    Err(away)
 }
 
-/// The nodes to connect to, the best first.
+/// The nodes to connect to, the best first. One that can be reached and has the stream is better than none.
 fn wanted(members: &Members, role: Role) -> Vec<Endpoint> {
-    let mut replicas = members.replicas.clone();
-    replicas.shuffle(&mut rand::rng());
-    match role {
-        Role::Reader if !replicas.is_empty() => replicas,
-        Role::Reader | Role::Leader => members.leader.iter().cloned().collect(),
-    }
+    let mut nodes = if role == Role::Reader { members.replicas.clone() } else { Vec::new() };
+    nodes.shuffle(&mut rand::rng());
+    nodes.extend(members.leader.clone());
+    nodes
 }
 
 #[cfg(test)]
@@ -97,6 +97,7 @@ mod tests {
         let members = Members { replicas: vec![node("b"), node("c")], ..alone };
         assert_eq!(wanted(&members, Role::Leader), [node("a")]);
         let mut readers = wanted(&members, Role::Reader);
+        assert_eq!(readers.pop(), Some(node("a")), "the leader, where no replica can be reached");
         readers.sort_by(|a, b| a.host.cmp(&b.host));
         assert_eq!(readers, [node("b"), node("c")]);
         assert!(wanted(&Members::default(), Role::Reader).is_empty(), "the broker will say why");

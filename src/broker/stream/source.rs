@@ -1,8 +1,11 @@
 //! One stream by one connection, and what the broker is queried about it beside reading.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     connection::{Connection, Span},
@@ -19,6 +22,8 @@ use crate::{
 
 /// No chunk.
 const NONE: i64 = -1;
+/// A leader that could not be reached is tried again after so long.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 pub struct Source {
     streams: Streams,
@@ -26,23 +31,31 @@ pub struct Source {
     /// To the member that is read from.
     pub connection: Connection,
     /// To the leader, where that is another one. A replica may lag behind, and would say too little of how far the stream goes.
-    leader: Mutex<Option<Connection>>,
+    leader: Mutex<Leader>,
     /// The last committed chunk, where it is known to be the broker's own.
     own_tail: AtomicI64,
+}
+
+/// The connection to the leader, where that is not the one that is read by.
+#[derive(Default)]
+struct Leader {
+    connection: Option<Connection>,
+    /// When it is to be tried again, where it could not be reached.
+    try_at: Option<Instant>,
 }
 
 impl Source {
     pub async fn open(streams: &Streams, stream: String, purpose: &str) -> Result<Self, BrokerError> {
         let connection = reach(streams, &stream, Role::Reader, purpose).await?;
-        let leader = Mutex::new(None);
+        let leader = Mutex::default();
         Ok(Self { streams: streams.clone(), stream, connection, leader, own_tail: AtomicI64::new(NONE) })
     }
 
     /// The last committed chunk, by the leader's word. Where that cannot be had, nothing is known.
     pub async fn standing(&self) -> Result<Standing, BrokerError> {
         let mut leader = self.leader.lock().await;
-        let by = leader.as_ref().unwrap_or(&self.connection);
-        let direct = leader.is_none();
+        let by = leader.connection.as_ref().unwrap_or(&self.connection);
+        let direct = leader.connection.is_none();
         match self.committed(by).await {
             Ok(Some(standing)) => return Ok(standing),
             // A chunk is about to come.
@@ -52,16 +65,22 @@ impl Source {
             Err(error) if direct => return Err(error),
             Err(_) | Ok(None) => {}
         }
-        *leader = match reach(&self.streams, &self.stream, Role::Leader, "standing").await {
-            Ok(connection) => Some(connection),
-            Err(error) => {
-                tracing::debug!(stream = self.stream, %error, "the stream's leader cannot be asked how far it goes");
-                None
+        leader.connection = None;
+        if leader.try_at.is_some_and(|at| at > Instant::now()) {
+            return Ok(Standing::Unknown);
+        }
+        match reach(&self.streams, &self.stream, Role::Leader, "standing").await {
+            Ok(connection) => {
+                let standing = self.committed(&connection).await.ok().flatten();
+                (leader.connection, leader.try_at) = (Some(connection), None);
+                Ok(standing.unwrap_or(Standing::Unknown))
             }
-        };
-        match leader.as_ref() {
-            Some(connection) => Ok(self.committed(connection).await.ok().flatten().unwrap_or(Standing::Unknown)),
-            None => Ok(Standing::Unknown),
+            Err(error) => {
+                let stream = &self.stream;
+                tracing::warn!(stream, %error, "the stream's leader is not reached: nothing proves that all is read");
+                leader.try_at = Some(Instant::now() + TRY_AGAIN);
+                Ok(Standing::Unknown)
+            }
         }
     }
 
@@ -80,7 +99,7 @@ impl Source {
             return Ok(true);
         }
         let leader = self.leader.lock().await;
-        let by = leader.as_ref().unwrap_or(&self.connection);
+        let by = leader.connection.as_ref().unwrap_or(&self.connection);
         let last = by.look(&self.stream, StartAt::Last).await?;
         let read = last.is_some_and(|last| last.next <= expected);
         if read {
@@ -102,7 +121,7 @@ impl Source {
     }
 
     pub async fn close(self) {
-        if let Some(leader) = self.leader.into_inner() {
+        if let Some(leader) = self.leader.into_inner().connection {
             leader.close().await;
         }
         self.connection.close().await;

@@ -4,6 +4,7 @@ mod node;
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use tokio::time::timeout;
 
 use self::node::{Node, PASSWORD, chunk, frame, text};
@@ -211,7 +212,19 @@ async fn a_replica_is_read_and_the_leader_decides_quiet() {
     replica.script().chunks = [chunk(4, &[b"e"])].into();
     subscription.first_at(StartAt::First).await.unwrap();
     leader.script().leader = Some(leader.endpoint.clone());
-    assert_eq!(subscription.standing().await.unwrap(), Standing::Committed(Some(9)));
+    assert_eq!(subscription.standing().await.unwrap(), Standing::Unknown, "it is tried again after a while");
+}
+
+#[tokio::test]
+async fn the_leader_is_read_where_no_replica_can_be_reached() {
+    let leader = Node::start().await;
+    {
+        let mut script = leader.script();
+        script.replicas = vec![Endpoint { host: "127.0.0.1".to_owned(), port: 1 }];
+        script.chunks = [chunk(0, &[b"a"])].into();
+    }
+    let mut subscription = subscribe(&streams(url(&leader), |_| {}), 0).await.unwrap();
+    assert_eq!(offsets(&mut subscription, 1).await, [0]);
 }
 
 #[tokio::test]
@@ -221,7 +234,7 @@ async fn a_load_balancer_is_tried_until_it_leads_to_a_member() {
     {
         let mut script = balancer.script();
         (script.leader, script.replicas) = (Some(node("a")), vec![node("b")]);
-        script.advertised = [node("c"), node("a"), node("c"), node("b")].into();
+        script.advertised = [node("c"), node("d"), node("c"), node("b")].into();
         script.chunks = [chunk(0, &[b"a"])].into();
     }
     let streams = streams(url(&balancer), |broker| broker.stream_load_balanced = true);
@@ -230,7 +243,10 @@ async fn a_load_balancer_is_tried_until_it_leads_to_a_member() {
     assert_eq!(offsets(&mut subscription, 1).await, [0]);
     balancer.script().advertised = std::iter::repeat_n(node("c"), 100).collect();
     let error = subscribe(&streams, 0).await.err().unwrap();
-    assert!(error.is_transient() && error.to_string().contains("no connection led to any of b:5552"), "{error}");
+    assert!(
+        error.is_transient() && error.to_string().contains("no connection led to any of b:5552, a:5552"),
+        "{error}"
+    );
     assert!(balancer.count(key::OPEN) < 20);
 }
 
@@ -257,4 +273,28 @@ async fn a_node_that_answers_nothing_is_an_error() {
     let subscription = subscribe(&streams, 0).await.unwrap();
     node.script().is_silent = true;
     assert!(matches!(subscription.standing().await, Err(BrokerError::Timeout(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a broker sends ends the connection with a reason, in bounded memory.
+    #[test]
+    fn any_bytes_end_the_connection(bytes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let node = Node::start().await;
+            // Frames of right and wrong lengths.
+            node.script().says = bytes.into_iter().map(|bytes| match bytes.first() {
+                Some(first) if first % 2 == 0 => frame(u16::from(first / 8), &bytes),
+                _ => bytes,
+            }).chain([frame(key::CLOSE, &[&[0; 6][..], &text("the end")].concat())]).collect();
+            let mut subscription = subscribe(&streams(url(&node) + "?heartbeat=1", |_| {}), 0).await.unwrap();
+            loop {
+                if timeout(Duration::from_secs(10), subscription.next()).await.unwrap().is_err() {
+                    break;
+                }
+            }
+        });
+    }
 }
