@@ -172,6 +172,8 @@ mod tests {
             url: Secret::new(url),
             stream_url: Secret::default(),
             stream_load_balanced: false,
+            stream_certificate_file: "".into(),
+            stream_key_file: "".into(),
             read_ahead_bytes: 67_108_864,
             stream: "s".to_owned(),
             partitions: 1,

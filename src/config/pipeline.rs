@@ -1,6 +1,6 @@
 //! From the stream to the rows: the broker, batches, which events are accepted, duplicates.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -23,6 +23,14 @@ section! {
         /// Whether that URL leads to a load balancer, and nodes cannot be reached by the addresses that they advertise: then
         /// it is connected to until it leads to a node that has the stream.
         stream_load_balanced: bool = false;
+        /// The client's certificate for rabbitmq-stream+tls://, a file in PEM; empty: none. With its key, in the file below.
+        stream_certificate_file: PathBuf = "",
+            must(
+                "be set together with broker.stream_key_file",
+                of => of.stream_certificate_file.as_os_str().is_empty() == of.stream_key_file.as_os_str().is_empty()
+            );
+        /// The key of that certificate, a file in PEM.
+        stream_key_file: PathBuf = "";
         /// Memory for chunks that were read ahead by the stream protocol, of all partitions of a process together. Bytes.
         read_ahead_bytes: usize = 67108864, from(1_048_576..=17_179_869_184);
         /// Stream that producers publish to. With more than one partition it is a super stream of this name.

@@ -42,8 +42,8 @@ fn tests_that_are_named_as_proof_exist() {
     assert!(named.is_empty(), "no such test:\n{}", Vec::from_iter(named).join("\n"));
 }
 
-/// Settings of other programs.
-const FOREIGN: [&str; 2] = ["max_message_size", "default_pool_size"];
+/// Settings, commands and plugins of other programs.
+const FOREIGN: [&str; 4] = ["max_message_size", "default_pool_size", "add_replica", "rabbitmq_auth_mechanism_ssl"];
 
 /// Settings, metrics, functions, columns, files: what a page names must be somewhere in the project.
 #[test]

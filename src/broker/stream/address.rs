@@ -1,12 +1,14 @@
 //! Where the broker is, and how to log in: what `broker.stream_url` says.
 
+use std::path::PathBuf;
+
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::frames::responses::Endpoint;
 use crate::{
     broker::{BrokerError, HEARTBEAT_SECONDS},
-    config::Secret,
+    config::{Broker, Secret},
 };
 
 const PLAIN_PORT: u16 = 5552;
@@ -21,6 +23,14 @@ pub struct Address {
     pub login: Login,
     /// Requested of the broker unless the URL says another, seconds.
     pub heartbeat_seconds: u32,
+    pub certificate: Option<ClientFiles>,
+}
+
+/// Where the client's own certificate is, with its key.
+#[derive(Clone)]
+pub struct ClientFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone)]
@@ -36,7 +46,15 @@ pub enum Login {
 impl Address {
     /// # Errors
     /// It is no URL of this protocol. The URL is not quoted.
-    pub fn read(url: &Secret) -> Result<Self, BrokerError> {
+    pub fn of(broker: &Broker) -> Result<Self, BrokerError> {
+        let certificate = (!broker.stream_certificate_file.as_os_str().is_empty()).then(|| ClientFiles {
+            certificate: broker.stream_certificate_file.clone(),
+            key: broker.stream_key_file.clone(),
+        });
+        Ok(Self { certificate, ..Self::read(&broker.stream_url)? })
+    }
+
+    fn read(url: &Secret) -> Result<Self, BrokerError> {
         let wrong = || BrokerError::Permanent("the URL cannot be read".to_owned());
         let url = Url::parse(url.expose()).map_err(|_| wrong())?;
         let tls = match url.scheme() {
@@ -66,7 +84,7 @@ impl Address {
             None => HEARTBEAT_SECONDS.into(),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { tls, endpoint: Endpoint { host, port }, virtual_host, login, heartbeat_seconds })
+        Ok(Self { tls, endpoint: Endpoint { host, port }, virtual_host, login, heartbeat_seconds, certificate: None })
     }
 }
 

@@ -29,7 +29,7 @@ const ROUNDS: usize = 5;
 /// # Errors
 /// The broker is away or refuses, or the stream does not exist.
 pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -> Result<Connection, BrokerError> {
-    let address = Address::read(&streams.broker.stream_url)?;
+    let address = Address::of(&streams.broker)?;
     let memory = &streams.read_ahead;
     let dialling = Dialling { address: &address, purpose, memory, timeout: streams.broker.connect_timeout() };
     let mut connection = Connection::open(&address.endpoint, dialling).await?;

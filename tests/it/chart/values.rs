@@ -105,8 +105,10 @@ fn the_schema_is_closed() {
 }
 
 /// Secrets, which are references; ports, which are fixed; files and folders, of which a pod has none.
-const NOT_IN_CONFIG: [&str; 15] = [
+const NOT_IN_CONFIG: [&str; 17] = [
     "broker.url",
+    "broker.stream_certificate_file",
+    "broker.stream_key_file",
     "broker.stream_url",
     "database.url",
     "database.migration_url",

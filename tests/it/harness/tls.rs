@@ -8,8 +8,9 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -36,14 +37,32 @@ pub struct TlsFront {
 impl TlsFront {
     /// Before that server, whose protocol has this name in TLS.
     pub async fn before(server: SocketAddr, protocol: &str) -> Self {
+        Self::start(server, protocol, false).await
+    }
+
+    /// The same, demanding that its own certificate is the client's too.
+    pub async fn demanding_a_certificate(server: SocketAddr, protocol: &str) -> Self {
+        Self::start(server, protocol, true).await
+    }
+
+    async fn start(server: SocketAddr, protocol: &str, demands: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         certify(folder.path());
         let file = |name: &str| folder.path().join(name);
-        let chain = CertificateDer::pem_file_iter(file("cert.pem")).unwrap().map(Result::unwrap).collect();
+        let chain: Vec<_> = CertificateDer::pem_file_iter(file("cert.pem")).unwrap().map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(file("key.pem")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let config = if demands {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(Vec::clone(&chain));
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            config.with_client_cert_verifier(verifier)
+        } else {
+            config.with_no_client_auth()
+        };
+        let mut config = config.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
