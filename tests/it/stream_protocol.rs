@@ -173,6 +173,58 @@ async fn huge_messages_are_read_in_bounded_memory() {
 }
 
 #[tokio::test]
+async fn what_was_damaged_on_its_way_is_read_again() {
+    let mut world = World::new(1).await.read_by(Protocol::Stream);
+    let proxy = world.proxy_broker();
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    world.send([b"before".to_vec()]).await;
+    settled(&mut conn, 1).await;
+    proxy.damage(b"damaged-1", 2);
+    world.send([b"damaged-1".to_vec(), b"behind".to_vec()]).await;
+    settled(&mut conn, 3).await;
+    assert_eq!(service.generation("partition/0").await, 1, "it waited in place");
+
+    // Where it is stored: it is never passed over.
+    proxy.damage(b"damaged-2", usize::MAX);
+    world.send([b"damaged-2".to_vec()]).await;
+    let cause = service.parked("partition/0").await;
+    assert!(cause.contains("cannot be read from offset 3 on") && cause.contains("chunk 3: the CRC"), "{cause}");
+    assert_eq!(LedgerSums::of_batches(&mut conn).await.received, 3);
+    proxy.damage(b"damaged-2", 0);
+    service.restart("partition/0").await;
+    settled(&mut conn, 4).await;
+    assert_eq!(ledger_holes(&mut conn).await, 0);
+}
+
+#[tokio::test]
+async fn what_amqp_left_out_is_read_by_a_replay() {
+    if !has_foreign_clients() {
+        return;
+    }
+    let world = World::new(1).await;
+    let mut conn = world.connect().await;
+    let service = world.serve().await;
+    let before = world.publish(&["--events", "100", "--orgs", "4", "--models", "2", "--seed", "1"]).await;
+    settled(&mut conn, sent(&before)).await;
+    let at = sent(&before);
+    produce(&world, "gzip", &Events(1).next(20)).await;
+    let after = world.publish(&["--events", "100", "--orgs", "4", "--models", "2", "--seed", "2"]).await;
+    settled(&mut conn, sent(&before) + sent(&after)).await;
+    assert_eq!(service.terminate().await, Some(0));
+
+    let world = world.read_by(Protocol::Stream);
+    let service = world.serve().await;
+    let (from, to) = (at.to_string(), (at + 20).to_string());
+    let replay = world.report(&["replay", "--partition", "0", "--from", &from, "--to", &to]).await;
+    assert_eq!((replay["state"].as_str(), replay["stored"].as_i64()), (Some("done"), Some(20)), "{replay}");
+    world.report(&["partitions", "acknowledge", "--partition", "0", "--yes"]).await;
+    assert!(world.run(&["verify"]).await.status.success());
+    caught_up(&mut conn).await;
+    drop(service);
+}
+
+#[tokio::test]
 async fn a_refused_login_shows_no_secret() {
     let world = World::new(1).await.read_by(Protocol::Stream);
     let declared = world.publish(&["--events", "1", "--orgs", "1", "--models", "1"]).await;
@@ -195,15 +247,21 @@ async fn a_refused_login_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn streams_are_read_over_tls() {
+async fn streams_are_read_over_tls_with_a_certificate() {
     let mut world = World::new(1).await.read_by(Protocol::Stream);
     let url = world.variables[world.reads_from()].clone();
     let (login, place) = url.rsplit_once('@').unwrap();
-    let front = TlsFront::before(place.split_once('/').unwrap().0.parse().unwrap(), "rabbitmq-stream").await;
+    let front =
+        TlsFront::demanding_a_certificate(place.split_once('/').unwrap().0.parse().unwrap(), "rabbitmq-stream").await;
     let login = login.replace("rabbitmq-stream://", "rabbitmq-stream+tls://");
     world.set(world.reads_from(), &format!("{login}@{}/%2f", front.address));
     let mut conn = world.connect().await;
     let certificate = front.certificate().display().to_string();
+    let key = front.certificate().with_file_name("key.pem").display().to_string();
+    world.set_all([
+        ("ANALYTICS__BROKER__STREAM_CERTIFICATE_FILE".to_owned(), certificate.clone()),
+        ("ANALYTICS__BROKER__STREAM_KEY_FILE".to_owned(), key),
+    ]);
     world.routes.insert("SSL_CERT_FILE".to_owned(), certificate);
     let _service = world.serve().await;
     let report = world.publish(&["--events", "1000", "--orgs", "4", "--models", "2"]).await;

@@ -50,6 +50,8 @@ struct Faults {
     /// The next requests that end so lose their answers.
     trap: Option<(&'static [u8], usize)>,
     lost: usize,
+    /// Answers with these bytes are damaged there, so many times.
+    damaged: Option<(&'static [u8], usize)>,
     ended: bool,
 }
 
@@ -102,6 +104,11 @@ impl Proxy {
     /// of giving the answer. A request that is waited for ends with its own last bytes.
     pub fn lose_answers_to(&self, request: &'static [u8], times: usize) {
         self.faults.send_modify(|faults| faults.trap = Some((request, times)));
+    }
+
+    /// The next `times` answers with these bytes in them arrive with one of the bytes changed.
+    pub fn damage(&self, bytes: &'static [u8], times: usize) {
+        self.faults.send_modify(|faults| faults.damaged = Some((bytes, times)));
     }
 
     /// Answers that were lost by [`Proxy::lose_answers_to`].
@@ -244,7 +251,7 @@ impl Link {
         };
         let mut faults = self.faults.subscribe();
         let writing = async move {
-            while let Some((due, chunk)) = under_way.recv().await {
+            while let Some((due, mut chunk)) = under_way.recv().await {
                 if due > Instant::now() {
                     sleep_until(due).await;
                 }
@@ -257,7 +264,7 @@ impl Link {
                         return Err(io::ErrorKind::ConnectionReset.into());
                     }
                     Direction::Answers if self.is_silenced() => continue,
-                    Direction::Answers => {}
+                    Direction::Answers => self.damage(&mut chunk),
                 }
                 to.write_all(&chunk).await?;
             }
@@ -274,6 +281,19 @@ impl Link {
             {
                 *left -= 1;
                 self.trapped.store(true, Ordering::SeqCst);
+            }
+            false
+        });
+    }
+
+    fn damage(&self, chunk: &mut [u8]) {
+        self.faults.send_if_modified(|faults| {
+            if let Some((bytes, left)) = &mut faults.damaged
+                && *left > 0
+                && let Some(at) = chunk.windows(bytes.len()).position(|window| window == *bytes)
+            {
+                *left -= 1;
+                chunk[at] ^= 1;
             }
             false
         });
