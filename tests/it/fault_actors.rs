@@ -7,9 +7,12 @@ use rand::seq::SliceRandom;
 use sqlx::PgConnection;
 
 use crate::{
+    by_each_protocol::by_each_protocol,
     fault_away::is_down,
-    harness::{Asking, Happened, Load, Service, World, eventually, millis, scale},
+    harness::{Asking, Happened, Load, Protocol, Service, World, eventually, millis, scale},
 };
+
+by_each_protocol![random_actor_restarts_lose_and_double_nothing,];
 
 const OF_PARTITION_0: [&str; 5] = ["consumer/0", "dedupe/0", "writer/0", "rollup/0", "replay/0"];
 const ALONE: [&str; 5] = ["lease", "freshness", "recorder", "corrections", "query/0"];
@@ -101,9 +104,8 @@ async fn only_the_failed_actor_is_restarted() {
     assert!(drilled.iter().all(|one| one.by_whom.as_deref() == Some("tests")));
 }
 
-#[tokio::test]
-async fn random_actor_restarts_lose_and_double_nothing() {
-    let world = world(&[]).await;
+async fn random_actor_restarts_lose_and_double_nothing(by: Protocol) {
+    let world = world(&[]).await.read_by(by);
     let service = world.serve().await;
     let mut conn = world.connect().await;
     let load = Load::start(&world, "42").await;

@@ -8,10 +8,15 @@ use sqlx::PgConnection;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::harness::{
-    FLAWS, RATE, Service, World, assert_exact, double_counted, eventually, exact_with_resends, ledger_holes, more,
-    not_run, number, resend, scale, sent, settled,
+use crate::{
+    by_each_protocol::by_each_protocol,
+    harness::{
+        FLAWS, Protocol, RATE, Service, World, assert_exact, double_counted, eventually, exact_with_resends,
+        ledger_holes, more, not_run, number, resend, scale, sent, settled,
+    },
 };
+
+by_each_protocol![a_frozen_process_is_replaced_and_fenced,];
 
 const PARTITIONS: u16 = 4;
 
@@ -153,9 +158,8 @@ async fn changing_processes_count_everything_once() {
     assert_eq!(left, 0, "who ends in order leaves no lease");
 }
 
-#[tokio::test]
-async fn a_frozen_process_is_replaced_and_fenced() {
-    let world = World::new(PARTITIONS).await;
+async fn a_frozen_process_is_replaced_and_fenced(by: Protocol) {
+    let world = World::new(PARTITIONS).await.read_by(by);
     let mut conn = world.connect().await;
     let (frozen, other) = (world.serve().await, world.serve().await);
     shared_as(&mut conn, &[2, 2]).await;
