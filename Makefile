@@ -5,7 +5,7 @@ SCRIPT := deploy/local/stack
 # Whose servers all of these start and use: a name of deploy/local/stacks, or nothing.
 STACK ?=
 export ANALYTICS_STACK := $(or $(STACK),$(ANALYTICS_STACK))
-# `make bench`, `make bench-export`, `make soak` and `make growth` pass these on.
+# `make bench`, `make soak` and `make growth` pass these on.
 ARGS ?=
 # How much larger the faults of `make soak` are than those of `make test`.
 ANALYTICS_TEST_SCALE ?= 10
@@ -14,7 +14,7 @@ FAULTS ?= fault_
 # What `make load` does.
 PROFILE ?= smoke
 
-.PHONY: help run image image-run test lint bench bench-export soak load growth scan scan-image stack stack-down tools test-tools released
+.PHONY: help run image image-run test lint bench soak load growth scan scan-image stack stack-down tools test-tools released
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,11 +35,8 @@ lint: tools ## formatting and clippy, warnings as errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-bench: tools stack ## events a second from stream to rollup, beside a bare COPY; publish-to-response latency
+bench: tools stack ## ingest, latency and exports beside the limits of the servers, in rounds; ARGS="--help" says what it takes
 	cargo bench --locked --bench ingest -- $(ARGS)
-
-bench-export: tools stack ## an export of a million rows, beside COPY of the same query
-	cargo bench --locked --bench export -- $(ARGS)
 
 # One test at a time and optimised: what is measured is what runs.
 soak: tools test-tools released stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures

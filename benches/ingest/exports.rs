@@ -1,15 +1,6 @@
-//! How quick an export is, on a real server: `cargo bench --bench export -- [ROWS]`.
-//!
-//! An org's hourly rollups are filled in, then a job makes the file of them, as in the service: rows read, percentiles found,
-//! the CSV hashed and written to a local store, synced and put in its place; beside it the rows alone, whose CSV is made in memory
-//! and dropped, and `COPY (the same query) TO STDOUT`, whose bytes are dropped too: one after the other, in turns. How far this
-//! process grows while it makes the file is Linux's own figure.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
-#![expect(clippy::print_stdout, reason = "its output is its result")]
-
-#[path = "../tests/it/harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
-mod harness;
+//! How quick an export is: a job, as in the service: rows read, percentiles found, the CSV hashed and written to a local store, synced and
+//! put in its place; the rows alone, whose CSV is made in memory and dropped; and `COPY (the same query) TO STDOUT`, whose bytes are
+//! dropped too. An org's hourly rollups are filled in by SQL. How far this process grows while it makes the file is Linux's own figure.
 
 use std::time::{Duration, Instant};
 
@@ -29,64 +20,69 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use harness::{LocalStore, World};
+use crate::{
+    args::Part,
+    figures::{Figures, Unit},
+    harness::{LocalStore, World},
+    processor::Servers,
+};
 
-const ROWS: i64 = 1_000_000;
 const HOURS: i64 = 31 * 24;
-const TURNS: usize = 3;
 /// Bytes that are taken at a time, as for a part of an upload.
 const PART: usize = 8 << 20;
 
-#[tokio::main]
-async fn main() {
-    // Cargo passes `--bench`.
-    let rows = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(ROWS);
-    let (mut world, store) = (World::new(1).await, LocalStore::new());
-    world.set_all(store.variables());
-    world.set("ANALYTICS__OBJECTS__PART_BYTES", "8388608");
-    let start: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
-    let range = TimeRange { start, end: start + TimeDelta::hours(HOURS) };
-    let (granularity, group_by) = (Granularity::Hourly, GroupBy::Model);
-    let spec = Spec { org_id: Uuid::from_u128(1), granularity, group_by, range, models: Vec::new() };
-    fill(&mut world.connect_as_owner().await, &spec, rows).await;
+pub const JOB: &str = "a job, to a file of a local store: rows";
+pub const ROWS: &str = "rows to CSV in memory";
+pub const COPY: &str = "COPY (the same query) TO STDOUT: rows";
 
-    let reader = ExportReader::new(&world.settings).unwrap();
-    let backend = ExportBackend::new(&world.settings).unwrap();
-    let mut conn = reader.connect().await.unwrap();
-    let copy = statement(&spec);
-    // Both read what is in memory by then.
-    copied(&mut conn, &copy).await;
-    let (mut jobs, mut exports, mut copies) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut bytes, mut growth) = (0, 0);
-    for _ in 0..TURNS {
-        let claimed = job(&mut world.connect().await, &spec).await;
+pub struct Exports {
+    world: World,
+    _store: LocalStore,
+    spec: Spec,
+    rows: i64,
+}
+
+impl Exports {
+    pub async fn fill(rows: i64) -> Self {
+        let (mut world, store) = (World::new(1).await.unchecked("rollups are put in by SQL"), LocalStore::new());
+        world.set_all(store.variables());
+        world.set("ANALYTICS__OBJECTS__PART_BYTES", "8388608");
+        let start: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
+        let range = TimeRange { start, end: start + TimeDelta::hours(HOURS) };
+        let (granularity, group_by) = (Granularity::Hourly, GroupBy::Model);
+        let spec = Spec { org_id: Uuid::from_u128(1), granularity, group_by, range, models: Vec::new() };
+        fill(&mut world.connect_as_owner().await, &spec, rows).await;
+        Self { world, _store: store, spec, rows }
+    }
+
+    pub async fn measure(&self, servers: &Servers, figures: &mut Figures) {
+        let Self { world, spec, rows, .. } = self;
+        let reader = ExportReader::new(&world.settings).unwrap();
+        let backend = ExportBackend::new(&world.settings).unwrap();
+        let mut conn = reader.connect().await.unwrap();
+        let copy = statement(spec);
+        // All read what is in memory by then.
+        copied(&mut conn, &copy).await;
+        servers.quiet().await;
+        let claimed = job(&mut world.connect().await, spec).await;
         let before = resident("VmRSS");
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let mut rate = |what, began: Instant| {
+            figures.add(Part::Exports, what, Unit::PerSecond, *rows as f64 / began.elapsed().as_secs_f64());
+        };
         let began = Instant::now();
         let made = generate::generate(&backend, &claimed).await.unwrap();
-        jobs.push(began.elapsed().as_secs_f64());
-        growth = growth.max(resident("VmHWM").saturating_sub(before));
+        rate(JOB, began);
+        let growth = resident("VmHWM").saturating_sub(before);
         let began = Instant::now();
-        let (written, length) = exported(&reader, &spec).await;
-        exports.push(began.elapsed().as_secs_f64());
+        let (written, length) = exported(&reader, spec).await;
+        rate(ROWS, began);
         assert_eq!((written, length as u64), (rows.unsigned_abs(), made.output.bytes));
-        bytes = length;
         let began = Instant::now();
         copied(&mut conn, &copy).await;
-        copies.push(began.elapsed().as_secs_f64());
+        rate(COPY, began);
+        figures.add(Part::Exports, "how far the process grows during a job", Unit::Mebibytes, growth as f64 / 1024.0);
     }
-    for seconds in [&mut jobs, &mut exports, &mut copies] {
-        seconds.sort_by(f64::total_cmp);
-    }
-    let (job, export, copy) = (jobs[TURNS / 2], exports[TURNS / 2], copies[TURNS / 2]);
-    let rate = |seconds: f64| rows as f64 / seconds;
-    println!("{rows} rows, {:.1} MiB of CSV, median of {TURNS} turns", bytes as f64 / f64::from(1 << 20));
-    println!("a job, to a file of a local store{job:>6.2} s {:>10.0} rows/s   all: {jobs:.2?}", rate(job));
-    println!("export, rows to CSV in memory   {export:>7.2} s {:>10.0} rows/s   all: {exports:.2?}", rate(export));
-    println!("COPY (same query) TO STDOUT     {copy:>7.2} s {:>10.0} rows/s   all: {copies:.2?}", rate(copy));
-    println!("job / COPY                      {:>7.2}", job / copy);
-    println!("export / COPY                   {:>7.2}", export / copy);
-    println!("largest growth of this process  {:>7.1} MiB", growth as f64 / 1024.0);
 }
 
 /// A job that is claimed.
@@ -141,7 +137,7 @@ async fn copied(conn: &mut PgConnection, statement: &str) -> usize {
 /// The query of an export with its parameters written out, since COPY takes none.
 fn statement(spec: &Spec) -> String {
     let query =
-        include_str!("../src/store/exports/sql/exports_rows.sql").replace("{rollups}", "analytics.hourly_usage");
+        include_str!("../../src/store/exports/sql/exports_rows.sql").replace("{rollups}", "analytics.hourly_usage");
     let values = [
         ("$1", format!("'{}'::uuid", spec.org_id)),
         ("$2", format!("'{}'::timestamptz", spec.range.start)),
