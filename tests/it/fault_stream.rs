@@ -16,6 +16,7 @@ use crate::{
 
 by_each_protocol![
     dropped_messages_are_a_ledger_gap,
+    dropping_during_a_subscription_leaves_a_gap,
     a_recreated_stream_stops_the_partition,
     a_longer_recreated_stream_is_recognised,
     a_missing_stream_is_awaited,
@@ -94,12 +95,12 @@ async fn dropped_messages_are_a_ledger_gap(by: Protocol) {
     assert!(cause.contains(&gap.1.to_string()), "{cause}");
 }
 
-#[tokio::test]
-async fn dropping_during_a_subscription_leaves_a_gap() {
-    let mut world = World::new(1).await;
+async fn dropping_during_a_subscription_leaves_a_gap(by: Protocol) {
+    let mut world = World::new(1).await.read_by(by);
     world.set("ANALYTICS__BROKER__STREAM_MAX_BYTES", "2000000");
     // Few messages are sent ahead, and storing them is slow: the stream overtakes the reading.
     world.set("ANALYTICS__BROKER__PREFETCH", "200");
+    world.set("ANALYTICS__BROKER__READ_AHEAD_BYTES", "1048576");
     let database = world.proxy_database();
     let service = world.serve().await;
     let mut conn = world.connect().await;

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{
     connection::{Connection, Span},
@@ -22,6 +25,8 @@ use crate::{
 
 /// No chunk.
 const NONE: i64 = -1;
+/// What a connection answers that reads what comes.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// A leader that could not be reached is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
@@ -111,7 +116,16 @@ impl Source {
     /// What the offsets from `expected` to before the next message mean: what the stream has dropped, or the broker's own
     /// records, since it delivers every chunk of messages that it has.
     pub async fn hole(&self, expected: i64) -> Result<Option<HoleReason>, BrokerError> {
-        let first = self.connection.stats(&self.stream).await?.first;
+        let first = match timeout(ANSWERED_WITHIN, self.connection.stats(&self.stream)).await {
+            Ok(stats) => stats?.first,
+            // The connection may wait for memory, which is held by what waits for this response.
+            Err(_) => {
+                let beside = reach(&self.streams, &self.stream, Role::Reader, "look").await?;
+                let stats = beside.stats(&self.stream).await;
+                beside.close().await;
+                stats?.first
+            }
+        };
         Ok(first.is_some_and(|first| first > expected).then_some(HoleReason::Dropped))
     }
 

@@ -20,6 +20,7 @@ use crate::{
         streams::Streams,
     },
     config::{Broker, Secret, Settings},
+    domain::hole::HoleReason,
 };
 
 fn streams(url: String, change: impl FnOnce(&mut Broker)) -> Streams {
@@ -119,6 +120,22 @@ async fn reading_waits_for_memory_without_losing_anything() {
         assert_eq!(offsets(&mut subscription, 1).await, [next]);
         next += 1;
     }
+}
+
+#[tokio::test]
+async fn a_hole_is_judged_while_memory_is_short() {
+    let node = Node::start().await;
+    let large = vec![b'x'; 700 * 1024];
+    // Behind a small one several are requested: the connection waits for what the second holds.
+    node.script().chunks = [chunk(0, &[b"a"]), chunk(1, &[&large]), chunk(2, &[&large])].into();
+    node.script().committed = 0;
+    let streams = streams(url(&node), |broker| broker.read_ahead_bytes = 1 << 20);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    let held = [subscription.next().await.unwrap(), subscription.next().await.unwrap()];
+    let asked = Instant::now();
+    assert_eq!(subscription.hole(-5).await.unwrap(), Some(HoleReason::Dropped), "the stream begins behind it");
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    drop(held);
 }
 
 #[tokio::test]
