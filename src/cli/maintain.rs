@@ -42,13 +42,14 @@ impl Summary for Maintained {
             Column::Text("LAST VACUUM"),
         ];
         format!(
-            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
+            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nhours of organisations summed: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
              {} compressed ones\n{}",
             self.chunks_made,
             self.compression,
             self.jobs,
             self.overdue_jobs_run.iter().map(|done| format!("\n{done}")).collect::<String>(),
             self.engine_advice,
+            self.org_hours_summed,
             raw.bytes,
             raw.chunks,
             raw.oldest.map_or_else(absent, time),

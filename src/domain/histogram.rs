@@ -172,6 +172,31 @@ impl Sum {
         Ok(())
     }
 
+    /// Adds many that lie one behind the other: packed ones, and entries without the zero byte in front of them.
+    ///
+    /// # Errors
+    /// They cannot be read; what is there then is of no use.
+    pub fn add_concatenated(&mut self, packed: Option<&[u8]>, entries: Option<&[u8]>) -> Result<(), UnpackError> {
+        let mut left = packed.unwrap_or_default();
+        while !left.is_empty() {
+            self.add_first(&mut left).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        }
+        for entry in self::entries(entries.unwrap_or_default())? {
+            let (bucket, count) = entry?;
+            self.add(usize::from(bucket), count);
+        }
+        Ok(())
+    }
+
+    /// Takes the first of packed ones.
+    fn add_first(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        for _ in 0..varint(bytes)? {
+            let bucket = u16::try_from(varint(bytes)?).ok()?;
+            self.add(usize::from(bucket), varint(bytes)?);
+        }
+        Some(())
+    }
+
     pub fn add_all(&mut self, other: &Histogram) {
         for (bucket, count) in &other.0 {
             self.add(usize::from(*bucket), *count);
@@ -269,6 +294,13 @@ mod tests {
         }
         sum.add_packed(&Histogram::default().pack()).unwrap();
         assert_eq!(sum.histogram(), twice);
+        let mut concatenated = Sum::default();
+        let behind = [Histogram::default().pack(), of(&[7]).pack(), of(&[300, 300]).pack()].concat();
+        concatenated.add_concatenated(Some(&behind), Some(&[&packed[1..], &packed[1..]].concat())).unwrap();
+        twice.merge(&of(&[7, 300, 300]));
+        assert_eq!(concatenated.histogram(), twice);
+        assert!(concatenated.clone().add_concatenated(Some(&behind[..behind.len() - 1]), None).is_err());
+        assert!(concatenated.add_concatenated(None, Some(&packed[1..6])).is_err());
     }
 
     #[test]

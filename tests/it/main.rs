@@ -50,6 +50,7 @@ mod maintain;
 mod metrics;
 mod objects;
 mod operations_cli;
+mod org_hours;
 mod pending;
 mod pipeline_exact;
 mod pipeline_rejects;

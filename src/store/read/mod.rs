@@ -36,6 +36,7 @@ use crate::{
     },
 };
 pub(super) use source::latency_bounds;
+use source::{KnownSummed, Summed};
 
 const FRESHNESS: &str = include_str!("sql/freshness.sql");
 
@@ -121,7 +122,7 @@ impl ReaderPlan {
                 Box::pin(async move { parameters.apply(conn).await })
             })
             .connect_lazy_with(self.options.clone());
-        Reader { pool, plan: self }
+        Reader { pool, plan: self, summed: KnownSummed::default() }
     }
 }
 
@@ -130,6 +131,7 @@ impl ReaderPlan {
 pub struct Reader {
     pool: PgPool,
     plan: ReaderPlan,
+    summed: KnownSummed,
 }
 
 impl Reader {
@@ -256,9 +258,19 @@ struct ReportHead {
     /// From when on there is all of the org's rollups of that granularity, and of its raw events; none where there always is.
     rollups_from: Option<DateTime<Utc>>,
     raw_from: Option<DateTime<Utc>>,
+    /// From when on and up to when hours are summed over models.
+    summed: [DateTime<Utc>; 2],
 }
 
+/// Columns of a report's rows before those of its series: the head's.
+const HEAD_COLUMNS: usize = 7;
+
 impl ReportHead {
+    fn summed(&self) -> Summed {
+        let [from, to] = self.summed;
+        Summed { from, to }
+    }
+
     /// Refuses a response from rollups that misses some of them, or raw events of hours that a boundary lies within.
     fn check_rollups(&self, buckets: &Buckets) -> Result<(), ReadError> {
         refuse(Gone::of_rollups(buckets, self.rollups_from, self.raw_from))

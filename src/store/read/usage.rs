@@ -1,10 +1,10 @@
 //! Reading usage.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{ReadError, Reader, ReportHead, StoreError, first, source::Source};
+use super::{HEAD_COLUMNS, ReadError, Reader, StoreError, source::Wanted};
 use crate::{
     domain::query::{UsagePoint, UsageQuery, UsageReport},
     store::amount::Amount,
@@ -14,23 +14,17 @@ const USAGE: &str = include_str!("sql/usage.sql");
 
 impl Reader {
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
-        let source = Source::of(&query.buckets);
-        let text = source.put_into(USAGE);
-        let rows = self.report::<UsageRow>(text, query.org_id, &query.buckets, &query.models, query.by_model)?;
-        let rows = source.bind(rows);
-        let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let first = first(&rows)?;
-        first.head.check_rollups(&query.buckets)?;
-        let (freshness, as_of) = self.completeness(&first.head.org);
-        let series = rows.into_iter().filter_map(UsageRow::point).collect::<Result<Vec<_>, _>>()?;
+        let UsageQuery { org_id, buckets, models, by_model, fill: _ } = query;
+        let wanted = Wanted { org_id: *org_id, buckets, models, by_model: *by_model };
+        let (rows, head) = self.of_rollups(USAGE, &wanted).await?;
+        let (freshness, as_of) = self.completeness(&head.org);
+        let point = |row: &PgRow| UsageRow::read(row).map_err(StoreError::from).map(UsageRow::point).transpose();
+        let series = rows.iter().filter_map(|row| point(row).map(Result::flatten)).collect::<Result<Vec<_>, _>>()?;
         Ok(UsageReport { series, freshness, as_of })
     }
 }
 
-#[derive(FromRow)]
 struct UsageRow {
-    #[sqlx(flatten)]
-    head: ReportHead,
     /// None, as everything below it, where the series is empty.
     bucket_start: Option<DateTime<Utc>>,
     model_id: Option<Uuid>,
@@ -41,6 +35,18 @@ struct UsageRow {
 }
 
 impl UsageRow {
+    /// By the place of its columns: finding them by name costs more than reading them.
+    fn read(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            bucket_start: row.try_get(HEAD_COLUMNS)?,
+            model_id: row.try_get(HEAD_COLUMNS + 1)?,
+            invocations: row.try_get(HEAD_COLUMNS + 2)?,
+            input_tokens: row.try_get(HEAD_COLUMNS + 3)?,
+            output_tokens: row.try_get(HEAD_COLUMNS + 4)?,
+            cost_cents: row.try_get(HEAD_COLUMNS + 5)?,
+        })
+    }
+
     fn point(self) -> Option<Result<UsagePoint, StoreError>> {
         let bucket_start = self.bucket_start?;
         let usage = super::ledger::usage(self.invocations, self.input_tokens, self.output_tokens, self.cost_cents);
@@ -51,22 +57,10 @@ impl UsageRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        domain::{money::Cents, query::Usage},
-        store::read::{Head, OrgHead},
-    };
+    use crate::domain::{money::Cents, query::Usage};
 
     fn row() -> UsageRow {
         UsageRow {
-            head: ReportHead {
-                org: OrgHead {
-                    head: Head { queried_at: DateTime::UNIX_EPOCH, watermark: None },
-                    last_event_at: None,
-                    last_rollup_at: None,
-                },
-                rollups_from: None,
-                raw_from: None,
-            },
             bucket_start: Some(DateTime::UNIX_EPOCH),
             model_id: None,
             invocations: Some(2),

@@ -8,6 +8,7 @@ pub mod background_jobs;
 pub mod engine;
 pub mod freshness;
 pub mod merge;
+pub mod org_hours;
 pub mod pending;
 pub mod rebuild;
 pub mod recount;

@@ -232,10 +232,33 @@ const UNEQUAL: &str = "
       AND (raw.hour IS NOT NULL OR NOT EXISTS (SELECT FROM analytics.ingestion_batches WHERE purged > 0))
     ORDER BY 1 LIMIT 3";
 
+/// Hours over all models that are not marked as changed, and are not the sums of their rollups.
+const WRONGLY_SUMMED: &str = "
+    WITH kept AS (
+        SELECT org_id, bucket_start, sum(successes) AS successes, sum(errors) AS errors, sum(timeouts) AS timeouts,
+               sum(throttled) AS throttled, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+               sum(cost_cents) AS cost_cents
+        FROM analytics.org_hours_summed s JOIN analytics.hourly_usage u ON u.bucket_start >= s.summed_from AND u.bucket_start < s.summed_to
+        GROUP BY 1, 2)
+    SELECT format('%s %s: rolled up %s, summed %s', org_id, bucket_start, kept.successes, o.successes)
+    FROM analytics.org_hours o FULL JOIN kept USING (org_id, bucket_start)
+    WHERE o.changed IS NOT TRUE
+      AND (o.successes, o.errors, o.timeouts, o.throttled, o.input_tokens, o.output_tokens, o.cost_cents)
+          IS DISTINCT FROM (kept.successes, kept.errors, kept.timeouts, kept.throttled, kept.input_tokens, kept.output_tokens,
+                            kept.cost_cents)
+    ORDER BY 1 LIMIT 3";
+
 /// What must not be in any database, whatever was done to the service: holes in the ledger, events that are stored twice, rollups
 /// that are not what raw events add up to.
 pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
     let mut found: Vec<String> = sqlx::query_scalar(UNEQUAL).fetch_all(&mut *conn).await.unwrap();
+    let sums: bool = sqlx::query_scalar("SELECT to_regclass('analytics.org_hours') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    if sums {
+        found.extend(sqlx::query_scalar::<_, String>(WRONGLY_SUMMED).fetch_all(&mut *conn).await.unwrap());
+    }
     for (what, many) in
         [("holes in the ledger", ledger_holes(conn).await), ("stored twice", double_counted(conn).await)]
     {

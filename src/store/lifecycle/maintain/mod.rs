@@ -16,6 +16,7 @@ use crate::{
         rollups::{
             background_jobs::{self, BackgroundJobs},
             engine::{self, RefreshRules},
+            org_hours,
         },
     },
 };
@@ -43,6 +44,8 @@ pub struct Maintained {
     /// What was done about those that are overdue.
     pub overdue_jobs_run: Vec<String>,
     pub engine_advice: EngineAdvice,
+    /// Hours of orgs that were summed over their models.
+    pub org_hours_summed: u64,
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -73,12 +76,13 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; raw events: {} chunks, {} compressed, {} bytes; \
+            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed; raw events: {} chunks, {} compressed, {} bytes; \
              {}",
             self.chunks_made,
             self.compression,
             self.jobs,
             self.engine_advice,
+            self.org_hours_summed,
             raw.chunks,
             raw.compressed_chunks,
             raw.bytes,
@@ -104,6 +108,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
     on_step("chunks are created");
     let compression = compress::attend(conn, rules, now).await?;
     on_step("compression is as the settings say");
+    let org_hours_summed = org_hours::sum(conn, rules.refresh.late_after, on_step).await?;
     let figures = figures::read(conn).await?;
     on_step("tables are measured");
     let jobs = background_jobs::read(conn, &rules.refresh).await?;
@@ -114,5 +119,14 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
             Err(error) => vec![format!("overdue jobs could not be run: {error}")],
         };
     let engine_advice = EngineAdvice::of(engine::state(conn).await?.engine);
-    Ok(Maintained { at: now, chunks_made, compression, jobs, overdue_jobs_run, engine_advice, figures })
+    Ok(Maintained {
+        at: now,
+        chunks_made,
+        compression,
+        jobs,
+        overdue_jobs_run,
+        engine_advice,
+        org_hours_summed,
+        figures,
+    })
 }

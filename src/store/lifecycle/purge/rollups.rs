@@ -26,11 +26,16 @@ pub async fn purge(
         Engine::Live => None,
         Engine::Continuous => Some(aggregates::purge(conn, database, run, left, on_step).await?),
     };
+    // Where continuous aggregates are read, the tables have what is older than these, the tail, and rows of late events.
+    let hours = Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" };
+    let hourly = take(conn, run, hours, &before, on_step).await?;
+    if !run.dry_run {
+        // Not counted: they are sums of these.
+        take(conn, run, Old { table: "org_hours", ..hours }, &before, on_step).await?;
+    }
     Ok(RollupsPurged {
         before: before.all,
-        // Where continuous aggregates are read, the tables have what is older than these, the tail, and rows of late events.
-        hourly: take(conn, run, Old { table: "hourly_rollups", at: "bucket_start", kind: "hourly" }, &before, on_step)
-            .await?,
+        hourly,
         daily: take(conn, run, Old { table: "daily_rollups", at: "bucket_start", kind: "daily" }, &before, on_step)
             .await?,
         revisions: take(

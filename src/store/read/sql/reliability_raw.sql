@@ -25,7 +25,8 @@ series AS (
            coalesce(sum(events) FILTER (WHERE status = 'error'), 0)::bigint AS errors,
            coalesce(sum(events) FILTER (WHERE status = 'timeout'), 0)::bigint AS timeouts,
            coalesce(sum(events) FILTER (WHERE status = 'throttled'), 0)::bigint AS throttled,
-           NULL::bytea[] AS histograms,
+           NULL::bytea AS packed,
+           NULL::bytea AS entries,
            array_agg(latency_bucket) AS latency_buckets,
            array_agg(events) AS latency_counts
     FROM counted

@@ -1,8 +1,7 @@
--- Behind rows_rollups.sql, where days of a zone begin within an hour of UTC: those hours are left out of the rollups, and
+-- Behind rows_rollups.sql or rows_org_hours.sql, where days of a zone begin within an hour of UTC: those hours are left out there, and
 -- their raw events taken instead.
--- $1 to $4 as in rows_rollups.sql, $9 starts of the days, $10 the hours, $11 and $12 starts and ends of the parts of them that are
--- within the range, $13 upper bounds of the histogram's buckets
-      AND bucket_start <> ALL ($10::timestamptz[])
+-- $1 to $4 as in rows_rollups.sql, $9 starts of the days, $11 and $12 starts and ends of the parts of those hours that are within the
+-- range, $13 upper bounds of the histogram's buckets
     UNION ALL
     SELECT ($9::timestamptz[])[width_bucket(occurred_at, $9)], model_id,
            (status = 'success')::integer::bigint, (status = 'error')::integer::bigint,
