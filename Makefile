@@ -5,7 +5,7 @@ SCRIPT := deploy/local/stack
 # Whose servers all of these start and use: a name of deploy/local/stacks, or nothing.
 STACK ?=
 export ANALYTICS_STACK := $(or $(STACK),$(ANALYTICS_STACK))
-# `make bench`, `make bench-reads`, `make soak` and `make growth` pass these on.
+# `make bench`, `make bench-micro`, `make bench-reads`, `make soak` and `make growth` pass these on.
 ARGS ?=
 # How much larger the faults of `make soak` are than those of `make test`.
 ANALYTICS_TEST_SCALE ?= 10
@@ -14,7 +14,7 @@ FAULTS ?= fault_
 # What `make load` does.
 PROFILE ?= smoke
 
-.PHONY: help run image image-run test lint bench bench-reads soak load growth scan scan-image stack stack-down tools test-tools released
+.PHONY: help run image image-run test lint bench bench-micro bench-reads soak load growth scan scan-image stack stack-down tools test-tools released
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench: tools stack ## ingest, latency and exports beside the limits of the serve
 
 bench-reads: tools stack ## dashboards' queries alone, at 200 a second and beside a busy core, with pgbench beside them
 	cargo bench --locked --bench reads -- $(ARGS)
+
+bench-micro: tools ## decoding a chunk and an event, the dedupe filter, histograms, rows: each step of an event on one core, no server
+	cargo bench --locked --bench micro -- $(ARGS)
 
 # One test at a time and optimised: what is measured is what runs.
 soak: tools test-tools released stack ## the fault tests at ten times the size of `make test`, or ANALYTICS_TEST_SCALE; with their figures

@@ -20,7 +20,7 @@ mod patience;
 pub mod probe;
 pub mod read;
 pub mod rollups;
-mod rows;
+pub mod rows;
 pub mod schema;
 pub(crate) mod step;
 pub mod supervision;

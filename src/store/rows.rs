@@ -77,7 +77,6 @@ async fn copy(conn: &mut PgConnection, events: &[&Candidate], batch_id: Uuid) ->
     piece.extend_from_slice(SIGNATURE);
     piece.extend_from_slice(&[0; 8]);
     for candidate in events {
-        piece.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
         row(&mut piece, &candidate.event, batch_id);
         if piece.len() >= PIECE_BYTES {
             copy.send(piece.as_slice()).await?;
@@ -89,7 +88,9 @@ async fn copy(conn: &mut PgConnection, events: &[&Candidate], batch_id: Uuid) ->
     copy.finish().await
 }
 
-fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
+/// Appends an event as a row of the `COPY`.
+pub fn row(out: &mut Vec<u8>, event: &Event, batch_id: Uuid) {
+    out.extend_from_slice(&COLUMN_COUNT.to_be_bytes());
     field(out, &(event.occurred_at.timestamp_micros() - EPOCH_2000_MICROS).to_be_bytes());
     field(out, event.org_id.as_bytes());
     field(out, event.event_id.as_bytes());
