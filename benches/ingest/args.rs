@@ -29,7 +29,7 @@ pub struct Args {
     /// Of `latency`: events a second
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 3000, 15_000])]
     pub rates: Vec<u32>,
-    /// Of `latency`: for how long at each rate
+    /// Of `latency` and `reads`: for how long at each rate
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: u32,
     /// Of `exports`: rows of a file
@@ -57,6 +57,8 @@ pub enum Part {
     Latency,
     /// An export beside COPY TO STDOUT
     Exports,
+    /// Dashboards' queries beside pgbench, after all rounds; only where it is named, since filling in takes minutes
+    Reads,
 }
 
 impl Part {

@@ -9,6 +9,7 @@ use crate::args::Part;
 pub enum Unit {
     PerSecond,
     Seconds,
+    Millis,
     Micros,
     Mebibytes,
     Cores,
@@ -21,6 +22,7 @@ impl Unit {
         match self {
             Self::PerSecond => ("/s", 0),
             Self::Seconds => ("s", 3),
+            Self::Millis => ("ms", 1),
             Self::Micros => ("µs", 1),
             Self::Mebibytes => ("MiB", 0),
             Self::Cores => ("cores", 2),

@@ -2,7 +2,7 @@
 //!
 //! A stream is filled once. Then, in rounds, so that what else happens on the machine hits all alike: what the database can store, what the
 //! broker can deliver, what the service does from the full stream to all committed and all merged, by each protocol; the same where
-//! every event is looked up; from published to answered; and exports. Ratios are taken within a round. After each run the database is
+//! every event is looked up; from published to answered; exports; and dashboards' queries. Ratios are taken within a round. After each run the database is
 //! exactly what was published.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
 #![expect(clippy::print_stdout, reason = "its output is its result")]
@@ -19,6 +19,7 @@ mod harness;
 mod latency;
 mod machine;
 mod processor;
+mod reads;
 mod service;
 
 use std::fs;
@@ -43,23 +44,31 @@ async fn main() {
     println!("{machine}");
     let prepared = Prepared::of(&args, &servers).await;
     let mut figures = Figures::default();
+    let file = args.out.clone().unwrap_or_else(|| machine.file());
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let write = |figures: &Figures, rounds: u32| {
+        let result = json!({
+            "machine": machine.json(), "events": args.events, "rounds": rounds, "seconds": began.elapsed().as_secs_f64(),
+            "figures": figures.json(),
+        });
+        fs::write(&file, format!("{result:#}\n")).unwrap();
+    };
     for round in 1..=args.rounds {
         println!("round {round} of {}, load average {}", args.rounds, machine::load_average());
         for part in &args.parts {
             prepared.measure(*part, &args, &servers, &mut figures).await;
         }
         ratios(&args, &mut figures);
+        // What is measured is kept, also when a run is ended early.
+        write(&figures, round);
+    }
+    if args.parts.contains(&Part::Reads) {
+        reads::measure(&args, &mut figures);
+        write(&figures, args.rounds);
     }
     println!("\n{machine}, load average at the end {}", machine::load_average());
     println!("{} events, {} rounds, {:.0} s", args.events, args.rounds, began.elapsed().as_secs_f64());
     figures.print();
-    let file = args.out.clone().unwrap_or_else(|| machine.file());
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let result = json!({
-        "machine": machine.json(), "events": args.events, "rounds": args.rounds, "seconds": began.elapsed().as_secs_f64(),
-        "figures": figures.json(),
-    });
-    fs::write(&file, format!("{result:#}\n")).unwrap();
     println!("\n{}", file.display());
 }
 
@@ -92,6 +101,7 @@ impl Prepared {
         match part {
             Part::Copy => return self.rows.as_ref().unwrap().measure(servers, figures).await,
             Part::Exports => return self.exports.as_ref().unwrap().measure(servers, figures).await,
+            Part::Reads => return,
             _ => {}
         }
         for by in args.protocols.iter().copied() {
