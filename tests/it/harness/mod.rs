@@ -56,6 +56,11 @@ pub fn not_run(why: &str) {
     let _ = writeln!(std::io::stderr(), "NOT RUN: {test}: {why}");
 }
 
+/// A bound on how long something takes. Other work on the machine must not fail a short run: a larger one is made to show it.
+pub fn bound(within: Duration) -> Duration {
+    if scale() == 1 { within * 6 } else { within }
+}
+
 /// How long a condition may take to come true. Long, since a busy machine is no fault: what never comes true fails all the same.
 const PATIENCE: Duration = Duration::from_secs(180);
 

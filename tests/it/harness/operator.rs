@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{Service, World, eventually};
+use super::{Service, World, bound, eventually};
 
 /// Longest that an actor may be away after a failure or an order.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl Service {
             (actor["generation"].as_u64()? > after && actor["state"] == "running").then_some(())
         })
         .await;
-        assert!(since.elapsed() < BACK_WITHIN, "{name} was away for {:?}", since.elapsed());
+        assert!(since.elapsed() < bound(BACK_WITHIN), "{name} was away for {:?}", since.elapsed());
         since.elapsed()
     }
 }
