@@ -6,7 +6,6 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use tokio::{
     io::AsyncWriteExt,
     sync::mpsc,
@@ -16,6 +15,7 @@ use tokio::{
 
 use super::{
     address::Address,
+    chunk::Header,
     frames::{
         code, key, requests,
         responses::{Endpoint, Fields, Inbound, Members, read},
@@ -27,7 +27,7 @@ use super::{
     refusal::{accepted, refused},
     transport::Sink,
 };
-use crate::broker::{BrokerError, incoming::StartAt, publish_time::publish_time};
+use crate::broker::{BrokerError, incoming::StartAt};
 
 /// A frame that is no chunk is small: the largest that is expected names the members of one stream.
 const MOST_FRAME: usize = 1024 * 1024;
@@ -36,8 +36,6 @@ const MOST_FRAME: usize = 1024 * 1024;
 pub const MOST_CHUNK: usize = 4096 * 64 * 1024;
 /// For the response to the broker's own `Close`.
 const CLOSING: Duration = Duration::from_secs(1);
-/// A chunk's header.
-const CHUNK_HEADER: usize = 48;
 
 /// How far a stream goes, as a member of it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +44,6 @@ pub struct Stats {
     pub first: Option<i64>,
     /// The last chunk that a majority of the members has; none where there is none.
     pub committed: Option<i64>,
-}
-
-/// What the header of a chunk says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub first: i64,
-    /// One behind the last.
-    pub next: i64,
-    /// When the broker wrote it; none where no clock would say that.
-    pub written_at: Option<DateTime<Utc>>,
 }
 
 pub struct Connection {
@@ -140,7 +128,7 @@ impl Connection {
     }
 
     /// The header of the first chunk of messages from somewhere on, which is not read; none where nothing comes.
-    pub async fn look(&self, stream: &str, from: StartAt) -> Result<Option<Span>, BrokerError> {
+    pub async fn look(&self, stream: &str, from: StartAt) -> Result<Option<Header>, BrokerError> {
         if self.stats(stream).await?.committed.is_none() {
             return Ok(None);
         }
@@ -155,7 +143,7 @@ impl Connection {
         };
         self.unsubscribe(id).await?;
         match seen {
-            Ok(Ok(header)) => Ok(Some(span(&header))),
+            Ok(Ok(header)) => Ok(Some(Header::read(&header).map_err(End::from)?)),
             Ok(Err(_)) => Err(self.ended()),
             Err(_) => Ok(None),
         }
@@ -254,13 +242,14 @@ async fn deliver(reader: &mut FrameReader, link: &Link, memory: &ReadAhead, deli
     if let Delivered::PassOver = becomes {
         return reader.discard(length).await;
     }
-    let header = reader.peek(length.min(CHUNK_HEADER)).await?;
+    let header = reader.peek(length.min(Header::BYTES)).await?;
     if let Delivered::ShowHeader = becomes {
         link.header(subscription, header);
         return reader.discard(length).await;
     }
     if length > MOST_CHUNK {
-        return Err(End::ChunkTooLarge { offset: span(&header).first.unsigned_abs(), length, most: MOST_CHUNK });
+        let offset = Header::read(&header)?.first_offset.unsigned_abs();
+        return Err(End::ChunkTooLarge { offset, length, most: MOST_CHUNK });
     }
     link.set_short_of_memory(true);
     let share = memory.take(length).await;
@@ -268,15 +257,6 @@ async fn deliver(reader: &mut FrameReader, link: &Link, memory: &ReadAhead, deli
     let chunk = share.hold(reader.chunk(length).await?);
     link.chunk(subscription, chunk);
     Ok(())
-}
-
-/// What a chunk's header says of its offsets. One that is damaged is found to be so when the chunk is read.
-fn span(header: &[u8]) -> Span {
-    let bytes = |from: usize, to: usize| header.get(from..to).unwrap_or_default();
-    let records = <[u8; 4]>::try_from(bytes(4, 8)).map(u32::from_be_bytes).unwrap_or_default();
-    let first = <[u8; 8]>::try_from(bytes(24, 32)).map(i64::from_be_bytes).unwrap_or_default();
-    let written_at = <[u8; 8]>::try_from(bytes(8, 16)).map(i64::from_be_bytes).ok().and_then(publish_time);
-    Span { first, next: first.saturating_add(records.into()), written_at }
 }
 
 /// Sends what is to be sent, and heartbeats where that is nothing.

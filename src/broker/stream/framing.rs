@@ -2,10 +2,14 @@
 
 use std::{io, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
 
 use super::{
+    chunk::ChunkError,
     frames::{FrameError, HEAD, code, key},
     transport::Source,
 };
@@ -37,6 +41,8 @@ pub enum End {
     ChunkTooLarge { offset: u64, length: usize, most: usize },
     #[error(transparent)]
     Frame(#[from] FrameError),
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
 }
 
 impl From<io::Error> for End {
@@ -49,7 +55,7 @@ impl From<End> for BrokerError {
     fn from(end: End) -> Self {
         match end {
             // What is in the stream: another connection gets the same, unless it was damaged on its way.
-            End::ChunkTooLarge { .. } => Self::Damaged(end.to_string()),
+            End::ChunkTooLarge { .. } | End::Chunk(_) => Self::Damaged(end.to_string()),
             other => Self::Interrupted(other.to_string()),
         }
     }
@@ -131,11 +137,7 @@ impl FrameReader {
         chunk.extend_from_slice(&buffered);
         while chunk.len() < length {
             let left = u64::try_from(length - chunk.len()).unwrap_or(u64::MAX);
-            let mut rest = (&mut self.source).take(left);
-            let reading = tokio::time::timeout(self.silence, rest.read_buf(&mut chunk));
-            if reading.await.map_err(|_| End::Silent(self.silence))?? == 0 {
-                return Err(End::Closed);
-            }
+            receive((&mut self.source).take(left), &mut chunk, self.silence).await?;
         }
         Ok(chunk)
     }
@@ -155,11 +157,17 @@ impl FrameReader {
     async fn fill(&mut self, bytes: usize) -> Result<(), End> {
         while self.buffer.len() < bytes {
             self.buffer.reserve(READ.max(bytes) - self.buffer.len());
-            let reading = tokio::time::timeout(self.silence, self.source.read_buf(&mut self.buffer));
-            if reading.await.map_err(|_| End::Silent(self.silence))?? == 0 {
-                return Err(End::Closed);
-            }
+            receive(&mut self.source, &mut self.buffer, self.silence).await?;
         }
         Ok(())
+    }
+}
+
+/// Reads what is there, once something is. May be dropped at any time.
+async fn receive(mut source: impl AsyncRead + Unpin, into: &mut impl BufMut, silence: Duration) -> Result<(), End> {
+    match timeout(silence, source.read_buf(into)).await {
+        Ok(Ok(0)) => Err(End::Closed),
+        Ok(received) => Ok(received.map(drop)?),
+        Err(_) => Err(End::Silent(silence)),
     }
 }

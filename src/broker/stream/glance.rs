@@ -25,6 +25,6 @@ impl StreamGlance {
         let looked = source.look(from).await;
         source.close().await;
         let least = if let StartAt::Offset(offset) = from { offset } else { 0 };
-        Ok(looked?.map(|span| Seen { offset: span.first.max(least), published_at: span.written_at }))
+        Ok(looked?.map(|chunk| Seen { offset: chunk.first_offset.max(least), published_at: chunk.timestamp }))
     }
 }

@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Span},
+    chunk::Header,
+    connection::Connection,
     members::{Role, reach},
 };
 use crate::{
@@ -106,7 +107,7 @@ impl Source {
         let leader = self.leader.lock().await;
         let by = leader.connection.as_ref().unwrap_or(&self.connection);
         let last = by.look(&self.stream, StartAt::Last).await?;
-        let read = last.is_some_and(|last| last.next <= expected);
+        let read = last.is_some_and(|last| last.next_offset() <= expected);
         if read {
             self.own_tail.store(committed, Ordering::Relaxed);
         }
@@ -129,8 +130,8 @@ impl Source {
         Ok(first.is_some_and(|first| first > expected).then_some(HoleReason::Dropped))
     }
 
-    /// Offsets of the first chunk of messages from somewhere on.
-    pub async fn look(&self, from: StartAt) -> Result<Option<Span>, BrokerError> {
+    /// The header of the first chunk of messages from somewhere on.
+    pub async fn look(&self, from: StartAt) -> Result<Option<Header>, BrokerError> {
         self.connection.look(&self.stream, from).await
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{
     chunk::{Chunk, Record, Records},
+    framing::End,
     source::Source,
     window::Window,
 };
@@ -110,7 +111,7 @@ impl StreamSubscription {
 
     /// Takes a chunk, and gives credit for more.
     fn begin(&mut self, bytes: Bytes) -> Result<(), BrokerError> {
-        let chunk = Chunk::parse(bytes.clone()).map_err(|error| BrokerError::Damaged(error.to_string()))?;
+        let chunk = Chunk::parse(bytes.clone()).map_err(End::from)?;
         self.window.took(bytes.len());
         let due = self.window.due();
         let memory = &self.streams.read_ahead;
@@ -160,12 +161,12 @@ impl StreamSubscription {
 
     /// The offset of the first message from somewhere on; `None` where nothing comes for a while.
     pub async fn first_at(&self, from: StartAt) -> Result<Option<i64>, BrokerError> {
-        Ok(self.source.look(from).await?.map(|span| span.first))
+        Ok(self.source.look(from).await?.map(|chunk| chunk.first_offset))
     }
 
     /// The offset of the stream's last message.
     pub async fn last(&self) -> Result<Option<i64>, BrokerError> {
-        Ok(self.source.look(StartAt::Last).await?.map(|span| span.next - 1))
+        Ok(self.source.look(StartAt::Last).await?.map(|chunk| chunk.next_offset() - 1))
     }
 
     pub async fn close(self) {

@@ -12,8 +12,6 @@ use chrono::{DateTime, Utc};
 pub use self::records::{Record, Records};
 use crate::broker::publish_time::publish_time;
 
-/// Of the header, which the data follow: the broker does not deliver the Bloom filter that lies between them in its files.
-const HEADER: usize = 48;
 /// Magic number 5 and version 0, four bits each.
 const MAGIC_VERSION: u8 = 0x50;
 /// Messages of producers. Other types are the broker's own records.
@@ -23,7 +21,7 @@ const USER: u8 = 0;
 /// or twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
-    #[error("a chunk of {0} bytes is shorter than its header of {HEADER}")]
+    #[error("a chunk of {0} bytes is shorter than its header of {header}", header = Header::BYTES)]
     Short(usize),
     #[error("a chunk begins with {0:#04x}, not with {MAGIC_VERSION:#04x}: it is damaged, or of a newer format")]
     Format(u8),
@@ -39,14 +37,61 @@ pub enum ChunkError {
     Offset(u64),
 }
 
+/// What a chunk says of itself, before its data.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Offset of its first record, by which the broker names the chunk.
+    pub first_offset: i64,
+    records: u32,
+    /// When the broker wrote it; `None` where that is no time that a clock would say.
+    pub timestamp: Option<DateTime<Utc>>,
+    epoch: u64,
+    kind: u8,
+    entries: u16,
+    crc: u32,
+    length: u32,
+    trailer: u32,
+}
+
+impl Header {
+    /// The data follow it: the broker does not deliver the Bloom filter that lies between them in its files.
+    pub const BYTES: usize = 48;
+
+    /// Reads what a chunk begins with.
+    ///
+    /// # Errors
+    /// It is cut short, of a format that is not known, or names offsets that there cannot be.
+    pub fn read(bytes: &[u8]) -> Result<Self, ChunkError> {
+        let header = bytes.first_chunk::<{ Self::BYTES }>().ok_or(ChunkError::Short(bytes.len()))?;
+        if header[0] != MAGIC_VERSION {
+            return Err(ChunkError::Format(header[0]));
+        }
+        let records = u32::from_be_bytes(at(header, 4));
+        let offset = u64::from_be_bytes(at(header, 24));
+        let first_offset = i64::try_from(offset).ok().filter(|first| first.checked_add(i64::from(records)).is_some());
+        Ok(Self {
+            first_offset: first_offset.ok_or(ChunkError::Offset(offset))?,
+            records,
+            timestamp: publish_time(i64::from_be_bytes(at(header, 8))),
+            epoch: u64::from_be_bytes(at(header, 16)),
+            kind: header[1],
+            entries: u16::from_be_bytes(at(header, 2)),
+            crc: u32::from_be_bytes(at(header, 32)),
+            length: u32::from_be_bytes(at(header, 36)),
+            trailer: u32::from_be_bytes(at(header, 40)),
+        })
+    }
+
+    /// One behind its last record.
+    pub fn next_offset(&self) -> i64 {
+        self.first_offset + i64::from(self.records)
+    }
+}
+
 /// A chunk whose lengths, checksum and counts are right.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    first_offset: i64,
-    records: u32,
-    timestamp: Option<DateTime<Utc>>,
-    epoch: u64,
-    kind: u8,
+    header: Header,
     data: Bytes,
 }
 
@@ -56,72 +101,54 @@ impl Chunk {
     /// # Errors
     /// It is damaged, or of a format that is not known.
     pub fn parse(mut bytes: Bytes) -> Result<Self, ChunkError> {
-        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
-            return Err(ChunkError::Short(bytes.len()));
-        };
-        if header[0] != MAGIC_VERSION {
-            return Err(ChunkError::Format(header[0]));
-        }
-        let kind = header[1];
-        let entries = u16::from_be_bytes(at(header, 2));
-        let records = u32::from_be_bytes(at(header, 4));
-        let timestamp = i64::from_be_bytes(at(header, 8));
-        let epoch = u64::from_be_bytes(at(header, 16));
-        let offset = u64::from_be_bytes(at(header, 24));
-        let crc = u32::from_be_bytes(at(header, 32));
-        let length = u32::from_be_bytes(at(header, 36));
-        let trailer = u32::from_be_bytes(at(header, 40));
-
-        let first_offset = i64::try_from(offset).ok().filter(|first| first.checked_add(i64::from(records)).is_some());
-        let first_offset = first_offset.ok_or(ChunkError::Offset(offset))?;
+        let header = Header::read(&bytes)?;
+        let mut data = bytes.split_off(Header::BYTES);
+        let offset = header.first_offset.unsigned_abs();
         // What the broker appends for itself comes with its own records only.
-        let (stated, with_trailer) = (u64::from(length), u64::from(length) + u64::from(trailer));
-        let found = rest.len();
-        let Some(data) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else {
-            return Err(ChunkError::Length { offset, found, stated });
-        };
+        let (stated, with_trailer) = (u64::from(header.length), u64::from(header.length) + u64::from(header.trailer));
+        let found = data.len();
         if ![stated, with_trailer].contains(&(found as u64)) {
             return Err(ChunkError::Length { offset, found, stated });
         }
-        let computed = crc32fast::hash(data);
-        if computed != crc {
-            return Err(ChunkError::Crc { offset, found: computed, stated: crc });
+        data.truncate(usize::try_from(header.length).unwrap_or(usize::MAX));
+        let computed = crc32fast::hash(&data);
+        if computed != header.crc {
+            return Err(ChunkError::Crc { offset, found: computed, stated: header.crc });
         }
-        if kind == USER {
-            let counted = records::count(data, entries).ok_or(ChunkError::Entries { offset, data: data.len() })?;
-            if counted != u64::from(records) {
-                return Err(ChunkError::Count { offset, found: counted, stated: records });
+        let chunk = Self { header, data };
+        if chunk.is_user() {
+            let counted = records::count(&chunk.data, header.entries);
+            let counted = counted.ok_or(ChunkError::Entries { offset, data: chunk.data.len() })?;
+            if counted != u64::from(header.records) {
+                return Err(ChunkError::Count { offset, found: counted, stated: header.records });
             }
         }
-        let end = HEADER + data.len();
-        bytes.truncate(end);
-        let data = bytes.split_off(HEADER);
-        Ok(Self { first_offset, records, timestamp: publish_time(timestamp), epoch, kind, data })
+        Ok(chunk)
     }
 
     /// Offset of its first record, by which the broker names the chunk.
     pub fn first_offset(&self) -> i64 {
-        self.first_offset
+        self.header.first_offset
     }
 
     /// One behind its last record.
     pub fn next_offset(&self) -> i64 {
-        self.first_offset + i64::from(self.records)
+        self.header.next_offset()
     }
 
     /// When the broker wrote it; `None` where that is no time that a clock would say.
     pub fn timestamp(&self) -> Option<DateTime<Utc>> {
-        self.timestamp
+        self.header.timestamp
     }
 
     /// How often the stream's leader had changed when it was written.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.header.epoch
     }
 
     /// Whether it holds messages, not the broker's own records.
     pub fn is_user(&self) -> bool {
-        self.kind == USER
+        self.header.kind == USER
     }
 
     /// Its records from an offset on, which may lie within the chunk: exactly those that the header counts, whose offsets follow
@@ -135,12 +162,12 @@ impl Chunk {
     /// All its records.
     pub fn records(&self) -> Records {
         let data = if self.is_user() { self.data.clone() } else { Bytes::new() };
-        Records::new(data, self.first_offset)
+        Records::new(data, self.first_offset())
     }
 }
 
 /// The bytes of an integer of the header.
-fn at<const N: usize>(header: &[u8; HEADER], position: usize) -> [u8; N] {
+fn at<const N: usize>(header: &[u8; Header::BYTES], position: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&header[position..position + N]);
     bytes

@@ -95,8 +95,8 @@ proptest! {
     #[test]
     fn no_flips_break_the_promise((entries, _) in entries(), flips in vec((any::<prop::sample::Index>(), 0..8_u8), 1..20)) {
         let whole = chunk(0, 0, &entries);
-        prop_assume!(whole.len() > HEADER);
-        let (header, data) = whole.split_at(HEADER);
+        prop_assume!(whole.len() > Header::BYTES);
+        let (header, data) = whole.split_at(Header::BYTES);
         let mut data = data.to_vec();
         for (at, bit) in flips {
             let at = at.index(data.len());

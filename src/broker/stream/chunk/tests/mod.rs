@@ -94,7 +94,7 @@ fn a_damaged_chunk_is_an_error() {
         assert!(parse(whole[..length].to_vec()).is_err(), "cut to {length}");
     }
     assert!(matches!(parse([whole.as_slice(), b"x"].concat()), Err(ChunkError::Length { offset: 5, .. })));
-    for at in HEADER..whole.len() {
+    for at in Header::BYTES..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
         assert!(matches!(parse(flipped), Err(ChunkError::Crc { offset: 5, .. })), "flipped at {at}");
