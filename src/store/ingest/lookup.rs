@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         batch::Candidate,
-        event::{Event, EventKey, Metadata, Status},
+        event::{Event, EventKey, Metadata},
     },
     store::{StoreError, amount::Amount, bound::bound},
 };
@@ -149,7 +149,7 @@ impl StoredRow {
                 actor_id: self.actor_id,
                 client_id: self.client_id.clone(),
                 occurred_at: self.occurred_at,
-                status: Status::ALL.into_iter().find(|status| status.as_str() == self.status)?,
+                status: self.status.parse().ok()?,
                 error_code: self.error_code.clone(),
                 latency_ms: number(self.latency_ms)?,
                 input_tokens: number(self.input_tokens)?,

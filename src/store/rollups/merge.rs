@@ -37,6 +37,12 @@ use crate::{
 /// Advisory lock that merges share and a rebuild of rollups takes alone.
 pub const ROLLUP_LOCK: i64 = 0x726f_6c6c_7570;
 
+/// Holds merges off, and whoever else does so, until the transaction ends.
+pub async fn hold_off(tx: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(tx).await?;
+    Ok(())
+}
+
 /// Packed aggregates that one merge takes at most, by the row that reaches it: it holds them unpacked.
 const MAX_BYTES: i64 = 16 << 20;
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::merge::ROLLUP_LOCK;
+use super::merge::hold_off;
 use crate::{
     domain::histogram::Sum,
     store::{OnStep, StoreError, amount::Amount, bound::bound, clock, transaction::in_transaction},
@@ -91,7 +91,8 @@ async fn sum_next(
     .await?;
     let ends = if rollups < ROLLUPS { day } else { to.min(starts + TimeDelta::hours(1)) };
     let hours = in_transaction(conn, async |tx| {
-        alone(tx).await?;
+        // What changes rollups later finds its hours here.
+        hold_off(tx).await?;
         let rows = sqlx::query_as(AssertSqlSafe(READ.replace("{hours}", WHOLE_HOURS)));
         let rows: Vec<Row> = rows.bind(starts).bind(ends).fetch_all(&mut *tx).await?;
         let hours = put(tx, rows).await?;
@@ -108,7 +109,8 @@ async fn sum_changed(
     last: Option<(Uuid, DateTime<Utc>)>,
 ) -> Result<Option<((Uuid, DateTime<Utc>), u64)>, StoreError> {
     in_transaction(conn, async |tx| {
-        alone(tx).await?;
+        // What changes rollups later finds its hours here.
+        hold_off(tx).await?;
         let keys: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
             "SELECT org_id, bucket_start FROM analytics.org_hours
              WHERE changed AND ($1::uuid IS NULL OR (org_id, bucket_start) > ($1, $2))
@@ -135,12 +137,6 @@ async fn sum_changed(
         Ok(Some((last, put(tx, rows).await?)))
     })
     .await
-}
-
-/// Holds off whatever changes rollups, for this transaction: what changes them later finds its hours here.
-async fn alone(tx: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(tx).await?;
-    Ok(())
 }
 
 #[derive(FromRow)]

@@ -196,12 +196,8 @@ fn is_too_long(text: &str) -> bool {
 }
 
 fn status(raw: &str) -> Result<Status, String> {
-    let text = string(raw);
-    let text = text.as_deref();
-    Status::ALL
-        .into_iter()
-        .find(|status| text == Some(status.as_str()))
-        .ok_or_else(|| "must be one of success, error, timeout, throttled".to_owned())
+    let status = string(raw).and_then(|text| text.parse().ok());
+    status.ok_or_else(|| "must be one of success, error, timeout, throttled".to_owned())
 }
 
 fn integer(raw: &str, max: u32) -> Result<u32, String> {

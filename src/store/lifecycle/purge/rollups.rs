@@ -9,7 +9,7 @@ use crate::{
     config::Database,
     store::{
         StoreError,
-        rollups::{engine::Engine, merge::ROLLUP_LOCK},
+        rollups::{engine::Engine, merge::hold_off},
         transaction::in_transaction,
     },
 };
@@ -103,7 +103,7 @@ pub(super) async fn take(
     in_pieces(async || {
         let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
             // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ROLLUP_LOCK).execute(&mut *tx).await?;
+            hold_off(tx).await?;
             let taken = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")))
                 .bind(before.all)
                 .bind(&before.orgs)

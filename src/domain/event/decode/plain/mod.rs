@@ -119,8 +119,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn status(&mut self) -> Option<Status> {
-        let text = self.string()?;
-        Status::ALL.into_iter().find(|status| status.as_str() == text)
+        self.string()?.parse().ok()
     }
 
     /// The whole part of a number, of at most so many digits.
