@@ -26,7 +26,7 @@ pub type MessageHash = [u8; 32];
 pub struct Message {
     /// Its offset in the stream; offsets rise but are not contiguous.
     pub offset: i64,
-    /// `timestamp_in_ms` header, else the `timestamp` property.
+    /// As the message says it: `timestamp_in_ms` header, else the `timestamp` property. Else, by the stream protocol, its chunk.
     pub published_at: Option<DateTime<Utc>>,
     /// A part of what came from the broker: not copied. Of what cannot be read, as much as is known of it.
     pub body: Bytes,
