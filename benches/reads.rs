@@ -6,17 +6,20 @@
 //! 1. Each question alone: one request after the other, of orgs in turn; those that read raw events of the largest org.
 //!    QUESTIONS names those that are sent, SERVICE the binary of another build.
 //! 2. 200 requests a second, by the service and then by pgbench with the statement that the service sends, planned as the service
-//!    has it planned; then both again beside a process that takes a core. Latency counts from when a request was due.
+//!    has it planned; then both again beside a thread that takes a core. Latency counts from when a request was due.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
 #[path = "../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
+#[path = "ingest/processor.rs"]
+#[expect(dead_code, reason = "`make bench` uses more of it")]
+mod processor;
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -27,6 +30,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use harness::{Service, World, stack};
+use processor::{BusyCore, of_process};
 
 const ORGS: u64 = 250;
 const RATE: u32 = 200;
@@ -80,7 +84,7 @@ async fn main() {
         for _ in 0..rounds {
             for question in of_rollups.iter().filter(|question| question.3) {
                 for busy in [false, true] {
-                    let beside = busy.then(Spinning::start);
+                    let beside = busy.then(BusyCore::start);
                     results.push(at_a_rate(&world, &service, question, seconds, busy).await);
                     results.push(by_pgbench(&world, question, seconds, busy).await);
                     drop(beside);
@@ -101,22 +105,6 @@ fn unmeasured(world: World) -> World {
     world.set("ANALYTICS__QUERY__WAIT_MS", "800");
     world.set("ANALYTICS__QUERY__STATEMENT_TIMEOUT_MS", "10000");
     world
-}
-
-/// A process that takes a core.
-struct Spinning(Child);
-
-impl Spinning {
-    fn start() -> Self {
-        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
-    }
-}
-
-impl Drop for Spinning {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn psql(world: &World, settings: &[(&str, String)], script: &str) {
@@ -292,18 +280,12 @@ async fn by_pgbench(world: &World, question: &Question, seconds: u32, busy: bool
 
 /// Processor time that the service and its connections have used, in seconds.
 fn cpu(world: &World, service: &Service) -> (f64, f64) {
-    let of = |pid: &str| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let ticks =
-            stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
-        Some(ticks.sum::<f64>() / 100.0)
-    };
     let of_database = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let pid = entry.ok()?.file_name().into_string().ok()?;
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        (title.starts_with("postgres:") && title.contains(world.database())).then(|| of(&pid))?
+        (title.starts_with("postgres:") && title.contains(world.database())).then(|| of_process(pid))
     });
-    (of(&service.child.id().to_string()).unwrap(), of_database.sum())
+    (of_process(service.child.id()), of_database.sum())
 }
 
 fn since(world: &World, service: &Service, before: (f64, f64)) -> (f64, f64) {

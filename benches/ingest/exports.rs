@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::{
     args::Part,
     figures::{Figures, Unit},
-    harness::{LocalStore, World},
+    harness::{LocalStore, World, service::memory_bytes},
     processor::Servers,
 };
 
@@ -202,7 +202,5 @@ async fn fill(owner: &mut PgConnection, spec: &Spec, rows: i64) {
 
 /// KiB of this process, as Linux counts them.
 fn resident(what: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("no {what}"));
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    memory_bytes(std::process::id(), what) / 1024
 }

@@ -8,7 +8,7 @@ use crate::{
     args::{By, Part},
     figures::{Figures, Unit},
     filled::Filled,
-    harness::{Service, eventually},
+    harness::{Service, eventually, service::memory_bytes},
     processor::{Backends, Servers, of_machine, of_process},
 };
 
@@ -137,7 +137,5 @@ async fn metric(service: &Service, name: &str) -> Option<f64> {
 
 /// MiB that the process held at most.
 fn most_resident(service: &Service) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0
+    memory_bytes(service.child.id(), "VmHWM") as f64 / f64::from(1 << 20)
 }

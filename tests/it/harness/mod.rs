@@ -16,7 +16,7 @@ mod prometheus;
 mod protocols;
 mod proxy;
 mod replica;
-mod service;
+pub mod service;
 mod stack;
 mod tls;
 mod world;

@@ -87,9 +87,7 @@ impl Service {
 
     /// Memory that the process holds now.
     pub fn rss_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        memory_bytes(self.child.id(), "VmRSS")
     }
 
     /// A token of these roles for these orgs.
@@ -160,4 +158,11 @@ async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
 /// An address that was free a moment ago.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Memory of a process, by its line in `/proc/PID/status`: proc_pid_status(5).
+pub fn memory_bytes(pid: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':')).unwrap();
+    value.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
 }
