@@ -121,7 +121,7 @@ fn a_secret_of_tokens_is_replaced_beside_the_one_before() {
 }
 
 #[test]
-fn the_url_of_the_stream_protocol_is_a_key_of_the_brokers_secret() {
+fn the_stream_url_is_in_the_brokers_secret() {
     let Some(manifests) = rendered("dev", &[r#"secrets.broker.streamKey="stream_url""#]) else { return };
     let pod = manifests.pod("analytics-service");
     let variables = pod.container()["env"].as_array().unwrap();
