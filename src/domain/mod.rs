@@ -1,6 +1,7 @@
 //! The rules of the service as plain functions and types: no actor, no clock, no database.
 
 pub mod api_key;
+pub mod attribution;
 pub mod audit;
 pub mod batch;
 pub mod calendar;

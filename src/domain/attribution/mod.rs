@@ -1,0 +1,16 @@
+//! Attribution: what each client, model, person or team has used, exactly.
+//!
+//! A *dimension* is a field of events that can be grouped by. A *set* is a list of dimensions whose sums are kept. Each set
+//! partitions the events, since a missing field is a value too: so the sums of any set are those of the rollups.
+//!
+//! A request reads the totals of all keys first. What ranks them picks the keys whose series are read, of the same snapshot.
+
+mod dimension;
+mod measures;
+mod query;
+mod set;
+
+pub use dimension::{Dimension, MAX_NAME_CHARS, UnknownDimension, Value, kept};
+pub use measures::Measures;
+pub use query::{Attribution, AttributionQuery, Filter, KeyTotals, SetStatus};
+pub use set::{MAX_DIMENSIONS, Set, UnknownSet, smallest};
