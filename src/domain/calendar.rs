@@ -1,6 +1,6 @@
-//! Buckets of time: hours of UTC, or the days of a zone.
+//! Buckets of time: hours of UTC, the days or months of a zone, or a range as a whole.
 
-use chrono::{DateTime, Days, DurationRound, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, DurationRound, Months, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use serde::Serialize;
@@ -23,6 +23,9 @@ pub enum Granularity {
     Hour,
     #[default]
     Day,
+    Month,
+    /// One bucket, which is the range.
+    None,
 }
 
 impl Granularity {
@@ -30,7 +33,7 @@ impl Granularity {
     pub const fn max_days(self) -> u32 {
         match self {
             Self::Hour => 90,
-            Self::Day => 400,
+            Self::Day | Self::Month | Self::None => 400,
         }
     }
 }
@@ -48,7 +51,8 @@ pub struct Buckets {
 
 impl Buckets {
     /// Those that [start, end) touches. Hours are hours of UTC in every zone; days begin with the first moment of their
-    /// date in the zone. `None` where the calendar ends, or the range is empty.
+    /// date in the zone, months with that of their first date. The range as a whole begins and ends with a day of the zone where it is
+    /// said to, else with an hour. `None` where the calendar ends, or the range is empty.
     pub fn covering(start: DateTime<Utc>, end: DateTime<Utc>, granularity: Granularity, zone: Tz) -> Option<Self> {
         if start >= end {
             return None;
@@ -61,6 +65,16 @@ impl Buckets {
             Granularity::Day => {
                 let date = start.with_timezone(&zone).date_naive();
                 (vec![first_moment(date, zone)?], Box::new(moments_after(date, zone)))
+            }
+            Granularity::Month => {
+                let date = start.with_timezone(&zone).date_naive().with_day(1)?;
+                let next = (1..).map_while(move |n| start_of(date.checked_add_months(Months::new(n))?, zone));
+                (vec![start_of(date, zone)?], Box::new(next))
+            }
+            Granularity::None => {
+                let (first, last) = (hour_or_day(start, zone)?, hour_or_day(end, zone)?);
+                let end = if last < end { last.checked_add_signed(TimeDelta::hours(1))? } else { last };
+                return Some(Self { granularity, zone, starts: vec![first], end });
             }
         };
         for boundary in next {
@@ -117,6 +131,14 @@ impl Buckets {
         }
         parts
     }
+}
+
+/// The moment itself where a day of the zone begins with it, else the start of its hour.
+fn hour_or_day(moment: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    if first_moment(moment.with_timezone(&zone).date_naive(), zone) == Some(moment) {
+        return Some(moment);
+    }
+    moment.duration_trunc(TimeDelta::hours(1)).ok()
 }
 
 /// The starts of the days after a date. A date that a zone leaves out has none.
@@ -211,6 +233,34 @@ mod tests {
         assert_eq!(texts(&beirut), ["03-24T22:00", "03-25T22:00", "03-26T21:00"]);
         let apia = days("2011-12-29T12:00:00Z", "2011-12-31T10:00:00Z", Tz::Pacific__Apia);
         assert_eq!(texts(&apia), ["12-29T10:00", "12-30T10:00", "12-31T10:00"]);
+    }
+
+    #[test]
+    fn months_are_those_of_the_zone() {
+        let months = |start, end, zone| Buckets::covering(at(start), at(end), Granularity::Month, zone).unwrap();
+        let berlin = months("2026-02-28T23:00:00Z", "2026-05-01T00:00:00Z", Tz::Europe__Berlin);
+        assert_eq!(texts(&berlin), ["02-28T23:00", "03-31T22:00", "04-30T22:00", "05-31T22:00"]);
+        let utc = months("2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", Tz::UTC);
+        assert_eq!(texts(&utc), ["12-01T00:00", "01-01T00:00"]);
+        let kolkata = months("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", Tz::Asia__Kolkata);
+        assert_eq!(texts(&kolkata), ["02-28T18:30", "03-31T18:30"]);
+        assert_eq!(kolkata.split_hours().len(), 2);
+        assert_eq!(utc.first_start_from(at("2026-12-01T00:00:01Z")), Some(at("2027-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn a_range_as_a_whole_keeps_days_and_hours() {
+        let whole = |start, end, zone| texts(&Buckets::covering(at(start), at(end), Granularity::None, zone).unwrap());
+        for (start, end, zone, expected) in [
+            ("2026-03-01T10:59:59Z", "2026-03-01T12:00:00.000001Z", Tz::UTC, ["03-01T10:00", "03-01T13:00"]),
+            ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z", Tz::UTC, ["03-01T00:00", "04-01T00:00"]),
+            // Days of India begin within an hour; other moments within one do not stay.
+            ("2026-02-28T18:30:00Z", "2026-03-31T18:30:00Z", Tz::Asia__Kolkata, ["02-28T18:30", "03-31T18:30"]),
+            ("2026-02-28T18:30:00Z", "2026-03-31T18:31:00Z", Tz::Asia__Kolkata, ["02-28T18:30", "03-31T19:00"]),
+            ("2026-02-28T18:30:00Z", "2026-03-31T18:30:00Z", Tz::UTC, ["02-28T18:00", "03-31T19:00"]),
+        ] {
+            assert_eq!(whole(start, end, zone), expected, "{start} {end} {zone}");
+        }
     }
 
     #[test]

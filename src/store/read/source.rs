@@ -141,7 +141,8 @@ impl<'b> Source<'b> {
         match buckets.granularity {
             Granularity::Hour => Self::Hours,
             Granularity::Day if buckets.are_utc_days() => Self::UtcDays,
-            Granularity::Day => Self::ZoneDays(buckets, buckets.split_hours()),
+            // Any buckets can be summed from hours and parts of hours.
+            Granularity::Day | Granularity::Month | Granularity::None => Self::ZoneDays(buckets, buckets.split_hours()),
         }
     }
 
