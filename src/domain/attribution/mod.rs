@@ -8,9 +8,13 @@
 mod dimension;
 mod measures;
 mod query;
+mod report;
 mod set;
+mod values;
 
 pub use dimension::{Dimension, MAX_NAME_CHARS, UnknownDimension, Value, kept};
 pub use measures::Measures;
 pub use query::{Attribution, AttributionQuery, Filter, KeyTotals, SetStatus};
+pub use report::{AttributionReport, Group, OrderBy, Place, Ranked, Ranking};
 pub use set::{MAX_DIMENSIONS, Set, UnknownSet, smallest};
+pub use values::ValuesQuery;
