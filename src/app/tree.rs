@@ -28,6 +28,7 @@ use crate::{
             export_requests::{CHECK_WITHIN, Exports, ExportsParts},
             jwks::{self, Jwks, JwksParts},
             keys::{Keys, KeysParts},
+            names::{Names, NamesParts},
             query::{Query, QueryParts},
         },
         supervision::{
@@ -87,6 +88,7 @@ const CHILDREN: &[Child] = &[
     Child { role: "recorder",       when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::recorder },
     Child { role: "audit",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::audit },
     Child { role: "keys",           when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::keys },
+    Child { role: "names",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::names },
     Child { role: "query",          when: WithDatabase, how_many: queries,     exhausted: Escalate, factory: Tree::query },
     Child { role: "freshness",      when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::freshness },
     Child { role: "pending-merger", when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::pending_merger },
@@ -205,6 +207,16 @@ impl Tree {
             refs.list.set(keys.clone().recipient());
             refs.get.set(keys.clone().recipient());
             refs.revoke.set(keys.clone().recipient());
+        }))
+    }
+
+    fn names(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = NamesParts { settings: self.settings.clone() };
+        let refs = self.refs.names.clone();
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::ends };
+        Ok(single.start(name, Names::new, parts, move |names: &Addr<Names>| {
+            refs.put.set(names.clone().recipient());
+            refs.delete.set(names.clone().recipient());
         }))
     }
 

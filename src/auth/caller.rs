@@ -44,6 +44,9 @@ pub enum Permission {
     /// An org's API keys: to see, create and revoke them.
     ManageKeys,
     ReadAudit,
+    /// What an org's ids are called.
+    ReadNames,
+    ManageNames,
     /// Exports and their files.
     ReadExports,
     /// Having files generated, cancelled and checked.
@@ -73,6 +76,8 @@ impl Permission {
             Self::ReadEvents => "events.read",
             Self::ManageKeys => "api_keys.manage",
             Self::ReadAudit => "audit.read",
+            Self::ReadNames => "names.read",
+            Self::ManageNames => "names.manage",
             Self::ReadExports => "exports.read",
             Self::RequestExports => "exports.request",
         }
@@ -83,13 +88,16 @@ impl Role {
     /// The role table of the contract, for the orgs that a role applies to.
     pub const fn may(self, permission: Permission) -> bool {
         match permission {
-            Permission::ReadUsage | Permission::ReadLedger | Permission::ReadRevisions => {
+            Permission::ReadUsage | Permission::ReadLedger | Permission::ReadRevisions | Permission::ReadNames => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
             Permission::ReadReliability | Permission::ReadFreshness | Permission::ReadEvents => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::SystemAdmin)
             }
-            Permission::ReadDeadLetters | Permission::ReplayDeadLetters | Permission::ManageKeys => {
+            Permission::ReadDeadLetters
+            | Permission::ReplayDeadLetters
+            | Permission::ManageKeys
+            | Permission::ManageNames => {
                 matches!(self, Self::OrgAdmin | Self::SystemAdmin)
             }
             Permission::ReadUnreadable | Permission::ReadSummary | Permission::ReadAudit => {

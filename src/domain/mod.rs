@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod moment;
 pub mod money;
 pub mod named;
+pub mod names;
 pub mod page;
 pub mod partition;
 pub mod prefetch;

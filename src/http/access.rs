@@ -66,6 +66,8 @@ types_of!(
     PublishEvents,
     ValidateEvents,
     ReadEvents,
+    ReadNames,
+    ManageNames,
     ReadExports,
     RequestExports,
 );

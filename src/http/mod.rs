@@ -29,6 +29,7 @@ mod limiter;
 mod limits;
 mod log_lines;
 mod me;
+mod names;
 mod observe;
 pub mod openapi;
 mod operations;
@@ -85,6 +86,7 @@ pub use api_keys::KeyRefs;
 pub use events::EventRefs;
 pub use exports::ExportRefs;
 pub use gatekeeper::Gatekeeper;
+pub use names::NameRefs;
 pub use queries::Queries;
 pub use server::{BindError, Listening, serve_api, serve_ops};
 pub use sockets::check_self;
@@ -100,6 +102,7 @@ pub struct Api {
     pub corrections: ActorRef<Correct>,
     pub events: EventRefs,
     pub keys: KeyRefs,
+    pub names: NameRefs,
     pub exports: ExportRefs,
     /// How long after its end, by the watermark, a bucket counts as final.
     pub late_after: TimeDelta,
@@ -120,6 +123,7 @@ pub struct ActorRefs {
     pub corrections: ActorRef<Correct>,
     pub events: EventRefs,
     pub keys: KeyRefs,
+    pub names: NameRefs,
     pub exports: ExportRefs,
 }
 
@@ -137,6 +141,7 @@ impl Api {
             queries,
             corrections: refs.corrections,
             keys: refs.keys,
+            names: refs.names,
             exports: refs.exports,
             events: EventRefs { response_timeout: settings.ingest.response_timeout(&settings.query), ..refs.events },
             late_after: settings.events.late_after(),
@@ -209,7 +214,7 @@ fn cors(origins: &[String]) -> Cors {
     let exposed =
         [ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, LOCATION, RETRY_AFTER, report::AS_OF, X_REQUEST_ID];
     let cors = Cors::default()
-        .allowed_methods([Method::GET, Method::HEAD, Method::POST])
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allowed_headers(allowed)
         .expose_headers(exposed)
         .max_age(600);

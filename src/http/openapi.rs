@@ -37,6 +37,7 @@ const API_KEY: &str = "apiKey";
     components(schemas(error::Body)),
     tags(
         (name = "usage", description = "What an organisation used, what it cost and how well it went"),
+        (name = "attribution", description = "What people call the ids of an organisation"),
         (name = "completeness", description = "How complete and how fresh the numbers are"),
         (name = "exports", description = "CSV files for finance"),
         (name = "dead letters", description = "Messages that are no events, and what takes their place"),
@@ -120,7 +121,7 @@ fn statuses(route: &Route) -> Vec<u16> {
     if route.path.replace("{orgId}", "").contains('{') {
         statuses.push(404);
     }
-    if route.method == Method::POST {
+    if matches!(route.method, Method::POST | Method::PUT) {
         statuses.extend([408, 413]);
     }
     statuses
@@ -195,8 +196,8 @@ mod tests {
             .paths
             .iter()
             .flat_map(|(path, item)| {
-                let methods = [("GET", &item.get), ("POST", &item.post)];
-                assert!(item.put.is_none() && item.delete.is_none() && item.patch.is_none());
+                let methods = [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
+                assert!(item.patch.is_none());
                 methods
                     .into_iter()
                     .filter(|(_, operation)| operation.is_some())
@@ -217,7 +218,7 @@ mod tests {
         let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
         let listed: BTreeSet<String> = cells
             .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-            .filter(|span| span.starts_with("GET /") || span.starts_with("POST /"))
+            .filter(|span| ["GET /", "POST /", "PUT /", "DELETE /"].iter().any(|method| span.starts_with(method)))
             .map(str::to_owned)
             .collect();
         assert_eq!(listed, routes, "docs/api.md on the left, the tables of routes on the right");

@@ -15,8 +15,9 @@ use tracing::Span;
 
 use super::error::Problem;
 use crate::actors::serving::query::{
-    Execute, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetPartitions, GetReliability,
-    GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, ReadQuery,
+    Execute, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetName, GetNamesOf, GetPartitions,
+    GetReliability, GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, ListNames,
+    ReadQuery,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -72,6 +73,9 @@ queries! {
     partitions: GetPartitions,
     event: GetEvent,
     audit: GetAudit,
+    names: ListNames,
+    name: GetName,
+    names_of: GetNamesOf,
     exports: ListExports,
     export: GetExport,
 }

@@ -16,6 +16,7 @@ use super::{
     access::{Authorized, ReadReliability},
     error::Problem,
     examples,
+    names::Names,
     params::{Checked, Choice, Params, QueryParams, RangeReport, ReportParams, choices, words_schema},
     report::{self, Completeness, Scope, known_models},
 };
@@ -25,9 +26,11 @@ use crate::{
         query::{GetReliability, MAX_ROWS},
     },
     domain::{
+        attribution,
         calendar::Granularity,
         event::Status,
         histogram::{self, Histogram},
+        names::NamePlace,
         query::filled,
         reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
     },
@@ -82,6 +85,9 @@ struct Report {
     series: Vec<Point>,
     /// Of all invocations of the series: percentiles too
     totals: Figures,
+    /// What people call the models or clients of the series, where one has a name
+    #[serde(skip_serializing_if = "Names::are_none")]
+    names: Names,
     /// Where a percentile is requested
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -270,7 +276,9 @@ pub async fn get(
         let known = if by_model { known_models(&api, org.org_id, &query.models, models).await? } else { vec![] };
         found.series = filled_up(&query, &known, found.series)?;
     }
-    let report = report(&query, own.percentile, &found, &api);
+    let ids = found.series.iter().filter_map(|point| named_id(&point.key)).collect();
+    let names = Names::of(&api, org.org_id, ids).await?;
+    let report = report(&query, own.percentile, &found, names, &api);
     report::respond(&request, &report, &report.completeness)
 }
 
@@ -292,7 +300,22 @@ fn filled_up(
     filled(series, &query.buckets, &keys, MAX_ROWS, is_at, empty).ok_or_else(|| QueryError::TooLarge.into())
 }
 
-fn report(query: &ReliabilityQuery, percentile: Option<Percentile>, found: &ReliabilityReport, api: &Api) -> Report {
+/// What may have a name.
+fn named_id(key: &Key) -> Option<NamePlace> {
+    match key {
+        Key::Model(model_id) => Some((attribution::Dimension::Model.to_string(), model_id.to_string())),
+        Key::Client(client_id) => Some((attribution::Dimension::Client.to_string(), client_id.clone()?)),
+        Key::None | Key::ErrorCode(_) => None,
+    }
+}
+
+fn report(
+    query: &ReliabilityQuery,
+    percentile: Option<Percentile>,
+    found: &ReliabilityReport,
+    names: Names,
+    api: &Api,
+) -> Report {
     let buckets = &query.buckets;
     let totals = found.totals();
     let point = |point: &ReliabilityPoint| Point {
@@ -306,6 +329,7 @@ fn report(query: &ReliabilityQuery, percentile: Option<Percentile>, found: &Reli
         series: found.series.iter().map(point).collect(),
         highlight: percentile.map(|percentile| highlight(percentile, found, &totals)),
         totals: (&totals).into(),
+        names,
         completeness: Completeness { freshness: Some(found.freshness), as_of: found.as_of },
     }
 }

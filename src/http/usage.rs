@@ -13,6 +13,7 @@ use super::{
     access::{Authorized, ReadUsage},
     error::Problem,
     examples,
+    names::Names,
     params::{Checked, Params, QueryParams, RangeReport, ReportParams, choices},
     report::{self, Completeness, Scope, known_models},
 };
@@ -22,6 +23,7 @@ use crate::{
         query::{GetUsage, MAX_ROWS},
     },
     domain::{
+        attribution::Dimension,
         money::{self, Cents},
         query::{Usage, UsagePoint, UsageQuery, UsageReport, filled},
     },
@@ -56,6 +58,9 @@ struct Report {
     series: Vec<Point>,
     /// The sum of the series
     totals: Amounts,
+    /// What people call the models of the series, where one has a name
+    #[serde(skip_serializing_if = "Names::are_none")]
+    names: Names,
     #[serde(flatten)]
     completeness: Completeness,
 }
@@ -148,7 +153,10 @@ pub async fn get(
         let known = if by_model { known_models(&api, org.org_id, &query.models, models).await? } else { vec![] };
         found.series = filled_up(&query, &known, found.series)?;
     }
-    let report = report(&query, &found, &api);
+    let models = found.series.iter().filter_map(|point| point.model_id);
+    let models = models.map(|model_id| (Dimension::Model.to_string(), model_id.to_string())).collect();
+    let names = Names::of(&api, org.org_id, models).await?;
+    let report = report(&query, &found, names, &api);
     report::respond(&request, &report, &report.completeness)
 }
 
@@ -164,7 +172,7 @@ fn filled_up(query: &UsageQuery, known: &[Uuid], series: Vec<UsagePoint>) -> Res
     filled(series, &query.buckets, &keys, MAX_ROWS, is_at, empty).ok_or_else(|| QueryError::TooLarge.into())
 }
 
-fn report(query: &UsageQuery, found: &UsageReport, api: &Api) -> Report {
+fn report(query: &UsageQuery, found: &UsageReport, names: Names, api: &Api) -> Report {
     let buckets = &query.buckets;
     let point = |point: &UsagePoint| Point {
         bucket_start: point.bucket_start,
@@ -176,6 +184,7 @@ fn report(query: &UsageQuery, found: &UsageReport, api: &Api) -> Report {
         scope: Scope::new(query.org_id, buckets, found.as_of, api.late_after),
         series: found.series.iter().map(point).collect(),
         totals: found.totals().into(),
+        names,
         completeness: Completeness { freshness: Some(found.freshness), as_of: found.as_of },
     }
 }

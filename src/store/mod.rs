@@ -2,7 +2,7 @@
 //! [`exports`] keeps the jobs of files and reads their rows, [`lifecycle`] purges and maintains, [`access`] has keys and audit log.
 //!
 //! Beside them is what all share (connecting, transactions, errors, the clock, forms of rows and amounts), and what belongs to the
-//! database as a whole: schema, probe, supervision log. A statement of more than eight lines is a file in the `sql` folder of
+//! database as a whole: schema, probe, supervision log. [`names`] has what people call their ids. A statement of more than eight lines is a file in the `sql` folder of
 //! its room.
 
 pub mod access;
@@ -16,6 +16,7 @@ mod error;
 pub mod exports;
 pub mod ingest;
 pub mod lifecycle;
+pub mod names;
 mod patience;
 pub mod probe;
 pub mod read;

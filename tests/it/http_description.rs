@@ -44,7 +44,7 @@ impl Subject {
     fn settings(&self) -> String {
         format!(
             "[parameters]\n\"path.orgId\" = \"{}\"\n\"path.id\" = \"{}\"\n\"path.keyId\" = \"{}\"\n\
-             \"path.jobId\" = \"{}\"\n\"path.key\" = \"analytics/exports/{}/{}.csv\"\n",
+             \"path.jobId\" = \"{}\"\n\"path.dimension\" = \"clientId\"\n\"path.key\" = \"analytics/exports/{}/{}.csv\"\n",
             self.org, self.letter, self.key, self.job, self.org, self.job
         )
     }

@@ -36,6 +36,7 @@ mod http_clients;
 mod http_description;
 mod http_event;
 mod http_events;
+mod http_names;
 mod http_raw_gone;
 mod http_reports;
 mod http_responses;

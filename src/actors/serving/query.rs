@@ -6,6 +6,7 @@
 //!        of both.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     time::{Duration, Instant},
 };
@@ -27,6 +28,7 @@ use crate::{
         event_fate::{EventFate, FateQuery},
         export::{ExportJob, ExportPage, ExportQuery},
         ledger::{LedgerQuery, LedgerReport},
+        names::{Name, NamePage, NamePlace, Named, NamesOf, NamesQuery},
         query::{FreshnessReport, UsageQuery, UsageReport},
         reliability::{ReliabilityQuery, ReliabilityReport},
         revision::{RevisionPage, RevisionQuery},
@@ -174,6 +176,12 @@ read_queries! {
     struct ListDeadLetters(DeadLetterQuery) -> DeadLetterPage: dead_letters, |query| query.whose.org_id();
     /// What became of an event.
     struct GetEvent(FateQuery) -> EventFate: event, |query| Some(query.org_id);
+    /// A page of an org's names.
+    struct ListNames(NamesQuery) -> NamePage: names, |query| Some(query.org_id);
+    /// None: it has no name.
+    struct GetName(Named) -> Option<Name>: name, |of| Some(of.org_id);
+    /// Those of the things that have one.
+    struct GetNamesOf(NamesOf) -> BTreeMap<NamePlace, String>: names_of, |of| Some(of.org_id);
     /// A page of an org's exports.
     struct ListExports(ExportQuery) -> ExportPage: exports, |query| Some(query.org_id);
     /// A page of the supervision log.

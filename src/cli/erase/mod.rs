@@ -27,6 +27,7 @@ use crate::{
             erase::{self, Counts},
             maintenance::{Access, TaskLock},
         },
+        names,
         rollups::recount,
     },
 };
@@ -35,8 +36,8 @@ const LONG_ABOUT: &str = "\
 Delete an organisation's or a person's data, for good
 
 Of an organisation: raw events, hourly and daily rollups, what waits to be merged, revisions, dead letters,
-exports and their files, freshness markers in the database and in Redis, API keys and settings. Of a person: raw events, and dead
-letters that name them; rollups are counted again without them, and final hours that change are in the
+exports and their files, freshness markers in the database and in Redis, API keys, settings and names. Of a person: raw events, dead
+letters that name them, and what they are called; rollups are counted again without them, and final hours that change are in the
 organisation's revisions, with the reason erasure.
 
 The ledger keeps its counts, and its batches say how many of their events are gone. The audit log keeps that it
@@ -136,7 +137,7 @@ async fn org(
 ) -> anyhow::Result<()> {
     let conn = &mut lock.conn;
     let removed = &mut report.removed;
-    steps.report("removing API keys, settings, exports and dead letters");
+    steps.report("removing API keys, settings, names, exports and dead letters");
     let uploads = exports::uploads_of(conn, org_id).await?;
     *removed = erase::keys_and_letters(conn, org_id).await?;
     match Objects::new(&settings.objects) {
@@ -159,6 +160,7 @@ async fn org(
         dead_letters: removed.dead_letters,
         api_keys: removed.api_keys,
         settings: removed.settings,
+        names: removed.names,
         exports: removed.exports,
         export_objects: removed.export_objects,
         freshness_markers: erase::markers(conn, org_id).await?,
@@ -200,6 +202,7 @@ async fn person(
     // First the dead letters: their corrections could become raw events.
     let ids = erase::letters_of(conn, org_id, Some(actor_id)).await?;
     report.removed.dead_letters = erase::letters(conn, &ids).await?;
+    report.removed.names = names::delete_person(conn, actor_id, org_id).await?;
     recount::prepare(conn).await?;
     for of in erase::actor_days(conn, actor_id, org_id).await? {
         let day = of.day.date_naive();
@@ -237,6 +240,7 @@ async fn count(lock: &mut TaskLock, settings: &Settings, erasee: Erasee, report:
             report.left = Counts {
                 raw_events: days.iter().map(|day| day.events).sum(),
                 dead_letters: i64::try_from(letters.len()).unwrap_or(i64::MAX),
+                names: names::count_person(conn, actor_id, org_id).await?,
                 ..Counts::default()
             };
         }

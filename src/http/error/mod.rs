@@ -50,6 +50,8 @@ pub enum Problem {
     KeyReused,
     /// The org has as many active API keys as it may.
     TooManyApiKeys,
+    /// The org has as many names as it may.
+    TooManyNames,
     /// The org has as many open exports as it may.
     TooManyExports,
     /// The export has no file yet, or could not be generated.
@@ -171,6 +173,12 @@ impl Problem {
                 "Too many API keys",
                 "this organisation has as many active API keys as it may: revoke one first",
             ),
+            Self::TooManyNames => (
+                StatusCode::CONFLICT,
+                "too-many-names",
+                "Too many names",
+                "this organisation has as many names as it may: delete one first",
+            ),
             Self::TooManyExports => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-exports",
@@ -264,6 +272,7 @@ impl Problem {
             Self::MediaType,
             Self::KeyReused,
             Self::TooManyApiKeys,
+            Self::TooManyNames,
             Self::TooManyExports,
             Self::NoFile,
             Self::FileExpired,

@@ -11,7 +11,7 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{Parameters, Params, parameter, text};
+use super::{Parameters, Params, cursor, parameter};
 use crate::domain::page::{Entry, Page};
 
 /// The parameters `limit`, with its default and its largest value, and `cursor`.
@@ -21,22 +21,32 @@ pub struct PageOf<const DEFAULT: u16, const MOST: u16> {
     pub behind: Option<Uuid>,
 }
 
-impl<const DEFAULT: u16, const MOST: u16> Parameters for PageOf<DEFAULT, MOST> {
-    fn describe() -> Vec<Parameter> {
+/// The parameter `limit`.
+pub struct Limit<const DEFAULT: u16, const MOST: u16>;
+
+impl<const DEFAULT: u16, const MOST: u16> Limit<DEFAULT, MOST> {
+    pub fn describe() -> Parameter {
         let limit = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
             .minimum(Some(1))
             .maximum(Some(MOST));
         let entries = format!("Entries of a page, {DEFAULT} without it");
-        vec![
-            parameter(ParameterIn::Query, "limit", &entries, limit).build(),
-            parameter(ParameterIn::Query, "cursor", "nextCursor of the page before", text()).build(),
-        ]
+        parameter(ParameterIn::Query, "limit", &entries, limit).build()
+    }
+
+    pub fn read(params: &mut Params) -> u16 {
+        params.number("limit", MOST, DEFAULT)
+    }
+}
+
+impl<const DEFAULT: u16, const MOST: u16> Parameters for PageOf<DEFAULT, MOST> {
+    fn describe() -> Vec<Parameter> {
+        vec![Limit::<DEFAULT, MOST>::describe(), cursor::describe()]
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
-        let limit = params.number("limit", MOST, DEFAULT);
+        let limit = Limit::<DEFAULT, MOST>::read(params);
         let place = params.single("cursor").map(|text| position(&text));
         if place == Some(None) {
             params.problem("cursor", "must be the nextCursor of an earlier response");

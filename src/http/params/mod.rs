@@ -4,6 +4,7 @@
 //! it, or a group of them ([`Parameters`]), as [`Checked`]. The description of an endpoint is made from its handler's arguments ([`Argument`]).
 
 mod choice;
+pub mod cursor;
 mod list;
 mod range;
 mod reader;
@@ -24,7 +25,7 @@ use super::error::Problem;
 
 pub(super) use choice::choices;
 pub use choice::{Choice, Filter, words_schema};
-pub use list::{NextPage, PageOf};
+pub use list::{Limit, NextPage, PageOf};
 pub use range::{Days, Hours, RangeReport, ReportParams};
 pub use reader::{Params, UUID_FORM, uuid};
 

@@ -24,7 +24,7 @@ pub fn uuid(text: &str) -> Option<Uuid> {
 /// The parameters of a request that are still to be read, and what was wrong with those that were.
 pub struct Params {
     request: HttpRequest,
-    /// The names that the path's description has.
+    /// The names that the path's description has. One that ends with a part in braces stands for all that begin so.
     known: Vec<String>,
     pairs: Vec<(String, String)>,
     problems: Vec<FieldError>,
@@ -39,21 +39,28 @@ impl Params {
             Err(_) => params.problem("query", "cannot be read"),
         }
         let names = params.pairs.iter().map(|(name, _)| name);
-        let unknown: Vec<String> = names.filter(|name| !params.known.contains(name)).cloned().collect();
+        let unknown: Vec<String> = names.filter(|name| !params.is_known(name)).cloned().collect();
         let rule = match &params.known[..] {
             [] => "is not a parameter of this path, which has none".to_owned(),
             known => format!("is not a parameter of this path, which are: {}", known.join(", ")),
         };
         for name in unknown {
-            // The name comes back only where it is plain text; anything may stand there.
-            let field = if is_plain(&name) { name.as_str() } else { "query" };
-            params.problem(field, rule.as_str());
+            params.problem(&name, rule.as_str());
         }
         params
     }
 
+    fn is_known(&self, name: &str) -> bool {
+        self.known.iter().any(|known| match known.split_once('{') {
+            Some((beginning, _)) => name.len() > beginning.len() && name.starts_with(beginning),
+            None => known == name,
+        })
+    }
+
     /// Notes a problem, once.
     pub fn problem(&mut self, field: &str, message: impl Into<String>) {
+        // A name comes back only where it is plain text; anything may stand there.
+        let field = if is_plain(field) { field } else { "query" };
         let problem = FieldError { field: field.to_owned(), message: message.into() };
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -77,7 +84,7 @@ impl Params {
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        debug_assert!(self.known.iter().any(|known| known == name), "{name} is read and not documented");
+        debug_assert!(self.is_known(name), "{name} is read and not documented");
         self.pairs.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 

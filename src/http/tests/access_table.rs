@@ -33,6 +33,10 @@ const TABLE: &[(&str, &str, Who)] = &[
     ("POST", "/analytics/v1/orgs/{orgId}/api-keys", Who::OfOrg(&[OrgAdmin])),
     ("GET", "/analytics/v1/orgs/{orgId}/api-keys/{keyId}", Who::OfOrg(&[OrgAdmin])),
     ("POST", "/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke", Who::OfOrg(&[OrgAdmin])),
+    ("GET", "/analytics/v1/orgs/{orgId}/names", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
+    ("GET", "/analytics/v1/orgs/{orgId}/names/{dimension}/{id}", Who::OfOrg(&[OrgViewer, OrgAdmin, Finance])),
+    ("PUT", "/analytics/v1/orgs/{orgId}/names/{dimension}/{id}", Who::OfOrg(&[OrgAdmin])),
+    ("DELETE", "/analytics/v1/orgs/{orgId}/names/{dimension}/{id}", Who::OfOrg(&[OrgAdmin])),
     ("GET", "/analytics/v1/audit", Who::SystemAdmin),
     ("GET", "/analytics/v1/orgs/{orgId}/exports", Who::OfOrg(&[OrgAdmin, Finance])),
     ("POST", "/analytics/v1/orgs/{orgId}/exports", Who::OfOrg(&[OrgAdmin, Finance])),
@@ -81,13 +85,17 @@ fn row(method: &Method, path: &str) -> Who {
 pub async fn send(method: &Method, path: &str, org: Uuid, headers: &[(&str, &str)]) -> Response {
     let path = path
         .replace("{orgId}", &org.to_string())
+        .replace("{dimension}", "clientId")
         .replace("{id}", &LETTER.to_string())
         .replace("{eventId}", &LETTER.to_string())
         .replace("{keyId}", &KEY.to_string())
         .replace("{jobId}", &LETTER.to_string())
         .replace("{key}", "file.csv?expires=1772449200&signature=good");
     assert!(!path.contains('{'), "{path}: what stands for its parameter?");
-    let body = if *method == Method::POST { json!({"orgId": org}).to_string() } else { String::new() };
+    let body = match *method {
+        Method::POST | Method::PUT => json!({"orgId": org}).to_string(),
+        _ => String::new(),
+    };
     call_with(api_with(None), method.clone(), &path, headers, &body).await
 }
 

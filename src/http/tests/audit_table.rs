@@ -9,6 +9,8 @@ use crate::{
 const OWN_ACTS: &[(&str, &str, &str)] = &[
     ("POST", "/analytics/v1/orgs/{orgId}/api-keys", "api_key.create"),
     ("POST", "/analytics/v1/orgs/{orgId}/api-keys/{keyId}/revoke", "api_key.revoke"),
+    ("PUT", "/analytics/v1/orgs/{orgId}/names/{dimension}/{id}", "name.set"),
+    ("DELETE", "/analytics/v1/orgs/{orgId}/names/{dimension}/{id}", "name.delete"),
     ("POST", "/analytics/v1/orgs/{orgId}/dead-letters/{id}/replay", "dead_letter.correct"),
     ("POST", "/analytics/v1/orgs/{orgId}/exports", "export.create"),
     ("POST", "/analytics/v1/orgs/{orgId}/exports/{jobId}/cancel", "export.cancel"),

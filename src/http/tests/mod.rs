@@ -9,6 +9,7 @@ mod credentials;
 mod dead_letters;
 mod events;
 mod exports;
+mod names;
 mod operations;
 mod rate_limits;
 mod reports;

@@ -63,6 +63,7 @@ async fn usage_by_model_names_each_model() {
     assert_eq!(response["granularity"], "hour");
     assert_eq!(response["range"], json!({"start": "2026-03-01T07:00:00Z", "end": "2026-03-02T07:00:00Z"}));
     assert_eq!(response["series"][0]["modelId"], json!(MODEL));
+    assert_eq!(response["names"], json!({"modelId": {MODEL.to_string(): "Large"}}));
 }
 
 #[actix_web::test]
@@ -210,7 +211,7 @@ async fn only_configured_origins_may_read() {
     ];
     let preflight = send(Method::OPTIONS, ours, &wanted).await;
     assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (200, Some(ours)));
-    let wanted = [("access-control-request-method", "DELETE")];
+    let wanted = [("access-control-request-method", "PATCH")];
     send(Method::OPTIONS, ours, &wanted).await.problem(400);
     let closed = Api { cors_origins: Vec::new(), ..api_with(None) };
     let headers = [("authorization", bearer.as_str()), ("origin", ours)];

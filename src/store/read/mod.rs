@@ -4,6 +4,7 @@ mod audit;
 mod dead_letters;
 mod event;
 mod ledger;
+mod names;
 mod reliability;
 mod revisions;
 mod source;

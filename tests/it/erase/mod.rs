@@ -147,6 +147,16 @@ async fn usage(service: &Service, org: Uuid) -> Value {
     answer["totals"].clone()
 }
 
+async fn name(conn: &mut PgConnection, org: Uuid, dimension: &str, id: Uuid) {
+    sqlx::query("INSERT INTO analytics.names VALUES ($1, $2, $3, 'Somebody', now(), 'tests')")
+        .bind(org)
+        .bind(dimension)
+        .bind(id.to_string())
+        .execute(conn)
+        .await
+        .unwrap();
+}
+
 async fn count(conn: &mut PgConnection, statement: &'static str, id: Uuid) -> i64 {
     sqlx::query_scalar(statement).bind(id).fetch_one(conn).await.unwrap()
 }
@@ -177,6 +187,8 @@ async fn erasing_an_org_leaves_the_others() {
         .execute(&mut conn)
         .await
         .unwrap();
+    name(&mut conn, erased.org, "orgId", erased.org).await;
+    name(&mut conn, erased.org, "actorId", erased.people[0]).await;
     eventually("its markers are in Redis", async || (cached(&world, erased.org).await == 4).then_some(())).await;
     let usage_of_other = usage(&service, other.org).await;
 
@@ -269,6 +281,10 @@ async fn erasing_a_person_subtracts_exactly_their_usage() {
     let of_second_before = usage(&service, second.org).await;
     assert_eq!(of_second_before["invocations"], 800);
     let (id, org) = (person.to_string(), first.org.to_string());
+    for named in [first.org, second.org] {
+        name(&mut conn, named, "actorId", person).await;
+        name(&mut conn, named, "orgId", named).await;
+    }
 
     let planned = erase(&world, &["--actor", &id, "--dry-run"]).await;
     assert_eq!(planned["left"]["rawEvents"], theirs(&of_first) + theirs(&of_second));
@@ -278,11 +294,12 @@ async fn erasing_a_person_subtracts_exactly_their_usage() {
         (&theirs(&of_first).into(), &1.into())
     );
     assert!(only["revisionsAdded"].as_u64().unwrap() > 0 && only["daysCountedAgain"].as_u64().unwrap() > 2, "{only}");
+    assert_eq!(only["removed"]["names"], 1, "{only}");
     assert_usage(&usage(&service, first.org).await, &of_first);
     assert_eq!(usage(&service, second.org).await, of_second_before, "only in that org");
     assert_verified(&world).await;
     let rest = erase(&world, &["--actor", &id, "--yes"]).await;
-    assert_eq!(rest["removed"]["rawEvents"], theirs(&of_second));
+    assert_eq!((&rest["removed"]["rawEvents"], &rest["removed"]["names"]), (&theirs(&of_second).into(), &1.into()));
     assert_usage(&usage(&service, second.org).await, &of_second);
     assert_eq!(tables_with(&mut conn, person).await, ["audit_events"]);
     assert_verified(&world).await;

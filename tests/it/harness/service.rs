@@ -113,6 +113,15 @@ impl Service {
         read(request.header("content-type", "application/json").body(body)).await
     }
 
+    pub async fn put(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let request = self.client.put(format!("http://{}{path}", self.api)).bearer_auth(token);
+        read(request.header("content-type", "application/json").body(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        read(self.client.delete(format!("http://{}{path}", self.api)).bearer_auth(token)).await
+    }
+
     pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
         let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token);
         read(request.header("content-type", "application/json").body(body)).await

@@ -5,6 +5,7 @@ mod calls;
 mod dead_letters;
 mod events;
 pub mod exports;
+mod names;
 mod operations;
 mod reports;
 
@@ -22,7 +23,7 @@ use crate::{
         },
         supervision::actor_ref::ActorRef,
     },
-    http::{Api, EventRefs, KeyRefs, Queries},
+    http::{Api, EventRefs, KeyRefs, NameRefs, Queries},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 use events::{FixedRules, rules};
@@ -81,12 +82,17 @@ pub fn api_with(error: Option<QueryError>) -> Api {
     keys.list.set(keeper.clone().recipient());
     keys.get.set(keeper.clone().recipient());
     keys.revoke.set(keeper.recipient());
+    let namer = names::FixedNames { error }.start();
+    let names = NameRefs::default();
+    names.put.set(namer.clone().recipient());
+    names.delete.set(namer.recipient());
     Api {
         gatekeeper: gatekeeper(&auth_settings()),
         queries,
         corrections,
         events,
         keys,
+        names,
         exports: exports::fixed(error, false),
         late_after: TimeDelta::hours(1),
         response_timeout: Duration::from_secs(5),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::store::StoreError;
 
-/// What there is of an org or a person, or was. Of a person there are only raw events and dead letters.
+/// What there is of an org or a person, or was. Of a person there are only raw events, dead letters and names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -37,6 +37,9 @@ pub struct Counts {
     pub duplicates: i64,
     pub api_keys: i64,
     pub settings: i64,
+    /// What its ids, or the person, are called.
+    #[sqlx(default)]
+    pub names: i64,
     #[sqlx(default)]
     pub exports: i64,
     /// In the object store, which the database does not know of.
@@ -46,7 +49,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each by its name.
-    pub const fn named(&self) -> [(&'static str, i64); 13] {
+    pub const fn named(&self) -> [(&'static str, i64); 14] {
         [
             ("raw events", self.raw_events),
             ("hourly rollups", self.hourly_rollups),
@@ -59,6 +62,7 @@ impl Counts {
             ("duplicates", self.duplicates),
             ("API keys", self.api_keys),
             ("settings", self.settings),
+            ("names", self.names),
             ("exports", self.exports),
             ("objects of exports", self.export_objects),
         ]

@@ -33,7 +33,7 @@ pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, 
     Ok(counts)
 }
 
-/// API keys, settings, exports, and dead letters with their corrections: the ways by which more of the org could come.
+/// API keys, settings, names, exports, and dead letters with their corrections: the ways by which more of the org could come.
 pub async fn keys_and_letters(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
     let ids = letters_of(&mut *conn, Some(org_id), None).await?;
     in_transaction(conn, async |tx| keys_and_letters_in(tx, org_id, &ids).await).await
@@ -49,6 +49,7 @@ async fn keys_and_letters_in(tx: &mut PgConnection, org_id: Uuid, ids: &[Uuid]) 
                   settings AS (DELETE FROM analytics.org_settings WHERE org_id = $1 RETURNING 1)
              SELECT * FROM buckets UNION ALL SELECT * FROM settings",
         ),
+        (&mut gone.names, "DELETE FROM analytics.names WHERE org_id = $1"),
         // A process that generates a file of the org finds at its next heartbeat that its job is gone.
         (&mut gone.exports, "DELETE FROM analytics.export_jobs WHERE org_id = $1"),
     ] {

@@ -8,4 +8,5 @@ SELECT (SELECT count(*) FROM analytics.usage_events WHERE org_id = $1) AS raw_ev
        (SELECT count(*) FROM analytics.api_keys WHERE org_id = $1) AS api_keys,
        (SELECT count(*) FROM analytics.org_settings WHERE org_id = $1)
            + (SELECT count(*) FROM analytics.org_buckets WHERE org_id = $1) AS settings,
+       (SELECT count(*) FROM analytics.names WHERE org_id = $1) AS names,
        (SELECT count(*) FROM analytics.export_jobs WHERE org_id = $1) AS exports
