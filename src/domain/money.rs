@@ -29,6 +29,8 @@ pub enum ParseCentsError {
 }
 
 impl Cents {
+    pub const ONE: Self = Self(UNIT);
+
     /// Of 10⁻¹² cents.
     pub const fn from_units(units: i128) -> Self {
         Self(units)

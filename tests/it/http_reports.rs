@@ -113,25 +113,46 @@ async fn ledger_and_summary_are_what_was_published() {
     assert_eq!((sums.stored, sums.duplicates), (all.stored, all.duplicates));
     assert!(sums.rejected <= all.rejected && sums.received == sums.stored + sums.duplicates + sums.rejected);
 
-    let admin = service.token(&[Uuid::nil()], &[Role::SystemAdmin]);
-    let mut orgs = Vec::new();
-    let mut cursor = String::new();
-    let totals = loop {
-        let path = format!("/analytics/v1/summary?start={}&end={}&limit=2{cursor}", time(-24 * 30), time(1));
-        let page = ask(&service, &admin, &path).await;
-        assert_eq!(page["orgCount"], 5);
-        orgs.extend(page["orgs"].as_array().unwrap().clone());
-        match page["nextCursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break page["totals"].clone(),
-        }
-    };
-    assert_eq!(orgs.len(), 5);
-    assert_eq!(totals["invocations"], orgs.iter().map(|org| org["invocations"].as_i64().unwrap()).sum::<i64>());
+    let named: Uuid = report["orgs"][3]["orgId"].as_str().unwrap().parse().unwrap();
+    let naming = service.token(&[named], &[Role::OrgAdmin]);
+    let name = format!("/analytics/v1/orgs/{named}/names/orgId/{named}");
+    assert_eq!(service.put(&name, &naming, br#"{"name": "Example Ltd"}"#.to_vec()).await.0, 200);
+    let range = format!("start={}&end={}", time(-24 * 30), time(1));
+    let orgs = all_of_summary(&service, &format!("{range}&limit=2")).await;
+    let names: Vec<_> = orgs.iter().filter(|org| org["name"] == "Example Ltd").map(|org| &org["orgId"]).collect();
+    assert_eq!(names, [&serde_json::json!(named)]);
+    for order in ["cost", "invocations", "inputTokens", "outputTokens"] {
+        let field = if order == "cost" { "costEstimateCents" } else { order };
+        let ordered = all_of_summary(&service, &format!("{range}&limit=2&orderBy={order}")).await;
+        let amounts: Vec<f64> = ordered.iter().map(|org| org[field].as_f64().unwrap()).collect();
+        assert!(amounts.is_sorted_by(|a, b| a >= b), "{order}: {amounts:?}");
+        assert_eq!(ordered.len(), orgs.len());
+    }
     for published in report["orgs"].as_array().unwrap() {
         let org = orgs.iter().find(|org| org["orgId"] == published["orgId"]).unwrap();
         for name in ["invocations", "inputTokens", "outputTokens", "costEstimateCents"] {
             assert_eq!(org[name], published["totals"][name], "{name}");
+        }
+    }
+}
+
+/// The orgs of all pages. Those of each page and of the pages before, and the rest, add up to the totals.
+async fn all_of_summary(service: &Service, query: &str) -> Vec<Value> {
+    let admin = service.token(&[Uuid::nil()], &[Role::SystemAdmin]);
+    let mut orgs: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = ask(service, &admin, &format!("/analytics/v1/summary?{query}{cursor}")).await;
+        orgs.extend(page["orgs"].as_array().unwrap().clone());
+        assert_eq!(page["orgCount"].as_u64().unwrap(), orgs.len() as u64 + page["other"]["orgs"].as_u64().unwrap());
+        for name in ["invocations", "inputTokens", "outputTokens"] {
+            let shown: u64 = orgs.iter().map(|org| org[name].as_u64().unwrap()).sum();
+            let rest = page["other"]["totals"][name].as_u64().unwrap();
+            assert_eq!(shown + rest, page["totals"][name].as_u64().unwrap(), "{name}");
+        }
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break orgs,
         }
     }
 }

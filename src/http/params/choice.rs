@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::domain::{audit, calendar, dead_letter, export, revision};
+use crate::domain::{attribution, audit, calendar, dead_letter, export, revision, summary};
 
 /// One of a few words: what is read is what is documented.
 pub trait Choice: Copy + 'static {
@@ -26,7 +26,14 @@ macro_rules! known_words {
     )+};
 }
 
-known_words!(audit::Outcome, dead_letter::State, export::Status, revision::Reason);
+known_words!(
+    attribution::OrderBy,
+    audit::Outcome,
+    dead_letter::State,
+    export::Status,
+    revision::Reason,
+    summary::OrderBy
+);
 
 impl Choice for bool {
     fn words() -> Vec<(&'static str, Self)> {
@@ -36,10 +43,11 @@ impl Choice for bool {
 
 /// The schema of a choice.
 pub fn words_schema<T: Choice>() -> RefOr<Schema> {
-    words_of::<T>().into()
+    words::<T>().into()
 }
 
-fn words_of<T: Choice>() -> ObjectBuilder {
+/// The same, to be completed.
+pub fn words<T: Choice>() -> ObjectBuilder {
     let words = T::words().into_iter().map(|(word, _)| word);
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
 }
@@ -49,7 +57,7 @@ macro_rules! named_schemas {
     ($($type:ty: $name:literal, $description:literal;)+) => {$(
         impl PartialSchema for $type {
             fn schema() -> RefOr<Schema> {
-                words_of::<Self>().description(Some($description)).into()
+                words::<Self>().description(Some($description)).into()
             }
         }
 

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::error::Problem;
 
 pub(super) use choice::choices;
-pub use choice::{Choice, Filter, words_schema};
+pub use choice::{Choice, Filter, words, words_schema};
 pub use list::{Limit, NextPage, PageOf};
 pub use range::{Days, Hours, RangeReport, ReportParams};
 pub use reader::{Params, UUID_FORM, uuid};

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Choice;
@@ -86,6 +87,14 @@ impl Params {
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         debug_assert!(self.is_known(name), "{name} is read and not documented");
         self.pairs.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What the request is, apart from these parameters: another one has another.
+    pub fn fingerprint(&self, apart_from: &[&str]) -> String {
+        let mut pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| !apart_from.contains(&name.as_str())).collect();
+        pairs.sort();
+        let text = serde_json::to_vec(&(self.request.path(), pairs)).unwrap_or_default();
+        Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A moment that must be there; a date is the first moment of that day in the zone.

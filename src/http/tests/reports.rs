@@ -163,8 +163,29 @@ async fn the_summary_has_pages_and_a_sum() {
     let first = send("").await;
     assert_eq!((&first["orgs"][0]["orgId"], &first["orgCount"]), (&json!(ORG), &json!(2)));
     assert_eq!((&first["totals"]["costEstimateCents"], &first["asOf"]), (&json!(1.5), &json!(null)));
+    assert_eq!((&first["orgs"][0]["name"], &first["other"]["orgs"]), (&json!("orgId"), &json!(1)));
     let last = send(&format!("&cursor={}", first["nextCursor"].as_str().unwrap())).await;
     assert_eq!((&last["orgs"][0]["orgId"], last.get("nextCursor")), (&json!(OTHER_ORG), None));
+    assert_eq!((&last["other"]["orgs"], last["orgs"][0].get("name")), (&json!(0), None));
+}
+
+#[actix_web::test]
+async fn a_cursor_of_the_summary_belongs_to_its_request() {
+    let bearer = format!("Bearer {}", token(Role::SystemAdmin));
+    let send = async |more: &str| {
+        let path = format!("/analytics/v1/summary?start=2026-03-01&end=2026-04-01{more}");
+        call(api_with(None), Method::GET, &path, &[("authorization", &bearer)]).await
+    };
+    for order in ["cost", "invocations", "inputTokens", "outputTokens"] {
+        let first = send(&format!("&orderBy={order}")).await.json();
+        assert_eq!(first["orgs"][0]["name"], order);
+        let cursor = first["nextCursor"].as_str().unwrap();
+        let last = send(&format!("&orderBy={order}&limit=7&cursor={cursor}")).await.json();
+        assert_eq!(last["orgs"][0]["orgId"], json!(OTHER_ORG), "{order}");
+        let problem = send(&format!("&cursor={cursor}")).await.problem(400);
+        assert_eq!(problem["errors"][0]["field"], "cursor", "{order}");
+    }
+    assert_eq!(send("&orderBy=name").await.problem(400)["errors"][0]["field"], "orderBy");
 }
 
 #[actix_web::test]

@@ -9,6 +9,7 @@ mod reliability;
 mod revisions;
 mod source;
 pub mod status;
+mod summary;
 mod usage;
 
 use std::time::Duration;

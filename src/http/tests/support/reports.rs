@@ -16,7 +16,7 @@ use crate::{
         query::{FreshnessReport, ModelFreshness, Usage, UsagePoint, UsageReport},
         reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityReport},
         revision::{Reason, Revision, RevisionPage},
-        summary::{OrgUsage, Summary},
+        summary::{OrgSum, OrgUsage, Place, Summary},
     },
 };
 
@@ -86,12 +86,15 @@ impl Fixed for GetLedger {
 }
 
 impl Fixed for GetSummary {
-    /// Two orgs, one a page.
+    /// Two orgs, one a page, of which one has a name: what they are ordered by.
     fn response(self) -> Summary {
-        let usage = usage(2, 15_000);
-        let org_id = if self.0.after == Some(ORG) { OTHER_ORG } else { ORG };
-        let more = self.0.after.is_none();
-        Summary { orgs: vec![OrgUsage { org_id, usage }], more, orgs_in_all: 2, totals: usage, as_of: None }
+        let (usage, query) = (usage(2, 15_000), self.0);
+        let behind = |place: Place| place.org_id == ORG && place.amount == query.order_by.amount(&usage);
+        let last = query.after.is_some_and(behind);
+        let name = (!last).then(|| query.order_by.to_string());
+        let org = OrgUsage { org_id: if last { OTHER_ORG } else { ORG }, name, usage };
+        let other = if last { OrgSum::default() } else { OrgSum { orgs: 1, usage } };
+        Summary { orgs: vec![org], other, all: OrgSum { orgs: 2, usage }, as_of: None }
     }
 }
 
