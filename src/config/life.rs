@@ -53,7 +53,7 @@ section! {
         engine: EngineChoice = "auto";
         /// Shortest pause between two merges of a partition, milliseconds. Long merges are followed by longer pauses: of at most
         /// 800 ms, or twice as long as the merge where that is more, and never longer than 10 s.
-        interval_ms: u64 = 150, from(10..=10_000);
+        interval_ms: u64 = 50, from(10..=10_000);
         /// Batches that one merge takes at most. Of large ones it takes fewer, about 16 MiB.
         max_batches: i64 = 1000, from(1..=1000);
     }

@@ -35,9 +35,13 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(1);
 /// How often a caught-up partition's watermark is moved.
 const TICK: Duration = Duration::from_secs(1);
-/// A pause lasts so many times as long as the merge before it, so that merging takes a fifth of the time at most: the
+/// A pause lasts so many times as long as the merge before it, so that merging takes a third of the time at most: the
 /// longer merges take, the more batches the next one folds.
-const PAUSE_PER_MERGE: u32 = 4;
+const PAUSE_PER_MERGE: u32 = 2;
+/// The same while a backlog is read: what a response says is old then anyway, and each merge costs what reading is short of.
+const PAUSE_PER_MERGE_BEHIND: u32 = 4;
+/// A partition that lags by more has a backlog.
+const BEHIND: Duration = Duration::from_secs(3);
 /// While merges are quick, what is committed is merged about a second later at the latest.
 const SHORT_PAUSE: Duration = Duration::from_millis(800);
 /// A slow merge is followed by a pause of so many times its length. Where another session holds a snapshot, each merge leaves a
@@ -56,6 +60,10 @@ pub struct Rollup {
     pending: bool,
     /// A merge is under way or scheduled.
     busy: bool,
+    /// Ends the pause until the next merge.
+    pause: Option<SpawnHandle>,
+    /// The partition had a backlog when the last merge began.
+    behind: bool,
     failures: u32,
     draining: bool,
     vitals: Vitals,
@@ -89,6 +97,8 @@ impl Rollup {
             // What an earlier process left.
             pending: true,
             busy: false,
+            pause: None,
+            behind: false,
             failures: 0,
             draining: false,
             vitals,
@@ -102,6 +112,9 @@ impl Rollup {
         }
         self.busy = true;
         self.pending = false;
+        if let Some(pause) = self.pause.take() {
+            ctx.cancel_future(pause);
+        }
         let work = async |merger: &mut Merger, _: &Working| {
             let (started, span) = (Instant::now(), spans::merge(merger.claim.partition));
             let merged = merger.merge().await;
@@ -116,7 +129,11 @@ impl Rollup {
             Ok(merged) => {
                 self.failures = 0;
                 // Who drains waits for nothing.
-                let pause = if self.draining { Duration::ZERO } else { pause(self.settings.interval(), took) };
+                self.behind = merged.lag().is_some_and(|lag| lag > BEHIND);
+                let pause = match self.draining {
+                    true => Duration::ZERO,
+                    false => pause(self.settings.interval(), took, self.behind),
+                };
                 self.pending |= merged.more;
                 if merged.merge.batches > 0 {
                     self.metrics.merge_took(took);
@@ -128,7 +145,10 @@ impl Rollup {
                 }
                 if self.pending {
                     // Not at once: under load the next merge then folds more batches, and each key is written less often.
-                    ctx.run_later(pause, |actor, ctx| actor.merge(ctx));
+                    self.pause = Some(ctx.run_later(pause, |actor, ctx| {
+                        actor.pause = None;
+                        actor.merge(ctx);
+                    }));
                 } else {
                     self.busy = false;
                 }
@@ -150,15 +170,18 @@ impl Rollup {
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
         self.pending = true;
-        if !self.busy {
+        // The end of a backlog is not kept waiting.
+        let is_read = self.behind && self.pause.is_some() && self.progress.nothing_open();
+        if !self.busy || is_read {
             self.merge(ctx);
         }
     }
 }
 
 /// How long after a merge the next one begins.
-fn pause(shortest: Duration, took: Duration) -> Duration {
-    let short = (took * PAUSE_PER_MERGE).min(SHORT_PAUSE);
+fn pause(shortest: Duration, took: Duration, behind: bool) -> Duration {
+    let times = if behind { PAUSE_PER_MERGE_BEHIND } else { PAUSE_PER_MERGE };
+    let short = (took * times).min(SHORT_PAUSE);
     short.max(took * PAUSE_PER_SLOW_MERGE).min(MAX_PAUSE).max(shortest)
 }
 
@@ -243,9 +266,8 @@ impl Merger {
                     let committed = progress.committed_offset();
                     merged.watermark = merge::caught_up(conn, claim, committed, merged.at - ago - QUIET).await?;
                 }
-                if let Some(watermark) = merged.watermark {
-                    // Ahead of the clock it is as far from the truth as behind.
-                    progress.lags((merged.at - watermark).abs().to_std().unwrap_or_default());
+                if let Some((watermark, lag)) = merged.watermark.zip(merged.lag()) {
+                    progress.lags(lag);
                     progress.complete_to(Some(watermark));
                 }
                 Ok(merged)
@@ -260,13 +282,22 @@ mod tests {
 
     #[test]
     fn slow_merges_are_followed_by_longer_pauses() {
-        let shortest = Duration::from_millis(150);
-        for (took, expected) in
-            [(1, 150), (100, 400), (200, 800), (400, 800), (500, 1000), (3_000, 6_000), (20_000, 10_000)]
-        {
-            let pause = pause(shortest, Duration::from_millis(took));
-            assert_eq!(pause, Duration::from_millis(expected), "after {took} ms");
+        let shortest = Duration::from_millis(50);
+        for (took, expected, with_backlog) in [
+            (1, 50, 50),
+            (100, 200, 400),
+            (200, 400, 800),
+            (400, 800, 800),
+            (500, 1000, 1000),
+            (3_000, 6_000, 6_000),
+            (20_000, 10_000, 10_000),
+        ] {
+            for (behind, expected) in [(false, expected), (true, with_backlog)] {
+                let pause = pause(shortest, Duration::from_millis(took), behind);
+                assert_eq!(pause, Duration::from_millis(expected), "after {took} ms, behind: {behind}");
+            }
         }
-        assert_eq!(pause(Duration::from_secs(10), Duration::from_millis(1)), Duration::from_secs(10), "as it is set");
+        let longest = pause(Duration::from_secs(10), Duration::from_millis(1), false);
+        assert_eq!(longest, Duration::from_secs(10), "as it is set");
     }
 }

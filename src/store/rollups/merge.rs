@@ -62,6 +62,13 @@ pub struct Merged {
     pub followed: Vec<TraceParent>,
 }
 
+impl Merged {
+    /// How far the watermark is from the database's clock: ahead of it it is as far from the truth as behind.
+    pub fn lag(&self) -> Option<Duration> {
+        self.watermark.map(|watermark| (self.at - watermark).abs().to_std().unwrap_or_default())
+    }
+}
+
 /// A partition's stream and number, as its rows name it.
 #[derive(Clone, Copy, Debug)]
 pub struct PartitionName<'a> {
