@@ -2,8 +2,8 @@
 //!
 //! A stream is filled once. Then, in rounds, so that what else happens on the machine hits all alike: what the database can store, what the
 //! broker can deliver, what the service does from the full stream to all committed and all merged, by each protocol; the same where
-//! every event is looked up; from published to answered; exports; and dashboards' queries. Ratios are taken within a round. After each run the database is
-//! exactly what was published.
+//! every event is looked up; from published to answered; and exports. Ratios are taken within a round. After each run the database is exactly
+//! what was published. Dashboards' queries come after all rounds.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 

@@ -20,7 +20,7 @@ pub enum StartAt {
 pub struct Opening {
     pub partition: u16,
     pub from: StartAt,
-    /// Makes the stream where it does not exist; else it is an error.
+    /// Declares the stream where it does not exist; else that is an error.
     pub declare: bool,
     /// Deliveries to be sent ahead, by AMQP.
     pub prefetch: u16,

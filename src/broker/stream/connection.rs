@@ -22,7 +22,7 @@ use super::{
     },
     framing::{Delivery, End, FrameReader},
     handshake::{self, Opened},
-    link::{Answer, Delivered, Link},
+    link::{Delivered, Link, PendingResponse},
     read_ahead::ReadAhead,
     refusal::{accepted, refused},
     transport::Sink,
@@ -56,7 +56,7 @@ pub struct Connection {
 
 /// Who a connection is for, and what it may use.
 #[derive(Clone, Copy)]
-pub struct Dialling<'a> {
+pub struct ConnectOptions<'a> {
     pub address: &'a Address,
     /// Part of the name that the broker's operators see.
     pub purpose: &'a str,
@@ -68,8 +68,8 @@ pub struct Dialling<'a> {
 impl Connection {
     /// # Errors
     /// Nobody is there, or the broker refuses.
-    pub async fn open(to: &Endpoint, dialling: Dialling<'_>) -> Result<Self, BrokerError> {
-        let Dialling { address, purpose, memory, timeout: within } = dialling;
+    pub async fn open(to: &Endpoint, options: ConnectOptions<'_>) -> Result<Self, BrokerError> {
+        let ConnectOptions { address, purpose, memory, timeout: within } = options;
         let opening = timeout(within, handshake::open(address, to, purpose));
         let Opened { reader, sink, node, heartbeat, next } =
             opening.await.map_err(|_| BrokerError::Timeout(within))??;
@@ -164,8 +164,8 @@ impl Connection {
     }
 
     pub async fn members(&self, stream: &str) -> Result<Members, BrokerError> {
-        let answer = self.link.request(key::METADATA, |id| requests::metadata(id, stream));
-        let members = Fields::of(key::METADATA, self.wait(answer).await?).members().map_err(End::from)?;
+        let response = self.link.request(key::METADATA, |id| requests::metadata(id, stream));
+        let members = Fields::of(key::METADATA, self.wait(response).await?).members().map_err(End::from)?;
         if members.code == code::OK {
             Ok(members)
         } else {
@@ -174,12 +174,12 @@ impl Connection {
     }
 
     async fn request(&self, key: u16, what: &str, request: impl FnOnce(u32) -> Vec<u8>) -> Result<Fields, BrokerError> {
-        let answer = self.link.request(key, request);
-        accepted(key, what, self.wait(answer).await?)
+        let response = self.link.request(key, request);
+        accepted(key, what, self.wait(response).await?)
     }
 
-    async fn wait(&self, answer: Answer) -> Result<Bytes, BrokerError> {
-        match timeout(self.timeout, answer).await {
+    async fn wait(&self, response: PendingResponse) -> Result<Bytes, BrokerError> {
+        match timeout(self.timeout, response).await {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(BrokerError::Timeout(self.timeout)),
@@ -224,7 +224,7 @@ async fn receive(mut reader: FrameReader, link: &Link, memory: &ReadAhead) -> Re
             continue;
         }
         match read(reader.frame(head, MOST_FRAME).await?)? {
-            Inbound::Response { key, correlation, body } => link.answer(key, correlation, body),
+            Inbound::Response { key, correlation, body } => link.respond(key, correlation, body),
             Inbound::MetadataUpdate { code } => return Err(End::StreamMoved { code }),
             Inbound::Close { correlation, code, reason } => {
                 link.send(requests::closed(correlation));

@@ -40,7 +40,7 @@ pub struct Opened {
 /// Nobody is there, or the broker refuses. Secrets are in no error.
 pub async fn open(address: &Address, to: &Endpoint, purpose: &str) -> Result<Opened, BrokerError> {
     let (source, sink) = transport::connect(address, to).await?;
-    let mut talk = Talk { reader: FrameReader::new(source, SILENCE), sink, next: 0 };
+    let mut handshake = Handshake { reader: FrameReader::new(source, SILENCE), sink, next: 0 };
     let name = format!("analytics-service {purpose}");
     let properties = [
         ("product", "analytics-service"),
@@ -48,25 +48,33 @@ pub async fn open(address: &Address, to: &Endpoint, purpose: &str) -> Result<Ope
         ("platform", "Rust"),
         ("connection_name", &name),
     ];
-    talk.request(key::PEER_PROPERTIES, "greeting", |id| requests::peer_properties(id, &properties)).await?;
+    handshake.request(key::PEER_PROPERTIES, "greeting", |id| requests::peer_properties(id, &properties)).await?;
     let (mechanism, response) = address.login.sasl();
-    let mut offered = talk.request(key::SASL_HANDSHAKE, "login", requests::sasl_handshake).await?;
+    let mut offered = handshake.request(key::SASL_HANDSHAKE, "login", requests::sasl_handshake).await?;
     let offered = offered.texts().map_err(End::from)?;
     if !offered.iter().any(|offered| offered == mechanism) {
         let offered = offered.join(", ");
         return Err(BrokerError::Permanent(format!("login: the broker offers {offered}, and not {mechanism}")));
     }
-    talk.request(key::SASL_AUTHENTICATE, "login", |id| requests::sasl_authenticate(id, mechanism, &response)).await?;
-    let heartbeat_seconds = talk.tune(address.heartbeat_seconds).await?;
+    handshake
+        .request(key::SASL_AUTHENTICATE, "login", |id| requests::sasl_authenticate(id, mechanism, &response))
+        .await?;
+    let heartbeat_seconds = handshake.tune(address.heartbeat_seconds).await?;
     let virtual_host = &address.virtual_host;
     let what = format!("virtual host {virtual_host}");
-    let mut opened = talk.request(key::OPEN, &what, |id| requests::open(id, virtual_host)).await?;
+    let mut opened = handshake.request(key::OPEN, &what, |id| requests::open(id, virtual_host)).await?;
     let properties = opened.properties().map_err(End::from)?;
-    talk.request(key::EXCHANGE_VERSIONS, "versions", requests::exchange_versions).await?;
+    handshake.request(key::EXCHANGE_VERSIONS, "versions", requests::exchange_versions).await?;
     let heartbeat = Duration::from_secs(heartbeat_seconds.into());
     // As by AMQP: a broker that has vanished without a word is given up after twice as long.
-    talk.reader.set_silence(heartbeat * 2);
-    Ok(Opened { reader: talk.reader, sink: talk.sink, node: node(&properties), heartbeat, next: talk.next })
+    handshake.reader.set_silence(heartbeat * 2);
+    Ok(Opened {
+        reader: handshake.reader,
+        sink: handshake.sink,
+        node: node(&properties),
+        heartbeat,
+        next: handshake.next,
+    })
 }
 
 fn node(properties: &[(String, String)]) -> Option<Endpoint> {
@@ -75,13 +83,13 @@ fn node(properties: &[(String, String)]) -> Option<Endpoint> {
 }
 
 /// One request at a time.
-struct Talk {
+struct Handshake {
     reader: FrameReader,
     sink: Sink,
     next: u32,
 }
 
-impl Talk {
+impl Handshake {
     /// Sends a request and gives what its response says behind a code that is well.
     async fn request(
         &mut self,

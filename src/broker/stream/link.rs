@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::framing::End;
 
 /// A response's body.
-pub type Answer = oneshot::Receiver<Bytes>;
+pub type PendingResponse = oneshot::Receiver<Bytes>;
 
 pub struct Link {
     state: Mutex<State>,
@@ -56,8 +56,8 @@ impl Link {
     }
 
     /// Sends a request, whose response comes by what is returned, unless the connection ends.
-    pub fn request(&self, key: u16, request: impl FnOnce(u32) -> Vec<u8>) -> Answer {
-        let (to, answer) = oneshot::channel();
+    pub fn request(&self, key: u16, request: impl FnOnce(u32) -> Vec<u8>) -> PendingResponse {
+        let (to, response) = oneshot::channel();
         let mut state = self.state();
         let id = state.next;
         state.next = id.wrapping_add(1);
@@ -65,11 +65,11 @@ impl Link {
             state.requests.insert(id, (key, to));
             state.send(request(id));
         }
-        answer
+        response
     }
 
     /// A response came. One that nobody waits for any more is dropped.
-    pub fn answer(&self, key: u16, correlation: u32, body: Bytes) {
+    pub fn respond(&self, key: u16, correlation: u32, body: Bytes) {
         let waiting = self.state().requests.remove(&correlation);
         if let Some((of, to)) = waiting
             && of == key
@@ -91,7 +91,7 @@ impl Link {
     }
 
     /// The same of the header of one chunk.
-    pub fn receive_header(&self) -> Option<(u8, Answer)> {
+    pub fn receive_header(&self) -> Option<(u8, PendingResponse)> {
         let (to, header) = oneshot::channel();
         Some((self.state().receive(Receiver::Header(Some(to)))?, header))
     }

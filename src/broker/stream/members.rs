@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 
 use super::{
     address::Address,
-    connection::{Connection, Dialling},
+    connection::{ConnectOptions, Connection},
     frames::responses::{Endpoint, Members},
 };
 use crate::broker::{BrokerError, streams::Streams};
@@ -31,8 +31,8 @@ const ROUNDS: usize = 5;
 pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -> Result<Connection, BrokerError> {
     let address = Address::of(&streams.broker)?;
     let memory = &streams.read_ahead;
-    let dialling = Dialling { address: &address, purpose, memory, timeout: streams.broker.connect_timeout() };
-    let mut connection = Connection::open(&address.endpoint, dialling).await?;
+    let options = ConnectOptions { address: &address, purpose, memory, timeout: streams.broker.connect_timeout() };
+    let mut connection = Connection::open(&address.endpoint, options).await?;
     let found = connection.members(stream).await;
     let members = match found {
         Ok(members) => members,
@@ -51,7 +51,7 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
     if streams.broker.stream_load_balanced {
         for _ in 0..ROUNDS * (members.replicas.len() + 1) {
             connection.close().await;
-            connection = Connection::open(&address.endpoint, dialling).await?;
+            connection = Connection::open(&address.endpoint, options).await?;
             if wanted.contains(&connection.node) {
                 return Ok(connection);
             }
@@ -65,7 +65,7 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
         if *node == connection.node {
             return Ok(connection);
         }
-        match Connection::open(node, dialling).await {
+        match Connection::open(node, options).await {
             Ok(direct) => {
                 connection.close().await;
                 return Ok(direct);

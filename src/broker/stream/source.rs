@@ -26,8 +26,8 @@ use crate::{
 
 /// No chunk.
 const NONE: i64 = -1;
-/// What a connection answers that reads what comes.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// How soon a connection responds that reads what comes.
+const RESPONDS_WITHIN: Duration = Duration::from_secs(1);
 /// A leader that could not be reached is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
@@ -117,7 +117,7 @@ impl Source {
     /// What the offsets from `expected` to before the next message mean: what the stream has dropped, or the broker's own
     /// records, since it delivers every chunk of messages that it has.
     pub async fn hole(&self, expected: i64) -> Result<Option<HoleReason>, BrokerError> {
-        let first = match timeout(ANSWERED_WITHIN, self.connection.stats(&self.stream)).await {
+        let first = match timeout(RESPONDS_WITHIN, self.connection.stats(&self.stream)).await {
             Ok(stats) => stats?.first,
             // The connection may wait for memory, which is held by what waits for this response.
             Err(_) => {

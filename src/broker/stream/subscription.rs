@@ -198,7 +198,7 @@ impl AtHand {
     }
 }
 
-/// Makes the stream exist by AMQP, as producers do.
+/// Declares the stream by AMQP, as producers do.
 async fn declare(streams: &Streams, partition: u16) -> Result<(), BrokerError> {
     let broker = &streams.broker;
     let connection = broker::connect(broker, &format!("consumer/{partition}")).await?;
