@@ -66,7 +66,9 @@ mod tests {
             for bytes in sizes {
                 prop_assert!(!window.is_empty());
                 window.took(bytes);
-                window.gave(window.due());
+                let due = window.due();
+                prop_assert!(due <= 1 || usize::from(due) * window.expected() <= window.ahead);
+                window.gave(due);
                 prop_assert!(window.due() == 0);
                 prop_assert!(window.outstanding <= MOST);
             }

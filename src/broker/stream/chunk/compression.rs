@@ -15,6 +15,8 @@ use ruzstd::decoding::{
 /// Larger content is not decompressed. A producer's frame has 1 MiB unless the broker's operator raises that, and events
 /// compress to a twentieth at best.
 pub const MAX_UNCOMPRESSED: usize = 32 << 20;
+/// The same for each record that the header counts, so that few bytes which state few records are little work.
+const MAX_RECORD: usize = 1 << 20;
 /// What is allocated before any of it is there.
 const RESERVED: usize = 1 << 20;
 /// Blocks that Zstandard decodes at once, in bytes.
@@ -25,8 +27,8 @@ const STEP: usize = 128 << 10;
 pub enum SubEntryError {
     #[error("compression {0} is not known")]
     Unknown(u8),
-    #[error("{0} bytes uncompressed, of which at most {MAX_UNCOMPRESSED} are read")]
-    TooLarge(u32),
+    #[error("{stated} bytes uncompressed, of which at most {most} are read")]
+    TooLarge { stated: u32, most: usize },
     #[error("more than the {0} bytes uncompressed that are stated")]
     MoreThanStated(u32),
     #[error("{name} cannot be decompressed: {error}")]
@@ -37,13 +39,14 @@ pub enum SubEntryError {
     Long { counted: u16, left: usize },
 }
 
-/// The content of a sub-entry of so many bytes uncompressed, as its header states.
-pub fn decompress(compression: u8, body: &Bytes, stated: u32) -> Result<Bytes, SubEntryError> {
+/// The content of a sub-entry of so many records and bytes uncompressed, as its header states.
+pub fn decompress(compression: u8, body: &Bytes, records: u16, stated: u32) -> Result<Bytes, SubEntryError> {
     if compression == 0 {
         return Ok(body.clone());
     }
-    let limit = usize::try_from(stated).ok().filter(|stated| *stated <= MAX_UNCOMPRESSED);
-    let limit = limit.ok_or(SubEntryError::TooLarge(stated))?;
+    let most = MAX_UNCOMPRESSED.min(usize::from(records) * MAX_RECORD);
+    let limit = usize::try_from(stated).ok().filter(|stated| *stated <= most);
+    let limit = limit.ok_or(SubEntryError::TooLarge { stated, most })?;
     let mut content = Vec::with_capacity(limit.min(RESERVED));
     let (name, result) = match compression {
         1 => ("gzip", read_to(MultiGzDecoder::new(&body[..]), &mut content, limit)),

@@ -183,7 +183,7 @@ impl Entry {
 
 impl Batch {
     fn begin(self, body: Bytes) -> SubEntry {
-        let content = decompress(self.compression, &body, self.uncompressed);
+        let content = decompress(self.compression, &body, self.records, self.uncompressed);
         match content.and_then(|content| self.check(&content).map(|()| content)) {
             Ok(content) => SubEntry::Readable(content),
             Err(error) => {
