@@ -41,7 +41,7 @@ pub enum Standing {
     Counted(u32),
     /// By the stream protocol: the last chunk that is committed, named by its first offset; none where there is none.
     Committed(Option<i64>),
-    /// Nobody who knows it could be queried.
+    /// Nobody could be queried who knows it.
     Unknown,
 }
 

@@ -42,8 +42,18 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub struct Stats {
     /// The first chunk that it has; none where it has none.
     pub first: Option<i64>,
-    /// The last chunk that a majority of the members has; none where there is none.
+    /// The last chunk that it has; none where it has none, or does not say so.
+    last: Option<i64>,
+    /// The last chunk that a majority of the members has, as far as it knows; none where it knows of none.
     pub committed: Option<i64>,
+}
+
+impl Stats {
+    /// Whether all that it has is known to be committed. A leader that was just elected does not know yet how much its
+    /// predecessor had committed, and says less.
+    pub fn is_all_committed(self) -> bool {
+        self.last.or(self.first) <= self.committed
+    }
 }
 
 pub struct Connection {
@@ -160,7 +170,7 @@ impl Connection {
             return Err(BrokerError::Permanent(format!("{what}: the broker does not say which chunk is committed")));
         }
         let of = |name: &str| of(name).filter(|value| *value >= 0);
-        Ok(Stats { first: of("first_chunk_id"), committed: of("committed_chunk_id") })
+        Ok(Stats { first: of("first_chunk_id"), last: of("last_chunk_id"), committed: of("committed_chunk_id") })
     }
 
     pub async fn members(&self, stream: &str) -> Result<Members, BrokerError> {

@@ -94,7 +94,8 @@ impl Source {
     async fn committed(&self, by: &Connection) -> Result<Option<Standing>, BrokerError> {
         let stats = by.stats(&self.stream).await?;
         let members = by.members(&self.stream).await?;
-        Ok((members.leader.as_ref() == Some(&by.node)).then_some(Standing::Committed(stats.committed)))
+        let standing = if stats.is_all_committed() { Standing::Committed(stats.committed) } else { Standing::Unknown };
+        Ok((members.leader.as_ref() == Some(&by.node)).then_some(standing))
     }
 
     /// Whether everything before `expected` is all that the stream has, whose last committed chunk is that one. It may be the

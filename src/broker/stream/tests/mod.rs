@@ -284,6 +284,22 @@ async fn the_brokers_own_record_at_the_end_is_looked_at_once() {
 }
 
 #[tokio::test]
+async fn a_leader_proves_nothing_until_all_it_has_is_committed() {
+    let node = Node::start().await;
+    let source = Source::open(&streams(url(&node), |_| {}), "s".to_owned(), "tests").await.unwrap();
+    for (committed, last, standing) in [
+        (-1, -1, Standing::Committed(None)),
+        // It was just elected: what its predecessor had committed, it has, and does not know it for that.
+        (-1, 9, Standing::Unknown),
+        (4, 9, Standing::Unknown),
+        (9, 9, Standing::Committed(Some(9))),
+    ] {
+        (node.script().committed, node.script().uncommitted) = (committed, Some(last));
+        assert_eq!(source.standing().await.unwrap(), standing, "{committed} of {last}");
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_answers_nothing_is_an_error() {
     let node = Node::start().await;
     let streams = streams(url(&node), |broker| broker.connect_timeout_ms = 300);

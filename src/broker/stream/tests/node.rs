@@ -24,6 +24,8 @@ pub struct Script {
     pub leader: Option<Endpoint>,
     pub replicas: Vec<Endpoint>,
     pub committed: i64,
+    /// The last chunk that it has, where that is not committed.
+    pub uncommitted: Option<i64>,
     pub chunks: VecDeque<Vec<u8>>,
     /// What a subscription at `last` gets.
     pub last: Option<Vec<u8>>,
@@ -159,10 +161,14 @@ impl Talk {
             }
             key::METADATA => self.members(),
             key::STREAM_STATS => {
-                let committed = self.script.lock().unwrap().committed;
-                let pairs = [("first_chunk_id", committed.min(0)), ("committed_chunk_id", committed)];
+                let (committed, last) = {
+                    let script = self.script.lock().unwrap();
+                    (script.committed, script.uncommitted.unwrap_or(script.committed))
+                };
+                let pairs =
+                    [("first_chunk_id", last.min(0)), ("last_chunk_id", last), ("committed_chunk_id", committed)];
                 let pairs = pairs.iter().flat_map(|(name, value)| [text(name), value.to_be_bytes().to_vec()].concat());
-                [&ok[..], &[0, 0, 0, 2], &pairs.collect::<Vec<_>>()].concat()
+                [&ok[..], &[0, 0, 0, 3], &pairs.collect::<Vec<_>>()].concat()
             }
             _ => ok.to_vec(),
         };
