@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::future::{BoxFuture, FutureExt};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     chunk::{Chunk, Record, Records},
@@ -34,8 +33,9 @@ pub struct StreamSubscription {
     /// What lies before it is passed over: the broker begins with the whole chunk that it is in.
     from: i64,
     window: Window,
-    /// Memory that is waited for before there is credit again.
-    room: Option<BoxFuture<'static, ()>>,
+    /// Memory that is waited for before there is credit again. By a task, which returns it at once: here it would hold what others wait
+    /// for until the next message is requested.
+    room: JoinSet<()>,
 }
 
 struct AtHand {
@@ -66,7 +66,7 @@ impl StreamSubscription {
             at_hand: None,
             from: if let StartAt::Offset(offset) = from { offset } else { 0 },
             window: Window::new(streams.read_ahead.bytes()),
-            room: None,
+            room: JoinSet::new(),
         })
     }
 
@@ -76,18 +76,10 @@ impl StreamSubscription {
             if let Some(incoming) = self.next_at_hand() {
                 return Ok(incoming);
             }
-            let chunk = match &mut self.room {
-                None => self.chunks.recv().await,
-                Some(room) => tokio::select! {
-                    chunk = self.chunks.recv() => chunk,
-                    () = room => {
-                        self.room = None;
-                        self.give(1);
-                        continue;
-                    }
-                },
-            };
-            self.begin(chunk.ok_or_else(|| self.source.connection.ended())?)?;
+            tokio::select! {
+                chunk = self.chunks.recv() => self.begin(chunk.ok_or_else(|| self.source.connection.ended())?)?,
+                Some(_) = self.room.join_next() => self.give(1),
+            }
         }
     }
 
@@ -119,7 +111,7 @@ impl StreamSubscription {
             self.give(due);
         } else if self.window.is_empty() {
             let (memory, expected) = (memory.clone(), self.window.expected());
-            self.room = Some(async move { drop(memory.take(expected).await) }.boxed());
+            self.room.spawn(async move { drop(memory.take(expected).await) });
         }
         self.at_hand = Some(AtHand { records: chunk.records_from(self.from), timestamp: chunk.timestamp(), bytes });
         Ok(())

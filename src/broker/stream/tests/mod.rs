@@ -139,6 +139,26 @@ async fn a_hole_is_judged_while_memory_is_short() {
 }
 
 #[tokio::test]
+async fn who_waits_for_room_holds_none() {
+    let node = Node::start().await;
+    let large = vec![b'x'; 600 * 1024];
+    node.script().chunks = (0..3).map(|offset| chunk(offset, &[&large])).collect();
+    let streams = streams(url(&node), |broker| broker.read_ahead_bytes = 1 << 20);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    let held = subscription.next().await.unwrap();
+    let more = timeout(Duration::from_millis(300), subscription.next()).await;
+    assert!(more.is_err(), "there is no room for another");
+    drop(held);
+    // Nobody takes messages of it meanwhile, as where its partition cannot store any.
+    let since = Instant::now();
+    while !streams.read_ahead.has_room(1 << 20) {
+        assert!(since.elapsed() < Duration::from_secs(5), "what others wait for is held");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(offsets(&mut subscription, 2).await, [1, 2]);
+}
+
+#[tokio::test]
 async fn a_chunk_larger_than_the_memory_comes() {
     let node = Node::start().await;
     let large = vec![b'x'; 3 << 20];
