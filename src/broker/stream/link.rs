@@ -29,6 +29,8 @@ struct State {
     next: u32,
     requests: HashMap<u32, (u16, oneshot::Sender<Bytes>)>,
     receivers: HashMap<u8, Receiver>,
+    /// Where a free subscription id is looked for. What still comes of the last one must not be taken for the next one's.
+    next_subscription: u8,
     ended: Option<End>,
 }
 
@@ -51,7 +53,7 @@ impl Link {
     /// Correlation ids go on from `next`.
     pub fn new(outbox: mpsc::UnboundedSender<Vec<u8>>, next: u32) -> Self {
         let (requests, receivers) = (HashMap::new(), HashMap::new());
-        let state = State { outbox: Some(outbox), next, requests, receivers, ended: None };
+        let state = State { outbox: Some(outbox), next, requests, receivers, next_subscription: 0, ended: None };
         Self { state: Mutex::new(state), short_of_memory: AtomicBool::new(false) }
     }
 
@@ -173,7 +175,9 @@ impl State {
     }
 
     fn receive(&mut self, receiver: Receiver) -> Option<u8> {
-        let id = (0..=u8::MAX).find(|id| !self.receivers.contains_key(id))?;
+        let mut ids = (0..=u8::MAX).map(|n| self.next_subscription.wrapping_add(n));
+        let id = ids.find(|id| !self.receivers.contains_key(id))?;
+        self.next_subscription = id.wrapping_add(1);
         // Where it has ended, the receiver is dropped, which says so.
         if self.ended.is_none() {
             self.receivers.insert(id, receiver);

@@ -4,6 +4,7 @@
 //! its own. One that has no member of the stream cannot deliver it.
 
 use rand::seq::SliceRandom;
+use tokio::time::Instant;
 
 use super::{
     address::Address,
@@ -14,24 +15,29 @@ use crate::broker::{BrokerError, streams::Streams};
 
 /// Which member is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum Role<'n> {
     /// One to read from.
     Reader,
     /// The one that knows how far the stream goes.
     Leader,
+    /// That one, whatever it is.
+    Node(&'n Endpoint),
 }
 
 /// Connections by a load balancer until one leads to the right node, for each node that there is, at most.
 const ROUNDS: usize = 5;
+/// After so many timeouts of a connection only the last of the nodes is still tried, since the caller has a deadline.
+const TIMEOUTS: u32 = 3;
 
 /// Connects to a member of a stream.
 ///
 /// # Errors
 /// The broker is away or refuses, or the stream does not exist.
-pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -> Result<Connection, BrokerError> {
+pub async fn reach(streams: &Streams, stream: &str, role: Role<'_>, purpose: &str) -> Result<Connection, BrokerError> {
     let address = Address::of(&streams.broker)?;
     let memory = &streams.read_ahead;
     let options = ConnectOptions { address: &address, purpose, memory, timeout: streams.broker.connect_timeout() };
+    let until = Instant::now() + streams.broker.connect_timeout() * TIMEOUTS;
     let mut connection = Connection::open(&address.endpoint, options).await?;
     let found = connection.members(stream).await;
     let members = match found {
@@ -45,11 +51,15 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
     let Some(best) = wanted.first() else { return Ok(connection) };
     let is_replica = |node: &Endpoint| members.replicas.contains(node);
     // Any replica is as good as the best.
-    if *best == connection.node || (is_replica(best) && is_replica(&connection.node)) {
+    let is_as_good = role == Role::Reader && is_replica(best) && is_replica(&connection.node);
+    if *best == connection.node || is_as_good {
         return Ok(connection);
     }
     if streams.broker.stream_load_balanced {
         for _ in 0..ROUNDS * (members.replicas.len() + 1) {
+            if Instant::now() > until {
+                break;
+            }
             connection.close().await;
             connection = Connection::open(&address.endpoint, options).await?;
             if wanted.contains(&connection.node) {
@@ -65,6 +75,9 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
         if *node == connection.node {
             return Ok(connection);
         }
+        if Instant::now() > until && Some(node) != wanted.last() {
+            continue;
+        }
         match Connection::open(node, options).await {
             Ok(direct) => {
                 connection.close().await;
@@ -78,8 +91,12 @@ pub async fn reach(streams: &Streams, stream: &str, role: Role, purpose: &str) -
 }
 
 /// The nodes to connect to, the best first. One that can be reached and has the stream is better than none.
-fn wanted(members: &Members, role: Role) -> Vec<Endpoint> {
-    let mut nodes = if role == Role::Reader { members.replicas.clone() } else { Vec::new() };
+fn wanted(members: &Members, role: Role<'_>) -> Vec<Endpoint> {
+    let mut nodes = match role {
+        Role::Reader => members.replicas.clone(),
+        Role::Leader => Vec::new(),
+        Role::Node(node) => return vec![node.clone()],
+    };
     nodes.shuffle(&mut rand::rng());
     nodes.extend(members.leader.clone());
     nodes

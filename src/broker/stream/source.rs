@@ -105,9 +105,23 @@ impl Source {
         if self.own_tail.load(Ordering::Relaxed) == committed {
             return Ok(true);
         }
-        let leader = self.leader.lock().await;
+        let mut leader = self.leader.lock().await;
+        let direct = leader.connection.is_none();
+        if direct && self.connection.is_short_of_memory() {
+            // A chunk is about to come.
+            return Ok(false);
+        }
         let by = leader.connection.as_ref().unwrap_or(&self.connection);
-        let last = by.look(&self.stream, StartAt::Last).await?;
+        let last = match by.look(&self.stream, StartAt::Last).await {
+            Ok(last) => last,
+            // Reading goes on without it.
+            Err(_) if !direct => {
+                leader.connection = None;
+                None
+            }
+            Err(BrokerError::Timeout(_)) if self.connection.is_short_of_memory() => None,
+            Err(error) => return Err(error),
+        };
         let read = last.is_some_and(|last| last.next_offset() <= expected);
         if read {
             self.own_tail.store(committed, Ordering::Relaxed);
@@ -122,7 +136,7 @@ impl Source {
             Ok(stats) => stats?.first,
             // The connection may wait for memory, which is held by what waits for this response.
             Err(_) => {
-                let beside = reach(&self.streams, &self.stream, Role::Reader, "look").await?;
+                let beside = self.beside().await?;
                 let stats = beside.stats(&self.stream).await;
                 beside.close().await;
                 stats?.first
@@ -133,7 +147,18 @@ impl Source {
 
     /// The header of the first chunk of messages from somewhere on.
     pub async fn look(&self, from: StartAt) -> Result<Option<Header>, BrokerError> {
-        self.connection.look(&self.stream, from).await
+        if !self.connection.is_short_of_memory() {
+            return self.connection.look(&self.stream, from).await;
+        }
+        let beside = self.beside().await?;
+        let looked = beside.look(&self.stream, from).await;
+        beside.close().await;
+        looked
+    }
+
+    /// Another connection to the member that is read from: others may have dropped less of the stream.
+    async fn beside(&self) -> Result<Connection, BrokerError> {
+        reach(&self.streams, &self.stream, Role::Node(&self.connection.node), "look").await
     }
 
     pub async fn close(self) {

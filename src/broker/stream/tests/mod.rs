@@ -123,18 +123,42 @@ async fn reading_waits_for_memory_without_losing_anything() {
 }
 
 #[tokio::test]
-async fn a_hole_is_judged_while_memory_is_short() {
+async fn a_stream_is_looked_at_while_memory_is_short() {
     let node = Node::start().await;
     let large = vec![b'x'; 700 * 1024];
     // Behind a small one several are requested: the connection waits for what the second holds.
     node.script().chunks = [chunk(0, &[b"a"]), chunk(1, &[&large]), chunk(2, &[&large])].into();
-    node.script().committed = 0;
+    (node.script().committed, node.script().last) = (0, Some(chunk(2, &[b"c"])));
     let streams = streams(url(&node), |broker| broker.read_ahead_bytes = 1 << 20);
     let mut subscription = subscribe(&streams, 0).await.unwrap();
     let held = [subscription.next().await.unwrap(), subscription.next().await.unwrap()];
-    let asked = Instant::now();
+    let since = Instant::now();
     assert_eq!(subscription.hole(-5).await.unwrap(), Some(HoleReason::Dropped), "the stream begins behind it");
-    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    assert_eq!(subscription.last().await.unwrap(), Some(2));
+    assert!(!subscription.is_read_to(2, Some(2)).await.unwrap(), "a chunk is about to come");
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_hole_is_judged_by_the_node_that_is_read() {
+    let (leader, replica, other) = (Node::start().await, Node::start().await, Node::start().await);
+    let large = vec![b'x'; 700 * 1024];
+    for node in [&leader, &replica] {
+        let mut script = node.script();
+        (script.leader, script.replicas) = (Some(leader.endpoint.clone()), vec![replica.endpoint.clone()]);
+    }
+    {
+        let mut script = replica.script();
+        script.chunks = [chunk(0, &[b"a"]), chunk(1, &[&large]), chunk(2, &[&large])].into();
+        script.committed = 0;
+    }
+    let streams = streams(url(&leader), |broker| broker.read_ahead_bytes = 1 << 20);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    let held = [subscription.next().await.unwrap(), subscription.next().await.unwrap()];
+    // One that has dropped nothing yet knows nothing of what the first one has dropped.
+    leader.script().replicas = vec![other.endpoint.clone()];
+    assert_eq!(subscription.hole(-5).await.unwrap(), Some(HoleReason::Dropped));
     drop(held);
 }
 
@@ -265,6 +289,24 @@ async fn the_leader_is_read_where_no_replica_can_be_reached() {
 }
 
 #[tokio::test]
+async fn replicas_that_say_nothing_are_not_all_waited_for() {
+    // They accept connections, as their operating systems do.
+    let silent: Vec<_> = (0..40).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let endpoint = |listener: &std::net::TcpListener| {
+        let address = listener.local_addr().unwrap();
+        Endpoint { host: address.ip().to_string(), port: address.port() }
+    };
+    let leader = Node::start().await;
+    leader.script().replicas = silent.iter().map(endpoint).collect();
+    leader.script().chunks = [chunk(0, &[b"a"])].into();
+    let streams = streams(url(&leader), |broker| broker.connect_timeout_ms = 200);
+    let since = Instant::now();
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    assert_eq!(offsets(&mut subscription, 1).await, [0]);
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
 async fn a_load_balancer_is_tried_until_it_leads_to_a_member() {
     let balancer = Node::start().await;
     let node = |host: &str| Endpoint { host: host.to_owned(), port: 5552 };
@@ -317,6 +359,21 @@ async fn a_leader_proves_nothing_until_all_it_has_is_committed() {
         (node.script().committed, node.script().uncommitted) = (committed, Some(last));
         assert_eq!(source.standing().await.unwrap(), standing, "{committed} of {last}");
     }
+}
+
+#[tokio::test]
+async fn a_last_chunk_that_cannot_be_seen_proves_nothing() {
+    let (leader, replica) = (Node::start().await, Node::start().await);
+    for node in [&leader, &replica] {
+        let mut script = node.script();
+        (script.leader, script.replicas) = (Some(leader.endpoint.clone()), vec![replica.endpoint.clone()]);
+        script.committed = 9;
+    }
+    let streams = streams(url(&leader), |broker| broker.connect_timeout_ms = 300);
+    let source = Source::open(&streams, "s".to_owned(), "tests").await.unwrap();
+    assert_eq!(source.standing().await.unwrap(), Standing::Committed(Some(9)));
+    leader.script().is_silent = true;
+    assert!(!source.is_read_to(5, Some(9)).await.unwrap(), "reading goes on by the replica");
 }
 
 #[tokio::test]
