@@ -127,12 +127,14 @@ impl Handshake {
         }
     }
 
-    async fn send(&mut self, frame: Vec<u8>) -> Result<(), End> {
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), BrokerError> {
         if frame.len() > MOST_SENT {
-            return Err(End::TooLarge { key: 0, length: frame.len(), most: MOST_SENT });
+            let text =
+                format!("a frame of {} bytes was to be sent to log in, and at most {MOST_SENT} are", frame.len());
+            return Err(BrokerError::Permanent(text));
         }
-        self.sink.write_all(&frame).await?;
-        Ok(self.sink.flush().await?)
+        self.sink.write_all(&frame).await.map_err(End::from)?;
+        Ok(self.sink.flush().await.map_err(End::from)?)
     }
 
     async fn receive(&mut self) -> Result<Inbound, End> {

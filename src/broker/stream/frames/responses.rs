@@ -1,5 +1,7 @@
 //! Reading frames, apart from chunks.
 
+use std::collections::HashMap;
+
 use bytes::{Buf, Bytes};
 
 use super::{FrameError, RESPONSE, key};
@@ -140,9 +142,10 @@ impl Fields {
 
     /// The members of the one stream that was requested. There is no code before them.
     pub fn members(&mut self) -> Result<Members, FrameError> {
-        let nodes = self.list(|fields| Ok((fields.u16()?, fields.text()?, fields.u32()?)))?;
+        let nodes = self.list(|fields| Ok((fields.u16()?, (fields.text()?, fields.u32()?))))?;
+        let nodes: HashMap<u16, (String, u32)> = nodes.into_iter().collect();
         let of = |reference: u16| {
-            let (_, host, port) = nodes.iter().find(|(node, _, _)| *node == reference)?;
+            let (host, port) = nodes.get(&reference)?;
             Some(Endpoint { host: host.clone(), port: u16::try_from(*port).ok()? })
         };
         let mut streams = self.list(|fields| {

@@ -253,6 +253,15 @@ async fn a_wrong_password_is_permanent_and_not_shown() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_too_long_is_permanent() {
+    let node = Node::start().await;
+    let long = url(&node).replace(PASSWORD, &"x".repeat(9000));
+    let error = subscribe(&streams(long, |_| {}), 0).await.err().unwrap();
+    assert!(!error.is_transient() && error.to_string().contains("was to be sent"), "{error}");
+    assert_eq!(node.count(key::SASL_AUTHENTICATE), 0);
+}
+
+#[tokio::test]
 async fn a_replica_is_read_and_the_leader_decides_quiet() {
     let (leader, replica) = (Node::start().await, Node::start().await);
     for node in [&leader, &replica] {
