@@ -57,16 +57,23 @@ pub async fn sum(conn: &mut PgConnection, late_after: TimeDelta, on_step: OnStep
     Ok(summed)
 }
 
-/// Deletes what is older than what is kept. Returns up to where hours are summed.
+/// Deletes what is older than what is kept; all of it where the clock went back, since nothing is left of the hours that are to be kept
+/// again. Returns up to where hours are summed.
 async fn keep_from(conn: &mut PgConnection, from: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
     let to = in_transaction::<_, StoreError>(conn, async |tx| {
-        let to = sqlx::query_scalar(
-            "UPDATE analytics.org_hours_summed SET summed_from = $1, summed_to = greatest(summed_to, $1) RETURNING summed_to",
+        let to: DateTime<Utc> = sqlx::query_scalar(
+            "UPDATE analytics.org_hours_summed SET
+                 summed_from = $1, summed_to = CASE WHEN $1 < summed_from THEN $1 ELSE greatest(summed_to, $1) END
+             RETURNING summed_to",
         )
         .bind(from)
         .fetch_one(&mut *tx)
         .await?;
-        sqlx::query("DELETE FROM analytics.org_hours WHERE bucket_start < $1").bind(from).execute(tx).await?;
+        sqlx::query("DELETE FROM analytics.org_hours WHERE bucket_start < $1 OR bucket_start >= $2")
+            .bind(from)
+            .bind(to)
+            .execute(tx)
+            .await?;
         Ok(to)
     })
     .await?;
