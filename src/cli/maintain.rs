@@ -42,7 +42,7 @@ impl Summary for Maintained {
             Column::Text("LAST VACUUM"),
         ];
         format!(
-            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nhours of organisations summed: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
+            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nhours of organisations summed: {}, by client and error code: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
              {} compressed ones\n{}",
             self.chunks_made,
             self.compression,
@@ -50,6 +50,7 @@ impl Summary for Maintained {
             self.overdue_jobs_run.iter().map(|done| format!("\n{done}")).collect::<String>(),
             self.engine_advice,
             self.org_hours_summed,
+            self.org_hours_by_summed,
             raw.bytes,
             raw.chunks,
             raw.oldest.map_or_else(absent, time),

@@ -46,6 +46,13 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.by_status.iter_mut().zip(other.by_status) {
+            *sum += count;
+        }
+        self.latency.merge(&other.latency);
+    }
+
     pub fn invocations(&self) -> u64 {
         self.by_status.iter().sum()
     }

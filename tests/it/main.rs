@@ -30,6 +30,7 @@ mod fault_stream;
 mod floors;
 mod freshness_cache;
 mod harness;
+mod hours_by;
 mod http_api_keys;
 mod http_audit;
 mod http_clients;

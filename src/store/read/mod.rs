@@ -1,10 +1,12 @@
-//! The reads behind the API: each is one statement, so that whatever it returns is of one snapshot.
+//! The reads behind the API: each is one statement, or several of one transaction, so that whatever it returns is of one snapshot.
 
 mod audit;
 mod dead_letters;
 mod event;
+mod labelled;
 mod ledger;
 mod names;
+mod outcomes;
 mod reliability;
 mod revisions;
 mod source;
@@ -173,24 +175,28 @@ impl Reader {
         Ok(FreshnessReport { org, models: models.collect() })
     }
 
-    /// Does a read on a connection of the pool. Ends one that neither the server nor the pool ended in time, and refuses an
-    /// result that is too large.
+    /// Does a read on a connection of the pool, as [`Self::within_limits`], and refuses a result that is too large.
     pub(in crate::store) async fn in_time<T>(
         &self,
         read: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<Vec<T>>,
     ) -> Result<Vec<T>, ReadError> {
-        let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
-        let rows = async {
-            let mut lent = CancelOnDrop(Some(self.pool.acquire().await?));
-            let rows = match &mut lent.0 {
-                Some(conn) => read(conn).await?,
-                None => Vec::new(),
-            };
-            lent.give_back();
-            Ok::<_, sqlx::Error>(rows)
-        };
-        let rows = tokio::time::timeout(limit, rows).await.map_err(|_| StoreError::Timeout(limit))??;
+        let rows = self.within_limits(async |conn| Ok(read(conn).await?)).await?;
         if rows.len() > MAX_ROWS { Err(ReadError::TooLarge) } else { Ok(rows) }
+    }
+
+    /// Does a read on a connection of the pool. Ends one that neither the server nor the pool ended in time.
+    async fn within_limits<T>(
+        &self,
+        read: impl AsyncFnOnce(&mut PgConnection) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
+        let found = async {
+            let mut lent = CancelOnDrop(Some(self.pool.acquire().await?));
+            let found = read(lent.conn()?).await?;
+            lent.give_back();
+            Ok::<_, ReadError>(found)
+        };
+        tokio::time::timeout(limit, found).await.map_err(|_| StoreError::Timeout(limit))?
     }
 
     fn home(&self, org_id: Uuid) -> u16 {
@@ -219,6 +225,11 @@ impl Reader {
 struct CancelOnDrop(Option<PoolConnection<Postgres>>);
 
 impl CancelOnDrop {
+    fn conn(&mut self) -> Result<&mut PgConnection, StoreError> {
+        let lent = self.0.as_deref_mut();
+        lent.ok_or_else(|| StoreError::impossible("a connection that was given back"))
+    }
+
     fn give_back(mut self) {
         self.0 = None;
     }

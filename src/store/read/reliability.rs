@@ -1,110 +1,91 @@
 //! Reading outcomes and latencies.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, Row as _, postgres::PgRow};
+use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    HEAD_COLUMNS, ReadError, Reader, ReportHead, StoreError, count, first,
-    source::{Source, Wanted, latency_bounds, with_head},
+    HEAD_COLUMNS, ReadError, Reader, StoreError,
+    labelled::Label,
+    outcomes::{by_status, latency_bucket},
+    source::Wanted,
 };
 use crate::domain::{
     histogram::Sum,
+    labelled::Labelled,
     reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
 };
 
 const OF_ROLLUPS: &str = include_str!("sql/reliability.sql");
-const OF_EVENTS: &str = include_str!("sql/reliability_raw.sql");
 
 impl Reader {
     pub async fn reliability(&self, query: &ReliabilityQuery) -> Result<ReliabilityReport, ReadError> {
         let ReliabilityQuery { org_id, buckets, models, by, fill: _ } = query;
         let wanted = Wanted { org_id: *org_id, buckets, models, by_model: *by == Dimension::Model };
-        let (rows, head) = match by {
-            Dimension::None | Dimension::Model => self.of_rollups(OF_ROLLUPS, &wanted).await?,
-            Dimension::Client => self.of_events("client_id", &wanted).await?,
-            Dimension::ErrorCode => self.of_events("error_code", &wanted).await?,
+        let (series, head) = match by {
+            Dimension::None | Dimension::Model => {
+                let (rows, head) = self.of_rollups(OF_ROLLUPS, &wanted).await?;
+                let point = |row: &PgRow| Row::read(row).map_err(StoreError::from).map(Row::point).transpose();
+                (rows.iter().filter_map(|row| point(row).map(Result::flatten)).collect::<Result<Vec<_>, _>>()?, head)
+            }
+            Dimension::Client => {
+                let (found, head) = self.labelled(Label::Client, &wanted).await?;
+                (points(found, Key::Client), head)
+            }
+            Dimension::ErrorCode => {
+                let (found, head) = self.labelled(Label::ErrorCode, &wanted).await?;
+                (points(found, Key::ErrorCode), head)
+            }
         };
         let (freshness, as_of) = self.completeness(&head.org);
-        let point = |row: &PgRow| Row::read(row).map_err(StoreError::from).map(|row| row.point(*by)).transpose();
-        let series = rows.iter().filter_map(|row| point(row).map(Result::flatten)).collect::<Result<Vec<_>, _>>()?;
         Ok(ReliabilityReport { series, freshness, as_of })
     }
+}
 
-    /// The rows of a report from raw events by a column that only they have, and what the first of them says about all.
-    async fn of_events(&self, label: &str, wanted: &Wanted<'_>) -> Result<(Vec<PgRow>, ReportHead), ReadError> {
-        let text = with_head(OF_EVENTS, Source::of(wanted.buckets).kind()).replace("{label}", label);
-        let rows = self.report(text, wanted)?.bind(wanted.buckets.starts().to_vec()).bind(latency_bounds());
-        let rows = self.in_time(async |conn| rows.fetch_all(conn).await).await?;
-        let head = ReportHead::from_row(first(&rows)?)?;
-        head.check_raw(wanted.buckets)?;
-        Ok((rows, head))
-    }
+fn points(found: Labelled, key: fn(Option<String>) -> Key) -> Vec<ReliabilityPoint> {
+    let points = found.into_points();
+    points.map(|(bucket_start, label, outcomes)| ReliabilityPoint { bucket_start, key: key(label), outcomes }).collect()
 }
 
 struct Row {
     /// None, as everything below it, where the series is empty.
     bucket_start: Option<DateTime<Utc>>,
     model_id: Option<Uuid>,
-    label: Option<String>,
-    successes: Option<i64>,
-    errors: Option<i64>,
-    timeouts: Option<i64>,
-    throttled: Option<i64>,
+    by_status: [Option<i64>; 4],
     /// Histograms one behind the other: packed ones, and those of continuous aggregates.
     packed: Option<Vec<u8>>,
     entries: Option<Vec<u8>>,
-    /// Buckets of the histogram, and how many latencies each has: one where there are no counts.
+    /// A bucket of the histogram for each raw event of a split hour.
     latency_buckets: Option<Vec<i32>>,
-    latency_counts: Option<Vec<i64>>,
 }
 
 impl Row {
     /// By the place of its columns: finding them by name costs more than reading them.
     fn read(row: &PgRow) -> sqlx::Result<Self> {
+        let at = |place: usize| HEAD_COLUMNS + place;
         Ok(Self {
-            bucket_start: row.try_get(HEAD_COLUMNS)?,
-            model_id: row.try_get(HEAD_COLUMNS + 1)?,
-            label: row.try_get(HEAD_COLUMNS + 2)?,
-            successes: row.try_get(HEAD_COLUMNS + 3)?,
-            errors: row.try_get(HEAD_COLUMNS + 4)?,
-            timeouts: row.try_get(HEAD_COLUMNS + 5)?,
-            throttled: row.try_get(HEAD_COLUMNS + 6)?,
-            packed: row.try_get(HEAD_COLUMNS + 7)?,
-            entries: row.try_get(HEAD_COLUMNS + 8)?,
-            latency_buckets: row.try_get(HEAD_COLUMNS + 9)?,
-            latency_counts: row.try_get(HEAD_COLUMNS + 10)?,
+            bucket_start: row.try_get(at(0))?,
+            model_id: row.try_get(at(1))?,
+            by_status: [row.try_get(at(2))?, row.try_get(at(3))?, row.try_get(at(4))?, row.try_get(at(5))?],
+            packed: row.try_get(at(6))?,
+            entries: row.try_get(at(7))?,
+            latency_buckets: row.try_get(at(8))?,
         })
     }
 
-    fn point(self, by: Dimension) -> Option<Result<ReliabilityPoint, StoreError>> {
+    fn point(self) -> Option<Result<ReliabilityPoint, StoreError>> {
         let bucket_start = self.bucket_start?;
-        Some(self.outcomes().map(|outcomes| {
-            let key = match by {
-                Dimension::None => Key::None,
-                Dimension::Model => self.model_id.map_or(Key::None, Key::Model),
-                Dimension::Client => Key::Client(self.label),
-                Dimension::ErrorCode => Key::ErrorCode(self.label),
-            };
-            ReliabilityPoint { bucket_start, key, outcomes }
-        }))
+        let key = self.model_id.map_or(Key::None, Key::Model);
+        Some(self.outcomes().map(|outcomes| ReliabilityPoint { bucket_start, key, outcomes }))
     }
 
     fn outcomes(&self) -> Result<Outcomes, StoreError> {
-        let by_status = [
-            count("successes", self.successes)?,
-            count("errors", self.errors)?,
-            count("timeouts", self.timeouts)?,
-            count("throttled", self.throttled)?,
-        ];
         let mut latency = Sum::default();
         let read = latency.add_concatenated(self.packed.as_deref(), self.entries.as_deref());
         read.map_err(|error| StoreError::impossible(&error.to_string()))?;
-        let counts = self.latency_counts.iter().flatten().copied().map(Some).chain(std::iter::repeat(None));
-        for (bucket, counted) in self.latency_buckets.iter().flatten().zip(counts) {
-            let bucket = usize::try_from(*bucket).map_err(|_| StoreError::impossible("latency_bucket is negative"))?;
-            latency.add(bucket, counted.map_or(Ok(1), |counted| count("latency_counts", Some(counted)))?);
+        for bucket in self.latency_buckets.iter().flatten() {
+            latency.add(latency_bucket(*bucket)?, 1);
         }
-        Ok(Outcomes { by_status, latency: latency.histogram() })
+        Ok(Outcomes { by_status: by_status(self.by_status)?, latency: latency.histogram() })
     }
 }

@@ -7,6 +7,8 @@ pub mod aggregates;
 pub mod background_jobs;
 pub mod engine;
 pub mod freshness;
+pub mod hours_by;
+mod hours_by_count;
 pub mod merge;
 pub mod org_hours;
 pub mod pending;

@@ -85,6 +85,13 @@ pub async fn count_again(
             .await?;
     let rebuilt = recount::put(&mut *tx, &span, reason.zip(known_to), late_after).await?;
     of_both(tx, "SELECT analytics.settle_rollups($1, $2, $3, $4)", &span).await?;
+    // Also what stays as it is: raw events may have changed that rollups did not have, and sums may be wrong.
+    sqlx::query("SELECT analytics.mark_hours($1, $2, $3)")
+        .bind(span.start)
+        .bind(span.end())
+        .bind(span.org_id)
+        .execute(tx)
+        .await?;
     Ok(rebuilt)
 }
 

@@ -1,7 +1,9 @@
 //! What the database holds, counted by plain SQL of the tests' own, to be compared with what was published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use analytics_service::domain::labelled::Labelled;
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
@@ -248,16 +250,62 @@ const WRONGLY_SUMMED: &str = "
                             kept.cost_cents)
     ORDER BY 1 LIMIT 3";
 
+/// Hours by client and by error code that are not marked as changed, and are not what raw events make that are merged: counted by
+/// org, hour and label.
+async fn wrongly_summed_by_label(conn: &mut PgConnection) -> Vec<String> {
+    type Key = (Uuid, DateTime<Utc>, Option<String>);
+    let mut wrong = Vec::new();
+    for (column, label) in [("clients", "client_id"), ("error_codes", "error_code")] {
+        let packed = format!(
+            "SELECT org_id, bucket_start, {column} FROM analytics.org_hours_by o JOIN analytics.org_hours_by_summed s
+             ON o.bucket_start >= s.summed_from AND o.bucket_start < s.summed_to WHERE {column} IS NOT NULL"
+        );
+        let packed: Vec<(Uuid, DateTime<Utc>, Vec<u8>)> =
+            sqlx::query_as(AssertSqlSafe(packed)).fetch_all(&mut *conn).await.unwrap();
+        let mut summed: BTreeMap<Key, [i64; 4]> = BTreeMap::new();
+        for (org, hour, packed) in packed {
+            let mut labels = Labelled::default();
+            labels.add_packed(hour, &packed).unwrap();
+            for (hour, label, outcomes) in labels.into_points() {
+                assert_eq!(outcomes.latency.count(), outcomes.invocations());
+                summed.insert((org, hour, label), outcomes.by_status.map(|count| i64::try_from(count).unwrap()));
+            }
+        }
+        // But for hours that are read from raw events.
+        let counted = format!(
+            "SELECT e.org_id, date_trunc('hour', e.occurred_at, 'UTC') AS hour, e.{label},
+                    count(*) FILTER (WHERE status = 'success'), count(*) FILTER (WHERE status = 'error'),
+                    count(*) FILTER (WHERE status = 'timeout'), count(*) FILTER (WHERE status = 'throttled')
+             FROM analytics.usage_events e JOIN analytics.org_hours_by_summed s
+                  ON e.occurred_at >= s.summed_from AND e.occurred_at < s.summed_to
+             WHERE NOT EXISTS (SELECT FROM analytics.rollup_pending p WHERE p.batch_id = e.batch_id)
+               AND NOT EXISTS (SELECT FROM analytics.org_hours_by o
+                               WHERE o.org_id = e.org_id AND o.bucket_start = date_trunc('hour', e.occurred_at, 'UTC') AND {column} IS NULL)
+               AND e.occurred_at >= coalesce(analytics.floor_of(e.org_id, 'raw'), '-infinity')
+             GROUP BY 1, 2, 3"
+        );
+        type Counted = (Uuid, DateTime<Utc>, Option<String>, i64, i64, i64, i64);
+        let counted: Vec<Counted> = sqlx::query_as(AssertSqlSafe(counted)).fetch_all(&mut *conn).await.unwrap();
+        let counted: BTreeMap<Key, [i64; 4]> =
+            counted.into_iter().map(|(org, hour, label, a, b, c, d)| ((org, hour, label), [a, b, c, d])).collect();
+        let all: BTreeSet<&Key> = summed.keys().chain(counted.keys()).collect();
+        let differing = all.into_iter().filter(|key| summed.get(*key) != counted.get(*key)).take(3);
+        wrong.extend(
+            differing.map(|key| format!("{key:?}: {column} {:?}, raw {:?}", summed.get(key), counted.get(key))),
+        );
+    }
+    wrong
+}
+
 /// What must not be in any database, whatever was done to the service: holes in the ledger, events that are stored twice, rollups
 /// that are not what raw events add up to.
 pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
     let mut found: Vec<String> = sqlx::query_scalar(UNEQUAL).fetch_all(&mut *conn).await.unwrap();
-    let sums: bool = sqlx::query_scalar("SELECT to_regclass('analytics.org_hours') IS NOT NULL")
-        .fetch_one(&mut *conn)
-        .await
-        .unwrap();
-    if sums {
+    if has_table(conn, "analytics.org_hours").await {
         found.extend(sqlx::query_scalar::<_, String>(WRONGLY_SUMMED).fetch_all(&mut *conn).await.unwrap());
+    }
+    if has_table(conn, "analytics.org_hours_by").await {
+        found.extend(wrongly_summed_by_label(conn).await);
     }
     for (what, many) in
         [("holes in the ledger", ledger_holes(conn).await), ("stored twice", double_counted(conn).await)]
@@ -267,4 +315,8 @@ pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
         }
     }
     found
+}
+
+async fn has_table(conn: &mut PgConnection, table: &str) -> bool {
+    sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(conn).await.unwrap()
 }

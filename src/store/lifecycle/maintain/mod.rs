@@ -16,7 +16,7 @@ use crate::{
         rollups::{
             background_jobs::{self, BackgroundJobs},
             engine::{self, RefreshRules},
-            org_hours,
+            hours_by, org_hours,
         },
     },
 };
@@ -46,6 +46,8 @@ pub struct Maintained {
     pub engine_advice: EngineAdvice,
     /// Hours of orgs that were summed over their models.
     pub org_hours_summed: u64,
+    /// Hours of orgs that were summed by client and error code.
+    pub org_hours_by_summed: u64,
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -76,13 +78,14 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed; raw events: {} chunks, {} compressed, {} bytes; \
+            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed, {} by client and error code; raw events: {} chunks, {} compressed, {} bytes; \
              {}",
             self.chunks_made,
             self.compression,
             self.jobs,
             self.engine_advice,
             self.org_hours_summed,
+            self.org_hours_by_summed,
             raw.chunks,
             raw.compressed_chunks,
             raw.bytes,
@@ -109,6 +112,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
     let compression = compress::attend(conn, rules, now).await?;
     on_step("compression is as the settings say");
     let org_hours_summed = org_hours::sum(conn, rules.refresh.late_after, on_step).await?;
+    let org_hours_by_summed = hours_by::sum(conn, rules.refresh.late_after, on_step).await?;
     let figures = figures::read(conn).await?;
     on_step("tables are measured");
     let jobs = background_jobs::read(conn, &rules.refresh).await?;
@@ -127,6 +131,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
         overdue_jobs_run,
         engine_advice,
         org_hours_summed,
+        org_hours_by_summed,
         figures,
     })
 }

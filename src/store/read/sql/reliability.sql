@@ -8,7 +8,6 @@ WITH head AS (
 series AS (
     SELECT bucket_start,
            CASE WHEN $5 THEN model_id END AS model_id,
-           NULL::text AS label,
            sum(successes)::bigint AS successes,
            sum(errors)::bigint AS errors,
            sum(timeouts)::bigint AS timeouts,
@@ -16,8 +15,7 @@ series AS (
            string_agg(latency_histogram, ''::bytea) FILTER (WHERE latency_histogram >= '\x01') AS packed,
            string_agg(substring(latency_histogram FROM 2), ''::bytea) FILTER (WHERE latency_histogram < '\x01') AS entries,
            -- Of raw events: a bucket of the histogram for each.
-           array_agg(latency_bucket) FILTER (WHERE latency_bucket IS NOT NULL) AS latency_buckets,
-           NULL::bigint[] AS latency_counts
+           array_agg(latency_bucket) FILTER (WHERE latency_bucket IS NOT NULL) AS latency_buckets
     FROM ({rows}) AS rows
     GROUP BY 1, 2
     ORDER BY 1, 2

@@ -1,0 +1,12 @@
+DROP TRIGGER forget_hours_by ON analytics.raw_horizons;
+DROP TRIGGER forget_hours_by ON analytics.erasures;
+DROP FUNCTION analytics.forget_hours_by();
+DROP TRIGGER reopen_hours_by ON analytics.ingestion_batches;
+DROP FUNCTION analytics.reopen_hours_by();
+DROP FUNCTION analytics.mark_hours(timestamptz, timestamptz, uuid);
+DROP TRIGGER mark_by_deleted ON analytics.hourly_rollups;
+DROP TRIGGER mark_by_updated ON analytics.hourly_rollups;
+DROP TRIGGER mark_by_inserted ON analytics.hourly_rollups;
+DROP FUNCTION analytics.mark_hours_by();
+DROP TABLE analytics.org_hours_by_summed;
+DROP TABLE analytics.org_hours_by;
