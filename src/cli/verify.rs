@@ -35,9 +35,9 @@ const LONG_ABOUT: &str = "\
 Check that raw events, rollups and ledger agree
 
 Counts the raw events of each day again and compares hourly and daily rollups with them to the last decimal and
-the last latency; then, by the ledger: each batch has as many raw events as it stored and was not purged, the
-rows of each partition are a chain without a hole up to where it reads on, and the ledger's hours are the sums
-of its batches. What is committed and waits to be merged is named, with since when. Changes no data and may run beside everything.
+the last latency, and sums of hours, over models and by client and error code, with what they are summed from; then, by
+the ledger: each batch has as many raw events as it stored and was not purged, the rows of each partition are a chain
+without a hole up to where it reads on, and the ledger's hours are the sums of its batches. What is committed and waits to be merged is named, with since when. Changes no data and may run beside everything.
 When it was done and what it found is recorded, for metrics, unless it is of one organisation or a file.
 
 Exit code 3 where something differs: the first things are named, with the command that fixes each.";

@@ -21,6 +21,25 @@ pub enum Finding {
         /// The columns that differ.
         columns: Vec<String>,
     },
+    /// An hour over all models is not the sum of its rollups.
+    OrgHour {
+        org_id: Uuid,
+        bucket_start: DateTime<Utc>,
+        /// Invocations, tokens in and out, cents: as the hour has them, and as its rollups make them.
+        summed: String,
+        rollups: String,
+        /// The latencies differ.
+        latencies: bool,
+    },
+    /// An hour by client or error code is not what its raw events make.
+    HourBy {
+        org_id: Uuid,
+        bucket_start: DateTime<Utc>,
+        /// client or error code.
+        by: &'static str,
+        summed: String,
+        raw: String,
+    },
     /// A batch has other raw events than the ledger says.
     Batch {
         batch_id: Uuid,
@@ -68,6 +87,17 @@ impl Finding {
                     columns.join(", ")
                 )
             }
+            Self::OrgHour { org_id, bucket_start, summed, rollups, latencies } => format!(
+                "hour of org {org_id} over all models at {}: it has {summed}, its rollups make {rollups}{}; {}",
+                time(*bucket_start),
+                if *latencies { ", with other latencies" } else { "" },
+                sum_again(*bucket_start)
+            ),
+            Self::HourBy { org_id, bucket_start, by, summed, raw } => format!(
+                "hour of org {org_id} by {by} at {}: it has {summed}, raw events make {raw}; {}",
+                time(*bucket_start),
+                sum_again(*bucket_start)
+            ),
             Self::Batch { batch_id, stream, partition, first_offset, next_offset, stored, purged, raw, .. } => {
                 let advice = if *raw < stored - purged {
                     format!(
@@ -115,6 +145,13 @@ impl Finding {
             ),
         }
     }
+}
+
+/// What fixes a sum of an hour.
+fn sum_again(hour: DateTime<Utc>) -> String {
+    let day = hour.date_naive();
+    let next = day + TimeDelta::days(1);
+    format!("`refresh --from {day} --to {next}` has it read from what it is summed from, and `maintain` sums it again")
 }
 
 fn time(at: DateTime<Utc>) -> String {

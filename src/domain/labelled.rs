@@ -118,6 +118,18 @@ impl Labelled {
     }
 }
 
+/// What is packed, for people.
+///
+/// # Errors
+/// It cannot be read.
+pub fn summary(packed: &[u8]) -> Result<String, UnpackError> {
+    let mut all = Labelled::default();
+    all.add_packed(DateTime::UNIX_EPOCH, packed)?;
+    let (labels, invocations) =
+        (all.points(), all.into_points().map(|(.., outcomes)| outcomes.invocations()).sum::<u64>());
+    Ok(format!("{labels} of them with {invocations} invocations"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -108,6 +108,17 @@ async fn naming(conn: &mut PgConnection, client: &str) -> i64 {
     number(conn, AssertSqlSafe(hours)).await
 }
 
+/// Runs `verify` and gives the kinds of what it finds, each once.
+async fn found(world: &World) -> Vec<String> {
+    let output = world.run(&["verify", "--json"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let mut kinds: Vec<_> = findings.map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
 /// So long ago as the hours of events that nobody expects late ones of.
 const OVER: TimeDelta = TimeDelta::hours(3);
 
@@ -147,6 +158,7 @@ async fn responses_by_label_are_those_of_raw_events() {
     assert!(changed(&mut conn).await > 20);
     assert_eq!(asking.all().await, late);
     assert_eq!(asking.summed().await, late);
+    assert_eq!(found(&world).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -186,12 +198,14 @@ async fn repaired_rows_are_counted_again() {
     let before = asking.summed().await;
     let lost = [10, 11].map(|n| format!("'{}'", Uuid::from_u128(n))).join(", ");
     assert_eq!(change(&mut owner, &format!("DELETE FROM analytics.usage_events WHERE event_id IN ({lost})")).await, 2);
+    assert!(found(&world).await.contains(&"hour_by".to_owned()));
     change(&mut owner, "UPDATE analytics.org_hours_by SET changed = true, clients = NULL, error_codes = NULL").await;
     assert!(asking.summed().await != before, "without what is lost");
     world.report(&["replay", "--partition", "0", "--from", "0", "--to", "600"]).await;
     settled(&mut owner, 1200).await;
     assert_eq!(asking.all().await, before);
     assert_eq!(asking.summed().await, before);
+    assert_eq!(found(&world).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -212,6 +226,37 @@ async fn too_many_labels_are_read_from_raw_events() {
     let not_summed =
         "SELECT count(*) FROM analytics.org_hours_by WHERE NOT changed AND clients IS NULL AND error_codes IS NOT NULL";
     assert_eq!(number(&mut conn, not_summed).await, 1);
+    assert_eq!(found(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn wrong_sums_are_found_and_replaced() {
+    let world = World::new(1).await;
+    let asking = Asking::start(&world).await;
+    let mut owner = world.connect_as_owner().await;
+    world.send(events(0, 600, TimeDelta::days(4), OVER)).await;
+    settled(&mut owner, 600).await;
+    let before = asking.summed().await;
+    let day = (Utc::now() - TimeDelta::days(2)).format("%F").to_string();
+    let next = (Utc::now() - TimeDelta::days(1)).format("%F").to_string();
+    let of_day = format!("bucket_start >= '{day} 00:00Z' AND bucket_start < '{next} 00:00Z' AND org_id = '{ORG}'");
+    for (wrong, kind) in [
+        ("UPDATE analytics.org_hours SET cost_cents = cost_cents + 0.000000000001", "org_hour"),
+        ("UPDATE analytics.org_hours SET latency_histogram = '\\x010101'", "org_hour"),
+        ("DELETE FROM analytics.org_hours", "org_hour"),
+        ("UPDATE analytics.org_hours_by SET clients = error_codes", "hour_by"),
+        ("DELETE FROM analytics.org_hours_by", "hour_by"),
+    ] {
+        assert!(change(&mut owner, &format!("{wrong} WHERE {of_day}")).await > 10);
+        assert_eq!(found(&world).await, [kind], "{wrong}");
+        let text = world.run(&["verify"]).await.stdout;
+        assert!(String::from_utf8_lossy(&text).contains(&format!("`refresh --from {day} --to {next}`")), "{kind}");
+        world.report(&["refresh", "--from", &day, "--to", &next]).await;
+        assert_eq!(found(&world).await, [""; 0], "{wrong}");
+        assert_eq!(asking.all().await, before, "{wrong}");
+        assert_eq!(asking.summed().await, before, "{wrong}");
+        assert_eq!(found(&world).await, [""; 0], "{wrong}");
+    }
 }
 
 #[tokio::test]
@@ -249,6 +294,7 @@ async fn killed_runs_beside_late_events_leave_no_wrong_sum() {
     settled(&mut conn, report["sent"].as_i64().unwrap()).await;
     // The world's end compares what is summed with raw events.
     assert!(number(&mut conn, "SELECT count(*) FROM analytics.org_hours_by WHERE NOT changed").await > 0);
+    assert_eq!(found(&world).await, [""; 0]);
     world.report(&["maintain"]).await;
     assert_eq!(changed(&mut conn).await, 0);
     service.terminate().await;

@@ -19,3 +19,4 @@ mod revisions;
 pub mod switch;
 pub mod unit;
 pub mod verify;
+mod verify_hours;

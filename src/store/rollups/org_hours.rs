@@ -29,6 +29,12 @@ const WHOLE_HOURS: &str = "analytics.hourly_usage AS u WHERE u.bucket_start >= $
 const SINGLE_HOURS: &str = "unnest($1::uuid[], $2::timestamptz[]) AS k (org_id, bucket_start) CROSS JOIN LATERAL (
     SELECT * FROM analytics.hourly_usage AS h WHERE h.org_id = k.org_id AND h.bucket_start = k.bucket_start OFFSET 0) AS u";
 
+/// The statement that sums whole hours over models: of $1 to $2 (exclusive), of one org $3 (null: all), without the orgs $4.
+pub(super) fn sums_of_orgs() -> String {
+    let hours = format!("{WHOLE_HOURS} AND ($3::uuid IS NULL OR u.org_id = $3) AND u.org_id <> ALL ($4::uuid[])");
+    READ.replace("{hours}", &hours)
+}
+
 /// Sums what is over, but for the last hours in which events are still usual, and what has changed. Returns how many hours of
 /// orgs it were. Running it again does what is left.
 ///

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     recount::{self, Difference, Pending, Span},
     unit::Unit,
+    verify_hours,
 };
 use crate::{
     domain::{calendar::utc_day, finding::Finding, query::Usage, rollup},
@@ -65,6 +66,9 @@ async fn day_in(
         let (named, all) = recount::differences(tx, &span, unit, most_named()).await?;
         found.add(named.into_iter().map(finding), all);
     }
+    let mut note = |finding| found.add([finding], 1);
+    verify_hours::over_models(tx, &span, &mut note).await?;
+    verify_hours::by_label(tx, &span, &mut note).await?;
     Ok(events)
 }
 
