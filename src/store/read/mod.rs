@@ -192,9 +192,12 @@ impl Reader {
         let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
         let found = async {
             let mut lent = CancelOnDrop(Some(self.pool.acquire().await?));
-            let found = read(lent.conn()?).await?;
-            lent.give_back();
-            Ok::<_, ReadError>(found)
+            let found = read(lent.conn()?).await;
+            // A refusal has ended its transaction like a result.
+            if matches!(found, Ok(_) | Err(ReadError::Gone(_))) {
+                lent.give_back();
+            }
+            found
         };
         tokio::time::timeout(limit, found).await.map_err(|_| StoreError::Timeout(limit))?
     }
