@@ -22,6 +22,9 @@ use crate::store::{
 
 /// How long before now hours are summed: the longest range that can be requested, and the day that it begins within.
 const KEPT: TimeDelta = TimeDelta::days(9);
+/// How long after its end an hour is summed at the earliest. Shorter than the late threshold, since what is not summed is read event by
+/// event; an hour that gets late events is summed again.
+const SETTLED: TimeDelta = TimeDelta::minutes(10);
 /// Raw events of a day below which its hours are counted at once.
 const FEW: i64 = 50_000;
 /// How long a run begins further steps: what is left is done by the next ones.
@@ -32,7 +35,7 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 /// How often a step is tried whose row another transaction holds: of a repair, which is about to be committed.
 const ATTEMPTS: u32 = 20;
 
-/// Sums what is over, but for the last hours in which events are still usual, and what has changed. Returns how many hours of
+/// Sums what is over and what has changed. Returns how many hours of
 /// orgs it were. Running it again does what is left.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ pub async fn sum(conn: &mut PgConnection, late_after: TimeDelta, on_step: OnStep
     let began = Instant::now();
     let hour = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::hours(1)).map_err(overflow);
     let now = clock::now(conn).await?;
-    let to = hour(now - late_after)?;
+    let to = hour(now - late_after.min(SETTLED))?;
     let mut summed_to = keep_from(conn, hour(now - KEPT)?).await?;
     let mut summed = 0;
     while summed_to < to && began.elapsed() < BEGINS_WITHIN {
