@@ -60,10 +60,6 @@ pub struct Rollup {
     pending: bool,
     /// A merge is under way or scheduled.
     busy: bool,
-    /// Ends the pause until the next merge.
-    pause: Option<SpawnHandle>,
-    /// The partition had a backlog when the last merge began.
-    behind: bool,
     failures: u32,
     draining: bool,
     vitals: Vitals,
@@ -97,8 +93,6 @@ impl Rollup {
             // What an earlier process left.
             pending: true,
             busy: false,
-            pause: None,
-            behind: false,
             failures: 0,
             draining: false,
             vitals,
@@ -112,9 +106,6 @@ impl Rollup {
         }
         self.busy = true;
         self.pending = false;
-        if let Some(pause) = self.pause.take() {
-            ctx.cancel_future(pause);
-        }
         let work = async |merger: &mut Merger, _: &Working| {
             let (started, span) = (Instant::now(), spans::merge(merger.claim.partition));
             let merged = merger.merge().await;
@@ -129,10 +120,10 @@ impl Rollup {
             Ok(merged) => {
                 self.failures = 0;
                 // Who drains waits for nothing.
-                self.behind = merged.lag().is_some_and(|lag| lag > BEHIND);
+                let behind = merged.lag().is_some_and(|lag| lag > BEHIND);
                 let pause = match self.draining {
                     true => Duration::ZERO,
-                    false => pause(self.settings.interval(), took, self.behind),
+                    false => pause(self.settings.interval(), took, behind),
                 };
                 self.pending |= merged.more;
                 if merged.merge.batches > 0 {
@@ -145,10 +136,7 @@ impl Rollup {
                 }
                 if self.pending {
                     // Not at once: under load the next merge then folds more batches, and each key is written less often.
-                    self.pause = Some(ctx.run_later(pause, |actor, ctx| {
-                        actor.pause = None;
-                        actor.merge(ctx);
-                    }));
+                    ctx.run_later(pause, |actor, ctx| actor.merge(ctx));
                 } else {
                     self.busy = false;
                 }
@@ -170,9 +158,7 @@ impl Rollup {
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
         self.pending = true;
-        // The end of a backlog is not kept waiting.
-        let is_read = self.behind && self.pause.is_some() && self.progress.nothing_open();
-        if !self.busy || is_read {
+        if !self.busy {
             self.merge(ctx);
         }
     }

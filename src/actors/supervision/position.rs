@@ -112,12 +112,8 @@ impl PartitionPosition {
         let proved_ms = self.0.proved_quiet_ms.load(Acquire);
         let ago = Duration::from_millis(self.elapsed_ms().saturating_sub(proved_ms));
         let proved = proved_ms != NEVER && ago <= PROOF_LASTS && self.0.subscribed.load(Relaxed);
-        (proved && self.nothing_open()).then_some(ago)
-    }
-
-    /// Whether all that came is committed.
-    pub fn nothing_open(&self) -> bool {
-        self.0.received_offset.load(Relaxed) <= self.0.committed_offset.load(Relaxed)
+        let nothing_open = self.0.received_offset.load(Relaxed) <= self.0.committed_offset.load(Relaxed);
+        (proved && nothing_open).then_some(ago)
     }
 
     /// The watermark is that far behind the database's clock.
