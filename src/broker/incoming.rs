@@ -29,6 +29,8 @@ pub struct Opening {
 /// A message and the tag that acknowledges it.
 pub struct Incoming {
     pub tag: u64,
+    /// The first offset that it stands for: its own, unless it stands for records before it that cannot be there.
+    pub begins: i64,
     pub message: Message,
     /// The producer's span, by `traceparent`.
     pub producer: Option<TraceParent>,

@@ -215,7 +215,7 @@ pub(in crate::broker) fn read(delivered: Option<Result<Delivery, lapin::Error>>)
     });
     let producer = headers.and_then(|headers| headers.inner().get(TraceParent::HEADER)).and_then(trace_parent);
     let message = Message::new(offset, published_at, delivery.data);
-    Ok(Incoming { tag: delivery.delivery_tag, message, producer })
+    Ok(Incoming { tag: delivery.delivery_tag, begins: offset, message, producer })
 }
 
 fn trace_parent(value: &AMQPValue) -> Option<TraceParent> {

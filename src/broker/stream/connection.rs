@@ -201,9 +201,14 @@ impl Connection {
         self.link.ended().into()
     }
 
-    /// A chunk is about to come that there is no memory for yet: nothing else is read meanwhile.
-    pub fn is_short_of_memory(&self) -> bool {
-        self.link.is_short_of_memory()
+    /// A chunk comes, or is about to come as soon as there is memory for it: nothing else is read meanwhile, however slow the network is.
+    pub fn is_at_chunk(&self) -> bool {
+        self.chunk_bounds() % 2 == 1
+    }
+
+    /// What differs while, and after, a chunk has come.
+    pub fn chunk_bounds(&self) -> u64 {
+        self.link.chunk_bounds()
     }
 
     /// Closes without waiting for long: at the end nothing depends on it any more.
@@ -230,7 +235,9 @@ async fn receive(mut reader: FrameReader, link: &Link, memory: &ReadAhead) -> Re
         let head = reader.head().await?;
         if head.key == key::DELIVER {
             let delivery = reader.delivery(head).await?;
+            link.passes_chunk_bound();
             deliver(&mut reader, link, memory, delivery).await?;
+            link.passes_chunk_bound();
             continue;
         }
         match read(reader.frame(head, MOST_FRAME).await?)? {
@@ -261,9 +268,7 @@ async fn deliver(reader: &mut FrameReader, link: &Link, memory: &ReadAhead, deli
         let offset = Header::read(&header)?.first_offset.unsigned_abs();
         return Err(End::ChunkTooLarge { offset, length, most: MOST_CHUNK });
     }
-    link.set_short_of_memory(true);
     let share = memory.take(length).await;
-    link.set_short_of_memory(false);
     let chunk = share.hold(reader.chunk(length).await?);
     link.chunk(subscription, chunk);
     Ok(())

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -19,8 +19,8 @@ pub type PendingResponse = oneshot::Receiver<Bytes>;
 
 pub struct Link {
     state: Mutex<State>,
-    /// The task waits for memory, and reads nothing meanwhile.
-    short_of_memory: AtomicBool,
+    /// How often a chunk began or ended to come: while that is odd nothing else is read, neither while the task waits for memory.
+    chunk_bounds: AtomicU64,
 }
 
 struct State {
@@ -54,7 +54,7 @@ impl Link {
     pub fn new(outbox: mpsc::UnboundedSender<Vec<u8>>, next: u32) -> Self {
         let (requests, receivers) = (HashMap::new(), HashMap::new());
         let state = State { outbox: Some(outbox), next, requests, receivers, next_subscription: 0, ended: None };
-        Self { state: Mutex::new(state), short_of_memory: AtomicBool::new(false) }
+        Self { state: Mutex::new(state), chunk_bounds: AtomicU64::new(0) }
     }
 
     /// Sends a request, whose response comes by what is returned, unless the connection ends.
@@ -154,12 +154,13 @@ impl Link {
         self.state().ended.clone().unwrap_or(End::Closed)
     }
 
-    pub fn set_short_of_memory(&self, short: bool) {
-        self.short_of_memory.store(short, Ordering::Relaxed);
+    /// A chunk begins to come, or has come.
+    pub fn passes_chunk_bound(&self) {
+        self.chunk_bounds.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn is_short_of_memory(&self) -> bool {
-        self.short_of_memory.load(Ordering::Relaxed)
+    pub fn chunk_bounds(&self) -> u64 {
+        self.chunk_bounds.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

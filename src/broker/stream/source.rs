@@ -62,12 +62,11 @@ impl Source {
         let mut leader = self.leader.lock().await;
         let by = leader.connection.as_ref().unwrap_or(&self.connection);
         let direct = leader.connection.is_none();
+        let bounds = self.connection.chunk_bounds();
         match self.committed(by).await {
             Ok(Some(standing)) => return Ok(standing),
-            // A chunk is about to come.
-            Err(BrokerError::Timeout(_)) if direct && self.connection.is_short_of_memory() => {
-                return Ok(Standing::Unknown);
-            }
+            // The response waits behind a chunk.
+            Err(BrokerError::Timeout(_)) if direct && self.came_to_chunk(bounds) => return Ok(Standing::Unknown),
             Err(error) if direct => return Err(error),
             Err(_) | Ok(None) => {}
         }
@@ -107,10 +106,10 @@ impl Source {
         }
         let mut leader = self.leader.lock().await;
         let direct = leader.connection.is_none();
-        if direct && self.connection.is_short_of_memory() {
-            // A chunk is about to come.
+        if direct && self.connection.is_at_chunk() {
             return Ok(false);
         }
+        let bounds = self.connection.chunk_bounds();
         let by = leader.connection.as_ref().unwrap_or(&self.connection);
         let last = match by.look(&self.stream, StartAt::Last).await {
             Ok(last) => last,
@@ -119,7 +118,7 @@ impl Source {
                 leader.connection = None;
                 None
             }
-            Err(BrokerError::Timeout(_)) if self.connection.is_short_of_memory() => None,
+            Err(BrokerError::Timeout(_)) if self.came_to_chunk(bounds) => None,
             Err(error) => return Err(error),
         };
         let read = last.is_some_and(|last| last.next_offset() <= expected);
@@ -147,13 +146,18 @@ impl Source {
 
     /// The header of the first chunk of messages from somewhere on.
     pub async fn look(&self, from: StartAt) -> Result<Option<Header>, BrokerError> {
-        if !self.connection.is_short_of_memory() {
+        if !self.connection.is_at_chunk() {
             return self.connection.look(&self.stream, from).await;
         }
         let beside = self.beside().await?;
         let looked = beside.look(&self.stream, from).await;
         beside.close().await;
         looked
+    }
+
+    /// Whether a chunk comes, or has come since there were so many bounds of chunks.
+    fn came_to_chunk(&self, bounds: u64) -> bool {
+        self.connection.is_at_chunk() || self.connection.chunk_bounds() != bounds
     }
 
     /// Another connection to the member that is read from: others may have dropped less of the stream.

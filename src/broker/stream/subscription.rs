@@ -32,6 +32,8 @@ pub struct StreamSubscription {
     at_hand: Option<AtHand>,
     /// What lies before it is passed over: the broker begins with the whole chunk that it is in.
     from: i64,
+    /// The newest chunk that came, by its first offset.
+    last_chunk: Option<i64>,
     window: Window,
     /// Memory that is waited for before there is credit again. By a task, which returns it at once: here it would hold what others wait
     /// for until the next message is requested.
@@ -65,6 +67,7 @@ impl StreamSubscription {
             chunks,
             at_hand: None,
             from: if let StartAt::Offset(offset) = from { offset } else { 0 },
+            last_chunk: None,
             window: Window::new(streams.read_ahead.bytes()),
             room: JoinSet::new(),
         })
@@ -104,6 +107,7 @@ impl StreamSubscription {
     /// Takes a chunk, and gives credit for more.
     fn begin(&mut self, bytes: Bytes) -> Result<(), BrokerError> {
         let chunk = Chunk::parse(bytes.clone()).map_err(End::from)?;
+        self.last_chunk = Some(chunk.first_offset());
         self.window.took(bytes.len());
         let due = self.window.due();
         let memory = &self.streams.read_ahead;
@@ -143,6 +147,10 @@ impl StreamSubscription {
 
     /// Whether everything before `expected` is all that the stream has, whose last committed chunk is that one.
     pub async fn is_read_to(&self, expected: i64, committed: Option<i64>) -> Result<bool, BrokerError> {
+        if self.last_chunk > committed {
+            // Only what is committed comes: whoever says so does not know the stream.
+            return Ok(false);
+        }
         self.source.is_read_to(expected, committed).await
     }
 
@@ -170,7 +178,7 @@ impl StreamSubscription {
 
 impl AtHand {
     fn incoming(&self, record: Record) -> Incoming {
-        let Record { offset, content, published_at, producer } = record;
+        let Record { begins, offset, content, published_at, producer } = record;
         let published_at = published_at.or(self.timestamp);
         let message = match content {
             Ok(body) => Message::new(offset, published_at, self.own(body)),
@@ -180,7 +188,7 @@ impl AtHand {
             },
         };
         // There is nothing to acknowledge.
-        Incoming { tag: 0, message, producer }
+        Incoming { tag: 0, begins, message, producer }
     }
 
     /// Bytes of the chunk itself, whose memory is counted; others are a part of what was decompressed, which a small message must

@@ -2,7 +2,8 @@
 //!
 //! A chunk has entries: simple ones, which are a record each, and sub-entries, which are a batch of records that a producer
 //! wrote and may have compressed. The broker does not look into those, so what is in one is hostile: where it is not what its
-//! header says, each record that the header counts is there with the reason, and takes its offset.
+//! header says, each record that the header counts is there with the reason, and takes its offset. Where it counts more than there can be,
+//! one record stands for all, so that a few bytes are no flood.
 
 use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
@@ -16,6 +17,8 @@ use crate::{
 /// One message of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// The first offset that it stands for: its own, but for a sub-entry that states more records than it has bytes.
+    pub begins: i64,
     pub offset: i64,
     /// The event's bytes, as its producer wrote them.
     pub content: Result<Bytes, Unreadable>,
@@ -44,6 +47,11 @@ enum SubEntry {
         left: u16,
         cause: Unreadable,
     },
+    /// So many records, of which one takes the place of all.
+    Impossible {
+        records: u16,
+        cause: Unreadable,
+    },
 }
 
 impl Records {
@@ -60,12 +68,25 @@ impl Records {
             self.rest.advance(entry.header() + entry.body);
             self.offset += i64::from(entry.records());
         }
-        while self.offset < offset && self.next().is_some() {}
+        if self.offset < offset && self.next_of_entries().is_some() {
+            // What stands for all stands for those from the offset on.
+            if let SubEntry::Impossible { records, .. } = &mut self.begun {
+                let passed = u16::try_from(offset - self.offset).unwrap_or(u16::MAX);
+                (*records, self.offset) = (records.saturating_sub(passed), offset);
+            }
+            while self.offset < offset && self.next().is_some() {}
+        }
     }
 
     /// The next record of the sub-entry that is begun, before it is decoded.
     fn next_of_begun(&mut self) -> Option<Result<Bytes, Unreadable>> {
         match &mut self.begun {
+            SubEntry::Impossible { records, cause } => {
+                // The offset of the last one.
+                self.offset += i64::from(records.checked_sub(1)?);
+                *records = 0;
+                Some(Err(std::mem::take(cause)))
+            }
             SubEntry::Readable(left) => next_of(left).map(Ok),
             SubEntry::Unreadable { left, cause } => {
                 *left = left.checked_sub(1)?;
@@ -94,6 +115,7 @@ impl Iterator for Records {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
+        let begins = self.offset;
         let record = loop {
             if let Some(record) = self.next_of_begun() {
                 break record;
@@ -111,7 +133,7 @@ impl Iterator for Records {
             }
             Err(unreadable) => (Err(unreadable), None, None),
         };
-        Some(Record { offset, content, published_at, producer })
+        Some(Record { begins, offset, content, published_at, producer })
     }
 }
 
@@ -186,6 +208,10 @@ impl Batch {
         let content = decompress(self.compression, &body, self.records, self.uncompressed);
         match content.and_then(|content| self.check(&content).map(|()| content)) {
             Ok(content) => SubEntry::Readable(content),
+            Err(error) if usize::from(self.records) > body.len() => {
+                let reason = format!("sub-entry of {} bytes that states {} records: {error}", body.len(), self.records);
+                SubEntry::Impossible { records: self.records, cause: Unreadable { reason, bytes: body } }
+            }
             Err(error) => {
                 let cause = Unreadable { reason: format!("sub-entry: {error}"), bytes: body };
                 SubEntry::Unreadable { left: self.records, cause }

@@ -6,6 +6,9 @@ use bytes::{Buf, Bytes};
 
 use super::{FrameError, RESPONSE, key};
 
+/// Bytes that are kept of a broker's reason.
+const MOST_REASON: usize = 500;
+
 /// What comes, apart from chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
@@ -47,7 +50,11 @@ pub fn read(frame: Bytes) -> Result<Inbound, FrameError> {
     Ok(match fields.key {
         key::TUNE => Inbound::Tune { frame_max: fields.u32()?, heartbeat_seconds: fields.u32()? },
         key::METADATA_UPDATE => Inbound::MetadataUpdate { code: fields.u16()? },
-        key::CLOSE => Inbound::Close { correlation: fields.u32()?, code: fields.u16()?, reason: fields.text()? },
+        key::CLOSE => {
+            let (correlation, code, mut reason) = (fields.u32()?, fields.u16()?, fields.text()?);
+            reason.truncate(reason.floor_char_boundary(MOST_REASON));
+            Inbound::Close { correlation, code, reason }
+        }
         key::HEARTBEAT => Inbound::Heartbeat,
         key if key == key::CREDIT | RESPONSE => Inbound::CreditRefused { code: fields.u16()? },
         key if key & RESPONSE != 0 => {
@@ -100,14 +107,15 @@ impl Fields {
         self.rest.try_get_i64().map_err(|_| self.too_short())
     }
 
-    /// A length of -1 is no text.
+    /// A length of -1 is no text. Logs and errors show it, so it has no control characters.
     fn text(&mut self) -> Result<String, FrameError> {
         let length = self.rest.try_get_i16().map_err(|_| self.too_short())?;
         let length = usize::from(u16::try_from(length.max(0)).unwrap_or_default());
         if length > self.rest.len() {
             return Err(self.too_short());
         }
-        String::from_utf8(self.rest.split_to(length).into()).map_err(|_| self.too_short())
+        let text = String::from_utf8(self.rest.split_to(length).into()).map_err(|_| self.too_short())?;
+        Ok(if text.contains(char::is_control) { text.replace(char::is_control, "\u{fffd}") } else { text })
     }
 
     /// A list, each of whose elements takes at least a byte, so that a count is no reason to wait or to allocate.

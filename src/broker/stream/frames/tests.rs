@@ -53,6 +53,11 @@ fn notices_are_read() {
     assert_eq!(read(&[0x80, 9, 0, 1, 0, 4, 1]), Inbound::CreditRefused { code: 4 });
     let close = read(&[&[0, 0x16, 0, 1, 0, 0, 0, 5, 0, 1][..], &text("bye")].concat());
     assert_eq!(close, Inbound::Close { correlation: 5, code: 1, reason: "bye".to_owned() });
+    let loud = text(&format!("a\n\u{1b}[31m\0{}", "é".repeat(600)));
+    let Inbound::Close { reason, .. } = read(&[&[0, 0x16, 0, 1, 0, 0, 0, 5, 0, 1][..], &loud].concat()) else {
+        panic!("no close")
+    };
+    assert!(reason.starts_with("a\u{fffd}\u{fffd}[31m\u{fffd}é") && reason.len() <= 500, "{reason}");
     let response = read(&[0x80, 0x1c, 0, 1, 0, 0, 0, 5, 0, 1]);
     assert_eq!(
         response,

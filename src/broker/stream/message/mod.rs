@@ -27,7 +27,7 @@ pub struct Content {
 }
 
 /// A record in which no event can be found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unreadable {
     pub reason: String,
     /// What was to be read. Of records that can only be read together the first has all of it, and the others have nothing.

@@ -11,7 +11,11 @@ use tokio::time::timeout;
 use self::node::{Node, PASSWORD, chunk, frame, text};
 use super::{frames::key, subscription::StreamSubscription};
 use crate::{
-    broker::{BrokerError, incoming::StartAt, streams::Streams},
+    broker::{
+        BrokerError,
+        incoming::{Standing, StartAt},
+        streams::Streams,
+    },
     config::{Broker, Secret, Settings},
     domain::hole::HoleReason,
 };
@@ -261,6 +265,31 @@ async fn a_node_that_answers_nothing_is_an_error() {
     let subscription = subscribe(&streams, 0).await.unwrap();
     node.script().is_silent = true;
     assert!(matches!(subscription.standing().await, Err(BrokerError::Timeout(_))));
+}
+
+#[tokio::test]
+async fn a_chunk_that_comes_slowly_is_no_silence() {
+    let node = Node::start().await;
+    let slow = frame(key::DELIVER, &[&[0][..], &chunk(0, &[b"a"])].concat());
+    node.script().says = vec![slow[..slow.len() - 1].to_vec()];
+    let streams = streams(url(&node), |broker| broker.connect_timeout_ms = 300);
+    let mut subscription = subscribe(&streams, 0).await.unwrap();
+    node.script().is_silent = true;
+    let more = timeout(Duration::from_millis(300), subscription.next()).await;
+    assert!(more.is_err(), "it is not there yet");
+    assert_eq!(subscription.standing().await.unwrap(), Standing::Unknown, "the response comes behind it");
+    assert!(!subscription.is_read_to(0, Some(0)).await.unwrap());
+}
+
+#[tokio::test]
+async fn less_committed_than_was_read_proves_nothing() {
+    let node = Node::start().await;
+    node.script().chunks = [chunk(0, &[b"a"]), chunk(4, &[b"b", b"c"])].into();
+    let mut subscription = subscribe(&streams(url(&node), |_| {}), 0).await.unwrap();
+    assert_eq!(offsets(&mut subscription, 3).await, [0, 4, 5]);
+    for (committed, is_read) in [(None, false), (Some(0), false), (Some(4), true)] {
+        assert_eq!(subscription.is_read_to(6, committed).await.unwrap(), is_read, "{committed:?}");
+    }
 }
 
 proptest! {

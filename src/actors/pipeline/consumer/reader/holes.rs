@@ -77,7 +77,7 @@ impl Reader {
     /// reads it, or left out by the broker. Then the batch at hand ends there.
     pub(super) async fn accept(&mut self, subscription: &Subscription, incoming: Incoming) -> Result<(), BrokerError> {
         let (expected, found) = (self.intake.expected(), incoming.message.offset);
-        if found > expected
+        if incoming.begins > expected
             && let Some(why) = subscription.hole(expected, found).await?
         {
             self.behind_hole = Some((incoming, why));

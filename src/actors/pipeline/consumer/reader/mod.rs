@@ -49,6 +49,8 @@ use crate::{
 const QUIET: Duration = Duration::from_secs(1);
 /// As well, while nothing has come since the subscription began: the broker may still be looking for where to begin.
 const FIRST_QUIET: Duration = Duration::from_secs(3);
+/// Messages at hand are taken for so long before orders are heard again: what a producer has compressed may be slow to read.
+const MOST_AT_ONCE: Duration = Duration::from_millis(100);
 /// While it stays quiet, the broker is queried again after so long.
 const QUERY_AGAIN: Duration = Duration::from_millis(500);
 
@@ -192,7 +194,11 @@ impl Reader {
                 }
                 incoming = subscription.next(), if !full => {
                     self.accept(subscription, incoming?).await?;
-                    while !self.is_full() && let Some(incoming) = subscription.next_now() {
+                    let at_hand = Instant::now();
+                    while !self.is_full()
+                        && at_hand.elapsed() < MOST_AT_ONCE
+                        && let Some(incoming) = subscription.next_now()
+                    {
                         self.accept(subscription, incoming?).await?;
                     }
                     (self.heard_at, self.quiet) = (Instant::now(), QUIET);
@@ -225,7 +231,7 @@ impl Reader {
         self.intake.is_full() || self.behind_hole.is_some()
     }
 
-    fn take(&mut self, Incoming { tag, message, producer }: Incoming) {
+    fn take(&mut self, Incoming { tag, message, producer, .. }: Incoming) {
         let offset = message.offset;
         if self.intake.take(tag, message) {
             if self.prefetch.came(offset) {

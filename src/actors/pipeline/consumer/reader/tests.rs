@@ -47,7 +47,7 @@ async fn draining_begins_while_commits_are_pending() {
     let held = Rc::new(RefCell::new(Vec::new()));
     let (mut reader, orders) = reader(3, Held(Rc::clone(&held)).start().recipient());
     let message = StreamMessage::new(0, None, vec![1]);
-    reader.take(Incoming { tag: 1, message, producer: None });
+    reader.take(Incoming { tag: 1, begins: message.offset, message, producer: None });
     let credit = Arc::clone(&reader.credits).try_acquire_owned().unwrap();
     reader.hand_on(credit);
     orders.send(Order::Drain).unwrap();
@@ -79,7 +79,7 @@ proptest! {
             for (arrives, which) in steps {
                 if arrives {
                     let message = StreamMessage::new(offset, None, vec![1]);
-                    reader.take(Incoming { tag: 1, message, producer: None });
+                    reader.take(Incoming { tag: 1, begins: message.offset, message, producer: None });
                     offset += 1;
                     let credit = Arc::clone(&reader.credits).try_acquire_owned();
                     assert_eq!(credit.is_ok(), held.borrow().len() < credits);

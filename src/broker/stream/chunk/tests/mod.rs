@@ -129,17 +129,27 @@ fn offsets_out_of_range_are_errors() {
     }
 }
 
-/// Reads a chunk of one sub-entry with a record before and one behind it, and expects the reason for each of its records.
+/// Reads a chunk of one sub-entry with a record before and one behind it, and expects the reason for each of its records, or
+/// once for all that there cannot be.
 fn assert_unreadable(compression: u8, counted: u16, uncompressed: usize, body: &[u8], reason: &str) {
     let entries = [simple(b"before"), sub_entry(compression, counted, uncompressed, body), simple(b"behind")];
     let records: Vec<Record> = parse(chunk(0, 0, &entries)).unwrap().records().collect();
-    assert_eq!(records.len(), usize::from(counted) + 2);
-    assert!(records.iter().zip(0..).all(|(record, offset)| record.offset == offset));
+    let last = i64::from(counted) + 1;
+    assert_eq!(records.last().unwrap().offset, last);
+    if usize::from(counted) > body.len() {
+        assert_eq!(
+            records.iter().map(|record| (record.begins, record.offset)).collect::<Vec<_>>(),
+            [(0, 0), (1, last - 1), (last, last)]
+        );
+    } else {
+        assert_eq!(records.len(), usize::from(counted) + 2);
+        assert!(records.iter().zip(0..).all(|(record, offset)| (record.begins, record.offset) == (offset, offset)));
+    }
     let bytes = |record: &Record| record.content.as_ref().unwrap_err().bytes.clone();
     let between = &records[1..records.len() - 1];
     for record in between {
         let found = &record.content.as_ref().unwrap_err().reason;
-        assert!(found.starts_with("sub-entry: ") && found.contains(reason), "{found}");
+        assert!(found.starts_with("sub-entry") && found.contains(reason), "{found}");
     }
     assert_eq!(bytes(&between[0]), body);
     assert!(between[1..].iter().all(|record| bytes(record).is_empty()));
@@ -165,6 +175,17 @@ fn what_cannot_be_decompressed_takes_its_offsets() {
     assert_unreadable(0, 3, content.len(), &content, "3 records are counted, only 2 are there");
     assert_unreadable(0, u16::MAX, 0, b"", "only 0 are there");
     assert_unreadable(0, 2, 8, &[0, 0, 0, 4, 1, 2, 3, 4, 0, 0, 0, 2, 1], "only 1 are there");
+}
+
+#[test]
+fn reading_begins_within_records_that_cannot_be() {
+    let entries = [simple(b"a"), sub_entry(0, 1000, 6, b"no ten"), simple(b"z")];
+    let chunk = parse(chunk(10, 0, &entries)).unwrap();
+    for (from, begins) in [(11, 11), (12, 12), (1010, 1010)] {
+        let records: Vec<_> = chunk.records_from(from).map(|record| (record.begins, record.offset)).collect();
+        assert_eq!(records, [(begins, 1010), (1011, 1011)], "from {from}");
+    }
+    assert_eq!(chunk.records_from(1011).count(), 1);
 }
 
 #[test]
