@@ -6,15 +6,23 @@
 //! A request reads the totals of all keys first. What ranks them picks the keys whose series are read, of the same snapshot.
 
 mod dimension;
+mod fold;
 mod measures;
+mod part;
+mod partials;
+mod plan;
 mod query;
 mod report;
 mod set;
 mod values;
 
 pub use dimension::{Dimension, MAX_NAME_CHARS, UnknownDimension, Value, kept};
+pub use fold::{Dictionary, Folding, KnownKeys, Named, Naming};
 pub use measures::Measures;
-pub use query::{Attribution, AttributionQuery, Filter, KeyTotals, SetStatus};
+pub use part::{BrokenPart, LOST, MISSING, Part};
+pub use partials::{PartialEntry, Partials, UnpackError, carried};
+pub use plan::{Piece, Unit, pieces, split_parts};
+pub use query::{Attribution, AttributionQuery, Filter, KeyTotals, NoSet, SetStatus};
 pub use report::{AttributionReport, Group, OrderBy, Place, Ranked, Ranking};
 pub use set::{MAX_DIMENSIONS, Set, UnknownSet, smallest};
 pub use values::ValuesQuery;

@@ -70,3 +70,7 @@ pub struct SetStatus {
     /// Keys of an org and UTC day that have names at most.
     pub max_keys: u32,
 }
+
+/// No set has all dimensions that were requested. Those that there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSet(pub Vec<SetStatus>);

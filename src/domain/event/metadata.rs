@@ -15,6 +15,12 @@ impl Metadata {
         &self.0
     }
 
+    /// Values by their names.
+    pub fn pairs(&self) -> BTreeMap<String, String> {
+        // It was written from such pairs.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
     /// Of text that is in this form already.
     pub(super) fn from_compact(text: &str) -> Self {
         Self(text.into())
