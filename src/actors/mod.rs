@@ -11,6 +11,7 @@
 //!   freshness          housekeeping      publishes markers in Redis
 //!   pending-merger     housekeeping      merges what partitions that do not run have pending
 //!   stream-watcher     housekeeping      shows what the streams still have
+//!   attributor         housekeeping      keeps the sums by client, person, team and error
 //!   lease              housekeeping      starts and ends the partitions of this process:
 //!   partition/n        pipeline          reads a partition's stream; these five as one:
 //!     consumer/n       pipeline          receives and groups into batches

@@ -10,6 +10,7 @@ use crate::{
     actors::{
         export_generator::{Export, Wake, generate::ExportBackend, worker::WorkerParts},
         housekeeping::{
+            attributor::{Attributor, AttributorParts},
             freshness::{Freshness, FreshnessParts, Merged},
             lease::{Lease, LeaseParts},
             maintenance::{self, Maintenance, MaintenanceParts},
@@ -93,6 +94,7 @@ const CHILDREN: &[Child] = &[
     Child { role: "freshness",      when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::freshness },
     Child { role: "pending-merger", when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::pending_merger },
     Child { role: "stream-watcher", when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::stream_watcher },
+    Child { role: "attributor",     when: WithDatabase, how_many: |_| One,     exhausted: Park,     factory: Tree::attributor },
     Child { role: "lease",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::lease },
     Child { role: "corrections",    when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::corrections },
     Child { role: "events",         when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::events },
@@ -258,6 +260,12 @@ impl Tree {
         let deadline = self.settings.supervision.deadline(self.settings.broker.longest_subscribe() * 2);
         let single = Single { deadline, ending: Stage::ends };
         Ok(single.start(name, StreamWatcher::new, parts, |_| {}))
+    }
+
+    fn attributor(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = AttributorParts { settings: self.settings.clone() };
+        let single = Single { deadline: self.deadline(maintenance::BEAT_EVERY), ending: Stage::ends };
+        Ok(single.start(name, Attributor::new, parts, |_| {}))
     }
 
     fn lease(&self, name: &str, _: u32) -> anyhow::Result<Start> {

@@ -4,6 +4,7 @@
 //! the setting's name and what it may be.
 
 mod access;
+mod attribution;
 mod check;
 mod database;
 mod declare;
@@ -21,6 +22,7 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
 pub use access::*;
+pub use attribution::*;
 pub use database::*;
 pub use exports::*;
 pub use http::*;
@@ -64,6 +66,7 @@ settings! {
     database: Database,
     query: Query,
     rollups: Rollups,
+    attribution: Attribution,
     retention: Retention,
     maintenance: Maintenance,
     exports: Exports,

@@ -69,6 +69,16 @@ pub enum Finding {
         next_offset: i64,
         noted_at: DateTime<Utc>,
     },
+    /// Sums of attribution are not what raw events make, or those of a day or a month not what its hours or days have.
+    Attribution {
+        set: String,
+        /// hour, day or month.
+        unit: &'static str,
+        org_id: Uuid,
+        bucket_start: DateTime<Utc>,
+        has: String,
+        should: String,
+    },
     /// An hour of the ledger is not the sum of the batches that were committed in it.
     LedgerHour { hour: DateTime<Utc>, batches: String, hours: String },
 }
@@ -138,6 +148,20 @@ impl Finding {
                 next_offset - 1,
                 time(*noted_at)
             ),
+            Self::Attribution { set, unit, org_id, bucket_start, has, should } => {
+                let day = bucket_start.date_naive();
+                let next = day + TimeDelta::days(1);
+                let other = match *unit {
+                    "hour" => "raw events make",
+                    "day" => "its hours have",
+                    _ => "its days have",
+                };
+                format!(
+                    "attribution by {set} of org {org_id}, the {unit} at {}: it has {has}, {other} {should}; \
+                     `refresh --from {day} --to {next} --org {org_id}` counts it again from raw events",
+                    time(*bucket_start)
+                )
+            }
             Self::LedgerHour { hour, batches, hours } => format!(
                 "ledger of the hour {}: its batches have {batches}, ledger_hourly has {hours}; it is kept by merging alone \
                  and cannot be rebuilt by org",

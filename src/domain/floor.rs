@@ -15,6 +15,7 @@ pub enum Missing {
     RollupsOfSome,
     Revisions,
     LedgerHours,
+    Attribution,
 }
 
 impl Missing {
@@ -26,6 +27,7 @@ impl Missing {
             Self::RollupsOfSome => "rollups of some organisations",
             Self::Revisions => "revisions",
             Self::LedgerHours => "hours of the ledger",
+            Self::Attribution => "sums of attribution",
         }
     }
 }

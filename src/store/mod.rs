@@ -1,5 +1,5 @@
 //! PostgreSQL with TimescaleDB, in rooms: [`ingest`] makes batches durable, [`rollups`] adds them up, [`read`] serves the API,
-//! [`exports`] keeps the jobs of files and reads their rows, [`lifecycle`] purges and maintains, [`access`] has keys and audit log.
+//! [`attribution`] sums them by client, person, team and error, [`exports`] keeps the jobs of files and reads their rows, [`lifecycle`] purges and maintains, [`access`] has keys and audit log.
 //!
 //! Beside them is what all share (connecting, transactions, errors, the clock, forms of rows and amounts), and what belongs to the
 //! database as a whole: schema, probe, supervision log. [`names`] has what people call their ids. A statement of more than eight lines is a file in the `sql` folder of
@@ -7,6 +7,7 @@
 
 pub mod access;
 mod amount;
+pub mod attribution;
 mod bound;
 pub mod clock;
 mod columns;

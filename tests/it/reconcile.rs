@@ -104,16 +104,16 @@ async fn manual_changes_are_found_and_repaired() {
     assert_eq!(found["findings"][0]["columns"], serde_json::json!(["latency_max"]), "{found}");
     refresh(&world, from, to, &[]).await;
 
-    // A raw event that is gone: its rollups and its batch.
+    // A raw event that is gone: its rollups, both sets of attribution, and its batch.
     change(
         &mut owner,
         "DELETE FROM analytics.usage_events WHERE event_id = (SELECT event_id FROM analytics.usage_events LIMIT 1)",
     )
     .await;
     let found = verify(&world, &[]).await;
-    assert_eq!(found["differences"], 3, "{found}");
-    assert_eq!(kinds(&found), ["rollup", "rollup", "batch"]);
-    let batch = &found["findings"][2];
+    assert_eq!(found["differences"], 5, "{found}");
+    assert_eq!(kinds(&found), ["rollup", "rollup", "attribution", "attribution", "batch"]);
+    let batch = &found["findings"][4];
     assert_eq!(batch["raw"].as_i64().unwrap() + 1, batch["stored"].as_i64().unwrap());
 
     // A row of the ledger that is gone: a hole in the chain, raw events without a batch, and an hour that is no sum.

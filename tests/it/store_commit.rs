@@ -85,6 +85,7 @@ impl CommitFixture {
             retries: 0,
             started_at: self.claim.now,
             span: None,
+            carried: self.world.settings.attribution.carried(),
         };
         commit(&mut self.conn, &self.claim, batch, &rules).await
     }

@@ -6,6 +6,7 @@
 //!
 //! Not here: restarting actors (`supervision`), generating files (`export_generator`).
 
+pub mod attributor;
 pub mod freshness;
 pub mod lease;
 pub mod maintenance;

@@ -168,6 +168,7 @@ fn start(parts: &PartitionParts, claim: Claim, threads: &Threads, shared: &Share
     let parts = WriterParts {
         database: settings.database.clone(),
         dedupe: settings.dedupe,
+        carried: settings.attribution.carried(),
         claim: claim.clone(),
         clock: clock.clone(),
         progress: progress.clone(),

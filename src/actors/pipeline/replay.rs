@@ -365,6 +365,7 @@ impl Worker {
             retries: 0,
             started_at,
             span: None,
+            carried: self.settings.attribution.carried(),
         };
         let committed = persist(&mut self.session, &self.claim, &batch, rules, (working, &self.metrics)).await?;
         if committed.repaired > 0 {

@@ -27,6 +27,7 @@ use crate::{
     },
     config,
     domain::{
+        attribution::Dimension,
         batch::Batch,
         hole::{HoleReason, Missing},
         supervision::SupervisionKind,
@@ -76,6 +77,8 @@ pub struct Outlets {
 pub struct WriterParts {
     pub database: config::Database,
     pub dedupe: config::Dedupe,
+    /// Of attribution.
+    pub carried: Arc<[Dimension]>,
     pub claim: Claim,
     pub clock: DatabaseClock,
     pub progress: PartitionPosition,
@@ -91,6 +94,7 @@ impl Writer {
         let sink = Sink {
             session: Session::of_batches(parts.database),
             dedupe: parts.dedupe,
+            carried: parts.carried,
             claim: parts.claim.clone(),
             clock: parts.clock.clone(),
             refusals: parts.refusals,
@@ -249,6 +253,8 @@ impl From<StoreError> for Cause {
 struct Sink {
     session: Session,
     dedupe: config::Dedupe,
+    /// Of attribution.
+    carried: Arc<[Dimension]>,
     claim: Claim,
     clock: DatabaseClock,
     refusals: Refusals,
@@ -297,6 +303,7 @@ impl Sink {
             retries: 0,
             started_at: self.clock.now(),
             span,
+            carried: self.carried.clone(),
         };
         let committed = persist(&mut self.session, &self.claim, batch, rules, (working, &self.metrics)).await?;
         self.refusals.note(batch.raw.messages.len(), committed.refused);

@@ -35,9 +35,9 @@ use crate::{
 const LONG_ABOUT: &str = "\
 Delete an organisation's or a person's data, for good
 
-Of an organisation: raw events, hourly and daily rollups, what waits to be merged, revisions, dead letters,
+Of an organisation: raw events, hourly and daily rollups, what waits to be merged, attribution, revisions, dead letters,
 exports and their files, freshness markers in the database and in Redis, API keys, settings and names. Of a person: raw events, dead
-letters that name them, and what they are called; rollups are counted again without them, and final hours that change are in the
+letters that name them, and what they are called; rollups and attribution are counted again without them, and final hours that change are in the
 organisation's revisions, with the reason erasure.
 
 The ledger keeps its counts, and its batches say how many of their events are gone. The audit log keeps that it
@@ -149,6 +149,8 @@ async fn org(
         // There never were any.
         Err(_) => {}
     }
+    steps.report("removing attribution");
+    removed.attribution = erase::attribution_of_org(conn, org_id).await?;
     removed.raw_events = erase::events_of_org(conn, org_id, |day, gone| {
         steps.report(&format!("{}: {gone} raw events removed so far", day.date_naive()));
     })
@@ -158,6 +160,7 @@ async fn org(
     *removed = Counts {
         raw_events: removed.raw_events + rest.raw_events,
         dead_letters: removed.dead_letters,
+        attribution: removed.attribution + rest.attribution,
         api_keys: removed.api_keys,
         settings: removed.settings,
         names: removed.names,
@@ -211,6 +214,8 @@ async fn person(
         report.removed.raw_events += gone;
         report.counted_again(rebuilt);
     }
+    // Sums of days that cannot be counted again have the person's name no more.
+    report.removed.attribution = erase::actor_names(conn, actor_id, org_id).await?;
     Ok(())
 }
 
@@ -241,6 +246,7 @@ async fn count(lock: &mut TaskLock, settings: &Settings, erasee: Erasee, report:
                 raw_events: days.iter().map(|day| day.events).sum(),
                 dead_letters: i64::try_from(letters.len()).unwrap_or(i64::MAX),
                 names: names::count_person(conn, actor_id, org_id).await?,
+                attribution: erase::count_actor_names(conn, actor_id, org_id).await?,
                 ..Counts::default()
             };
         }

@@ -1,10 +1,12 @@
 //! A batch on its way into the database, as the steps of its transaction share it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::partitions::Claim;
-use crate::domain::{batch::Batch, ledger::Fate, trace::TraceParent};
+use crate::domain::{attribution::Dimension, batch::Batch, ledger::Fate, trace::TraceParent};
 
 /// What a batch is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub enum Kind {
 }
 
 /// How a batch is stored, beside its content.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CommitRules {
     pub kind: Kind,
     pub window: TimeDelta,
@@ -26,6 +28,8 @@ pub struct CommitRules {
     pub started_at: DateTime<Utc>,
     /// The batch's, which the merge that folds it links to.
     pub span: Option<TraceParent>,
+    /// Dimensions that its partials for attribution carry; none: it leaves no partials.
+    pub carried: Arc<[Dimension]>,
 }
 
 /// A batch on its way into the database.

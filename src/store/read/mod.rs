@@ -1,5 +1,6 @@
 //! The reads behind the API: each is one statement, or several of one transaction, so that whatever it returns is of one snapshot.
 
+mod attribution;
 mod audit;
 mod dead_letters;
 mod event;
@@ -39,6 +40,7 @@ use crate::{
         supervision::{LogQuery, PartitionStatus, SupervisionEvent},
     },
 };
+pub use attribution::MAX_VALUES;
 pub(super) use source::latency_bounds;
 use source::{KnownSummed, Summed};
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub use super::recount::raw_from;
 use super::{
     merge::ROLLUP_LOCK,
     recount::{self, Pending, Rebuilt, Span},
@@ -15,7 +16,11 @@ use super::{
 };
 use crate::{
     domain::{revision::Reason, rollup},
-    store::{StoreError, transaction::in_snapshot},
+    store::{
+        StoreError,
+        attribution::{self, ATTRIBUTION_LOCK},
+        transaction::in_snapshot,
+    },
 };
 
 /// Pending rows that are looked at by one statement.
@@ -25,12 +30,6 @@ const SERIALIZATION_FAILURE: &str = "40001";
 /// How often a day is tried that met another's change. Only erasing and purging change rollups beside merges, and they
 /// take turns with this.
 const ATTEMPTS: u32 = 5;
-
-/// From when on all raw events are there; none where none were purged.
-pub async fn raw_from(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let statement = "SELECT raw_from FROM analytics.raw_horizons WHERE org_id IS NULL";
-    Ok(sqlx::query_scalar(statement).fetch_optional(conn).await?)
-}
 
 /// Rebuilds a UTC day, of one org or of all. With a reason, final hours that change are noted as revisions. The connection is [prepared](recount::prepare) and has its turn.
 pub async fn day(
@@ -43,14 +42,16 @@ pub async fn day(
     while_nothing_is_merged(conn, async |tx| count_again(tx, start, org_id, reason, late_after).await).await
 }
 
-/// Does work in one snapshot while nothing is merged, all of it or nothing; again from the start where it met another's
+/// Does work in one snapshot while nothing is merged or folded, all of it or nothing; again from the start where it met another's
 /// change.
 pub async fn while_nothing_is_merged<T>(
     conn: &mut PgConnection,
     mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    // Before the snapshot: what a merge under way adds must be in it.
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
+    // Before the snapshot: what a merge under way adds must be in it. Merges wait last, and for the shortest time.
+    for lock in [ATTRIBUTION_LOCK, ROLLUP_LOCK] {
+        sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut *conn).await?;
+    }
     let mut attempt = 1;
     let done = loop {
         match in_snapshot(conn, &mut work).await {
@@ -58,7 +59,11 @@ pub async fn while_nothing_is_merged<T>(
             tried => break tried,
         }
     };
-    sqlx::query("SELECT pg_advisory_unlock($1)").bind(ROLLUP_LOCK).execute(&mut *conn).await?;
+    sqlx::query("SELECT pg_advisory_unlock($1), pg_advisory_unlock($2)")
+        .bind(ROLLUP_LOCK)
+        .bind(ATTRIBUTION_LOCK)
+        .execute(&mut *conn)
+        .await?;
     done
 }
 
@@ -66,7 +71,7 @@ fn met_another(error: &StoreError) -> bool {
     error.sqlstate().is_some_and(|code| code == SERIALIZATION_FAILURE)
 }
 
-/// Makes the rollups of a UTC day what its raw events make, [while nothing is merged](while_nothing_is_merged).
+/// Makes the rollups of a UTC day, and its attribution, what its raw events make, [while nothing is merged](while_nothing_is_merged).
 pub async fn count_again(
     tx: &mut PgConnection,
     start: DateTime<Utc>,
@@ -90,8 +95,9 @@ pub async fn count_again(
         .bind(span.start)
         .bind(span.end())
         .bind(span.org_id)
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
+    attribution::recount::all_sets(tx, &span).await?;
     Ok(rebuilt)
 }
 

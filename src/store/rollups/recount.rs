@@ -97,6 +97,12 @@ pub async fn prepare(conn: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// From when on all raw events are there; none where none were purged.
+pub async fn raw_from(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let statement = "SELECT raw_from FROM analytics.raw_horizons WHERE org_id IS NULL";
+    Ok(sqlx::query_scalar(statement).fetch_optional(conn).await?)
+}
+
 /// Counts the span. Within a transaction of one snapshot. Gives the number of raw events.
 pub async fn count(tx: &mut PgConnection, span: &Span, pending: Pending) -> Result<u64, StoreError> {
     // All of it is read: no plan that is quick for the first rows only.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{calendar::utc_day, finding::Finding, query::Usage, rollup},
-    store::{StoreError, lifecycle::chunks, transaction::in_discarded_snapshot},
+    store::{StoreError, attribution, lifecycle::chunks, transaction::in_discarded_snapshot},
 };
 
 /// Findings that are named; the others are counted.
@@ -69,6 +69,7 @@ async fn day_in(
     let mut note = |finding| found.add([finding], 1);
     verify_hours::over_models(tx, &span, &mut note).await?;
     verify_hours::by_label(tx, &span, &mut note).await?;
+    attribution::verify::day(tx, &span, found).await?;
     Ok(events)
 }
 

@@ -45,6 +45,7 @@ async fn commit_again(fixture: &mut CommitFixture, batch: &Batch) -> Committed {
         retries: 0,
         started_at: fixture.claim.now,
         span: None,
+        carried: fixture.world.settings.attribution.carried(),
     };
     commit(&mut fixture.conn, &fixture.claim, batch, &rules).await.unwrap()
 }

@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     domain::{
+        attribution::{Dimension, Partials},
         batch::{Batch, Candidate},
+        event::Event,
         hole::{HoleReason, Missing},
         ledger::{Counts, Fate, Ledger, Tally},
         rollup::{Pending, day_of},
@@ -296,7 +298,8 @@ bound! {
         batch_id: Uuid, stream: &'a str, incarnation: i32, partition: i32, first_offset: i64, next_offset: i64,
         received: i64, stored: i64, duplicates: i64, conflicts: i64, rejected: i64, late: i64, orgs: i32,
         occurred_from: Option<DateTime<Utc>>, occurred_to: Option<DateTime<Utc>>, retries: i32,
-        started_at: DateTime<Utc>, aggregates: Vec<u8>, traceparent: Option<String>,
+        started_at: DateTime<Utc>, aggregates: Vec<u8>, traceparent: Option<String>, partials: Option<Vec<u8>>,
+        attributed: bool,
     }
 }
 
@@ -320,6 +323,7 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
     let orgs = i32::try_from(ledger.orgs()).unwrap_or(i32::MAX);
     let occurred_from = stored.iter().map(|event| event.occurred_at).min();
     let occurred_to = stored.iter().map(|event| event.occurred_at).max();
+    let partials = partials(&rules.carried, &stored)?;
     let pending = Pending::of(stored.into_iter(), ledger, batch.published_to.map(|at| at.timestamp_micros()));
     let aggregates = pending.pack().map_err(|error| StoreError::Permanent(error.to_string()))?;
     let last_message = batch.raw.last_message().map(|hash| hash.to_vec());
@@ -348,6 +352,8 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
         started_at: rules.started_at,
         aggregates,
         traceparent: rules.span.map(|span| span.to_string()),
+        partials,
+        attributed: !rules.carried.is_empty(),
     };
     let query = sqlx::query_scalar_with(statement, row.arguments()?);
     let query = match rules.kind {
@@ -369,4 +375,13 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
     let completed_at = completed_at
         .ok_or_else(|| StoreError::Permanent("a row of progress changed while it was locked".to_owned()))?;
     Ok((counts, Reading::received(completed_at, sent_at)))
+}
+
+/// What the events add to attribution, packed; none where there is nothing.
+fn partials(carried: &[Dimension], stored: &[&Event]) -> Result<Option<Vec<u8>>, StoreError> {
+    if carried.is_empty() || stored.is_empty() {
+        return Ok(None);
+    }
+    let packed = Partials::of(carried, stored.iter().copied()).pack();
+    packed.map(Some).map_err(|error| StoreError::Permanent(error.to_string()))
 }

@@ -6,6 +6,9 @@
 mod actor;
 mod org;
 
+pub use crate::store::attribution::erase::{
+    actor as actor_names, count_actor as count_actor_names, org as attribution_of_org,
+};
 pub use actor::{ActorDay, actor_day, actor_days};
 pub use org::{count_org, events_of_org, keys_and_letters, markers, rest_of_org};
 
@@ -16,7 +19,7 @@ use uuid::Uuid;
 
 use crate::store::StoreError;
 
-/// What there is of an org or a person, or was. Of a person there are only raw events, dead letters and names.
+/// What there is of an org or a person, or was. Of a person there are only raw events, dead letters, names, and those of sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -26,6 +29,9 @@ pub struct Counts {
     /// Hours by model that wait to be merged.
     #[sqlx(default)]
     pub pending_rollups: i64,
+    /// Parts, names and sums that wait, of attribution.
+    #[sqlx(default)]
+    pub attribution: i64,
     pub revisions: i64,
     pub freshness_markers: i64,
     /// Those in Redis, which the database does not know of.
@@ -49,12 +55,13 @@ pub struct Counts {
 
 impl Counts {
     /// Each by its name.
-    pub const fn named(&self) -> [(&'static str, i64); 14] {
+    pub const fn named(&self) -> [(&'static str, i64); 15] {
         [
             ("raw events", self.raw_events),
             ("hourly rollups", self.hourly_rollups),
             ("daily rollups", self.daily_rollups),
             ("pending rollups", self.pending_rollups),
+            ("rows of attribution", self.attribution),
             ("revisions", self.revisions),
             ("freshness markers", self.freshness_markers),
             ("markers in Redis", self.cached_markers),

@@ -9,7 +9,7 @@ use super::{Counts, Events, letters, letters_of, rows};
 use crate::{
     domain::rollup::hour_start,
     store::{
-        StoreError,
+        StoreError, attribution,
         lifecycle::chunks,
         rollups::{
             aggregates,
@@ -23,6 +23,7 @@ use crate::{
 pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts, StoreError> {
     let mut counts: Counts =
         sqlx::query_as(include_str!("../sql/erase_org_count.sql")).bind(org_id).fetch_one(&mut *conn).await?;
+    counts.attribution = attribution::erase::count_org(&mut *conn, org_id).await?;
     counts.dead_letters = i64::try_from(letters_of(&mut *conn, Some(org_id), None).await?.len()).unwrap_or(i64::MAX);
     change_pending(conn, |pending| {
         let of_org = pending.hourly.iter().filter(|(key, _)| key.org_id == org_id).count();
@@ -91,6 +92,7 @@ pub async fn rest_of_org(conn: &mut PgConnection, org_id: Uuid) -> Result<Counts
             changed
         })
         .await?;
+        gone.attribution = attribution::erase::org_in(&mut *tx, org_id).await?;
         // From now on no markers of earlier merges are recorded.
         note(&mut *tx, org_id, pending_to).await?;
         for (count, statement) in [

@@ -12,7 +12,9 @@ use sqlx::PgConnection;
 use crate::{
     config::{Database, Settings},
     store::{
-        OnStep, StoreError, clock,
+        OnStep, StoreError,
+        attribution::settle::{self, Settled},
+        clock,
         rollups::{
             background_jobs::{self, BackgroundJobs},
             engine::{self, RefreshRules},
@@ -48,6 +50,8 @@ pub struct Maintained {
     pub org_hours_summed: u64,
     /// Hours of orgs that were summed by client and error code.
     pub org_hours_by_summed: u64,
+    /// Parts of attribution that were put together.
+    pub attribution: Settled,
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -78,7 +82,7 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed, {} by client and error code; raw events: {} chunks, {} compressed, {} bytes; \
+            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed, {} by client and error code; attribution: {} buckets put together, {} days and {} months begun; raw events: {} chunks, {} compressed, {} bytes; \
              {}",
             self.chunks_made,
             self.compression,
@@ -86,6 +90,9 @@ impl Maintained {
             self.engine_advice,
             self.org_hours_summed,
             self.org_hours_by_summed,
+            self.attribution.buckets,
+            self.attribution.days,
+            self.attribution.months,
             raw.chunks,
             raw.compressed_chunks,
             raw.bytes,
@@ -113,6 +120,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
     on_step("compression is as the settings say");
     let org_hours_summed = org_hours::sum(conn, rules.refresh.late_after, on_step).await?;
     let org_hours_by_summed = hours_by::sum(conn, rules.refresh.late_after, on_step).await?;
+    let attribution = settle::settle(conn, rules.refresh.late_after, on_step).await?;
     let figures = figures::read(conn).await?;
     on_step("tables are measured");
     let jobs = background_jobs::read(conn, &rules.refresh).await?;
@@ -132,6 +140,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
         engine_advice,
         org_hours_summed,
         org_hours_by_summed,
+        attribution,
         figures,
     })
 }

@@ -2,6 +2,7 @@
 //! moment loses nothing, and running it again does the rest.
 
 mod aggregates;
+mod attribution;
 mod ledger;
 mod raw;
 mod records;
@@ -11,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
+pub use self::attribution::AttributionPurged;
 use super::org_settings;
 use crate::{
     config::Database,
@@ -38,6 +40,7 @@ pub struct Purged {
     pub at: DateTime<Utc>,
     pub raw: RawPurged,
     pub rollups: RollupsPurged,
+    pub attribution: AttributionPurged,
     pub ledger: LedgerPurged,
     pub records: RecordsPurged,
     /// What was left as it is, and why.
@@ -106,10 +109,10 @@ pub struct RecordsPurged {
 impl Purged {
     /// In one line, for people.
     pub fn line(&self) -> String {
-        let Self { raw, rollups, ledger, records, .. } = self;
+        let Self { raw, rollups, attribution, ledger, records, .. } = self;
         let mut text = format!(
             "{}: {} days of raw events with {} events and {} bytes, {} events of {} orgs; rollups {} hourly, {} daily, {} \
-             revisions, {} markers; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
+             revisions, {} markers; attribution {} parts, {} days of keys, {} values; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
              supervision events, {} replays, {} processes, {} export jobs, {} duplicates",
             if self.dry_run { "would be deleted" } else { "deleted" },
             raw.chunks,
@@ -121,6 +124,9 @@ impl Purged {
             rollups.daily,
             rollups.revisions,
             rollups.freshness,
+            attribution.parts,
+            attribution.keys,
+            attribution.values,
             ledger.folded,
             ledger.repairs,
             ledger.hours,
@@ -183,6 +189,7 @@ pub async fn purge(
         // Raw events first: a row of the ledger can be folded when its events are gone.
         raw: raw::purge(conn, &run, on_step).await?,
         rollups: rollups::purge(conn, database, &run, &mut left, on_step).await?,
+        attribution: attribution::purge(conn, &run, on_step).await?,
         ledger: ledger::purge(conn, &run, on_step).await?,
         records: records::purge(conn, &run, on_step).await?,
         left,

@@ -65,6 +65,25 @@ impl Before {
         Self { all: run.cutoffs.rollups, orgs, theirs }
     }
 
+    /// Of attribution: not longer than an org's rollups where these have a retention of their own.
+    pub(super) fn of_attribution(run: &Run) -> Self {
+        let all = run.cutoffs.attribution;
+        let own = Self::of(run);
+        Self { all, theirs: own.theirs.into_iter().map(|before| before.max(all)).collect(), orgs: own.orgs }
+    }
+
+    /// How many rows of a table are old.
+    pub(super) async fn count(&self, conn: &mut PgConnection, old: Old) -> Result<i64, StoreError> {
+        let counted = sqlx::query_scalar(old.statement(include_str!("../sql/purge_count_old.sql")));
+        Ok(counted.bind(self.all).bind(&self.orgs).bind(&self.theirs).fetch_one(conn).await?)
+    }
+
+    /// Purges so many of them at most, and raises the floors. How many it were.
+    pub(super) async fn take(&self, tx: &mut PgConnection, old: Old, most: i64) -> Result<i64, StoreError> {
+        let taken = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")));
+        Ok(taken.bind(self.all).bind(&self.orgs).bind(&self.theirs).bind(most).fetch_one(tx).await?)
+    }
+
     /// The same for every org.
     pub(super) fn everywhere(at: DateTime<Utc>) -> Self {
         Self { all: at, orgs: Vec::new(), theirs: Vec::new() }
@@ -96,20 +115,14 @@ pub(super) async fn take(
 ) -> Result<i64, StoreError> {
     on_step(&format!("{}: looking for old rows", old.table));
     if run.dry_run {
-        let counted = sqlx::query_scalar(old.statement(include_str!("../sql/purge_count_old.sql")));
-        return Ok(counted.bind(before.all).bind(&before.orgs).bind(&before.theirs).fetch_one(conn).await?);
+        return before.count(conn, old).await;
     }
     let mut gone = 0;
     in_pieces(async || {
         let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
             // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
             hold_off(tx).await?;
-            let taken = sqlx::query_scalar(old.statement(include_str!("../sql/purge_old.sql")))
-                .bind(before.all)
-                .bind(&before.orgs)
-                .bind(&before.theirs)
-                .bind(super::PIECE);
-            Ok(taken.fetch_one(tx).await?)
+            before.take(tx, old, super::PIECE).await
         })
         .await?;
         gone += taken;

@@ -5,5 +5,6 @@ SELECT relname::text AS name, pg_total_relation_size(relid) AS bytes, n_live_tup
 FROM pg_stat_user_tables
 WHERE schemaname = 'analytics'
   AND relname IN ('hourly_rollups', 'daily_rollups', 'freshness_status', 'rollup_pending', 'ingestion_batches',
-                  'ledger_hourly', 'dead_letters', 'org_hours', 'org_hours_by')
+                  'ledger_hourly', 'dead_letters', 'org_hours', 'org_hours_by', 'attribution_parts', 'attribution_pending',
+                  'attribution_values')
 ORDER BY relname

@@ -1,0 +1,146 @@
+//! Attributor: keeps the sums by client, person, team and error. Folds what batches have left, counts again what has to be, and counts
+//! the history of new sets.
+//! In: End. Out: nothing.
+//! Failure: database away → tries again at the next look. Wherever it ends, what is under way is given up with its transaction.
+//! Bound: one step at a time among all processes; a step folds about 8 MiB, or counts one day.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use crate::{
+    actors::supervision::{
+        liveness::Working,
+        vitals::{OneAtATime as _, Vitals, supervised},
+    },
+    config::Settings,
+    store::{
+        PgConnection, Session, StoreError,
+        attribution::{fold, recount, sets},
+        connect_loader,
+    },
+};
+
+/// How often is looked whether something is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often long work gives a sign of life, and how long one step of it may take.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
+const LONGEST_STEP: Duration = Duration::from_secs(35 * 60);
+
+pub struct Attributor {
+    /// Absent while it is at work.
+    worker: Option<Worker>,
+    vitals: Vitals,
+}
+
+#[derive(Clone)]
+pub struct AttributorParts {
+    pub settings: Settings,
+}
+
+impl Attributor {
+    pub fn new(parts: AttributorParts, vitals: Vitals) -> Self {
+        let session = Session::new(parts.settings.database.clone());
+        let worker = Worker { settings: parts.settings, session, counting: None, folded: None, counts: true };
+        Self { worker: Some(worker), vitals }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let work = async move |worker: &mut Worker, working: &Working| worker.look(working).await;
+        self.begin(ctx, work, |_, looked, _| {
+            if let Err(error) = looked {
+                tracing::warn!(%error, "attribution waits");
+            }
+        });
+    }
+}
+
+supervised!(Attributor, worker: Worker);
+
+impl Actor for Attributor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |actor, ctx| actor.look(ctx));
+    }
+}
+
+/// What it takes to fold and to count.
+struct Worker {
+    settings: Settings,
+    session: Session,
+    /// For statements that take long.
+    counting: Option<PgConnection>,
+    /// When folding began last.
+    folded: Option<Instant>,
+    /// There may be more to count.
+    counts: bool,
+}
+
+impl Worker {
+    async fn look(&mut self, working: &Working) -> Result<(), StoreError> {
+        if self.folded.is_none_or(|at| at.elapsed() >= self.settings.attribution.fold_every()) {
+            self.folded = Some(Instant::now());
+            self.fold(working).await?;
+            // What was folded may have named days that have to be counted.
+            self.counts = true;
+        }
+        if self.counts {
+            self.counts = self.count(working).await?;
+        }
+        Ok(())
+    }
+
+    async fn fold(&mut self, working: &Working) -> Result<(), StoreError> {
+        let of = &self.settings.attribution;
+        let (wanted, max_keys, every) = (of.sets(), of.max_keys, of.fold_every());
+        let max_ahead = self.settings.events.max_ahead();
+        self.session.run(async |conn| sets::want(conn, &wanted, max_keys, max_ahead).await).await?;
+        for (stream, partition) in self.session.run(async |conn| fold::due(conn, every).await).await? {
+            loop {
+                working.beat();
+                let folded = self.session.run(async |conn| fold::fold(conn, &stream, partition).await).await?;
+                if !folded.more || folded.busy {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one day, if there is one to count. Whether there may be more.
+    async fn count(&mut self, working: &Working) -> Result<bool, StoreError> {
+        let mut conn = match self.counting.take() {
+            Some(conn) => conn,
+            None => connect_loader(&self.settings.database).await?,
+        };
+        let counted = beating(working, async {
+            if let Some((org_id, day)) = recount::next_noted(&mut conn).await? {
+                tracing::info!(%org_id, %day, "attribution of a day was counted again");
+                return Ok(true);
+            }
+            let counted = recount::next_of_history(&mut conn).await?;
+            if let Some((set, day)) = counted {
+                tracing::info!(set, %day, "a day of the history of a set was counted");
+            }
+            Ok::<_, StoreError>(counted.is_some())
+        })
+        .await?;
+        if counted {
+            self.counting = Some(conn);
+        }
+        Ok(counted)
+    }
+}
+
+/// Reports liveness while a step is under way.
+async fn beating<T>(working: &Working, step: impl Future<Output = T>) -> T {
+    let (mut step, began) = (std::pin::pin!(step), Instant::now());
+    loop {
+        match tokio::time::timeout(BEAT_EVERY, &mut step).await {
+            Ok(done) => return done,
+            Err(_) if began.elapsed() < LONGEST_STEP => working.beat(),
+            Err(_) => {}
+        }
+    }
+}

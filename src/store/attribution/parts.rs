@@ -1,0 +1,104 @@
+//! Parts of buckets, and the keys that have names, as rows.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{broken, sets::KeptSet};
+use crate::{
+    domain::{
+        attribution::{KnownKeys, Part, Unit},
+        rollup::{day_start, hour_start},
+    },
+    store::{StoreError, bound::bound},
+};
+
+bound! {
+    /// Of parts_add.sql.
+    #[derive(Default)]
+    pub struct PartRows {
+        orgs: Vec<Uuid>, sets: Vec<i32>, units: Vec<&'static str>, starts: Vec<DateTime<Utc>>, packed: Vec<Vec<u8>>,
+    }
+}
+
+impl PartRows {
+    pub fn push(
+        &mut self,
+        org_id: Uuid,
+        set_id: i32,
+        (unit, start): (Unit, DateTime<Utc>),
+        part: &Part,
+    ) -> Result<(), StoreError> {
+        self.orgs.push(org_id);
+        self.sets.push(set_id);
+        self.units.push(unit.as_str());
+        self.starts.push(start);
+        self.packed.push(part.pack().map_err(broken)?);
+        Ok(())
+    }
+
+    /// What is added to hours, and with them to those of their days and months that have parts of their own.
+    pub fn push_hours(&mut self, org_id: Uuid, set: &KeptSet, hours: &BTreeMap<i32, Part>) -> Result<(), StoreError> {
+        let (mut days, mut months): (BTreeMap<_, Part>, BTreeMap<_, Part>) = Default::default();
+        for (hour, part) in hours {
+            let start = hour_start(*hour);
+            self.push(org_id, set.set_id, (Unit::Hour, start), part)?;
+            if start < set.days_to {
+                days.entry(Unit::Day.start_of(start)).or_default().add_all(part);
+            }
+            if start < set.months_to {
+                months.entry(Unit::Month.start_of(start)).or_default().add_all(part);
+            }
+        }
+        for (unit, parts) in [(Unit::Day, days), (Unit::Month, months)] {
+            for (start, part) in parts {
+                self.push(org_id, set.set_id, (unit, start), &part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes them beside those that are there.
+    pub async fn add(self, tx: &mut PgConnection) -> Result<(), StoreError> {
+        if !self.orgs.is_empty() {
+            sqlx::query_with(include_str!("sql/parts_add.sql"), self.arguments()?).execute(tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes each as the part that the others of its bucket are put together into.
+    pub async fn add_settled(self, tx: &mut PgConnection) -> Result<(), StoreError> {
+        if !self.orgs.is_empty() {
+            sqlx::query_with(include_str!("sql/parts_settle.sql"), self.arguments()?).execute(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+bound! {
+    /// Of keys_put.sql.
+    #[derive(Default)]
+    pub struct KeyRows {
+        orgs: Vec<Uuid>, sets: Vec<i32>, days: Vec<DateTime<Utc>>, packed: Vec<Vec<u8>>,
+    }
+}
+
+impl KeyRows {
+    pub fn push(&mut self, org_id: Uuid, set_id: i32, day: i32, known: &KnownKeys) -> Result<(), StoreError> {
+        self.orgs.push(org_id);
+        self.sets.push(set_id);
+        self.days.push(day_start(day));
+        self.packed.push(known.pack().map_err(broken)?);
+        Ok(())
+    }
+
+    /// Writes them in the place of those that are there.
+    pub async fn put(self, tx: &mut PgConnection) -> Result<(), StoreError> {
+        if !self.orgs.is_empty() {
+            sqlx::query_with(include_str!("sql/keys_put.sql"), self.arguments()?).execute(tx).await?;
+        }
+        Ok(())
+    }
+}

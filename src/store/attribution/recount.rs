@@ -1,0 +1,344 @@
+//! Counting again: parts of a UTC day from its raw events, of one org or of all.
+//!
+//! Raw events and what is pending are of one snapshot, and nobody folds meanwhile. So each event counts once: what is pending is left
+//! out and folded later, or it is counted, and what is pending loses it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{
+    alone, broken, dictionary,
+    dictionary::Wanted,
+    fold::want,
+    parts::{KeyRows, PartRows},
+    sets::{self, KeptSet},
+    settle,
+};
+use crate::{
+    domain::{
+        attribution::{Dictionary, Dimension, KnownKeys, Measures, Named, Naming, Part, Partials, Unit, kept},
+        calendar::{next_utc_day, utc_day},
+        rollup::{day_of_hour, hour_of},
+    },
+    store::{
+        StoreError,
+        amount::Amount,
+        lifecycle::chunks,
+        rollups::recount::{Pending, Span, raw_from},
+    },
+};
+
+/// Rows that are read or looked at by one statement.
+const AT_ONCE: usize = 2000;
+const PENDING_AT_ONCE: i64 = 50;
+
+/// Counts the span again, of all sets. What is pending loses what it has of it. In one snapshot, while nobody else writes parts.
+pub async fn all_sets(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError> {
+    neutralise(tx, span).await?;
+    for set in sets::kept(tx).await? {
+        of_set(tx, span, &set, Pending::Counted).await?;
+        // What it was noted for is done with.
+        sqlx::query(
+            "DELETE FROM analytics.attribution_recounts
+             WHERE set_id = $1 AND day = $2 AND ($3::uuid IS NULL OR org_id = $3) AND org_id <> ALL ($4)",
+        )
+        .bind(set.set_id)
+        .bind(span.start)
+        .bind(span.org_id)
+        .bind(&span.left_out)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Counts a day again that was noted for it, the oldest first. `None`: there is none, or another session writes parts.
+pub async fn next_noted(conn: &mut PgConnection) -> Result<Option<(Uuid, DateTime<Utc>)>, StoreError> {
+    let noted = "SELECT r.org_id, r.set_id, r.day FROM analytics.attribution_recounts AS r
+                 JOIN analytics.attribution_sets AS s USING (set_id) WHERE retired_at IS NULL ORDER BY noted_at LIMIT 1";
+    let found: Option<(Uuid, i32, DateTime<Utc>)> = sqlx::query_as(noted).fetch_optional(&mut *conn).await?;
+    let Some((org_id, set_id, day)) = found else { return Ok(None) };
+    let done = alone(conn, async |tx| {
+        let span = Span::of(tx, day, Some(org_id)).await?;
+        if let Some(set) = sets::kept(tx).await?.iter().find(|set| set.set_id == set_id) {
+            if span.left_out.contains(&org_id) {
+                // It cannot be counted any more: from the day behind it on there is all.
+                raise_floor(tx, &[org_id], set_id, span.end()).await?;
+            } else {
+                of_set(tx, &span, set, Pending::LeftOut).await?;
+            }
+        }
+        sqlx::query("DELETE FROM analytics.attribution_recounts WHERE org_id = $1 AND set_id = $2 AND day = $3")
+            .bind(org_id)
+            .bind(set_id)
+            .bind(day)
+            .execute(tx)
+            .await?;
+        Ok(())
+    })
+    .await?;
+    Ok(done.map(|()| (org_id, day)))
+}
+
+/// Counts another day of the history of a set that has not all of it, the newest first. `None`: every set has all that there are raw
+/// events of, or another session writes parts.
+pub async fn next_of_history(conn: &mut PgConnection) -> Result<Option<(i32, DateTime<Utc>)>, StoreError> {
+    let first = raw_from(conn).await?.map(next_utc_day);
+    let of_set =
+        |set: &KeptSet| first.is_none_or(|first| set.complete_from > first) && set.complete_from > DateTime::UNIX_EPOCH;
+    let Some(set) = sets::kept(conn).await?.into_iter().find(of_set) else { return Ok(None) };
+    let day = utc_day(set.complete_from - TimeDelta::microseconds(1));
+    let done = alone(conn, async |tx| {
+        let span = Span::of(tx, day, None).await?;
+        let (purged_to, begins) = (raw_from(tx).await?, chunks::oldest(tx).await?);
+        let complete_from = match (purged_to, begins) {
+            // Nothing was purged, and before there is nothing: it has all that ever was.
+            (None, begins) if begins.is_none_or(|begins| day < begins) => DateTime::UNIX_EPOCH,
+            _ => {
+                of_set_history(tx, &span, &set).await?;
+                day
+            }
+        };
+        sqlx::query("UPDATE analytics.attribution_sets SET complete_from = $2 WHERE set_id = $1")
+            .bind(set.set_id)
+            .bind(complete_from)
+            .execute(tx)
+            .await?;
+        Ok(())
+    })
+    .await?;
+    Ok(done.map(|()| (set.set_id, day)))
+}
+
+async fn of_set_history(tx: &mut PgConnection, span: &Span, set: &KeptSet) -> Result<(), StoreError> {
+    raise_floor(tx, &span.left_out, set.set_id, span.end()).await?;
+    of_set(tx, span, set, Pending::LeftOut).await
+}
+
+async fn raise_floor(tx: &mut PgConnection, orgs: &[Uuid], set_id: i32, to: DateTime<Utc>) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO analytics.attribution_floors AS f (org_id, set_id, floor_at)
+         SELECT org_id, $2, $3 FROM unnest($1::uuid[]) AS org_id
+         ON CONFLICT (org_id, set_id) DO UPDATE SET floor_at = greatest(f.floor_at, excluded.floor_at)",
+    )
+    .bind(orgs)
+    .bind(set_id)
+    .bind(to)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes out of what is pending what it has of the span.
+async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError> {
+    let hours = hour_of(span.start)..hour_of(span.end());
+    change_pending(tx, |partials| {
+        partials.remove(|org_id, hour| {
+            hours.contains(&hour)
+                && span.org_id.is_none_or(|wanted| wanted == org_id)
+                && !span.left_out.contains(&org_id)
+        })
+    })
+    .await
+}
+
+/// Changes what is pending: each row for which `change` says that it did. Unless nobody else writes parts, `change` must not.
+pub async fn change_pending(
+    tx: &mut PgConnection,
+    mut change: impl FnMut(&mut Partials) -> bool,
+) -> Result<(), StoreError> {
+    let mut after = Uuid::nil();
+    loop {
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "SELECT batch_id, partials FROM analytics.attribution_pending WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
+        )
+        .bind(after)
+        .bind(PENDING_AT_ONCE)
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = *last;
+        for (batch_id, packed) in rows {
+            let mut partials = Partials::unpack(&packed).map_err(broken)?;
+            if change(&mut partials) {
+                sqlx::query("UPDATE analytics.attribution_pending SET partials = $2 WHERE batch_id = $1")
+                    .bind(batch_id)
+                    .bind(partials.pack().map_err(broken)?)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        }
+    }
+}
+
+/// Puts what raw events make in the place of what a set has of the span.
+async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pending) -> Result<(), StoreError> {
+    let mut orgs: BTreeSet<Uuid> = sqlx::query_scalar(include_str!("sql/recount_remove.sql"))
+        .bind(span.start)
+        .bind(span.end())
+        .bind(span.org_id)
+        .bind(&span.left_out)
+        .bind(set.set_id)
+        .fetch_all(&mut *tx)
+        .await?
+        .into_iter()
+        .collect();
+    let dimensions = set.set.dimensions();
+    // All of it is read: no plan that is quick for the first rows only.
+    sqlx::query("SET LOCAL cursor_tuple_fraction = 1").execute(&mut *tx).await?;
+    let statement = include_str!("sql/recount.sql").replace("{values}", &columns(dimensions));
+    // Safe: what is put in are constants.
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(span.start)
+        .bind(span.end())
+        .bind(span.org_id)
+        .bind(&span.left_out)
+        .bind(pending == Pending::Counted)
+        .bind(fields(dimensions))
+        .execute(&mut *tx)
+        .await?;
+    let fetch = format!("FETCH {AT_ONCE} FROM attributed");
+    let mut counting: Option<Counting> = None;
+    loop {
+        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(fetch.as_str())).fetch_all(&mut *tx).await?;
+        let more = rows.len() == AT_ONCE;
+        let mut rows = rows.into_iter().peekable();
+        while let Some(org_id) = rows.peek().map(|row| row.org_id) {
+            let mut of_org = Vec::new();
+            while let Some(row) = rows.next_if(|row| row.org_id == org_id) {
+                of_org.push(row.named());
+            }
+            if let Some(before) = counting.take_if(|counting| counting.org_id != org_id) {
+                before.put(tx, set).await?;
+            }
+            let counting = match &mut counting {
+                Some(counting) => counting,
+                none => none.insert(Counting::begin(tx, org_id, set).await?),
+            };
+            counting.add(tx, set, &of_org).await?;
+            orgs.insert(org_id);
+        }
+        if !more {
+            break;
+        }
+    }
+    if let Some(last) = counting {
+        last.put(tx, set).await?;
+    }
+    sqlx::query("CLOSE attributed").execute(&mut *tx).await?;
+    let month = Unit::Month.start_of(span.start);
+    // While history is counted, the newest days first, a month has all of it with its first day.
+    let is_complete = set.complete_from <= month || span.start == month;
+    if month < set.months_to && is_complete {
+        for org_id in orgs {
+            settle::sum_up(tx, org_id, set, (Unit::Month, month)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The fields of the metadata among a set's dimensions.
+pub(in crate::store) fn fields(dimensions: &[Dimension]) -> Vec<&str> {
+    let field = |dimension| match dimension {
+        &Dimension::Meta(ref field) => Some(&**field),
+        _ => None,
+    };
+    dimensions.iter().filter_map(field).collect()
+}
+
+/// A set's values of a raw event, in SQL. Fields of the metadata are named by $6.
+pub(in crate::store) fn columns(dimensions: &[Dimension]) -> String {
+    let mut fields = 0;
+    let columns = dimensions.iter().map(|dimension| match dimension {
+        Dimension::Model => "model_id::text".to_owned(),
+        Dimension::Client => "client_id".to_owned(),
+        Dimension::Actor => "actor_id::text".to_owned(),
+        Dimension::Status => "status::text".to_owned(),
+        Dimension::ErrorCode => "error_code".to_owned(),
+        Dimension::Meta(_) => {
+            fields += 1;
+            format!("metadata ->> ($6::text[])[{fields}]")
+        }
+    });
+    format!("ARRAY[{}]", columns.collect::<Vec<_>>().join(", "))
+}
+
+#[derive(FromRow)]
+struct Row {
+    org_id: Uuid,
+    bucket_start: DateTime<Utc>,
+    values: Vec<Option<String>>,
+    invocations: i64,
+    errors: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    cost_cents: Amount,
+}
+
+impl Row {
+    fn named(self) -> Named {
+        let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
+        Named {
+            hour: hour_of(self.bucket_start),
+            values: self.values.iter().map(|value| value.as_deref().map(|text| Arc::from(&*kept(text)))).collect(),
+            measures: Measures {
+                invocations: count(self.invocations),
+                errors: count(self.errors),
+                input_tokens: count(self.input_tokens),
+                output_tokens: count(self.output_tokens),
+                cost: self.cost_cents.0,
+            },
+        }
+    }
+}
+
+/// What is counted of an org's day.
+struct Counting {
+    org_id: Uuid,
+    dictionary: BTreeMap<Uuid, Dictionary>,
+    known: BTreeMap<i32, KnownKeys>,
+    hours: BTreeMap<i32, Part>,
+}
+
+impl Counting {
+    async fn begin(tx: &mut PgConnection, org_id: Uuid, set: &KeptSet) -> Result<Self, StoreError> {
+        let dictionary = dictionary::open(tx, &[org_id], set.max_keys).await?;
+        Ok(Self { org_id, dictionary, known: BTreeMap::new(), hours: BTreeMap::new() })
+    }
+
+    async fn add(&mut self, tx: &mut PgConnection, set: &KeptSet, named: &[Named]) -> Result<(), StoreError> {
+        let mut wanted = Wanted::new();
+        want(&mut wanted, self.org_id, &set.set, named);
+        if let Some(dictionary) = self.dictionary.get(&self.org_id) {
+            wanted.retain(|(_, dimension, value)| dictionary.find(dimension, value).is_none());
+        }
+        dictionary::look_up(tx, &mut self.dictionary, &wanted).await?;
+        let Some(dictionary) = self.dictionary.get_mut(&self.org_id) else { return Ok(()) };
+        let (known, hours) = (std::mem::take(&mut self.known), std::mem::take(&mut self.hours));
+        let mut naming = Naming { set: &set.set, max_keys: set.max_keys, dictionary, known, hours };
+        named.iter().for_each(|one| naming.add(one));
+        let Naming { known, hours, .. } = naming;
+        (self.known, self.hours) = (known, hours);
+        Ok(())
+    }
+
+    /// Writes its hours, and its day where that has a part of its own.
+    async fn put(self, tx: &mut PgConnection, set: &KeptSet) -> Result<(), StoreError> {
+        dictionary::keep(tx, &self.dictionary).await?;
+        let (mut keys, mut parts) = (KeyRows::default(), PartRows::default());
+        for (day, known) in &self.known {
+            keys.push(self.org_id, set.set_id, *day, known)?;
+        }
+        keys.put(tx).await?;
+        let of_days = KeptSet { months_to: DateTime::UNIX_EPOCH, ..set.clone() };
+        parts.push_hours(self.org_id, &of_days, &self.hours)?;
+        debug_assert!(self.hours.keys().map(|hour| day_of_hour(*hour)).collect::<BTreeSet<_>>().len() <= 1);
+        parts.add_settled(tx).await
+    }
+}

@@ -1,0 +1,264 @@
+//! Whether attribution has what raw events make, and its days and months what its hours have. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{
+    broken,
+    recount::change_pending,
+    sets::{self, KeptSet},
+};
+use crate::{
+    domain::{
+        attribution::{Measures, Part, Unit},
+        finding::Finding,
+        rollup::{Pending, hour_of, hour_start},
+    },
+    store::{
+        StoreError,
+        amount::Amount,
+        rollups::{recount::Span, verify::Found},
+    },
+};
+
+/// Rows that are looked at by one statement.
+const AT_ONCE: i64 = 50;
+
+type Hours = BTreeMap<(Uuid, i32), Measures>;
+
+/// Holds attribution of the span, with what waits, against raw events. In one snapshot, in which the span was
+/// [counted](crate::store::rollups::recount::count) without what is not merged yet.
+pub async fn day(tx: &mut PgConnection, span: &Span, found: &mut Found) -> Result<(), StoreError> {
+    let sets = sets::kept(&mut *tx).await?;
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let Expected { hours, unknown } = expected(tx, span).await?;
+    let mut waiting: BTreeMap<Vec<String>, Hours> = BTreeMap::new();
+    let within = |org_id: Uuid, hour: i32| {
+        (span.start..span.end()).contains(&hour_start(hour)) && span.org_id.is_none_or(|wanted| wanted == org_id)
+    };
+    change_pending(&mut *tx, |partials| {
+        let of = waiting.entry(partials.dimensions().to_vec()).or_default();
+        for entry in partials.entries().filter(|entry| within(entry.org_id, entry.hour)) {
+            *of.entry((entry.org_id, entry.hour)).or_default() += entry.measures;
+        }
+        false
+    })
+    .await?;
+    for set in &sets {
+        let uncounted: BTreeSet<Uuid> = sqlx::query_scalar(include_str!("sql/verify_uncounted.sql"))
+            .bind(set.set_id)
+            .bind(span.start)
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .collect();
+        let is_left_out =
+            |org_id: &Uuid| uncounted.contains(org_id) || span.left_out.contains(org_id) || unknown.contains(org_id);
+        let mut kept = Kept::default();
+        read_hours(tx, span, set, &mut kept).await?;
+        let mut summed = kept.hours.clone();
+        for (dimensions, hours) in &waiting {
+            let carries = set.set.dimensions().iter().all(|of| dimensions.contains(&of.name().into_owned()));
+            for (key, measures) in hours.iter().filter(|_| carries) {
+                *summed.entry(*key).or_default() += *measures;
+            }
+        }
+        let keys: BTreeSet<(Uuid, i32)> = summed.keys().chain(hours.keys()).copied().collect();
+        let differing = keys.into_iter().filter(|key| {
+            hour_start(key.1) >= set.complete_from && !is_left_out(&key.0) && summed.get(key) != hours.get(key)
+        });
+        for (org_id, hour) in differing {
+            let of = |sums: &Hours| sums.get(&(org_id, hour)).copied().unwrap_or_default();
+            add(found, set, (Unit::Hour, hour_start(hour)), org_id, (of(&summed), of(&hours)));
+        }
+        larger(tx, span, set, kept, &is_left_out, found).await?;
+    }
+    Ok(())
+}
+
+/// Days against their hours, and on its first day a month against its days.
+async fn larger(
+    tx: &mut PgConnection,
+    span: &Span,
+    set: &KeptSet,
+    kept: Kept,
+    is_left_out: impl Fn(&Uuid) -> bool,
+    found: &mut Found,
+) -> Result<(), StoreError> {
+    if span.start < set.days_to {
+        let days = totals(tx, span.org_id, set, Unit::Day, (span.start, span.end())).await?;
+        compare(found, set, (Unit::Day, span.start), (&days, &kept.keys), &is_left_out);
+    }
+    let month = Unit::Month.start_of(span.start);
+    if month == span.start && month < set.months_to && month >= set.complete_from {
+        let ends = Unit::Month.end_of(month);
+        let months = totals(tx, span.org_id, set, Unit::Month, (month, ends)).await?;
+        let days = totals(tx, span.org_id, set, Unit::Day, (month, ends)).await?;
+        compare(found, set, (Unit::Month, month), (&months, &days), &is_left_out);
+    }
+    Ok(())
+}
+
+/// By org, each key: a name that a day lacks is a difference as well.
+fn compare(
+    found: &mut Found,
+    set: &KeptSet,
+    bucket: (Unit, DateTime<Utc>),
+    (has, should): (&BTreeMap<Uuid, Part>, &BTreeMap<Uuid, Part>),
+    is_left_out: impl Fn(&Uuid) -> bool,
+) {
+    let orgs: BTreeSet<&Uuid> = has.keys().chain(should.keys()).collect();
+    for org_id in orgs.into_iter().filter(|org_id| !is_left_out(org_id)) {
+        let (has, should) = (has.get(org_id), should.get(org_id));
+        if has != should {
+            let total = |part: Option<&Part>| part.map(Part::total).unwrap_or_default();
+            add(found, set, bucket, *org_id, (total(has), total(should)));
+        }
+    }
+}
+
+fn add(
+    found: &mut Found,
+    set: &KeptSet,
+    (unit, start): (Unit, DateTime<Utc>),
+    org_id: Uuid,
+    (has, should): (Measures, Measures),
+) {
+    let text = |sums: Measures| {
+        let Measures { invocations, errors, input_tokens, output_tokens, cost } = sums;
+        format!("{invocations} invocations, {errors} errors, {input_tokens} and {output_tokens} tokens, {cost} cents")
+    };
+    let finding = Finding::Attribution {
+        set: set.set.to_string(),
+        unit: unit.as_str(),
+        org_id,
+        bucket_start: start,
+        has: text(has),
+        should: text(should),
+    };
+    found.add([finding], 1);
+}
+
+#[derive(Default)]
+struct Kept {
+    hours: Hours,
+    keys: BTreeMap<Uuid, Part>,
+}
+
+async fn read_hours(tx: &mut PgConnection, span: &Span, set: &KeptSet, kept: &mut Kept) -> Result<(), StoreError> {
+    let width = set.set.dimensions().len();
+    for org_id in orgs(tx, span.org_id, set, Unit::Hour, (span.start, span.end())).await? {
+        for (start, packed) in parts(tx, org_id, set, Unit::Hour, (span.start, span.end())).await? {
+            let mut part = Part::default();
+            part.add_packed(&packed, width).map_err(broken)?;
+            *kept.hours.entry((org_id, hour_of(start))).or_default() += part.total();
+            kept.keys.entry(org_id).or_default().add_all(&part);
+        }
+    }
+    Ok(())
+}
+
+async fn totals(
+    tx: &mut PgConnection,
+    org_id: Option<Uuid>,
+    set: &KeptSet,
+    unit: Unit,
+    range: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<BTreeMap<Uuid, Part>, StoreError> {
+    let mut totals = BTreeMap::new();
+    for org_id in orgs(tx, org_id, set, unit, range).await? {
+        let sum: &mut Part = totals.entry(org_id).or_default();
+        for (_, packed) in parts(tx, org_id, set, unit, range).await? {
+            sum.add_packed(&packed, set.set.dimensions().len()).map_err(broken)?;
+        }
+    }
+    Ok(totals)
+}
+
+async fn orgs(
+    tx: &mut PgConnection,
+    org_id: Option<Uuid>,
+    set: &KeptSet,
+    unit: Unit,
+    (start, end): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Vec<Uuid>, StoreError> {
+    let found = sqlx::query_scalar(
+        "SELECT DISTINCT org_id FROM analytics.attribution_parts
+         WHERE set_id = $1 AND unit = $2::analytics.attribution_unit AND bucket_start >= $3 AND bucket_start < $4
+           AND ($5::uuid IS NULL OR org_id = $5) ORDER BY org_id",
+    );
+    Ok(found.bind(set.set_id).bind(unit.as_str()).bind(start).bind(end).bind(org_id).fetch_all(tx).await?)
+}
+
+async fn parts(
+    tx: &mut PgConnection,
+    org_id: Uuid,
+    set: &KeptSet,
+    unit: Unit,
+    (start, end): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Vec<(DateTime<Utc>, Vec<u8>)>, StoreError> {
+    let parts = sqlx::query_as(
+        "SELECT bucket_start, packed FROM analytics.attribution_parts
+         WHERE org_id = $1 AND set_id = $2 AND unit = $3::analytics.attribution_unit AND bucket_start >= $4
+           AND bucket_start < $5",
+    );
+    Ok(parts.bind(org_id).bind(set.set_id).bind(unit.as_str()).bind(start).bind(end).fetch_all(tx).await?)
+}
+
+/// What raw events make.
+struct Expected {
+    hours: Hours,
+    /// Orgs of batches that were committed without attribution: they are noted when they are merged.
+    unknown: BTreeSet<Uuid>,
+}
+
+#[derive(FromRow)]
+struct HourRow {
+    org_id: Uuid,
+    bucket_start: DateTime<Utc>,
+    invocations: i64,
+    errors: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    cost_cents: Amount,
+}
+
+async fn expected(tx: &mut PgConnection, span: &Span) -> Result<Expected, StoreError> {
+    let rows: Vec<HourRow> = sqlx::query_as(include_str!("sql/verify_raw.sql"))
+        .bind(span.start)
+        .bind(span.end())
+        .bind(span.org_id)
+        .fetch_all(&mut *tx)
+        .await?;
+    let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
+    let mut hours = Hours::new();
+    for row in rows {
+        let measures = Measures {
+            invocations: count(row.invocations),
+            errors: count(row.errors),
+            input_tokens: count(row.input_tokens),
+            output_tokens: count(row.output_tokens),
+            cost: row.cost_cents.0,
+        };
+        hours.insert((row.org_id, hour_of(row.bucket_start)), measures);
+    }
+    let (mut unknown, mut after) = (BTreeSet::new(), Uuid::nil());
+    loop {
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(include_str!("sql/verify_unattributed.sql"))
+            .bind(after)
+            .bind(AT_ONCE)
+            .fetch_all(&mut *tx)
+            .await?;
+        let Some((last, _)) = rows.last() else { return Ok(Expected { hours, unknown }) };
+        after = *last;
+        for (_, packed) in rows {
+            let pending = Pending::unpack(&packed).map_err(broken)?;
+            unknown.extend(pending.hourly.iter().map(|(key, _)| key.org_id));
+        }
+    }
+}

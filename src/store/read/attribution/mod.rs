@@ -1,0 +1,140 @@
+//! Reading attribution: several statements of one snapshot.
+
+mod sums;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use self::sums::{Reading, Sources};
+use super::{OrgHead, ReadError, Reader, refuse};
+use crate::{
+    domain::{
+        attribution::{Attribution, AttributionQuery, Dimension, KeyTotals, NoSet, SetStatus, smallest},
+        calendar::Buckets,
+        floor::{Gone, Missing},
+    },
+    store::{
+        StoreError,
+        attribution::sets::{self, KeptSet},
+        transaction::in_discarded_snapshot,
+    },
+};
+
+/// Most values that are listed at a time.
+pub const MAX_VALUES: i64 = 1000;
+
+impl Reader {
+    /// Sums by key over the whole range, then the series of the keys that are picked, by their places among the totals. All of it is
+    /// of one snapshot.
+    pub async fn attribution(
+        &self,
+        query: &AttributionQuery,
+        pick: impl FnOnce(&[KeyTotals]) -> Vec<usize>,
+    ) -> Result<Result<Attribution, NoSet>, ReadError> {
+        self.in_snapshot(async |conn| self.attribution_in(conn, query, pick).await).await
+    }
+
+    /// The sets that there are, and from when on they have all of an org.
+    pub async fn attribution_sets(&self, org_id: Uuid) -> Result<Vec<SetStatus>, ReadError> {
+        self.in_snapshot(async |conn| Ok(status(&floors(conn, org_id).await?))).await
+    }
+
+    /// Values of an org in a dimension that begin so, in the order of bytes, at most so many and never more than [`MAX_VALUES`]. Values
+    /// whose sums were purged may be among them.
+    pub async fn attribution_values(
+        &self,
+        org_id: Uuid,
+        dimension: &Dimension,
+        prefix: &str,
+        most: i64,
+    ) -> Result<Vec<String>, ReadError> {
+        let rows = sqlx::query_scalar(include_str!("../sql/attribution_values.sql"))
+            .bind(org_id)
+            .bind(dimension.name().into_owned())
+            .bind(prefix)
+            .bind(most.clamp(0, MAX_VALUES));
+        self.in_time(async |conn| rows.fetch_all(conn).await).await
+    }
+
+    async fn in_snapshot<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let done = self.in_time(async |conn| Ok(vec![in_discarded_snapshot(conn, work).await])).await?;
+        done.into_iter().next().ok_or_else(|| StoreError::impossible("a read without a result"))?
+    }
+
+    async fn attribution_in(
+        &self,
+        conn: &mut PgConnection,
+        query: &AttributionQuery,
+        pick: impl FnOnce(&[KeyTotals]) -> Vec<usize>,
+    ) -> Result<Result<Attribution, NoSet>, ReadError> {
+        let AttributionQuery { org_id, buckets, .. } = query;
+        let floors = floors(conn, *org_id).await?;
+        let wanted = query.dimensions();
+        let reaches = |(_, floor): &&(KeptSet, DateTime<Utc>)| *floor <= buckets.start();
+        let chosen = smallest(floors.iter().filter(reaches), |of| &of.0.set, &wanted)
+            .or_else(|| smallest(&floors, |of| &of.0.set, &wanted));
+        let Some((set, floor)) = chosen else { return Ok(Err(NoSet(status(&floors)))) };
+        let head: AttributionHead = sqlx::query_as(include_str!("../sql/attribution_head.sql"))
+            .bind(org_id)
+            .bind(set.set_id)
+            .bind(self.plan.topology.stream_of(self.home(*org_id)))
+            .bind(i32::from(self.home(*org_id)))
+            .fetch_one(&mut *conn)
+            .await?;
+        check(buckets, *floor, head.raw_from)?;
+        let mut reading = Reading::new(query, set);
+        reading.find_filtered(conn).await?;
+        let hours = reading.parts(conn).await?;
+        let raw = reading.raw(conn).await?;
+        let sources = Sources { hours, raw };
+        let (totals, places) = reading.totals(conn, &sources).await?;
+        let picked = pick(&totals);
+        let series = reading.series(&sources, &places, &picked)?;
+        let (freshness, as_of) = self.completeness(&head.org);
+        Ok(Ok(Attribution { totals, series, freshness, as_of, set: set.set.clone() }))
+    }
+}
+
+#[derive(FromRow)]
+struct AttributionHead {
+    #[sqlx(flatten)]
+    org: OrgHead,
+    raw_from: Option<DateTime<Utc>>,
+}
+
+/// The sets, and from when on they have all of the org.
+async fn floors(conn: &mut PgConnection, org_id: Uuid) -> Result<Vec<(KeptSet, DateTime<Utc>)>, ReadError> {
+    let mut found = Vec::new();
+    for set in sets::kept(&mut *conn).await? {
+        let floor = sqlx::query_scalar("SELECT analytics.attribution_floor($1, $2)")
+            .bind(org_id)
+            .bind(set.set_id)
+            .fetch_one(&mut *conn)
+            .await?;
+        found.push((set, floor));
+    }
+    Ok(found)
+}
+
+fn status(floors: &[(KeptSet, DateTime<Utc>)]) -> Vec<SetStatus> {
+    let status = |(kept, floor): &(KeptSet, DateTime<Utc>)| SetStatus {
+        set: kept.set.clone(),
+        complete_from: Some(*floor).filter(|floor| *floor > DateTime::UNIX_EPOCH),
+        max_keys: kept.max_keys,
+    };
+    floors.iter().map(status).collect()
+}
+
+/// Refuses what is not all there.
+fn check(buckets: &Buckets, floor: DateTime<Utc>, raw_from: Option<DateTime<Utc>>) -> Result<(), ReadError> {
+    let gone = Gone::of_rollups(buckets, Some(floor), raw_from);
+    let of_sums = |gone: Gone| match gone.what {
+        Missing::Rollups => Gone { what: Missing::Attribution, ..gone },
+        _ => gone,
+    };
+    refuse(gone.map(of_sums))
+}
