@@ -4,6 +4,7 @@
 mod actor_tree;
 mod alerts;
 mod alerts_live;
+mod attribution;
 mod background_jobs;
 mod backup;
 mod by_each_protocol;
