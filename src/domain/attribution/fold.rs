@@ -200,7 +200,7 @@ impl KnownKeys {
             return Err(BrokenPart::of(format!("the version of known keys is {:?}", bytes.first())));
         };
         let ids: Vec<u32> = postcard::from_bytes(rest)?;
-        if ids.len() % width != 0 {
+        if !ids.len().is_multiple_of(width) {
             return Err(BrokenPart::of(format!("{} ids are no keys of {width}", ids.len())));
         }
         Ok(Self { keys: ids.chunks_exact(width).map(Into::into).collect(), grown: false })

@@ -245,11 +245,11 @@ async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pend
 
 /// The fields of the metadata among a set's dimensions.
 pub(in crate::store) fn fields(dimensions: &[Dimension]) -> Vec<&str> {
-    let field = |dimension| match dimension {
-        &Dimension::Meta(ref field) => Some(&**field),
+    let named = dimensions.iter().filter_map(|dimension| match dimension {
+        Dimension::Meta(field) => Some(&**field),
         _ => None,
-    };
-    dimensions.iter().filter_map(field).collect()
+    });
+    named.collect()
 }
 
 /// A set's values of a raw event, in SQL. Fields of the metadata are named by $6.

@@ -17,11 +17,7 @@ use crate::{
         finding::Finding,
         rollup::{Pending, hour_of, hour_start},
     },
-    store::{
-        StoreError,
-        amount::Amount,
-        rollups::{recount::Span, verify::Found},
-    },
+    store::{StoreError, amount::Amount, rollups::recount::Span},
 };
 
 /// Rows that are looked at by one statement.
@@ -31,7 +27,7 @@ type Hours = BTreeMap<(Uuid, i32), Measures>;
 
 /// Holds attribution of the span, with what waits, against raw events. In one snapshot, in which the span was
 /// [counted](crate::store::rollups::recount::count) without what is not merged yet.
-pub async fn day(tx: &mut PgConnection, span: &Span, found: &mut Found) -> Result<(), StoreError> {
+pub async fn day(tx: &mut PgConnection, span: &Span, note: &mut impl FnMut(Finding)) -> Result<(), StoreError> {
     let sets = sets::kept(&mut *tx).await?;
     if sets.is_empty() {
         return Ok(());
@@ -74,9 +70,9 @@ pub async fn day(tx: &mut PgConnection, span: &Span, found: &mut Found) -> Resul
         });
         for (org_id, hour) in differing {
             let of = |sums: &Hours| sums.get(&(org_id, hour)).copied().unwrap_or_default();
-            add(found, set, (Unit::Hour, hour_start(hour)), org_id, (of(&summed), of(&hours)));
+            add(note, set, (Unit::Hour, hour_start(hour)), org_id, (of(&summed), of(&hours)));
         }
-        larger(tx, span, set, kept, &is_left_out, found).await?;
+        larger(tx, span, set, kept, &is_left_out, note).await?;
     }
     Ok(())
 }
@@ -88,25 +84,25 @@ async fn larger(
     set: &KeptSet,
     kept: Kept,
     is_left_out: impl Fn(&Uuid) -> bool,
-    found: &mut Found,
+    note: &mut impl FnMut(Finding),
 ) -> Result<(), StoreError> {
     if span.start < set.days_to {
         let days = totals(tx, span.org_id, set, Unit::Day, (span.start, span.end())).await?;
-        compare(found, set, (Unit::Day, span.start), (&days, &kept.keys), &is_left_out);
+        compare(note, set, (Unit::Day, span.start), (&days, &kept.keys), &is_left_out);
     }
     let month = Unit::Month.start_of(span.start);
     if month == span.start && month < set.months_to && month >= set.complete_from {
         let ends = Unit::Month.end_of(month);
         let months = totals(tx, span.org_id, set, Unit::Month, (month, ends)).await?;
         let days = totals(tx, span.org_id, set, Unit::Day, (month, ends)).await?;
-        compare(found, set, (Unit::Month, month), (&months, &days), &is_left_out);
+        compare(note, set, (Unit::Month, month), (&months, &days), &is_left_out);
     }
     Ok(())
 }
 
 /// By org, each key: a name that a day lacks is a difference as well.
 fn compare(
-    found: &mut Found,
+    note: &mut impl FnMut(Finding),
     set: &KeptSet,
     bucket: (Unit, DateTime<Utc>),
     (has, should): (&BTreeMap<Uuid, Part>, &BTreeMap<Uuid, Part>),
@@ -117,13 +113,13 @@ fn compare(
         let (has, should) = (has.get(org_id), should.get(org_id));
         if has != should {
             let total = |part: Option<&Part>| part.map(Part::total).unwrap_or_default();
-            add(found, set, bucket, *org_id, (total(has), total(should)));
+            add(note, set, bucket, *org_id, (total(has), total(should)));
         }
     }
 }
 
 fn add(
-    found: &mut Found,
+    note: &mut impl FnMut(Finding),
     set: &KeptSet,
     (unit, start): (Unit, DateTime<Utc>),
     org_id: Uuid,
@@ -141,7 +137,7 @@ fn add(
         has: text(has),
         should: text(should),
     };
-    found.add([finding], 1);
+    note(finding);
 }
 
 #[derive(Default)]

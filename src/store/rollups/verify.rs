@@ -69,7 +69,7 @@ async fn day_in(
     let mut note = |finding| found.add([finding], 1);
     verify_hours::over_models(tx, &span, &mut note).await?;
     verify_hours::by_label(tx, &span, &mut note).await?;
-    attribution::verify::day(tx, &span, found).await?;
+    attribution::verify::day(tx, &span, &mut note).await?;
     Ok(events)
 }
 
