@@ -44,6 +44,8 @@ pub enum Permission {
     /// An org's API keys: to see, create and revoke them.
     ManageKeys,
     ReadAudit,
+    /// Who spent it.
+    ReadAttribution,
     /// What an org's ids are called.
     ReadNames,
     ManageNames,
@@ -76,6 +78,7 @@ impl Permission {
             Self::ReadEvents => "events.read",
             Self::ManageKeys => "api_keys.manage",
             Self::ReadAudit => "audit.read",
+            Self::ReadAttribution => "attribution.read",
             Self::ReadNames => "names.read",
             Self::ManageNames => "names.manage",
             Self::ReadExports => "exports.read",
@@ -88,7 +91,11 @@ impl Role {
     /// The role table of the contract, for the orgs that a role applies to.
     pub const fn may(self, permission: Permission) -> bool {
         match permission {
-            Permission::ReadUsage | Permission::ReadLedger | Permission::ReadRevisions | Permission::ReadNames => {
+            Permission::ReadUsage
+            | Permission::ReadLedger
+            | Permission::ReadRevisions
+            | Permission::ReadAttribution
+            | Permission::ReadNames => {
                 matches!(self, Self::OrgViewer | Self::OrgAdmin | Self::Finance | Self::SystemAdmin)
             }
             Permission::ReadReliability | Permission::ReadFreshness | Permission::ReadEvents => {

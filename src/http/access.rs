@@ -66,6 +66,7 @@ types_of!(
     PublishEvents,
     ValidateEvents,
     ReadEvents,
+    ReadAttribution,
     ReadNames,
     ManageNames,
     ReadExports,

@@ -47,6 +47,31 @@ pub fn totals() -> Value {
     })
 }
 
+/// Who spent it: two clients, and what has no client.
+pub fn attribution() -> Value {
+    let totals = |invocations: u32, cost: f64| {
+        json!({
+            "invocations": invocations, "errors": 0, "inputTokens": 15 * invocations, "outputTokens": 20 * invocations,
+            "costEstimateCents": cost
+        })
+    };
+    json!({
+        "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
+        "range": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"},
+        "timezone": "UTC", "granularity": "none", "groupBy": ["clientId"], "final": true,
+        "groups": [
+            {"key": {"clientId": "key-17"}, "names": {"clientId": "Web shop"}, "rank": 1, "totals": totals(6, 4.5)}
+        ],
+        "other": {"groups": 1, "totals": totals(2, 1.5)},
+        "unattributed": {"totals": totals(1, 0.25)},
+        "overflow": {"totals": totals(0, 0.0)},
+        "totals": totals(9, 6.25),
+        "rankingExact": true, "nextCursor": "WyI0ZjZjMWYw…",
+        "freshness": freshness(),
+        "asOf": "2026-03-02T11:00:00.088Z"
+    })
+}
+
 /// How fresh an org's numbers are.
 pub fn freshness() -> Value {
     json!({

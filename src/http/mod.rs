@@ -8,6 +8,7 @@
 mod access;
 mod api_keys;
 mod attempts;
+mod attribution;
 mod audit;
 mod client_address;
 mod dead_letters;

@@ -63,6 +63,10 @@ impl Names {
         Ok(names)
     }
 
+    pub fn get(&self, dimension: &str, id: &str) -> Option<&str> {
+        self.0.get(dimension)?.get(id).map(String::as_str)
+    }
+
     pub fn are_none(&self) -> bool {
         self.0.is_empty()
     }

@@ -15,9 +15,9 @@ use tracing::Span;
 
 use super::error::Problem;
 use crate::actors::serving::query::{
-    Execute, GetAudit, GetDeadLetter, GetEvent, GetExport, GetFreshness, GetLedger, GetName, GetNamesOf, GetPartitions,
-    GetReliability, GetRevisions, GetSummary, GetSupervision, GetUsage, ListDeadLetters, ListExports, ListNames,
-    ReadQuery,
+    Execute, GetAttribution, GetAttributionSets, GetAttributionValues, GetAudit, GetDeadLetter, GetEvent, GetExport,
+    GetFreshness, GetLedger, GetName, GetNamesOf, GetPartitions, GetReliability, GetRevisions, GetSummary,
+    GetSupervision, GetUsage, ListDeadLetters, ListExports, ListNames, ReadQuery,
 };
 
 /// A handle on the shared list: clones see the same. A query actor that is started again is set again.
@@ -64,6 +64,9 @@ queries! {
     usage: GetUsage,
     reliability: GetReliability,
     ledger: GetLedger,
+    attribution: GetAttribution,
+    attribution_sets: GetAttributionSets,
+    attribution_values: GetAttributionValues,
     revisions: GetRevisions,
     summary: GetSummary,
     freshness: GetFreshness,

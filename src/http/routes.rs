@@ -20,7 +20,9 @@ use utoipa::{
 
 use super::{
     access::{Authenticated, Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
-    api_keys, audit, dead_letters, description, downloads,
+    api_keys, attribution,
+    attribution::{dimensions as attribution_dimensions, values as attribution_values},
+    audit, dead_letters, description, downloads,
     error::Problem,
     event, events, exports, freshness, ledger, me, names, operations, ops,
     params::Argument,
@@ -54,6 +56,9 @@ pub fn rest() -> Vec<Route> {
         route!(freshness::get),
         route!(ledger::get),
         route!(revisions::get),
+        route!(attribution::get),
+        route!(attribution_dimensions::list),
+        route!(attribution_values::list),
         route!(event::get),
         route!(dead_letters::list),
         route!(dead_letters::get),

@@ -33,6 +33,7 @@ mod freshness_cache;
 mod harness;
 mod hours_by;
 mod http_api_keys;
+mod http_attribution;
 mod http_audit;
 mod http_clients;
 mod http_description;

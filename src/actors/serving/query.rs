@@ -23,7 +23,9 @@ use super::{
 use crate::{
     actors::supervision::vitals::{Vitals, supervised},
     domain::{
+        attribution::{AttributionQuery, AttributionReport, NoSet, Ranked, Ranking, SetStatus, ValuesQuery},
         audit::{AuditPage, AuditQuery},
+        calendar::Granularity,
         dead_letter::{DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter},
         event_fate::{EventFate, FateQuery},
         export::{ExportJob, ExportPage, ExportQuery},
@@ -186,6 +188,71 @@ read_queries! {
     struct ListExports(ExportQuery) -> ExportPage: exports, |query| Some(query.org_id);
     /// A page of the supervision log.
     struct GetSupervision(LogQuery) -> Vec<SupervisionEvent>: supervision, |_| None;
+}
+
+/// A page of groups, with their series where there are buckets.
+pub struct GetAttribution {
+    pub query: AttributionQuery,
+    pub ranking: Ranking,
+}
+
+impl ReadQuery for GetAttribution {
+    type Response = Result<AttributionReport, NoSet>;
+
+    fn tenant(&self) -> Tenant {
+        Some(self.query.org_id)
+    }
+
+    async fn read(self, reader: Reader) -> Result<Result<AttributionReport, NoSet>, ReadError> {
+        let Self { query, ranking } = self;
+        let mut ranked = Ranked::default();
+        let found = reader.attribution(&query, |totals| {
+            ranked = Ranked::of(totals, &ranking);
+            if query.buckets.granularity == Granularity::None { Vec::new() } else { ranked.places() }
+        });
+        let found = match found.await? {
+            Ok(found) => found,
+            Err(no_set) => return Ok(Err(no_set)),
+        };
+        if found.series.iter().map(Vec::len).sum::<usize>() > MAX_ROWS {
+            return Err(ReadError::TooLarge);
+        }
+        let (series, freshness, as_of) = (found.series, found.freshness, found.as_of);
+        Ok(Ok(AttributionReport { ranked, series, freshness, as_of }))
+    }
+}
+
+/// The combinations that attribution has.
+pub struct GetAttributionSets {
+    pub org_id: Uuid,
+}
+
+impl ReadQuery for GetAttributionSets {
+    type Response = Vec<SetStatus>;
+
+    fn tenant(&self) -> Tenant {
+        Some(self.org_id)
+    }
+
+    async fn read(self, reader: Reader) -> Result<Vec<SetStatus>, ReadError> {
+        reader.attribution_sets(self.org_id).await
+    }
+}
+
+/// Values of a dimension: one more than the limit shows that there are more.
+pub struct GetAttributionValues(pub ValuesQuery);
+
+impl ReadQuery for GetAttributionValues {
+    type Response = Vec<String>;
+
+    fn tenant(&self) -> Tenant {
+        Some(self.0.org_id)
+    }
+
+    async fn read(self, reader: Reader) -> Result<Vec<String>, ReadError> {
+        let ValuesQuery { org_id, dimension, prefix, limit } = self.0;
+        reader.attribution_values(org_id, &dimension, &prefix, i64::from(limit) + 1).await
+    }
 }
 
 pub struct GetFreshness {

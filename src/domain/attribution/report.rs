@@ -71,7 +71,7 @@ pub struct AttributionReport {
 }
 
 /// A page of groups, and where everything else is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranked {
     pub groups: Vec<Group>,
     /// Groups beyond this page and the pages before it, and what they add up to.

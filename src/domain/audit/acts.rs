@@ -30,6 +30,7 @@ pub const ACTS: &[(&str, Recorded)] = &[
     ("events.publish", OutsideOwnOrgs),
     ("events.validate", OutsideOwnOrgs),
     ("api_keys.manage", OutsideOwnOrgs),
+    ("attribution.read", OutsideOwnOrgs),
     ("names.read", OutsideOwnOrgs),
     ("names.manage", OutsideOwnOrgs),
     ("exports.read", OutsideOwnOrgs),

@@ -70,6 +70,7 @@ macro_rules! named_schemas {
 }
 
 named_schemas! {
+    attribution::OrderBy: "AttributionOrderBy", "What groups are ordered by, largest first.";
     audit::Outcome: "AuditOutcome", "What came of it.";
     calendar::Granularity: "Granularity", "Length of a bucket.";
     dead_letter::State: "DeadLetterState", "How far a rejected message has come.";

@@ -26,7 +26,7 @@ use super::error::Problem;
 pub(super) use choice::choices;
 pub use choice::{Choice, Filter, words, words_schema};
 pub use list::{Limit, NextPage, PageOf};
-pub use range::{Days, Hours, RangeReport, ReportParams};
+pub use range::{Days, Hours, RangeReport, ReportParams, ZonedRange};
 pub use reader::{Params, UUID_FORM, uuid};
 
 /// What a handler takes: extracted from a request, and documented by the parameters that it is made from.

@@ -91,6 +91,27 @@ impl QueryParams for RangeParams {
     }
 }
 
+/// The parameters `start` and `end`, in days of a time zone, and `timezone`.
+#[derive(Clone, Copy)]
+pub struct ZonedRange {
+    pub start: DateTime<Utc>,
+    pub end: Option<DateTime<Utc>>,
+    pub timezone: Tz,
+}
+
+impl ZonedRange {
+    pub fn read(params: &mut Params) -> Option<Self> {
+        let timezone = zone(params);
+        let (start, end) = start_and_end(params, timezone)?;
+        Some(Self { start, end, timezone })
+    }
+
+    /// The buckets that it covers, of its longest range at most.
+    pub fn buckets(self, params: &mut Params, granularity: Granularity) -> Option<Buckets> {
+        covering(params, (self.start, self.end), granularity, self.timezone, granularity.max_days())
+    }
+}
+
 /// Hours of UTC between `start` and `end`, at most so many days of them.
 pub struct Hours<const LONGEST: u32>(pub Buckets);
 

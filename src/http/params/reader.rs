@@ -1,5 +1,7 @@
 //! Reads parameters: each by its rule, and every problem goes into one response.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -87,6 +89,17 @@ impl Params {
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         debug_assert!(self.is_known(name), "{name} is read and not documented");
         self.pairs.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that may be there any number of times.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        self.values(name).map(str::to_owned).collect()
+    }
+
+    /// The names of those that begin so and go on, each once.
+    pub fn names_that_begin(&self, beginning: &str) -> BTreeSet<String> {
+        let begins = |name: &&String| name.len() > beginning.len() && name.starts_with(beginning);
+        self.pairs.iter().map(|(name, _)| name).filter(begins).cloned().collect()
     }
 
     /// What the request is, apart from these parameters: another one has another.

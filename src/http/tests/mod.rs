@@ -2,6 +2,7 @@
 
 mod access_table;
 mod api_keys;
+mod attribution;
 mod audit;
 mod audit_table;
 mod bad_input;

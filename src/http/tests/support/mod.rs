@@ -1,6 +1,7 @@
 //! A query actor with fixed responses, and an API in front of it.
 
 mod access;
+mod attribution;
 mod calls;
 mod dead_letters;
 mod events;

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-fn freshness() -> Freshness {
+pub fn freshness() -> Freshness {
     Freshness {
         last_event_at: Some(at("2026-03-02T10:59:58.5Z")),
         last_rollup_at: Some(at("2026-03-02T11:00:00Z")),

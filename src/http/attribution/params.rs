@@ -1,0 +1,259 @@
+//! What attribution reads of a request: the range, what is grouped and filtered by, and which page of the groups.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use utoipa::{IntoParams, openapi::path::Parameter};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        attribution::{Dimension, Filter, OrderBy, Place, Ranking, Value},
+        calendar::{self, Buckets},
+        event::Status,
+    },
+    http::params::{Parameters, Params, UUID_FORM, ZonedRange, choices, cursor, uuid},
+};
+
+/// Dimensions that are grouped by at most.
+const MAX_GROUP_BY: usize = 3;
+/// Values of one dimension that are filtered by at most.
+const MAX_VALUES: usize = 100;
+/// Dimensions that are filtered by at most: no set has more.
+const MAX_FILTERS: usize = 6;
+/// Most groups of a page, and how many they are where nothing is said.
+const MOST: u16 = 1000;
+const DEFAULT: u16 = 25;
+/// What names of fields of the metadata begin with.
+const META: &str = "meta.";
+
+choices! {
+    pub enum AttributionGranularity { None = "none", Month = "month", Day = "day", Hour = "hour" }
+}
+
+impl From<AttributionGranularity> for calendar::Granularity {
+    fn from(granularity: AttributionGranularity) -> Self {
+        match granularity {
+            AttributionGranularity::None => Self::None,
+            AttributionGranularity::Month => Self::Month,
+            AttributionGranularity::Day => Self::Day,
+            AttributionGranularity::Hour => Self::Hour,
+        }
+    }
+}
+
+/// As they are described; what is read of them is [`AttributionRequest`].
+#[derive(IntoParams)]
+#[into_params(rename_all = "camelCase", parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are the description")]
+struct AttributionParams {
+    /// Inclusive; floored to the bucket. A time (RFC 3339), or a date: the beginning of that day in `timezone`
+    #[param(value_type = String, example = "2026-03-01")]
+    start: DateTime<Utc>,
+    /// Exclusive; ceiled to the bucket; now without it. A time, or a date: the beginning of that day. At most 90 days of
+    /// hours, else 400, after start, counted as days of `timezone`
+    #[param(value_type = Option<String>, example = "2026-03-08T00:00:00Z")]
+    end: Option<DateTime<Utc>>,
+    /// Whose days and months: an IANA time zone, UTC without it
+    #[param(value_type = Option<String>, example = "Europe/Berlin")]
+    timezone: Tz,
+    /// none (default): totals alone, of hours and whole days; month, day or hour: each group has a series of such buckets too
+    #[param(inline, required = false)]
+    granularity: AttributionGranularity,
+    /// modelId, clientId, actorId, status, errorCode, or meta. and a field of the metadata: a group for each combination of values
+    #[param(value_type = Vec<String>, min_items = 1, max_items = 3, example = json!(["clientId"]))]
+    group_by: Vec<Dimension>,
+    /// Only events of these models
+    #[param(value_type = Option<Vec<Uuid>>, max_items = 100)]
+    model_id: Vec<Uuid>,
+    /// Only events of these clients
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    client_id: Vec<String>,
+    /// Only events of these persons
+    #[param(value_type = Option<Vec<Uuid>>, max_items = 100)]
+    actor_id: Vec<Uuid>,
+    /// Only events that ended so
+    #[param(value_type = Option<Vec<Status>>, max_items = 100)]
+    status: Vec<Status>,
+    /// Only events with these codes
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    error_code: Vec<String>,
+    /// Only events with these values of a field of the metadata, such as meta.team=search
+    #[param(rename = "meta.{key}", value_type = Option<Vec<String>>, max_items = 100)]
+    meta: Vec<String>,
+    /// Only events without this field; with values of the same field: with one of them, or without
+    #[param(value_type = Option<Vec<String>>, example = json!(["clientId"]))]
+    unset: Vec<Dimension>,
+    /// What groups are ordered by, largest first; equal ones by their keys
+    #[param(inline, required = false)]
+    order_by: OrderBy,
+    /// Groups of a page
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 25)]
+    top: u16,
+    /// nextCursor of the page before, of the same request
+    #[param(value_type = Option<String>)]
+    cursor: Option<String>,
+}
+
+/// What is requested.
+pub struct AttributionRequest {
+    pub buckets: Buckets,
+    pub granularity: AttributionGranularity,
+    pub group_by: Vec<Dimension>,
+    pub filters: Vec<Filter>,
+    pub ranking: Ranking,
+    /// What cursors of this request begin with.
+    pub fingerprint: String,
+}
+
+impl Parameters for AttributionRequest {
+    fn describe() -> Vec<Parameter> {
+        AttributionParams::into_params(|| None)
+    }
+
+    fn parse(params: &mut Params) -> Option<Self> {
+        let granularity: AttributionGranularity = params.choice("granularity");
+        let range = ZonedRange::read(params);
+        let group_by = group_by(params);
+        let filters = filters(params);
+        let (order_by, top) = (params.choice("orderBy"), params.number("top", MOST, DEFAULT));
+        let fingerprint = params.fingerprint(&["cursor", "top"]);
+        let width = group_by.len();
+        let behind = cursor::read(params, |parts| place(parts, &fingerprint, width));
+        let buckets = range?.buckets(params, granularity.into())?;
+        let ranking = Ranking { order_by, top, behind };
+        Some(Self { buckets, granularity, group_by, filters, ranking, fingerprint })
+    }
+}
+
+/// A cursor's text: the request that it belongs to, the amount, and the key.
+pub fn next_cursor(fingerprint: &str, place: &Place) -> String {
+    let amount = place.amount.to_string();
+    let values: Vec<String> = place.key.iter().map(|value| value.name().map_or_else(String::new, marked)).collect();
+    let texts: Vec<&str> = [fingerprint, &amount].into_iter().chain(values.iter().map(String::as_str)).collect();
+    cursor::encode(&texts)
+}
+
+/// Different from a value that is missing, also where it is empty.
+fn marked(name: &str) -> String {
+    format!("={name}")
+}
+
+fn place(parts: Vec<String>, fingerprint: &str, width: usize) -> Option<Place> {
+    let mut parts = parts.into_iter();
+    if parts.next()? != fingerprint {
+        return None;
+    }
+    let amount = parts.next()?.parse().ok()?;
+    let value = |part: String| match part.strip_prefix('=') {
+        Some(name) => Some(Value::Named(name.into())),
+        None => part.is_empty().then_some(Value::Missing),
+    };
+    let key = parts.map(value).collect::<Option<Vec<_>>>()?;
+    (key.len() == width).then_some(Place { amount, key })
+}
+
+fn group_by(params: &mut Params) -> Vec<Dimension> {
+    let group_by = dimensions(params, "groupBy");
+    let different: BTreeSet<&Dimension> = group_by.iter().collect();
+    if params.texts("groupBy").is_empty() {
+        params.problem("groupBy", "is required: modelId, clientId, actorId, status, errorCode or meta.<key>");
+    } else if group_by.len() > MAX_GROUP_BY || different.len() < group_by.len() {
+        params.problem("groupBy", format!("must be given at most {MAX_GROUP_BY} times, each time another"));
+    }
+    group_by
+}
+
+/// Those that a parameter names. What is none is a problem.
+fn dimensions(params: &mut Params, name: &str) -> Vec<Dimension> {
+    let mut found = Vec::new();
+    for text in params.texts(name) {
+        match dimension(&text) {
+            Ok(dimension) => found.push(dimension),
+            Err(rule) => params.problem(name, rule),
+        }
+    }
+    found
+}
+
+pub fn dimension(text: &str) -> Result<Dimension, String> {
+    let dimension: Dimension = text.parse().map_err(|error| format!("{error}"))?;
+    // No stored name has one.
+    if text.contains('\0') { Err("must not have a NUL".to_owned()) } else { Ok(dimension) }
+}
+
+fn filters(params: &mut Params) -> Vec<Filter> {
+    let unset = dimensions(params, "unset");
+    let fixed = [Dimension::Model, Dimension::Client, Dimension::Actor, Dimension::Status, Dimension::ErrorCode];
+    let mut wanted: BTreeSet<Dimension> = fixed.into_iter().filter(|of| params.has(&of.name())).collect();
+    wanted.extend(unset.iter().cloned());
+    for name in params.names_that_begin(META) {
+        match dimension(&name) {
+            Ok(dimension) => drop(wanted.insert(dimension)),
+            Err(rule) => params.problem("meta", rule),
+        }
+    }
+    if wanted.len() > MAX_FILTERS {
+        params.problem("unset", format!("must leave at most {MAX_FILTERS} fields that are filtered by"));
+        return Vec::new();
+    }
+    let filter = |dimension: Dimension| {
+        let name = dimension.name();
+        let values = values(params, &dimension, &name);
+        Filter { unset: unset.contains(&dimension), dimension, values }
+    };
+    wanted.into_iter().map(filter).collect()
+}
+
+/// Values as events have them.
+fn values(params: &mut Params, dimension: &Dimension, name: &str) -> BTreeSet<String> {
+    // Of `unset` alone there is none, and its name may not be one of a parameter.
+    let texts = params.texts(name);
+    if texts.len() > MAX_VALUES {
+        params.problem(name, format!("must be given at most {MAX_VALUES} times"));
+        return BTreeSet::new();
+    }
+    let mut found = BTreeSet::new();
+    for text in texts {
+        match value(dimension, &text) {
+            Ok(value) => drop(found.insert(value)),
+            Err(rule) => params.problem(name, rule),
+        }
+    }
+    found
+}
+
+fn value(dimension: &Dimension, text: &str) -> Result<String, &'static str> {
+    match dimension {
+        Dimension::Model | Dimension::Actor => uuid(text).map(|id: Uuid| id.to_string()).ok_or(UUID_FORM),
+        Dimension::Status => {
+            let status: Option<Status> = text.parse().ok();
+            status.map(|status| status.to_string()).ok_or("must be success, error, timeout or throttled")
+        }
+        Dimension::Client | Dimension::ErrorCode | Dimension::Meta(_) if text.contains('\0') => {
+            Err("must not have a NUL")
+        }
+        Dimension::Client | Dimension::ErrorCode | Dimension::Meta(_) => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_belongs_to_its_request() {
+        let key = vec![Value::Named("a\"🙂".into()), Value::Missing, Value::Named("".into())];
+        let at = Place { amount: -(10_i128.pow(30)), key };
+        let texts = |fingerprint: &str| {
+            let amount = at.amount.to_string();
+            [fingerprint, &amount, "=a\"🙂", "", "="].map(str::to_owned).to_vec()
+        };
+        assert_eq!(place(texts("x"), "x", 3), Some(at.clone()));
+        assert_eq!(next_cursor("x", &at), cursor::encode(&texts("x").iter().map(String::as_str).collect::<Vec<_>>()));
+        assert_eq!(place(texts("y"), "x", 3), None);
+        assert_eq!(place(texts("x"), "x", 2), None);
+        assert_eq!(place(vec!["x".to_owned(), "1".to_owned(), "b".to_owned()], "x", 1), None);
+    }
+}
