@@ -238,17 +238,20 @@ async fn every_request(service: &Service, org: Uuid) -> Vec<(String, String)> {
     let document = service.get("/openapi.json", "").await.1;
     let mut requests = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        let mut path = path.replace("{orgId}", &org.to_string());
+        let mut path = path.replace("{orgId}", &org.to_string()).replace("{dimension}", "modelId");
         while let Some((head, tail)) = path.clone().split_once('{') {
             path = format!("{head}{}{}", Uuid::nil(), tail.split_once('}').unwrap().1);
         }
         for (method, operation) in methods.as_object().unwrap() {
             // What is required, and the end of a range: without it a range is up to now, which may be too long.
-            let given = operation["parameters"].as_array().into_iter().flatten();
-            let given = given.filter(|p| p["in"] == "query" && p["example"].is_string());
-            let given = given.filter(|p| p["required"] == true || p["name"] == "end");
-            let query: Vec<String> =
-                given.map(|p| format!("{}={}", p["name"].as_str().unwrap(), p["example"].as_str().unwrap())).collect();
+            let given = operation["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query");
+            let query: Vec<String> = given
+                .filter(|p| p["required"] == true || p["name"] == "end")
+                .filter_map(|p| {
+                    let example = p["example"].as_str().or_else(|| p["example"][0].as_str())?;
+                    Some(format!("{}={example}", p["name"].as_str()?))
+                })
+                .collect();
             requests.push((method.clone(), format!("{path}?{}", query.join("&"))));
         }
     }
@@ -272,6 +275,8 @@ async fn every_route_responds_without_a_database() {
         let asked = Instant::now();
         let (status, answer) = match method {
             "get" => service.get(path, &token).await,
+            "put" => service.put(path, &token, json!({"name": "any"}).to_string().into_bytes()).await,
+            "delete" => service.delete(path, &token).await,
             _ => service.post(path, &token, event.to_string().into_bytes()).await,
         };
         (status.as_u16(), answer, asked.elapsed())
