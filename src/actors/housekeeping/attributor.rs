@@ -61,6 +61,8 @@ impl Actor for Attributor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // The sets that are wanted are kept from now on.
+        self.look(ctx);
         ctx.run_interval(LOOK_EVERY, |actor, ctx| actor.look(ctx));
     }
 }

@@ -62,7 +62,7 @@ pub async fn get(
 fn those_that_exist(NoSet(sets): &NoSet) -> String {
     let names: Vec<String> = sets.iter().map(|status| status.set.to_string()).collect();
     match &names[..] {
-        [] => "no sets are kept here: attribution.sets is empty".to_owned(),
+        [] => "no sets are kept: attribution.sets is empty, or was set only now".to_owned(),
         names => format!("no set has these together with what is filtered by; the sets are: {}", names.join("; ")),
     }
 }
