@@ -98,6 +98,11 @@ impl StoreError {
         Self::Permanent(POOLER.to_owned())
     }
 
+    /// What was packed cannot be read, or not be packed.
+    pub(super) fn broken(error: impl std::fmt::Display) -> Self {
+        Self::Permanent(error.to_string())
+    }
+
     /// A value that the schema rules out.
     pub(super) fn impossible(what: &str) -> Self {
         Self::Permanent(format!("the database returned what cannot be: {what}"))

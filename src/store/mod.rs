@@ -18,6 +18,7 @@ pub mod exports;
 pub mod ingest;
 pub mod lifecycle;
 pub mod names;
+mod packed;
 mod patience;
 pub mod probe;
 pub mod read;

@@ -8,7 +8,6 @@ use std::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::broken;
 use crate::{
     domain::attribution::{Dictionary, Dimension},
     store::{StoreError, bound::bound},
@@ -33,9 +32,9 @@ pub async fn look_up(
         .fetch_all(tx)
         .await?;
     for (org_id, dimension, value, id) in rows {
-        let dimension: Dimension = dimension.parse().map_err(broken)?;
+        let dimension: Dimension = dimension.parse().map_err(StoreError::broken)?;
         if let Some(dictionary) = dictionaries.get_mut(&org_id) {
-            dictionary.know(&dimension, value.into(), u32::try_from(id).map_err(broken)?);
+            dictionary.know(&dimension, value.into(), u32::try_from(id).map_err(StoreError::broken)?);
         }
     }
     Ok(())
@@ -56,9 +55,9 @@ pub async fn open(
     .fetch_all(tx)
     .await?;
     for (org_id, dimension, next) in rows {
-        let dimension: Dimension = dimension.parse().map_err(broken)?;
+        let dimension: Dimension = dimension.parse().map_err(StoreError::broken)?;
         if let Some(dictionary) = dictionaries.get_mut(&org_id) {
-            dictionary.begin_at(&dimension, u32::try_from(next).map_err(broken)?);
+            dictionary.begin_at(&dimension, u32::try_from(next).map_err(StoreError::broken)?);
         }
     }
     Ok(dictionaries)
@@ -80,7 +79,7 @@ pub async fn keep(tx: &mut PgConnection, dictionaries: &BTreeMap<Uuid, Dictionar
             added.orgs.push(*org_id);
             added.dimensions.push(dimension.name().into_owned());
             added.values.push(value.to_string());
-            added.ids.push(i32::try_from(*id).map_err(broken)?);
+            added.ids.push(i32::try_from(*id).map_err(StoreError::broken)?);
         }
     }
     if !added.orgs.is_empty() {

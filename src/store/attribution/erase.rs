@@ -3,14 +3,11 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{broken, lock, recount::change_pending};
+use super::{UNATTRIBUTED, lock, recount::change_pending};
 use crate::{
     domain::{attribution::Dimension, rollup::Pending},
     store::{StoreError, transaction::in_transaction},
 };
-
-/// Rows that are looked at by one statement.
-const AT_ONCE: i64 = 50;
 
 /// What there is of an org: parts, names, and sums that wait to be folded.
 pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
@@ -44,7 +41,8 @@ pub async fn org(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreErro
 pub async fn org_in(tx: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
     let gone = count_org(&mut *tx, org_id).await?;
     change_pending(&mut *tx, |partials| partials.remove(|of, _| of == org_id)).await?;
-    forget_unattributed(tx, org_id).await?;
+    // What batches without attribution have of it is not counted again.
+    UNATTRIBUTED.change(&mut *tx, |pending: &mut Pending| pending.forget(org_id)).await?;
     for table in [
         "attribution_parts",
         "attribution_keys",
@@ -59,33 +57,6 @@ pub async fn org_in(tx: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreErr
             .await?;
     }
     Ok(gone)
-}
-
-/// What batches without attribution have of an org is not counted again.
-async fn forget_unattributed(tx: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
-    let mut after = Uuid::nil();
-    loop {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "SELECT batch_id, aggregates FROM analytics.attribution_unattributed
-             WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
-        )
-        .bind(after)
-        .bind(AT_ONCE)
-        .fetch_all(&mut *tx)
-        .await?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after = *last;
-        for (batch_id, packed) in rows {
-            let mut pending = Pending::unpack(&packed).map_err(broken)?;
-            if pending.forget(org_id) {
-                sqlx::query("UPDATE analytics.attribution_unattributed SET aggregates = $2 WHERE batch_id = $1")
-                    .bind(batch_id)
-                    .bind(pending.pack().map_err(broken)?)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        }
-    }
 }
 
 /// Orgs that have sums by the name of a person, of one org or of all.

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    broken, dictionary,
+    dictionary,
     dictionary::Wanted,
     parts::{KeyRows, PartRows},
     sets::{self, KeptSet},
@@ -43,7 +43,7 @@ pub struct Folded {
 /// Streams and partitions that no process has folded for about so long.
 pub async fn due(conn: &mut PgConnection, every: Duration) -> Result<Vec<(String, i32)>, StoreError> {
     // Processes look in turn, each as often: not one of them just before another.
-    let every = TimeDelta::from_std(every * 3 / 4).map_err(broken)?;
+    let every = TimeDelta::from_std(every * 3 / 4).map_err(StoreError::broken)?;
     Ok(sqlx::query_as(include_str!("sql/fold_due.sql")).bind(every).fetch_all(conn).await?)
 }
 
@@ -78,7 +78,7 @@ async fn fold_in(tx: &mut PgConnection, stream: &str, partition: i32) -> Result<
     let of_sets: Vec<Set> = sets.iter().map(|kept| kept.set.clone()).collect();
     let mut folding = Folding::new(&of_sets);
     for packed in rows {
-        folding.add(&Partials::unpack(&packed).map_err(broken)?);
+        folding.add(&Partials::unpack(&packed).map_err(StoreError::broken)?);
     }
     let lacking = folding.lacking().iter().map(|(org_id, set, day)| (*org_id, sets[*set].set_id, *day));
     note(tx, lacking.collect()).await?;
@@ -174,7 +174,7 @@ async fn known_keys(
     for (org_id, set_id, day, packed) in rows {
         let set = sets.iter().find(|kept| kept.set_id == set_id);
         let width = set.map_or(1, |kept| kept.set.dimensions().len());
-        let keys = KnownKeys::unpack(&packed, width).map_err(broken)?;
+        let keys = KnownKeys::unpack(&packed, width).map_err(StoreError::broken)?;
         known.entry((org_id, set_id)).or_default().insert(day_of_hour(hour_of(day)), keys);
     }
     Ok(known)
@@ -213,7 +213,7 @@ async fn unattributed(
     let more = i64::try_from(rows.len()).is_ok_and(|rows| rows >= MAX_ROWS / 20);
     let mut days = BTreeSet::new();
     for packed in rows {
-        let pending = rollup::Pending::unpack(&packed).map_err(broken)?;
+        let pending = rollup::Pending::unpack(&packed).map_err(StoreError::broken)?;
         for (key, _) in pending.hourly {
             days.extend(sets.iter().map(|kept| (key.org_id, kept.set_id, day_of_hour(key.bucket))));
         }

@@ -12,10 +12,16 @@ pub mod verify;
 
 use sqlx::PgConnection;
 
-use super::{StoreError, transaction::in_snapshot};
+use super::{StoreError, packed::PackedRows, transaction::in_snapshot};
 
 /// Advisory lock of whoever writes parts. Whoever holds merges off as well takes it first.
 pub const ATTRIBUTION_LOCK: i64 = 0x6174_7472_6962;
+
+/// Aggregates of batches that were committed without attribution, and whose hours are not counted yet.
+const UNATTRIBUTED: PackedRows = PackedRows { table: "attribution_unattributed", column: "aggregates", only: "true" };
+/// The same of those that are not merged yet.
+const UNATTRIBUTED_UNMERGED: PackedRows =
+    PackedRows { table: "rollup_pending", column: "aggregates", only: "NOT attributed" };
 
 /// Waits until no other session writes parts, and none will until the transaction ends.
 pub(in crate::store) async fn lock(tx: &mut PgConnection) -> Result<(), StoreError> {
@@ -43,8 +49,4 @@ async fn alone<T>(
     let done = in_snapshot(conn, work).await;
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(ATTRIBUTION_LOCK).execute(conn).await?;
     done.map(Some)
-}
-
-fn broken(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Permanent(error.to_string())
 }

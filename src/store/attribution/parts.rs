@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{broken, sets::KeptSet};
+use super::sets::KeptSet;
 use crate::{
     domain::{
         attribution::{KnownKeys, Part, Unit},
@@ -35,7 +35,7 @@ impl PartRows {
         self.sets.push(set_id);
         self.units.push(unit.as_str());
         self.starts.push(start);
-        self.packed.push(part.pack().map_err(broken)?);
+        self.packed.push(part.pack().map_err(StoreError::broken)?);
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl KeyRows {
         self.orgs.push(org_id);
         self.sets.push(set_id);
         self.days.push(day_start(day));
-        self.packed.push(known.pack().map_err(broken)?);
+        self.packed.push(known.pack().map_err(StoreError::broken)?);
         Ok(())
     }
 

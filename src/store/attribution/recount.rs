@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    alone, broken, dictionary,
+    alone, dictionary,
     dictionary::Wanted,
     fold::want,
     parts::{KeyRows, PartRows},
@@ -30,13 +30,13 @@ use crate::{
         StoreError,
         amount::Amount,
         lifecycle::chunks,
+        packed::PackedRows,
         rollups::recount::{Pending, Span, raw_from},
     },
 };
 
-/// Rows that are read or looked at by one statement.
+/// Rows that are read by one statement.
 const AT_ONCE: usize = 2000;
-const PENDING_AT_ONCE: i64 = 50;
 
 /// Counts the span again, of all sets. What is pending loses what it has of it. In one snapshot, while nobody else writes parts.
 pub async fn all_sets(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError> {
@@ -151,30 +151,9 @@ async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError
 /// Changes what is pending: each row for which `change` says that it did. Unless nobody else writes parts, `change` must not.
 pub async fn change_pending(
     tx: &mut PgConnection,
-    mut change: impl FnMut(&mut Partials) -> bool,
+    change: impl FnMut(&mut Partials) -> bool,
 ) -> Result<(), StoreError> {
-    let mut after = Uuid::nil();
-    loop {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "SELECT batch_id, partials FROM analytics.attribution_pending WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
-        )
-        .bind(after)
-        .bind(PENDING_AT_ONCE)
-        .fetch_all(&mut *tx)
-        .await?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after = *last;
-        for (batch_id, packed) in rows {
-            let mut partials = Partials::unpack(&packed).map_err(broken)?;
-            if change(&mut partials) {
-                sqlx::query("UPDATE analytics.attribution_pending SET partials = $2 WHERE batch_id = $1")
-                    .bind(batch_id)
-                    .bind(partials.pack().map_err(broken)?)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        }
-    }
+    PackedRows { table: "attribution_pending", column: "partials", only: "true" }.change(tx, change).await
 }
 
 /// Puts what raw events make in the place of what a set has of the span.

@@ -3,7 +3,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use super::broken;
 use crate::{
     domain::attribution::{Dimension, Set},
     store::{StoreError, rollups::merge::hold_off, transaction::in_transaction},
@@ -39,10 +38,10 @@ struct Row {
 impl Row {
     fn kept(self) -> Result<KeptSet, StoreError> {
         let dimensions = self.dimensions.iter().map(|name| name.parse::<Dimension>());
-        let set = dimensions.collect::<Result<Vec<_>, _>>().map_err(broken)?;
+        let set = dimensions.collect::<Result<Vec<_>, _>>().map_err(StoreError::broken)?;
         Ok(KeptSet {
             set_id: self.set_id,
-            set: Set::new(set).map_err(broken)?,
+            set: Set::new(set).map_err(StoreError::broken)?,
             max_keys: self.max_keys.unsigned_abs(),
             complete_from: self.complete_from,
             days_to: self.days_to,
@@ -69,7 +68,7 @@ pub async fn want(
     max_keys: u32,
     max_ahead: TimeDelta,
 ) -> Result<(), StoreError> {
-    let max_keys = i32::try_from(max_keys).map_err(broken)?;
+    let max_keys = i32::try_from(max_keys).map_err(StoreError::broken)?;
     let mut missing = Vec::new();
     for set in sets {
         let known = sqlx::query(

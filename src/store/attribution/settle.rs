@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    broken, lock,
+    lock,
     parts::PartRows,
     sets::{self, KeptSet},
 };
@@ -132,7 +132,7 @@ async fn sum_of(
     .await?;
     let mut sum = Part::default();
     for packed in parts {
-        sum.add_packed(&packed, set.set.dimensions().len()).map_err(broken)?;
+        sum.add_packed(&packed, set.set.dimensions().len()).map_err(StoreError::broken)?;
     }
     Ok(sum)
 }
@@ -186,7 +186,7 @@ async fn put_some_together(tx: &mut PgConnection, set: &KeptSet, over: DateTime<
         .await?;
     let mut parts = PartRows::default();
     for (org_id, unit, start) in &loose {
-        let unit: Unit = unit.parse().map_err(broken)?;
+        let unit: Unit = unit.parse().map_err(StoreError::broken)?;
         // A range of the one bucket: nothing else starts within an hour of it.
         let sum = sum_of(tx, *org_id, set, unit, *start..*start + TimeDelta::hours(1)).await?;
         remove(tx, *org_id, set, (unit, *start)).await?;

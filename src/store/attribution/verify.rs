@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    broken,
+    UNATTRIBUTED, UNATTRIBUTED_UNMERGED,
     recount::change_pending,
     sets::{self, KeptSet},
 };
@@ -19,9 +19,6 @@ use crate::{
     },
     store::{StoreError, amount::Amount, rollups::recount::Span},
 };
-
-/// Rows that are looked at by one statement.
-const AT_ONCE: i64 = 50;
 
 type Hours = BTreeMap<(Uuid, i32), Measures>;
 
@@ -151,7 +148,7 @@ async fn read_hours(tx: &mut PgConnection, span: &Span, set: &KeptSet, kept: &mu
     for org_id in orgs(tx, span.org_id, set, Unit::Hour, (span.start, span.end())).await? {
         for (start, packed) in parts(tx, org_id, set, Unit::Hour, (span.start, span.end())).await? {
             let mut part = Part::default();
-            part.add_packed(&packed, width).map_err(broken)?;
+            part.add_packed(&packed, width).map_err(StoreError::broken)?;
             *kept.hours.entry((org_id, hour_of(start))).or_default() += part.total();
             kept.keys.entry(org_id).or_default().add_all(&part);
         }
@@ -170,7 +167,7 @@ async fn totals(
     for org_id in orgs(tx, org_id, set, unit, range).await? {
         let sum: &mut Part = totals.entry(org_id).or_default();
         for (_, packed) in parts(tx, org_id, set, unit, range).await? {
-            sum.add_packed(&packed, set.set.dimensions().len()).map_err(broken)?;
+            sum.add_packed(&packed, set.set.dimensions().len()).map_err(StoreError::broken)?;
         }
     }
     Ok(totals)
@@ -243,18 +240,13 @@ async fn expected(tx: &mut PgConnection, span: &Span) -> Result<Expected, StoreE
         };
         hours.insert((row.org_id, hour_of(row.bucket_start)), measures);
     }
-    let (mut unknown, mut after) = (BTreeSet::new(), Uuid::nil());
-    loop {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(include_str!("sql/verify_unattributed.sql"))
-            .bind(after)
-            .bind(AT_ONCE)
-            .fetch_all(&mut *tx)
-            .await?;
-        let Some((last, _)) = rows.last() else { return Ok(Expected { hours, unknown }) };
-        after = *last;
-        for (_, packed) in rows {
-            let pending = Pending::unpack(&packed).map_err(broken)?;
+    let mut unknown = BTreeSet::new();
+    for rows in [UNATTRIBUTED_UNMERGED, UNATTRIBUTED] {
+        let note = |pending: &mut Pending| {
             unknown.extend(pending.hourly.iter().map(|(key, _)| key.org_id));
-        }
+            false
+        };
+        rows.change(&mut *tx, note).await?;
     }
+    Ok(Expected { hours, unknown })
 }

@@ -133,7 +133,7 @@ async fn merge_in(
         if let Some(Ok(span)) = row.traceparent.as_deref().map(str::parse) {
             followed.add(span);
         }
-        let pending = Pending::unpack(&row.aggregates).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        let pending = Pending::unpack(&row.aggregates).map_err(StoreError::broken)?;
         folding.add(pending, row.committed_at, row.replayed);
     }
     let merge = folding.finish();
@@ -331,7 +331,7 @@ async fn add(
     for ((key, measures), packed) in rows.iter().zip(before) {
         // Of a row that was materialised it is in the form of that.
         let mut histogram = Histogram::default();
-        histogram.read(&packed).map_err(|error| StoreError::Permanent(error.to_string()))?;
+        histogram.read(&packed).map_err(StoreError::broken)?;
         histogram.merge(&measures.latency);
         columns.push(key, unit.start_of(key.bucket), measures, histogram.pack())?;
     }

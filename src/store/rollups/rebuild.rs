@@ -19,12 +19,11 @@ use crate::{
     store::{
         StoreError,
         attribution::{self, ATTRIBUTION_LOCK},
+        packed::PackedRows,
         transaction::in_snapshot,
     },
 };
 
-/// Pending rows that are looked at by one statement.
-const AT_ONCE: i64 = 50;
 /// SQLSTATE of a transaction that met another's change.
 const SERIALIZATION_FAILURE: &str = "40001";
 /// How often a day is tried that met another's change. Only erasing and purging change rollups beside merges, and they
@@ -131,32 +130,7 @@ async fn neutralise(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError
 /// `change` must not.
 pub async fn change_pending(
     tx: &mut PgConnection,
-    mut change: impl FnMut(&mut rollup::Pending) -> bool,
+    change: impl FnMut(&mut rollup::Pending) -> bool,
 ) -> Result<(), StoreError> {
-    let mut after = Uuid::nil();
-    loop {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "SELECT batch_id, aggregates FROM analytics.rollup_pending WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
-        )
-        .bind(after)
-        .bind(AT_ONCE)
-        .fetch_all(&mut *tx)
-        .await?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after = *last;
-        for (batch_id, packed) in rows {
-            let mut pending = rollup::Pending::unpack(&packed).map_err(broken)?;
-            if change(&mut pending) {
-                sqlx::query("UPDATE analytics.rollup_pending SET aggregates = $2 WHERE batch_id = $1")
-                    .bind(batch_id)
-                    .bind(pending.pack().map_err(broken)?)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        }
-    }
-}
-
-fn broken(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Permanent(error.to_string())
+    PackedRows { table: "rollup_pending", column: "aggregates", only: "true" }.change(tx, change).await
 }

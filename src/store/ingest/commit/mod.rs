@@ -325,7 +325,7 @@ async fn finish(tx: &mut PgConnection, work: Work<'_>, sorted: &Sorted) -> Resul
     let occurred_to = stored.iter().map(|event| event.occurred_at).max();
     let partials = partials(&rules.carried, &stored)?;
     let pending = Pending::of(stored.into_iter(), ledger, batch.published_to.map(|at| at.timestamp_micros()));
-    let aggregates = pending.pack().map_err(|error| StoreError::Permanent(error.to_string()))?;
+    let aggregates = pending.pack().map_err(StoreError::broken)?;
     let last_message = batch.raw.last_message().map(|hash| hash.to_vec());
     let n = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let statement = match rules.kind {
@@ -383,5 +383,5 @@ fn partials(carried: &[Dimension], stored: &[&Event]) -> Result<Option<Vec<u8>>,
         return Ok(None);
     }
     let packed = Partials::of(carried, stored.iter().copied()).pack();
-    packed.map(Some).map_err(|error| StoreError::Permanent(error.to_string()))
+    packed.map(Some).map_err(StoreError::broken)
 }

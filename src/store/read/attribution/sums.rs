@@ -212,7 +212,7 @@ impl<'q> Reading<'q> {
                     entry(*bucket, key, measures);
                 }
             });
-            read.map_err(|error| StoreError::Permanent(error.to_string()))?;
+            read.map_err(StoreError::broken)?;
         }
         for (bucket, ids, measures) in &sources.raw {
             if let Some(key) = self.key_of(ids) {

@@ -1,0 +1,77 @@
+//! Tables with a packed row for each batch: gone through a few rows at a time, and changed in place.
+
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::domain::{attribution::Partials, rollup::Pending};
+
+/// Rows that are looked at by one statement.
+const AT_ONCE: i64 = 50;
+
+/// What the rows of a table have.
+pub(in crate::store) trait Packed: Sized {
+    fn unpack(bytes: &[u8]) -> Result<Self, StoreError>;
+    fn pack(self) -> Result<Vec<u8>, StoreError>;
+}
+
+impl Packed for Pending {
+    fn unpack(bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::unpack(bytes).map_err(StoreError::broken)
+    }
+
+    fn pack(self) -> Result<Vec<u8>, StoreError> {
+        Self::pack(self).map_err(StoreError::broken)
+    }
+}
+
+impl Packed for Partials {
+    fn unpack(bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::unpack(bytes).map_err(StoreError::broken)
+    }
+
+    fn pack(self) -> Result<Vec<u8>, StoreError> {
+        Self::pack(&self).map_err(StoreError::broken)
+    }
+}
+
+/// A table, or some of its rows. All constants, never input.
+pub(in crate::store) struct PackedRows {
+    pub table: &'static str,
+    pub column: &'static str,
+    /// A condition, or `true`.
+    pub only: &'static str,
+}
+
+impl PackedRows {
+    /// Changes each row for which `change` says that it did. Unless nobody else changes rows, `change` must not.
+    pub async fn change<T: Packed>(
+        &self,
+        tx: &mut PgConnection,
+        mut change: impl FnMut(&mut T) -> bool,
+    ) -> Result<(), StoreError> {
+        let Self { table, column, only } = self;
+        let read = format!(
+            "SELECT batch_id, {column} FROM analytics.{table} WHERE {only} AND batch_id > $1 ORDER BY batch_id LIMIT $2"
+        );
+        let write = format!("UPDATE analytics.{table} SET {column} = $2 WHERE batch_id = $1");
+        let mut after = Uuid::nil();
+        loop {
+            // Safe: what is put in are constants, here and below.
+            let rows: Vec<(Uuid, Vec<u8>)> =
+                sqlx::query_as(AssertSqlSafe(read.as_str())).bind(after).bind(AT_ONCE).fetch_all(&mut *tx).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after = *last;
+            for (batch_id, packed) in rows {
+                let mut row = T::unpack(&packed)?;
+                if change(&mut row) {
+                    sqlx::query(AssertSqlSafe(write.as_str()))
+                        .bind(batch_id)
+                        .bind(row.pack()?)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+            }
+        }
+    }
+}
