@@ -8,6 +8,7 @@ mod parts;
 pub mod recount;
 pub mod sets;
 pub mod settle;
+pub(in crate::store) mod sums;
 pub mod verify;
 
 use sqlx::PgConnection;

@@ -19,16 +19,16 @@ use super::{
     parts::{KeyRows, PartRows},
     sets::{self, KeptSet},
     settle,
+    sums::SumsRow,
 };
 use crate::{
     domain::{
-        attribution::{Dictionary, Dimension, KnownKeys, Measures, Named, Naming, Part, Partials, Unit, kept},
+        attribution::{Dictionary, Dimension, KnownKeys, Named, Naming, Part, Partials, Unit, kept},
         calendar::{next_utc_day, utc_day},
         rollup::{day_of_hour, hour_of},
     },
     store::{
         StoreError,
-        amount::Amount,
         lifecycle::chunks,
         packed::PackedRows,
         rollups::recount::{Pending, Span, raw_from},
@@ -191,7 +191,7 @@ async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pend
         while let Some(org_id) = rows.peek().map(|row| row.org_id) {
             let mut of_org = Vec::new();
             while let Some(row) = rows.next_if(|row| row.org_id == org_id) {
-                of_org.push(row.named());
+                of_org.push(row.named()?);
             }
             if let Some(before) = counting.take_if(|counting| counting.org_id != org_id) {
                 before.put(tx, set).await?;
@@ -253,27 +253,17 @@ struct Row {
     org_id: Uuid,
     bucket_start: DateTime<Utc>,
     values: Vec<Option<String>>,
-    invocations: i64,
-    errors: i64,
-    input_tokens: i64,
-    output_tokens: i64,
-    cost_cents: Amount,
+    #[sqlx(flatten)]
+    sums: SumsRow,
 }
 
 impl Row {
-    fn named(self) -> Named {
-        let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
-        Named {
+    fn named(self) -> Result<Named, StoreError> {
+        Ok(Named {
             hour: hour_of(self.bucket_start),
             values: self.values.iter().map(|value| value.as_deref().map(|text| Arc::from(&*kept(text)))).collect(),
-            measures: Measures {
-                invocations: count(self.invocations),
-                errors: count(self.errors),
-                input_tokens: count(self.input_tokens),
-                output_tokens: count(self.output_tokens),
-                cost: self.cost_cents.0,
-            },
-        }
+            measures: self.sums.measures()?,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     UNATTRIBUTED, UNATTRIBUTED_UNMERGED,
     recount::change_pending,
     sets::{self, KeptSet},
+    sums::SumsRow,
 };
 use crate::{
     domain::{
@@ -17,7 +18,7 @@ use crate::{
         finding::Finding,
         rollup::{Pending, hour_of, hour_start},
     },
-    store::{StoreError, amount::Amount, rollups::recount::Span},
+    store::{StoreError, rollups::recount::Span},
 };
 
 type Hours = BTreeMap<(Uuid, i32), Measures>;
@@ -214,11 +215,8 @@ struct Expected {
 struct HourRow {
     org_id: Uuid,
     bucket_start: DateTime<Utc>,
-    invocations: i64,
-    errors: i64,
-    input_tokens: i64,
-    output_tokens: i64,
-    cost_cents: Amount,
+    #[sqlx(flatten)]
+    sums: SumsRow,
 }
 
 async fn expected(tx: &mut PgConnection, span: &Span) -> Result<Expected, StoreError> {
@@ -228,17 +226,9 @@ async fn expected(tx: &mut PgConnection, span: &Span) -> Result<Expected, StoreE
         .bind(span.org_id)
         .fetch_all(&mut *tx)
         .await?;
-    let count = |sum: i64| u64::try_from(sum).unwrap_or_default();
     let mut hours = Hours::new();
     for row in rows {
-        let measures = Measures {
-            invocations: count(row.invocations),
-            errors: count(row.errors),
-            input_tokens: count(row.input_tokens),
-            output_tokens: count(row.output_tokens),
-            cost: row.cost_cents.0,
-        };
-        hours.insert((row.org_id, hour_of(row.bucket_start)), measures);
+        hours.insert((row.org_id, hour_of(row.bucket_start)), row.sums.measures()?);
     }
     let mut unknown = BTreeSet::new();
     for rows in [UNATTRIBUTED_UNMERGED, UNATTRIBUTED] {

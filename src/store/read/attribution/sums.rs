@@ -17,9 +17,8 @@ use crate::{
     },
     store::{
         StoreError,
-        amount::Amount,
-        attribution::{recount, sets::KeptSet},
-        read::{MAX_ROWS, ReadError, count, row_limit},
+        attribution::{recount, sets::KeptSet, sums::SumsRow},
+        read::{MAX_ROWS, ReadError, row_limit},
     },
 };
 
@@ -180,7 +179,7 @@ impl<'q> Reading<'q> {
         };
         let read = |row: SplitRow| {
             let key = row.values.iter().enumerate().map(id_of).collect();
-            Ok((self.bucket_of(row.part_start), key, row.measures()?))
+            Ok((self.bucket_of(row.part_start), key, row.sums.measures()?))
         };
         rows.into_iter().map(read).collect()
     }
@@ -301,22 +300,6 @@ impl<'q> Reading<'q> {
 struct SplitRow {
     part_start: DateTime<Utc>,
     values: Vec<Option<String>>,
-    invocations: i64,
-    errors: i64,
-    input_tokens: i64,
-    output_tokens: i64,
-    cost_cents: Amount,
-}
-
-impl SplitRow {
-    fn measures(&self) -> Result<Measures, ReadError> {
-        let count = |column, sum| count(column, Some(sum));
-        Ok(Measures {
-            invocations: count("invocations", self.invocations)?,
-            errors: count("errors", self.errors)?,
-            input_tokens: count("input_tokens", self.input_tokens)?,
-            output_tokens: count("output_tokens", self.output_tokens)?,
-            cost: self.cost_cents.0,
-        })
-    }
+    #[sqlx(flatten)]
+    sums: SumsRow,
 }
