@@ -1,6 +1,6 @@
 //! Parts of buckets, and the keys that have names, as rows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -101,4 +101,53 @@ impl KeyRows {
         }
         Ok(())
     }
+}
+
+/// Orgs that have parts of buckets that start within a range, in order: one of them, or all.
+pub async fn orgs(
+    tx: &mut PgConnection,
+    org_id: Option<Uuid>,
+    set: &KeptSet,
+    unit: Unit,
+    starts: &Range<DateTime<Utc>>,
+) -> Result<Vec<Uuid>, StoreError> {
+    let found = sqlx::query_scalar(
+        "SELECT DISTINCT org_id FROM analytics.attribution_parts
+         WHERE set_id = $1 AND unit = $2::analytics.attribution_unit AND bucket_start >= $3 AND bucket_start < $4
+           AND ($5::uuid IS NULL OR org_id = $5) ORDER BY org_id",
+    );
+    let found = found.bind(set.set_id).bind(unit.as_str()).bind(starts.start).bind(starts.end).bind(org_id);
+    Ok(found.fetch_all(tx).await?)
+}
+
+/// An org's parts of these buckets, with the start of each.
+pub async fn read(
+    tx: &mut PgConnection,
+    org_id: Uuid,
+    set: &KeptSet,
+    unit: Unit,
+    starts: &Range<DateTime<Utc>>,
+) -> Result<Vec<(DateTime<Utc>, Vec<u8>)>, StoreError> {
+    let parts = sqlx::query_as(
+        "SELECT bucket_start, packed FROM analytics.attribution_parts
+         WHERE org_id = $1 AND set_id = $2 AND unit = $3::analytics.attribution_unit AND bucket_start >= $4
+           AND bucket_start < $5",
+    );
+    let parts = parts.bind(org_id).bind(set.set_id).bind(unit.as_str()).bind(starts.start).bind(starts.end);
+    Ok(parts.fetch_all(tx).await?)
+}
+
+/// What they add up to.
+pub async fn sum(
+    tx: &mut PgConnection,
+    org_id: Uuid,
+    set: &KeptSet,
+    unit: Unit,
+    starts: &Range<DateTime<Utc>>,
+) -> Result<Part, StoreError> {
+    let mut sum = Part::default();
+    for (_, packed) in read(tx, org_id, set, unit, starts).await? {
+        sum.add_packed(&packed, set.set.dimensions().len()).map_err(StoreError::broken)?;
+    }
+    Ok(sum)
 }

@@ -1,18 +1,16 @@
 //! Settling: parts that belong together are put together. Nothing that readers see changes.
 
-use std::ops::Range;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
     lock,
-    parts::PartRows,
+    parts::{self, PartRows},
     sets::{self, KeptSet},
 };
 use crate::{
-    domain::attribution::{Part, Unit},
+    domain::attribution::Unit,
     store::{OnStep, StoreError, clock, transaction::in_transaction},
 };
 
@@ -78,16 +76,7 @@ async fn advance(tx: &mut PgConnection, set: &KeptSet, bucket: (Unit, DateTime<U
     if moved.rows_affected() == 0 {
         return Ok(());
     }
-    let orgs: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT DISTINCT org_id FROM analytics.attribution_parts
-         WHERE set_id = $1 AND unit = $2::analytics.attribution_unit AND bucket_start >= $3 AND bucket_start < $4",
-    )
-    .bind(set.set_id)
-    .bind(smaller.as_str())
-    .bind(start)
-    .bind(unit.end_of(start))
-    .fetch_all(&mut *tx)
-    .await?;
+    let orgs = parts::orgs(&mut *tx, None, set, smaller, &(start..unit.end_of(start))).await?;
     for org_id in orgs {
         sum_up(tx, org_id, set, bucket).await?;
     }
@@ -102,39 +91,13 @@ pub async fn sum_up(
     (unit, start): (Unit, DateTime<Utc>),
 ) -> Result<(), StoreError> {
     let smaller = if unit == Unit::Month { Unit::Day } else { Unit::Hour };
-    let sum = sum_of(tx, org_id, set, smaller, start..unit.end_of(start)).await?;
+    let sum = parts::sum(&mut *tx, org_id, set, smaller, &(start..unit.end_of(start))).await?;
     remove(tx, org_id, set, (unit, start)).await?;
     let mut parts = PartRows::default();
     if !sum.0.is_empty() {
         parts.push(org_id, set.set_id, (unit, start), &sum)?;
     }
     parts.add_settled(tx).await
-}
-
-async fn sum_of(
-    tx: &mut PgConnection,
-    org_id: Uuid,
-    set: &KeptSet,
-    unit: Unit,
-    range: Range<DateTime<Utc>>,
-) -> Result<Part, StoreError> {
-    let parts: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT packed FROM analytics.attribution_parts
-         WHERE org_id = $1 AND set_id = $2 AND unit = $3::analytics.attribution_unit AND bucket_start >= $4
-           AND bucket_start < $5",
-    )
-    .bind(org_id)
-    .bind(set.set_id)
-    .bind(unit.as_str())
-    .bind(range.start)
-    .bind(range.end)
-    .fetch_all(tx)
-    .await?;
-    let mut sum = Part::default();
-    for packed in parts {
-        sum.add_packed(&packed, set.set.dimensions().len()).map_err(StoreError::broken)?;
-    }
-    Ok(sum)
 }
 
 async fn remove(
@@ -188,7 +151,7 @@ async fn put_some_together(tx: &mut PgConnection, set: &KeptSet, over: DateTime<
     for (org_id, unit, start) in &loose {
         let unit: Unit = unit.parse().map_err(StoreError::broken)?;
         // A range of the one bucket: nothing else starts within an hour of it.
-        let sum = sum_of(tx, *org_id, set, unit, *start..*start + TimeDelta::hours(1)).await?;
+        let sum = parts::sum(&mut *tx, *org_id, set, unit, &(*start..*start + TimeDelta::hours(1))).await?;
         remove(tx, *org_id, set, (unit, *start)).await?;
         parts.push(*org_id, set.set_id, (unit, *start), &sum)?;
     }

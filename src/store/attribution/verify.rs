@@ -1,13 +1,16 @@
 //! Whether attribution has what raw events make, and its days and months what its hours have. Reads only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    UNATTRIBUTED, UNATTRIBUTED_UNMERGED,
+    UNATTRIBUTED, UNATTRIBUTED_UNMERGED, parts,
     recount::change_pending,
     sets::{self, KeptSet},
     sums::SumsRow,
@@ -85,14 +88,14 @@ async fn larger(
     note: &mut impl FnMut(Finding),
 ) -> Result<(), StoreError> {
     if span.start < set.days_to {
-        let days = totals(tx, span.org_id, set, Unit::Day, (span.start, span.end())).await?;
+        let days = totals(tx, span.org_id, set, Unit::Day, &(span.start..span.end())).await?;
         compare(note, set, (Unit::Day, span.start), (&days, &kept.keys), &is_left_out);
     }
     let month = Unit::Month.start_of(span.start);
     if month == span.start && month < set.months_to && month >= set.complete_from {
         let ends = Unit::Month.end_of(month);
-        let months = totals(tx, span.org_id, set, Unit::Month, (month, ends)).await?;
-        let days = totals(tx, span.org_id, set, Unit::Day, (month, ends)).await?;
+        let months = totals(tx, span.org_id, set, Unit::Month, &(month..ends)).await?;
+        let days = totals(tx, span.org_id, set, Unit::Day, &(month..ends)).await?;
         compare(note, set, (Unit::Month, month), (&months, &days), &is_left_out);
     }
     Ok(())
@@ -146,8 +149,9 @@ struct Kept {
 
 async fn read_hours(tx: &mut PgConnection, span: &Span, set: &KeptSet, kept: &mut Kept) -> Result<(), StoreError> {
     let width = set.set.dimensions().len();
-    for org_id in orgs(tx, span.org_id, set, Unit::Hour, (span.start, span.end())).await? {
-        for (start, packed) in parts(tx, org_id, set, Unit::Hour, (span.start, span.end())).await? {
+    let starts = span.start..span.end();
+    for org_id in parts::orgs(&mut *tx, span.org_id, set, Unit::Hour, &starts).await? {
+        for (start, packed) in parts::read(&mut *tx, org_id, set, Unit::Hour, &starts).await? {
             let mut part = Part::default();
             part.add_packed(&packed, width).map_err(StoreError::broken)?;
             *kept.hours.entry((org_id, hour_of(start))).or_default() += part.total();
@@ -162,46 +166,13 @@ async fn totals(
     org_id: Option<Uuid>,
     set: &KeptSet,
     unit: Unit,
-    range: (DateTime<Utc>, DateTime<Utc>),
+    range: &Range<DateTime<Utc>>,
 ) -> Result<BTreeMap<Uuid, Part>, StoreError> {
     let mut totals = BTreeMap::new();
-    for org_id in orgs(tx, org_id, set, unit, range).await? {
-        let sum: &mut Part = totals.entry(org_id).or_default();
-        for (_, packed) in parts(tx, org_id, set, unit, range).await? {
-            sum.add_packed(&packed, set.set.dimensions().len()).map_err(StoreError::broken)?;
-        }
+    for org_id in parts::orgs(&mut *tx, org_id, set, unit, range).await? {
+        totals.insert(org_id, parts::sum(&mut *tx, org_id, set, unit, range).await?);
     }
     Ok(totals)
-}
-
-async fn orgs(
-    tx: &mut PgConnection,
-    org_id: Option<Uuid>,
-    set: &KeptSet,
-    unit: Unit,
-    (start, end): (DateTime<Utc>, DateTime<Utc>),
-) -> Result<Vec<Uuid>, StoreError> {
-    let found = sqlx::query_scalar(
-        "SELECT DISTINCT org_id FROM analytics.attribution_parts
-         WHERE set_id = $1 AND unit = $2::analytics.attribution_unit AND bucket_start >= $3 AND bucket_start < $4
-           AND ($5::uuid IS NULL OR org_id = $5) ORDER BY org_id",
-    );
-    Ok(found.bind(set.set_id).bind(unit.as_str()).bind(start).bind(end).bind(org_id).fetch_all(tx).await?)
-}
-
-async fn parts(
-    tx: &mut PgConnection,
-    org_id: Uuid,
-    set: &KeptSet,
-    unit: Unit,
-    (start, end): (DateTime<Utc>, DateTime<Utc>),
-) -> Result<Vec<(DateTime<Utc>, Vec<u8>)>, StoreError> {
-    let parts = sqlx::query_as(
-        "SELECT bucket_start, packed FROM analytics.attribution_parts
-         WHERE org_id = $1 AND set_id = $2 AND unit = $3::analytics.attribution_unit AND bucket_start >= $4
-           AND bucket_start < $5",
-    );
-    Ok(parts.bind(org_id).bind(set.set_id).bind(unit.as_str()).bind(start).bind(end).fetch_all(tx).await?)
 }
 
 /// What raw events make.
