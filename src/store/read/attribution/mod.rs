@@ -15,9 +15,8 @@ use crate::{
         floor::{Gone, Missing},
     },
     store::{
-        StoreError,
         attribution::sets::{self, KeptSet},
-        transaction::in_discarded_snapshot,
+        transaction::in_snapshot,
     },
 };
 
@@ -32,12 +31,14 @@ impl Reader {
         query: &AttributionQuery,
         pick: impl FnOnce(&[KeyTotals]) -> Vec<usize>,
     ) -> Result<Result<Attribution, NoSet>, ReadError> {
-        self.in_snapshot(async |conn| self.attribution_in(conn, query, pick).await).await
+        let read = async |tx: &mut PgConnection| self.attribution_in(tx, query, pick).await;
+        self.within_limits(async |conn| in_snapshot(conn, read).await).await
     }
 
     /// The sets that there are, and from when on they have all of an org.
     pub async fn attribution_sets(&self, org_id: Uuid) -> Result<Vec<SetStatus>, ReadError> {
-        self.in_snapshot(async |conn| Ok(status(&floors(conn, org_id).await?))).await
+        let read = async |tx: &mut PgConnection| Ok::<_, ReadError>(status(&floors(tx, org_id).await?));
+        self.within_limits(async |conn| in_snapshot(conn, read).await).await
     }
 
     /// Values of an org in a dimension that begin so, in the order of bytes, at most so many and never more than [`MAX_VALUES`]. Values
@@ -55,14 +56,6 @@ impl Reader {
             .bind(prefix)
             .bind(most.clamp(0, MAX_VALUES));
         self.in_time(async |conn| rows.fetch_all(conn).await).await
-    }
-
-    async fn in_snapshot<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, ReadError>,
-    ) -> Result<T, ReadError> {
-        let done = self.in_time(async |conn| Ok(vec![in_discarded_snapshot(conn, work).await])).await?;
-        done.into_iter().next().ok_or_else(|| StoreError::impossible("a read without a result"))?
     }
 
     async fn attribution_in(
