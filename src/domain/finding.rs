@@ -88,13 +88,12 @@ impl Finding {
     pub fn text(&self) -> String {
         match self {
             Self::Rollup { unit, org_id, model_id, bucket_start, rollup, raw, columns } => {
-                let day = bucket_start.date_naive();
-                let next = day + TimeDelta::days(1);
                 format!(
                     "{unit} rollup of org {org_id}, model {model_id} at {}: it has {rollup}, raw events make {raw} \
-                     (differs in {}); `refresh --from {day} --to {next}` rebuilds it from raw events",
+                     (differs in {}); `{}` rebuilds it from raw events",
                     time(*bucket_start),
-                    columns.join(", ")
+                    columns.join(", "),
+                    refresh(*bucket_start)
                 )
             }
             Self::OrgHour { org_id, bucket_start, summed, rollups, latencies } => format!(
@@ -149,8 +148,6 @@ impl Finding {
                 time(*noted_at)
             ),
             Self::Attribution { set, unit, org_id, bucket_start, has, should } => {
-                let day = bucket_start.date_naive();
-                let next = day + TimeDelta::days(1);
                 let other = match *unit {
                     "hour" => "raw events make",
                     "day" => "its hours have",
@@ -158,8 +155,9 @@ impl Finding {
                 };
                 format!(
                     "attribution by {set} of org {org_id}, the {unit} at {}: it has {has}, {other} {should}; \
-                     `refresh --from {day} --to {next} --org {org_id}` counts it again from raw events",
-                    time(*bucket_start)
+                     `{} --org {org_id}` counts it again from raw events",
+                    time(*bucket_start),
+                    refresh(*bucket_start)
                 )
             }
             Self::LedgerHour { hour, batches, hours } => format!(
@@ -173,9 +171,13 @@ impl Finding {
 
 /// What fixes a sum of an hour.
 fn sum_again(hour: DateTime<Utc>) -> String {
-    let day = hour.date_naive();
-    let next = day + TimeDelta::days(1);
-    format!("`refresh --from {day} --to {next}` has it read from what it is summed from, and `maintain` sums it again")
+    format!("`{}` has it read from what it is summed from, and `maintain` sums it again", refresh(hour))
+}
+
+/// The command that counts the day of a bucket again.
+fn refresh(bucket: DateTime<Utc>) -> String {
+    let day = bucket.date_naive();
+    format!("refresh --from {day} --to {}", day + TimeDelta::days(1))
 }
 
 fn time(at: DateTime<Utc>) -> String {

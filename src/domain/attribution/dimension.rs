@@ -25,6 +25,10 @@ pub enum Dimension {
     Meta(Arc<str>),
 }
 
+/// All but fields of the metadata.
+const FIELDS: [Dimension; 5] =
+    [Dimension::Model, Dimension::Client, Dimension::Actor, Dimension::Status, Dimension::ErrorCode];
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be modelId, clientId, actorId, status, errorCode, or meta. and the name of a field of the metadata of at most {MAX_NAME_CHARS} characters"
@@ -60,18 +64,12 @@ impl FromStr for Dimension {
     type Err = UnknownDimension;
 
     fn from_str(name: &str) -> Result<Self, UnknownDimension> {
-        match name {
-            "modelId" => Ok(Self::Model),
-            "clientId" => Ok(Self::Client),
-            "actorId" => Ok(Self::Actor),
-            "status" => Ok(Self::Status),
-            "errorCode" => Ok(Self::ErrorCode),
-            _ => match name.strip_prefix(META) {
-                Some(field) if !field.is_empty() && field.chars().count() <= MAX_NAME_CHARS => {
-                    Ok(Self::Meta(field.into()))
-                }
-                _ => Err(UnknownDimension),
-            },
+        if let Some(field) = FIELDS.into_iter().find(|field| field.name() == name) {
+            return Ok(field);
+        }
+        match name.strip_prefix(META) {
+            Some(field) if !field.is_empty() && field.chars().count() <= MAX_NAME_CHARS => Ok(Self::Meta(field.into())),
+            _ => Err(UnknownDimension),
         }
     }
 }
