@@ -131,7 +131,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     maintenance::run(&settings, &args.common, "refresh", Access::Alone, async |turn, steps| {
         let conn = &mut turn.conn;
-        if let Some(raw_from) = rebuild::raw_from(conn).await?.filter(|raw_from| from < *raw_from) {
+        if let Some(raw_from) = recount::raw_from(conn).await?.filter(|raw_from| from < *raw_from) {
             let first = next_utc_day(raw_from).date_naive();
             bail!("--from must be {first} or later: raw events from before are past their retention");
         }

@@ -25,7 +25,7 @@ use crate::{
         lifecycle::{floors, maintenance::Access},
         rollups::{
             pending::{self, Waiting},
-            rebuild, recount,
+            recount,
             verify::{self, Found, MOST_NAMED},
         },
     },
@@ -139,7 +139,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         recount::prepare(conn).await?;
         let now = clock::now(conn).await?;
         let since = args.last.map_or(args.from, |days| Some(utc_day(now) - TimeDelta::days(i64::from(days) - 1)));
-        let (first, raw_from) = (verify::first_day(conn).await?, rebuild::raw_from(conn).await?);
+        let (first, raw_from) = (verify::first_day(conn).await?, recount::raw_from(conn).await?);
         let mut report = Report {
             org: args.org,
             holds: false,

@@ -8,7 +8,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use super::recount::raw_from;
 use super::{
     merge::ROLLUP_LOCK,
     recount::{self, Pending, Rebuilt, Span},

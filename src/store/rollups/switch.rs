@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{
     aggregates,
     engine::{Engine, RefreshRules, is_scheduled, lock_cut, refresh, schedule, state, unschedule},
-    rebuild,
+    recount,
     unit::Unit,
     verify,
 };
@@ -70,7 +70,7 @@ pub async fn to_continuous(
 pub async fn begin(owner: &mut PgConnection) -> Result<(), StoreError> {
     let now = clock::now(owner).await?;
     let first = verify::first_day(owner).await?.unwrap_or(now);
-    let from = rebuild::raw_from(owner).await?.map_or(first, |raw_from| next_utc_day(raw_from).max(first));
+    let from = recount::raw_from(owner).await?.map_or(first, |raw_from| next_utc_day(raw_from).max(first));
     between_snapshots(owner, async |tx| {
         sqlx::query(
             "UPDATE analytics.rollup_engine SET engine = 'continuous', leaving = false, continuous_from = $1, hourly_to = $1,
