@@ -4,8 +4,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{
-    OnStep, PIECE, Run, in_pieces,
-    rollups::{Before, Old},
+    OnStep, Run,
+    rollups::{Before, Old, take_alone},
 };
 use crate::store::{StoreError, attribution, transaction::in_transaction};
 
@@ -41,7 +41,7 @@ async fn alone(conn: &mut PgConnection) -> Result<i64, StoreError> {
     .await
 }
 
-/// Purges old rows, or counts them.
+/// Nobody writes parts meanwhile: what is left of a bucket is all of it.
 async fn take(
     conn: &mut PgConnection,
     run: &Run,
@@ -49,20 +49,5 @@ async fn take(
     before: &Before,
     on_step: OnStep<'_>,
 ) -> Result<i64, StoreError> {
-    if run.dry_run {
-        return before.count(conn, old).await;
-    }
-    let mut gone = 0;
-    in_pieces(async || {
-        let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
-            // Nobody writes parts meanwhile: what is left of a bucket is all of it.
-            attribution::lock(tx).await?;
-            before.take(tx, old, PIECE).await
-        })
-        .await?;
-        gone += taken;
-        on_step(&format!("{}: {gone} old rows are gone", old.table));
-        Ok(taken)
-    })
-    .await
+    take_alone(conn, run, old, before, async |tx| attribution::lock(tx).await, on_step).await
 }

@@ -105,7 +105,8 @@ impl Old {
     }
 }
 
-/// Purges a table's old rows, or counts them.
+/// Purges a table's old rows, or counts them. Alone among the mergers, for some milliseconds: one that has made sure that a row is there
+/// must find it.
 pub(super) async fn take(
     conn: &mut PgConnection,
     run: &Run,
@@ -114,14 +115,25 @@ pub(super) async fn take(
     on_step: OnStep<'_>,
 ) -> Result<i64, StoreError> {
     on_step(&format!("{}: looking for old rows", old.table));
+    take_alone(conn, run, old, before, async |tx| hold_off(tx).await, on_step).await
+}
+
+/// As [`take`], each piece while the lock that it takes holds others off.
+pub(super) async fn take_alone(
+    conn: &mut PgConnection,
+    run: &Run,
+    old: Old,
+    before: &Before,
+    lock: impl AsyncFn(&mut PgConnection) -> Result<(), StoreError>,
+    on_step: OnStep<'_>,
+) -> Result<i64, StoreError> {
     if run.dry_run {
         return before.count(conn, old).await;
     }
     let mut gone = 0;
     in_pieces(async || {
         let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
-            // Alone among the mergers, for some milliseconds: one that has made sure that a row is there must find it.
-            hold_off(tx).await?;
+            lock(&mut *tx).await?;
             before.take(tx, old, super::PIECE).await
         })
         .await?;
