@@ -1,7 +1,6 @@
 //! Hours that are summed by client and by error code: a response is the same as of raw events alone, whatever changed since they
 //! were summed.
 
-use analytics_service::auth::Role;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -9,13 +8,12 @@ use uuid::Uuid;
 
 use crate::{
     engines::to_continuous,
-    harness::{Service, World, number, settled},
+    harness::{World, number, settled},
+    org_hours::{self, Asking, ORG, OTHER, every_few_minutes},
 };
 
-const ORG: Uuid = Uuid::from_u128(0xA);
-const OTHER: Uuid = Uuid::from_u128(0xB);
 const PERSON: Uuid = Uuid::from_u128(0xF);
-const MODELS: u128 = 3;
+const MODELS: u32 = 3;
 /// Days of a zone that begins within an hour of UTC among them.
 const QUESTIONS: [&str; 5] = [
     "granularity=hour&groupBy=client&percentile=p95",
@@ -25,14 +23,9 @@ const QUESTIONS: [&str; 5] = [
     "granularity=day&groupBy=errorCode&timezone=Europe/Berlin&percentile=p99",
 ];
 
-/// An event of two orgs, with clients and error codes of which some have none. A person has a client of its own.
+/// An event with a client and an error code, of which some have none. A person has a client of its own.
 fn event(id: u128, n: u32, occurred_at: DateTime<Utc>) -> Value {
-    let statuses = ["success", "success", "error", "timeout", "throttled"];
-    let mut event = json!({
-        "eventId": Uuid::from_u128(id), "orgId": if n.is_multiple_of(3) { OTHER } else { ORG },
-        "modelId": Uuid::from_u128(u128::from(n) % MODELS), "occurredAt": occurred_at, "status": statuses[n as usize % 5],
-        "latencyMs": n * 37 % 5000, "inputTokens": n, "outputTokens": 2 * n, "costEstimateCents": f64::from(n) / 64.0,
-    });
+    let mut event = org_hours::event(id, n, n % MODELS, occurred_at);
     match n % 7 {
         0 => {}
         1 => (event["clientId"], event["actorId"]) = (json!("of-one-person"), json!(PERSON)),
@@ -44,54 +37,30 @@ fn event(id: u128, n: u32, occurred_at: DateTime<Utc>) -> Value {
     event
 }
 
-/// One every few minutes from so long ago up to then.
 fn events(first: u128, count: u32, from: TimeDelta, to: TimeDelta) -> Vec<Vec<u8>> {
-    let (now, step) = (Utc::now(), (from - to) / i32::try_from(count).unwrap());
-    let at = |n: u32| now - from + step * i32::try_from(n).unwrap();
-    (0..count).map(|n| event(first + u128::from(n), n, at(n)).to_string().into_bytes()).collect()
+    every_few_minutes(count, from, to, |n, at| event(first + u128::from(n), n, at))
 }
 
-struct Asking<'w> {
-    service: Service,
-    token: String,
-    world: &'w World,
-    now: DateTime<Utc>,
+async fn one(asking: &Asking<'_>, question: &str) -> Value {
+    let response = asking.one(&format!("reliability?{question}")).await;
+    json!([response["series"], response["totals"], response["highlight"]])
 }
 
-impl<'w> Asking<'w> {
-    async fn start(world: &'w World) -> Self {
-        let service = world.serve().await;
-        Self { token: service.token(&[ORG], &[Role::OrgViewer]), service, world, now: Utc::now() }
+/// The responses, each the same as that of raw events alone: sums have no models.
+async fn all(asking: &Asking<'_>) -> Vec<Value> {
+    let models: String = (0..MODELS).map(|model| format!("&modelId={}", Uuid::from_u128(model.into()))).collect();
+    let mut responses = Vec::new();
+    for question in QUESTIONS {
+        let response = one(asking, question).await;
+        assert_eq!(response, one(asking, &format!("{question}{models}")).await, "{question}");
+        responses.push(response);
     }
+    responses
+}
 
-    /// What of a response does not move with time.
-    async fn one(&self, question: &str) -> Value {
-        let day = |days| (self.now + TimeDelta::days(days)).format("%FT00:00:00Z").to_string();
-        let path = format!("/analytics/v1/orgs/{ORG}/reliability?{question}&start={}&end={}", day(-5), day(1));
-        let (status, mut response) = self.service.get(&path, &self.token).await;
-        assert_eq!(status, 200, "{response}");
-        for point in response["series"].as_array_mut().unwrap() {
-            point.as_object_mut().unwrap().remove("final");
-        }
-        json!([response["series"], response["totals"], response["highlight"]])
-    }
-
-    /// The responses, each the same as that of raw events alone: sums have no models.
-    async fn all(&self) -> Vec<Value> {
-        let models: String = (0..MODELS).map(|model| format!("&modelId={}", Uuid::from_u128(model))).collect();
-        let mut responses = Vec::new();
-        for question in QUESTIONS {
-            let response = self.one(question).await;
-            assert_eq!(response, self.one(&format!("{question}{models}")).await, "{question}");
-            responses.push(response);
-        }
-        responses
-    }
-
-    async fn summed(&self) -> Vec<Value> {
-        self.world.report(&["maintain"]).await;
-        self.all().await
-    }
+async fn summed(asking: &Asking<'_>) -> Vec<Value> {
+    asking.world.report(&["maintain"]).await;
+    all(asking).await
 }
 
 async fn change(conn: &mut PgConnection, statement: &str) -> u64 {
@@ -130,34 +99,34 @@ async fn responses_by_label_are_those_of_raw_events() {
     let some = events(0, 900, TimeDelta::days(4), TimeDelta::zero());
     world.send(some.clone()).await;
     settled(&mut conn, 900).await;
-    let before = asking.all().await;
-    assert_eq!(asking.summed().await, before);
+    let before = all(&asking).await;
+    assert_eq!(summed(&asking).await, before);
     assert!(naming(&mut conn, "client-3").await > 20);
     // They are what is read: what is not true shows.
     let swap = "UPDATE analytics.org_hours_by SET clients = error_codes, error_codes = clients WHERE NOT changed";
     change(&mut conn, swap).await;
     for (question, before) in QUESTIONS.iter().zip(&before) {
-        assert!(asking.one(question).await != *before, "{question}");
+        assert!(one(&asking, question).await != *before, "{question}");
     }
     change(&mut conn, swap).await;
     // Late events change hours that are summed, and add hours that had nothing.
     world.send(events(10_000, 90, TimeDelta::days(5), OVER)).await;
     settled(&mut conn, 990).await;
     assert!(changed(&mut conn).await > 60);
-    let late = asking.all().await;
+    let late = all(&asking).await;
     assert!(late != before);
-    assert_eq!(asking.summed().await, late);
+    assert_eq!(summed(&asking).await, late);
     assert_eq!(changed(&mut conn).await, 0);
     // What is read again is counted once.
     world.report(&["replay", "--partition", "0", "--from", "0", "--to", "990"]).await;
     settled(&mut conn, 2 * 990).await;
-    assert_eq!(asking.all().await, late);
+    assert_eq!(all(&asking).await, late);
     // What is rebuilt is read from raw events until it is summed again.
     let day = |days: i64| (Utc::now() - TimeDelta::days(days)).format("%F").to_string();
     world.report(&["refresh", "--from", &day(2), "--to", &day(1)]).await;
     assert!(changed(&mut conn).await > 20);
-    assert_eq!(asking.all().await, late);
-    assert_eq!(asking.summed().await, late);
+    assert_eq!(all(&asking).await, late);
+    assert_eq!(summed(&asking).await, late);
     assert_eq!(found(&world).await, [""; 0]);
 }
 
@@ -168,7 +137,7 @@ async fn erased_names_are_gone_at_once() {
     let mut owner = world.connect_as_owner().await;
     world.send(events(0, 900, TimeDelta::days(4), OVER)).await;
     settled(&mut owner, 900).await;
-    let before = asking.summed().await;
+    let before = summed(&asking).await;
     assert!(naming(&mut owner, "of-one-person").await > 20);
     // A day of which a part was purged keeps its rollups.
     let noon = (Utc::now() - TimeDelta::days(2)).format("%FT12:00Z");
@@ -178,9 +147,9 @@ async fn erased_names_are_gone_at_once() {
     assert_eq!(number(&mut owner, AssertSqlSafe(below)).await, 0, "what lies below the raw floor is gone");
     world.report(&["erase", "--actor", &PERSON.to_string(), "--yes"]).await;
     assert_eq!(naming(&mut owner, "of-one-person").await, 0);
-    let after = asking.all().await;
+    let after = all(&asking).await;
     assert!(after != before && !after[0].to_string().contains("of-one-person"));
-    assert_eq!(asking.summed().await, after);
+    assert_eq!(summed(&asking).await, after);
     assert_eq!(naming(&mut owner, "of-one-person").await, 0);
     world.report(&["erase", "--org", &ORG.to_string(), "--yes"]).await;
     world.report(&["maintain"]).await;
@@ -195,16 +164,16 @@ async fn repaired_rows_are_counted_again() {
     let mut owner = world.connect_as_owner().await;
     world.send(events(0, 600, TimeDelta::days(4), OVER)).await;
     settled(&mut owner, 600).await;
-    let before = asking.summed().await;
+    let before = summed(&asking).await;
     let lost = [10, 11].map(|n| format!("'{}'", Uuid::from_u128(n))).join(", ");
     assert_eq!(change(&mut owner, &format!("DELETE FROM analytics.usage_events WHERE event_id IN ({lost})")).await, 2);
     assert!(found(&world).await.contains(&"hour_by".to_owned()));
     change(&mut owner, "UPDATE analytics.org_hours_by SET changed = true, clients = NULL, error_codes = NULL").await;
-    assert!(asking.summed().await != before, "without what is lost");
+    assert!(summed(&asking).await != before, "without what is lost");
     world.report(&["replay", "--partition", "0", "--from", "0", "--to", "600"]).await;
     settled(&mut owner, 1200).await;
-    assert_eq!(asking.all().await, before);
-    assert_eq!(asking.summed().await, before);
+    assert_eq!(all(&asking).await, before);
+    assert_eq!(summed(&asking).await, before);
     assert_eq!(found(&world).await, [""; 0]);
 }
 
@@ -221,8 +190,8 @@ async fn too_many_labels_are_read_from_raw_events() {
     });
     world.send(hostile.chain(events(10_000, 300, TimeDelta::days(4), OVER))).await;
     settled(&mut conn, 1000).await;
-    let before = asking.all().await;
-    assert_eq!(asking.summed().await, before);
+    let before = all(&asking).await;
+    assert_eq!(summed(&asking).await, before);
     let not_summed =
         "SELECT count(*) FROM analytics.org_hours_by WHERE NOT changed AND clients IS NULL AND error_codes IS NOT NULL";
     assert_eq!(number(&mut conn, not_summed).await, 1);
@@ -236,7 +205,7 @@ async fn wrong_sums_are_found_and_replaced() {
     let mut owner = world.connect_as_owner().await;
     world.send(events(0, 600, TimeDelta::days(4), OVER)).await;
     settled(&mut owner, 600).await;
-    let before = asking.summed().await;
+    let before = summed(&asking).await;
     let day = (Utc::now() - TimeDelta::days(2)).format("%F").to_string();
     let next = (Utc::now() - TimeDelta::days(1)).format("%F").to_string();
     let of_day = format!("bucket_start >= '{day} 00:00Z' AND bucket_start < '{next} 00:00Z' AND org_id = '{ORG}'");
@@ -253,8 +222,8 @@ async fn wrong_sums_are_found_and_replaced() {
         assert!(String::from_utf8_lossy(&text).contains(&format!("`refresh --from {day} --to {next}`")), "{kind}");
         world.report(&["refresh", "--from", &day, "--to", &next]).await;
         assert_eq!(found(&world).await, [""; 0], "{wrong}");
-        assert_eq!(asking.all().await, before, "{wrong}");
-        assert_eq!(asking.summed().await, before, "{wrong}");
+        assert_eq!(all(&asking).await, before, "{wrong}");
+        assert_eq!(summed(&asking).await, before, "{wrong}");
         assert_eq!(found(&world).await, [""; 0], "{wrong}");
     }
 }
@@ -266,15 +235,15 @@ async fn moved_rollups_change_no_sum_by_label() {
     let mut conn = world.connect().await;
     world.send(events(0, 900, TimeDelta::days(4), TimeDelta::zero())).await;
     settled(&mut conn, 900).await;
-    let before = asking.summed().await;
+    let before = summed(&asking).await;
     to_continuous(&world).await;
     assert_eq!(changed(&mut conn).await, 0);
-    assert_eq!(asking.all().await, before);
+    assert_eq!(all(&asking).await, before);
     world.send(events(10_000, 90, TimeDelta::days(5), OVER)).await;
     settled(&mut conn, 990).await;
-    let late = asking.all().await;
+    let late = all(&asking).await;
     assert!(changed(&mut conn).await > 60 && late != before);
-    assert_eq!(asking.summed().await, late);
+    assert_eq!(summed(&asking).await, late);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use crate::{
     harness::{Service, World, number, settled},
 };
 
-const ORG: Uuid = Uuid::from_u128(0xA);
-const OTHER: Uuid = Uuid::from_u128(0xB);
+pub const ORG: Uuid = Uuid::from_u128(0xA);
+pub const OTHER: Uuid = Uuid::from_u128(0xB);
 /// Days of a zone that begins within an hour of UTC among them.
 const QUESTIONS: [&str; 6] = [
     "usage?granularity=hour",
@@ -23,40 +23,51 @@ const QUESTIONS: [&str; 6] = [
     "reliability?granularity=day",
 ];
 
-/// Events of three models and two orgs, one every few minutes from so long ago up to then.
-fn events(first: u128, count: u32, from: TimeDelta, to: TimeDelta) -> Vec<Vec<u8>> {
+/// Events, by their number and time: one every few minutes from so long ago up to then.
+pub fn every_few_minutes(
+    count: u32,
+    from: TimeDelta,
+    to: TimeDelta,
+    event: impl Fn(u32, DateTime<Utc>) -> Value,
+) -> Vec<Vec<u8>> {
     let (now, step) = (Utc::now(), (from - to) / i32::try_from(count).unwrap());
-    let statuses = ["success", "success", "error", "timeout", "throttled"];
-    let event = |n: u32| {
-        json!({
-            "eventId": Uuid::from_u128(first + u128::from(n)), "orgId": if n.is_multiple_of(3) { OTHER } else { ORG },
-            "modelId": Uuid::from_u128(u128::from(n % 4 % 3)), "occurredAt": now - from + step * i32::try_from(n).unwrap(),
-            "status": statuses[n as usize % 5], "latencyMs": n * 37 % 5000, "inputTokens": n, "outputTokens": 2 * n,
-            "costEstimateCents": f64::from(n) / 64.0,
-        })
-    };
-    (0..count).map(|n| event(n).to_string().into_bytes()).collect()
+    let at = |n: u32| now - from + step * i32::try_from(n).unwrap();
+    (0..count).map(|n| event(n, at(n)).to_string().into_bytes()).collect()
 }
 
-struct Asking<'w> {
+/// An event of two orgs.
+pub fn event(id: u128, n: u32, model: u32, occurred_at: DateTime<Utc>) -> Value {
+    let statuses = ["success", "success", "error", "timeout", "throttled"];
+    json!({
+        "eventId": Uuid::from_u128(id), "orgId": if n.is_multiple_of(3) { OTHER } else { ORG },
+        "modelId": Uuid::from_u128(u128::from(model)), "occurredAt": occurred_at, "status": statuses[n as usize % 5],
+        "latencyMs": n * 37 % 5000, "inputTokens": n, "outputTokens": 2 * n, "costEstimateCents": f64::from(n) / 64.0,
+    })
+}
+
+fn events(first: u128, count: u32, from: TimeDelta, to: TimeDelta) -> Vec<Vec<u8>> {
+    every_few_minutes(count, from, to, |n, at| event(first + u128::from(n), n, n % 4 % 3, at))
+}
+
+pub struct Asking<'w> {
     service: Service,
     token: String,
-    world: &'w World,
+    pub world: &'w World,
     now: DateTime<Utc>,
 }
 
 impl<'w> Asking<'w> {
-    async fn start(world: &'w World) -> Self {
+    pub async fn start(world: &'w World) -> Self {
         let service = world.serve().await;
         Self { token: service.token(&[ORG], &[Role::OrgViewer]), service, world, now: Utc::now() }
     }
 
-    async fn one(&self, question: &str) -> Value {
+    /// A response without what moves with time.
+    pub async fn one(&self, question: &str) -> Value {
         let day = |days| (self.now + TimeDelta::days(days)).format("%FT00:00:00Z").to_string();
         let path = format!("/analytics/v1/orgs/{ORG}/{question}&start={}&end={}", day(-5), day(1));
         let (status, mut response) = self.service.get(&path, &self.token).await;
         assert_eq!(status, 200, "{response}");
-        // What moves with time.
         for name in ["freshness", "asOf", "final"] {
             response.as_object_mut().unwrap().remove(name);
         }
