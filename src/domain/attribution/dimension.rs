@@ -9,8 +9,6 @@ pub const MAX_NAME_CHARS: usize = 200;
 /// Of a value that is shortened: its first characters, and bytes of its hash.
 const HEAD_CHARS: usize = 180;
 const HASH_BYTES: usize = 8;
-/// What names a field of the metadata begins with.
-const META: &str = "meta.";
 
 /// A field of events that usage can be grouped by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,10 +23,6 @@ pub enum Dimension {
     Meta(Arc<str>),
 }
 
-/// All but fields of the metadata.
-const FIELDS: [Dimension; 5] =
-    [Dimension::Model, Dimension::Client, Dimension::Actor, Dimension::Status, Dimension::ErrorCode];
-
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be modelId, clientId, actorId, status, errorCode, or meta. and the name of a field of the metadata of at most {MAX_NAME_CHARS} characters"
@@ -36,6 +30,11 @@ const FIELDS: [Dimension; 5] =
 pub struct UnknownDimension;
 
 impl Dimension {
+    /// All but fields of the metadata.
+    pub const FIELDS: [Self; 5] = [Self::Model, Self::Client, Self::Actor, Self::Status, Self::ErrorCode];
+    /// What the name of a field of the metadata begins with.
+    pub const META: &str = "meta.";
+
     /// As the API, the settings and the database name it; of the metadata with the field's name.
     pub fn name(&self) -> Cow<'static, str> {
         match self {
@@ -44,7 +43,7 @@ impl Dimension {
             Self::Actor => "actorId".into(),
             Self::Status => "status".into(),
             Self::ErrorCode => "errorCode".into(),
-            Self::Meta(field) => format!("{META}{field}").into(),
+            Self::Meta(field) => format!("{}{field}", Self::META).into(),
         }
     }
 
@@ -64,10 +63,10 @@ impl FromStr for Dimension {
     type Err = UnknownDimension;
 
     fn from_str(name: &str) -> Result<Self, UnknownDimension> {
-        if let Some(field) = FIELDS.into_iter().find(|field| field.name() == name) {
+        if let Some(field) = Self::FIELDS.into_iter().find(|field| field.name() == name) {
             return Ok(field);
         }
-        match name.strip_prefix(META) {
+        match name.strip_prefix(Self::META) {
             Some(field) if !field.is_empty() && field.chars().count() <= MAX_NAME_CHARS => Ok(Self::Meta(field.into())),
             _ => Err(UnknownDimension),
         }

@@ -25,8 +25,6 @@ const MAX_FILTERS: usize = 6;
 /// Most groups of a page, and how many they are where nothing is said.
 const MOST: u16 = 1000;
 const DEFAULT: u16 = 25;
-/// What names of fields of the metadata begin with.
-const META: &str = "meta.";
 
 choices! {
     pub enum AttributionGranularity { None = "none", Month = "month", Day = "day", Hour = "hour" }
@@ -185,10 +183,9 @@ pub fn dimension(text: &str) -> Result<Dimension, String> {
 
 fn filters(params: &mut Params) -> Vec<Filter> {
     let unset = dimensions(params, "unset");
-    let fixed = [Dimension::Model, Dimension::Client, Dimension::Actor, Dimension::Status, Dimension::ErrorCode];
-    let mut wanted: BTreeSet<Dimension> = fixed.into_iter().filter(|of| params.has(&of.name())).collect();
+    let mut wanted: BTreeSet<Dimension> = Dimension::FIELDS.into_iter().filter(|of| params.has(&of.name())).collect();
     wanted.extend(unset.iter().cloned());
-    for name in params.names_that_begin(META) {
+    for name in params.names_that_begin(Dimension::META) {
         match dimension(&name) {
             Ok(dimension) => drop(wanted.insert(dimension)),
             Err(rule) => params.problem("meta", rule),
