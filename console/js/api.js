@@ -1,0 +1,141 @@
+// Requests of the service, as the console sends them: by the session's cookie, never with a token.
+import { readJson } from './money.js';
+import { noteServerTime } from './time.js';
+import { useCallback, useEffect, useRef, useState } from './view.js';
+
+/** What the service refused, or that it could not be reached (status 0). */
+export class Problem extends Error {
+  constructor(status, body = {}) {
+    super(body.detail ?? body.title ?? `HTTP ${status}`);
+    Object.assign(this, { status, type: body.type, errors: body.errors ?? [], requestId: body.requestId, retryAfter: body.retryAfter });
+  }
+
+  /** Whether waiting may help. */
+  get isAway() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+let signedOut = () => {};
+/** What is done when the service accepts the session no longer. */
+export const onSignedOut = then => (signedOut = then);
+
+const MAX_KEPT = 60;
+/** Responses by address with their ETag: sent back when the service says that nothing changed. */
+const kept = new Map();
+
+export async function get(path, { params = {}, poll = false, signal } = {}) {
+  const address = path + search(params);
+  const known = kept.get(address);
+  const headers = { 'X-Console': poll ? 'poll' : '1' };
+  if (known) headers['If-None-Match'] = known.etag;
+  const response = await send(address, { headers, signal });
+  if (response.status === 304 && known) {
+    const asOf = response.headers.get('Analytics-As-Of');
+    return asOf ? { ...known.body, asOf } : known.body;
+  }
+  const body = await read(response);
+  const etag = response.headers.get('ETag');
+  if (etag) {
+    if (kept.size >= MAX_KEPT) kept.delete(kept.keys().next().value);
+    kept.set(address, { etag, body });
+  }
+  return body;
+}
+
+export function post(path, body, { headers = {}, method = 'POST' } = {}) {
+  // What is text already is sent as it is, so that its numbers stay as they were written.
+  const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+  const type = text === undefined ? {} : { 'Content-Type': 'application/json' };
+  return send(path, { method, body: text, headers: { 'X-Console': '1', ...type, ...headers } }).then(read);
+}
+
+export function forget() {
+  kept.clear();
+}
+
+/** A query string. Of a list each value is one parameter. */
+function search(params) {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) {
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined && one !== '') query.append(key, one);
+  }
+  const text = query.toString();
+  return text && `?${text}`;
+}
+
+async function send(address, options) {
+  let response;
+  try {
+    response = await fetch(address, { cache: 'no-store', credentials: 'same-origin', redirect: 'error', ...options });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0);
+  }
+  noteServerTime(response.headers.get('Date'));
+  return response;
+}
+
+async function read(response) {
+  const text = response.status === 204 ? '' : await response.text().catch(() => { throw new Problem(0); });
+  if (response.ok) return text ? readJson(text) : undefined;
+  let body = {};
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // Not from the service, but from something on the way.
+  }
+  const problem = new Problem(response.status, { ...body, retryAfter: Number(response.headers.get('Retry-After')) || undefined });
+  if (response.status === 401 && !new URL(response.url).pathname.startsWith('/console/')) signedOut();
+  throw problem;
+}
+
+const org = id => `/analytics/v1/orgs/${encodeURIComponent(id)}`;
+/** The address of something of an org. */
+export const ofOrg = (id, ...parts) => [org(id), ...parts.map(encodeURIComponent)].join('/');
+
+/**
+ * Loads what a page shows, again when `key` changes, and by itself every `every` seconds while the tab is visible.
+ * What was loaded last stays when a later request fails: then `problem` is there beside `data`, and `at` says of when it is.
+ */
+export function useData(key, load, { every = 0 } = {}) {
+  const [held, setHeld] = useState({ key, data: undefined, problem: undefined, at: undefined, busy: true });
+  const current = useRef(0);
+  const loader = useRef(load);
+  loader.current = load;
+
+  const run = useCallback(async poll => {
+    const turn = ++current.current;
+    const abort = new AbortController();
+    if (!poll) setHeld(was => ({ ...was, busy: true }));
+    try {
+      const data = await loader.current({ poll, signal: abort.signal });
+      if (turn === current.current) setHeld({ key, data, problem: undefined, at: Date.now(), busy: false });
+    } catch (problem) {
+      if (!(problem instanceof Problem)) console.error(problem);
+      if (turn === current.current) {
+        setHeld(was => ({ key, data: was.key === key ? was.data : undefined, at: was.key === key ? was.at : undefined, problem, busy: false }));
+      }
+    }
+  }, [key]);
+
+  useEffect(() => {
+    run(false);
+    return () => { current.current += 1; };
+  }, [run]);
+
+  useEffect(() => {
+    if (!every) return undefined;
+    const tick = () => { if (document.visibilityState === 'visible') run(true); };
+    const timer = setInterval(tick, every * 1000);
+    document.addEventListener('visibilitychange', tick);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener('visibilitychange', tick);
+    };
+  }, [run, every]);
+
+  const same = held.key === key;
+  return { data: same ? held.data : undefined, problem: same ? held.problem : undefined, at: held.at, busy: held.busy || !same,
+           reload: useCallback(() => run(false), [run]) };
+}

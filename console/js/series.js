@@ -1,0 +1,69 @@
+// From series of the API to what charts draw: one place for each bucket, also where nothing happened.
+import { add, plain } from './money.js';
+import { bucket, buckets, longDay, hour, clock, startOfDay } from './time.js';
+import * as format from './format.js';
+import { t } from './texts.js';
+
+/** What is counted: how each is written. */
+export const MEASURES = {
+  costEstimateCents: { text: format.money, axis: format.shortMoney, exact: format.exactMoney },
+  invocations: { text: format.count, axis: format.short, exact: format.count },
+  inputTokens: { text: format.count, axis: format.short, exact: format.count },
+  outputTokens: { text: format.count, axis: format.short, exact: format.count },
+  errors: { text: format.count, axis: format.short, exact: format.count },
+};
+
+/** The buckets of a range with their places. What the API has beside them gets a place too. */
+export function places(range, granularity, zone, points) {
+  const times = new Set(buckets(range, granularity, zone));
+  for (const point of points) times.add(Date.parse(point.bucketStart));
+  const sorted = [...times].sort((a, b) => a - b);
+  return { times: sorted, place: new Map(sorted.map((time, n) => [time, n])) };
+}
+
+/** The points by place. */
+export function spread(points, { times, place }) {
+  const row = new Array(times.length);
+  for (const point of points) row[place.get(Date.parse(point.bucketStart))] = point;
+  return row;
+}
+
+export const numbers = (row, measure) => row.map(point => (point ? plain(point[measure]) : 0));
+
+/** Labels of buckets for the axis and for titles. */
+export function labels(times, granularity, zone) {
+  const oneDay = times.length <= 26 && granularity === 'hour';
+  return {
+    xLabel: at => (oneDay ? clock(times[at], zone) : bucket(times[at], granularity, zone)),
+    title: at => (granularity === 'hour' ? `${hour(times[at], zone)}–${clock(times[at] + 3_600_000, zone)}` : longDay(times[at], zone)),
+  };
+}
+
+/** The sum of a measure, exactly. */
+export const total = (points, measure) => points.reduce((sum, point) => (point ? add(sum, point[measure]) : sum), 0);
+
+/** The bucket where most was, for the sentence about a chart. */
+export function highest(values) {
+  let found = -1;
+  values.forEach((value, at) => { if (value > 0 && (found < 0 || value > values[found])) found = at; });
+  return found;
+}
+
+/** A bucket is open where it may still grow: where the API says so, and where it has not begun. */
+export function openBuckets(row, asOf, granularity, finalBefore) {
+  return row.map((point, at) => (point ? !point.final : finalBefore !== undefined && at >= finalBefore));
+}
+
+/** The first part of a file's name: what it is of, and when. */
+export const fileName = (what, { org, range }) => `${what}-${org?.slice(0, 8)}-${range.start}-${range.end}`;
+
+/** The parameters of a range of the page. */
+export const rangeParams = (range, zone) => ({ start: range.start, end: range.end, timezone: zone });
+
+/** A range by moments, for endpoints that know no zone. */
+export const momentParams = (range, zone) => ({
+  start: new Date(startOfDay(range.start, zone)).toISOString(),
+  end: new Date(startOfDay(range.end, zone)).toISOString(),
+});
+
+export const measureName = measure => t.measures[measure];

@@ -1,0 +1,25 @@
+// What the console computes: each test by name, in a browser or in node. The default export runs them all.
+import money from './money.js';
+import save from './save.js';
+import state from './state.js';
+import time from './time.js';
+
+export function equal(found, wanted, what = '') {
+  const [a, b] = [found, wanted].map(value => JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}n` : one)));
+  if (a !== b) throw new Error(`${what} ${a} is not ${b}`);
+}
+
+/** @returns {{passed: number, failed: string[]}} */
+export default async function run() {
+  let passed = 0;
+  const failed = [];
+  for (const [name, test] of Object.entries({ ...money(equal), ...save(equal), ...state(equal), ...time(equal) })) {
+    try {
+      await test();
+      passed += 1;
+    } catch (error) {
+      failed.push(`${name}: ${error.message}`);
+    }
+  }
+  return { passed, failed };
+}
