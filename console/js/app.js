@@ -1,0 +1,111 @@
+// Starts the console: who is signed in, which page the address names, and what the page is drawn in.
+import { Component, Fragment, html, render, useEffect, useState } from './view.js';
+import { catchLinks, useLocation } from './router.js';
+import { forget, get, onSignedOut, Problem } from './api.js';
+import { may, NEEDS, readState } from './state.js';
+import { Announcer, Failure, Forbidden, Skeleton } from './parts/panel.js';
+import { Shell } from './parts/shell.js';
+import { t } from './texts.js';
+
+const port = document.documentElement.dataset.port === 'operations' ? 'operations' : 'api';
+
+/** The pages of a port: the first part of their path and where their code is. */
+const PAGES = {
+  api: {
+    '': () => import('./pages/overview.js'),
+    usage: () => import('./pages/usage.js'),
+    reliability: () => import('./pages/reliability.js'),
+    trust: () => import('./pages/trust.js'),
+    exports: () => import('./pages/exports.js'),
+    'dead-letters': () => import('./pages/dead-letters.js'),
+    'api-keys': () => import('./pages/api-keys.js'),
+    audit: () => import('./pages/audit.js'),
+    unreadable: () => import('./pages/unreadable.js'),
+  },
+  operations: {
+    '': () => import('./pages/actors.js'),
+    partitions: () => import('./pages/partitions.js'),
+    supervision: () => import('./pages/supervision.js'),
+    'data-life': () => import('./pages/data-life.js'),
+  },
+}[port];
+
+const ME = port === 'api' ? '/analytics/v1/me' : '/ops/me';
+
+function App() {
+  const place = useLocation();
+  const [me, setMe] = useState();
+  const [problem, setProblem] = useState();
+  const load = () => {
+    setProblem(undefined);
+    // 401 is a session that is not there: the page of signing in takes the place of this one, and the address stays.
+    get(ME).then(setMe, found => (found.status === 401 ? setMe(null) : setProblem(found)));
+  };
+  useEffect(() => {
+    onSignedOut(() => {
+      forget();
+      setMe(null);
+    });
+    load();
+  }, []);
+
+  if (problem) return html`<main class="alone"><h1>${t.brand}</h1><${Failure} problem=${problem} reload=${load} /></main>`;
+  if (me === undefined) return html`<main class="alone"><${Skeleton} /></main>`;
+  if (me === null || place.path === 'sign-in') return html`<${Lazy} load=${() => import('./pages/sign-in.js')} name="sign-in" of=${{ port, onDone: load, signedIn: !!me }} />`;
+  return html`<${Signed} me=${me} place=${place} />`;
+}
+
+function Signed({ me, place }) {
+  const page = place.path.split('/')[0];
+  const load = PAGES[page];
+  const title = load ? t.pages[port][page] : t.notFound.title;
+  const state = readState(place, me);
+  const allowed = port === 'operations' || !NEEDS[page] || may(me, page);
+  useEffect(() => {
+    document.title = `${title} · ${t.brand}`;
+  }, [title]);
+  // Another page begins at its heading, for keys and screen readers too.
+  const [first, setFirst] = useState(true);
+  useEffect(() => {
+    if (!first) document.getElementById('title')?.focus();
+    setFirst(false);
+  }, [place.path]);
+
+  return html`
+    <${Shell} me=${me} state=${state} page=${page} pages=${Object.keys(PAGES)} port=${port} title=${title}>
+      ${!load ? html`<p>${t.notFound.text}</p>`
+        : !allowed ? html`<${Forbidden} needs=${NEEDS[page]} />`
+        : port === 'api' && !state.org && !['audit', 'unreadable'].includes(page) ? html`<p class="notice">${t.noOrg}</p>`
+        : html`<${Lazy} load=${load} name=${page} of=${{ me, state, place }} />`}
+    <//>`;
+}
+
+/** A page whose code is loaded when it is opened. */
+function Lazy({ load, name, of }) {
+  const [page, setPage] = useState({});
+  const start = () => load().then(module => setPage({ name, View: module.default }), () => setPage({ name, problem: new Problem(0) }));
+  useEffect(() => { start(); }, [name]);
+  if (page.name !== name) return html`<${Skeleton} />`;
+  if (page.problem) return html`<${Failure} problem=${page.problem} reload=${start} />`;
+  return html`<${Guard} key=${name}><${page.View} ...${of} /><//>`;
+}
+
+/** A fault of a page leaves the rest of the console as it is. */
+class Guard extends Component {
+  static getDerivedStateFromError() {
+    return { broken: true };
+  }
+
+  componentDidCatch(error) {
+    console.error(error);
+  }
+
+  render({ children }, { broken }) {
+    return broken ? html`<div class="notice bad" role="alert"><b>${t.state.broken}</b><span>${t.state.brokenHint}</span></div>` : children;
+  }
+}
+
+const root = document.getElementById('app');
+root.replaceChildren();
+catchLinks(document);
+render(html`<${Fragment}><${App} /><${Announcer} /><//>`, root);

@@ -1,0 +1,60 @@
+// Signing in: with the issuer, with a key or token that is pasted, or by a one-time link. What is pasted goes to the service and is kept nowhere here.
+import { html, useEffect, useState } from '../view.js';
+import { post } from '../api.js';
+import { BASE, go } from '../router.js';
+import { t } from '../texts.js';
+
+const { issuer, version } = document.documentElement.dataset;
+
+export default function SignIn({ port, onDone, signedIn }) {
+  const [kind, setKind] = useState('apiKey');
+  const [text, setText] = useState('');
+  const [problem, setProblem] = useState();
+  const [busy, setBusy] = useState(false);
+
+  const enter = async body => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      await post('/console/sign-in', body);
+      setText('');
+      // The address that the user came for stays; only the page of signing in itself is left.
+      if (location.pathname === `${BASE}sign-in`) go(BASE, { replace: true });
+      onDone();
+    } catch (found) {
+      setProblem(found);
+      setBusy(false);
+    }
+  };
+  useEffect(() => {
+    const link = new URLSearchParams(location.hash.slice(1)).get('link');
+    if (!link) return;
+    // A link works once: it does not stay in the history.
+    history.replaceState(null, '', location.pathname + location.search);
+    enter({ link });
+  }, []);
+  const submit = event => {
+    event.preventDefault();
+    if (text.trim()) enter({ [kind]: text.trim() });
+  };
+  const back = location.pathname === `${BASE}sign-in` ? BASE : location.pathname + location.search;
+  return html`
+    <main class="alone sign-in" id="main">
+      <h1>${t.signIn.title(port)}</h1>
+      <p class="quiet">${t.signIn.intro(port)}</p>
+      ${signedIn && html`<p><a href=${BASE}>${t.signIn.already}</a></p>`}
+      ${problem && html`<div class="notice bad" role="alert"><b>${t.signIn.failed(problem)}</b><span>${problem.status ? problem.message : t.state.failure(problem)[1]}</span></div>`}
+      ${issuer && html`<p><a class="button primary wide" href=${`${BASE}sign-in/issuer?return=${encodeURIComponent(back)}`} target="_self">${t.signIn.with(issuer)}</a></p><p class="or"><span>${t.signIn.or}</span></p>`}
+      <form onSubmit=${submit} autocomplete="off">
+        <fieldset class="radios"><legend>${t.signIn.kind}</legend>
+          ${(port === 'api' ? ['apiKey', 'token'] : ['token']).map(one => html`<label class="check"><input type="radio" name="kind" checked=${(port === 'api' ? kind : 'token') === one} onChange=${() => setKind(one)} /> ${t.signIn.kinds[one]}</label>`)}
+        </fieldset>
+        <label class="field"><span>${t.signIn.kinds[port === 'api' ? kind : 'token']}</span>
+          <input type="password" class="code" required autocomplete="off" spellcheck=${false} value=${text} aria-invalid=${!!problem} onInput=${event => { setText(event.target.value); if (port !== 'api') setKind('token'); }} /></label>
+        <div class="buttons"><button class="primary" disabled=${busy}>${busy ? t.signIn.busy : t.signIn.enter}</button></div>
+      </form>
+      <details class="help"><summary>${t.signIn.help}</summary><p>${t.signIn.helpKey}</p><p>${t.signIn.helpLink}</p>
+        <pre class="payload" tabindex="0">${t.signIn.command(port)}</pre></details>
+      <p class="quiet">${t.version} ${version}</p>
+    </main>`;
+}

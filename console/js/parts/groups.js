@@ -1,0 +1,95 @@
+// Who spent it, largest first, with where everything else is: the rows add up to the total.
+import { html, useState } from '../view.js';
+import { ofOrg, post } from '../api.js';
+import { hasRole, pageAddress } from '../state.js';
+import { fileName, MEASURES } from '../series.js';
+import { change, plain, subtract } from '../money.js';
+import { count, moneyChange, percent, signed } from '../format.js';
+import { announce, CopyButton, Dialog, Failure, Panel, Value } from './panel.js';
+import { Table } from './table.js';
+import { t } from '../texts.js';
+
+const NAMED = by => ['modelId', 'clientId', 'actorId'].includes(by) || by.startsWith('meta.');
+
+export function Groups({ me, state, chosen, of, earlier }) {
+  const [naming, setNaming] = useState(null);
+  const { by, measure } = chosen;
+  const canName = NAMED(by) && hasRole(me, 'org_admin', 'system_admin');
+  return html`
+    <${Panel} title=${t.groups.title(t.by(by))} note=${t.groups.note} of=${of} zone=${state.zone} empty=${({ usage }) => usage.series.length === 0 && t.usage.empty}>
+      ${({ groups }) => groups && html`<${GroupTable} groups=${groups} by=${by} measure=${measure} state=${state} earlier=${earlier} onName=${canName ? setNaming : undefined} />`}
+    <//>
+    ${naming && html`<${NameDialog} state=${state} by=${by} group=${naming} onClose=${() => setNaming(null)} onDone=${() => { setNaming(null); of.reload(); }} />`}`;
+}
+
+function GroupTable({ groups, by, measure, state, earlier, onName }) {
+  const all = plain(groups.totals[measure]);
+  const before = earlier?.data && new Map(earlier.data.groups?.groups.map(group => [group.key[by], group.totals]));
+  const moreBefore = !!earlier?.data?.groups?.nextCursor;
+  const was = group => before?.get(group.key[by])?.[measure] ?? (before && !moreBefore ? 0 : undefined);
+  const diff = group => (was(group) === undefined ? undefined : subtract(group.totals[measure], was(group)));
+  const exact = key => ({ value: group => group.totals[key], cell: group => MEASURES[key].exact(group.totals[key]), foot: MEASURES[key].exact });
+  const columns = [
+    { key: 'name', label: t.by(by), file: by, value: group => group.key[by], sort: group => group.names?.[by] ?? group.key[by],
+      cell: group => html`<span class="who"><${Value} id=${group.key[by]} name=${group.names?.[by]} none=${t.none(by)} />
+        ${onName && group.key[by] !== null && html`<button type="button" class="link quiet no-print" onClick=${() => onName(group)}>${group.names?.[by] ? t.groups.rename : t.groups.name}</button>`}</span>` },
+    ...(Object.keys(MEASURES)).map(key => ({ key, label: t.measures[key], right: true, ...exact(key) })),
+    { key: 'share', label: t.groups.share(t.measures[measure]), right: true, value: group => (all ? plain(group.totals[measure]) / all : null),
+      cell: group => html`<${Share} of=${all ? plain(group.totals[measure]) / all : 0} />` },
+    ...(earlier ? [
+      { key: 'before', label: t.groups.before, right: true, value: was, cell: group => (was(group) === undefined ? '–' : MEASURES[measure].text(asMeasure(was(group), group.totals[measure]))) },
+      { key: 'change', label: t.groups.change, right: true, value: diff,
+        cell: group => (was(group) === undefined ? '–' : html`<${Changed} before=${was(group)} after=${group.totals[measure]} measure=${measure} />`) },
+    ] : []),
+  ];
+  const rest = (name, totals, kind) => ({ kind, cells: { name, ...totals, share: all ? plain(totals[measure]) / all : null } });
+  columns.find(column => column.key === 'share').foot = value => html`<${Share} of=${value ?? 0} />`;
+  const foot = [
+    groups.other.groups > 0 && rest(t.groups.other(count(groups.other.groups)), groups.other.totals, 'rest'),
+    hasAny(groups.unattributed.totals) && rest(t.groups.unattributed(t.by(by)), groups.unattributed.totals, 'rest'),
+    hasAny(groups.overflow.totals) && rest(t.groups.overflow, groups.overflow.totals, 'rest'),
+    rest(t.columns.total, groups.totals, 'total'),
+  ].filter(Boolean);
+  return html`
+    <${Table} columns=${columns} rows=${groups.groups} foot=${foot} sort=${`-${measure}`} param="sort" name=${fileName(`by-${by}`, state)} caption=${t.groups.title(t.by(by))} rowKey=${group => group.key[by]} />
+    ${!groups.rankingExact && html`<p class="quiet">${t.groups.notExact}</p>`}
+    ${by === 'modelId' && html`<p class="no-print"><a href=${pageAddress(state, 'reliability', { by: 'model' })}>${t.groups.reliability}</a></p>`}`;
+}
+
+const hasAny = totals => totals.invocations > 0;
+/** Nothing before, in the kind of number that is there now. */
+const asMeasure = (value, like) => (value === 0 && like?.minus ? like.minus(like) : value);
+
+const Share = ({ of }) => html`<span class="share"><i style=${{ width: `${Math.max(0, Math.min(1, of)) * 100}%` }}></i></span><span class="share-text">${percent(of)}</span>`;
+
+export function Changed({ before, after, measure }) {
+  const diff = subtract(after, before);
+  const fraction = change(before, after);
+  const text = measure === 'costEstimateCents' ? moneyChange(diff) : signed(diff);
+  return html`<span class="changed">${text} <span class="quiet">${fraction === null ? (plain(after) > 0 ? t.groups.fresh : '') : percent(fraction, { sign: true })}</span></span>`;
+}
+
+function NameDialog({ state, by, group, onClose, onDone }) {
+  const id = group.key[by];
+  const [name, setName] = useState(group.names?.[by] ?? '');
+  const [problem, setProblem] = useState();
+  const run = async event => {
+    event.preventDefault();
+    try {
+      const path = ofOrg(state.org, 'names', by, id);
+      await (name.trim() ? post(path, { name: name.trim() }, { method: 'PUT' }) : post(path, undefined, { method: 'DELETE' }));
+      announce(t.groups.named);
+      onDone();
+    } catch (found) {
+      setProblem(found);
+    }
+  };
+  return html`<${Dialog} title=${t.groups.nameTitle(t.by(by))} onClose=${onClose}>
+    <form onSubmit=${run}>
+      <p class="id-line"><code>${id}</code> <${CopyButton} text=${id} /></p>
+      <label class="field"><span>${t.groups.nameLabel}</span><input type="text" maxlength="200" value=${name} onInput=${event => setName(event.target.value)} /></label>
+      <p class="quiet">${t.groups.nameHint}</p>
+      ${problem && html`<${Failure} problem=${problem} />`}
+      <div class="buttons"><button class="primary">${t.save}</button><button type="button" onClick=${onClose}>${t.cancel}</button></div>
+    </form><//>`;
+}

@@ -1,0 +1,102 @@
+// A table that is sorted by its headings, copied, and saved as CSV: with the rows that are on the page, and every digit.
+import { html, useState } from '../view.js';
+import { copy, saveCsv, tabbed } from '../save.js';
+import { setQuery, here } from '../router.js';
+import { plain } from '../money.js';
+import { t } from '../texts.js';
+
+const FIRST_ROWS = 200;
+
+/**
+ * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), unit?, unsorted?, wide?}]
+ * @param sort the column sorted by at first, with - before it where the largest is first
+ * @param param where the order is kept in the address; without it the table keeps it
+ * @param foot rows that stay below, whatever the order: [{cells: {key: value}}]
+ * @param name of the file
+ */
+export function Table({ columns, rows, sort = '', param, foot = [], name, caption, rowKey, rowClass, tools = true, onAll }) {
+  const [own, setOwn] = useState(sort);
+  const [all, setAll] = useState(false);
+  const order = (param ? here().query[param] : own) || sort;
+  const sorted = sortRows(rows, columns, order);
+  const shown = all ? sorted : sorted.slice(0, FIRST_ROWS);
+  const setOrder = to => (param ? setQuery({ [param]: to === sort ? undefined : to }, { replace: true }) : setOwn(to));
+  return html`
+    <div class="table-wrap">
+      ${tools && name && rows.length > 0 && html`<${Tools} columns=${columns} rows=${sorted} foot=${foot} name=${name} />`}
+      <div class="scroll" tabindex="0" role="region" aria-label=${caption}>
+        <table>
+          <caption class="off-screen">${caption}</caption>
+          <thead><tr>${columns.map(column => html`<${Heading} column=${column} order=${order} setOrder=${setOrder} />`)}</tr></thead>
+          <tbody>${shown.map((row, n) => html`
+            <tr key=${rowKey?.(row) ?? n} class=${rowClass?.(row)}>${columns.map(column => cellOf(column, row))}</tr>`)}
+          </tbody>
+          ${foot.length > 0 && html`<tfoot>${foot.map(({ cells, kind }) => html`
+            <tr class=${kind}>${columns.map((column, n) => footCell(column, cells, n))}</tr>`)}</tfoot>`}
+        </table>
+      </div>
+      ${shown.length < sorted.length && html`
+        <button type="button" class="plain" onClick=${() => { setAll(true); onAll?.(); }}>${t.table.all(sorted.length)}</button>`}
+    </div>`;
+}
+
+const cellOf = (column, row) => html`<td class=${column.right ? 'number' : column.wide ? 'wide' : null}>${column.cell ? column.cell(row) : column.value(row) ?? '–'}</td>`;
+
+function footCell(column, cells, n) {
+  const value = cells[column.key];
+  const content = value !== undefined && column.foot ? column.foot(value) : value;
+  return n === 0
+    ? html`<th scope="row">${content}</th>`
+    : html`<td class=${column.right ? 'number' : null}>${content ?? ''}</td>`;
+}
+
+function Heading({ column, order, setOrder }) {
+  const by = order.replace(/^-/, '');
+  const down = order.startsWith('-');
+  const active = by === column.key;
+  const sorted = active ? (down ? 'descending' : 'ascending') : undefined;
+  const next = active ? (down ? column.key : `-${column.key}`) : column.right ? `-${column.key}` : column.key;
+  const label = html`${column.label}${column.unit && html` <span class="unit">${column.unit}</span>`}`;
+  return html`<th scope="col" class=${column.right ? 'number' : null} aria-sort=${sorted}>
+    ${column.unsorted ? label : html`<button type="button" class="sort" onClick=${() => setOrder(next)}>${label}<span class="arrow" aria-hidden="true">${active ? (down ? '↓' : '↑') : ''}</span></button>`}
+  </th>`;
+}
+
+function sortRows(rows, columns, order) {
+  const column = columns.find(one => one.key === order.replace(/^-/, ''));
+  if (!column) return rows;
+  const way = order.startsWith('-') ? -1 : 1;
+  const of = row => (column.sort ?? column.value)(row);
+  return rows
+    .map((row, n) => ({ row, n, value: of(row) }))
+    .sort((a, b) => way * compare(a.value, b.value) || a.n - b.n)
+    .map(({ row }) => row);
+}
+
+/** Nothing sorts below everything. */
+function compare(a, b) {
+  if (a == null || b == null) return (a != null) - (b != null);
+  if (a.compare && b.compare) return a.compare(b);
+  if (typeof a === 'string') return a.localeCompare(b);
+  return plain(a) - plain(b);
+}
+
+function Tools({ columns, rows, foot, name }) {
+  const [said, setSaid] = useState('');
+  const kept = columns.filter(column => !column.screenOnly);
+  const cells = () => [
+    kept.map(column => column.file ?? [column.label, column.unit].filter(Boolean).join(' ')),
+    ...rows.map(row => kept.map(column => column.value(row))),
+    ...foot.filter(({ cells }) => cells).map(({ cells, values = cells }) => kept.map(column => values[column.key])),
+  ];
+  const say = text => {
+    setSaid(text);
+    setTimeout(() => setSaid(''), 4000);
+  };
+  return html`
+    <div class="tools no-print">
+      <span class="said" role="status">${said}</span>
+      <button type="button" class="small" onClick=${async () => say(await copy(tabbed(cells())) ? t.table.copied : t.table.notCopied)}>${t.table.copy}</button>
+      <button type="button" class="small" onClick=${() => saveCsv(name, cells())}>${t.table.csv}</button>
+    </div>`;
+}
