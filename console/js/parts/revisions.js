@@ -1,0 +1,54 @@
+// Final numbers that changed: what they were, what they are, and why.
+import { html, useState } from '../view.js';
+import { get, ofOrg, useData } from '../api.js';
+import { setQuery } from '../router.js';
+import { fileName, momentParams } from '../series.js';
+import { hour, moment } from '../time.js';
+import { subtract } from '../money.js';
+import { exactMoney, count, moneyChange } from '../format.js';
+import { Badge, Panel, Value } from './panel.js';
+import { Table } from './table.js';
+import { t } from '../texts.js';
+
+const REASONS = ['all', 'late', 'replay', 'rebuild', 'erasure'];
+
+export function Revisions({ state }) {
+  const { org, zone, range, query } = state;
+  const reason = REASONS.includes(query.reason) ? query.reason : 'all';
+  const params = { ...momentParams(range, zone), reason };
+  const of = useData(`revisions ${org} ${zone} ${range.start} ${range.end} ${reason}`, async ({ poll }) => {
+    const page = await get(ofOrg(org, 'revisions'), { poll, params });
+    return { ...page, more: [] };
+  });
+  return html`
+    <${Panel} title=${t.revisions.title} note=${t.revisions.note} of=${of} zone=${zone} empty=${page => page.revisions.length === 0 && { title: t.revisions.none, hint: t.revisions.noneHint }}
+      actions=${html`<label class="control"><span class="control-label">${t.revisions.reason}</span><select value=${reason} onChange=${event => setQuery({ reason: event.target.value === 'all' ? undefined : event.target.value }, { replace: true })}>
+        ${REASONS.map(one => html`<option value=${one}>${t.revisions.reasons[one]}</option>`)}</select></label>`}>
+      ${page => html`<${Pages} key=${`${org} ${reason} ${range.start} ${range.end}`} first=${page} load=${cursor => get(ofOrg(org, 'revisions'), { params: { ...params, cursor } })} state=${state} />`}
+    <//>`;
+}
+
+function Pages({ first, load, state }) {
+  const { zone } = state;
+  const [more, setMore] = useState([]);
+  const pages = [first, ...more];
+  const next = pages.at(-1).nextCursor;
+  const rows = pages.flatMap(page => page.revisions);
+  const both = (key, text) => ({
+    key, label: t.measures[key], right: true, value: row => subtract(row.after[key], row.before[key]),
+    cell: row => html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span> <span aria-label=${t.revisions.became}>→</span> ${text(row.after[key])}</span>`,
+  });
+  const columns = [
+    { key: 'revisedAt', label: t.revisions.when, value: row => row.revisedAt, cell: row => moment(row.revisedAt, zone) },
+    { key: 'bucketStart', label: t.revisions.bucket, file: 'hour_utc', value: row => row.bucketStart, cell: row => hour(row.bucketStart, zone) },
+    { key: 'modelId', label: t.by('modelId'), value: row => row.modelId, cell: row => html`<${Value} id=${row.modelId} />` },
+    { key: 'reason', label: t.revisions.reason, value: row => row.reason, cell: row => html`<${Badge}>${t.revisions.reasons[row.reason] ?? row.reason}<//>` },
+    { key: 'difference', label: t.revisions.difference, right: true, value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
+      cell: row => moneyChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)) },
+    both('costEstimateCents', exactMoney), both('invocations', count), both('inputTokens', count), both('outputTokens', count),
+  ];
+  return html`
+    <${Table} columns=${columns} rows=${rows} sort="-revisedAt" name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} />
+    ${next && html`<button type="button" class="plain" onClick=${() => load(next).then(page => setMore([...more, page]))}>${t.more}</button>`}`;
+}
+
