@@ -1,6 +1,6 @@
 // From series of the API to what charts draw: one place for each bucket, also where nothing happened.
 import { add, plain } from './money.js';
-import { bucket, buckets, longDay, hour, clock, startOfDay } from './time.js';
+import { buckets, clock, dateIn, day, hour, longDay, month, startOfDay } from './time.js';
 import * as format from './format.js';
 import { t } from './texts.js';
 
@@ -30,11 +30,15 @@ export function spread(points, { times, place }) {
 
 export const numbers = (row, measure) => row.map(point => (point ? plain(point[measure]) : 0));
 
-/** Labels of buckets for the axis and for titles. */
+/** The marks of the axis, and titles of buckets: of many hours the days are marked, of many days the months. */
 export function labels(times, granularity, zone) {
-  const oneDay = times.length <= 26 && granularity === 'hour';
+  const all = times.map((_, at) => at);
+  const begins = (at, part) => at > 0 && part(dateIn(times[at], zone)) !== part(dateIn(times[at - 1], zone));
+  const mark = (places, text, begin) => places.map(at => ({ at, label: text(times[at], zone), begin }));
+  const [hours, many] = [granularity === 'hour', times.length > (granularity === 'hour' ? 30 : 70)];
+  const marks = !many ? mark(all, hours ? clock : day) : hours ? mark(all.filter(at => begins(at, date => date)), day, true) : mark(all.filter(at => begins(at, date => date.slice(0, 7))), month, true);
   return {
-    xLabel: at => (oneDay ? clock(times[at], zone) : bucket(times[at], granularity, zone)),
+    marks,
     title: at => (granularity === 'hour' ? `${hour(times[at], zone)}–${clock(times[at] + 3_600_000, zone)}` : longDay(times[at], zone)),
   };
 }

@@ -1,4 +1,6 @@
 // Every English text of the console.
+import { moment } from './time.js';
+
 
 const of = (n, one, many) => (n === 1 ? one : many);
 
@@ -16,7 +18,7 @@ export const t = {
   close: 'Close',
   cancel: 'Cancel',
   save: 'Save',
-  more: 'Show more',
+  more: 'Load older ones',
   older: 'Older',
   newest: 'Newest',
   reload: 'Reload',
@@ -110,6 +112,7 @@ export const t = {
     noLetters: 'nothing waits',
     byDay: 'Spend by day',
     byDayNote: 'Striped days are open: they may still grow.',
+    largest: 'Largest models', largestNote: 'By spend in the range. These sums follow within a minute.',
     explore: 'By model, client, hour',
   },
   usage: {
@@ -214,10 +217,10 @@ export const t = {
     correctedBy: 'Corrected by', size: 'Size', reasonHas: 'Reason has', filter: 'Filter', back: 'All dead letters',
     states: { all: 'All', open: 'Open', corrected: 'Being sent', replayed: 'Corrected' },
     none: 'No message waits for a correction.', noneHint: 'Every message that arrived was counted, was a duplicate, or has been corrected.', noneFound: 'No message like this.',
-    moreReasons: n => `and ${n} more`,
+    open: 'Show', correct: 'Correct', moreReasons: n => `and ${n} more`,
   },
   letter: {
-    rejected: 'Why it was rejected', message: 'The message as it came', correction: 'Its correction', fate: 'What became of it', replayed: 'Sent to the stream', sha: 'SHA-256',
+    rejected: 'Why it was rejected', message: 'The message', asItCame: 'Every byte as it came', correction: 'Its correction', fate: 'What became of it', replayed: 'Sent to the stream', sha: 'SHA-256',
     binary: 'It is not text (UTF-8). In Base64:', truncated: size => `Only its first 64 KiB of ${size} are kept.`,
     correct: 'Correct it', correctNote: 'Change what is wrong and send it. Keep eventId and occurredAt: then it counts once, even if its producer sends it again.',
     event: 'Event (JSON)', check: 'Check', checking: 'Checking…', replay: 'Send correction', sending: 'Sending…', reset: 'Start over',
@@ -284,7 +287,11 @@ export const t = {
     out: 'Sign out', left: 'You are signed out.', until: time => `Signed in until ${time} UTC at the latest`,
     title: port => (port === 'api' ? 'Sign in to Analytics' : 'Sign in to Analytics operations'),
     intro: port => (port === 'api' ? 'Usage, spend and reliability of your organisation.' : 'Actors, partitions and data life, for operators.'),
-    already: 'You are signed in already: go to the first page', failed: problem => (problem.status === 401 ? 'This was not accepted.' : problem.status === 403 ? 'You may not enter here.' : 'Signing in did not work.'),
+    notIn: 'Signing in did not work.', issuerFailed: {
+      state: 'It was begun in another window, or took too long. Try once more.', refused: 'The issuer, or this service, did not accept you.', role: 'Your account is not that of an operator.',
+      away: 'The issuer or the database does not respond. Try again in a moment.',
+    },
+    already: 'You are signed in already: go to the first page', failed: problem => (problem.status === 401 ? 'This was not accepted.' : problem.status === 403 ? 'You may not enter here.' : t.signIn.notIn),
     with: issuer => `Sign in with ${issuer}`, or: 'or', kind: 'Sign in with', kinds: { apiKey: 'API key', token: 'Token' }, enter: 'Sign in', busy: 'Signing in…', help: 'How do I get in?',
     helpKey: 'An administrator of your organisation creates API keys. What you paste is sent once, and kept neither here nor in the browser.',
     helpLink: 'Whoever runs the service can print a link that works once:',
@@ -298,14 +305,14 @@ export const t = {
     states: { running: 'running', starting: 'starting', restarting: 'restarting', parked: 'parked', draining: 'draining' },
   },
   restart: {
-    do: 'Restart', title: name => `Restart ${name}`, hint: (group, together) => (together ? `All actors of ${group} restart together. What was not committed is read from the stream again, so nothing is lost and nothing counts twice.` : `Only ${group} restarts.`),
+    ledgerSince: time => `Batches stored since ${time}:`, do: 'Restart', title: name => `Restart ${name}`, hint: (group, together) => (together ? `All actors of ${group} restart together. What was not committed is read from the stream again, so nothing is lost and nothing counts twice.` : `Only ${group} restarts.`),
     before: 'Before', after: 'After', compare: 'Before and after the restart', generation: 'Generation', since: 'Since', nextOffset: 'Next offset',
     running: 'Restarting…', late: 'It does not run yet. Look at the supervision log.', done: 'It runs again.', nothingLost: 'It runs again, and nothing was lost.',
     proof: (before, after, received) => `The next offset went from ${before} to ${after}${received ? `, and all ${received} received messages are stored, duplicates or rejected` : ''}.`,
     lost: 'The ledger does not balance.', lostHint: 'Run analytics-service verify.',
   },
   partitions: {
-    title: 'Partitions of all processes', note: 'One process holds a partition at a time.', none: 'There is no partition yet.', owner: 'Held by', nobody: 'nobody', expired: 'lease expired', elsewhere: 'in another process', watermark: 'Complete to', epoch: 'Epoch',
+    title: 'Partitions of all processes', note: (since, zone) => `One process holds a partition at a time.${since ? ` Received, stored, duplicates and rejected are of batches since ${moment(since, zone)}.` : ''}`, none: 'There is no partition yet.', owner: 'Held by', nobody: 'nobody', expired: 'lease expired', elsewhere: 'in another process', watermark: 'Complete to', epoch: 'Epoch',
   },
   supervision: {
     title: 'What happened', note: 'Of all processes, newest first.', none: 'Nothing was recorded.', actor: 'Actor', when: 'When', what: 'What', by: 'by', process: 'Process',
@@ -319,6 +326,6 @@ export const t = {
     engine: 'Engine', engines: { live: 'Live', continuous: 'Continuous aggregates' }, engineHints: { live: 'the service merges the sums', continuous: 'the database materialises final days' }, edition: 'Edition', editionHint: 'of TimescaleDB',
     schema: 'Schema', size: 'Size', sizeHint: 'of all tables, with their indexes', runs: 'Maintenance', runsNote: 'The last run of each kind.', noRuns: 'Nothing has run yet.', kind: 'Kind', outcome: 'Outcome', started: 'Started', took: 'Took', underway: 'in work',
     kinds: { purge: 'Purge', maintain: 'Maintain', verify: 'Verify', refresh: 'Refresh' }, retention: 'Retention', retentionNote: 'Organisations may have their own.', noRetention: 'Nothing is deleted by age.', what: 'Data', days: 'Kept', forever: 'for good', forDays: n => `${n} days`,
-    tables: 'Sizes of tables', noTables: 'Sizes are not known.', name: 'Table', rows: 'Rows (estimate)', sets: 'Attribution sets', setsNote: 'The combinations by which spend can be grouped.', noSets: 'No set is kept.', set: 'Set',
+    tables: 'Sizes of tables', noTables: 'Sizes are not known.', name: 'Table', rows: 'Rows (estimate)', sets: 'Attribution sets', setsNote: 'The combinations by which spend can be grouped.', noSets: 'No set is kept.', set: 'Set', completeFrom: 'Has all events since', fromTheBeginning: 'the beginning', lastDone: 'Last done',
   },
 };

@@ -114,9 +114,12 @@ export const clockSeconds = (moment, zone) =>
   format(zone, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(ms(moment));
 export const hour = (moment, zone) => `${day(moment, zone)}, ${clock(moment, zone)}`;
 
-/** A moment with its date and seconds. The zone is printed by the page once. */
-export const moment = (value, zone) =>
-  value == null ? '–' : `${format(zone, { day: 'numeric', month: 'short', year: 'numeric' }).format(ms(value))}, ${clockSeconds(value, zone)}`;
+/** A moment with its date and seconds, and its year unless that is this one. The zone is printed by the page once. */
+export function moment(value, zone) {
+  if (value == null) return '–';
+  const year = dateIn(ms(value), zone).slice(0, 4) === dateIn(now(), zone).slice(0, 4) ? {} : { year: 'numeric' };
+  return `${format(zone, { day: 'numeric', month: 'short', ...year }).format(ms(value))}, ${clockSeconds(value, zone)}`;
+}
 
 /** A moment as short as it can be: without its date if it is of today. */
 export const recent = (value, zone) =>
@@ -137,10 +140,6 @@ export function offset(value, zone) {
   const two = n => String(n).padStart(2, '0');
   return `UTC${minutes < 0 ? '−' : '+'}${two(Math.floor(size / 60))}:${two(size % 60)}`;
 }
-
-/** The label of a bucket. */
-export const bucket = (value, granularity, zone) =>
-  granularity === 'hour' ? hour(value, zone) : granularity === 'month' ? month(value, zone) : day(value, zone);
 
 /** The first moments of the buckets of dates [start, end): days of the zone, or hours of UTC within them. */
 export function buckets({ start, end }, granularity, zone) {

@@ -32,9 +32,9 @@ function KeyTable({ keys, zone, org, onRevoke }) {
     { key: 'name', label: t.keys.name, value: key => key.name, cell: key => html`<span class="who"><bdi class="clip">${key.name}</bdi> <code class="quiet">${key.id.slice(0, 8)}</code></span>` },
     { key: 'role', label: t.keys.role, value: key => key.role, cell: key => t.roles[key.role] ?? key.role },
     { key: 'state', label: t.keys.state, value: key => key.state, cell: key => html`<${Badge} tone=${TONES[key.state]}>${t.keys.states[key.state]}<//>` },
-    { key: 'createdAt', label: t.keys.created, value: key => key.createdAt, cell: key => html`${moment(key.createdAt, zone)} <span class="quiet"><bdi>${key.createdBy}</bdi></span>` },
-    { key: 'lastUsedAt', label: t.keys.used, value: key => key.lastUsedAt, cell: key => (key.lastUsedAt ? moment(key.lastUsedAt, zone) : t.keys.never) },
-    { key: 'expiresAt', label: t.keys.expires, value: key => key.expiresAt, cell: key => (key.expiresAt ? moment(key.expiresAt, zone) : t.keys.never) },
+    { key: 'createdAt', time: true, label: t.keys.created, value: key => key.createdAt, cell: key => html`${moment(key.createdAt, zone)} <span class="quiet"><bdi>${key.createdBy}</bdi></span>` },
+    { key: 'lastUsedAt', time: true, label: t.keys.used, value: key => key.lastUsedAt, cell: key => (key.lastUsedAt ? moment(key.lastUsedAt, zone) : t.keys.never) },
+    { key: 'expiresAt', time: true, label: t.keys.expires, value: key => key.expiresAt, cell: key => (key.expiresAt ? moment(key.expiresAt, zone) : t.keys.never) },
     { key: 'revoke', label: html`<span class="off-screen">${t.keys.revoke}</span>`, unsorted: true, screenOnly: true, value: () => '',
       cell: key => (key.state === 'active' ? html`<button type="button" class="small danger" aria-label=${t.keys.revokeOf(key.name)} onClick=${() => onRevoke(key)}>${t.keys.revoke}</button>` : '') },
   ];
@@ -63,10 +63,10 @@ function Create({ state, onClose }) {
   }
   return html`<${Dialog} title=${t.keys.create} onClose=${onClose}>
     <form onSubmit=${run}>
-      <label class="field"><span>${t.keys.name}</span><input type="text" required maxlength="100" value=${form.name} placeholder=${t.keys.nameExample} onInput=${event => setForm({ ...form, name: event.target.value })} /></label>
-      <label class="field"><span>${t.keys.role}</span><select value=${form.role} onChange=${event => setForm({ ...form, role: event.target.value })}>${ROLES.map(role => html`<option value=${role}>${t.roles[role]}</option>`)}</select></label>
+      <label class="field"><span>${t.keys.name}</span><input type="text" required maxlength="100" value=${form.name} placeholder=${t.keys.nameExample} onInput=${event => setForm(was => ({ ...was, name: event.target.value }))} /></label>
+      <label class="field"><span>${t.keys.role}</span><select value=${form.role} onChange=${event => setForm(was => ({ ...was, role: event.target.value }))}>${ROLES.map(role => html`<option value=${role}>${t.roles[role]}</option>`)}</select></label>
       <p class="quiet">${t.roleHints[form.role]}</p>
-      <label class="field"><span>${t.keys.lifetime}</span><select value=${form.days} onChange=${event => setForm({ ...form, days: event.target.value })}>${LIFETIMES.map(days => html`<option value=${days}>${days ? t.keys.days(days) : t.keys.noEnd}</option>`)}</select></label>
+      <label class="field"><span>${t.keys.lifetime}</span><select value=${form.days} onChange=${event => setForm(was => ({ ...was, days: event.target.value }))}>${LIFETIMES.map(days => html`<option value=${days}>${days ? t.keys.days(days) : t.keys.noEnd}</option>`)}</select></label>
       ${problem && html`<${Failure} problem=${problem} />`}
       <div class="buttons"><button class="primary">${t.keys.create}</button><button type="button" onClick=${onClose}>${t.cancel}</button></div>
     </form><//>`;

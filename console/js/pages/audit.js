@@ -36,7 +36,7 @@ function Filters({ query }) {
     setQuery({ ...Object.fromEntries(Object.entries(form).map(([key, value]) => [key, value.trim() || undefined])), cursor: undefined });
   };
   const input = (key, text, example) => html`<label class="control"><span class="control-label">${text}</span>
-    <input type="search" value=${form[key]} placeholder=${example} onInput=${event => setForm({ ...form, [key]: event.target.value })} /></label>`;
+    <input type="search" value=${form[key]} placeholder=${example} onInput=${event => setForm(was => ({ ...was, [key]: event.target.value }))} /></label>`;
   return html`<form class="inline-form" role="search" onSubmit=${apply}>
     ${input('action', t.audit.action, 'dead_letter.correct')}${input('subject', t.audit.subject, '')}${input('about', t.audit.org, t.orgId)}
     <button class="small">${t.letters.filter}</button></form>`;
@@ -44,7 +44,7 @@ function Filters({ query }) {
 
 function Events({ events, zone }) {
   const columns = [
-    { key: 'occurredAt', label: t.audit.when, value: event => event.occurredAt, cell: event => moment(event.occurredAt, zone) },
+    { key: 'occurredAt', time: true, label: t.audit.when, value: event => event.occurredAt, cell: event => moment(event.occurredAt, zone) },
     { key: 'subject', label: t.audit.subject, value: event => event.subject, cell: event => html`<${Value} id=${event.subject} none=${t.audit.nobody} /> <span class="quiet">${(event.roles ?? []).map(role => t.roles[role] ?? role).join(', ')}</span>` },
     { key: 'action', label: t.audit.action, value: event => event.action, cell: event => html`<code>${event.action}</code>` },
     { key: 'outcome', label: t.audit.outcome, value: event => event.outcome, cell: event => html`<${Badge} tone=${TONES[event.outcome]}>${t.audit.outcomes[event.outcome]}<//>` },

@@ -13,6 +13,7 @@ const GOOD = ['ok', 'done', 'succeeded', 'success', 'held'];
 export default function DataLife({ state }) {
   const { zone } = state;
   const of = useData('data-life', ({ poll }) => get('/ops/data-life', { poll }), { every: EVERY });
+  if (!of.data) return html`<${Panel} title=${t.dataLife.runs} of=${of} />`;
   const size = data => (data.tables ?? []).reduce((sum, table) => sum + (table.bytes ?? 0), 0);
   return html`
     <${Panel} className="bare" of=${of} zone=${zone} lines=2>${data => html`<div class="tiles">
@@ -25,7 +26,8 @@ export default function DataLife({ state }) {
       ${data => html`<${Table} rows=${data.runs} sort="kind" name="maintenance" caption=${t.dataLife.runs} rowKey=${run => run.kind} columns=${[
         { key: 'kind', label: t.dataLife.kind, value: run => t.dataLife.kinds[run.kind] ?? run.kind },
         { key: 'outcome', label: t.dataLife.outcome, value: run => run.outcome, cell: run => html`<${Badge} tone=${run.outcome == null ? 'accent' : GOOD.includes(run.outcome) ? 'ok' : 'warn'}>${run.outcome ?? t.dataLife.underway}<//>` },
-        { key: 'startedAt', label: t.dataLife.started, value: run => run.startedAt, cell: run => moment(run.startedAt, zone) },
+        { key: 'startedAt', time: true, label: t.dataLife.started, value: run => run.startedAt, cell: run => moment(run.startedAt, zone) },
+        { key: 'lastDoneAt', time: true, label: t.dataLife.lastDone, value: run => run.lastDoneAt, cell: run => moment(run.lastDoneAt, zone) },
         { key: 'took', label: t.dataLife.took, right: true, value: run => (run.finishedAt ? (Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000 : null), cell: run => (run.finishedAt ? seconds((Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000) : '–') },
         { key: 'detail', label: t.audit.detail, wide: true, value: run => text(run.detail) },
       ]} />`}<//>
@@ -35,16 +37,19 @@ export default function DataLife({ state }) {
         { key: 'days', label: t.dataLife.days, right: true, value: row => row.days, cell: row => (row.days == null ? t.dataLife.forever : t.dataLife.forDays(count(row.days))) },
       ]} />`}<//>
     <${Panel} title=${t.dataLife.tables} of=${of} zone=${zone} empty=${data => !data.tables?.length && t.dataLife.noTables}>
-      ${data => html`<${Sizes} rows=${data.tables} of="name" />`}<//>
+      ${data => html`<${Sizes} rows=${data.tables} />`}<//>
     <${Panel} title=${t.dataLife.sets} note=${t.dataLife.setsNote} of=${of} zone=${zone} empty=${data => !data.attribution?.length && t.dataLife.noSets}>
-      ${data => html`<${Sizes} rows=${data.attribution} of="set" />`}<//>`;
+      ${data => html`<${Table} rows=${data.attribution} name="attribution-sets" caption=${t.dataLife.sets} rowKey=${row => String(row.set)} columns=${[
+        { key: 'set', label: t.dataLife.set, value: row => String(row.set), cell: row => html`<code>${String(row.set).replaceAll(',', ', ')}</code>` },
+        { key: 'completeFrom', time: true, label: t.dataLife.completeFrom, value: row => row.completeFrom, cell: row => (row.completeFrom ? moment(row.completeFrom, zone) : t.dataLife.fromTheBeginning) },
+      ]} />`}<//>`;
 }
 
 const text = detail => (detail == null ? '–' : typeof detail === 'string' ? detail : JSON.stringify(detail));
 
-function Sizes({ rows, of }) {
-  return html`<${Table} rows=${rows} sort="-bytes" name=${`sizes-by-${of}`} caption=${t.dataLife.tables} rowKey=${row => row[of]} columns=${[
-    { key: of, label: t.dataLife[of], value: row => (Array.isArray(row[of]) ? row[of].join(', ') : row[of]), cell: row => html`<code>${Array.isArray(row[of]) ? row[of].join(', ') : row[of]}</code>` },
+function Sizes({ rows }) {
+  return html`<${Table} rows=${rows} sort="-bytes" name="table-sizes" caption=${t.dataLife.tables} rowKey=${row => row.name} columns=${[
+    { key: 'name', label: t.dataLife.name, value: row => row.name, cell: row => html`<code>${row.name}</code>` },
     { key: 'bytes', label: t.dataLife.size, right: true, value: row => row.bytes, cell: row => bytes(row.bytes) },
     { key: 'rows', label: t.dataLife.rows, right: true, value: row => row.rows, cell: row => count(row.rows) },
   ]} />`;

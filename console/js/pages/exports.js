@@ -41,7 +41,7 @@ function Request({ state, onDone }) {
   const [form, setForm] = useState({ start: addMonths(today, -1), end: addDays(addMonths(today, 0), -1), granularity: 'daily', groupBy: 'model' });
   const [problem, setProblem] = useState();
   const [busy, setBusy] = useState(false);
-  const set = values => { setForm({ ...form, ...values }); setProblem(undefined); };
+  const set = values => { setForm(was => ({ ...was, ...values })); setProblem(undefined); };
   const raw = form.groupBy !== 'model';
   const run = async event => {
     event.preventDefault();
@@ -87,8 +87,8 @@ export const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'downlo
 function Jobs({ jobs, state, onOpen }) {
   const { org, zone } = state;
   const columns = [
-    { key: 'createdAt', label: t.exports.requestedAt, value: job => job.createdAt, cell: job => html`<button type="button" class="link" onClick=${() => onOpen(job)}>${moment(job.createdAt, zone)}</button>` },
-    { key: 'range', label: t.exports.range, value: job => exportRange(job), sort: job => job.timeRange.start },
+    { key: 'createdAt', time: true, label: t.exports.requestedAt, value: job => job.createdAt, cell: job => html`<button type="button" class="link" onClick=${() => onOpen(job)}>${moment(job.createdAt, zone)}</button>` },
+    { key: 'range', time: true, label: t.exports.range, value: job => exportRange(job), sort: job => job.timeRange.start },
     { key: 'granularity', label: t.exports.rows, value: job => `${t.exports.granularities[job.granularity]} · ${t.exports.groups[job.groupBy] ?? job.groupBy}` },
     { key: 'status', label: t.exports.status, value: job => job.status, cell: job => html`<${Badge} tone=${TONES[job.status]}>${t.exports.statuses[job.status]}<//>${job.error && html`<div class="quiet">${job.error}</div>`}` },
     { key: 'cost', label: t.measures.costEstimateCents, right: true, value: job => job.totals?.costEstimateCents, cell: job => money(job.totals?.costEstimateCents) },
@@ -145,8 +145,8 @@ function Verdict({ found, zone }) {
   return html`<div class="verdict" role="status">
     <p><${Badge} tone=${found.holds ? 'ok' : 'bad'}>${found.holds ? t.exports.holds : t.exports.broken}<//> ${t.exports.verdicts[found.verdict] ?? found.verdict}</p>
     ${found.problems.length > 0 && html`<ul>${found.problems.map(one => html`<li>${one}</li>`)}</ul>`}
-    <div class="scroll" tabindex="0" role="region" aria-label=${t.exports.compare}><table><caption class="off-screen">${t.exports.compare}</caption>
-      <thead><tr><th scope="col"></th><th scope="col" class="number">${t.exports.inFile}</th><th scope="col" class="number">${t.exports.nowKnown}</th><th scope="col" class="number">${t.exports.difference}</th></tr></thead>
+    <div class="scroll" tabindex="0" role="group" aria-label=${t.exports.compare}><table><caption class="off-screen">${t.exports.compare}</caption>
+      <thead><tr><td></td><th scope="col" class="number">${t.exports.inFile}</th><th scope="col" class="number">${t.exports.nowKnown}</th><th scope="col" class="number">${t.exports.difference}</th></tr></thead>
       <tbody>${rows.map(key => html`<tr><th scope="row">${t.measures[key]}</th><td class="number">${text(key, found.totals?.[key])}</td><td class="number">${text(key, found.rollups?.[key])}</td><td class="number">${text(key, found.difference?.[key])}</td></tr>`)}</tbody></table></div>
     ${found.revisions > 0 && html`<p class="quiet">${t.exports.revised(count(found.revisions))}</p>`}
     <p class="quiet">${t.exports.checkedSum(found.checksum === found.foundChecksum)} ${found.asOf && t.complete.to(moment(found.asOf, zone))}</p>

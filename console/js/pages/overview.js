@@ -5,8 +5,8 @@ import { may, noteCompleteness, pageAddress } from '../state.js';
 import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread, total } from '../series.js';
 import { addMonths, dateIn, longDay, now, recent } from '../time.js';
 import { Decimal } from '../money.js';
-import { count, exactMoney, money, short } from '../format.js';
-import { Panel, Tile } from '../parts/panel.js';
+import { count, exactMoney, money, percent, short } from '../format.js';
+import { Panel, Tile, Value } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
 import { t } from '../texts.js';
 
@@ -28,7 +28,8 @@ export default function Overview({ me, state }) {
     <${Panel} className="bare" of=${months} zone=${zone} lines=3>${report => html`<${Tiles} report=${report} thisMonth=${thisMonth} me=${me} state=${state} />`}<//>
     <${FigurePanel} title=${t.overview.byDay} note=${t.overview.byDayNote} of=${spend} zone=${zone} make=${report => chartOf(report, state)} fileName=${fileName('spend', state)}
       empty=${report => report.series.length === 0 && { title: t.usage.empty, hint: t.usage.emptyHint }}
-      actions=${html`<a class="button small" href=${pageAddress(state, 'usage')}>${t.overview.explore}</a>`} />`;
+      actions=${html`<a class="button small" href=${pageAddress(state, 'usage')}>${t.overview.explore}</a>`} />
+    <${Largest} state=${state} every=${every} />`;
 }
 
 /** The part of a report that is of a range. */
@@ -59,6 +60,26 @@ function Tiles({ report, thisMonth, me, state }) {
         hint=${html`${t.complete.status[report.freshness.status]} · <a href=${pageAddress(state, 'trust')}>${t.overview.why}</a>`} tone=${report.freshness.status} />
       ${may(me, 'dead-letters') && html`<${OpenLetters} state=${state} />`}
     </div>`;
+}
+
+const LARGEST = 5;
+/** The models that cost most in the range, and everything else. */
+function Largest({ state, every }) {
+  const { org, zone, range } = state;
+  const of = useData(`largest ${org} ${zone} ${range.start} ${range.end}`, ({ poll }) =>
+    get(ofOrg(org, 'attribution'), { poll, params: { ...rangeParams(range, zone), groupBy: 'modelId', top: LARGEST } }), { every });
+  return html`<${Panel} title=${t.overview.largest} note=${t.overview.largestNote} of=${of} zone=${zone} empty=${({ groups }) => groups.length === 0 && t.usage.empty}>
+    ${report => {
+      const all = report.totals.costEstimateCents;
+      const rest = report.groups.reduce((left, group) => left.minus(group.totals.costEstimateCents), all);
+      const line = (name, cents, rest) => {
+        const part = all.isZero ? 0 : cents.toNumber() / all.toNumber();
+        return html`<li class=${rest ? 'quiet' : null}><span>${name}</span><span class="bar"><i class=${rest ? 'rest' : null} style=${{ width: `${part * 100}%` }}></i></span><b title=${exactMoney(cents)}>${money(cents)}</b><span>${percent(part)}</span></li>`;
+      };
+      return html`<ul class="largest">
+        ${report.groups.map(group => line(html`<${Value} id=${group.key.modelId} name=${group.names.modelId} none=${t.none('modelId')} />`, group.totals.costEstimateCents))}
+        ${!rest.isZero && line(t.usage.rest, rest, true)}</ul>`;
+    }}<//>`;
 }
 
 /** Whether the month before is over by an hour: then a day without events is final too. */
@@ -93,7 +114,7 @@ function chartOf(report, { range, zone }) {
       rows: row.map((point, n) => ({ time: at.times[n], ...point })).filter(point => point.bucketStart),
       sort: 'time',
       columns: [
-        { key: 'time', label: t.columns.day, file: 'day', value: point => dateIn(point.time, zone), cell: point => longDay(point.time, zone), sort: point => point.time },
+        { key: 'time', time: true, label: t.columns.day, file: 'day', value: point => dateIn(point.time, zone), cell: point => longDay(point.time, zone), sort: point => point.time },
         { key: 'costEstimateCents', label: t.measures.costEstimateCents, file: 'cost_estimate_cents', right: true, value: point => point.costEstimateCents, cell: point => exactMoney(point.costEstimateCents) },
         ...['invocations', 'inputTokens', 'outputTokens'].map(key => ({ key, label: t.measures[key], right: true, value: point => point[key], cell: point => count(point[key]) })),
         { key: 'final', label: t.columns.final, value: point => (point.final ? t.final : t.open), cell: point => (point.final ? t.final : html`<span class="badge open">${t.open}</span>`) },

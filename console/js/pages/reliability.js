@@ -90,7 +90,7 @@ function reliabilityTable(row, at, zone, granularity) {
     rowKey: one => one.time,
     sort: 'time',
     columns: [
-      { key: 'time', label: t.columns[granularity], sort: one => one.time, value: one => (granularity === 'hour' ? new Date(one.time).toISOString().replace('.000', '') : dateIn(one.time, zone)),
+      { key: 'time', time: true, label: t.columns[granularity], sort: one => one.time, value: one => (granularity === 'hour' ? new Date(one.time).toISOString().replace('.000', '') : dateIn(one.time, zone)),
         cell: one => (granularity === 'hour' ? hour(one.time, zone) : longDay(one.time, zone)) },
       column('invocations', count, one => one.point.invocations),
       column('errors', count, one => one.point.errors),

@@ -6,6 +6,12 @@ import { t } from '../texts.js';
 
 const { issuer, version } = document.documentElement.dataset;
 
+/** Where the user wanted to go: a page of this console and nothing else. */
+function wanted() {
+  const to = new URLSearchParams(location.search).get('return') ?? '';
+  return /^\/console\/(?!sign-in)[^\\]*$/.test(to) ? to : BASE;
+}
+
 export default function SignIn({ port, onDone, signedIn }) {
   const [kind, setKind] = useState('apiKey');
   const [text, setText] = useState('');
@@ -19,7 +25,7 @@ export default function SignIn({ port, onDone, signedIn }) {
       await post('/console/sign-in', body);
       setText('');
       // The address that the user came for stays; only the page of signing in itself is left.
-      if (location.pathname === `${BASE}sign-in`) go(BASE, { replace: true });
+      if (location.pathname === `${BASE}sign-in`) go(wanted(), { replace: true });
       onDone();
     } catch (found) {
       setProblem(found);
@@ -37,12 +43,14 @@ export default function SignIn({ port, onDone, signedIn }) {
     event.preventDefault();
     if (text.trim()) enter({ [kind]: text.trim() });
   };
-  const back = location.pathname === `${BASE}sign-in` ? BASE : location.pathname + location.search;
+  const back = location.pathname === `${BASE}sign-in` ? wanted() : location.pathname + location.search;
+  const failed = t.signIn.issuerFailed[new URLSearchParams(location.search).get('failed')];
   return html`
     <main class="alone sign-in" id="main">
       <h1>${t.signIn.title(port)}</h1>
       <p class="quiet">${t.signIn.intro(port)}</p>
       ${signedIn && html`<p><a href=${BASE}>${t.signIn.already}</a></p>`}
+      ${failed && !problem && html`<div class="notice bad" role="alert"><b>${t.signIn.notIn}</b><span>${failed}</span></div>`}
       ${problem && html`<div class="notice bad" role="alert"><b>${t.signIn.failed(problem)}</b><span>${problem.status ? problem.message : t.state.failure(problem)[1]}</span></div>`}
       ${issuer && html`<p><a class="button primary wide" href=${`${BASE}sign-in/issuer?return=${encodeURIComponent(back)}`} target="_self">${t.signIn.with(issuer)}</a></p><p class="or"><span>${t.signIn.or}</span></p>`}
       <form onSubmit=${submit} autocomplete="off">

@@ -46,7 +46,7 @@ function ActorFilter({ value = '' }) {
 
 function Log({ events, zone, onRestart }) {
   const columns = [
-    { key: 'occurredAt', label: t.supervision.when, value: event => event.occurredAt, sort: event => event.eventId, cell: event => moment(event.occurredAt, zone) },
+    { key: 'occurredAt', time: true, label: t.supervision.when, value: event => event.occurredAt, sort: event => event.eventId, cell: event => moment(event.occurredAt, zone) },
     { key: 'actor', label: t.supervision.actor, value: event => event.actor, cell: event => html`<button type="button" class="link" onClick=${() => setQuery({ actor: event.actor, before: undefined })}>${event.actor}</button>` },
     { key: 'what', label: t.supervision.what, value: event => event.what, cell: event => html`<${Badge} tone=${TONES[event.what] ?? ''}>${t.supervision.whats[event.what] ?? event.what}<//>` },
     { key: 'cause', label: t.actors.cause, wide: true, value: event => event.cause, cell: event => html`<bdi>${event.cause ?? '–'}</bdi>${event.byWhom && html` <span class="quiet">${t.supervision.by} <bdi>${event.byWhom}</bdi></span>`}` },

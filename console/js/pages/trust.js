@@ -73,7 +73,7 @@ function ledgerChart(report, { range, zone }) {
     table: () => ({
       rows: report.hours, rowKey: one => one.hour, sort: '-hour',
       columns: [
-        { key: 'hour', label: t.ledger.hour, file: 'hour_utc', value: one => one.hour, cell: one => hour(one.hour, zone) },
+        { key: 'hour', time: true, label: t.ledger.hour, file: 'hour_utc', value: one => one.hour, cell: one => hour(one.hour, zone) },
         ...['received', ...KINDS, 'conflicts', 'late'].map(key => ({ key, label: t.ledger[key], right: true, value: one => one[key], cell: one => count(one[key]) })),
         { key: 'balanced', label: t.ledger.balance, value: one => String(one.balanced), cell: one => html`<${Badge} tone=${one.balanced ? 'ok' : 'bad'}>${one.balanced ? t.ledger.balanced : t.ledger.unbalanced}<//>` },
       ],

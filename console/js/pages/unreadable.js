@@ -28,7 +28,7 @@ function One({ state, id }) {
   const { zone } = state;
   const of = useData(`unreadable ${id}`, () => get(`${PATH}/${id}`));
   return html`
-    <p class="no-print"><a href=${pageAddress(state, 'unreadable')}>← ${t.letters.back}</a></p>
+    <p class="back no-print"><a href=${pageAddress(state, 'unreadable')}>← ${t.letters.back}</a></p>
     <${Panel} title=${t.letter.rejected} of=${of} zone=${zone}>${letter => html`
       <p><${Badge} tone=${TONES[letter.state]}>${t.letters.states[letter.state]}<//></p>
       <ul class="reasons large">${letter.reasons.map(reason => html`<li><${Reason} text=${reason} /></li>`)}</ul>

@@ -12,7 +12,7 @@ export function bucketTable({ at, whole, series, figure, measure, granularity, z
     rowKey: row => row.n,
     sort: 'time',
     columns: [
-      { key: 'time', label: t.columns[granularity], file: granularity === 'hour' ? 'hour_utc' : 'day', value: row => time(row.n), sort: row => row.n,
+      { key: 'time', time: true, label: t.columns[granularity], file: granularity === 'hour' ? 'hour_utc' : 'day', value: row => time(row.n), sort: row => row.n,
         cell: row => (granularity === 'hour' ? hour(at.times[row.n], zone) : longDay(at.times[row.n], zone)) },
       ...(series.length > 1 ? series.map((one, s) => ({
         key: `s${s}`, label: html`<bdi class="clip">${one.name}</bdi>`, file: one.name, right: true, value: row => figure(row.n, s), cell: row => exact(figure(row.n, s)),

@@ -52,7 +52,7 @@ function CauseTable({ rows, field, granularity, zone, name }) {
     { key: 'invocations', label: t.measures.invocations, right: true, value: row => row.invocations, cell: row => count(row.invocations) },
     { key: 'errors', label: t.columns.errors, right: true, value: row => row.errors, cell: row => count(row.errors) },
     { key: 'rate', label: t.columns.errorRate, right: true, value: row => (row.invocations ? row.errors / row.invocations : null), cell: row => percent(row.invocations ? row.errors / row.invocations : null) },
-    { key: 'most', label: t.causes.most(granularity), value: row => row.failed?.at, sort: row => row.failed?.errors, cell: row => (row.failed ? t.causes.at(count(row.failed.errors), when(row.failed.at)) : '–') },
+    { key: 'most', time: true, label: t.causes.most(granularity), value: row => row.failed?.at, sort: row => row.failed?.errors, cell: row => (row.failed ? t.causes.at(count(row.failed.errors), when(row.failed.at)) : '–') },
     { key: 'p95', label: t.causes.worst(granularity), right: true, value: row => row.worst?.p95, cell: row => (row.worst ? html`${latency(row.worst.p95)} <span class="quiet">${when(row.worst.at)}</span>` : '–') },
   ];
   return html`<${Table} columns=${columns} rows=${rows} sort="-errors" param="sort" name=${name} caption=${t.causes.title} rowKey=${row => row.id} />`;

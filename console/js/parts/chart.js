@@ -96,7 +96,8 @@ function Tip({ spec, at, plot, box }) {
 }
 
 function Swatch({ series, n }) {
-  return html`<i class="swatch" data-series=${series.colour ?? (n % 10) + 1}></i>`;
+  const colour = series.colour && series.colour !== 'rest' ? series.colour : `series-${series.colour ?? (n % 10) + 1}`;
+  return html`<i class=${`swatch tone-${series.colour ? 0 : Math.floor(n / 10) % 3}`} style=${{ '--colour': `var(--${colour})` }}></i>`;
 }
 
 function Legend({ spec }) {

@@ -3,7 +3,11 @@
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 const TOP = 10;
 const BOTTOM = 24;
+/** Charts below one another begin at the same place. */
+const LEFT = 46;
 const COLOURS = 10;
+/** How the colours of the second and third ten differ from those of the first: towards the background, towards the text. */
+const TONES = [['back', 0], ['back', 0.5], ['strong', 0.45]];
 
 /** The colours of the page as they are now: light, dark or print. */
 export function theme(element) {
@@ -13,11 +17,25 @@ export function theme(element) {
     text: colour('--text-quiet'), grid: colour('--line'), strong: colour('--text'), back: colour('--surface'),
     series: Array.from({ length: COLOURS }, (_, n) => colour(`--series-${n + 1}`)), rest: colour('--series-rest'),
     bad: colour('--bad'), ok: colour('--ok'), warn: colour('--warn'),
+    'latency-1': colour('--latency-1'), 'latency-2': colour('--latency-2'), 'latency-3': colour('--latency-3'),
   };
 }
 
 /** The colour of a series: a name of the theme, else its place. */
-export const colourOf = (series, n, colours) => (series.colour ? colours[series.colour] : colours.series[n % COLOURS]);
+export function colourOf(series, n, colours) {
+  if (series.colour) return colours[series.colour];
+  const [towards, part] = TONES[Math.floor(n / COLOURS) % TONES.length];
+  return part ? mix(colours.series[n % COLOURS], colours[towards], part) : colours.series[n % COLOURS];
+}
+
+/** Between two colours that are written as #rrggbb. */
+function mix(from, to, part) {
+  const channels = [1, 3, 5].map(at => {
+    const [a, b] = [from, to].map(colour => parseInt(colour.slice(at, at + 2), 16));
+    return Math.round(a + (b - a) * part).toString(16).padStart(2, '0');
+  });
+  return `#${channels.join('')}`;
+}
 
 /** Round steps from zero to what covers the largest value. */
 export function ticks(max, wanted = 4) {
@@ -30,7 +48,7 @@ export function ticks(max, wanted = 4) {
 
 /**
  * @param spec kind bars or lines; buckets (how many); series [{name, values, colour?}]; open (whether a bucket may still grow);
- *   yLabel(value), xLabel(bucket)
+ *   yLabel(value), marks [{at, label, begin?}] of the time axis
  * @returns where the buckets are: {left, width}, for the pointer.
  */
 export function draw(context, { width, height }, spec, colours, cursor = -1) {
@@ -38,7 +56,7 @@ export function draw(context, { width, height }, spec, colours, cursor = -1) {
   context.font = FONT;
   const steps = ticks(largest(spec));
   const labels = steps.map(spec.yLabel);
-  const left = Math.ceil(Math.max(...labels.map(label => context.measureText(label).width))) + 12;
+  const left = Math.ceil(Math.max(LEFT, ...labels.map(label => context.measureText(label).width))) + 12;
   const plot = { left, top: TOP, width: Math.max(10, width - left - 6), height: height - TOP - BOTTOM };
   const top = steps.at(-1);
   const y = value => plot.top + plot.height * (1 - value / top);
@@ -89,14 +107,23 @@ function drawGrid(context, { plot, steps, labels, y, colours }) {
 function drawDates(context, { plot, slot, spec, colours }) {
   context.fillStyle = colours.text;
   context.textBaseline = 'top';
-  const widest = spec.buckets ? Math.max(...[0, Math.floor(spec.buckets / 2), spec.buckets - 1].map(at => context.measureText(spec.xLabel(at)).width)) : 0;
-  const every = Math.max(1, Math.ceil((widest + 18) / slot));
+  const marks = spec.marks;
+  const widths = marks.map(({ label }) => context.measureText(label).width);
+  const apart = marks.length > 1 ? ((marks.at(-1).at - marks[0].at) / (marks.length - 1)) * slot : Infinity;
+  const every = Math.max(1, Math.ceil((Math.max(0, ...widths) + 18) / apart));
+  const right = plot.left + plot.width + 4;
   context.textAlign = 'center';
-  for (let at = Math.floor((every - 1) / 2); at < spec.buckets; at += every) {
-    const label = spec.xLabel(at);
-    const half = context.measureText(label).width / 2;
-    const middle = plot.left + (at + 0.5) * slot;
-    context.fillText(label, Math.min(Math.max(middle, half), plot.left + plot.width - half + 4), plot.top + plot.height + 8);
+  context.strokeStyle = colours.text;
+  // From the end, so that the newest has its label.
+  for (let n = marks.length - 1; n >= 0; n -= every) {
+    const half = widths[n] / 2;
+    const middle = plot.left + (marks[n].at + (marks[n].begin ? 0 : 0.5)) * slot;
+    const from = Math.min(Math.max(middle, half), right - half);
+    context.fillText(marks[n].label, from, plot.top + plot.height + 8);
+    context.beginPath();
+    context.moveTo(Math.round(middle) + 0.5, plot.top + plot.height);
+    context.lineTo(Math.round(middle) + 0.5, plot.top + plot.height + 4);
+    context.stroke();
   }
 }
 
@@ -117,7 +144,7 @@ function drawBars(context, { plot, slot, y, spec, colours }) {
       const wanted = spec.open?.[at] ? hatch : colour;
       if (fill !== wanted) context.fillStyle = fill = wanted;
       const size = Math.max(low - high, base - high < 1 ? 1 : 0);
-      context.fillRect(plot.left + at * slot + (slot - wide) / 2, low - size, wide, size > 3 && n ? size - 0.5 : size);
+      context.fillRect(plot.left + at * slot + (slot - wide) / 2, low - size, wide, size > 3 && n && wide > 4 ? size - 0.5 : size);
     }
   });
 }

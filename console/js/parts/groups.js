@@ -33,7 +33,8 @@ function GroupTable({ groups, by, measure, state, earlier, onName }) {
     { key: 'name', label: t.by(by), file: by, value: group => group.key[by], sort: group => group.names?.[by] ?? group.key[by],
       cell: group => html`<span class="who"><${Value} id=${group.key[by]} name=${group.names?.[by]} none=${t.none(by)} />
         ${onName && group.key[by] !== null && html`<button type="button" class="link quiet no-print" onClick=${() => onName(group)}>${group.names?.[by] ? t.groups.rename : t.groups.name}</button>`}</span>` },
-    ...(Object.keys(MEASURES)).map(key => ({ key, label: t.measures[key], right: true, ...exact(key) })),
+    // Beside the period before there is room for what is compared alone.
+    ...(earlier ? [...new Set([measure, 'invocations', 'errors'])] : Object.keys(MEASURES)).map(key => ({ key, label: t.measures[key], right: true, ...exact(key) })),
     { key: 'share', label: t.groups.share(t.measures[measure]), right: true, value: group => (all ? plain(group.totals[measure]) / all : null),
       cell: group => html`<${Share} of=${all ? plain(group.totals[measure]) / all : 0} />` },
     ...(earlier ? [

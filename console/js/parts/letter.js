@@ -22,7 +22,7 @@ export function Letter({ me, state, id }) {
   useEffect(() => setWaits(letter?.state === 'corrected'), [letter?.state]);
   const text = letter && (letter.payload === undefined ? null : prettyJson(letter.payload));
   return html`
-    <p class="no-print"><a href=${pageAddress(state, 'dead-letters')}>← ${t.letters.back}</a></p>
+    <p class="back no-print"><a href=${pageAddress(state, 'dead-letters')}>← ${t.letters.back}</a></p>
     <${Panel} title=${t.letter.rejected} of=${of} zone=${zone}
       actions=${letter && html`<${Badge} tone=${TONES[letter.state]}>${t.letters.states[letter.state]}<//>`}>
       ${() => html`
@@ -46,8 +46,9 @@ const decimalsAsWritten = (key, value) => (key === 'costEstimateCents' && typeof
 function Message({ letter, text }) {
   return html`<${Panel} title=${t.letter.message} note=${letter.payloadTruncated ? t.letter.truncated(bytes(letter.payloadBytes)) : null}
     actions=${html`<${CopyButton} text=${letter.payload ?? letter.payloadBase64} />`}>
-    ${text === null ? html`<p class="quiet">${t.letter.binary}</p><pre class="payload" tabindex="0">${letter.payloadBase64}</pre>` : html`<pre class="payload" tabindex="0"><bdi>${text}</bdi></pre>`}
-  <//>`;
+    <details open=${letter.state !== 'open' || text === null}><summary>${t.letter.asItCame}</summary>
+      ${text === null ? html`<p class="quiet">${t.letter.binary}</p><pre class="payload" tabindex="0">${letter.payloadBase64}</pre>` : html`<pre class="payload" tabindex="0"><bdi>${letter.payload}</bdi></pre>`}
+    </details><//>`;
 }
 
 function Editor({ letter, text, state, onDone }) {

@@ -9,16 +9,19 @@ import { t } from '../texts.js';
  * @param empty (data) → a text where there is nothing to show, else nothing
  * @param children (data) → the content
  */
-export function Panel({ title, note, actions, of, empty, zone = 'UTC', children, className, lines = 4, level = 2 }) {
+export function Panel({ title, note, actions, of, empty, zone = 'UTC', children, className, lines = 4 }) {
   const id = useId();
+  // Tiles above another panel of the same request: that one says what is wrong.
+  const tiles = className === 'bare';
+  if (tiles && of.problem && of.data === undefined) return null;
   const nothing = of?.data !== undefined && empty?.(of.data);
   return html`
     <section class=${`panel ${className ?? ''}`} aria-labelledby=${title && id} aria-busy=${of ? of.busy : undefined}>
       ${(title || actions) && html`<header>
-        <div class="heading">${level === 2 ? html`<h2 id=${id}>${title}</h2>` : html`<h3 id=${id}>${title}</h3>`}${note && html`<p class="quiet">${note}</p>`}</div>
+        <div class="heading"><h2 id=${id}>${title}</h2>${note && html`<p class="quiet">${note}</p>`}</div>
         ${actions && html`<div class="actions no-print">${actions}</div>`}
       </header>`}
-      ${of?.problem && of.data !== undefined && html`<${Stale} of=${of} zone=${zone} />`}
+      ${!tiles && of?.problem && of.data !== undefined && html`<${Stale} of=${of} zone=${zone} />`}
       ${!of ? children : of.data !== undefined
         ? nothing ? html`<${Empty} text=${nothing} />` : children(of.data)
         : of.problem ? html`<${Failure} problem=${of.problem} reload=${of.reload} />` : html`<${Skeleton} lines=${lines} />`}
@@ -99,6 +102,7 @@ export function Dialog({ title, onClose, children, wide }) {
   useEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
+    element.current.querySelector('input:not([type="checkbox"]), select, textarea, button.primary')?.focus();
     return () => before?.focus?.();
   }, []);
   return html`<dialog ref=${element} class=${wide ? 'wide' : ''} aria-labelledby=${id} onCancel=${event => { event.preventDefault(); onClose(); }}

@@ -39,8 +39,8 @@ function Pages({ first, load, state }) {
     cell: row => html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span> <span aria-label=${t.revisions.became}>→</span> ${text(row.after[key])}</span>`,
   });
   const columns = [
-    { key: 'revisedAt', label: t.revisions.when, value: row => row.revisedAt, cell: row => moment(row.revisedAt, zone) },
-    { key: 'bucketStart', label: t.revisions.bucket, file: 'hour_utc', value: row => row.bucketStart, cell: row => hour(row.bucketStart, zone) },
+    { key: 'revisedAt', time: true, label: t.revisions.when, value: row => row.revisedAt, cell: row => moment(row.revisedAt, zone) },
+    { key: 'bucketStart', time: true, label: t.revisions.bucket, file: 'hour_utc', value: row => row.bucketStart, cell: row => hour(row.bucketStart, zone) },
     { key: 'modelId', label: t.by('modelId'), value: row => row.modelId, cell: row => html`<${Value} id=${row.modelId} />` },
     { key: 'reason', label: t.revisions.reason, value: row => row.reason, cell: row => html`<${Badge}>${t.revisions.reasons[row.reason] ?? row.reason}<//>` },
     { key: 'difference', label: t.revisions.difference, right: true, value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
@@ -48,7 +48,7 @@ function Pages({ first, load, state }) {
     both('costEstimateCents', exactMoney), both('invocations', count), both('inputTokens', count), both('outputTokens', count),
   ];
   return html`
-    <${Table} columns=${columns} rows=${rows} sort="-revisedAt" name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} />
+    <${Table} columns=${columns} rows=${rows} sort="-revisedAt" name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} first=12 />
     ${next && html`<button type="button" class="plain" onClick=${() => load(next).then(page => setMore([...more, page]))}>${t.more}</button>`}`;
 }
 

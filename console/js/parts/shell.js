@@ -1,5 +1,5 @@
 // What is around every page: top bar with org, range and zone; navigation; who is signed in.
-import { html, useEffect, useState } from '../view.js';
+import { html, useEffect, useRef, useState } from '../view.js';
 import { get, ofOrg, post } from '../api.js';
 import { isUuid, may, pageAddress, setOrg, setRange, setZone, watchCompleteness } from '../state.js';
 import { addDays, clockSeconds, dateIn, isZone, now, offset, rangeLabel, RANGES, recent, zones } from '../time.js';
@@ -12,6 +12,12 @@ const RANGED = ['', 'usage', 'reliability', 'trust'];
 
 export function Shell({ me, state, page, pages, port, title, children }) {
   const shown = port === 'operations' ? pages : pages.filter(one => may(me, one));
+  const nav = useRef();
+  // Where the pages are a row, the current one is in view.
+  useEffect(() => {
+    const current = nav.current.querySelector('[aria-current]');
+    if (current) nav.current.scrollLeft = current.offsetLeft - nav.current.clientWidth / 2 + current.offsetWidth / 2;
+  }, [page]);
   return html`
     <a class="skip" href="#main" onClick=${event => { event.preventDefault(); document.getElementById('main').focus(); }}>${t.skip}</a>
     <header class="top">
@@ -25,7 +31,7 @@ export function Shell({ me, state, page, pages, port, title, children }) {
       <${Account} me=${me} />
     </header>
     <div class="frame">
-      <nav class="side no-print" aria-label=${t.nav}>
+      <nav class="side no-print" ref=${nav} aria-label=${t.nav}>
         <ul>${shown.map(one => html`
           <li key=${one} class=${one === 'audit' ? 'apart' : null}><a href=${pageAddress(state, one)} aria-current=${one === page ? 'page' : null}>${t.pages[port][one]}</a></li>`)}
         </ul>

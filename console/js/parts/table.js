@@ -5,7 +5,7 @@ import { setQuery, here } from '../router.js';
 import { plain } from '../money.js';
 import { t } from '../texts.js';
 
-const FIRST_ROWS = 200;
+const FIRST_ROWS = 100;
 
 /**
  * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), unit?, unsorted?, wide?}]
@@ -13,34 +13,35 @@ const FIRST_ROWS = 200;
  * @param param where the order is kept in the address; without it the table keeps it
  * @param foot rows that stay below, whatever the order: [{cells: {key: value}}]
  * @param name of the file
+ * @param first how many rows are shown at first
  */
-export function Table({ columns, rows, sort = '', param, foot = [], name, caption, rowKey, rowClass, tools = true, onAll }) {
+export function Table({ columns, rows, sort = '', param, foot = [], name, caption, rowKey, first = FIRST_ROWS }) {
   const [own, setOwn] = useState(sort);
   const [all, setAll] = useState(false);
   const order = (param ? here().query[param] : own) || sort;
   const sorted = sortRows(rows, columns, order);
-  const shown = all ? sorted : sorted.slice(0, FIRST_ROWS);
+  const shown = all ? sorted : sorted.slice(0, first);
   const setOrder = to => (param ? setQuery({ [param]: to === sort ? undefined : to }, { replace: true }) : setOwn(to));
   return html`
     <div class="table-wrap">
-      ${tools && name && rows.length > 0 && html`<${Tools} columns=${columns} rows=${sorted} foot=${foot} name=${name} />`}
-      <div class="scroll" tabindex="0" role="region" aria-label=${caption}>
+      ${name && rows.length > 0 && html`<${Tools} columns=${columns} rows=${sorted} foot=${foot} name=${name} />`}
+      <div class="scroll" tabindex="0" role="group" aria-label=${caption}>
         <table>
           <caption class="off-screen">${caption}</caption>
           <thead><tr>${columns.map(column => html`<${Heading} column=${column} order=${order} setOrder=${setOrder} />`)}</tr></thead>
           <tbody>${shown.map((row, n) => html`
-            <tr key=${rowKey?.(row) ?? n} class=${rowClass?.(row)}>${columns.map(column => cellOf(column, row))}</tr>`)}
+            <tr key=${rowKey?.(row) ?? n}>${columns.map(column => cellOf(column, row))}</tr>`)}
           </tbody>
           ${foot.length > 0 && html`<tfoot>${foot.map(({ cells, kind }) => html`
             <tr class=${kind}>${columns.map((column, n) => footCell(column, cells, n))}</tr>`)}</tfoot>`}
         </table>
       </div>
       ${shown.length < sorted.length && html`
-        <button type="button" class="plain" onClick=${() => { setAll(true); onAll?.(); }}>${t.table.all(sorted.length)}</button>`}
+        <button type="button" class="plain" onClick=${() => setAll(true)}>${t.table.all(sorted.length)}</button>`}
     </div>`;
 }
 
-const cellOf = (column, row) => html`<td class=${column.right ? 'number' : column.wide ? 'wide' : null}>${column.cell ? column.cell(row) : column.value(row) ?? '–'}</td>`;
+const cellOf = (column, row) => html`<td class=${column.right ? 'number' : column.wide ? 'wide' : column.time ? 'time' : null}>${column.cell ? column.cell(row) : column.value(row) ?? '–'}</td>`;
 
 function footCell(column, cells, n) {
   const value = cells[column.key];
