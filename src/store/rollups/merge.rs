@@ -308,27 +308,23 @@ async fn add(
     let is_cut = |key: &&Key| cut.is_some_and(|cut| unit.start_of(key.bucket) < cut);
     let materialised = Keys::of(unit, rows.keys().filter(is_cut));
     recall(conn, unit, materialised).await?;
-    let keys = Keys::of(unit, rows.keys());
-    let mut before = lock(conn, unit, keys.clone()).await?;
-    if before.len() != rows.len() {
-        // Seldom: most merges add to rows that earlier ones have made.
+    let keys: Vec<&Key> = rows.keys().collect();
+    let mut before = vec![None; keys.len()];
+    lock(conn, unit, &keys, &mut before).await?;
+    if before.contains(&None) {
+        // Those that no merge has made yet.
+        let missing = keys.iter().zip(&before).filter(|(_, before)| before.is_none()).map(|(key, _)| *key);
         let seed = unit.statement(include_str!("sql/rollup_seed.sql"));
-        sqlx::query_with(seed, keys.clone().arguments()?).execute(&mut *conn).await?;
-        before = lock(conn, unit, keys).await?;
-    }
-    if before.len() != rows.len() {
-        return Err(StoreError::Permanent(format!(
-            "{} of {} rows of {}_rollups are there",
-            before.len(),
-            rows.len(),
-            unit.as_str()
-        )));
+        sqlx::query_with(seed, Keys::of(unit, missing).arguments()?).execute(&mut *conn).await?;
+        lock(conn, unit, &keys, &mut before).await?;
     }
     if !closed.is_empty() {
         revise(conn, closed, at).await?;
     }
     let mut columns = Columns::default();
     for ((key, measures), packed) in rows.iter().zip(before) {
+        let missing = || StoreError::Permanent(format!("a row of {}_rollups is not there", unit.as_str()));
+        let packed = packed.ok_or_else(missing)?;
         // Of a row that was materialised it is in the form of that.
         let mut histogram = Histogram::default();
         histogram.read(&packed).map_err(StoreError::broken)?;
@@ -340,10 +336,24 @@ async fn add(
     Ok(())
 }
 
-/// The histograms of those of the rows that are there, locked, in the order of their keys.
-async fn lock(conn: &mut PgConnection, unit: Unit, keys: Keys) -> Result<Vec<Vec<u8>>, StoreError> {
+/// Locks those of the rows that are there and not locked yet, in the order of their keys, and puts their histograms into `before`.
+async fn lock(
+    conn: &mut PgConnection,
+    unit: Unit,
+    keys: &[&Key],
+    before: &mut [Option<Vec<u8>>],
+) -> Result<(), StoreError> {
+    let wanted: Vec<usize> = (0..keys.len()).filter(|n| before[*n].is_none()).collect();
     let lock = unit.statement(include_str!("sql/rollup_lock.sql"));
-    Ok(sqlx::query_scalar_with(lock, keys.arguments()?).fetch_all(conn).await?)
+    let columns = Keys::of(unit, wanted.iter().map(|n| keys[*n]));
+    let found: Vec<(i64, Vec<u8>)> = sqlx::query_as_with(lock, columns.arguments()?).fetch_all(conn).await?;
+    for (n, histogram) in found {
+        // Ordinals count from 1.
+        let key = usize::try_from(n - 1).ok().and_then(|n| wanted.get(n).copied());
+        let key = key.ok_or_else(|| StoreError::Permanent(format!("no key has the number {n}")))?;
+        before[key] = Some(histogram);
+    }
+    Ok(())
 }
 
 /// Moves rows of these keys that are materialised into the table.
