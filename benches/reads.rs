@@ -1,15 +1,19 @@
 //! How quick dashboards' queries are, on real servers: `make bench-reads`, or `cargo bench --bench reads -- [SECONDS [ROUNDS]]`.
 //!
 //! Rows are put in by SQL, not published. Two databases: rollups of 9 days (`load-tests/history.sql`: 250 orgs × 40 models, each
-//! hour of each), and raw events of 7 days with rollups of them (`load-tests/fill.sql`: 500,000 events a day, by Zipf's law).
+//! hour of each), and raw events of 7 days with rollups of them (`load-tests/fill.sql`: 500,000 events a day, by Zipf's law). A third has
+//! attribution of thirteen months, of 250 orgs × 50 clients × 40 models.
 //!
 //! 1. Each question alone: one request after the other, of orgs in turn; those that read raw events of the largest org.
 //!    QUESTIONS names those that are sent, SERVICE the binary of another build.
 //! 2. 200 requests a second, by the service and then by pgbench with the statement that the service sends, planned as the service
-//!    has it planned; then both again beside a thread that takes a core. Latency counts from when a request was due.
+//!    has it planned; then both again beside a thread that takes a core. Latency counts from when a request was due. Attribution of thirteen
+//!    months is requested 10 times a second.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that fails stops")]
 #![expect(clippy::print_stdout, reason = "its output is its result")]
 
+#[path = "reads/attribution.rs"]
+mod attribution;
 #[path = "../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
@@ -38,6 +42,16 @@ const ALONE: u64 = 200;
 const ALONE_RAW: u64 = 30;
 /// Days of raw events.
 const DAYS: i64 = 7;
+
+/// Requests a second for attribution of thirteen months.
+const RATE_OF_ATTRIBUTION: u32 = 10;
+
+/// Of attribution: its name, and its path behind the org.
+const OF_ATTRIBUTION: [(&str, &str); 3] = [
+    ("attribution-clients", "attribution?groupBy=clientId&top=25"),
+    ("attribution-models", "attribution?groupBy=clientId&groupBy=modelId&top=25"),
+    ("attribution-months", "attribution?groupBy=clientId&top=25&granularity=month"),
+];
 
 /// Its name, its path behind the org, its days, and whether 200 a second are sent.
 type Question = (&'static str, &'static str, i64, bool);
@@ -71,7 +85,7 @@ async fn main() {
         for question in of_events {
             let raw = !question.0.ends_with("models");
             let (count, orgs) = if raw { (ALONE_RAW, 1) } else { (ALONE, ORGS) };
-            results.push(alone(&world, &service, question, count, orgs).await);
+            results.push(alone(&world, &service, &Sent::of(question), count, orgs).await);
         }
     }
     if !of_rollups.is_empty() {
@@ -79,16 +93,31 @@ async fn main() {
         fill_rollups(&world).await;
         let service = world.serve().await;
         for question in &of_rollups {
-            results.push(alone(&world, &service, question, ALONE, ORGS).await);
+            results.push(alone(&world, &service, &Sent::of(question), ALONE, ORGS).await);
         }
+        let rated: Vec<_> =
+            of_rollups.iter().filter(|question| question.3).map(|question| Sent::of(question)).collect();
         for _ in 0..rounds {
-            for question in of_rollups.iter().filter(|question| question.3) {
-                for busy in [false, true] {
-                    let beside = busy.then(BusyCore::start);
-                    results.push(at_a_rate(&world, &service, question, seconds, busy).await);
-                    results.push(by_pgbench(&world, question, seconds, busy).await);
-                    drop(beside);
-                }
+            for sent in &rated {
+                let statement = statement(&world, sent.name).await;
+                results.append(&mut beside_pgbench(&world, &service, sent, &statement, seconds).await);
+            }
+        }
+        println!("resident memory of the service: {} MiB", service.rss_bytes() >> 20);
+    }
+    let of_attribution: Vec<_> = OF_ATTRIBUTION.iter().filter(|question| asked(question.0)).collect();
+    if !of_attribution.is_empty() {
+        let world = unmeasured(World::new(1).await);
+        let range = attribution::Range::now();
+        let set_id = attribution::fill(&world, &range).await;
+        stack(&["exec", "postgres", "psql", "--quiet", "--command", "VACUUM (ANALYZE)", world.database()]);
+        let (service, statement) = (world.serve().await, range.statement(set_id));
+        for (name, path) in of_attribution {
+            let path = format!("{path}&{}", between(range.start, range.end));
+            let sent = Sent { name, path, rate: RATE_OF_ATTRIBUTION };
+            results.push(alone(&world, &service, &sent, ALONE, ORGS).await);
+            for _ in 0..rounds {
+                results.append(&mut beside_pgbench(&world, &service, &sent, &statement, seconds).await);
             }
         }
         println!("resident memory of the service: {} MiB", service.rss_bytes() >> 20);
@@ -156,18 +185,36 @@ fn id(n: u64) -> Uuid {
     Uuid::parse_str(&format!("00000000-0000-4000-8000-{n:012x}")).unwrap()
 }
 
-fn request(service: &Service, question: &Question, org: u64, token: &str) -> reqwest::RequestBuilder {
-    let (hour, now) = (TimeDelta::hours(1), Utc::now());
-    // Raw events end with yesterday.
-    let end: DateTime<Utc> = if question.1.contains("groupBy") {
-        now.duration_trunc(TimeDelta::days(1)).unwrap()
-    } else {
-        now.duration_trunc(hour).unwrap() + hour
-    };
-    let start = end - TimeDelta::days(question.2);
-    let (start, end) = (start.format("%FT%TZ"), end.format("%FT%TZ"));
-    let path = format!("/analytics/v1/orgs/{}/{}&start={start}&end={end}", id(org), question.1);
-    service.request(Method::GET, &path, token).header("accept-encoding", "gzip")
+/// A question as it is sent.
+struct Sent {
+    name: &'static str,
+    /// Behind the org, with the range.
+    path: String,
+    /// Requests a second.
+    rate: u32,
+}
+
+impl Sent {
+    fn of((name, path, days, _): &Question) -> Self {
+        let (hour, now) = (TimeDelta::hours(1), Utc::now());
+        // Raw events end with yesterday.
+        let end: DateTime<Utc> = if path.contains("groupBy") {
+            now.duration_trunc(TimeDelta::days(1)).unwrap()
+        } else {
+            now.duration_trunc(hour).unwrap() + hour
+        };
+        Self { name, path: format!("{path}&{}", between(end - TimeDelta::days(*days), end)), rate: RATE }
+    }
+
+    fn request(&self, service: &Service, org: u64, token: &str) -> reqwest::RequestBuilder {
+        let path = format!("/analytics/v1/orgs/{}/{}", id(org), self.path);
+        service.request(Method::GET, &path, token).header("accept-encoding", "gzip")
+    }
+}
+
+/// A range, as parameters.
+fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> String {
+    format!("start={}&end={}", start.format("%FT%TZ"), end.format("%FT%TZ"))
 }
 
 /// Milliseconds, or none where there was no response.
@@ -181,52 +228,56 @@ fn tokens(service: &Service) -> Vec<String> {
     (1..=ORGS).map(|org| service.token(&[id(org)], &[Role::OrgViewer])).collect()
 }
 
-async fn alone(world: &World, service: &Service, question: &Question, count: u64, orgs: u64) -> Value {
+async fn alone(world: &World, service: &Service, sent: &Sent, count: u64, orgs: u64) -> Value {
     let tokens = tokens(service);
     let org = |n: u64| 1 + n % orgs;
     let send = async |n: u64| {
-        took(request(service, question, org(n), &tokens[usize::try_from(org(n)).unwrap() - 1]), Instant::now()).await
+        took(sent.request(service, org(n), &tokens[usize::try_from(org(n)).unwrap() - 1]), Instant::now()).await
     };
     send(0).await.unwrap();
     let (mut latencies, began, cpu) = (Vec::new(), Instant::now(), cpu(world, service));
     for n in 0..count {
         latencies.push(send(n).await);
     }
-    report(
-        question.0,
-        "service",
-        "nothing",
-        &latencies,
-        began.elapsed().as_secs_f64(),
-        Some(since(world, service, cpu)),
-    )
+    report(sent, "service", "nothing", &latencies, began.elapsed().as_secs_f64(), Some(since(world, service, cpu)))
 }
 
-async fn at_a_rate(world: &World, service: &Service, question: &Question, seconds: u32, busy: bool) -> Value {
+/// By the service and by pgbench, alone and beside a busy core.
+async fn beside_pgbench(world: &World, service: &Service, sent: &Sent, statement: &str, seconds: u32) -> Vec<Value> {
+    let mut results = Vec::new();
+    for busy in [false, true] {
+        let beside = busy.then(BusyCore::start);
+        results.push(at_a_rate(world, service, sent, seconds, busy).await);
+        results.push(by_pgbench(world, sent, statement, seconds, busy).await);
+        drop(beside);
+    }
+    results
+}
+
+async fn at_a_rate(world: &World, service: &Service, sent: &Sent, seconds: u32, busy: bool) -> Value {
     let (tokens, cpu, began) = (tokens(service), cpu(world, service), Instant::now());
-    let mut sent = Vec::new();
-    for n in 0..RATE * seconds {
-        let due = began + Duration::from_secs(1) * n / RATE;
+    let mut responses = Vec::new();
+    for n in 0..sent.rate * seconds {
+        let due = began + Duration::from_secs(1) * n / sent.rate;
         tokio::time::sleep_until(due.into()).await;
         let org = 1 + u64::from(n) * 97 % ORGS;
-        let request = request(service, question, org, &tokens[usize::try_from(org).unwrap() - 1]);
-        sent.push(tokio::spawn(took(request, due)));
+        let request = sent.request(service, org, &tokens[usize::try_from(org).unwrap() - 1]);
+        responses.push(tokio::spawn(took(request, due)));
     }
     let mut latencies = Vec::new();
-    for one in sent {
+    for one in responses {
         latencies.push(one.await.unwrap());
     }
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), since(world, service, cpu));
-    report(question.0, "service", beside(busy), &latencies, seconds, Some(cpu))
+    report(sent, "service", beside(busy), &latencies, seconds, Some(cpu))
 }
 
 const fn beside(busy: bool) -> &'static str {
-    if busy { "a core" } else { "200/s" }
+    if busy { "a core" } else { "a rate" }
 }
 
-/// The statement by pgbench, which counts a transaction from when it was due too.
-async fn by_pgbench(world: &World, question: &Question, seconds: u32, busy: bool) -> Value {
-    let folder = tempfile::tempdir().unwrap();
+/// The statement that the service sends, as pgbench takes it.
+async fn statement(world: &World, question: &str) -> String {
     let summed_to: String = sqlx::query_scalar(
         "SELECT CASE WHEN summed_from < summed_to THEN to_char(summed_to AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI\"Z\"') ELSE '' END
          FROM analytics.org_hours_summed",
@@ -236,12 +287,18 @@ async fn by_pgbench(world: &World, question: &Question, seconds: u32, busy: bool
     .unwrap();
     let stream = &world.variables["ANALYTICS__BROKER__STREAM"];
     let statement = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("load-tests/statement"))
-        .args([question.0, &ORGS.to_string(), stream, &summed_to])
+        .args([question, &ORGS.to_string(), stream, &summed_to])
         .output()
         .unwrap();
+    String::from_utf8(statement.stdout).unwrap()
+}
+
+/// The statement by pgbench, which counts a transaction from when it was due too.
+async fn by_pgbench(world: &World, sent: &Sent, statement: &str, seconds: u32, busy: bool) -> Value {
+    let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("statement.sql");
-    std::fs::write(&script, statement.stdout).unwrap();
-    let (rate, time) = (format!("--rate={RATE}"), format!("--time={seconds}"));
+    std::fs::write(&script, statement).unwrap();
+    let (rate, time) = (format!("--rate={}", sent.rate), format!("--time={seconds}"));
     let mut pgbench = Command::new("pgbench");
     pgbench
         .args([
@@ -268,14 +325,7 @@ async fn by_pgbench(world: &World, question: &Question, seconds: u32, busy: bool
     let text: String = logs.map(|path| std::fs::read_to_string(path).unwrap()).collect();
     // The third column: microseconds since it was due.
     let latency = |line: &str| line.split(' ').nth(2).unwrap().parse::<f64>().ok().map(|us| us / 1e3);
-    report(
-        question.0,
-        "pgbench",
-        beside(busy),
-        &text.lines().map(latency).collect::<Vec<_>>(),
-        f64::from(seconds),
-        None,
-    )
+    report(sent, "pgbench", beside(busy), &text.lines().map(latency).collect::<Vec<_>>(), f64::from(seconds), None)
 }
 
 /// Processor time that the service and its connections have used, in seconds.
@@ -294,7 +344,7 @@ fn since(world: &World, service: &Service, before: (f64, f64)) -> (f64, f64) {
 }
 
 fn report(
-    question: &str,
+    sent: &Sent,
     by: &str,
     beside: &str,
     latencies: &[Option<f64>],
@@ -311,10 +361,11 @@ fn report(
     let each = cpu.map(|(service, database)| [service, database].map(|seconds| seconds * 1e3 / latencies.len() as f64));
     let shown = each.map_or(String::new(), |[service, database]| format!("{service:.2} {database:.2}"));
     println!(
-        "{question:<20} {by:<8} {beside:<8} {rate:>5.0} {p50:>8.1} {p95:>8.1} {p99:>8.1} {most:>8.1} {failed:>7}  {shown}"
+        "{:<20} {by:<8} {beside:<8} {rate:>5.0} {p50:>8.1} {p95:>8.1} {p99:>8.1} {most:>8.1} {failed:>7}  {shown}",
+        sent.name
     );
     json!({
-        "question": question, "by": by, "beside": beside, "rate": rate, "p50": p50, "p95": p95, "p99": p99, "max": most,
+        "question": sent.name, "by": by, "beside": beside, "rate": rate, "p50": p50, "p95": p95, "p99": p99, "max": most,
         "failed": failed, "processorMs": each,
     })
 }

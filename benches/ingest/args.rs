@@ -53,6 +53,10 @@ pub enum Part {
     Ingest,
     /// The same, with every event looked up in the database
     Suspects,
+    /// The same, with no sets of attribution; only where it is named
+    NoSets,
+    /// The same, with attribution folded each two seconds in place of each minute; only where it is named
+    Folds,
     /// From published to the response that counts it
     Latency,
     /// An export beside COPY TO STDOUT

@@ -86,7 +86,7 @@ impl Prepared {
         if wants(&[Part::Exports]) {
             prepared.exports = Some(Exports::fill(args.rows).await);
         }
-        if wants(&[Part::Copy, Part::Drain, Part::Ingest, Part::Suspects]) {
+        if wants(&[Part::Copy, Part::Drain, Part::Ingest, Part::Suspects, Part::NoSets, Part::Folds]) {
             let filled = Filled::publish(args.events).await;
             if wants(&[Part::Copy]) {
                 let by = *args.protocols.last().unwrap();
@@ -128,6 +128,10 @@ fn ratios(args: &Args, figures: &mut Figures) {
         }
         let ratio = named(by, "last merge, all suspects ÷ none");
         figures.add_ratio(Part::Suspects, &ratio, (Part::Suspects, &merged), (Part::Ingest, &merged));
+        for (speed, what) in [(&committed, "last commit"), (&merged, "last merge")] {
+            let ratio = named(by, &format!("{what}, sets folded each two seconds ÷ no sets"));
+            figures.add_ratio(Part::Folds, &ratio, (Part::Folds, speed), (Part::NoSets, speed));
+        }
     }
     let of = |what| (Part::Exports, what);
     // Of times, not of speeds.

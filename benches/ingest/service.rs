@@ -16,11 +16,16 @@ pub const COMMITTED: &str = "first batch to last commit";
 pub const MERGED: &str = "first batch to last merge";
 /// The least that a filter may have: it is full soon, and every event is looked up from then on.
 const SMALL_FILTER: &str = "1048576";
+/// A run takes seconds, and a fold comes once a minute.
+const FOLD_SECONDS: &str = "2";
 
 pub async fn measure(filled: &Filled, by: By, part: Part, servers: &Servers, figures: &mut Figures) {
     let mut world = filled.database(by).await;
-    if part == Part::Suspects {
-        world.set("ANALYTICS__DEDUPE__MEMORY_BYTES", SMALL_FILTER);
+    match part {
+        Part::Suspects => world.set("ANALYTICS__DEDUPE__MEMORY_BYTES", SMALL_FILTER),
+        Part::Folds => world.set("ANALYTICS__ATTRIBUTION__FOLD_SECONDS", FOLD_SECONDS),
+        Part::NoSets => world.set("ANALYTICS__ATTRIBUTION__SETS", ""),
+        _ => {}
     }
     servers.quiet().await;
     let (own, of_servers, machine, began) =
@@ -51,7 +56,10 @@ pub async fn measure(filled: &Filled, by: By, part: Part, servers: &Servers, fig
 
     let times = Times::from(&mut conn, from).await;
     let measured = times.messages;
-    assert!(part == Part::Ingest || looked_up >= measured, "{looked_up} events were looked up, of {measured} measured");
+    assert!(
+        part != Part::Suspects || looked_up >= measured,
+        "{looked_up} events were looked up, of {measured} measured"
+    );
     figures.add(part, named(by, COMMITTED), Unit::PerSecond, times.messages / times.committed);
     figures.add(part, named(by, MERGED), Unit::PerSecond, times.messages / times.merged);
     if part == Part::Suspects {
