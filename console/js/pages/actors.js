@@ -6,11 +6,11 @@ import { count, seconds } from '../format.js';
 import { hasRole, pageAddress } from '../state.js';
 import { Badge, Panel, Tile } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
+import { ACTOR_TONES, flat } from '../parts/tree.js';
 import { Restart } from '../parts/restart.js';
 import { t } from '../texts.js';
 
 const EVERY = 5;
-export const ACTOR_TONES = { running: 'ok', starting: 'accent', restarting: 'warn', parked: 'bad', draining: '' };
 
 export default function Actors({ me, state }) {
   const { zone } = state;
@@ -24,10 +24,6 @@ export default function Actors({ me, state }) {
     <//>
     ${restarting && html`<${Restart} state=${state} name=${restarting} onClose=${() => { setRestarting(null); of.reload(); }} />`}`;
 }
-
-/** The tree as rows, each with its depth. */
-export const flat = (actors, depth = 0, group) =>
-  actors.flatMap((actor, n) => [{ ...actor, depth, group: group ?? actor.name, n }, ...flat(actor.children ?? [], depth + 1, group ?? actor.name)]);
 
 function Tiles({ rows }) {
   const of = state => rows.filter(row => row.state === state).length;

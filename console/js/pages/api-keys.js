@@ -3,9 +3,8 @@ import { html, useState } from '../view.js';
 import { get, ofOrg, post, useData } from '../api.js';
 import { addDays, dateIn, moment, now } from '../time.js';
 import { count } from '../format.js';
-import { announce, Badge, CopyButton, Dialog, Failure, Panel } from '../parts/panel.js';
+import { announce, Badge, CopyButton, Dialog, Failure, Pager, Panel } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
-import { Pager } from './dead-letters.js';
 import { t } from '../texts.js';
 
 const ROLES = ['org_viewer', 'finance', 'org_admin', 'producer'];

@@ -5,9 +5,8 @@ import { setQuery } from '../router.js';
 import { isUuid } from '../state.js';
 import { moment } from '../time.js';
 import { count } from '../format.js';
-import { Badge, Choice, Panel, Value } from '../parts/panel.js';
+import { Badge, Choice, Pager, Panel, Value } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
-import { Pager } from './dead-letters.js';
 import { t } from '../texts.js';
 
 const OUTCOMES = ['all', 'allowed', 'denied', 'failed'];
@@ -45,7 +44,7 @@ function Filters({ query }) {
 function Events({ events, zone }) {
   const columns = [
     { key: 'occurredAt', time: true, label: t.audit.when, value: event => event.occurredAt, cell: event => moment(event.occurredAt, zone) },
-    { key: 'subject', label: t.audit.subject, value: event => event.subject, cell: event => html`<${Value} id=${event.subject} none=${t.audit.nobody} /> <span class="quiet">${(event.roles ?? []).map(role => t.roles[role] ?? role).join(', ')}</span>` },
+    { key: 'subject', label: t.audit.subject, value: event => event.subject, cell: event => html`<span title=${(event.roles ?? []).map(role => t.roles[role] ?? role).join(', ')}><${Value} id=${event.subject} none=${t.audit.nobody} /></span>` },
     { key: 'action', label: t.audit.action, value: event => event.action, cell: event => html`<code>${event.action}</code>` },
     { key: 'outcome', label: t.audit.outcome, value: event => event.outcome, cell: event => html`<${Badge} tone=${TONES[event.outcome]}>${t.audit.outcomes[event.outcome]}<//>` },
     { key: 'orgId', label: t.audit.org, value: event => event.orgId, cell: event => html`<${Value} id=${event.orgId} none="–" />` },

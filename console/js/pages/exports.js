@@ -4,9 +4,8 @@ import { get, ofOrg, post, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { addDays, addMonths, dateIn, isDate, moment, now, rangeLabel } from '../time.js';
 import { bytes, count, exactMoney, money } from '../format.js';
-import { announce, Badge, Choice, CopyButton, Dialog, Facts, Failure, Panel, Skeleton } from '../parts/panel.js';
+import { announce, Badge, Choice, CopyButton, Dialog, Facts, Failure, Pager, Panel, Skeleton } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
-import { Pager } from './dead-letters.js';
 import { t } from '../texts.js';
 
 const EVERY = 3;

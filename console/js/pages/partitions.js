@@ -6,13 +6,11 @@ import { count, seconds } from '../format.js';
 import { pageAddress } from '../state.js';
 import { Badge, Panel } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
-import { ACTOR_TONES } from './actors.js';
+import { ACTOR_TONES, balances } from '../parts/tree.js';
 import { t } from '../texts.js';
 
 const EVERY = 5;
 const LEDGER = ['received', 'stored', 'duplicates', 'rejected'];
-
-export const balances = ({ received, stored, duplicates, rejected }) => received === stored + duplicates + rejected;
 
 export default function Partitions({ state }) {
   const { zone } = state;

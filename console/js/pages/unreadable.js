@@ -5,8 +5,8 @@ import { isUuid, pageAddress } from '../state.js';
 import { moment } from '../time.js';
 import { prettyJson } from '../money.js';
 import { bytes, count } from '../format.js';
-import { Badge, CopyButton, Facts, Panel } from '../parts/panel.js';
-import { LetterTable, Pager, Reason, TONES } from './dead-letters.js';
+import { Badge, CopyButton, Facts, Pager, Panel } from '../parts/panel.js';
+import { LetterTable, Reason, TONES } from '../parts/letters.js';
 import { t } from '../texts.js';
 
 const PATH = '/analytics/v1/dead-letters';

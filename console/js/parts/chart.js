@@ -11,7 +11,7 @@ const MOST_ROWS = 9;
  * @param spec as draw.js has it, and tip(bucket, series) → the figure's text, title(bucket), totals?(bucket)
  * @param summary what the chart shows, in a sentence
  */
-function Chart({ spec, title, note, summary, height = 260 }) {
+function Chart({ spec, title, summary, height = 260 }) {
   const canvas = useRef();
   const box = useRef();
   const plot = useRef({ left: 0, width: 1 });

@@ -8,7 +8,7 @@ import { bytes } from '../format.js';
 import { announce, Badge, CopyButton, Facts, Panel } from './panel.js';
 import { Fate } from './fate.js';
 import { Rules, fieldsOf } from './rules.js';
-import { Reason, TONES } from '../pages/dead-letters.js';
+import { Reason, TONES } from './letters.js';
 import { t } from '../texts.js';
 
 const EVERY = 2;

@@ -2,6 +2,7 @@
 import { html, useEffect, useId, useRef, useState } from '../view.js';
 import { clockSeconds } from '../time.js';
 import { shortId } from '../format.js';
+import { setQuery } from '../router.js';
 import { t } from '../texts.js';
 
 /**
@@ -112,6 +113,14 @@ export function Dialog({ title, onClose, children, wide }) {
       ${children}
     </div>
   </dialog>`;
+}
+
+/** Further pages are in the address, so that back goes to the one before. */
+export function Pager({ query, next }) {
+  if (!next && !query.cursor) return null;
+  return html`<p class="pager no-print">
+    ${query.cursor && html`<button type="button" onClick=${() => setQuery({ cursor: undefined })}>${t.newest}</button>`}
+    ${next && html`<button type="button" onClick=${() => setQuery({ cursor: next })}>${t.older}</button>`}</p>`;
 }
 
 /** Facts by name. */

@@ -4,8 +4,7 @@ import { get, post } from '../api.js';
 import { moment } from '../time.js';
 import { count } from '../format.js';
 import { Badge, Dialog, Failure } from './panel.js';
-import { ACTOR_TONES, flat } from '../pages/actors.js';
-import { balances } from '../pages/partitions.js';
+import { ACTOR_TONES, balances, flat } from './tree.js';
 import { t } from '../texts.js';
 
 const EVERY_MS = 700;
