@@ -1,6 +1,6 @@
 // Requests of the service, as the console sends them: by the session's cookie, never with a token.
 import { readJson } from './money.js';
-import { noteServerTime } from './time.js';
+import { noteServerTime, now } from './time.js';
 import { useCallback, useEffect, useRef, useState } from './view.js';
 
 /** What the service refused, or that it could not be reached (status 0). */
@@ -31,8 +31,7 @@ export async function get(path, { params = {}, poll = false, signal } = {}) {
   if (known) headers['If-None-Match'] = known.etag;
   const response = await send(address, { headers, signal });
   if (response.status === 304 && known) {
-    const asOf = response.headers.get('Analytics-As-Of');
-    return asOf ? { ...known.body, asOf } : known.body;
+    return completeNow(known.body, response.headers.get('Analytics-As-Of'));
   }
   const body = await read(response);
   const etag = response.headers.get('ETag');
@@ -41,6 +40,17 @@ export async function get(path, { params = {}, poll = false, signal } = {}) {
     kept.set(address, { etag, body });
   }
   return body;
+}
+
+/** From when on numbers are stale and delayed, as docs/api.md has it. */
+const [STALE_SECONDS, DELAYED_SECONDS] = [300, 600];
+
+/** What is the same as before is as complete as it is now: how far behind is no part of an ETag. */
+export function completeNow(body, asOf) {
+  if (!body.freshness) return { ...body, asOf };
+  const lagSeconds = asOf ? Math.max(0, (now() - Date.parse(asOf)) / 1000) : null;
+  const status = lagSeconds === null || lagSeconds > DELAYED_SECONDS ? 'delayed' : lagSeconds > STALE_SECONDS ? 'stale' : 'fresh';
+  return { ...body, asOf, freshness: { ...body.freshness, lagSeconds, status } };
 }
 
 export function post(path, body, { headers = {}, method = 'POST' } = {}) {
@@ -110,7 +120,7 @@ export function useData(key, load, { every = 0 } = {}) {
     if (!poll) setHeld(was => ({ ...was, busy: true }));
     try {
       const data = await loader.current({ poll, signal: abort.signal });
-      if (turn === current.current) setHeld({ key, data, problem: undefined, at: Date.now(), busy: false });
+      if (turn === current.current) setHeld({ key, data, problem: undefined, at: now(), busy: false });
     } catch (problem) {
       if (!(problem instanceof Problem)) console.error(problem);
       if (turn === current.current) {

@@ -41,7 +41,7 @@ export const t = {
     org_viewer: 'Viewer', org_admin: 'Administrator', finance: 'Finance', producer: 'Producer', system_admin: 'System administrator', operator: 'Operator',
   },
   range: {
-    label: 'Range', '7d': 'Last 7 days', '28d': 'Last 28 days', '90d': 'Last 90 days', month: 'This month', 'last-month': 'Last month', '12m': 'Last 12 months',
+    label: 'Range', today: 'Today', yesterday: 'Yesterday', '7d': 'Last 7 days', '28d': 'Last 28 days', '90d': 'Last 90 days', month: 'This month', 'last-month': 'Last month', '12m': 'Last 12 months',
     custom: 'Custom…', from: 'From', to: 'To', apply: 'Apply',
   },
   granularity: { label: 'Buckets', day: 'By day', hour: 'By hour' },
@@ -101,7 +101,7 @@ export const t = {
     finalPart: text => `${text} final`,
     openPart: text => `${text} open`,
     lastMonth: 'Spend last month',
-    isFinal: 'final: only late events change it',
+    isFinal: 'final', changed: 'what changed since',
     notFinal: 'not final yet',
     requests: 'Requests this month',
     tokens: (input, output) => `${input} input, ${output} output tokens`,
@@ -208,7 +208,7 @@ export const t = {
   },
   revisions: {
     title: 'Final numbers that changed', note: 'Each change of an hour after it was final. What no revision names still holds as it was read.', reason: 'Why', when: 'Changed',
-    bucket: 'Hour', difference: 'Spend changed by', became: 'became',
+    bucket: 'Hour', difference: 'Spend changed by', became: 'became', all: (n, more) => (more ? `The newest ${n}` : `All ${n}`),
     none: 'No final number of this range has changed.', noneHint: 'What was read of final hours still holds.',
     reasons: { all: 'All reasons', late: 'late events', replay: 'stream read again', rebuild: 'counted again', erasure: 'events erased' },
   },

@@ -77,7 +77,7 @@ export const addMonths = (date, months) => {
   return new Date(Date.UTC(year, month - 1 + months, 1)).toISOString().slice(0, 10);
 };
 
-export const RANGES = ['7d', '28d', '90d', 'month', 'last-month', '12m', 'custom'];
+export const RANGES = ['today', 'yesterday', '7d', '28d', '90d', 'month', 'last-month', '12m', 'custom'];
 
 /** The dates [start, end) of a range in the zone. */
 export function resolveRange({ range, start, end }, zone, at = now()) {
@@ -86,6 +86,8 @@ export function resolveRange({ range, start, end }, zone, at = now()) {
   const days = /^(\d+)d$/.exec(range)?.[1];
   if (isDate(start) && isDate(end) && start < end) return { range: 'custom', start, end };
   if (days) return { range, start: addDays(tomorrow, -Number(days)), end: tomorrow };
+  if (range === 'today') return { range, start: today, end: tomorrow };
+  if (range === 'yesterday') return { range, start: addDays(today, -1), end: today };
   if (range === 'month') return { range, start: monthStart(today), end: tomorrow };
   if (range === 'last-month') return { range, start: addMonths(today, -1), end: monthStart(today) };
   if (range === '12m') return { range, start: addMonths(today, -11), end: tomorrow };

@@ -1,5 +1,6 @@
 // The address is the state: what is wrong in it is made good.
 import { may, readState } from '../js/state.js';
+import { completeNow } from '../js/api.js';
 
 const ME = { orgs: ['13c47d99-a3d9-5cc3-bc21-208aab76a67b'], roles: ['finance'] };
 
@@ -15,6 +16,12 @@ export default equal => ({
   another_org_is_foreign_and_is_not_polled() {
     const state = readState({ path: '', query: { org: '00000000-0000-0000-0000-000000000001' } }, ME);
     equal([state.foreign, state.polls], [true, false]);
+  },
+  what_did_not_change_is_as_complete_as_it_is_now() {
+    const body = { asOf: 'before', freshness: { status: 'fresh', lagSeconds: 1, lastEventAt: 'x' } };
+    const ago = seconds => new Date(Date.now() - seconds * 1000).toISOString();
+    equal([10, 400, 700].map(seconds => completeNow(body, ago(seconds)).freshness.status), ['fresh', 'stale', 'delayed']);
+    equal([completeNow(body, null).asOf, completeNow(body, null).freshness.status], [null, 'delayed']);
   },
   pages_are_for_the_roles_of_the_contract() {
     equal(['', 'usage', 'reliability', 'trust', 'exports', 'dead-letters', 'api-keys', 'audit'].filter(page => may(ME, page)), ['', 'usage', 'trust', 'exports']);

@@ -36,6 +36,7 @@ export default equal => ({
   ranges_end_with_today() {
     const now = at('2026-11-30T12:00:00Z');
     equal(resolveRange({ range: '7d' }, 'UTC', now), { range: '7d', start: '2026-11-24', end: '2026-12-01' });
+    equal(resolveRange({ range: 'yesterday' }, 'UTC', now), { range: 'yesterday', start: '2026-11-29', end: '2026-11-30' });
     equal(resolveRange({ range: 'month' }, 'Pacific/Apia', at('2026-11-30T12:00:00Z')), { range: 'month', start: '2026-12-01', end: '2026-12-02' });
     equal(resolveRange({ range: 'last-month' }, 'UTC', now), { range: 'last-month', start: '2026-10-01', end: '2026-11-01' });
     equal(resolveRange({ range: '12m' }, 'UTC', now).start, '2025-12-01');

@@ -20,7 +20,7 @@ export default function Audit({ state }) {
   return html`
     <div class="toolbar no-print">
       <${Choice} label=${t.audit.outcome} value=${outcome} options=${OUTCOMES.map(one => [one, t.audit.outcomes[one]])} onChange=${one => setQuery({ outcome: one, cursor: undefined })} />
-      <${Filters} query=${query} />
+      <${Filters} key=${[query.action, query.subject, query.about].join()} query=${query} />
       <button type="button" class="small" onClick=${of.reload}>${t.reload}</button>
     </div>
     <${Panel} title=${t.audit.title} note=${t.audit.note} of=${of} zone=${zone} empty=${page => page.events.length === 0 && t.audit.none}>

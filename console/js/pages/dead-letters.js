@@ -24,7 +24,7 @@ function List({ state }) {
   return html`
     <div class="toolbar no-print">
       <${Choice} label=${t.letters.state} value=${chosen} options=${STATES.map(one => [one, t.letters.states[one]])} onChange=${one => setQuery({ state: one, cursor: undefined })} />
-      <${ReasonFilter} value=${query.reason} />
+      <${ReasonFilter} key=${query.reason} value=${query.reason} />
     </div>
     <${Panel} title=${t.letters.title} note=${t.letters.note} of=${of} zone=${zone}
       empty=${page => page.deadLetters.length === 0 && (chosen === 'open' && !query.reason ? { title: t.letters.none, hint: t.letters.noneHint } : t.letters.noneFound)}>

@@ -53,7 +53,7 @@ function Tiles({ report, thisMonth, me, state }) {
       <${Tile} label=${t.overview.thisMonth} value=${money(final.plus(open))} title=${exactMoney(final.plus(open))}
         hint=${html`<span>${t.overview.finalPart(money(final))}</span> · <span class="open-text">${t.overview.openPart(money(open))}</span>`} tone="lead" />
       <${Tile} label=${t.overview.lastMonth} value=${money(sum(before))} title=${exactMoney(sum(before))}
-        hint=${lastMonthFinal ? t.overview.isFinal : t.overview.notFinal} />
+        hint=${html`${lastMonthFinal ? t.overview.isFinal : t.overview.notFinal} · <a href=${pageAddress(state, 'trust', { range: 'last-month', start: undefined, end: undefined })}>${t.overview.changed}</a>`} />
       <${Tile} label=${t.overview.requests} value=${count(total(current, 'invocations'))}
         hint=${t.overview.tokens(short(total(current, 'inputTokens')), short(total(current, 'outputTokens')))} />
       <${Tile} label=${t.overview.complete} value=${recent(report.asOf, zone)}

@@ -13,12 +13,14 @@ import { t } from '../texts.js';
 
 const EVERY = 30;
 const MOST_HOURS_DAYS = 90;
+/** Ranges that are shown by hour unless the address says otherwise: the worst hour is what is looked for. */
+const FEW_DAYS = 31;
 const PERCENTILES = ['p50', 'p95', 'p99'];
 
 export default function Reliability({ state }) {
   const { org, zone, range, query } = state;
   const days = daysBetween(range.start, range.end);
-  const granularity = (query.granularity ?? (days <= 7 ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS ? 'hour' : 'day';
+  const granularity = (query.granularity ?? (days <= FEW_DAYS ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS ? 'hour' : 'day';
   const percentile = PERCENTILES.includes(query.percentile) ? query.percentile : 'p95';
   const of = useData(`${org} ${zone} ${range.start} ${range.end} ${granularity} ${percentile}`, ({ poll }) =>
     get(ofOrg(org, 'reliability'), { poll, params: { ...rangeParams(range, zone), granularity, percentile } }).then(noteCompleteness), { every: state.polls ? EVERY : 0 });

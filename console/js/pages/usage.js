@@ -15,12 +15,15 @@ import { t } from '../texts.js';
 
 const EVERY = 30;
 const MOST_HOURS_DAYS = 90;
+/** Ranges that are shown by hour unless the address says otherwise. */
+const FEW_DAYS = 2;
 const TOPS = [5, 10, 25];
 const ORDER = { costEstimateCents: 'cost', invocations: 'invocations', inputTokens: 'inputTokens', outputTokens: 'outputTokens' };
 
 /** What the address says about this page. */
 export function choices({ query, range }) {
-  const hours = query.granularity === 'hour' && daysBetween(range.start, range.end) <= MOST_HOURS_DAYS;
+  const days = daysBetween(range.start, range.end);
+  const hours = (query.granularity ?? (days <= FEW_DAYS ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS;
   return {
     measure: ORDER[query.measure] ? query.measure : 'costEstimateCents',
     by: query.by === 'none' ? null : query.by || 'modelId',

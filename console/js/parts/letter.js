@@ -51,12 +51,16 @@ function Message({ letter, text }) {
     </details><//>`;
 }
 
+/** What was typed and not sent: a session that ends meanwhile does not lose it. Gone with the tab. */
+const drafts = new Map();
+
 function Editor({ letter, text, state, onDone }) {
-  const [draft, setDraft] = useState(text ?? '');
+  const [draft, setDraft] = useState(drafts.get(letter.id) ?? text ?? '');
   const [checked, setChecked] = useState();
   const [busy, setBusy] = useState('');
   const edit = value => {
     setDraft(value);
+    drafts.set(letter.id, value);
     setChecked(undefined);
   };
   const run = kind => async event => {
@@ -70,6 +74,7 @@ function Editor({ letter, text, state, onDone }) {
         setChecked({ good: true });
       } else {
         await post(ofOrg(state.org, 'dead-letters', letter.id, 'replay'), draft);
+        drafts.delete(letter.id);
         announce(t.letter.sent);
         onDone();
       }

@@ -4,7 +4,7 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { fileName, momentParams } from '../series.js';
 import { hour, moment } from '../time.js';
-import { subtract } from '../money.js';
+import { Decimal, subtract } from '../money.js';
 import { exactMoney, count, moneyChange } from '../format.js';
 import { Badge, Panel, Value } from './panel.js';
 import { Table } from './table.js';
@@ -38,17 +38,18 @@ function Pages({ first, load, state }) {
     key, label: t.measures[key], right: true, value: row => subtract(row.after[key], row.before[key]),
     cell: row => html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span> <span aria-label=${t.revisions.became}>→</span> ${text(row.after[key])}</span>`,
   });
+  const difference = Decimal.sum(rows.map(row => subtract(row.after.costEstimateCents, row.before.costEstimateCents)));
   const columns = [
     { key: 'revisedAt', time: true, label: t.revisions.when, value: row => row.revisedAt, cell: row => moment(row.revisedAt, zone) },
     { key: 'bucketStart', time: true, label: t.revisions.bucket, file: 'hour_utc', value: row => row.bucketStart, cell: row => hour(row.bucketStart, zone) },
     { key: 'modelId', label: t.by('modelId'), value: row => row.modelId, cell: row => html`<${Value} id=${row.modelId} />` },
     { key: 'reason', label: t.revisions.reason, value: row => row.reason, cell: row => html`<${Badge}>${t.revisions.reasons[row.reason] ?? row.reason}<//>` },
-    { key: 'difference', label: t.revisions.difference, right: true, value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
+    { key: 'difference', label: t.revisions.difference, right: true, foot: moneyChange, value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
       cell: row => moneyChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)) },
     both('costEstimateCents', exactMoney), both('invocations', count), both('inputTokens', count), both('outputTokens', count),
   ];
   return html`
-    <${Table} columns=${columns} rows=${rows} sort="-revisedAt" name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} first=12 />
+    <${Table} columns=${columns} rows=${rows} foot=${[{ kind: 'total', cells: { revisedAt: t.revisions.all(count(rows.length), !!next), difference } }]} sort="-revisedAt" name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} first=12 />
     ${next && html`<button type="button" class="plain" onClick=${() => load(next).then(page => setMore([...more, page]))}>${t.more}</button>`}`;
 }
 

@@ -157,7 +157,15 @@ function Account({ me }) {
     announce(t.signIn.left);
     location.assign('/console/');
   };
-  return html`<details class="account no-print"><summary><bdi class="clip">${me.subject}</bdi></summary>
+  const menu = useRef();
+  useEffect(() => {
+    const close = event => {
+      if (menu.current?.open && (event.key === 'Escape' || (event.type === 'pointerdown' && !menu.current.contains(event.target)))) menu.current.open = false;
+    };
+    for (const type of ['keydown', 'pointerdown']) addEventListener(type, close);
+    return () => { for (const type of ['keydown', 'pointerdown']) removeEventListener(type, close); };
+  }, []);
+  return html`<details class="account no-print" ref=${menu}><summary><bdi class="clip">${me.subject}</bdi></summary>
     <div class="menu">
       <p><b><bdi>${me.subject}</bdi></b><br /><span class="quiet">${me.roles.map(role => t.roles[role] ?? role).join(', ')}</span></p>
       ${me.expiresAt && html`<p class="quiet">${t.signIn.until(clockSeconds(me.expiresAt, 'UTC'))}</p>`}
