@@ -35,8 +35,9 @@ export const exactMoney = cents =>
 /** Money on an axis. */
 export function shortMoney(cents) {
   const options = { notation: 'compact', maximumFractionDigits: 1 };
+  const small = Math.abs(cents) < 1000 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : {};
   return currency
-    ? number({ ...options, style: 'currency', currency }).format(cents / 100)
+    ? number({ ...options, ...small, style: 'currency', currency }).format(cents / 100)
     : `${number(options).format(cents)} ¢`;
 }
 

@@ -18,7 +18,7 @@ export default function Actors({ me, state }) {
   const of = useData('actors', ({ poll }) => get('/ops/actors', { poll }), { every: EVERY });
   const operator = hasRole(me, 'operator');
   return html`
-    <${Panel} className="bare" of=${of} zone=${zone} lines=2>${({ actors }) => html`<${Tiles} rows=${flat(actors)} />`}<//>
+    <${Panel} className="bare" of=${of} zone=${zone} lines=4>${({ actors }) => html`<${Tiles} rows=${flat(actors)} />`}<//>
     <${Panel} title=${t.actors.title} note=${t.actors.note} of=${of} zone=${zone}>
       ${({ actors }) => html`<${Tree} rows=${flat(actors)} zone=${zone} state=${state} onRestart=${operator ? setRestarting : undefined} />`}
     <//>

@@ -16,7 +16,7 @@ export default function DataLife({ state }) {
   if (!of.data) return html`<${Panel} title=${t.dataLife.runs} of=${of} />`;
   const size = data => (data.tables ?? []).reduce((sum, table) => sum + (table.bytes ?? 0), 0);
   return html`
-    <${Panel} className="bare" of=${of} zone=${zone} lines=2>${data => html`<div class="tiles">
+    <${Panel} className="bare" of=${of} zone=${zone} lines=4>${data => html`<div class="tiles">
       <${Tile} label=${t.dataLife.engine} value=${t.dataLife.engines[data.engine] ?? data.engine} hint=${t.dataLife.engineHints[data.engine]} />
       <${Tile} label=${t.dataLife.edition} value=${data.edition ?? '–'} hint=${t.dataLife.editionHint} />
       <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion ?? '–')} hint=${data.version && `${t.version} ${data.version}`} />

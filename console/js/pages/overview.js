@@ -25,7 +25,7 @@ export default function Overview({ me, state }) {
   const spend = within ? { ...months, data: months.data && daysOf(months.data, range, zone) } : apart;
 
   return html`
-    <${Panel} className="bare" of=${months} zone=${zone} lines=3>${report => html`<${Tiles} report=${report} thisMonth=${thisMonth} me=${me} state=${state} />`}<//>
+    <${Panel} className="bare" of=${months} zone=${zone} lines=4>${report => html`<${Tiles} report=${report} thisMonth=${thisMonth} me=${me} state=${state} />`}<//>
     <${FigurePanel} title=${t.overview.byDay} note=${t.overview.byDayNote} of=${spend} zone=${zone} make=${report => chartOf(report, state)} fileName=${fileName('spend', state)}
       empty=${report => report.series.length === 0 && { title: t.usage.empty, hint: t.usage.emptyHint }}
       actions=${html`<a class="button small" href=${pageAddress(state, 'usage')}>${t.overview.explore}</a>`} />

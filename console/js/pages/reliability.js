@@ -31,7 +31,7 @@ export default function Reliability({ state }) {
       <${Choice} label=${t.granularity.label} value=${granularity} options=${[['day', t.granularity.day], ['hour', t.granularity.hour, tooLong]]} onChange=${one => setQuery({ granularity: one })} />
       <${Choice} label=${t.reliability.percentile} value=${percentile} options=${PERCENTILES.map(one => [one, one])} onChange=${one => setQuery({ percentile: one })} />
     </div>
-    <${Panel} className="bare" of=${of} zone=${zone} lines=2>${report => html`<${Tiles} report=${report} percentile=${percentile} granularity=${granularity} zone=${zone} />`}<//>
+    <${Panel} className="bare" of=${of} zone=${zone} lines=4>${report => html`<${Tiles} report=${report} percentile=${percentile} granularity=${granularity} zone=${zone} />`}<//>
     <${FigurePanel} title=${t.reliability.latency} note=${t.reliability.latencyNote} of=${of} zone=${zone} empty=${empty} fileName=${fileName('latency', state)}
       make=${report => latencyChart(report, state, granularity)} />
     <${FigurePanel} title=${t.reliability.errors} of=${of} zone=${zone} empty=${empty} fileName=${fileName('errors', state)} height=${200}

@@ -26,7 +26,7 @@ export default function Trust({ me, state }) {
   const ledger = useData(`ledger ${org} ${zone} ${range.start} ${range.end}`, ({ poll }) =>
     (long ? null : get(ofOrg(org, 'ledger'), { poll, params: momentParams(range, zone) })), { every: long ? 0 : every });
   return html`
-    <${Panel} className="bare" of=${recentHours} zone=${zone} lines=3>${report => html`<${Completeness} report=${report} zone=${zone} />`}<//>
+    <${Panel} className="bare" of=${recentHours} zone=${zone} lines=4>${report => html`<${Completeness} report=${report} zone=${zone} />`}<//>
     ${may(me, 'reliability') && html`<${Event} key=${state.query.event} state=${state} me=${me} />`}
     <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone} fileName=${fileName('ledger', state)} height=${200}
       empty=${report => (report === null ? t.trust.tooLong(MOST_DAYS) : report.hours.length === 0 && { title: t.trust.noMessages, hint: t.trust.noMessagesHint })}

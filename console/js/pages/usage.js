@@ -91,7 +91,7 @@ function Controls({ state, chosen }) {
 }
 
 function Totals({ of, earlier, before, zone }) {
-  return html`<${Panel} className="bare" of=${of} zone=${zone} lines=2>${({ usage }) => {
+  return html`<${Panel} className="bare" of=${of} zone=${zone} lines=4>${({ usage }) => {
     const { totals, final } = usage;
     const was = earlier?.data?.usage.totals;
     const tile = (measure, extra) => html`<${Tile} label=${t.measures[measure]} value=${MEASURES[measure].text(totals[measure])} title=${MEASURES[measure].exact(totals[measure])}
