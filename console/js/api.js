@@ -7,7 +7,13 @@ import { useCallback, useEffect, useRef, useState } from './view.js';
 export class Problem extends Error {
   constructor(status, body = {}) {
     super(body.detail ?? body.title ?? `HTTP ${status}`);
-    Object.assign(this, { status, type: body.type, errors: body.errors ?? [], requestId: body.requestId, retryAfter: body.retryAfter });
+    Object.assign(this, {
+      status,
+      type: body.type,
+      errors: body.errors ?? [],
+      requestId: body.requestId,
+      retryAfter: body.retryAfter,
+    });
   }
 
   /** Whether waiting may help. */
@@ -87,7 +93,12 @@ async function send(address, options) {
 }
 
 async function read(response) {
-  const text = response.status === 204 ? '' : await response.text().catch(() => { throw new Problem(0); });
+  const text =
+    response.status === 204
+      ? ''
+      : await response.text().catch(() => {
+          throw new Problem(0);
+        });
   if (response.ok) return text ? readJson(text) : undefined;
   let body = {};
   try {
@@ -114,29 +125,42 @@ export function useData(key, load, { every = 0 } = {}) {
   const loader = useRef(load);
   loader.current = load;
 
-  const run = useCallback(async poll => {
-    const turn = ++current.current;
-    const abort = new AbortController();
-    if (!poll) setHeld(was => ({ ...was, busy: true }));
-    try {
-      const data = await loader.current({ poll, signal: abort.signal });
-      if (turn === current.current) setHeld({ key, data, problem: undefined, at: now(), busy: false });
-    } catch (problem) {
-      if (!(problem instanceof Problem)) console.error(problem);
-      if (turn === current.current) {
-        setHeld(was => ({ key, data: was.key === key ? was.data : undefined, at: was.key === key ? was.at : undefined, problem, busy: false }));
+  const run = useCallback(
+    async poll => {
+      const turn = ++current.current;
+      const abort = new AbortController();
+      if (!poll) setHeld(was => ({ ...was, busy: true }));
+      try {
+        const data = await loader.current({ poll, signal: abort.signal });
+        if (turn === current.current) setHeld({ key, data, problem: undefined, at: now(), busy: false });
+      } catch (problem) {
+        if (!(problem instanceof Problem)) console.error(problem);
+        if (turn === current.current) {
+          setHeld(was => ({
+            key,
+            data: was.key === key ? was.data : undefined,
+            at: was.key === key ? was.at : undefined,
+            problem,
+            busy: false,
+          }));
+        }
       }
-    }
-  }, [key]);
+    },
+    [key],
+  );
 
   useEffect(() => {
     run(false);
-    return () => { current.current += 1; };
+    return () => {
+      current.current += 1;
+    };
   }, [run]);
 
   useEffect(() => {
     if (!every) return undefined;
-    const tick = () => { if (document.visibilityState === 'visible') run(true); };
+    const tick = () => {
+      if (document.visibilityState === 'visible') run(true);
+    };
     const timer = setInterval(tick, every * 1000);
     document.addEventListener('visibilitychange', tick);
     return () => {
@@ -146,6 +170,11 @@ export function useData(key, load, { every = 0 } = {}) {
   }, [run, every]);
 
   const same = held.key === key;
-  return { data: same ? held.data : undefined, problem: same ? held.problem : undefined, at: held.at, busy: held.busy || !same,
-           reload: useCallback(() => run(false), [run]) };
+  return {
+    data: same ? held.data : undefined,
+    problem: same ? held.problem : undefined,
+    at: held.at,
+    busy: held.busy || !same,
+    reload: useCallback(() => run(false), [run]),
+  };
 }

@@ -51,7 +51,8 @@ function App() {
 
   if (problem) return html`<main class="alone"><h1>${t.brand}</h1><${Failure} problem=${problem} reload=${load} /></main>`;
   if (me === undefined) return html`<main class="alone"><${Skeleton} /></main>`;
-  if (me === null || place.path === 'sign-in') return html`<${Lazy} load=${() => import('./pages/sign-in.js')} name="sign-in" of=${{ port, onDone: load, signedIn: !!me }} />`;
+  if (me === null || place.path === 'sign-in')
+    return html`<${Lazy} load=${() => import('./pages/sign-in.js')} name="sign-in" of=${{ port, onDone: load, signedIn: !!me }} />`;
   return html`<${Signed} me=${me} place=${place} />`;
 }
 
@@ -73,18 +74,29 @@ function Signed({ me, place }) {
 
   return html`
     <${Shell} me=${me} state=${state} page=${page} pages=${Object.keys(PAGES)} port=${port} title=${title}>
-      ${!load ? html`<p>${t.notFound.text}</p>`
-        : !allowed ? html`<${Forbidden} needs=${NEEDS[page]} />`
-        : port === 'api' && !state.org && !['audit', 'unreadable'].includes(page) ? html`<p class="notice">${t.noOrg}</p>`
-        : html`<${Lazy} load=${load} name=${page} of=${{ me, state, place }} />`}
+      ${
+        !load
+          ? html`<p>${t.notFound.text}</p>`
+          : !allowed
+            ? html`<${Forbidden} needs=${NEEDS[page]} />`
+            : port === 'api' && !state.org && !['audit', 'unreadable'].includes(page)
+              ? html`<p class="notice">${t.noOrg}</p>`
+              : html`<${Lazy} load=${load} name=${page} of=${{ me, state, place }} />`
+      }
     <//>`;
 }
 
 /** A page whose code is loaded when it is opened. */
 function Lazy({ load, name, of }) {
   const [page, setPage] = useState({});
-  const start = () => load().then(module => setPage({ name, View: module.default }), () => setPage({ name, problem: new Problem(0) }));
-  useEffect(() => { start(); }, [name]);
+  const start = () =>
+    load().then(
+      module => setPage({ name, View: module.default }),
+      () => setPage({ name, problem: new Problem(0) }),
+    );
+  useEffect(() => {
+    start();
+  }, [name]);
   if (page.name !== name) return html`<${Skeleton} />`;
   if (page.problem) return html`<${Failure} problem=${page.problem} reload=${start} />`;
   return html`<${Guard} key=${name}><${page.View} ...${of} /><//>`;
@@ -101,7 +113,9 @@ class Guard extends Component {
   }
 
   render({ children }, { broken }) {
-    return broken ? html`<div class="notice bad" role="alert"><b>${t.state.broken}</b><span>${t.state.brokenHint}</span></div>` : children;
+    return broken
+      ? html`<div class="notice bad" role="alert"><b>${t.state.broken}</b><span>${t.state.brokenHint}</span></div>`
+      : children;
   }
 }
 

@@ -2,7 +2,7 @@
 import { Decimal } from './money.js';
 
 const locale = typeof navigator === 'undefined' ? 'en-GB' : navigator.language || 'en-GB';
-const currency = typeof document === 'undefined' ? '' : document.documentElement.dataset.currency ?? '';
+const currency = typeof document === 'undefined' ? '' : (document.documentElement.dataset.currency ?? '');
 const cache = new Map();
 
 function number(options) {
@@ -29,8 +29,7 @@ export function money(cents) {
 }
 
 /** Money with every digit, as the API has it. */
-export const exactMoney = cents =>
-  cents == null ? NONE : `${number({ maximumFractionDigits: 12 }).format(cents.toString())} ¢`;
+export const exactMoney = cents => (cents == null ? NONE : `${number({ maximumFractionDigits: 12 }).format(cents.toString())} ¢`);
 
 /** Money on an axis. */
 export function shortMoney(cents) {

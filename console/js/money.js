@@ -62,7 +62,9 @@ export class Decimal {
   /** Exact, without trailing zeros. */
   toString() {
     const size = this.isNegative ? -this.units : this.units;
-    const places = String(size % UNIT).padStart(PLACES, '0').replace(/0+$/, '');
+    const places = String(size % UNIT)
+      .padStart(PLACES, '0')
+      .replace(/0+$/, '');
     return `${this.isNegative ? '-' : ''}${size / UNIT}${places && '.'}${places}`;
   }
 
@@ -121,7 +123,8 @@ const isDecimal = (key, text) => MONEY.has(key) || (/^-?\d+$/.test(text) && !Num
 export function readJson(text, { sources = hasSources() } = {}) {
   if (sources) {
     return JSON.parse(text, (key, value, context) =>
-      typeof value === 'number' && isDecimal(key, context.source) ? Decimal.of(context.source) : value);
+      typeof value === 'number' && isDecimal(key, context.source) ? Decimal.of(context.source) : value,
+    );
   }
   let key = '';
   const marked = text.replace(TOKEN, (token, at) => {
@@ -130,7 +133,8 @@ export function readJson(text, { sources = hasSources() } = {}) {
     return token;
   });
   return JSON.parse(marked, (_, value) =>
-    typeof value === 'string' && value.startsWith(MARK) ? Decimal.of(value.slice(MARK.length)) : value);
+    typeof value === 'string' && value.startsWith(MARK) ? Decimal.of(value.slice(MARK.length)) : value,
+  );
 }
 
 let sources;
@@ -157,18 +161,20 @@ export function prettyJson(text) {
   let depth = 0;
   const line = () => `\n${'  '.repeat(depth)}`;
   const tokens = text.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];
-  return tokens.map((token, n) => {
-    const [before, after] = [tokens[n - 1], tokens[n + 1]];
-    if (token === '{' || token === '[') {
-      if (after === '}' || after === ']') return token;
-      depth += 1;
-      return token + line();
-    }
-    if (token === '}' || token === ']') {
-      if (before === '{' || before === '[') return token;
-      depth -= 1;
-      return line() + token;
-    }
-    return token === ',' ? token + line() : token === ':' ? ': ' : token;
-  }).join('');
+  return tokens
+    .map((token, n) => {
+      const [before, after] = [tokens[n - 1], tokens[n + 1]];
+      if (token === '{' || token === '[') {
+        if (after === '}' || after === ']') return token;
+        depth += 1;
+        return token + line();
+      }
+      if (token === '}' || token === ']') {
+        if (before === '{' || before === '[') return token;
+        depth -= 1;
+        return line() + token;
+      }
+      return token === ',' ? token + line() : token === ':' ? ': ' : token;
+    })
+    .join('');
 }

@@ -13,7 +13,8 @@ export function here() {
 /** An address of the console. Values that are empty are left out. */
 export function address(path, query = {}) {
   const params = new URLSearchParams();
-  for (const [key, value] of Object.entries(query)) if (value !== undefined && value !== null && value !== '') params.set(key, value);
+  for (const [key, value] of Object.entries(query))
+    if (value !== undefined && value !== null && value !== '') params.set(key, value);
   const text = params.toString().replaceAll('%2C', ',').replaceAll('%2F', '/').replaceAll('%3A', ':');
   return BASE + path + (text && `?${text}`);
 }

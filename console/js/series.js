@@ -36,10 +36,23 @@ export function labels(times, granularity, zone) {
   const begins = (at, part) => at > 0 && part(dateIn(times[at], zone)) !== part(dateIn(times[at - 1], zone));
   const mark = (places, text, begin) => places.map(at => ({ at, label: text(times[at], zone), begin }));
   const [hours, many] = [granularity === 'hour', times.length > (granularity === 'hour' ? 30 : 70)];
-  const marks = !many ? mark(all, hours ? clock : day) : hours ? mark(all.filter(at => begins(at, date => date)), day, true) : mark(all.filter(at => begins(at, date => date.slice(0, 7))), month, true);
+  const marks = !many
+    ? mark(all, hours ? clock : day)
+    : hours
+      ? mark(
+          all.filter(at => begins(at, date => date)),
+          day,
+          true,
+        )
+      : mark(
+          all.filter(at => begins(at, date => date.slice(0, 7))),
+          month,
+          true,
+        );
   return {
     marks,
-    title: at => (granularity === 'hour' ? `${hour(times[at], zone)}–${clock(times[at] + 3_600_000, zone)}` : longDay(times[at], zone)),
+    title: at =>
+      granularity === 'hour' ? `${hour(times[at], zone)}–${clock(times[at] + 3_600_000, zone)}` : longDay(times[at], zone),
   };
 }
 
@@ -49,7 +62,9 @@ export const total = (points, measure) => points.reduce((sum, point) => (point ?
 /** The bucket where most was, for the sentence about a chart. */
 export function highest(values) {
   let found = -1;
-  values.forEach((value, at) => { if (value > 0 && (found < 0 || value > values[found])) found = at; });
+  values.forEach((value, at) => {
+    if (value > 0 && (found < 0 || value > values[found])) found = at;
+  });
   return found;
 }
 

@@ -43,10 +43,19 @@ function shown(ms, zone) {
 const fieldFormats = new Map();
 function fields(zone) {
   if (!fieldFormats.has(zone)) {
-    fieldFormats.set(zone, new Intl.DateTimeFormat('en-US', {
-      timeZone: zone, hourCycle: 'h23', year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit',
-      minute: '2-digit', second: '2-digit',
-    }));
+    fieldFormats.set(
+      zone,
+      new Intl.DateTimeFormat('en-US', {
+        timeZone: zone,
+        hourCycle: 'h23',
+        year: 'numeric',
+        month: '2-digit',
+        day: '2-digit',
+        hour: '2-digit',
+        minute: '2-digit',
+        second: '2-digit',
+      }),
+    );
   }
   return fieldFormats.get(zone);
 }
@@ -125,7 +134,11 @@ export function moment(value, zone) {
 
 /** A moment as short as it can be: without its date if it is of today. */
 export const recent = (value, zone) =>
-  value == null ? '–' : dateIn(ms(value), zone) === dateIn(now(), zone) ? clockSeconds(value, zone) : `${day(value, zone)}, ${clock(value, zone)}`;
+  value == null
+    ? '–'
+    : dateIn(ms(value), zone) === dateIn(now(), zone)
+      ? clockSeconds(value, zone)
+      : `${day(value, zone)}, ${clock(value, zone)}`;
 
 /** The dates of a range for people, its last day included. */
 export function rangeLabel({ start, end }) {

@@ -6,7 +6,11 @@ import { join } from 'node:path';
 
 const pause = ms => new Promise(done => setTimeout(done, ms));
 
-export async function browser({ port = 9515, driver = process.env.CHROMEDRIVER ?? 'chromedriver', binary = process.env.CHROMIUM } = {}) {
+export async function browser({
+  port = 9515,
+  driver = process.env.CHROMEDRIVER ?? 'chromedriver',
+  binary = process.env.CHROMIUM,
+} = {}) {
   const profile = mkdtempSync(join(tmpdir(), 'console-'));
   const process_ = spawn(driver, [`--port=${port}`], { stdio: 'ignore' });
   const base = `http://127.0.0.1:${port}`;
@@ -17,12 +21,27 @@ export async function browser({ port = 9515, driver = process.env.CHROMEDRIVER ?
     return value;
   };
   for (let tries = 0; tries < 50; tries += 1) {
-    if (await fetch(`${base}/status`).then(response => response.ok, () => false)) break;
+    if (
+      await fetch(`${base}/status`).then(
+        response => response.ok,
+        () => false,
+      )
+    )
+      break;
     await pause(100);
   }
-  const args = ['--headless=new', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--lang=en-GB', `--user-data-dir=${profile}`];
+  const args = [
+    '--headless=new',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--hide-scrollbars',
+    '--lang=en-GB',
+    `--user-data-dir=${profile}`,
+  ];
   const { sessionId } = await send('POST', '/session', {
-    capabilities: { alwaysMatch: { 'goog:chromeOptions': { args, ...(binary && { binary }) }, 'goog:loggingPrefs': { browser: 'ALL' } } },
+    capabilities: {
+      alwaysMatch: { 'goog:chromeOptions': { args, ...(binary && { binary }) }, 'goog:loggingPrefs': { browser: 'ALL' } },
+    },
   });
   const of = `/session/${sessionId}`;
   const cdp = (cmd, params = {}) => send('POST', `${of}/goog/cdp/execute`, { cmd, params });

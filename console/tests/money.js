@@ -5,7 +5,8 @@ const LARGE = '9007199254740993.000000000001';
 
 export default equal => ({
   a_decimal_keeps_every_digit() {
-    for (const text of ['0', '1056.5044', '-0.000000000001', LARGE, '123456789012345678901234567890']) equal(Decimal.of(text).toString(), text);
+    for (const text of ['0', '1056.5044', '-0.000000000001', LARGE, '123456789012345678901234567890'])
+      equal(Decimal.of(text).toString(), text);
     equal(Decimal.of('1e3').toString(), '1000');
     equal(Decimal.of('12.50E-2').toString(), '0.125');
   },
@@ -54,6 +55,9 @@ export default equal => ({
 
 function hasSources() {
   let found;
-  JSON.parse('1.0', (_, value, context) => { found = context?.source; return value; });
+  JSON.parse('1.0', (_, value, context) => {
+    found = context?.source;
+    return value;
+  });
   return found === '1.0';
 }

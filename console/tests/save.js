@@ -12,6 +12,12 @@ export default equal => ({
     equal(csv([[-5, Decimal.of('-1.5')]]), '-5,-1.5\r\n');
   },
   pasted_cells_have_no_tab_or_line_break() {
-    equal(tabbed([['a\tb', 'c\nd'], [1, 2]]), 'a b\tc d\n1\t2');
+    equal(
+      tabbed([
+        ['a\tb', 'c\nd'],
+        [1, 2],
+      ]),
+      'a b\tc d\n1\t2',
+    );
   },
 });

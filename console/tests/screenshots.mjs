@@ -6,18 +6,33 @@ import { browser } from './browser.mjs';
 
 const PAGES = {
   api: {
-    overview: '', usage: 'usage?by=clientId&compare=1&granularity=day', reliability: 'reliability?range=7d', trust: 'trust?range=7d', exports: 'exports',
-    'dead-letters': 'dead-letters', 'dead-letter': null, 'api-keys': 'api-keys',
+    overview: '',
+    usage: 'usage?by=clientId&compare=1&granularity=day',
+    reliability: 'reliability?range=7d',
+    trust: 'trust?range=7d',
+    exports: 'exports',
+    'dead-letters': 'dead-letters',
+    'dead-letter': null,
+    'api-keys': 'api-keys',
   },
   admin: { audit: 'audit', unreadable: 'unreadable' },
   operations: { actors: '', partitions: 'partitions', supervision: 'supervision', 'data-life': 'data-life' },
 };
-const SIZES = [[1280, false], [1280, true], [360, false], [360, true]];
+const SIZES = [
+  [1280, false],
+  [1280, true],
+  [360, false],
+  [360, true],
+];
 
 const [base, kind, folder, ...only] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 const page = await browser({ port: Number(process.env.DRIVER_PORT ?? 9515) });
-const settled = () => page.until("!document.querySelector('.skeleton, [aria-busy=\"true\"]') && !!document.querySelector('main')", 'the page is loaded');
+const settled = () =>
+  page.until(
+    "!document.querySelector('.skeleton, [aria-busy=\"true\"]') && !!document.querySelector('main')",
+    'the page is loaded',
+  );
 try {
   if (process.env.LINK) {
     await page.go(process.env.LINK);

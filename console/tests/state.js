@@ -10,7 +10,10 @@ export default equal => ({
     equal([state.org, state.zone, state.range.range, state.foreign], [ME.orgs[0], 'UTC', '28d', false]);
   },
   wrong_values_of_the_address_are_left_out() {
-    const state = readState({ path: '', query: { org: '<img onerror>', zone: 'Mars/Olympus', range: 'eon', start: '2026-13-01', end: 'x' } }, ME);
+    const state = readState(
+      { path: '', query: { org: '<img onerror>', zone: 'Mars/Olympus', range: 'eon', start: '2026-13-01', end: 'x' } },
+      ME,
+    );
     equal([state.org, state.zone, state.range.range], [ME.orgs[0], 'UTC', '28d']);
   },
   another_org_is_foreign_and_is_not_polled() {
@@ -20,10 +23,16 @@ export default equal => ({
   what_did_not_change_is_as_complete_as_it_is_now() {
     const body = { asOf: 'before', freshness: { status: 'fresh', lagSeconds: 1, lastEventAt: 'x' } };
     const ago = seconds => new Date(Date.now() - seconds * 1000).toISOString();
-    equal([10, 400, 700].map(seconds => completeNow(body, ago(seconds)).freshness.status), ['fresh', 'stale', 'delayed']);
+    equal(
+      [10, 400, 700].map(seconds => completeNow(body, ago(seconds)).freshness.status),
+      ['fresh', 'stale', 'delayed'],
+    );
     equal([completeNow(body, null).asOf, completeNow(body, null).freshness.status], [null, 'delayed']);
   },
   pages_are_for_the_roles_of_the_contract() {
-    equal(['', 'usage', 'reliability', 'trust', 'exports', 'dead-letters', 'api-keys', 'audit'].filter(page => may(ME, page)), ['', 'usage', 'trust', 'exports']);
+    equal(
+      ['', 'usage', 'reliability', 'trust', 'exports', 'dead-letters', 'api-keys', 'audit'].filter(page => may(ME, page)),
+      ['', 'usage', 'trust', 'exports'],
+    );
   },
 });

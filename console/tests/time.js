@@ -37,17 +37,28 @@ export default equal => ({
     const now = at('2026-11-30T12:00:00Z');
     equal(resolveRange({ range: '7d' }, 'UTC', now), { range: '7d', start: '2026-11-24', end: '2026-12-01' });
     equal(resolveRange({ range: 'yesterday' }, 'UTC', now), { range: 'yesterday', start: '2026-11-29', end: '2026-11-30' });
-    equal(resolveRange({ range: 'month' }, 'Pacific/Apia', at('2026-11-30T12:00:00Z')), { range: 'month', start: '2026-12-01', end: '2026-12-02' });
+    equal(resolveRange({ range: 'month' }, 'Pacific/Apia', at('2026-11-30T12:00:00Z')), {
+      range: 'month',
+      start: '2026-12-01',
+      end: '2026-12-02',
+    });
     equal(resolveRange({ range: 'last-month' }, 'UTC', now), { range: 'last-month', start: '2026-10-01', end: '2026-11-01' });
     equal(resolveRange({ range: '12m' }, 'UTC', now).start, '2025-12-01');
-    equal(resolveRange({ start: '2026-11-01', end: '2026-11-08' }, 'UTC', now), { range: 'custom', start: '2026-11-01', end: '2026-11-08' });
+    equal(resolveRange({ start: '2026-11-01', end: '2026-11-08' }, 'UTC', now), {
+      range: 'custom',
+      start: '2026-11-01',
+      end: '2026-11-08',
+    });
     equal(resolveRange({ start: '2026-11-08', end: '2026-11-01' }, 'UTC', now).range, '28d');
   },
   a_range_is_compared_with_as_many_days_before() {
     equal(previousRange({ range: '7d', start: '2026-11-24', end: '2026-12-01' }), { start: '2026-11-17', end: '2026-11-24' });
     equal(previousRange({ range: 'month', start: '2026-11-01', end: '2026-11-11' }), { start: '2026-10-01', end: '2026-10-11' });
     equal(previousRange({ range: 'month', start: '2026-03-01', end: '2026-04-01' }), { start: '2026-02-01', end: '2026-03-01' });
-    equal(previousRange({ range: 'last-month', start: '2026-10-01', end: '2026-11-01' }), { start: '2026-09-01', end: '2026-10-01' });
+    equal(previousRange({ range: 'last-month', start: '2026-10-01', end: '2026-11-01' }), {
+      start: '2026-09-01',
+      end: '2026-10-01',
+    });
   },
   months_are_added_over_years() {
     equal([addMonths('2026-01-31', -1), addMonths('2026-12-05', 1)], ['2025-12-01', '2027-01-01']);

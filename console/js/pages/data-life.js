@@ -17,38 +17,91 @@ export default function DataLife({ state }) {
   const size = data => (data.tables ?? []).reduce((sum, table) => sum + (table.bytes ?? 0), 0);
   return html`
     <${Panel} className="bare" of=${of} zone=${zone} lines=4>${data => html`<div class="tiles">
-      <${Tile} label=${t.dataLife.engine} value=${t.dataLife.engines[data.engine] ?? data.engine} hint=${t.dataLife.engineHints[data.engine]} />
+      <${Tile} label=${t.dataLife.engine} value=${t.dataLife.engines[data.engine] ?? data.engine}
+        hint=${t.dataLife.engineHints[data.engine]} />
       <${Tile} label=${t.dataLife.edition} value=${data.edition ?? '–'} hint=${t.dataLife.editionHint} />
-      <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion ?? '–')} hint=${data.version && `${t.version} ${data.version}`} />
+      <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion ?? '–')}
+        hint=${data.version && `${t.version} ${data.version}`} />
       <${Tile} label=${t.dataLife.size} value=${bytes(size(data))} hint=${t.dataLife.sizeHint} />
     </div>`}<//>
-    <${Panel} title=${t.dataLife.runs} note=${t.dataLife.runsNote} of=${of} zone=${zone} empty=${data => !data.runs?.length && t.dataLife.noRuns}>
-      ${data => html`<${Table} rows=${data.runs} sort="kind" name="maintenance" caption=${t.dataLife.runs} rowKey=${run => run.kind} columns=${[
-        { key: 'kind', label: t.dataLife.kind, value: run => t.dataLife.kinds[run.kind] ?? run.kind },
-        { key: 'outcome', label: t.dataLife.outcome, value: run => run.outcome, cell: run => html`<${Badge} tone=${run.outcome == null ? 'accent' : GOOD.includes(run.outcome) ? 'ok' : 'warn'}>${run.outcome ?? t.dataLife.underway}<//>` },
-        { key: 'startedAt', time: true, label: t.dataLife.started, value: run => run.startedAt, cell: run => moment(run.startedAt, zone) },
-        { key: 'lastDoneAt', time: true, label: t.dataLife.lastDone, value: run => run.lastDoneAt, cell: run => moment(run.lastDoneAt, zone) },
-        { key: 'took', label: t.dataLife.took, right: true, value: run => (run.finishedAt ? (Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000 : null), cell: run => (run.finishedAt ? seconds((Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000) : '–') },
-        { key: 'detail', label: t.audit.detail, wide: true, value: run => text(run.detail) },
-      ]} />`}<//>
-    <${Panel} title=${t.dataLife.retention} note=${t.dataLife.retentionNote} of=${of} zone=${zone} empty=${data => !data.retention?.length && t.dataLife.noRetention}>
-      ${data => html`<${Table} rows=${data.retention} sort="table" name="retention" caption=${t.dataLife.retention} rowKey=${row => row.table} columns=${[
-        { key: 'table', label: t.dataLife.what, value: row => row.table, cell: row => html`<code>${row.table}</code>` },
-        { key: 'days', label: t.dataLife.days, right: true, value: row => row.days, cell: row => (row.days == null ? t.dataLife.forever : t.dataLife.forDays(count(row.days))) },
-      ]} />`}<//>
+    <${Panel} title=${t.dataLife.runs} note=${t.dataLife.runsNote} of=${of} zone=${zone}
+      empty=${data => !data.runs?.length && t.dataLife.noRuns}>
+      ${data =>
+        html`<${Table} rows=${data.runs} sort="kind" name="maintenance" caption=${t.dataLife.runs} rowKey=${run => run.kind}
+          columns=${[
+          { key: 'kind', label: t.dataLife.kind, value: run => t.dataLife.kinds[run.kind] ?? run.kind },
+          {
+            key: 'outcome',
+            label: t.dataLife.outcome,
+            value: run => run.outcome,
+            cell: run =>
+              html`<${Badge} tone=${run.outcome == null ? 'accent' : GOOD.includes(run.outcome) ? 'ok' : 'warn'}>${run.outcome ?? t.dataLife.underway}<//>`,
+          },
+          {
+            key: 'startedAt',
+            time: true,
+            label: t.dataLife.started,
+            value: run => run.startedAt,
+            cell: run => moment(run.startedAt, zone),
+          },
+          {
+            key: 'lastDoneAt',
+            time: true,
+            label: t.dataLife.lastDone,
+            value: run => run.lastDoneAt,
+            cell: run => moment(run.lastDoneAt, zone),
+          },
+          {
+            key: 'took',
+            label: t.dataLife.took,
+            right: true,
+            value: run => (run.finishedAt ? (Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000 : null),
+            cell: run => (run.finishedAt ? seconds((Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000) : '–'),
+          },
+          { key: 'detail', label: t.audit.detail, wide: true, value: run => text(run.detail) },
+        ]} />`}<//>
+    <${Panel} title=${t.dataLife.retention} note=${t.dataLife.retentionNote} of=${of} zone=${zone}
+      empty=${data => !data.retention?.length && t.dataLife.noRetention}>
+      ${data =>
+        html`<${Table} rows=${data.retention} sort="table" name="retention" caption=${t.dataLife.retention}
+          rowKey=${row => row.table} columns=${[
+          { key: 'table', label: t.dataLife.what, value: row => row.table, cell: row => html`<code>${row.table}</code>` },
+          {
+            key: 'days',
+            label: t.dataLife.days,
+            right: true,
+            value: row => row.days,
+            cell: row => (row.days == null ? t.dataLife.forever : t.dataLife.forDays(count(row.days))),
+          },
+        ]} />`}<//>
     <${Panel} title=${t.dataLife.tables} of=${of} zone=${zone} empty=${data => !data.tables?.length && t.dataLife.noTables}>
       ${data => html`<${Sizes} rows=${data.tables} />`}<//>
-    <${Panel} title=${t.dataLife.sets} note=${t.dataLife.setsNote} of=${of} zone=${zone} empty=${data => !data.attribution?.length && t.dataLife.noSets}>
-      ${data => html`<${Table} rows=${data.attribution} name="attribution-sets" caption=${t.dataLife.sets} rowKey=${row => String(row.set)} columns=${[
-        { key: 'set', label: t.dataLife.set, value: row => String(row.set), cell: row => html`<code>${String(row.set).replaceAll(',', ', ')}</code>` },
-        { key: 'completeFrom', time: true, label: t.dataLife.completeFrom, value: row => row.completeFrom, cell: row => (row.completeFrom ? moment(row.completeFrom, zone) : t.dataLife.fromTheBeginning) },
-      ]} />`}<//>`;
+    <${Panel} title=${t.dataLife.sets} note=${t.dataLife.setsNote} of=${of} zone=${zone}
+      empty=${data => !data.attribution?.length && t.dataLife.noSets}>
+      ${data =>
+        html`<${Table} rows=${data.attribution} name="attribution-sets" caption=${t.dataLife.sets} rowKey=${row => String(row.set)}
+          columns=${[
+          {
+            key: 'set',
+            label: t.dataLife.set,
+            value: row => String(row.set),
+            cell: row => html`<code>${String(row.set).replaceAll(',', ', ')}</code>`,
+          },
+          {
+            key: 'completeFrom',
+            time: true,
+            label: t.dataLife.completeFrom,
+            value: row => row.completeFrom,
+            cell: row => (row.completeFrom ? moment(row.completeFrom, zone) : t.dataLife.fromTheBeginning),
+          },
+        ]} />`}<//>`;
 }
 
 const text = detail => (detail == null ? '–' : typeof detail === 'string' ? detail : JSON.stringify(detail));
 
 function Sizes({ rows }) {
-  return html`<${Table} rows=${rows} sort="-bytes" name="table-sizes" caption=${t.dataLife.tables} rowKey=${row => row.name} columns=${[
+  return html`<${Table} rows=${rows} sort="-bytes" name="table-sizes" caption=${t.dataLife.tables} rowKey=${row => row.name}
+    columns=${[
     { key: 'name', label: t.dataLife.name, value: row => row.name, cell: row => html`<code>${row.name}</code>` },
     { key: 'bytes', label: t.dataLife.size, right: true, value: row => row.bytes, cell: row => bytes(row.bytes) },
     { key: 'rows', label: t.dataLife.rows, right: true, value: row => row.rows, cell: row => count(row.rows) },

@@ -20,15 +20,19 @@ function List({ state }) {
   const { org, zone, query } = state;
   const chosen = STATES.includes(query.state) ? query.state : 'open';
   const params = { state: chosen, reason: query.reason, limit: 100, cursor: query.cursor };
-  const of = useData(`letters ${org} ${JSON.stringify(params)}`, ({ poll }) => get(ofOrg(org, 'dead-letters'), { poll, params }), { every: state.polls ? EVERY : 0 });
+  const of = useData(`letters ${org} ${JSON.stringify(params)}`, ({ poll }) => get(ofOrg(org, 'dead-letters'), { poll, params }), {
+    every: state.polls ? EVERY : 0,
+  });
   return html`
     <div class="toolbar no-print">
-      <${Choice} label=${t.letters.state} value=${chosen} options=${STATES.map(one => [one, t.letters.states[one]])} onChange=${one => setQuery({ state: one, cursor: undefined })} />
+      <${Choice} label=${t.letters.state} value=${chosen} options=${STATES.map(one => [one, t.letters.states[one]])}
+        onChange=${one => setQuery({ state: one, cursor: undefined })} />
       <${ReasonFilter} key=${query.reason} value=${query.reason} />
     </div>
     <${Panel} title=${t.letters.title} note=${t.letters.note} of=${of} zone=${zone}
       empty=${page => page.deadLetters.length === 0 && (chosen === 'open' && !query.reason ? { title: t.letters.none, hint: t.letters.noneHint } : t.letters.noneFound)}>
-      ${page => html`<${LetterTable} letters=${page.deadLetters} state=${state} href=${id => pageAddress(state, `dead-letters/${id}`)} />
+      ${page => html`<${LetterTable} letters=${page.deadLetters} state=${state}
+        href=${id => pageAddress(state, `dead-letters/${id}`)} />
         <${Pager} query=${query} next=${page.nextCursor} />`}
     <//>`;
 }
@@ -40,6 +44,7 @@ function ReasonFilter({ value = '' }) {
     setQuery({ reason: text.trim() || undefined, cursor: undefined });
   };
   return html`<form class="inline-form" role="search" onSubmit=${apply}>
-    <label class="control"><span class="control-label">${t.letters.reasonHas}</span><input type="search" value=${text} placeholder="latencyMs:" onInput=${event => setText(event.target.value)} /></label>
+    <label class="control"><span class="control-label">${t.letters.reasonHas}</span>
+    <input type="search" value=${text} placeholder="latencyMs:" onInput=${event => setText(event.target.value)} /></label>
     <button class="small">${t.letters.filter}</button></form>`;
 }

@@ -20,35 +20,58 @@ export default function Exports({ state }) {
   const [job, setJob] = useState(null);
   const status = STATUSES.includes(query.status) ? query.status : 'all';
   const params = { status: status === 'all' ? undefined : status, limit: 50, cursor: query.cursor };
-  const of = useData(`exports ${org} ${status} ${query.cursor}`, async ({ poll }) => {
-    const page = await get(ofOrg(org, 'exports'), { poll, params });
-    setWaits(page.exports.some(one => ['pending', 'running'].includes(one.status)));
-    return page;
-  }, { every: state.polls ? (waits ? EVERY : IDLE_EVERY) : 0 });
+  const of = useData(
+    `exports ${org} ${status} ${query.cursor}`,
+    async ({ poll }) => {
+      const page = await get(ofOrg(org, 'exports'), { poll, params });
+      setWaits(page.exports.some(one => ['pending', 'running'].includes(one.status)));
+      return page;
+    },
+    { every: state.polls ? (waits ? EVERY : IDLE_EVERY) : 0 },
+  );
   return html`
     <${Request} state=${state} onDone=${of.reload} />
-    <${Panel} title=${t.exports.list} note=${t.exports.listNote} of=${of} zone=${zone} empty=${page => page.exports.length === 0 && { title: t.exports.none, hint: t.exports.noneHint }}
-      actions=${html`<${Choice} label=${t.exports.status} value=${status} options=${STATUSES.map(one => [one, t.exports.statuses[one]])} onChange=${one => setQuery({ status: one, cursor: undefined })} />`}>
-      ${page => html`<${Jobs} jobs=${page.exports} state=${state} onOpen=${setJob} onChanged=${of.reload} /><${Pager} query=${query} next=${page.nextCursor} />`}
+    <${Panel} title=${t.exports.list} note=${t.exports.listNote} of=${of} zone=${zone}
+      empty=${page => page.exports.length === 0 && { title: t.exports.none, hint: t.exports.noneHint }}
+      actions=${html`<${Choice} label=${t.exports.status} value=${status}
+        options=${STATUSES.map(one => [one, t.exports.statuses[one]])}
+          onChange=${one => setQuery({ status: one, cursor: undefined })} />`}>
+      ${page => html`<${Jobs} jobs=${page.exports} state=${state} onOpen=${setJob} onChanged=${of.reload} />
+        <${Pager} query=${query} next=${page.nextCursor} />`}
     <//>
-    ${job && html`<${Job} state=${state} job=${of.data?.exports.find(one => one.jobId === job.jobId) ?? job} onClose=${() => setJob(null)} onChanged=${of.reload} />`}`;
+    ${job && html`<${Job} state=${state} job=${of.data?.exports.find(one => one.jobId === job.jobId) ?? job}
+      onClose=${() => setJob(null)} onChanged=${of.reload} />`}`;
 }
 
 /** The days of an export are those of UTC, as its buckets are. */
 function Request({ state, onDone }) {
   const today = dateIn(now(), 'UTC');
-  const [form, setForm] = useState({ start: addMonths(today, -1), end: addDays(addMonths(today, 0), -1), granularity: 'daily', groupBy: 'model' });
+  const [form, setForm] = useState({
+    start: addMonths(today, -1),
+    end: addDays(addMonths(today, 0), -1),
+    granularity: 'daily',
+    groupBy: 'model',
+  });
   const [problem, setProblem] = useState();
   const [busy, setBusy] = useState(false);
-  const set = values => { setForm(was => ({ ...was, ...values })); setProblem(undefined); };
+  const set = values => {
+    setForm(was => ({ ...was, ...values }));
+    setProblem(undefined);
+  };
   const raw = form.groupBy !== 'model';
   const run = async event => {
     event.preventDefault();
     setBusy(true);
     try {
-      await post(ofOrg(state.org, 'exports'), {
-        timeRange: { start: form.start, end: addDays(form.end, 1) }, granularity: raw ? 'hourly' : form.granularity, groupBy: form.groupBy,
-      }, { headers: { 'Idempotency-Key': randomKey() } });
+      await post(
+        ofOrg(state.org, 'exports'),
+        {
+          timeRange: { start: form.start, end: addDays(form.end, 1) },
+          granularity: raw ? 'hourly' : form.granularity,
+          groupBy: form.groupBy,
+        },
+        { headers: { 'Idempotency-Key': randomKey() } },
+      );
       announce(t.exports.requested);
       onDone();
     } catch (found) {
@@ -60,13 +83,20 @@ function Request({ state, onDone }) {
   const hint = days > MOST_DAYS ? t.exports.tooLong(MOST_DAYS) : raw && days > 7 ? t.exports.rawTooLong : '';
   return html`<${Panel} title=${t.exports.request} note=${t.exports.requestNote}>
     <form class="fields" onSubmit=${run}>
-      <label class="field"><span>${t.exports.first}</span><input type="date" required max=${today} value=${form.start} onInput=${event => set({ start: event.target.value })} /></label>
-      <label class="field"><span>${t.exports.last}</span><input type="date" required min=${form.start} max=${today} value=${form.end} onInput=${event => set({ end: event.target.value })} /></label>
-      <label class="field"><span>${t.exports.rows}</span><select value=${raw ? 'hourly' : form.granularity} disabled=${raw} onChange=${event => set({ granularity: event.target.value })}>
-        ${['hourly', 'daily', 'monthly'].map(one => html`<option value=${one}>${t.exports.granularities[one]}</option>`)}</select></label>
-      <label class="field"><span>${t.exports.groupBy}</span><select value=${form.groupBy} onChange=${event => set({ groupBy: event.target.value })}>
-        ${['model', 'client', 'errorCode'].map(one => html`<option value=${one}>${t.exports.groups[one]}</option>`)}</select></label>
-      <div class="field"><span> </span><button class="primary" disabled=${busy || !!hint || days < 1}>${busy ? t.exports.requesting : t.exports.submit}</button></div>
+      <label class="field"><span>${t.exports.first}</span><input type="date" required max=${today} value=${form.start}
+        onInput=${event => set({ start: event.target.value })} /></label>
+      <label class="field"><span>${t.exports.last}</span><input type="date" required min=${form.start} max=${today}
+        value=${form.end} onInput=${event => set({ end: event.target.value })} /></label>
+      <label class="field"><span>${t.exports.rows}</span><select value=${raw ? 'hourly' : form.granularity} disabled=${raw}
+        onChange=${event => set({ granularity: event.target.value })}>
+        ${['hourly', 'daily', 'monthly'].map(one => html`<option value=${one}>${t.exports.granularities[one]}</option>`)}</select>
+          </label>
+      <label class="field"><span>${t.exports.groupBy}</span>
+      <select value=${form.groupBy} onChange=${event => set({ groupBy: event.target.value })}>
+        ${['model', 'client', 'errorCode'].map(one => html`<option value=${one}>${t.exports.groups[one]}</option>`)}</select>
+          </label>
+      <div class="field"><span> </span><button class="primary"
+        disabled=${busy || !!hint || days < 1}>${busy ? t.exports.requesting : t.exports.submit}</button></div>
     </form>
     ${hint && html`<p class="error" role="alert">${hint}</p>`}
     ${problem && html`<${Failure} problem=${problem} />`}
@@ -78,7 +108,9 @@ const randomKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map(byte
 /** Days of an export are UTC's. */
 const exportRange = ({ timeRange: { start, end } }) => {
   const whole = [start, end].every(one => one.endsWith('T00:00:00Z'));
-  return whole ? rangeLabel({ start: start.slice(0, 10), end: end.slice(0, 10) }) : `${moment(start, 'UTC')} – ${moment(end, 'UTC')}`;
+  return whole
+    ? rangeLabel({ start: start.slice(0, 10), end: end.slice(0, 10) })
+    : `${moment(start, 'UTC')} – ${moment(end, 'UTC')}`;
 };
 
 export const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'download');
@@ -86,16 +118,47 @@ export const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'downlo
 function Jobs({ jobs, state, onOpen }) {
   const { org, zone } = state;
   const columns = [
-    { key: 'createdAt', time: true, label: t.exports.requestedAt, value: job => job.createdAt, cell: job => html`<button type="button" class="link" onClick=${() => onOpen(job)}>${moment(job.createdAt, zone)}</button>` },
+    {
+      key: 'createdAt',
+      time: true,
+      label: t.exports.requestedAt,
+      value: job => job.createdAt,
+      cell: job => html`<button type="button" class="link" onClick=${() => onOpen(job)}>${moment(job.createdAt, zone)}</button>`,
+    },
     { key: 'range', time: true, label: t.exports.range, value: job => exportRange(job), sort: job => job.timeRange.start },
-    { key: 'granularity', label: t.exports.rows, value: job => `${t.exports.granularities[job.granularity]} · ${t.exports.groups[job.groupBy] ?? job.groupBy}` },
-    { key: 'status', label: t.exports.status, value: job => job.status, cell: job => html`<${Badge} tone=${TONES[job.status]}>${t.exports.statuses[job.status]}<//>${job.error && html`<div class="quiet">${job.error}</div>`}` },
-    { key: 'cost', label: t.measures.costEstimateCents, right: true, value: job => job.totals?.costEstimateCents, cell: job => money(job.totals?.costEstimateCents) },
+    {
+      key: 'granularity',
+      label: t.exports.rows,
+      value: job => `${t.exports.granularities[job.granularity]} · ${t.exports.groups[job.groupBy] ?? job.groupBy}`,
+    },
+    {
+      key: 'status',
+      label: t.exports.status,
+      value: job => job.status,
+      cell: job =>
+        html`<${Badge} tone=${TONES[job.status]}>${t.exports.statuses[job.status]}<//>${job.error && html`<div
+          class="quiet">${job.error}</div>`}`,
+    },
+    {
+      key: 'cost',
+      label: t.measures.costEstimateCents,
+      right: true,
+      value: job => job.totals?.costEstimateCents,
+      cell: job => money(job.totals?.costEstimateCents),
+    },
     { key: 'rowCount', label: t.exports.rowCount, right: true, value: job => job.rowCount, cell: job => count(job.rowCount) },
     { key: 'bytes', label: t.letters.size, right: true, value: job => job.bytes, cell: job => bytes(job.bytes) },
-    { key: 'file', label: t.exports.file, unsorted: true, screenOnly: true, value: job => job.outputUri, cell: job => (job.status === 'succeeded' ? html`<a href=${downloadOf(org, job)} download>${t.exports.download}</a>` : '–') },
+    {
+      key: 'file',
+      label: t.exports.file,
+      unsorted: true,
+      screenOnly: true,
+      value: job => job.outputUri,
+      cell: job => (job.status === 'succeeded' ? html`<a href=${downloadOf(org, job)} download>${t.exports.download}</a>` : '–'),
+    },
   ];
-  return html`<${Table} columns=${columns} rows=${jobs} sort="-createdAt" name=${`exports-${org.slice(0, 8)}`} caption=${t.exports.list} rowKey=${job => job.jobId} />`;
+  return html`<${Table} columns=${columns} rows=${jobs} sort="-createdAt" name=${`exports-${org.slice(0, 8)}`}
+    caption=${t.exports.list} rowKey=${job => job.jobId} />`;
 }
 
 function Job({ state, job, onClose, onChanged }) {
@@ -127,9 +190,14 @@ function Job({ state, job, onClose, onChanged }) {
       job.checksum && [t.exports.sha, html`<code class="clip">${job.checksum}</code> <${CopyButton} text=${job.checksum} />`],
     ]} />
     <div class="buttons">
-      ${job.status === 'succeeded' && html`<a class="button primary" href=${downloadOf(org, job)} download>${t.exports.download}</a>
-        <button type="button" disabled=${busy} onClick=${() => act('verify', setFound)}>${busy ? t.exports.verifying : t.exports.verify}</button>`}
-      ${live && html`<button type="button" disabled=${busy || job.cancelRequested} onClick=${() => act('cancel', onChanged)}>${t.exports.cancel}</button>`}
+      ${
+        job.status === 'succeeded' &&
+        html`<a class="button primary" href=${downloadOf(org, job)} download>${t.exports.download}</a>
+        <button type="button" disabled=${busy}
+          onClick=${() => act('verify', setFound)}>${busy ? t.exports.verifying : t.exports.verify}</button>`
+      }
+      ${live && html`<button type="button" disabled=${busy || job.cancelRequested}
+        onClick=${() => act('cancel', onChanged)}>${t.exports.cancel}</button>`}
     </div>
     ${job.status === 'succeeded' && html`<p class="quiet">${t.exports.linkHint}</p>`}
     ${busy && html`<${Skeleton} lines=2 />`}
@@ -144,9 +212,14 @@ function Verdict({ found, zone }) {
   return html`<div class="verdict" role="status">
     <p><${Badge} tone=${found.holds ? 'ok' : 'bad'}>${found.holds ? t.exports.holds : t.exports.broken}<//> ${t.exports.verdicts[found.verdict] ?? found.verdict}</p>
     ${found.problems.length > 0 && html`<ul>${found.problems.map(one => html`<li>${one}</li>`)}</ul>`}
-    <div class="scroll" tabindex="0" role="group" aria-label=${t.exports.compare}><table><caption class="off-screen">${t.exports.compare}</caption>
-      <thead><tr><td></td><th scope="col" class="number">${t.exports.inFile}</th><th scope="col" class="number">${t.exports.nowKnown}</th><th scope="col" class="number">${t.exports.difference}</th></tr></thead>
-      <tbody>${rows.map(key => html`<tr><th scope="row">${t.measures[key]}</th><td class="number">${text(key, found.totals?.[key])}</td><td class="number">${text(key, found.rollups?.[key])}</td><td class="number">${text(key, found.difference?.[key])}</td></tr>`)}</tbody></table></div>
+    <div class="scroll" tabindex="0" role="group" aria-label=${t.exports.compare}><table>
+    <caption class="off-screen">${t.exports.compare}</caption>
+      <thead><tr><td></td><th scope="col" class="number">${t.exports.inFile}</th>
+      <th scope="col" class="number">${t.exports.nowKnown}</th><th scope="col" class="number">${t.exports.difference}</th></tr>
+      </thead>
+      <tbody>${rows.map(key => html`<tr><th scope="row">${t.measures[key]}</th>
+      <td class="number">${text(key, found.totals?.[key])}</td><td class="number">${text(key, found.rollups?.[key])}</td>
+      <td class="number">${text(key, found.difference?.[key])}</td></tr>`)}</tbody></table></div>
     ${found.revisions > 0 && html`<p class="quiet">${t.exports.revised(count(found.revisions))}</p>`}
     <p class="quiet">${t.exports.checkedSum(found.checksum === found.foundChecksum)} ${found.asOf && t.complete.to(moment(found.asOf, zone))}</p>
   </div>`;

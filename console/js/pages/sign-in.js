@@ -51,14 +51,22 @@ export default function SignIn({ port, onDone, signedIn }) {
       <p class="quiet">${t.signIn.intro(port)}</p>
       ${signedIn && html`<p><a href=${BASE}>${t.signIn.already}</a></p>`}
       ${failed && !problem && html`<div class="notice bad" role="alert"><b>${t.signIn.notIn}</b><span>${failed}</span></div>`}
-      ${problem && html`<div class="notice bad" role="alert"><b>${t.signIn.failed(problem)}</b><span>${problem.status ? problem.message : t.state.failure(problem)[1]}</span></div>`}
-      ${issuer && html`<p><a class="button primary wide" href=${`${BASE}sign-in/issuer?return=${encodeURIComponent(back)}`} target="_self">${t.signIn.with(issuer)}</a></p><p class="or"><span>${t.signIn.or}</span></p>`}
+      ${problem && html`<div class="notice bad" role="alert"><b>${t.signIn.failed(problem)}</b>
+        <span>${problem.status ? problem.message : t.state.failure(problem)[1]}</span></div>`}
+      ${issuer && html`<p><a class="button primary wide" href=${`${BASE}sign-in/issuer?return=${encodeURIComponent(back)}`}
+        target="_self">${t.signIn.with(issuer)}</a></p><p class="or"><span>${t.signIn.or}</span></p>`}
       <form onSubmit=${submit} autocomplete="off">
         <fieldset class="radios"><legend>${t.signIn.kind}</legend>
-          ${(port === 'api' ? ['apiKey', 'token'] : ['token']).map(one => html`<label class="check"><input type="radio" name="kind" checked=${(port === 'api' ? kind : 'token') === one} onChange=${() => setKind(one)} /> ${t.signIn.kinds[one]}</label>`)}
+          ${(port === 'api' ? ['apiKey', 'token'] : ['token']).map(one => html`<label class="check">
+            <input type="radio" name="kind" checked=${(port === 'api' ? kind : 'token') === one}
+              onChange=${() => setKind(one)} /> ${t.signIn.kinds[one]}</label>`)}
         </fieldset>
         <label class="field"><span>${t.signIn.kinds[port === 'api' ? kind : 'token']}</span>
-          <input type="password" class="code" required autocomplete="off" spellcheck=${false} value=${text} aria-invalid=${!!problem} onInput=${event => { setText(event.target.value); if (port !== 'api') setKind('token'); }} /></label>
+          <input type="password" class="code" required autocomplete="off" spellcheck=${false} value=${text}
+            aria-invalid=${!!problem} onInput=${event => {
+            setText(event.target.value);
+            if (port !== 'api') setKind('token');
+          }} /></label>
         <div class="buttons"><button class="primary" disabled=${busy}>${busy ? t.signIn.busy : t.signIn.enter}</button></div>
       </form>
       <details class="help"><summary>${t.signIn.help}</summary><p>${t.signIn.helpKey}</p><p>${t.signIn.helpLink}</p>

@@ -20,15 +20,26 @@ export default function Trust({ me, state }) {
   const { org, zone, range } = state;
   const every = state.polls ? EVERY : 0;
   const since = Math.floor(now() / 3_600_000 - HOURS) * 3_600_000;
-  const recentHours = useData(`final ${org} ${since}`, ({ poll }) =>
-    get(ofOrg(org, 'usage'), { poll, params: { start: new Date(since).toISOString(), granularity: 'hour', fill: 'zero' } }).then(noteCompleteness), { every });
+  const recentHours = useData(
+    `final ${org} ${since}`,
+    ({ poll }) =>
+      get(ofOrg(org, 'usage'), { poll, params: { start: new Date(since).toISOString(), granularity: 'hour', fill: 'zero' } }).then(
+        noteCompleteness,
+      ),
+    { every },
+  );
   const long = daysBetween(range.start, range.end) > MOST_DAYS;
-  const ledger = useData(`ledger ${org} ${zone} ${range.start} ${range.end}`, ({ poll }) =>
-    (long ? null : get(ofOrg(org, 'ledger'), { poll, params: momentParams(range, zone) })), { every: long ? 0 : every });
+  const ledger = useData(
+    `ledger ${org} ${zone} ${range.start} ${range.end}`,
+    ({ poll }) => (long ? null : get(ofOrg(org, 'ledger'), { poll, params: momentParams(range, zone) })),
+    { every: long ? 0 : every },
+  );
   return html`
-    <${Panel} className="bare" of=${recentHours} zone=${zone} lines=4>${report => html`<${Completeness} report=${report} zone=${zone} />`}<//>
+    <${Panel} className="bare" of=${recentHours} zone=${zone} lines=4>${report => html`<${Completeness} report=${report}
+      zone=${zone} />`}<//>
     ${may(me, 'reliability') && html`<${Event} key=${state.query.event} state=${state} me=${me} />`}
-    <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone} fileName=${fileName('ledger', state)} height=${200}
+    <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone}
+      fileName=${fileName('ledger', state)} height=${200}
       empty=${report => (report === null ? t.trust.tooLong(MOST_DAYS) : report.hours.length === 0 && { title: t.trust.noMessages, hint: t.trust.noMessagesHint })}
       make=${report => ledgerChart(report, state)} foot=${report => html`<${Balance} report=${report} zone=${zone} />`} />
     <${Revisions} state=${state} />`;
@@ -45,7 +56,8 @@ function Completeness({ report, zone }) {
   const final = asOf && finalTo(report);
   return html`
     <div class="tiles">
-      <${Tile} label=${t.trust.completeTo} value=${recent(asOf, zone)} hint=${asOf ? t.trust.behind(seconds(freshness.lagSeconds)) : t.complete.unknown} tone=${freshness.status} />
+      <${Tile} label=${t.trust.completeTo} value=${recent(asOf, zone)}
+        hint=${asOf ? t.trust.behind(seconds(freshness.lagSeconds)) : t.complete.unknown} tone=${freshness.status} />
       <${Tile} label=${t.trust.finalTo} value=${final ? hour(final, zone) : '–'} hint=${t.trust.finalHint} />
       <${Tile} label=${t.trust.lastEvent} value=${recent(freshness.lastEventAt, zone)} hint=${t.trust.lastEventHint} />
     </div>
@@ -60,22 +72,55 @@ function ledgerChart(report, { range, zone }) {
   const granularity = wide ? 'day' : 'hour';
   const at = days?.at ?? places(range, 'hour', zone, points);
   const row = days?.row ?? spread(points, at);
-  const series = KINDS.map((kind, n) => ({ name: t.ledger[kind], colour: ['ok', 'rest', 'bad'][n], values: row.map(point => point?.[kind] ?? 0) }));
+  const series = KINDS.map((kind, n) => ({
+    name: t.ledger[kind],
+    colour: ['ok', 'rest', 'bad'][n],
+    values: row.map(point => point?.[kind] ?? 0),
+  }));
   const shown = labels(at.times, granularity, zone);
   const sums = row.map(point => point?.received ?? 0);
   const top = highest(sums);
   return {
     spec: {
-      kind: 'bars', buckets: at.times.length, series, yLabel: count, ...shown, tip: (n, s) => count(series[s].values[n]),
-      totals: n => (row[n] ? `${t.ledger.receivedOf(count(row[n].received))} · ${row[n].balanced ? t.ledger.balanced : t.ledger.unbalanced}` : t.chart.nothing),
+      kind: 'bars',
+      buckets: at.times.length,
+      series,
+      yLabel: count,
+      ...shown,
+      tip: (n, s) => count(series[s].values[n]),
+      totals: n =>
+        row[n]
+          ? `${t.ledger.receivedOf(count(row[n].received))} · ${row[n].balanced ? t.ledger.balanced : t.ledger.unbalanced}`
+          : t.chart.nothing,
     },
     summary: t.ledger.summary(count(report.totals.received), report.totals.balanced, top < 0 ? '–' : shown.title(top)),
     table: () => ({
-      rows: report.hours, rowKey: one => one.hour, sort: '-hour',
+      rows: report.hours,
+      rowKey: one => one.hour,
+      sort: '-hour',
       columns: [
-        { key: 'hour', time: true, label: t.ledger.hour, file: 'hour_utc', value: one => one.hour, cell: one => hour(one.hour, zone) },
-        ...['received', ...KINDS, 'conflicts', 'late'].map(key => ({ key, label: t.ledger[key], right: true, value: one => one[key], cell: one => count(one[key]) })),
-        { key: 'balanced', label: t.ledger.balance, value: one => String(one.balanced), cell: one => html`<${Badge} tone=${one.balanced ? 'ok' : 'bad'}>${one.balanced ? t.ledger.balanced : t.ledger.unbalanced}<//>` },
+        {
+          key: 'hour',
+          time: true,
+          label: t.ledger.hour,
+          file: 'hour_utc',
+          value: one => one.hour,
+          cell: one => hour(one.hour, zone),
+        },
+        ...['received', ...KINDS, 'conflicts', 'late'].map(key => ({
+          key,
+          label: t.ledger[key],
+          right: true,
+          value: one => one[key],
+          cell: one => count(one[key]),
+        })),
+        {
+          key: 'balanced',
+          label: t.ledger.balance,
+          value: one => String(one.balanced),
+          cell: one =>
+            html`<${Badge} tone=${one.balanced ? 'ok' : 'bad'}>${one.balanced ? t.ledger.balanced : t.ledger.unbalanced}<//>`,
+        },
       ],
     }),
   };
@@ -118,11 +163,12 @@ function Event({ me, state }) {
   };
   return html`<${Panel} title=${t.event.title} note=${t.event.note}>
     <form class="inline-form" onSubmit=${find} role="search">
-      <label class="field grow"><span>${t.event.id}</span><input type="text" class="code" spellcheck=${false} autocomplete="off" value=${text} aria-invalid=${wrong} aria-describedby=${wrong ? 'event-wrong' : null} onInput=${event => setText(event.target.value)} placeholder="00000000-0000-0000-0000-000000000000" /></label>
+      <label class="field grow"><span>${t.event.id}</span><input type="text" class="code" spellcheck=${false} autocomplete="off"
+        value=${text} aria-invalid=${wrong} aria-describedby=${wrong ? 'event-wrong' : null}
+          onInput=${event => setText(event.target.value)} placeholder="00000000-0000-0000-0000-000000000000" /></label>
       <button class="primary">${t.event.find}</button>
     </form>
     ${wrong && html`<p class="error" id="event-wrong" role="alert">${t.event.notAnId}</p>`}
     ${wanted && html`<${Fate} key=${wanted} state=${state} me=${me} eventId=${wanted} />`}
   <//>`;
 }
-

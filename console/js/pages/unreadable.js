@@ -19,8 +19,10 @@ export default function Unreadable({ state, place }) {
 function List({ state }) {
   const params = { limit: 100, cursor: state.query.cursor };
   const of = useData(`unreadable ${state.query.cursor}`, () => get(PATH, { params }));
-  return html`<${Panel} title=${t.unreadable.title} note=${t.unreadable.note} of=${of} zone=${state.zone} empty=${page => page.deadLetters.length === 0 && t.unreadable.none}>
-    ${page => html`<${LetterTable} letters=${page.deadLetters} state=${{ ...state, org: undefined }} href=${id => pageAddress(state, `unreadable/${id}`)} /><${Pager} query=${state.query} next=${page.nextCursor} />`}
+  return html`<${Panel} title=${t.unreadable.title} note=${t.unreadable.note} of=${of} zone=${state.zone}
+    empty=${page => page.deadLetters.length === 0 && t.unreadable.none}>
+    ${page => html`<${LetterTable} letters=${page.deadLetters} state=${{ ...state, org: undefined }}
+      href=${id => pageAddress(state, `unreadable/${id}`)} /><${Pager} query=${state.query} next=${page.nextCursor} />`}
   <//>`;
 }
 
@@ -33,11 +35,16 @@ function One({ state, id }) {
       <p><${Badge} tone=${TONES[letter.state]}>${t.letters.states[letter.state]}<//></p>
       <ul class="reasons large">${letter.reasons.map(reason => html`<li><${Reason} text=${reason} /></li>`)}</ul>
       <${Facts} of=${[
-        [t.letters.rejected, moment(letter.rejectedAt, zone)], [t.unreadable.stream, letter.stream], [t.ops.partition, String(letter.partition)],
-        [t.ops.offset, count(letter.offset)], [t.letters.size, bytes(letter.payloadBytes)]]} />
+        [t.letters.rejected, moment(letter.rejectedAt, zone)],
+        [t.unreadable.stream, letter.stream],
+        [t.ops.partition, String(letter.partition)],
+        [t.ops.offset, count(letter.offset)],
+        [t.letters.size, bytes(letter.payloadBytes)],
+      ]} />
       <div class="actions"><${CopyButton} text=${letter.payload ?? letter.payloadBase64 ?? ''} /></div>
       ${letter.payload === undefined && html`<p class="quiet">${t.letter.binary}</p>`}
-      <pre class="payload" tabindex="0"><bdi>${letter.payload === undefined ? letter.payloadBase64 : prettyJson(letter.payload)}</bdi></pre>
+      <pre class="payload" tabindex="0">
+      <bdi>${letter.payload === undefined ? letter.payloadBase64 : prettyJson(letter.payload)}</bdi></pre>
       <p class="quiet">${t.unreadable.hint}</p>`}
     <//>`;
 }

@@ -40,14 +40,20 @@ export default function Usage({ me, state }) {
   const key = [org, zone, range.start, range.end, granularity, by, measure, top].join(' ');
   const of = useData(key, ({ poll }) => load({ org, zone, range, ...chosen }, poll), { every: state.polls ? EVERY : 0 });
   const before = previousRange(range);
-  const earlier = useData(`${key} before ${compare}`, async ({ poll }) => (compare ? loadTotals({ org, zone, range: before, ...chosen }, poll) : null), {});
+  const earlier = useData(
+    `${key} before ${compare}`,
+    async ({ poll }) => (compare ? loadTotals({ org, zone, range: before, ...chosen }, poll) : null),
+    {},
+  );
 
   return html`
     <${Controls} state=${state} chosen=${chosen} />
     <${Totals} of=${of} earlier=${compare ? earlier : undefined} before=${before} zone=${zone} />
-    <${FigurePanel} title=${t.usage.chart(t.measures[measure], granularity, by && t.by(by))} of=${of} zone=${zone} make=${data => chartOf(data, state, chosen)} fileName=${fileName('usage', state)}
+    <${FigurePanel} title=${t.usage.chart(t.measures[measure], granularity, by && t.by(by))} of=${of} zone=${zone}
+      make=${data => chartOf(data, state, chosen)} fileName=${fileName('usage', state)}
       empty=${({ usage }) => usage.series.length === 0 && { title: t.usage.empty, hint: t.usage.emptyHint }} height=${300} />
-    ${by && html`<${Groups} me=${me} state=${state} chosen=${chosen} of=${of} earlier=${compare ? earlier : undefined} before=${before} />`}`;
+    ${by && html`<${Groups} me=${me} state=${state} chosen=${chosen} of=${of} earlier=${compare ? earlier : undefined}
+      before=${before} />`}`;
 }
 
 async function load({ org, zone, range, by, measure, granularity, top }, poll) {
@@ -63,7 +69,12 @@ async function load({ org, zone, range, by, measure, granularity, top }, poll) {
 async function loadTotals({ org, zone, range, by, measure }, poll) {
   const [usage, groups] = await Promise.all([
     get(ofOrg(org, 'usage'), { poll, params: rangeParams(range, zone) }),
-    by ? get(ofOrg(org, 'attribution'), { poll, params: { ...rangeParams(range, zone), groupBy: by, orderBy: ORDER[measure], top: 1000 } }) : null,
+    by
+      ? get(ofOrg(org, 'attribution'), {
+          poll,
+          params: { ...rangeParams(range, zone), groupBy: by, orderBy: ORDER[measure], top: 1000 },
+        })
+      : null,
   ]);
   return { usage, groups };
 }
@@ -78,15 +89,25 @@ function Controls({ state, chosen }) {
   return html`
     <div class="toolbar no-print">
       <label class="control"><span class="control-label">${t.usage.measure}</span>
-        <select value=${measure} onChange=${event => set({ measure: event.target.value })}>${Object.keys(ORDER).map(one => html`<option value=${one}>${t.measures[one]}</option>`)}</select></label>
+        <select value=${measure}
+          onChange=${event => set({ measure: event.target.value })}>${Object.keys(ORDER).map(one => html`<option
+            value=${one}>${t.measures[one]}</option>`)}</select></label>
       <label class="control"><span class="control-label">${t.usage.by}</span>
         <select value=${by ?? 'none'} onChange=${event => set({ by: event.target.value })}>
           <option value="none">${t.usage.noGroups}</option>
           ${dimensions.map(one => html`<option value=${one}>${t.by(one)}</option>`)}</select></label>
-      ${by && html`<label class="control"><span class="control-label">${t.usage.top}</span>
-        <select value=${top} onChange=${event => set({ top: event.target.value })}>${TOPS.map(one => html`<option value=${one}>${t.usage.topN(one)}</option>`)}</select></label>`}
-      <${Choice} label=${t.granularity.label} value=${granularity} options=${[['day', t.granularity.day], ['hour', t.granularity.hour, tooLong]]} onChange=${one => set({ granularity: one })} />
-      <label class="check"><input type="checkbox" checked=${compare} onChange=${event => setQuery({ compare: event.target.checked ? '1' : undefined })} /> ${t.usage.compare}</label>
+      ${
+        by &&
+        html`<label class="control"><span class="control-label">${t.usage.top}</span>
+        <select value=${top} onChange=${event => set({ top: event.target.value })}>${TOPS.map(one => html`<option
+          value=${one}>${t.usage.topN(one)}</option>`)}</select></label>`
+      }
+      <${Choice} label=${t.granularity.label} value=${granularity} options=${[
+        ['day', t.granularity.day],
+        ['hour', t.granularity.hour, tooLong],
+      ]} onChange=${one => set({ granularity: one })} />
+      <label class="check"><input type="checkbox" checked=${compare}
+        onChange=${event => setQuery({ compare: event.target.checked ? '1' : undefined })} /> ${t.usage.compare}</label>
     </div>`;
 }
 
@@ -94,8 +115,13 @@ function Totals({ of, earlier, before, zone }) {
   return html`<${Panel} className="bare" of=${of} zone=${zone} lines=4>${({ usage }) => {
     const { totals, final } = usage;
     const was = earlier?.data?.usage.totals;
-    const tile = (measure, extra) => html`<${Tile} label=${t.measures[measure]} value=${MEASURES[measure].text(totals[measure])} title=${MEASURES[measure].exact(totals[measure])}
-      hint=${earlier ? (was ? html`<${Changed} before=${was[measure]} after=${totals[measure]} measure=${measure} />` : earlier.problem ? t.usage.noComparison : '…') : extra} />`;
+    const tile = (
+      measure,
+      extra,
+    ) => html`<${Tile} label=${t.measures[measure]} value=${MEASURES[measure].text(totals[measure])}
+      title=${MEASURES[measure].exact(totals[measure])}
+      hint=${earlier ? (was ? html`<${Changed} before=${was[measure]} after=${totals[measure]}
+        measure=${measure} />` : earlier.problem ? t.usage.noComparison : '…') : extra} />`;
     return html`<div class="tiles">
       ${tile('costEstimateCents', final ? t.usage.allFinal : t.usage.someOpen)}
       ${tile('invocations')}${tile('inputTokens')}${tile('outputTokens')}
@@ -128,12 +154,22 @@ function chartOf({ usage, groups }, { range, zone }, { measure, by, granularity 
   const figure = (n, s) => (series[s].rest ? series[s].rest[n] : series[s].row[n]?.[measure]);
   return {
     spec: {
-      kind: 'bars', buckets: at.times.length, series, open, yLabel: axis, ...shown, tip: (n, s) => text(figure(n, s)),
+      kind: 'bars',
+      buckets: at.times.length,
+      series,
+      open,
+      yLabel: axis,
+      ...shown,
+      tip: (n, s) => text(figure(n, s)),
       totals: n => (whole[n] ? text(whole[n][measure]) : t.chart.nothing),
     },
-    summary: t.chart.summary({ buckets: t.chart.count(at.times.length, granularity), total: text(usage.totals[measure]), top: top < 0 ? '' : shown.title(top),
-                               most: top < 0 ? '' : text(whole[top][measure]), open: open.filter(Boolean).length }),
+    summary: t.chart.summary({
+      buckets: t.chart.count(at.times.length, granularity),
+      total: text(usage.totals[measure]),
+      top: top < 0 ? '' : shown.title(top),
+      most: top < 0 ? '' : text(whole[top][measure]),
+      open: open.filter(Boolean).length,
+    }),
     table: () => bucketTable({ at, whole, series, figure, measure, granularity, zone }),
   };
 }
-

@@ -12,13 +12,39 @@ export function bucketTable({ at, whole, series, figure, measure, granularity, z
     rowKey: row => row.n,
     sort: 'time',
     columns: [
-      { key: 'time', time: true, label: t.columns[granularity], file: granularity === 'hour' ? 'hour_utc' : 'day', value: row => time(row.n), sort: row => row.n,
-        cell: row => (granularity === 'hour' ? hour(at.times[row.n], zone) : longDay(at.times[row.n], zone)) },
-      ...(series.length > 1 ? series.map((one, s) => ({
-        key: `s${s}`, label: html`<bdi class="clip">${one.name}</bdi>`, file: one.name, right: true, value: row => figure(row.n, s), cell: row => exact(figure(row.n, s)),
-      })) : []),
-      { key: 'total', label: t.columns.total, file: `total ${measure}`, right: true, value: row => row.point[measure], cell: row => exact(row.point[measure]) },
-      { key: 'final', label: t.columns.final, value: row => (row.point.final ? t.final : t.open), cell: row => (row.point.final ? t.final : html`<span class="badge open">${t.open}</span>`) },
+      {
+        key: 'time',
+        time: true,
+        label: t.columns[granularity],
+        file: granularity === 'hour' ? 'hour_utc' : 'day',
+        value: row => time(row.n),
+        sort: row => row.n,
+        cell: row => (granularity === 'hour' ? hour(at.times[row.n], zone) : longDay(at.times[row.n], zone)),
+      },
+      ...(series.length > 1
+        ? series.map((one, s) => ({
+            key: `s${s}`,
+            label: html`<bdi class="clip">${one.name}</bdi>`,
+            file: one.name,
+            right: true,
+            value: row => figure(row.n, s),
+            cell: row => exact(figure(row.n, s)),
+          }))
+        : []),
+      {
+        key: 'total',
+        label: t.columns.total,
+        file: `total ${measure}`,
+        right: true,
+        value: row => row.point[measure],
+        cell: row => exact(row.point[measure]),
+      },
+      {
+        key: 'final',
+        label: t.columns.final,
+        value: row => (row.point.final ? t.final : t.open),
+        cell: row => (row.point.final ? t.final : html`<span class="badge open">${t.open}</span>`),
+      },
     ],
   };
 }

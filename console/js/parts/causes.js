@@ -21,11 +21,15 @@ export function Causes({ state }) {
   const range = short ? { start: addDays(state.range.end, -MOST_DAYS), end: state.range.end } : state.range;
   const granularity = daysBetween(range.start, range.end) <= MOST_DAYS ? 'hour' : 'day';
   const of = useData(`causes ${org} ${zone} ${range.start} ${range.end} ${by}`, () =>
-    get(ofOrg(org, 'reliability'), { params: { ...rangeParams(range, zone), granularity, groupBy: by } }));
+    get(ofOrg(org, 'reliability'), { params: { ...rangeParams(range, zone), granularity, groupBy: by } }),
+  );
   return html`
-    <${Panel} title=${t.causes.title} note=${short ? t.causes.shortened(rangeLabel(range)) : null} of=${of} zone=${zone} empty=${report => report.series.length === 0 && t.usage.empty}
-      actions=${html`<${Choice} label=${t.causes.by} value=${by} options=${KINDS.map(kind => [kind, t.by(FIELD[kind])])} onChange=${kind => setQuery({ by: kind, sort: undefined }, { replace: true })} />`}>
-      ${report => html`<${CauseTable} rows=${byValue(report, FIELD[by])} field=${FIELD[by]} granularity=${granularity} zone=${zone} name=${fileName(`reliability-by-${by}`, state)} />`}
+    <${Panel} title=${t.causes.title} note=${short ? t.causes.shortened(rangeLabel(range)) : null} of=${of} zone=${zone}
+      empty=${report => report.series.length === 0 && t.usage.empty}
+      actions=${html`<${Choice} label=${t.causes.by} value=${by} options=${KINDS.map(kind => [kind, t.by(FIELD[kind])])}
+        onChange=${kind => setQuery({ by: kind, sort: undefined }, { replace: true })} />`}>
+      ${report => html`<${CauseTable} rows=${byValue(report, FIELD[by])} field=${FIELD[by]} granularity=${granularity} zone=${zone}
+        name=${fileName(`reliability-by-${by}`, state)} />`}
     <//>`;
 }
 
@@ -34,13 +38,15 @@ function byValue(report, field) {
   const rows = new Map();
   for (const point of report.series) {
     const id = point[field] ?? null;
-    if (!rows.has(id)) rows.set(id, { id, name: report.names?.[field]?.[id], invocations: 0, errors: 0, worst: null, failed: null });
+    if (!rows.has(id))
+      rows.set(id, { id, name: report.names?.[field]?.[id], invocations: 0, errors: 0, worst: null, failed: null });
     const row = rows.get(id);
     row.invocations += point.invocations;
     row.errors += point.errors;
     const p95 = point.latencyMs?.p95;
     if (p95 != null && (!row.worst || p95 > row.worst.p95)) row.worst = { p95, at: point.bucketStart };
-    if (point.errors > 0 && (!row.failed || point.errors > row.failed.errors)) row.failed = { errors: point.errors, at: point.bucketStart };
+    if (point.errors > 0 && (!row.failed || point.errors > row.failed.errors))
+      row.failed = { errors: point.errors, at: point.bucketStart };
   }
   return [...rows.values()];
 }
@@ -48,12 +54,45 @@ function byValue(report, field) {
 function CauseTable({ rows, field, granularity, zone, name }) {
   const when = at => (granularity === 'hour' ? hour(at, zone) : longDay(at, zone));
   const columns = [
-    { key: 'name', label: t.by(field), file: field, value: row => row.id, sort: row => row.name ?? row.id, cell: row => html`<${Value} id=${row.id} name=${row.name} none=${t.none(field)} />` },
-    { key: 'invocations', label: t.measures.invocations, right: true, value: row => row.invocations, cell: row => count(row.invocations) },
+    {
+      key: 'name',
+      label: t.by(field),
+      file: field,
+      value: row => row.id,
+      sort: row => row.name ?? row.id,
+      cell: row => html`<${Value} id=${row.id} name=${row.name} none=${t.none(field)} />`,
+    },
+    {
+      key: 'invocations',
+      label: t.measures.invocations,
+      right: true,
+      value: row => row.invocations,
+      cell: row => count(row.invocations),
+    },
     { key: 'errors', label: t.columns.errors, right: true, value: row => row.errors, cell: row => count(row.errors) },
-    { key: 'rate', label: t.columns.errorRate, right: true, value: row => (row.invocations ? row.errors / row.invocations : null), cell: row => percent(row.invocations ? row.errors / row.invocations : null) },
-    { key: 'most', time: true, label: t.causes.most(granularity), value: row => row.failed?.at, sort: row => row.failed?.errors, cell: row => (row.failed ? t.causes.at(count(row.failed.errors), when(row.failed.at)) : '–') },
-    { key: 'p95', label: t.causes.worst(granularity), right: true, value: row => row.worst?.p95, cell: row => (row.worst ? html`${latency(row.worst.p95)} <span class="quiet">${when(row.worst.at)}</span>` : '–') },
+    {
+      key: 'rate',
+      label: t.columns.errorRate,
+      right: true,
+      value: row => (row.invocations ? row.errors / row.invocations : null),
+      cell: row => percent(row.invocations ? row.errors / row.invocations : null),
+    },
+    {
+      key: 'most',
+      time: true,
+      label: t.causes.most(granularity),
+      value: row => row.failed?.at,
+      sort: row => row.failed?.errors,
+      cell: row => (row.failed ? t.causes.at(count(row.failed.errors), when(row.failed.at)) : '–'),
+    },
+    {
+      key: 'p95',
+      label: t.causes.worst(granularity),
+      right: true,
+      value: row => row.worst?.p95,
+      cell: row => (row.worst ? html`${latency(row.worst.p95)} <span class="quiet">${when(row.worst.at)}</span>` : '–'),
+    },
   ];
-  return html`<${Table} columns=${columns} rows=${rows} sort="-errors" param="sort" name=${name} caption=${t.causes.title} rowKey=${row => row.id} />`;
+  return html`<${Table} columns=${columns} rows=${rows} sort="-errors" param="sort" name=${name} caption=${t.causes.title}
+    rowKey=${row => row.id} />`;
 }

@@ -50,15 +50,25 @@ function Chart({ spec, title, summary, height = 260 }) {
     setCursor(found >= 0 && found <= last ? found : -1);
   };
   const move = event => {
-    const to = { ArrowLeft: cursor - 1, ArrowRight: cursor + 1, ArrowDown: cursor - 1, ArrowUp: cursor + 1, Home: 0, End: last,
-                 PageUp: cursor + 7, PageDown: cursor - 7, Escape: -1 }[event.key];
+    const to = {
+      ArrowLeft: cursor - 1,
+      ArrowRight: cursor + 1,
+      ArrowDown: cursor - 1,
+      ArrowUp: cursor + 1,
+      Home: 0,
+      End: last,
+      PageUp: cursor + 7,
+      PageDown: cursor - 7,
+      Escape: -1,
+    }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     setCursor(event.key === 'Escape' ? -1 : Math.max(0, Math.min(last, cursor < 0 && event.key === 'ArrowLeft' ? last : to)));
   };
   return html`
     <div class="chart">
-      <div class="chart-box" ref=${box} role="slider" tabindex="0" aria-label=${`${title}. ${summary} ${t.chart.keys}`} aria-orientation="horizontal"
+      <div class="chart-box" ref=${box} role="slider" tabindex="0" aria-label=${`${title}. ${summary} ${t.chart.keys}`}
+        aria-orientation="horizontal"
            aria-valuemin="0" aria-valuemax=${Math.max(0, last)} aria-valuenow=${Math.max(0, at)}
            aria-valuetext=${at < 0 ? summary : spoken(spec, at)} onKeyDown=${move} onPointerMove=${pick} onPointerDown=${pick}
            onPointerLeave=${() => setCursor(-1)} onBlur=${() => setCursor(-1)}>
@@ -71,13 +81,24 @@ function Chart({ spec, title, summary, height = 260 }) {
 
 /** The series in which there is something in a bucket, largest first. */
 function rowsOf(spec, at) {
-  const rows = spec.series.map((series, n) => ({ series, n, value: series.values[at] })).filter(row => row.value != null && (row.value > 0 || spec.kind === 'lines'));
+  const rows = spec.series
+    .map((series, n) => ({ series, n, value: series.values[at] }))
+    .filter(row => row.value != null && (row.value > 0 || spec.kind === 'lines'));
   return spec.kind === 'lines' ? rows : rows.sort((a, b) => b.value - a.value);
 }
 
 function spoken(spec, at) {
-  const rows = rowsOf(spec, at).slice(0, MOST_ROWS).map(({ series, n }) => `${series.name} ${spec.tip(at, n)}`);
-  return [spec.title(at), spec.totals?.(at), spec.open?.[at] && t.chart.open, ...(spec.series.length > 1 ? rows : rows.slice(0, spec.totals ? 0 : 1))].filter(Boolean).join(', ');
+  const rows = rowsOf(spec, at)
+    .slice(0, MOST_ROWS)
+    .map(({ series, n }) => `${series.name} ${spec.tip(at, n)}`);
+  return [
+    spec.title(at),
+    spec.totals?.(at),
+    spec.open?.[at] && t.chart.open,
+    ...(spec.series.length > 1 ? rows : rows.slice(0, spec.totals ? 0 : 1)),
+  ]
+    .filter(Boolean)
+    .join(', ');
 }
 
 function Tip({ spec, at, plot, box }) {
@@ -89,15 +110,21 @@ function Tip({ spec, at, plot, box }) {
     <div class="tip" style=${place} aria-hidden="true">
       <div class="tip-title">${spec.title(at)}${spec.open?.[at] && html` <span class="badge open">${t.chart.open}</span>`}</div>
       ${spec.totals && html`<div class="tip-total">${spec.totals(at)}</div>`}
-      ${(spec.series.length > 1 || !spec.totals) && html`<ul>${rows.slice(0, MOST_ROWS).map(({ series, n }) => html`
-        <li><${Swatch} series=${series} n=${n} /><bdi class="clip">${series.name}</bdi><b>${spec.tip(at, n)}</b></li>`)}</ul>`}
+      ${
+        (spec.series.length > 1 || !spec.totals) &&
+        html`<ul>${rows.slice(0, MOST_ROWS).map(
+          ({ series, n }) => html`
+        <li><${Swatch} series=${series} n=${n} /><bdi class="clip">${series.name}</bdi><b>${spec.tip(at, n)}</b></li>`,
+        )}</ul>`
+      }
       ${rows.length > MOST_ROWS && html`<div class="quiet">${t.chart.more(rows.length - MOST_ROWS)}</div>`}
     </div>`;
 }
 
 function Swatch({ series, n }) {
   const colour = series.colour && series.colour !== 'rest' ? series.colour : `series-${series.colour ?? (n % 10) + 1}`;
-  return html`<i class=${`swatch tone-${series.colour ? 0 : Math.floor(n / 10) % 3}`} style=${{ '--colour': `var(--${colour})` }}></i>`;
+  return html`<i class=${`swatch tone-${series.colour ? 0 : Math.floor(n / 10) % 3}`} style=${{ '--colour': `var(--${colour})` }}>
+    </i>`;
 }
 
 function Legend({ spec }) {
@@ -105,7 +132,8 @@ function Legend({ spec }) {
   if (spec.series.length < 2 && !open) return null;
   return html`
     <ul class="legend" aria-hidden="true">
-      ${spec.series.length > 1 && spec.series.map((series, n) => html`<li><${Swatch} series=${series} n=${n} /><bdi class="clip">${series.name}</bdi></li>`)}
+      ${spec.series.length > 1 && spec.series.map((series, n) => html`<li><${Swatch} series=${series} n=${n} />
+        <bdi class="clip">${series.name}</bdi></li>`)}
       ${open && html`<li><i class=${spec.kind === 'lines' ? 'swatch dashed' : 'swatch hatched'}></i>${t.chart.legendOpen}</li>`}
     </ul>`;
 }

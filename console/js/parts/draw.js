@@ -7,17 +7,29 @@ const BOTTOM = 24;
 const LEFT = 46;
 const COLOURS = 10;
 /** How the colours of the second and third ten differ from those of the first: towards the background, towards the text. */
-const TONES = [['back', 0], ['back', 0.5], ['strong', 0.45]];
+const TONES = [
+  ['back', 0],
+  ['back', 0.5],
+  ['strong', 0.45],
+];
 
 /** The colours of the page as they are now: light, dark or print. */
 export function theme(element) {
   const style = getComputedStyle(element);
   const colour = name => style.getPropertyValue(name).trim();
   return {
-    text: colour('--text-quiet'), grid: colour('--line'), strong: colour('--text'), back: colour('--surface'),
-    series: Array.from({ length: COLOURS }, (_, n) => colour(`--series-${n + 1}`)), rest: colour('--series-rest'),
-    bad: colour('--bad'), ok: colour('--ok'), warn: colour('--warn'),
-    'latency-1': colour('--latency-1'), 'latency-2': colour('--latency-2'), 'latency-3': colour('--latency-3'),
+    text: colour('--text-quiet'),
+    grid: colour('--line'),
+    strong: colour('--text'),
+    back: colour('--surface'),
+    series: Array.from({ length: COLOURS }, (_, n) => colour(`--series-${n + 1}`)),
+    rest: colour('--series-rest'),
+    bad: colour('--bad'),
+    ok: colour('--ok'),
+    warn: colour('--warn'),
+    'latency-1': colour('--latency-1'),
+    'latency-2': colour('--latency-2'),
+    'latency-3': colour('--latency-3'),
   };
 }
 
@@ -32,7 +44,9 @@ export function colourOf(series, n, colours) {
 function mix(from, to, part) {
   const channels = [1, 3, 5].map(at => {
     const [a, b] = [from, to].map(colour => parseInt(colour.slice(at, at + 2), 16));
-    return Math.round(a + (b - a) * part).toString(16).padStart(2, '0');
+    return Math.round(a + (b - a) * part)
+      .toString(16)
+      .padStart(2, '0');
   });
   return `#${channels.join('')}`;
 }
@@ -229,13 +243,15 @@ export function picture(spec, colours, { title, note, width = 1200, height = 480
   draw(context, { width: width - 28, height }, spec, colours);
   context.textAlign = 'left';
   context.textBaseline = 'middle';
-  rows.forEach((row, line) => row.forEach(({ n, x }) => {
-    const at = height + 22 + line * 20;
-    context.fillStyle = colourOf(spec.series[n], n, colours);
-    context.fillRect(x, at - 5, 10, 10);
-    context.fillStyle = colours.strong;
-    context.fillText(spec.series[n].name, x + 16, at);
-  }));
+  rows.forEach((row, line) =>
+    row.forEach(({ n, x }) => {
+      const at = height + 22 + line * 20;
+      context.fillStyle = colourOf(spec.series[n], n, colours);
+      context.fillRect(x, at - 5, 10, 10);
+      context.fillStyle = colours.strong;
+      context.fillText(spec.series[n].name, x + 16, at);
+    }),
+  );
   return canvas;
 }
 

@@ -19,17 +19,33 @@ export function Fate({ state, me, eventId, every = 0 }) {
   return html`
     <div class="fate" role="status">
       <p><${Badge} tone=${TONE[status]}>${t.fate.status[status]}<//> ${t.fate.meaning(status, moment(asOf, zone))}</p>
-      ${stored.map(one => html`<${Facts} of=${[
-        [t.fate.countedIn, hour(one.bucketStart, zone)], [t.fate.occurred, moment(one.occurredAt, zone)], [t.fate.committed, moment(one.committedAt, zone)],
-        [t.by('modelId'), html`<${Value} id=${one.modelId} />`], [t.fate.merged, one.merged ? t.yes : t.fate.soon]]} />`)}
-      ${duplicates && html`<${Facts} of=${[
-        [t.fate.copies, count(duplicates.copies)], [t.fate.lastCopy, moment(duplicates.lastAt, zone)],
-        [t.fate.conflict, duplicates.conflict ? html`<b>${t.fate.otherContent}</b>` : t.fate.sameContent]]} />`}
-      ${rejections.map(one => html`<div class="rejection">
+      ${stored.map(
+        one =>
+          html`<${Facts} of=${[
+            [t.fate.countedIn, hour(one.bucketStart, zone)],
+            [t.fate.occurred, moment(one.occurredAt, zone)],
+            [t.fate.committed, moment(one.committedAt, zone)],
+            [t.by('modelId'), html`<${Value} id=${one.modelId} />`],
+            [t.fate.merged, one.merged ? t.yes : t.fate.soon],
+          ]} />`,
+      )}
+      ${
+        duplicates &&
+        html`<${Facts} of=${[
+          [t.fate.copies, count(duplicates.copies)],
+          [t.fate.lastCopy, moment(duplicates.lastAt, zone)],
+          [t.fate.conflict, duplicates.conflict ? html`<b>${t.fate.otherContent}</b>` : t.fate.sameContent],
+        ]} />`
+      }
+      ${rejections.map(
+        one => html`<div class="rejection">
         <p>${t.fate.rejectedAt(moment(one.rejectedAt, zone))} · ${t.letters.states[one.state]}</p>
         <ul>${one.reasons.map(reason => html`<li><code>${reason}</code></li>`)}</ul>
-        ${may(me, 'dead-letters') && html`<p><a href=${pageAddress(state, `dead-letters/${one.deadLetterId}`)}>${one.state === 'open' ? t.fate.correct : t.fate.show}</a></p>`}
-      </div>`)}
+        ${may(me, 'dead-letters') && html`<p><a
+          href=${pageAddress(state, `dead-letters/${one.deadLetterId}`)}>${one.state === 'open' ? t.fate.correct : t.fate.show}</a>
+            </p>`}
+      </div>`,
+      )}
       ${status === 'unknown' && html`<ul class="hints">${t.fate.unknownHints.map(hint => html`<li>${hint}</li>`)}</ul>`}
       ${rawFrom && html`<p class="quiet">${t.fate.rawFrom(moment(rawFrom, zone))}</p>`}
       ${later && status !== 'stored' && html`<p class="quiet">${t.fate.underway}</p>`}

@@ -16,10 +16,18 @@ export function Groups({ me, state, chosen, of, earlier }) {
   const { by, measure } = chosen;
   const canName = NAMED(by) && hasRole(me, 'org_admin', 'system_admin');
   return html`
-    <${Panel} title=${t.groups.title(t.by(by))} note=${t.groups.note} of=${of} zone=${state.zone} empty=${({ usage }) => usage.series.length === 0 && t.usage.empty}>
-      ${({ groups }) => groups && html`<${GroupTable} groups=${groups} by=${by} measure=${measure} state=${state} earlier=${earlier} onName=${canName ? setNaming : undefined} />`}
+    <${Panel} title=${t.groups.title(t.by(by))} note=${t.groups.note} of=${of} zone=${state.zone}
+      empty=${({ usage }) => usage.series.length === 0 && t.usage.empty}>
+      ${({ groups }) => groups && html`<${GroupTable} groups=${groups} by=${by} measure=${measure} state=${state} earlier=${earlier}
+        onName=${canName ? setNaming : undefined} />`}
     <//>
-    ${naming && html`<${NameDialog} state=${state} by=${by} group=${naming} onClose=${() => setNaming(null)} onDone=${() => { setNaming(null); of.reload(); }} />`}`;
+    ${
+      naming &&
+      html`<${NameDialog} state=${state} by=${by} group=${naming} onClose=${() => setNaming(null)} onDone=${() => {
+        setNaming(null);
+        of.reload();
+      }} />`
+    }`;
 }
 
 function GroupTable({ groups, by, measure, state, earlier, onName }) {
@@ -28,20 +36,57 @@ function GroupTable({ groups, by, measure, state, earlier, onName }) {
   const moreBefore = !!earlier?.data?.groups?.nextCursor;
   const was = group => before?.get(group.key[by])?.[measure] ?? (before && !moreBefore ? 0 : undefined);
   const diff = group => (was(group) === undefined ? undefined : subtract(group.totals[measure], was(group)));
-  const exact = key => ({ value: group => group.totals[key], cell: group => MEASURES[key].exact(group.totals[key]), foot: MEASURES[key].exact });
+  const exact = key => ({
+    value: group => group.totals[key],
+    cell: group => MEASURES[key].exact(group.totals[key]),
+    foot: MEASURES[key].exact,
+  });
   const columns = [
-    { key: 'name', label: t.by(by), file: by, value: group => group.key[by], sort: group => group.names?.[by] ?? group.key[by],
+    {
+      key: 'name',
+      label: t.by(by),
+      file: by,
+      value: group => group.key[by],
+      sort: group => group.names?.[by] ?? group.key[by],
       cell: group => html`<span class="who"><${Value} id=${group.key[by]} name=${group.names?.[by]} none=${t.none(by)} />
-        ${onName && group.key[by] !== null && html`<button type="button" class="link quiet no-print" onClick=${() => onName(group)}>${group.names?.[by] ? t.groups.rename : t.groups.name}</button>`}</span>` },
+        ${onName && group.key[by] !== null && html`<button type="button" class="link quiet no-print"
+          onClick=${() => onName(group)}>${group.names?.[by] ? t.groups.rename : t.groups.name}</button>`}</span>`,
+    },
     // Beside the period before there is room for what is compared alone.
-    ...(earlier ? [...new Set([measure, 'invocations', 'errors'])] : Object.keys(MEASURES)).map(key => ({ key, label: t.measures[key], right: true, ...exact(key) })),
-    { key: 'share', label: t.groups.share(t.measures[measure]), right: true, value: group => (all ? plain(group.totals[measure]) / all : null),
-      cell: group => html`<${Share} of=${all ? plain(group.totals[measure]) / all : 0} />` },
-    ...(earlier ? [
-      { key: 'before', label: t.groups.before, right: true, value: was, cell: group => (was(group) === undefined ? '–' : MEASURES[measure].text(asMeasure(was(group), group.totals[measure]))) },
-      { key: 'change', label: t.groups.change, right: true, value: diff,
-        cell: group => (was(group) === undefined ? '–' : html`<${Changed} before=${was(group)} after=${group.totals[measure]} measure=${measure} />`) },
-    ] : []),
+    ...(earlier ? [...new Set([measure, 'invocations', 'errors'])] : Object.keys(MEASURES)).map(key => ({
+      key,
+      label: t.measures[key],
+      right: true,
+      ...exact(key),
+    })),
+    {
+      key: 'share',
+      label: t.groups.share(t.measures[measure]),
+      right: true,
+      value: group => (all ? plain(group.totals[measure]) / all : null),
+      cell: group => html`<${Share} of=${all ? plain(group.totals[measure]) / all : 0} />`,
+    },
+    ...(earlier
+      ? [
+          {
+            key: 'before',
+            label: t.groups.before,
+            right: true,
+            value: was,
+            cell: group => (was(group) === undefined ? '–' : MEASURES[measure].text(asMeasure(was(group), group.totals[measure]))),
+          },
+          {
+            key: 'change',
+            label: t.groups.change,
+            right: true,
+            value: diff,
+            cell: group =>
+              was(group) === undefined
+                ? '–'
+                : html`<${Changed} before=${was(group)} after=${group.totals[measure]} measure=${measure} />`,
+          },
+        ]
+      : []),
   ];
   const rest = (name, totals, kind) => ({ kind, cells: { name, ...totals, share: all ? plain(totals[measure]) / all : null } });
   columns.find(column => column.key === 'share').foot = value => html`<${Share} of=${value ?? 0} />`;
@@ -52,22 +97,28 @@ function GroupTable({ groups, by, measure, state, earlier, onName }) {
     rest(t.columns.total, groups.totals, 'total'),
   ].filter(Boolean);
   return html`
-    <${Table} columns=${columns} rows=${groups.groups} foot=${foot} sort=${`-${measure}`} param="sort" name=${fileName(`by-${by}`, state)} caption=${t.groups.title(t.by(by))} rowKey=${group => group.key[by]} />
+    <${Table} columns=${columns} rows=${groups.groups} foot=${foot} sort=${`-${measure}`} param="sort"
+      name=${fileName(`by-${by}`, state)} caption=${t.groups.title(t.by(by))} rowKey=${group => group.key[by]} />
     ${!groups.rankingExact && html`<p class="quiet">${t.groups.notExact}</p>`}
-    ${by === 'modelId' && html`<p class="no-print"><a href=${pageAddress(state, 'reliability', { by: 'model' })}>${t.groups.reliability}</a></p>`}`;
+    ${by === 'modelId' && html`<p class="no-print"><a
+      href=${pageAddress(state, 'reliability', { by: 'model' })}>${t.groups.reliability}</a></p>`}`;
 }
 
 const hasAny = totals => totals.invocations > 0;
 /** Nothing before, in the kind of number that is there now. */
 const asMeasure = (value, like) => (value === 0 && like?.minus ? like.minus(like) : value);
 
-const Share = ({ of }) => html`<span class="share"><i style=${{ width: `${Math.max(0, Math.min(1, of)) * 100}%` }}></i></span><span class="share-text">${percent(of)}</span>`;
+const Share = ({ of }) =>
+  html`<span class="share"><i style=${{ width: `${Math.max(0, Math.min(1, of)) * 100}%` }}></i></span>
+    <span class="share-text">${percent(of)}</span>`;
 
 export function Changed({ before, after, measure }) {
   const diff = subtract(after, before);
   const fraction = change(before, after);
   const text = measure === 'costEstimateCents' ? moneyChange(diff) : signed(diff);
-  return html`<span class="changed">${text} <span class="quiet">${fraction === null ? (plain(after) > 0 ? t.groups.fresh : '') : percent(fraction, { sign: true })}</span></span>`;
+  return html`<span class="changed">${text} <span
+    class="quiet">${fraction === null ? (plain(after) > 0 ? t.groups.fresh : '') : percent(fraction, { sign: true })}</span>
+      </span>`;
 }
 
 function NameDialog({ state, by, group, onClose, onDone }) {
@@ -88,9 +139,11 @@ function NameDialog({ state, by, group, onClose, onDone }) {
   return html`<${Dialog} title=${t.groups.nameTitle(t.by(by))} onClose=${onClose}>
     <form onSubmit=${run}>
       <p class="id-line"><code>${id}</code> <${CopyButton} text=${id} /></p>
-      <label class="field"><span>${t.groups.nameLabel}</span><input type="text" maxlength="200" value=${name} onInput=${event => setName(event.target.value)} /></label>
+      <label class="field"><span>${t.groups.nameLabel}</span>
+      <input type="text" maxlength="200" value=${name} onInput=${event => setName(event.target.value)} /></label>
       <p class="quiet">${t.groups.nameHint}</p>
       ${problem && html`<${Failure} problem=${problem} />`}
-      <div class="buttons"><button class="primary">${t.save}</button><button type="button" onClick=${onClose}>${t.cancel}</button></div>
+      <div class="buttons"><button class="primary">${t.save}</button><button type="button" onClick=${onClose}>${t.cancel}</button>
+      </div>
     </form><//>`;
 }

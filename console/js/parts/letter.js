@@ -16,7 +16,9 @@ const EVERY = 2;
 export function Letter({ me, state, id }) {
   const { org, zone } = state;
   const [waits, setWaits] = useState(false);
-  const of = useData(`letter ${org} ${id}`, ({ poll }) => get(ofOrg(org, 'dead-letters', id), { poll }), { every: waits ? EVERY : 0 });
+  const of = useData(`letter ${org} ${id}`, ({ poll }) => get(ofOrg(org, 'dead-letters', id), { poll }), {
+    every: waits ? EVERY : 0,
+  });
   const letter = of.data;
   // Until the broker has it: then there is nothing more to wait for.
   useEffect(() => setWaits(letter?.state === 'corrected'), [letter?.state]);
@@ -28,26 +30,40 @@ export function Letter({ me, state, id }) {
       ${() => html`
         <ul class="reasons large">${letter.reasons.map(reason => html`<li><${Reason} text=${reason} /></li>`)}</ul>
         <${Facts} of=${[
-          [t.letters.rejected, moment(letter.rejectedAt, zone)], [t.letters.size, bytes(letter.payloadBytes)],
+          [t.letters.rejected, moment(letter.rejectedAt, zone)],
+          [t.letters.size, bytes(letter.payloadBytes)],
           [t.letter.sha, html`<code class="clip">${letter.payloadSha256}</code>`],
-          letter.correctedBy && [t.letters.correctedBy, html`<bdi>${letter.correctedBy}</bdi>, ${moment(letter.correctedAt, zone)}`],
-          letter.replayedAt && [t.letter.replayed, moment(letter.replayedAt, zone)]]} />`}
+          letter.correctedBy && [
+            t.letters.correctedBy,
+            html`<bdi>${letter.correctedBy}</bdi>, ${moment(letter.correctedAt, zone)}`,
+          ],
+          letter.replayedAt && [t.letter.replayed, moment(letter.replayedAt, zone)],
+        ]} />`}
     <//>
     ${letter && letter.state === 'open' && html`<${Editor} letter=${letter} text=${text} state=${state} onDone=${of.reload} />`}
     ${letter && html`<${Message} letter=${letter} text=${text} />`}
-    ${letter?.correction && html`
-      <${Panel} title=${t.letter.correction}><pre class="payload" tabindex="0">${prettyJson(JSON.stringify(letter.correction, decimalsAsWritten))}</pre>
-        <h3>${t.letter.fate}</h3><${Fate} key=${letter.state} state=${state} me=${me} eventId=${letter.correction.eventId} every=${EVERY} /><//>`}`;
+    ${
+      letter?.correction &&
+      html`
+      <${Panel} title=${t.letter.correction}><pre class="payload"
+        tabindex="0">${prettyJson(JSON.stringify(letter.correction, decimalsAsWritten))}</pre>
+        <h3>${t.letter.fate}</h3><${Fate} key=${letter.state} state=${state} me=${me} eventId=${letter.correction.eventId}
+          every=${EVERY} /><//>`
+    }`;
 }
 
 /** A decimal of the correction is shown as the number that it is. */
-const decimalsAsWritten = (key, value) => (key === 'costEstimateCents' && typeof value === 'string' && typeof JSON.rawJSON === 'function' ? JSON.rawJSON(value) : value);
+const decimalsAsWritten = (key, value) =>
+  key === 'costEstimateCents' && typeof value === 'string' && typeof JSON.rawJSON === 'function' ? JSON.rawJSON(value) : value;
 
 function Message({ letter, text }) {
-  return html`<${Panel} title=${t.letter.message} note=${letter.payloadTruncated ? t.letter.truncated(bytes(letter.payloadBytes)) : null}
+  return html`<${Panel} title=${t.letter.message}
+    note=${letter.payloadTruncated ? t.letter.truncated(bytes(letter.payloadBytes)) : null}
     actions=${html`<${CopyButton} text=${letter.payload ?? letter.payloadBase64} />`}>
     <details open=${letter.state !== 'open' || text === null}><summary>${t.letter.asItCame}</summary>
-      ${text === null ? html`<p class="quiet">${t.letter.binary}</p><pre class="payload" tabindex="0">${letter.payloadBase64}</pre>` : html`<pre class="payload" tabindex="0"><bdi>${letter.payload}</bdi></pre>`}
+      ${text === null ? html`<p class="quiet">${t.letter.binary}</p>
+        <pre class="payload" tabindex="0">${letter.payloadBase64}</pre>` : html`<pre class="payload" tabindex="0">
+        <bdi>${letter.payload}</bdi></pre>`}
     </details><//>`;
 }
 
@@ -89,17 +105,25 @@ function Editor({ letter, text, state, onDone }) {
     <form class="editor" onSubmit=${run('replay')}>
       <div class="editor-text">
         <label class="field"><span>${t.letter.event}</span>
-          <textarea class="code" rows="16" spellcheck=${false} dir="ltr" value=${draft} aria-describedby="editor-result" aria-invalid=${errors.length > 0} onInput=${event => edit(event.target.value)}></textarea></label>
+          <textarea class="code" rows="16" spellcheck=${false} dir="ltr" value=${draft} aria-describedby="editor-result"
+            aria-invalid=${errors.length > 0} onInput=${event => edit(event.target.value)}></textarea></label>
         <div id="editor-result" role="status">
           ${checked?.good && html`<p class="notice ok"><b>${t.letter.good}</b></p>`}
-          ${checked?.problem && html`<div class="notice bad"><b>${errors.length ? t.letter.wrong(errors.length) : checked.problem.message}</b>
-            ${errors.length > 0 && html`<ul>${errors.map(({ field, message }) => html`<li><code>${field}</code> ${message}</li>`)}</ul>`}
-            ${checked.problem.status === 409 && html`<span>${t.letter.first}</span>`}</div>`}
+          ${
+            checked?.problem &&
+            html`<div class="notice bad"><b>${errors.length ? t.letter.wrong(errors.length) : checked.problem.message}</b>
+            ${errors.length > 0 && html`<ul>${errors.map(({ field, message }) => html`<li>
+              <code>${field}</code> ${message}</li>`)}</ul>`}
+            ${checked.problem.status === 409 && html`<span>${t.letter.first}</span>`}</div>`
+          }
         </div>
         <div class="buttons">
-          <button class="primary" disabled=${!!busy || !draft.trim()}>${busy === 'replay' ? t.letter.sending : t.letter.replay}</button>
-          <button type="button" disabled=${!!busy || !draft.trim()} onClick=${run('check')}>${busy === 'check' ? t.letter.checking : t.letter.check}</button>
-          <button type="button" class="plain" disabled=${draft === (text ?? '')} onClick=${() => edit(text ?? '')}>${t.letter.reset}</button>
+          <button class="primary"
+            disabled=${!!busy || !draft.trim()}>${busy === 'replay' ? t.letter.sending : t.letter.replay}</button>
+          <button type="button" disabled=${!!busy || !draft.trim()}
+            onClick=${run('check')}>${busy === 'check' ? t.letter.checking : t.letter.check}</button>
+          <button type="button" class="plain" disabled=${draft === (text ?? '')}
+            onClick=${() => edit(text ?? '')}>${t.letter.reset}</button>
         </div>
         <p class="quiet">${t.letter.once}</p>
       </div>

@@ -18,14 +18,25 @@ export function Panel({ title, note, actions, of, empty, zone = 'UTC', children,
   const nothing = of?.data !== undefined && empty?.(of.data);
   return html`
     <section class=${`panel ${className ?? ''}`} aria-labelledby=${title && id} aria-busy=${of ? of.busy : undefined}>
-      ${(title || actions) && html`<header>
+      ${
+        (title || actions) &&
+        html`<header>
         <div class="heading"><h2 id=${id}>${title}</h2>${note && html`<p class="quiet">${note}</p>`}</div>
         ${actions && html`<div class="actions no-print">${actions}</div>`}
-      </header>`}
+      </header>`
+      }
       ${!tiles && of?.problem && of.data !== undefined && html`<${Stale} of=${of} zone=${zone} />`}
-      ${!of ? children : of.data !== undefined
-        ? nothing ? html`<${Empty} text=${nothing} />` : children(of.data)
-        : of.problem ? html`<${Failure} problem=${of.problem} reload=${of.reload} />` : html`<${Skeleton} lines=${lines} />`}
+      ${
+        !of
+          ? children
+          : of.data !== undefined
+            ? nothing
+              ? html`<${Empty} text=${nothing} />`
+              : children(of.data)
+            : of.problem
+              ? html`<${Failure} problem=${of.problem} reload=${of.reload} />`
+              : html`<${Skeleton} lines=${lines} />`
+      }
     </section>`;
 }
 
@@ -52,20 +63,23 @@ export function Failure({ problem, reload }) {
   return html`
     <div class="notice bad" role="alert">
       <b>${title}</b><span>${hint}</span>
-      ${problem.errors?.length > 0 && html`<ul>${problem.errors.map(({ field, message }) => html`<li><code>${field}</code> ${message}</li>`)}</ul>`}
+      ${problem.errors?.length > 0 && html`<ul>${problem.errors.map(({ field, message }) => html`<li>
+        <code>${field}</code> ${message}</li>`)}</ul>`}
       ${problem.requestId && html`<span class="quiet">${t.state.request} <code>${problem.requestId}</code></span>`}
       ${reload && html`<button type="button" class="small" onClick=${reload}>${t.state.again}</button>`}
     </div>`;
 }
 
 export function Forbidden({ detail, needs }) {
-  return html`<div class="notice" role="alert"><b>${t.state.forbidden}</b><span>${needs ? t.state.needs(needs) : detail}</span></div>`;
+  return html`<div class="notice" role="alert"><b>${t.state.forbidden}</b><span>${needs ? t.state.needs(needs) : detail}</span>
+    </div>`;
 }
 
 /** One of a few, as buttons. */
 export function Choice({ label, value, options, onChange }) {
   return html`<div class="choice" role="group" aria-label=${label}>
-    ${options.map(([key, text, off]) => html`<button type="button" aria-pressed=${String(key) === String(value)} disabled=${!!off} title=${off || null} onClick=${() => onChange(key)}>${text}</button>`)}
+    ${options.map(([key, text, off]) => html`<button type="button" aria-pressed=${String(key) === String(value)} disabled=${!!off}
+      title=${off || null} onClick=${() => onChange(key)}>${text}</button>`)}
   </div>`;
 }
 
@@ -83,17 +97,19 @@ export const Badge = ({ tone = '', children }) => html`<span class=${`badge ${to
 /** A value that is somebody's: its direction is its own, and it is not longer than its place. */
 export function Value({ id, name, none }) {
   if (name == null && id == null) return html`<span class="quiet">${none}</span>`;
-  return html`<bdi class=${name ? 'clip' : shortId(id) === id ? 'clip' : 'clip id'} title=${name ? `${name} (${id})` : id}>${name ?? shortId(id)}</bdi>`;
+  return html`<bdi class=${name ? 'clip' : shortId(id) === id ? 'clip' : 'clip id'}
+    title=${name ? `${name} (${id})` : id}>${name ?? shortId(id)}</bdi>`;
 }
 
 export function CopyButton({ text, label = t.table.copy }) {
   const [said, setSaid] = useState('');
   const run = async () => {
     const { copy } = await import('../save.js');
-    setSaid(await copy(text) ? t.table.copied : t.table.notCopied);
+    setSaid((await copy(text)) ? t.table.copied : t.table.notCopied);
     setTimeout(() => setSaid(''), 3000);
   };
-  return html`<button type="button" class="small" onClick=${run}>${said || label}</button><span class="off-screen" role="status">${said}</span>`;
+  return html`<button type="button" class="small" onClick=${run}>${said || label}</button>
+    <span class="off-screen" role="status">${said}</span>`;
 }
 
 /** A dialog of the browser: the rest of the page rests while it is open, Escape closes it. */
@@ -106,10 +122,16 @@ export function Dialog({ title, onClose, children, wide }) {
     element.current.querySelector('input:not([type="checkbox"]), select, textarea, button.primary')?.focus();
     return () => before?.focus?.();
   }, []);
-  return html`<dialog ref=${element} class=${wide ? 'wide' : ''} aria-labelledby=${id} onCancel=${event => { event.preventDefault(); onClose(); }}
-      onClick=${event => { if (event.target === element.current) onClose(); }}>
+  return html`<dialog ref=${element} class=${wide ? 'wide' : ''} aria-labelledby=${id} onCancel=${event => {
+    event.preventDefault();
+    onClose();
+  }}
+      onClick=${event => {
+        if (event.target === element.current) onClose();
+      }}>
     <div class="dialog-body">
-      <header><h2 id=${id}>${title}</h2><button type="button" class="icon" aria-label=${t.close} onClick=${onClose}>×</button></header>
+      <header><h2 id=${id}>${title}</h2><button type="button" class="icon" aria-label=${t.close} onClick=${onClose}>×</button>
+      </header>
       ${children}
     </div>
   </dialog>`;
@@ -124,7 +146,8 @@ export function Pager({ query, next }) {
 }
 
 /** Facts by name. */
-export const Facts = ({ of }) => html`<dl class="facts">${of.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+export const Facts = ({ of }) =>
+  html`<dl class="facts">${of.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 
 /** Says to a screen reader what changed, and to everybody for a moment. */
 let say = () => {};

@@ -24,7 +24,9 @@ export function Restart({ name, state, onClose }) {
   const [after, setAfter] = useState();
   const [problem, setProblem] = useState();
   const [phase, setPhase] = useState('ready');
-  useEffect(() => { look(name).then(setBefore, setProblem); }, [name]);
+  useEffect(() => {
+    look(name).then(setBefore, setProblem);
+  }, [name]);
 
   const run = async () => {
     setPhase('running');
@@ -39,7 +41,10 @@ export function Restart({ name, state, onClose }) {
         await new Promise(done => setTimeout(done, EVERY_MS));
         is = await look(name).catch(() => is);
         if (is) setAfter(is);
-      } while (!(is?.actor && is.actor.generation > (was.actor?.generation ?? 0) && is.actor.state === 'running') && Date.now() < end);
+      } while (
+        !(is?.actor && is.actor.generation > (was.actor?.generation ?? 0) && is.actor.state === 'running') &&
+        Date.now() < end
+      );
       setPhase(Date.now() < end ? 'done' : 'late');
     } catch (found) {
       setProblem(found);
@@ -56,25 +61,45 @@ export function Restart({ name, state, onClose }) {
       ${phase === 'late' && html`<p class="notice warn">${t.restart.late}</p>`}
     </div>
     <div class="buttons">
-      ${phase !== 'done' && html`<button type="button" class="primary" disabled=${!before || phase === 'running'} onClick=${run}>${t.restart.do}</button>`}
+      ${phase !== 'done' && html`<button type="button" class="primary" disabled=${!before || phase === 'running'}
+        onClick=${run}>${t.restart.do}</button>`}
       <button type="button" onClick=${onClose}>${phase === 'done' ? t.close : t.cancel}</button>
     </div><//>`;
 }
 
 const LEDGER = ['received', 'stored', 'duplicates', 'rejected'];
 function Compare({ before, after, zone }) {
-  const row = (name, of, text = count) => html`<tr><th scope="row">${name}</th><td class="number">${show(of(before), text)}</td><td class="number">${after ? show(of(after), text) : ''}</td></tr>`;
+  const row = (name, of, text = count) =>
+    html`<tr><th scope="row">${name}</th><td class="number">${show(of(before), text)}</td>
+      <td class="number">${after ? show(of(after), text) : ''}</td></tr>`;
   const ledger = before.partition?.ledger;
-  return html`<div class="scroll" tabindex="0" role="group" aria-label=${t.restart.compare}><table class="compare"><caption class="off-screen">${t.restart.compare}</caption>
-    <thead><tr><td></td><th scope="col" class="number">${t.restart.before}</th><th scope="col" class="number">${t.restart.after}</th></tr></thead>
+  return html`<div class="scroll" tabindex="0" role="group" aria-label=${t.restart.compare}><table class="compare">
+    <caption class="off-screen">${t.restart.compare}</caption>
+    <thead><tr><td></td><th scope="col" class="number">${t.restart.before}</th>
+    <th scope="col" class="number">${t.restart.after}</th></tr></thead>
     <tbody>
-      ${row(t.actors.state, one => one.actor?.state, value => html`<${Badge} tone=${ACTOR_TONES[value]}>${t.actors.states[value] ?? value}<//>`)}
+      ${row(
+        t.actors.state,
+        one => one.actor?.state,
+        value => html`<${Badge} tone=${ACTOR_TONES[value]}>${t.actors.states[value] ?? value}<//>`,
+      )}
       ${row(t.restart.generation, one => one.actor?.generation)}
-      ${row(t.restart.since, one => one.actor?.since, value => moment(value, zone))}
+      ${row(
+        t.restart.since,
+        one => one.actor?.since,
+        value => moment(value, zone),
+      )}
       ${before.partition && row(t.restart.nextOffset, one => one.partition?.nextOffset)}
       ${ledger?.since && html`<tr class="quiet"><td colspan="3">${t.restart.ledgerSince(moment(ledger.since, zone))}</td></tr>`}
       ${ledger && LEDGER.map(key => row(t.ledger[key], one => one.partition?.ledger?.[key]))}
-      ${ledger && row(t.ledger.balance, one => one.partition?.ledger && balances(one.partition.ledger), value => html`<${Badge} tone=${value ? 'ok' : 'bad'}>${value ? t.ledger.balanced : t.ledger.unbalanced}<//>`)}
+      ${
+        ledger &&
+        row(
+          t.ledger.balance,
+          one => one.partition?.ledger && balances(one.partition.ledger),
+          value => html`<${Badge} tone=${value ? 'ok' : 'bad'}>${value ? t.ledger.balanced : t.ledger.unbalanced}<//>`,
+        )
+      }
     </tbody></table></div>`;
 }
 
@@ -83,7 +108,9 @@ const show = (value, text) => (value === undefined || value === null ? '–' : t
 function Result({ before, after }) {
   const [was, is] = [before.partition, after.partition];
   if (!was || !is) return html`<p class="notice ok"><b>${t.restart.done}</b></p>`;
-  const whole = is.nextOffset >= was.nextOffset && (!is.ledger || (balances(is.ledger) && (is.ledger.since !== was.ledger.since || is.ledger.received >= was.ledger.received)));
+  const whole =
+    is.nextOffset >= was.nextOffset &&
+    (!is.ledger || (balances(is.ledger) && (is.ledger.since !== was.ledger.since || is.ledger.received >= was.ledger.received)));
   return html`<div class=${`notice ${whole ? 'ok' : 'bad'}`}><b>${whole ? t.restart.nothingLost : t.restart.lost}</b>
     <span>${whole ? t.restart.proof(count(was.nextOffset), count(is.nextOffset), is.ledger && count(is.ledger.received)) : t.restart.lostHint}</span></div>`;
 }

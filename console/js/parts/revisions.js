@@ -21,10 +21,14 @@ export function Revisions({ state }) {
     return { ...page, more: [] };
   });
   return html`
-    <${Panel} title=${t.revisions.title} note=${t.revisions.note} of=${of} zone=${zone} empty=${page => page.revisions.length === 0 && { title: t.revisions.none, hint: t.revisions.noneHint }}
-      actions=${html`<label class="control"><span class="control-label">${t.revisions.reason}</span><select value=${reason} onChange=${event => setQuery({ reason: event.target.value === 'all' ? undefined : event.target.value }, { replace: true })}>
+    <${Panel} title=${t.revisions.title} note=${t.revisions.note} of=${of} zone=${zone}
+      empty=${page => page.revisions.length === 0 && { title: t.revisions.none, hint: t.revisions.noneHint }}
+      actions=${html`<label class="control"><span class="control-label">${t.revisions.reason}</span>
+        <select value=${reason}
+          onChange=${event => setQuery({ reason: event.target.value === 'all' ? undefined : event.target.value }, { replace: true })}>
         ${REASONS.map(one => html`<option value=${one}>${t.revisions.reasons[one]}</option>`)}</select></label>`}>
-      ${page => html`<${Pages} key=${`${org} ${reason} ${range.start} ${range.end}`} first=${page} load=${cursor => get(ofOrg(org, 'revisions'), { params: { ...params, cursor } })} state=${state} />`}
+      ${page => html`<${Pages} key=${`${org} ${reason} ${range.start} ${range.end}`} first=${page}
+        load=${cursor => get(ofOrg(org, 'revisions'), { params: { ...params, cursor } })} state=${state} />`}
     <//>`;
 }
 
@@ -35,21 +39,55 @@ function Pages({ first, load, state }) {
   const next = pages.at(-1).nextCursor;
   const rows = pages.flatMap(page => page.revisions);
   const both = (key, text) => ({
-    key, label: t.measures[key], right: true, value: row => subtract(row.after[key], row.before[key]),
-    cell: row => html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span> <span aria-label=${t.revisions.became}>→</span> ${text(row.after[key])}</span>`,
+    key,
+    label: t.measures[key],
+    right: true,
+    value: row => subtract(row.after[key], row.before[key]),
+    cell: row =>
+      html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span> <span
+        aria-label=${t.revisions.became}>→</span> ${text(row.after[key])}</span>`,
   });
   const difference = Decimal.sum(rows.map(row => subtract(row.after.costEstimateCents, row.before.costEstimateCents)));
   const columns = [
-    { key: 'revisedAt', time: true, label: t.revisions.when, value: row => row.revisedAt, cell: row => moment(row.revisedAt, zone) },
-    { key: 'bucketStart', time: true, label: t.revisions.bucket, file: 'hour_utc', value: row => row.bucketStart, cell: row => hour(row.bucketStart, zone) },
+    {
+      key: 'revisedAt',
+      time: true,
+      label: t.revisions.when,
+      value: row => row.revisedAt,
+      cell: row => moment(row.revisedAt, zone),
+    },
+    {
+      key: 'bucketStart',
+      time: true,
+      label: t.revisions.bucket,
+      file: 'hour_utc',
+      value: row => row.bucketStart,
+      cell: row => hour(row.bucketStart, zone),
+    },
     { key: 'modelId', label: t.by('modelId'), value: row => row.modelId, cell: row => html`<${Value} id=${row.modelId} />` },
-    { key: 'reason', label: t.revisions.reason, value: row => row.reason, cell: row => html`<${Badge}>${t.revisions.reasons[row.reason] ?? row.reason}<//>` },
-    { key: 'difference', label: t.revisions.difference, right: true, foot: moneyChange, value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
-      cell: row => moneyChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)) },
-    both('costEstimateCents', exactMoney), both('invocations', count), both('inputTokens', count), both('outputTokens', count),
+    {
+      key: 'reason',
+      label: t.revisions.reason,
+      value: row => row.reason,
+      cell: row => html`<${Badge}>${t.revisions.reasons[row.reason] ?? row.reason}<//>`,
+    },
+    {
+      key: 'difference',
+      label: t.revisions.difference,
+      right: true,
+      foot: moneyChange,
+      value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
+      cell: row => moneyChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)),
+    },
+    both('costEstimateCents', exactMoney),
+    both('invocations', count),
+    both('inputTokens', count),
+    both('outputTokens', count),
   ];
   return html`
-    <${Table} columns=${columns} rows=${rows} foot=${[{ kind: 'total', cells: { revisedAt: t.revisions.all(count(rows.length), !!next), difference } }]} sort="-revisedAt" name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} first=12 />
-    ${next && html`<button type="button" class="plain" onClick=${() => load(next).then(page => setMore([...more, page]))}>${t.more}</button>`}`;
+    <${Table} columns=${columns} rows=${rows}
+      foot=${[{ kind: 'total', cells: { revisedAt: t.revisions.all(count(rows.length), !!next), difference } }]} sort="-revisedAt"
+        name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} first=12 />
+    ${next && html`<button type="button" class="plain"
+      onClick=${() => load(next).then(page => setMore([...more, page]))}>${t.more}</button>`}`;
 }
-

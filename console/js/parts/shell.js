@@ -19,21 +19,32 @@ export function Shell({ me, state, page, pages, port, title, children }) {
     if (current) nav.current.scrollLeft = current.offsetLeft - nav.current.clientWidth / 2 + current.offsetWidth / 2;
   }, [page]);
   return html`
-    <a class="skip" href="#main" onClick=${event => { event.preventDefault(); document.getElementById('main').focus(); }}>${t.skip}</a>
+    <a class="skip" href="#main" onClick=${event => {
+      event.preventDefault();
+      document.getElementById('main').focus();
+    }}>${t.skip}</a>
     <header class="top">
-      <a class="brand" href=${pageAddress(state, '')}><${Mark} /><span>${t.brand}</span>${port === 'operations' && html`<span class="port">${t.operations}</span>`}</a>
-      ${port === 'api' ? html`
+      <a class="brand" href=${pageAddress(state, '')}><${Mark} />
+      <span>${t.brand}</span>${port === 'operations' && html`<span class="port">${t.operations}</span>`}</a>
+      ${
+        port === 'api'
+          ? html`
         <div class="controls no-print">
           <${OrgPicker} me=${me} state=${state} />
           ${RANGED.includes(page) && html`<${RangePicker} state=${state} />`}
           <${ZonePicker} state=${state} />
-        </div>` : html`<div class="controls no-print"><${ZonePicker} state=${state} /></div>`}
+        </div>`
+          : html`<div class="controls no-print"><${ZonePicker} state=${state} /></div>`
+      }
       <${Account} me=${me} />
     </header>
     <div class="frame">
       <nav class="side no-print" ref=${nav} aria-label=${t.nav}>
-        <ul>${shown.map(one => html`
-          <li key=${one} class=${one === 'audit' ? 'apart' : null}><a href=${pageAddress(state, one)} aria-current=${one === page ? 'page' : null}>${t.pages[port][one]}</a></li>`)}
+        <ul>${shown.map(
+          one => html`
+          <li key=${one} class=${one === 'audit' ? 'apart' : null}>
+          <a href=${pageAddress(state, one)} aria-current=${one === page ? 'page' : null}>${t.pages[port][one]}</a></li>`,
+        )}
         </ul>
       </nav>
       <main id="main" tabindex="-1">
@@ -53,7 +64,9 @@ export function Shell({ me, state, page, pages, port, title, children }) {
 
 const zoneLabel = zone => (zone === 'UTC' ? 'UTC' : `${zone.replaceAll('_', ' ')} (${offset(now(), zone)})`);
 
-const Mark = () => html`<svg viewBox="0 0 16 16" width="20" height="20" aria-hidden="true"><rect width="16" height="16" rx="3" fill="currentColor" /><path d="M4 12V8m4 4V4m4 8V6" class="mark-bars" stroke-width="2" /></svg>`;
+const Mark = () =>
+  html`<svg viewBox="0 0 16 16" width="20" height="20" aria-hidden="true"><rect width="16" height="16" rx="3" fill="currentColor" />
+    <path d="M4 12V8m4 4V4m4 8V6" class="mark-bars" stroke-width="2" /></svg>`;
 
 function Completeness({ zone }) {
   const [found, setFound] = useState();
@@ -61,7 +74,8 @@ function Completeness({ zone }) {
   if (!found?.freshness) return html`<span class="quiet">${t.complete.loading}</span>`;
   const { status, lagSeconds } = found.freshness;
   const text = found.asOf ? t.complete.to(recent(found.asOf, zone)) : t.complete.unknown;
-  return html`<span class=${`fresh ${status}`} title=${lagSeconds == null ? '' : t.complete.lag(seconds(lagSeconds))}><i aria-hidden="true"></i>${text} · ${t.complete.status[status] ?? status}</span>`;
+  return html`<span class=${`fresh ${status}`} title=${lagSeconds == null ? '' : t.complete.lag(seconds(lagSeconds))}>
+    <i aria-hidden="true"></i>${text} · ${t.complete.status[status] ?? status}</span>`;
 }
 
 /** What people call an org, where it has a name. */
@@ -70,8 +84,10 @@ function useOrgName(org, me) {
   useEffect(() => {
     const readable = org && me.orgs.includes(org) && may(me, 'usage');
     if (!readable || names[org] !== undefined) return;
-    get(ofOrg(org, 'names'), { params: { dimension: 'orgId', limit: 1 } })
-      .then(found => setNames(was => ({ ...was, [org]: found.names?.[0]?.name ?? null })), () => {});
+    get(ofOrg(org, 'names'), { params: { dimension: 'orgId', limit: 1 } }).then(
+      found => setNames(was => ({ ...was, [org]: found.names?.[0]?.name ?? null })),
+      () => {},
+    );
   }, [org]);
   return names;
 }
@@ -84,7 +100,8 @@ function OrgPicker({ me, state }) {
   const pick = event => (event.target.value === 'other' ? setOther(true) : setOrg(event.target.value));
   if (other || (me.allOrgs && known.length === 0)) return html`<${OtherOrg} onDone=${() => setOther(false)} />`;
   if (known.length === 1 && !me.allOrgs) {
-    return html`<div class="control"><span class="control-label">${t.org}</span><span class="control-value" title=${state.org}><bdi>${name(state.org)}</bdi></span></div>`;
+    return html`<div class="control"><span class="control-label">${t.org}</span><span class="control-value" title=${state.org}>
+      <bdi>${name(state.org)}</bdi></span></div>`;
   }
   return html`<label class="control"><span class="control-label">${t.org}</span>
     <select value=${state.org} title=${state.org} onChange=${pick}>
@@ -102,7 +119,8 @@ function OtherOrg({ onDone }) {
     onDone();
   };
   return html`<form class="control" onSubmit=${done}><label><span class="control-label">${t.org}</span>
-    <input type="text" value=${text} placeholder=${t.orgId} pattern="[0-9a-fA-F\\-]{36}" size="20" onInput=${event => setText(event.target.value)} /></label>
+    <input type="text" value=${text} placeholder=${t.orgId} pattern="[0-9a-fA-F\\-]{36}" size="20"
+      onInput=${event => setText(event.target.value)} /></label>
     <button class="small">${t.show}</button></form>`;
 }
 
@@ -128,13 +146,19 @@ function RangePicker({ state }) {
   const today = dateIn(now(), state.zone);
   return html`
     <label class="control"><span class="control-label">${t.range.label}</span>
-      <select value=${custom ? 'custom' : range} onChange=${pick}>${RANGES.map(one => html`<option value=${one}>${t.range[one]}</option>`)}</select>
+      <select value=${custom ? 'custom' : range} onChange=${pick}>${RANGES.map(one => html`<option
+        value=${one}>${t.range[one]}</option>`)}</select>
     </label>
-    ${custom && html`<form class="dates" onSubmit=${apply}>
-      <label><span class="control-label">${t.range.from}</span><input type="date" required max=${today} value=${from} onInput=${event => setFrom(event.target.value)} /></label>
-      <label><span class="control-label">${t.range.to}</span><input type="date" required min=${from} max=${today} value=${to} onInput=${event => setTo(event.target.value)} /></label>
+    ${
+      custom &&
+      html`<form class="dates" onSubmit=${apply}>
+      <label><span class="control-label">${t.range.from}</span>
+      <input type="date" required max=${today} value=${from} onInput=${event => setFrom(event.target.value)} /></label>
+      <label><span class="control-label">${t.range.to}</span>
+      <input type="date" required min=${from} max=${today} value=${to} onInput=${event => setTo(event.target.value)} /></label>
       <button class="small primary">${t.range.apply}</button>
-    </form>`}`;
+    </form>`
+    }`;
 }
 
 function ZonePicker({ state }) {
@@ -160,14 +184,18 @@ function Account({ me }) {
   const menu = useRef();
   useEffect(() => {
     const close = event => {
-      if (menu.current?.open && (event.key === 'Escape' || (event.type === 'pointerdown' && !menu.current.contains(event.target)))) menu.current.open = false;
+      if (menu.current?.open && (event.key === 'Escape' || (event.type === 'pointerdown' && !menu.current.contains(event.target))))
+        menu.current.open = false;
     };
     for (const type of ['keydown', 'pointerdown']) addEventListener(type, close);
-    return () => { for (const type of ['keydown', 'pointerdown']) removeEventListener(type, close); };
+    return () => {
+      for (const type of ['keydown', 'pointerdown']) removeEventListener(type, close);
+    };
   }, []);
   return html`<details class="account no-print" ref=${menu}><summary><bdi class="clip">${me.subject}</bdi></summary>
     <div class="menu">
-      <p><b><bdi>${me.subject}</bdi></b><br /><span class="quiet">${me.roles.map(role => t.roles[role] ?? role).join(', ')}</span></p>
+      <p><b><bdi>${me.subject}</bdi></b><br /><span class="quiet">${me.roles.map(role => t.roles[role] ?? role).join(', ')}</span>
+      </p>
       ${me.expiresAt && html`<p class="quiet">${t.signIn.until(clockSeconds(me.expiresAt, 'UTC'))}</p>`}
       <p class="quiet">${t.version} ${document.documentElement.dataset.version}</p>
       <button type="button" onClick=${leave}>${t.signIn.out}</button>

@@ -28,27 +28,37 @@ export function Table({ columns, rows, sort = '', param, foot = [], name, captio
       <div class="scroll" tabindex="0" role="group" aria-label=${caption}>
         <table>
           <caption class="off-screen">${caption}</caption>
-          <thead><tr>${columns.map(column => html`<${Heading} column=${column} order=${order} setOrder=${setOrder} />`)}</tr></thead>
-          <tbody>${shown.map((row, n) => html`
-            <tr key=${rowKey?.(row) ?? n}>${columns.map(column => cellOf(column, row))}</tr>`)}
+          <thead><tr>${columns.map(column => html`<${Heading} column=${column} order=${order} setOrder=${setOrder} />`)}</tr>
+          </thead>
+          <tbody>${shown.map(
+            (row, n) => html`
+            <tr key=${rowKey?.(row) ?? n}>${columns.map(column => cellOf(column, row))}</tr>`,
+          )}
           </tbody>
-          ${foot.length > 0 && html`<tfoot>${foot.map(({ cells, kind }) => html`
-            <tr class=${kind}>${columns.map((column, n) => footCell(column, cells, n))}</tr>`)}</tfoot>`}
+          ${
+            foot.length > 0 &&
+            html`<tfoot>${foot.map(
+              ({ cells, kind }) => html`
+            <tr class=${kind}>${columns.map((column, n) => footCell(column, cells, n))}</tr>`,
+            )}</tfoot>`
+          }
         </table>
       </div>
-      ${shown.length < sorted.length && html`
-        <button type="button" class="plain" onClick=${() => setAll(true)}>${t.table.all(sorted.length)}</button>`}
+      ${
+        shown.length < sorted.length &&
+        html`
+        <button type="button" class="plain" onClick=${() => setAll(true)}>${t.table.all(sorted.length)}</button>`
+      }
     </div>`;
 }
 
-const cellOf = (column, row) => html`<td class=${column.right ? 'number' : column.wide ? 'wide' : column.time ? 'time' : null}>${column.cell ? column.cell(row) : column.value(row) ?? '–'}</td>`;
+const cellOf = (column, row) =>
+  html`<td class=${column.right ? 'number' : column.wide ? 'wide' : column.time ? 'time' : null}>${column.cell ? column.cell(row) : (column.value(row) ?? '–')}</td>`;
 
 function footCell(column, cells, n) {
   const value = cells[column.key];
   const content = value !== undefined && column.foot ? column.foot(value) : value;
-  return n === 0
-    ? html`<th scope="row">${content}</th>`
-    : html`<td class=${column.right ? 'number' : null}>${content ?? ''}</td>`;
+  return n === 0 ? html`<th scope="row">${content}</th>` : html`<td class=${column.right ? 'number' : null}>${content ?? ''}</td>`;
 }
 
 function Heading({ column, order, setOrder }) {
@@ -59,7 +69,8 @@ function Heading({ column, order, setOrder }) {
   const next = active ? (down ? column.key : `-${column.key}`) : column.right ? `-${column.key}` : column.key;
   const label = html`${column.label}${column.unit && html` <span class="unit">${column.unit}</span>`}`;
   return html`<th scope="col" class=${column.right ? 'number' : null} aria-sort=${sorted}>
-    ${column.unsorted ? label : html`<button type="button" class="sort" onClick=${() => setOrder(next)}>${label}<span class="arrow" aria-hidden="true">${active ? (down ? '↓' : '↑') : ''}</span></button>`}
+    ${column.unsorted ? label : html`<button type="button" class="sort" onClick=${() => setOrder(next)}>${label}<span class="arrow"
+      aria-hidden="true">${active ? (down ? '↓' : '↑') : ''}</span></button>`}
   </th>`;
 }
 
@@ -97,7 +108,8 @@ function Tools({ columns, rows, foot, name }) {
   return html`
     <div class="tools no-print">
       <span class="said" role="status">${said}</span>
-      <button type="button" class="small" onClick=${async () => say(await copy(tabbed(cells())) ? t.table.copied : t.table.notCopied)}>${t.table.copy}</button>
+      <button type="button" class="small"
+        onClick=${async () => say((await copy(tabbed(cells()))) ? t.table.copied : t.table.notCopied)}>${t.table.copy}</button>
       <button type="button" class="small" onClick=${() => saveCsv(name, cells())}>${t.table.csv}</button>
     </div>`;
 }
