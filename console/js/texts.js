@@ -93,6 +93,7 @@ export const t = {
     png: 'PNG',
     open: 'open',
     legendOpen: 'still open: may grow',
+    striped: 'striped: still open, may grow',
     nothing: 'nothing',
     keys: 'Arrow keys move through the buckets.',
     more: n => `and ${n} more`,

@@ -162,7 +162,7 @@ function chartOf(report, { range, zone }) {
         {
           key: 'costEstimateCents',
           label: t.measures.costEstimateCents,
-          file: 'cost_estimate_cents',
+          file: 'costEstimateCents',
           right: true,
           value: point => point.costEstimateCents,
           cell: point => exactMoney(point.costEstimateCents),
@@ -170,6 +170,7 @@ function chartOf(report, { range, zone }) {
         ...['invocations', 'inputTokens', 'outputTokens'].map(key => ({
           key,
           label: t.measures[key],
+          file: key,
           right: true,
           value: point => point[key],
           cell: point => count(point[key]),

@@ -155,7 +155,7 @@ async function savePicture(spec, { title, note, name }) {
  */
 export function FigurePanel({ title, note, of, empty, make, fileName, actions, zone, height, foot }) {
   const made = of.data !== undefined && !empty?.(of.data) ? make(of.data) : undefined;
-  const picture = () => savePicture(made.spec, { title, note: pictureNote(of.data, note, zone), name: fileName });
+  const picture = () => savePicture(made.spec, { title, note: pictureNote(of.data, made.spec, zone), name: fileName });
   const buttons = html`${actions}${made && html`<button type="button" class="small" onClick=${picture}>${t.chart.png}</button>`}`;
   return html`
     <${Panel} title=${title} note=${note} actions=${buttons} of=${of} empty=${empty} zone=${zone} lines=7>
@@ -166,8 +166,9 @@ export function FigurePanel({ title, note, of, empty, make, fileName, actions, z
     <//>`;
 }
 
-const pictureNote = (data, note, zone) =>
-  [note, zone, data.asOf && `${t.complete.to(moment(data.asOf, zone))} ${zone}`].filter(Boolean).join(' · ');
+/** What somebody who has the picture alone has to know. */
+const pictureNote = (data, { open }, zone) =>
+  [data.asOf && `${t.complete.to(moment(data.asOf, zone))} ${zone}`, open?.some(Boolean) && t.chart.striped].filter(Boolean).join(' · ');
 
 /** The chart's numbers. Their code and rows come when they are opened. */
 function DataTable({ make, name, caption }) {

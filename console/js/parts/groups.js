@@ -52,15 +52,18 @@ function GroupTable({ groups, by, measure, state, earlier, onName }) {
         ${onName && group.key[by] !== null && html`<button type="button" class="link quiet no-print"
           onClick=${() => onName(group)}>${group.names?.[by] ? t.groups.rename : t.groups.name}</button>`}</span>`,
     },
+    { key: 'called', fileOnly: true, file: 'name', value: group => group.names?.[by] },
     // Beside the period before there is room for what is compared alone.
     ...(earlier ? [...new Set([measure, 'invocations', 'errors'])] : Object.keys(MEASURES)).map(key => ({
       key,
       label: t.measures[key],
+      file: key,
       right: true,
       ...exact(key),
     })),
     {
       key: 'share',
+      file: 'share',
       label: t.groups.share(t.measures[measure]),
       right: true,
       value: group => (all ? plain(group.totals[measure]) / all : null),

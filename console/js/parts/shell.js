@@ -78,22 +78,25 @@ function Completeness({ zone }) {
     <i aria-hidden="true"></i>${text} · ${t.complete.status[status] ?? status}</span>`;
 }
 
-/** What people call an org, where it has a name. */
-function useOrgName(org, me) {
+/** How many orgs' names are looked up when somebody opens the list. */
+const MOST_NAMES = 25;
+
+/** What people call the org that is shown, where it has a name; and by `more`, what they call the others. */
+function useOrgNames(org, me) {
   const [names, setNames] = useState({});
-  useEffect(() => {
-    const readable = org && me.orgs.includes(org) && may(me, 'usage');
-    if (!readable || names[org] !== undefined) return;
-    get(ofOrg(org, 'names'), { params: { dimension: 'orgId', limit: 1 } }).then(
-      found => setNames(was => ({ ...was, [org]: found.names?.[0]?.name ?? null })),
+  const look = one => {
+    if (!one || !me.orgs.includes(one) || !may(me, 'usage') || names[one] !== undefined) return;
+    get(ofOrg(one, 'names'), { params: { dimension: 'orgId', limit: 1 } }).then(
+      found => setNames(was => ({ ...was, [one]: found.names?.[0]?.name ?? null })),
       () => {},
     );
-  }, [org]);
-  return names;
+  };
+  useEffect(() => look(org), [org]);
+  return { names, more: () => me.orgs.slice(0, MOST_NAMES).forEach(look) };
 }
 
 function OrgPicker({ me, state }) {
-  const names = useOrgName(state.org, me);
+  const { names, more } = useOrgNames(state.org, me);
   const [other, setOther] = useState(false);
   const name = org => names[org] ?? shortId(org);
   const known = state.foreign ? [...me.orgs, state.org] : me.orgs;
@@ -104,7 +107,7 @@ function OrgPicker({ me, state }) {
       <bdi>${name(state.org)}</bdi></span></div>`;
   }
   return html`<label class="control"><span class="control-label">${t.org}</span>
-    <select value=${state.org} title=${state.org} onChange=${pick}>
+    <select value=${state.org} title=${state.org} onChange=${pick} onFocus=${more}>
       ${known.map(org => html`<option value=${org}>${name(org)}</option>`)}
       ${me.allOrgs && html`<option value="other">${t.otherOrg}</option>`}
     </select></label>`;

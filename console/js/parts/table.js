@@ -8,7 +8,7 @@ import { t } from '../texts.js';
 const FIRST_ROWS = 100;
 
 /**
- * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), unit?, unsorted?, wide?}]
+ * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), foot?(value), unit?, file?, unsorted?, wide?, time?, screenOnly?, fileOnly?}]
  * @param sort the column sorted by at first, with - before it where the largest is first
  * @param param where the order is kept in the address; without it the table keeps it
  * @param foot rows that stay below, whatever the order: [{cells: {key: value}}]
@@ -18,6 +18,7 @@ const FIRST_ROWS = 100;
 export function Table({ columns, rows, sort = '', param, foot = [], name, caption, rowKey, first = FIRST_ROWS }) {
   const [own, setOwn] = useState(sort);
   const [all, setAll] = useState(false);
+  const visible = columns.filter(column => !column.fileOnly);
   const order = (param ? here().query[param] : own) || sort;
   const sorted = sortRows(rows, columns, order);
   const shown = all ? sorted : sorted.slice(0, first);
@@ -28,18 +29,18 @@ export function Table({ columns, rows, sort = '', param, foot = [], name, captio
       <div class="scroll" tabindex="0" role="group" aria-label=${caption}>
         <table>
           <caption class="off-screen">${caption}</caption>
-          <thead><tr>${columns.map(column => html`<${Heading} column=${column} order=${order} setOrder=${setOrder} />`)}</tr>
+          <thead><tr>${visible.map(column => html`<${Heading} column=${column} order=${order} setOrder=${setOrder} />`)}</tr>
           </thead>
           <tbody>${shown.map(
             (row, n) => html`
-            <tr key=${rowKey?.(row) ?? n}>${columns.map(column => cellOf(column, row))}</tr>`,
+            <tr key=${rowKey?.(row) ?? n}>${visible.map(column => cellOf(column, row))}</tr>`,
           )}
           </tbody>
           ${
             foot.length > 0 &&
             html`<tfoot>${foot.map(
               ({ cells, kind }) => html`
-            <tr class=${kind}>${columns.map((column, n) => footCell(column, cells, n))}</tr>`,
+            <tr class=${kind}>${visible.map((column, n) => footCell(column, cells, n))}</tr>`,
             )}</tfoot>`
           }
         </table>
