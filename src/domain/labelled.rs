@@ -5,21 +5,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{histogram::Histogram, reliability::Outcomes};
+use super::{
+    histogram::Histogram,
+    packed::{Form, PackedError},
+    reliability::Outcomes,
+};
 
 /// Most bytes of an hour that is packed: some 150 clients with a hundred different latencies each, or 3,000 with one event. What
 /// has more is not packed.
 pub const MAX_BYTES: usize = 64 << 10;
-/// Of the packed form, its first byte.
-const VERSION: u8 = 1;
-
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    #[error("packed labels of version {0:?} are not known here")]
-    Version(Option<u8>),
-    #[error("packed labels cannot be read: {0}")]
-    Bytes(#[from] postcard::Error),
-}
+const FORM: Form = Form { what: "an hour by label", version: 1 };
 
 #[derive(Serialize, Deserialize)]
 struct Entry<'a> {
@@ -35,16 +30,16 @@ pub struct Packing(Vec<u8>);
 
 impl Default for Packing {
     fn default() -> Self {
-        Self(vec![VERSION])
+        Self(FORM.empty())
     }
 }
 
 impl Packing {
     /// No label: events that have none.
-    pub fn add(&mut self, label: Option<&str>, outcomes: Outcomes) -> Result<(), postcard::Error> {
+    pub fn add(&mut self, label: Option<&str>, outcomes: Outcomes) -> Result<(), PackedError> {
         let Outcomes { by_status, latency } = outcomes;
         if self.0.len() <= MAX_BYTES {
-            self.0 = postcard::to_extend(&Entry { label, by_status, latency }, std::mem::take(&mut self.0))?;
+            self.0 = FORM.extend(std::mem::take(&mut self.0), &Entry { label, by_status, latency })?;
         }
         Ok(())
     }
@@ -96,13 +91,10 @@ impl Labelled {
     ///
     /// # Errors
     /// It cannot be read; what is there then is of no use.
-    pub fn add_packed(&mut self, bucket: DateTime<Utc>, packed: &[u8]) -> Result<(), UnpackError> {
-        let mut left = match packed.split_first() {
-            Some((&VERSION, entries)) => entries,
-            other => return Err(UnpackError::Version(other.map(|(version, _)| *version))),
-        };
+    pub fn add_packed(&mut self, bucket: DateTime<Utc>, packed: &[u8]) -> Result<(), PackedError> {
+        let mut left = FORM.body(packed)?;
         while !left.is_empty() {
-            let (Entry { label, by_status, latency }, rest) = postcard::take_from_bytes(left)?;
+            let (Entry { label, by_status, latency }, rest) = FORM.take(left)?;
             self.add(bucket, label, Outcomes { by_status, latency });
             left = rest;
         }
@@ -122,7 +114,7 @@ impl Labelled {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn summary(packed: &[u8]) -> Result<String, UnpackError> {
+pub fn summary(packed: &[u8]) -> Result<String, PackedError> {
     let mut all = Labelled::default();
     all.add_packed(DateTime::UNIX_EPOCH, packed)?;
     let (labels, invocations) =
@@ -155,7 +147,7 @@ mod tests {
             packing.add(Some(&label), outcomes(0, &[1])).unwrap();
         }
         assert!(packing.finish().is_none());
-        assert_eq!(Packing::default().finish(), Some(vec![VERSION]));
+        assert_eq!(Packing::default().finish(), Some(FORM.empty()));
     }
 
     #[test]
@@ -163,7 +155,7 @@ mod tests {
         let mut packing = Packing::default();
         packing.add(Some("a"), outcomes(1, &[7, 9])).unwrap();
         let packed = packing.finish().unwrap();
-        for broken in [&packed[..packed.len() - 1], &[], &[2, 0], &[VERSION, 1, 255]] {
+        for broken in [&packed[..packed.len() - 1], &[], &[2, 0], &[FORM.version, 1, 255]] {
             assert!(Labelled::default().add_packed(at(0), broken).is_err(), "{broken:?}");
         }
         Labelled::default().add_packed(at(0), &packed).unwrap();

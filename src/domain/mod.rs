@@ -29,6 +29,7 @@ pub mod moment;
 pub mod money;
 pub mod named;
 pub mod names;
+pub mod packed;
 pub mod page;
 pub mod partition;
 pub mod prefetch;

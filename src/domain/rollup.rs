@@ -12,6 +12,7 @@ use crate::domain::{
     histogram::Histogram,
     ledger::Ledger,
     money::Cents,
+    packed::{Form, PackedError},
 };
 
 const HOUR_SECONDS: i64 = 3600;
@@ -140,16 +141,9 @@ pub struct Pending {
 /// Versions of the packed form, its first byte: a pending row outlives the process that wrote it. In the first one costs are
 /// ten-thousandths of a cent, in the second 10⁻¹² cents. What the first one can hold is still written in it, so that processes
 /// of the build before, which know no other, can work beside this one until a finer cost comes.
-const IN_TEN_THOUSANDTHS: u8 = 1;
-const IN_UNITS: u8 = 2;
-
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    #[error("pending aggregates of version {0:?} are not known here")]
-    Version(Option<u8>),
-    #[error("pending aggregates cannot be read: {0}")]
-    Bytes(#[from] postcard::Error),
-}
+const IN_TEN_THOUSANDTHS: Form = Form { what: PENDING, version: 1 };
+const IN_UNITS: Form = Form { what: PENDING, version: 2 };
+const PENDING: &str = "pending aggregates";
 
 impl Pending {
     /// Aggregates the events that were stored.
@@ -186,28 +180,25 @@ impl Pending {
         self.hourly.len() < before
     }
 
-    pub fn pack(mut self) -> Result<Vec<u8>, postcard::Error> {
+    pub fn pack(mut self) -> Result<Vec<u8>, PackedError> {
         if self.hourly.iter().any(|(_, measures)| measures.cost.ten_thousandths().is_none()) {
-            return postcard::to_extend(&self, vec![IN_UNITS]);
+            return IN_UNITS.pack(&self);
         }
         for (_, measures) in &mut self.hourly {
             measures.cost = Cents::from_units(measures.cost.ten_thousandths().unwrap_or_default());
         }
-        postcard::to_extend(&self, vec![IN_TEN_THOUSANDTHS])
+        IN_TEN_THOUSANDTHS.pack(&self)
     }
 
-    pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
-        match bytes.split_first() {
-            Some((&IN_UNITS, rest)) => Ok(postcard::from_bytes(rest)?),
-            Some((&IN_TEN_THOUSANDTHS, rest)) => {
-                let mut pending: Self = postcard::from_bytes(rest)?;
-                for (_, measures) in &mut pending.hourly {
-                    measures.cost = Cents::from_ten_thousandths(measures.cost.units());
-                }
-                Ok(pending)
-            }
-            other => Err(UnpackError::Version(other.map(|(version, _)| *version))),
+    pub fn unpack(bytes: &[u8]) -> Result<Self, PackedError> {
+        if bytes.first() == Some(&IN_UNITS.version) {
+            return IN_UNITS.unpack(bytes);
         }
+        let mut pending: Self = IN_TEN_THOUSANDTHS.unpack(bytes)?;
+        for (_, measures) in &mut pending.hourly {
+            measures.cost = Cents::from_ten_thousandths(measures.cost.units());
+        }
+        Ok(pending)
     }
 }
 
@@ -377,21 +368,24 @@ mod tests {
         // Of the build before: version 1, one hour, whose cost is 12,345 ten-thousandths of a cent.
         let mut pending = Pending::of([event(1, "2026-03-01T10:00:00Z", 12_345)].iter(), Ledger::default(), Some(5));
         let packed = pending.clone().pack().unwrap();
-        assert_eq!(packed[0], IN_TEN_THOUSANDTHS, "processes of the build before can read what they could write");
+        assert_eq!(
+            packed[0], IN_TEN_THOUSANDTHS.version,
+            "processes of the build before can read what they could write"
+        );
         let mut before = pending.clone();
         before.hourly[0].1.cost = Cents::from_units(12_345);
         assert_eq!(packed[1..], postcard::to_stdvec(&before).unwrap());
         assert_eq!(Pending::unpack(&packed).unwrap(), pending);
         pending.hourly[0].1.cost = Cents::from_units(1);
         let packed = pending.clone().pack().unwrap();
-        assert_eq!((packed[0], Pending::unpack(&packed).unwrap()), (IN_UNITS, pending));
+        assert_eq!((packed[0], Pending::unpack(&packed).unwrap()), (IN_UNITS.version, pending));
     }
 
     #[test]
     fn a_pending_row_of_another_version_is_named() {
         assert_eq!(
             Pending::unpack(&[9, 0]).unwrap_err().to_string(),
-            "pending aggregates of version Some(9) are not known here"
+            "pending aggregates: version 9 is not known here"
         );
         assert!(Pending::unpack(&[]).is_err());
     }

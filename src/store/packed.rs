@@ -4,34 +4,34 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::{attribution::Partials, rollup::Pending};
+use crate::domain::{attribution::Partials, packed::PackedError, rollup::Pending};
 
 /// Rows that are looked at by one statement.
 const AT_ONCE: i64 = 50;
 
 /// What the rows of a table have.
 pub(in crate::store) trait Packed: Sized {
-    fn unpack(bytes: &[u8]) -> Result<Self, StoreError>;
-    fn pack(self) -> Result<Vec<u8>, StoreError>;
+    fn unpack(bytes: &[u8]) -> Result<Self, PackedError>;
+    fn pack(self) -> Result<Vec<u8>, PackedError>;
 }
 
 impl Packed for Pending {
-    fn unpack(bytes: &[u8]) -> Result<Self, StoreError> {
-        Self::unpack(bytes).map_err(StoreError::broken)
+    fn unpack(bytes: &[u8]) -> Result<Self, PackedError> {
+        Self::unpack(bytes)
     }
 
-    fn pack(self) -> Result<Vec<u8>, StoreError> {
-        Self::pack(self).map_err(StoreError::broken)
+    fn pack(self) -> Result<Vec<u8>, PackedError> {
+        Self::pack(self)
     }
 }
 
 impl Packed for Partials {
-    fn unpack(bytes: &[u8]) -> Result<Self, StoreError> {
-        Self::unpack(bytes).map_err(StoreError::broken)
+    fn unpack(bytes: &[u8]) -> Result<Self, PackedError> {
+        Self::unpack(bytes)
     }
 
-    fn pack(self) -> Result<Vec<u8>, StoreError> {
-        Self::pack(&self).map_err(StoreError::broken)
+    fn pack(self) -> Result<Vec<u8>, PackedError> {
+        Self::pack(&self)
     }
 }
 
@@ -63,11 +63,11 @@ impl PackedRows {
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after = *last;
             for (batch_id, packed) in rows {
-                let mut row = T::unpack(&packed)?;
+                let mut row = T::unpack(&packed).map_err(StoreError::broken)?;
                 if change(&mut row) {
                     sqlx::query(AssertSqlSafe(write.as_str()))
                         .bind(batch_id)
-                        .bind(row.pack()?)
+                        .bind(row.pack().map_err(StoreError::broken)?)
                         .execute(&mut *tx)
                         .await?;
                 }

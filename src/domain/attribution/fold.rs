@@ -11,15 +11,17 @@ use std::{
 use foldhash::fast::RandomState;
 use uuid::Uuid;
 
-use super::{BrokenPart, Dimension, LOST, MISSING, Measures, Part, Partials, Set};
-use crate::domain::rollup::day_of_hour;
+use super::{Dimension, LOST, MISSING, Measures, Part, Partials, Set};
+use crate::domain::{
+    packed::{Form, PackedError},
+    rollup::day_of_hour,
+};
 
 /// Ids of the first value that has a name.
 const FIRST: u32 = LOST + 1;
 /// Values of an org and dimension at most, for each key that may have names.
 const VALUES_A_KEY: u32 = 20;
-/// Version of the packed form of known keys, its first byte.
-const VERSION: u8 = 1;
+const FORM: Form = Form { what: "keys of attribution", version: 1 };
 
 type Sums = HashMap<Box<[u32]>, Measures, RandomState>;
 
@@ -195,21 +197,23 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    pub fn unpack(bytes: &[u8], width: usize) -> Result<Self, BrokenPart> {
-        let Some((&VERSION, rest)) = bytes.split_first() else {
-            return Err(BrokenPart::of(format!("the version of known keys is {:?}", bytes.first())));
-        };
-        let ids: Vec<u32> = postcard::from_bytes(rest)?;
+    pub fn unpack(bytes: &[u8], width: usize) -> Result<Self, PackedError> {
+        let ids: Vec<u32> = FORM.unpack(bytes)?;
         if !ids.len().is_multiple_of(width) {
-            return Err(BrokenPart::of(format!("{} ids are no keys of {width}", ids.len())));
+            return Err(FORM.error(format_args!("{} ids are no keys of {width}", ids.len())));
         }
         Ok(Self { keys: ids.chunks_exact(width).map(Into::into).collect(), grown: false })
     }
 
-    pub fn pack(&self) -> Result<Vec<u8>, BrokenPart> {
+    pub fn pack(&self) -> Result<Vec<u8>, PackedError> {
         let mut keys: Vec<&[u32]> = self.keys.iter().map(AsRef::as_ref).collect();
         keys.sort_unstable();
-        Ok(postcard::to_extend(&keys.concat(), vec![VERSION])?)
+        FORM.pack(&keys.concat())
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
     }
 
     /// Whether there are more than were read.

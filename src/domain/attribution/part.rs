@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Measures;
+use crate::domain::packed::{Form, PackedError};
 
-/// Version of the packed form, its first byte.
-const VERSION: u8 = 1;
+const FORM: Form = Form { what: "a part of attribution", version: 1 };
 
 /// The id of a value that the events do not have, and of one whose name is lost. Others follow.
 pub const MISSING: u32 = 0;
@@ -14,22 +14,6 @@ pub const LOST: u32 = 1;
 /// Sums by the ids of values, in the order of the set's dimensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part(pub BTreeMap<Box<[u32]>, Measures>);
-
-#[derive(Debug, thiserror::Error)]
-#[error("a part of attribution cannot be read: {0}")]
-pub struct BrokenPart(String);
-
-impl BrokenPart {
-    pub(super) const fn of(why: String) -> Self {
-        Self(why)
-    }
-}
-
-impl From<postcard::Error> for BrokenPart {
-    fn from(error: postcard::Error) -> Self {
-        Self(error.to_string())
-    }
-}
 
 impl Part {
     pub fn add(&mut self, key: &[u32], measures: Measures) {
@@ -52,38 +36,35 @@ impl Part {
     }
 
     /// The number of entries, then for each its ids and sums, all of variable length.
-    pub fn pack(&self) -> Result<Vec<u8>, BrokenPart> {
-        let mut bytes = postcard::to_extend(&self.0.len(), vec![VERSION])?;
+    pub fn pack(&self) -> Result<Vec<u8>, PackedError> {
+        let mut bytes = FORM.pack(&self.0.len())?;
         for (key, measures) in &self.0 {
             for id in key {
-                bytes = postcard::to_extend(id, bytes)?;
+                bytes = FORM.extend(bytes, id)?;
             }
-            bytes = postcard::to_extend(measures, bytes)?;
+            bytes = FORM.extend(bytes, measures)?;
         }
         Ok(bytes)
     }
 
     /// Adds what is packed, of a set with so many dimensions.
-    pub fn add_packed(&mut self, bytes: &[u8], width: usize) -> Result<(), BrokenPart> {
+    pub fn add_packed(&mut self, bytes: &[u8], width: usize) -> Result<(), PackedError> {
         Self::read(bytes, width, |key, measures| self.add(key, measures))
     }
 
     /// Goes through what is packed.
-    pub fn read(bytes: &[u8], width: usize, mut entry: impl FnMut(&[u32], Measures)) -> Result<(), BrokenPart> {
-        let Some((&VERSION, rest)) = bytes.split_first() else {
-            return Err(BrokenPart(format!("its version is {:?}", bytes.first())));
-        };
-        let (entries, mut rest) = postcard::take_from_bytes::<usize>(rest)?;
+    pub fn read(bytes: &[u8], width: usize, mut entry: impl FnMut(&[u32], Measures)) -> Result<(), PackedError> {
+        let (entries, mut rest) = FORM.take::<usize>(FORM.body(bytes)?)?;
         let mut key = vec![0; width];
         for _ in 0..entries {
             for id in &mut key {
-                (*id, rest) = postcard::take_from_bytes(rest)?;
+                (*id, rest) = FORM.take(rest)?;
             }
             let measures;
-            (measures, rest) = postcard::take_from_bytes(rest)?;
+            (measures, rest) = FORM.take(rest)?;
             entry(&key, measures);
         }
-        if rest.is_empty() { Ok(()) } else { Err(BrokenPart(format!("{} bytes are left", rest.len()))) }
+        if rest.is_empty() { Ok(()) } else { Err(FORM.error(format_args!("{} bytes are left", rest.len()))) }
     }
 }
 

@@ -10,11 +10,11 @@ use uuid::Uuid;
 use super::{Dimension, Measures, Set, kept};
 use crate::domain::{
     event::{Event, Status},
+    packed::{Form, PackedError},
     rollup::hour_of,
 };
 
-/// Version of the packed form, its first byte: a row outlives the process that wrote it.
-const VERSION: u8 = 1;
+const FORM: Form = Form { what: "attribution of a batch", version: 1 };
 /// Numbers of a key before those of its values: the org's and the hour's.
 const HEAD: usize = 2;
 /// The number of a value that is missing; the others are one more than their place among the texts.
@@ -48,16 +48,6 @@ pub struct PartialEntry<'p> {
     /// By dimension: the places of texts, one more than they are; 0: the field is missing.
     pub values: &'p [u32],
     pub measures: Measures,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    #[error("attribution of version {0:?} is not known here")]
-    Version(Option<u8>),
-    #[error("attribution cannot be read: {0}")]
-    Bytes(#[from] postcard::Error),
-    #[error("attribution contradicts itself")]
-    Shape,
 }
 
 impl Partials {
@@ -116,17 +106,13 @@ impl Partials {
         true
     }
 
-    pub fn pack(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, vec![VERSION])
+    pub fn pack(&self) -> Result<Vec<u8>, PackedError> {
+        FORM.pack(self)
     }
 
-    pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
-        let rest = match bytes.split_first() {
-            Some((&VERSION, rest)) => rest,
-            other => return Err(UnpackError::Version(other.map(|(version, _)| *version))),
-        };
-        let partials: Self = postcard::from_bytes(rest)?;
-        if partials.is_consistent() { Ok(partials) } else { Err(UnpackError::Shape) }
+    pub fn unpack(bytes: &[u8]) -> Result<Self, PackedError> {
+        let partials: Self = FORM.unpack(bytes)?;
+        if partials.is_consistent() { Ok(partials) } else { Err(FORM.error("it contradicts itself")) }
     }
 
     /// Whether all numbers are those of something.
@@ -322,9 +308,9 @@ mod tests {
     fn bytes_that_contradict_themselves_are_refused() {
         let mut partials = Partials::of(&[Dimension::Client], &[event(1, "2026-03-01T10:00:00Z", Some("x"))]);
         partials.keys[2] = 9;
-        assert!(matches!(Partials::unpack(&partials.pack().unwrap()), Err(UnpackError::Shape)));
-        assert!(matches!(Partials::unpack(&[]), Err(UnpackError::Version(None))));
-        assert!(matches!(Partials::unpack(&[7]), Err(UnpackError::Version(Some(7)))));
-        assert!(matches!(Partials::unpack(&[1, 255]), Err(UnpackError::Bytes(_))));
+        assert_eq!(Partials::unpack(&partials.pack().unwrap()), Err(FORM.error("it contradicts itself")));
+        assert_eq!(Partials::unpack(&[]), Err(FORM.error("it is empty")));
+        assert_eq!(Partials::unpack(&[7]), Err(FORM.error("version 7 is not known here")));
+        assert!(Partials::unpack(&[1, 255]).is_err());
     }
 }
