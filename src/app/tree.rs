@@ -263,7 +263,7 @@ impl Tree {
     }
 
     fn attributor(&self, name: &str, _: u32) -> anyhow::Result<Start> {
-        let parts = AttributorParts { settings: self.settings.clone() };
+        let parts = AttributorParts { settings: self.settings.clone(), metrics: self.metrics.clone() };
         let single = Single { deadline: self.deadline(maintenance::BEAT_EVERY), ending: Stage::ends };
         Ok(single.start(name, Attributor::new, parts, |_| {}))
     }

@@ -21,6 +21,7 @@ use crate::{
         finding::Finding,
     },
     store::{
+        attribution::unreadable::{self, Unreadable},
         clock, exports,
         lifecycle::{floors, maintenance::Access},
         rollups::{
@@ -154,9 +155,10 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         };
         let mut found = Found::default();
         report.pending = pending::waiting(conn).await?;
-        let unmergeable: Vec<Finding> = report.pending.iter().filter_map(Waiting::finding).collect();
-        let unmergeable_count = unmergeable.len() as u64;
-        found.add(unmergeable, unmergeable_count);
+        let mut waiting: Vec<Finding> = report.pending.iter().filter_map(Waiting::finding).collect();
+        waiting.extend(unreadable::find(conn).await?.iter().map(Unreadable::finding));
+        let waiting_count = waiting.len() as u64;
+        found.add(waiting, waiting_count);
         // Events may lie a little ahead of the clock.
         let tomorrow = next_utc_day(now + settings.events.max_ahead());
         if let Some(first) = first {

@@ -79,6 +79,8 @@ pub enum Finding {
         has: String,
         should: String,
     },
+    /// What a batch adds to attribution waits, and cannot be read.
+    AttributionUnreadable { batch_id: Uuid, why: String },
     /// An hour of the ledger is not the sum of the batches that were committed in it.
     LedgerHour { hour: DateTime<Utc>, batches: String, hours: String },
 }
@@ -160,6 +162,10 @@ impl Finding {
                     refresh(*bucket_start)
                 )
             }
+            Self::AttributionUnreadable { batch_id, why } => format!(
+                "attribution of batch {batch_id} cannot be folded: {why}; a running process counts its days again from raw events \
+                 within some minutes, and so does `refresh` at once"
+            ),
             Self::LedgerHour { hour, batches, hours } => format!(
                 "ledger of the hour {}: its batches have {batches}, ledger_hourly has {hours}; it is kept by merging alone \
                  and cannot be rebuilt by org",

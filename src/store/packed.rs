@@ -45,10 +45,40 @@ pub(in crate::store) struct PackedRows {
 
 impl PackedRows {
     /// Changes each row for which `change` says that it did. Unless nobody else changes rows, `change` must not.
+    ///
+    /// # Errors
+    /// A row cannot be read.
     pub async fn change<T: Packed>(
         &self,
         tx: &mut PgConnection,
         mut change: impl FnMut(&mut T) -> bool,
+    ) -> Result<(), StoreError> {
+        self.walk(tx, |batch_id, read| {
+            let mut row =
+                read.map_err(|error| StoreError::broken(format!("{}, batch {batch_id}: {error}", self.table)))?;
+            Ok(change(&mut row).then_some(row))
+        })
+        .await
+    }
+
+    /// Goes through the rows, also those that cannot be read, in the order of their batches. Changes nothing.
+    pub async fn read<T: Packed>(
+        &self,
+        conn: &mut PgConnection,
+        mut each: impl FnMut(Uuid, Result<T, PackedError>),
+    ) -> Result<(), StoreError> {
+        self.walk(conn, |batch_id, read| {
+            each(batch_id, read);
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Goes through the rows. What `visit` returns is written in their place.
+    async fn walk<T: Packed>(
+        &self,
+        conn: &mut PgConnection,
+        mut visit: impl FnMut(Uuid, Result<T, PackedError>) -> Result<Option<T>, StoreError>,
     ) -> Result<(), StoreError> {
         let Self { table, column, only } = self;
         let read = format!(
@@ -59,16 +89,15 @@ impl PackedRows {
         loop {
             // Safe: what is put in are constants, here and below.
             let rows: Vec<(Uuid, Vec<u8>)> =
-                sqlx::query_as(AssertSqlSafe(read.as_str())).bind(after).bind(AT_ONCE).fetch_all(&mut *tx).await?;
+                sqlx::query_as(AssertSqlSafe(read.as_str())).bind(after).bind(AT_ONCE).fetch_all(&mut *conn).await?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after = *last;
             for (batch_id, packed) in rows {
-                let mut row = T::unpack(&packed).map_err(StoreError::broken)?;
-                if change(&mut row) {
+                if let Some(row) = visit(batch_id, T::unpack(&packed))? {
                     sqlx::query(AssertSqlSafe(write.as_str()))
                         .bind(batch_id)
                         .bind(row.pack().map_err(StoreError::broken)?)
-                        .execute(&mut *tx)
+                        .execute(&mut *conn)
                         .await?;
                 }
             }

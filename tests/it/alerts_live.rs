@@ -152,6 +152,8 @@ async fn alerts_fire_and_stop_with_their_faults() {
     for (key, ms) in [("WAIT", "500"), ("STATEMENT_TIMEOUT", "1000")] {
         world.set(&format!("ANALYTICS__QUERY__{key}_MS"), ms);
     }
+    // As a minute is a second.
+    world.set("ANALYTICS__ATTRIBUTION__FOLD_SECONDS", "1");
     let (broker, cache) = (world.proxy_broker(), world.proxy_cache());
     let database = world.proxy_database();
     let first = world.serve().await;
@@ -227,6 +229,27 @@ async fn alerts_fire_and_stop_with_their_faults() {
     // And the last one.
     survivor.kill();
     wait_firing(&prometheus, &["AnalyticsTargetGone page"]).await;
+}
+
+#[tokio::test]
+async fn attribution_that_stands_still_is_a_ticket() {
+    let Some(program) = prometheus_tool("prometheus") else { return };
+    let mut world = World::new(1).await;
+    world.set("ANALYTICS__ATTRIBUTION__FOLD_SECONDS", "1");
+    let service = world.serve().await;
+    let prometheus = watching(&program, &[&service]);
+    let load = Load::at(&world, 100, "83", &[]).await;
+    let mut conn = world.connect().await;
+    let lock = |function: &str| sqlx::AssertSqlSafe(format!("SELECT pg_advisory_{function}(x'617474726962'::bigint)"));
+    sqlx::query(lock("lock")).execute(&mut conn).await.unwrap();
+    let behind = ["AnalyticsAttributionPendingOld ticket"];
+    wait_firing(&prometheus, &behind).await;
+    let behind_usage = service.scrape().await.get("attribution_lag_seconds").unwrap();
+    assert!(behind_usage > 25.0, "{behind_usage}");
+    sqlx::query(lock("unlock")).execute(&mut conn).await.unwrap();
+    wait_stopped(&prometheus, &behind).await;
+    assert!(firing(&prometheus).await.is_empty());
+    load.exact(&world).await;
 }
 
 /// What this world's processes have no series of: without jobs of the database, a limit of memory, maintenance.

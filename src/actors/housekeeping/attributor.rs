@@ -16,9 +16,10 @@ use crate::{
     config::Settings,
     store::{
         PgConnection, Session, StoreError,
-        attribution::{fold, recount, sets},
+        attribution::{fold, recount, sets, unreadable},
         connect_loader,
     },
+    telemetry::metrics::Metrics,
 };
 
 /// How often is looked whether something is due.
@@ -36,12 +37,14 @@ pub struct Attributor {
 #[derive(Clone)]
 pub struct AttributorParts {
     pub settings: Settings,
+    pub metrics: Metrics,
 }
 
 impl Attributor {
     pub fn new(parts: AttributorParts, vitals: Vitals) -> Self {
-        let session = Session::new(parts.settings.database.clone());
-        let worker = Worker { settings: parts.settings, session, counting: None, folded: None, counts: true };
+        let AttributorParts { settings, metrics } = parts;
+        let session = Session::new(settings.database.clone());
+        let worker = Worker { settings, metrics, session, counting: None, folded: None, counts: true };
         Self { worker: Some(worker), vitals }
     }
 
@@ -70,6 +73,7 @@ impl Actor for Attributor {
 /// What it takes to fold and to count.
 struct Worker {
     settings: Settings,
+    metrics: Metrics,
     session: Session,
     /// For statements that take long.
     counting: Option<PgConnection>,
@@ -98,16 +102,35 @@ impl Worker {
         let (wanted, max_keys, every) = (of.sets(), of.max_keys, of.fold_every());
         let max_ahead = self.settings.events.max_ahead();
         self.session.run(async |conn| sets::want(conn, &wanted, max_keys, max_ahead).await).await?;
+        // One that cannot be folded does not hold the others up.
+        let mut failed = Ok(());
         for (stream, partition) in self.session.run(async |conn| fold::due(conn, every).await).await? {
-            loop {
-                working.beat();
-                let folded = self.session.run(async |conn| fold::fold(conn, &stream, partition).await).await?;
-                if !folded.more || folded.busy {
-                    break;
+            match self.fold_all(working, &stream, partition).await {
+                Err(error) if !error.is_transient() && self.replace_unreadable(working).await? => {
+                    failed = failed.and(self.fold_all(working, &stream, partition).await);
                 }
+                folded => failed = failed.and(folded),
             }
         }
-        Ok(())
+        failed
+    }
+
+    async fn fold_all(&mut self, working: &Working, stream: &str, partition: i32) -> Result<(), StoreError> {
+        loop {
+            working.beat();
+            let folded = self.session.run(async |conn| fold::fold(conn, stream, partition).await).await?;
+            if !folded.more || folded.busy {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has the days counted again of rows that cannot be read. Whether there were any.
+    async fn replace_unreadable(&mut self, working: &Working) -> Result<bool, StoreError> {
+        let mut conn = connect_loader(&self.settings.database).await?;
+        let replaced = beating(working, unreadable::replace_all(&mut conn)).await?;
+        self.metrics.attribution_unreadable(replaced.len());
+        Ok(!replaced.is_empty())
     }
 
     /// Counts one day, if there is one to count. Whether there may be more.

@@ -56,6 +56,7 @@ async fn installation(
         processes,
         partitions,
         pending: backlog.rollup,
+        attribution: backlog.attribution,
         corrections: backlog.corrections,
         dead_letters: counts.dead_letters,
         exports: Exports {

@@ -146,6 +146,7 @@ fn lines(known: &Installation) -> String {
     let now = known.looked_at;
     let subjects = [
         ("pending", waiting(&known.pending, "batches", now)),
+        ("attribution", attribution(known)),
         ("corrections", waiting(&known.corrections, "waiting", now)),
         ("dead letters", dead_letters(known)),
         ("exports", exports(known)),
@@ -166,6 +167,11 @@ fn waiting(waiting: &Waiting, what: &str, now: DateTime<Utc>) -> String {
         Some(since) if waiting.count > 0 => format!("{} {what}, the oldest for {}", waiting.count, span(now - since)),
         _ => format!("0 {what}"),
     }
+}
+
+fn attribution(known: &Installation) -> String {
+    let (of, now) = (&known.attribution, known.looked_at);
+    format!("{}; {}", waiting(&of.batches, "batches", now), waiting(&of.days, "days to count again", now))
 }
 
 fn dead_letters(known: &Installation) -> String {

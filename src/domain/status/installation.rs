@@ -19,6 +19,7 @@ pub struct Installation {
     pub partitions: Vec<Partition>,
     /// Committed batches that are not merged into the rollups.
     pub pending: Waiting,
+    pub attribution: Attribution,
     /// Corrected dead letters that are not published.
     pub corrections: Waiting,
     pub dead_letters: DeadLetters,
@@ -94,6 +95,25 @@ pub struct Waiting {
     pub since: Option<DateTime<Utc>>,
 }
 
+/// What attribution has not summed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attribution {
+    /// Committed batches that are not folded.
+    pub batches: Waiting,
+    /// UTC days of orgs and sets that have to be counted again.
+    pub days: Waiting,
+    /// How far it is behind usage, of the partition that is furthest behind.
+    #[serde(serialize_with = "in_seconds", rename = "lagSeconds")]
+    pub lag: TimeDelta,
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        Self { batches: Waiting::default(), days: Waiting::default(), lag: TimeDelta::zero() }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetters {
@@ -147,6 +167,7 @@ pub struct Verify {
 pub struct Backlog {
     /// Committed batches that are not merged.
     pub rollup: Waiting,
+    pub attribution: Attribution,
     /// Corrections that are stored and not published.
     pub corrections: Waiting,
     /// Exports that are to be generated.
@@ -242,6 +263,10 @@ pub struct Component {
     pub is_dependency: bool,
     /// Whether it is an actor that is out of restarts.
     pub parked: bool,
+}
+
+fn in_seconds<S: Serializer>(span: &TimeDelta, serializer: S) -> Result<S::Ok, S::Error> {
+    span.as_seconds_f64().serialize(serializer)
 }
 
 fn as_seconds<S: Serializer>(span: &Option<TimeDelta>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,9 +3,13 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{UNATTRIBUTED, lock, recount::change_pending};
+use super::{PENDING, UNATTRIBUTED, lock, recount::change_pending, unreadable};
 use crate::{
-    domain::{attribution::Dimension, rollup::Pending},
+    domain::{
+        attribution::{Dimension, Partials},
+        packed::PackedError,
+        rollup::Pending,
+    },
     store::{StoreError, transaction::in_transaction},
 };
 
@@ -20,16 +24,18 @@ pub async fn count_org(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, Sto
     .fetch_one(&mut *conn)
     .await?;
     let mut pending = 0;
-    change_pending(conn, |partials| {
+    // What cannot be read is deleted before anything is erased.
+    let count = |_, read: Result<Partials, PackedError>| {
+        let partials = read.unwrap_or_default();
         pending += partials.entries().filter(|entry| entry.org_id == org_id).count();
-        false
-    })
-    .await?;
+    };
+    PENDING.read(conn, count).await?;
     Ok(kept + i64::try_from(pending).unwrap_or(i64::MAX))
 }
 
 /// Deletes what there is of an org, at once. How much it was.
 pub async fn org(conn: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
+    unreadable::replace_all(conn).await?;
     in_transaction(conn, async |tx| {
         lock(tx).await?;
         org_in(tx, org_id).await

@@ -168,15 +168,24 @@ async fn known_keys(
         .bind(days.iter().map(|of| of.0).collect::<Vec<_>>())
         .bind(days.iter().map(|of| of.1).collect::<Vec<_>>())
         .bind(days.iter().map(|of| day_start(of.2)).collect::<Vec<_>>())
-        .fetch_all(tx)
+        .fetch_all(&mut *tx)
         .await?;
-    let mut known = Known::new();
+    let (mut known, mut unreadable) = (Known::new(), Vec::new());
     for (org_id, set_id, day, packed) in rows {
         let set = sets.iter().find(|kept| kept.set_id == set_id);
         let width = set.map_or(1, |kept| kept.set.dimensions().len());
-        let keys = KnownKeys::unpack(&packed, width).map_err(StoreError::broken)?;
-        known.entry((org_id, set_id)).or_default().insert(day_of_hour(hour_of(day)), keys);
+        let day = day_of_hour(hour_of(day));
+        let keys = match KnownKeys::unpack(&packed, width) {
+            Ok(keys) => keys,
+            Err(error) => {
+                tracing::warn!(%org_id, set_id, %error, "names of a day cannot be read: it is counted again");
+                unreadable.push((org_id, set_id, day));
+                KnownKeys::default()
+            }
+        };
+        known.entry((org_id, set_id)).or_default().insert(day, keys);
     }
+    note(tx, unreadable).await?;
     Ok(known)
 }
 

@@ -9,6 +9,7 @@ pub mod recount;
 pub mod sets;
 pub mod settle;
 pub(in crate::store) mod sums;
+pub mod unreadable;
 pub mod verify;
 
 use sqlx::PgConnection;
@@ -18,6 +19,8 @@ use super::{StoreError, packed::PackedRows, transaction::in_snapshot};
 /// Advisory lock of whoever writes parts. Whoever holds merges off as well takes it first.
 pub const ATTRIBUTION_LOCK: i64 = 0x6174_7472_6962;
 
+/// What committed batches add, and is not folded yet.
+const PENDING: PackedRows = PackedRows { table: "attribution_pending", column: "partials", only: "true" };
 /// Aggregates of batches that were committed without attribution, and whose hours are not counted yet.
 const UNATTRIBUTED: PackedRows = PackedRows { table: "attribution_unattributed", column: "aggregates", only: "true" };
 /// The same of those that are not merged yet.

@@ -10,6 +10,7 @@ use super::sets::KeptSet;
 use crate::{
     domain::{
         attribution::{KnownKeys, Part, Unit},
+        packed::PackedError,
         rollup::{day_start, hour_start},
     },
     store::{StoreError, bound::bound},
@@ -137,17 +138,26 @@ pub async fn read(
     Ok(parts.fetch_all(tx).await?)
 }
 
-/// What they add up to.
+/// What parts of buckets add up to.
+#[derive(Debug, Default)]
+pub struct Summed {
+    pub part: Part,
+    /// Starts of buckets of which a part cannot be read.
+    pub unreadable: Vec<(DateTime<Utc>, PackedError)>,
+}
+
 pub async fn sum(
     tx: &mut PgConnection,
     org_id: Uuid,
     set: &KeptSet,
     unit: Unit,
     starts: &Range<DateTime<Utc>>,
-) -> Result<Part, StoreError> {
-    let mut sum = Part::default();
-    for (_, packed) in read(tx, org_id, set, unit, starts).await? {
-        sum.add_packed(&packed, set.set.dimensions().len()).map_err(StoreError::broken)?;
+) -> Result<Summed, StoreError> {
+    let mut summed = Summed::default();
+    for (start, packed) in read(tx, org_id, set, unit, starts).await? {
+        if let Err(error) = summed.part.add_packed(&packed, set.set.dimensions().len()) {
+            summed.unreadable.push((start, error));
+        }
     }
-    Ok(sum)
+    Ok(summed)
 }

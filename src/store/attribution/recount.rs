@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    alone, dictionary,
+    PENDING, alone, dictionary,
     dictionary::Wanted,
     fold::want,
     parts::{KeyRows, PartRows},
@@ -30,7 +30,6 @@ use crate::{
     store::{
         StoreError,
         lifecycle::chunks,
-        packed::PackedRows,
         rollups::recount::{Pending, Span, raw_from},
     },
 };
@@ -67,7 +66,8 @@ pub async fn next_noted(conn: &mut PgConnection) -> Result<Option<(Uuid, DateTim
     let done = alone(conn, async |tx| {
         let span = Span::of(tx, day, Some(org_id)).await?;
         if let Some(set) = sets::kept(tx).await?.iter().find(|set| set.set_id == set_id) {
-            if span.left_out.contains(&org_id) {
+            let is_gone = raw_from(tx).await?.is_some_and(|from| day < from) || span.left_out.contains(&org_id);
+            if is_gone {
                 // It cannot be counted any more: from the day behind it on there is all.
                 raise_floor(tx, &[org_id], set_id, span.end()).await?;
             } else {
@@ -153,7 +153,7 @@ pub async fn change_pending(
     tx: &mut PgConnection,
     change: impl FnMut(&mut Partials) -> bool,
 ) -> Result<(), StoreError> {
-    PackedRows { table: "attribution_pending", column: "partials", only: "true" }.change(tx, change).await
+    PENDING.change(tx, change).await
 }
 
 /// Puts what raw events make in the place of what a set has of the span.

@@ -1,16 +1,21 @@
 //! Settling: parts that belong together are put together. Nothing that readers see changes.
 
+use std::ops::Range;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    lock,
-    parts::{self, PartRows},
+    fold, lock,
+    parts::{self, PartRows, Summed},
     sets::{self, KeptSet},
 };
 use crate::{
-    domain::attribution::Unit,
+    domain::{
+        attribution::{Part, Unit},
+        rollup::{day_of_hour, hour_of},
+    },
     store::{OnStep, StoreError, clock, transaction::in_transaction},
 };
 
@@ -91,13 +96,31 @@ pub async fn sum_up(
     (unit, start): (Unit, DateTime<Utc>),
 ) -> Result<(), StoreError> {
     let smaller = if unit == Unit::Month { Unit::Day } else { Unit::Hour };
-    let sum = parts::sum(&mut *tx, org_id, set, smaller, &(start..unit.end_of(start))).await?;
+    let Some(sum) = sum(tx, org_id, set, smaller, start..unit.end_of(start)).await? else { return Ok(()) };
     remove(tx, org_id, set, (unit, start)).await?;
     let mut parts = PartRows::default();
     if !sum.0.is_empty() {
         parts.push(org_id, set.set_id, (unit, start), &sum)?;
     }
     parts.add_settled(tx).await
+}
+
+/// What parts add up to. None where one cannot be read: its day is noted to be counted again, and with it all that has that day.
+async fn sum(
+    tx: &mut PgConnection,
+    org_id: Uuid,
+    set: &KeptSet,
+    unit: Unit,
+    starts: Range<DateTime<Utc>>,
+) -> Result<Option<Part>, StoreError> {
+    let Summed { part, unreadable } = parts::sum(&mut *tx, org_id, set, unit, &starts).await?;
+    let mut days = Vec::new();
+    for (start, error) in &unreadable {
+        tracing::warn!(%org_id, set = %set.set, %start, %error, "a part cannot be read: its day is counted again");
+        days.push((org_id, set.set_id, day_of_hour(hour_of(*start))));
+    }
+    fold::note(tx, days).await?;
+    Ok(unreadable.is_empty().then_some(part))
 }
 
 async fn remove(
@@ -133,6 +156,7 @@ async fn put_together(
         if some > 0 {
             on_step(&format!("{buckets} buckets of {} are put together", set.set));
         }
+        // Those that cannot be read are found again.
         if i64::try_from(some).is_ok_and(|some| some < BUCKETS) {
             return Ok(buckets);
         }
@@ -147,16 +171,18 @@ async fn put_some_together(tx: &mut PgConnection, set: &KeptSet, over: DateTime<
         .bind(BUCKETS)
         .fetch_all(&mut *tx)
         .await?;
-    let mut parts = PartRows::default();
+    let (mut parts, mut put_together) = (PartRows::default(), 0);
     for (org_id, unit, start) in &loose {
         let unit: Unit = unit.parse().map_err(StoreError::broken)?;
         // A range of the one bucket: nothing else starts within an hour of it.
-        let sum = parts::sum(&mut *tx, *org_id, set, unit, &(*start..*start + TimeDelta::hours(1))).await?;
+        let range = *start..*start + TimeDelta::hours(1);
+        let Some(sum) = sum(tx, *org_id, set, unit, range).await? else { continue };
+        put_together += 1;
         remove(tx, *org_id, set, (unit, *start)).await?;
         parts.push(*org_id, set.set_id, (unit, *start), &sum)?;
     }
     parts.add_settled(tx).await?;
-    Ok(loose.len() as u64)
+    Ok(put_together)
 }
 
 /// Deletes what sets have that are not kept any more.

@@ -10,15 +10,16 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    UNATTRIBUTED, UNATTRIBUTED_UNMERGED, parts,
-    recount::change_pending,
+    PENDING, UNATTRIBUTED, UNATTRIBUTED_UNMERGED, parts,
     sets::{self, KeptSet},
     sums::SumsRow,
+    unreadable::{self, Unreadable},
 };
 use crate::{
     domain::{
-        attribution::{Measures, Part, Unit},
+        attribution::{Measures, Part, Partials, Unit},
         finding::Finding,
+        packed::PackedError,
         rollup::{Pending, hour_of, hour_start},
     },
     store::{StoreError, rollups::recount::Span},
@@ -33,19 +34,22 @@ pub async fn day(tx: &mut PgConnection, span: &Span, note: &mut impl FnMut(Findi
     if sets.is_empty() {
         return Ok(());
     }
-    let Expected { hours, unknown } = expected(tx, span).await?;
+    let Expected { hours, mut unknown, mut unreadable } = expected(tx, span).await?;
     let mut waiting: BTreeMap<Vec<String>, Hours> = BTreeMap::new();
     let within = |org_id: Uuid, hour: i32| {
         (span.start..span.end()).contains(&hour_start(hour)) && span.org_id.is_none_or(|wanted| wanted == org_id)
     };
-    change_pending(&mut *tx, |partials| {
-        let of = waiting.entry(partials.dimensions().to_vec()).or_default();
-        for entry in partials.entries().filter(|entry| within(entry.org_id, entry.hour)) {
-            *of.entry((entry.org_id, entry.hour)).or_default() += entry.measures;
+    let add_waiting = |batch_id, read: Result<Partials, PackedError>| match read {
+        Ok(partials) => {
+            let of = waiting.entry(partials.dimensions().to_vec()).or_default();
+            for entry in partials.entries().filter(|entry| within(entry.org_id, entry.hour)) {
+                *of.entry((entry.org_id, entry.hour)).or_default() += entry.measures;
+            }
         }
-        false
-    })
-    .await?;
+        Err(error) => unreadable.push(Unreadable { batch_id, error }),
+    };
+    PENDING.read(&mut *tx, add_waiting).await?;
+    unknown.extend(unreadable::orgs(&mut *tx, &unreadable, span.start, span.end()).await?);
     for set in &sets {
         let uncounted: BTreeSet<Uuid> = sqlx::query_scalar(include_str!("sql/verify_uncounted.sql"))
             .bind(set.set_id)
@@ -57,7 +61,7 @@ pub async fn day(tx: &mut PgConnection, span: &Span, note: &mut impl FnMut(Findi
         let is_left_out =
             |org_id: &Uuid| uncounted.contains(org_id) || span.left_out.contains(org_id) || unknown.contains(org_id);
         let mut kept = Kept::default();
-        read_hours(tx, span, set, &mut kept).await?;
+        read_hours(tx, span, set, &mut kept, note).await?;
         let mut summed = kept.hours.clone();
         for (dimensions, hours) in &waiting {
             let carries = set.set.dimensions().iter().all(|of| dimensions.contains(&of.name().into_owned()));
@@ -88,14 +92,14 @@ async fn larger(
     note: &mut impl FnMut(Finding),
 ) -> Result<(), StoreError> {
     if span.start < set.days_to {
-        let days = totals(tx, span.org_id, set, Unit::Day, &(span.start..span.end())).await?;
+        let days = totals(tx, span.org_id, set, (Unit::Day, &(span.start..span.end())), note).await?;
         compare(note, set, (Unit::Day, span.start), (&days, &kept.keys), &is_left_out);
     }
     let month = Unit::Month.start_of(span.start);
     if month == span.start && month < set.months_to && month >= set.complete_from {
         let ends = Unit::Month.end_of(month);
-        let months = totals(tx, span.org_id, set, Unit::Month, &(month..ends)).await?;
-        let days = totals(tx, span.org_id, set, Unit::Day, &(month..ends)).await?;
+        let months = totals(tx, span.org_id, set, (Unit::Month, &(month..ends)), note).await?;
+        let days = totals(tx, span.org_id, set, (Unit::Day, &(month..ends)), note).await?;
         compare(note, set, (Unit::Month, month), (&months, &days), &is_left_out);
     }
     Ok(())
@@ -141,19 +145,40 @@ fn add(
     note(finding);
 }
 
+/// A part that cannot be read: what the bucket has beside it is compared all the same.
+fn broken(set: &KeptSet, (unit, start): (Unit, DateTime<Utc>), org_id: Uuid, error: &PackedError) -> Finding {
+    Finding::Attribution {
+        set: set.set.to_string(),
+        unit: unit.as_str(),
+        org_id,
+        bucket_start: start,
+        has: error.to_string(),
+        should: "something else".to_owned(),
+    }
+}
+
 #[derive(Default)]
 struct Kept {
     hours: Hours,
     keys: BTreeMap<Uuid, Part>,
 }
 
-async fn read_hours(tx: &mut PgConnection, span: &Span, set: &KeptSet, kept: &mut Kept) -> Result<(), StoreError> {
+async fn read_hours(
+    tx: &mut PgConnection,
+    span: &Span,
+    set: &KeptSet,
+    kept: &mut Kept,
+    note: &mut impl FnMut(Finding),
+) -> Result<(), StoreError> {
     let width = set.set.dimensions().len();
     let starts = span.start..span.end();
     for org_id in parts::orgs(&mut *tx, span.org_id, set, Unit::Hour, &starts).await? {
         for (start, packed) in parts::read(&mut *tx, org_id, set, Unit::Hour, &starts).await? {
             let mut part = Part::default();
-            part.add_packed(&packed, width).map_err(StoreError::broken)?;
+            if let Err(error) = part.add_packed(&packed, width) {
+                note(broken(set, (Unit::Hour, start), org_id, &error));
+                continue;
+            }
             *kept.hours.entry((org_id, hour_of(start))).or_default() += part.total();
             kept.keys.entry(org_id).or_default().add_all(&part);
         }
@@ -165,12 +190,18 @@ async fn totals(
     tx: &mut PgConnection,
     org_id: Option<Uuid>,
     set: &KeptSet,
-    unit: Unit,
-    range: &Range<DateTime<Utc>>,
+    (unit, range): (Unit, &Range<DateTime<Utc>>),
+    note: &mut impl FnMut(Finding),
 ) -> Result<BTreeMap<Uuid, Part>, StoreError> {
     let mut totals = BTreeMap::new();
+    let width = set.set.dimensions().len();
     for org_id in parts::orgs(&mut *tx, org_id, set, unit, range).await? {
-        totals.insert(org_id, parts::sum(&mut *tx, org_id, set, unit, range).await?);
+        let sum: &mut Part = totals.entry(org_id).or_default();
+        for (start, packed) in parts::read(&mut *tx, org_id, set, unit, range).await? {
+            if let Err(error) = sum.add_packed(&packed, width) {
+                note(broken(set, (unit, start), org_id, &error));
+            }
+        }
     }
     Ok(totals)
 }
@@ -180,6 +211,8 @@ struct Expected {
     hours: Hours,
     /// Orgs of batches that were committed without attribution: they are noted when they are merged.
     unknown: BTreeSet<Uuid>,
+    /// Batches of which that cannot be read: their orgs are not known from it.
+    unreadable: Vec<Unreadable>,
 }
 
 #[derive(FromRow)]
@@ -201,13 +234,13 @@ async fn expected(tx: &mut PgConnection, span: &Span) -> Result<Expected, StoreE
     for row in rows {
         hours.insert((row.org_id, hour_of(row.bucket_start)), row.sums.measures()?);
     }
-    let mut unknown = BTreeSet::new();
+    let (mut unknown, mut unreadable) = (BTreeSet::new(), Vec::new());
     for rows in [UNATTRIBUTED_UNMERGED, UNATTRIBUTED] {
-        let note = |pending: &mut Pending| {
-            unknown.extend(pending.hourly.iter().map(|(key, _)| key.org_id));
-            false
+        let note = |batch_id, read: Result<Pending, PackedError>| match read {
+            Ok(pending) => unknown.extend(pending.hourly.iter().map(|(key, _)| key.org_id)),
+            Err(error) => unreadable.push(Unreadable { batch_id, error }),
         };
-        rows.change(&mut *tx, note).await?;
+        rows.read(&mut *tx, note).await?;
     }
-    Ok(Expected { hours, unknown })
+    Ok(Expected { hours, unknown, unreadable })
 }

@@ -1,23 +1,46 @@
 //! What waits in the database: for metrics, and for `status`.
 
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{FromRow, PgConnection};
 
 use crate::{
-    domain::status::installation::{Backlog, Verify, Waiting},
+    domain::status::installation::{Attribution, Backlog, Verify, Waiting},
     store::StoreError,
 };
 
-type Since = Option<DateTime<Utc>>;
+#[derive(FromRow)]
+struct Row {
+    rollup: i64,
+    rollup_since: Option<DateTime<Utc>>,
+    attribution: i64,
+    attribution_since: Option<DateTime<Utc>>,
+    attribution_lag: f64,
+    recounts: i64,
+    recounts_since: Option<DateTime<Utc>>,
+    corrections: i64,
+    corrections_since: Option<DateTime<Utc>>,
+    exports: i64,
+    exports_since: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
+    differences: Option<i64>,
+}
 
 pub async fn read(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
-    type Row = (i64, Since, i64, Since, i64, Since, Since, Option<i64>);
     let row: Row = sqlx::query_as(include_str!("sql/backlog.sql")).fetch_one(conn).await?;
-    let (rollup, rollup_since, corrections, corrections_since, exports, exports_since, at, differences) = row;
     Ok(Backlog {
-        rollup: Waiting { count: rollup, since: rollup_since },
-        corrections: Waiting { count: corrections, since: corrections_since },
-        exports: Waiting { count: exports, since: exports_since },
-        verify: Verify { at, differences },
+        rollup: Waiting { count: row.rollup, since: row.rollup_since },
+        attribution: Attribution {
+            batches: Waiting { count: row.attribution, since: row.attribution_since },
+            days: Waiting { count: row.recounts, since: row.recounts_since },
+            lag: milliseconds(row.attribution_lag),
+        },
+        corrections: Waiting { count: row.corrections, since: row.corrections_since },
+        exports: Waiting { count: row.exports, since: row.exports_since },
+        verify: Verify { at: row.verified_at, differences: row.differences },
     })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "from the database, and saturating")]
+fn milliseconds(seconds: f64) -> TimeDelta {
+    TimeDelta::milliseconds((seconds * 1e3) as i64)
 }

@@ -46,6 +46,8 @@ pub async fn while_nothing_is_merged<T>(
     conn: &mut PgConnection,
     mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    // Of what waits every row is read.
+    attribution::unreadable::replace_all(conn).await?;
     // Before the snapshot: what a merge under way adds must be in it. Merges wait last, and for the shortest time.
     for lock in [ATTRIBUTION_LOCK, ROLLUP_LOCK] {
         sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut *conn).await?;

@@ -125,6 +125,18 @@ metrics! {
     rollup_pending: Gauge;
     /// When the oldest batch that is not merged was committed, Unix time; 0 where there is none
     rollup_pending_oldest_timestamp_seconds: Seconds;
+    /// Committed batches that are not folded into attribution
+    attribution_pending: Gauge;
+    /// When the oldest batch that is not folded was committed, Unix time; 0 where there is none
+    attribution_pending_oldest_timestamp_seconds: Seconds;
+    /// How far attribution is behind usage, of the partition that is furthest behind
+    attribution_lag_seconds: Seconds;
+    /// UTC days of organisations and sets that have to be counted again
+    attribution_recounts: Gauge;
+    /// When the oldest of these days was noted, Unix time; 0 where there is none
+    attribution_recounts_oldest_timestamp_seconds: Seconds;
+    /// Rows of attribution that could not be read: their days were counted again from raw events
+    attribution_unreadable: Counter;
     /// Up to when the partition is complete, Unix time
     partition_watermark_timestamp_seconds: Seconds by { partition: Owned };
     /// How far the watermark is from the database's clock: behind it, or ahead

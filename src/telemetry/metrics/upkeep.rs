@@ -14,6 +14,12 @@ impl Metrics {
         let since = |waiting: Waiting| waiting.since.map_or(0.0, unix);
         series.rollup_pending.set(backlog.rollup.count);
         series.rollup_pending_oldest_timestamp_seconds.set(since(backlog.rollup));
+        let attribution = backlog.attribution;
+        series.attribution_pending.set(attribution.batches.count);
+        series.attribution_pending_oldest_timestamp_seconds.set(since(attribution.batches));
+        series.attribution_recounts.set(attribution.days.count);
+        series.attribution_recounts_oldest_timestamp_seconds.set(since(attribution.days));
+        series.attribution_lag_seconds.set(attribution.lag.as_seconds_f64());
         series.corrections_pending.set(backlog.corrections.count);
         series.corrections_pending_oldest_timestamp_seconds.set(since(backlog.corrections));
         series.export_queue.set(backlog.exports.count);
@@ -32,6 +38,11 @@ impl Metrics {
     pub fn cache_published(&self, done: bool) {
         let outcome = if done { RunEnd::Done } else { RunEnd::Failed };
         self.series.cache_publishes.get_or_create(&of::cache_publishes { outcome }).inc();
+    }
+
+    /// Rows that wait to be folded could not be read, and were replaced.
+    pub fn attribution_unreadable(&self, rows: usize) {
+        self.series.attribution_unreadable.inc_by(rows as u64);
     }
 
     /// A refusal is counted in a row of the audit log, together with others.

@@ -1,6 +1,7 @@
 //! Attribution: whatever is grouped and filtered by, the parts are the whole, and the whole is what usage says.
 
 mod changes;
+mod damaged;
 mod sums;
 
 use analytics_service::{

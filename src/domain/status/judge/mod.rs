@@ -11,6 +11,9 @@ use crate::domain::freshness::Thresholds;
 
 /// How long a committed batch may wait for its merge.
 const MERGED_WITHIN: TimeDelta = TimeDelta::seconds(600);
+/// How long a committed batch may wait until it is folded into attribution, and a day until it is counted again.
+const FOLDED_WITHIN: TimeDelta = TimeDelta::seconds(1800);
+const COUNTED_WITHIN: TimeDelta = TimeDelta::seconds(6 * 3600);
 /// How long a correction may wait to be published.
 const PUBLISHED_WITHIN: TimeDelta = TimeDelta::seconds(900);
 /// How long an export may wait to be begun.
@@ -62,6 +65,16 @@ fn of_database(known: &Installation, limits: &Limits) -> Vec<StatusFinding> {
     if let Some(age) = old(&known.pending, MERGED_WITHIN) {
         let what = format!("{} committed batches wait to be merged, the first for {}", known.pending.count, span(age));
         findings.push(StatusFinding::new(Trouble::RollupPendingOld, Severity::Page, what).command("verify"));
+    }
+    for (waiting, within, what) in [
+        (&known.attribution.batches, FOLDED_WITHIN, "committed batches wait for attribution"),
+        (&known.attribution.days, COUNTED_WITHIN, "days wait to be counted again for attribution"),
+    ] {
+        if let Some(age) = old(waiting, within) {
+            let what = format!("{} {what}, the first for {}", waiting.count, span(age));
+            let finding = StatusFinding::new(Trouble::AttributionPendingOld, Severity::Ticket, what);
+            findings.push(finding.command("actors log --actor attributor"));
+        }
     }
     if let Some(age) = old(&known.corrections, PUBLISHED_WITHIN) {
         let what = format!("{} corrections wait to be published, the first for {}", known.corrections.count, span(age));

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::status::installation::{
-    AsOf, Component, DeadLetters, Exports, PartitionEvent, Process, ReasonCount, Replays, Rollups, Versions,
+    AsOf, Attribution, Component, DeadLetters, Exports, PartitionEvent, Process, ReasonCount, Replays, Rollups,
+    Versions,
 };
 
 const LIMITS: Limits = Limits {
@@ -57,6 +58,11 @@ fn installation() -> Installation {
         }],
         partitions: vec![partition(300)],
         pending: Waiting { count: 2, since: ago(600) },
+        attribution: Attribution {
+            batches: Waiting { count: 1, since: ago(1800) },
+            days: Waiting { count: 1, since: ago(6 * 3600) },
+            lag: TimeDelta::hours(9),
+        },
         corrections: Waiting { count: 1, since: ago(900) },
         dead_letters: DeadLetters {
             open: 5000,
@@ -120,6 +126,8 @@ fn each_limit_is_one_trouble() {
     one(Trouble::MessagesUnread, Page, |known| known.partitions[0].unread = 3);
     one(Trouble::StreamGap, Page, |known| known.partitions[0].gaps = 1);
     one(Trouble::RollupPendingOld, Page, |known| known.pending.since = ago(601));
+    one(Trouble::AttributionPendingOld, Ticket, |known| known.attribution.batches.since = ago(1801));
+    one(Trouble::AttributionPendingOld, Ticket, |known| known.attribution.days.since = ago(6 * 3600 + 1));
     one(Trouble::CorrectionsWaiting, Ticket, |known| known.corrections.since = ago(901));
     one(Trouble::ExportsWaiting, Ticket, |known| known.exports.waiting.since = ago(1801));
     one(Trouble::ExportsFailing, Ticket, |known| known.exports.failed_last_hour = 1);
@@ -206,6 +214,8 @@ fn the_numbers_are_those_of_the_alerts() {
         (Trouble::EventsLate, "> 300"),
         (Trouble::EventsLate, "> 600"),
         (Trouble::RollupPendingOld, "> 600"),
+        (Trouble::AttributionPendingOld, "> 1800"),
+        (Trouble::AttributionPendingOld, "> 21600"),
         (Trouble::CorrectionsWaiting, "> 900"),
         (Trouble::ExportsWaiting, "> 1800"),
         (Trouble::ExportsFailing, "[1h]"),
