@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     hours_by_count::{self, Counting, Hold, Hour, Wanted},
     merge::hold_off,
+    step_of_hours::StepOfHours,
 };
 use crate::store::{
     OnStep, StoreError, bound::bound, clock, columns::overflow, patience::with_patience, transaction::in_transaction,
@@ -26,7 +27,7 @@ const KEPT: TimeDelta = TimeDelta::days(9);
 /// event; an hour that gets late events is summed again.
 const SETTLED: TimeDelta = TimeDelta::minutes(10);
 /// Raw events of a day below which its hours are counted at once.
-const FEW: i64 = 50_000;
+const STEP: StepOfHours = StepOfHours { table: "usage_events", at: "occurred_at", few: 50_000 };
 /// How long a run begins further steps: what is left is done by the next ones.
 const BEGINS_WITHIN: Duration = Duration::from_secs(600);
 /// Hours, and their bytes, that are written by one transaction.
@@ -48,7 +49,7 @@ pub async fn sum(conn: &mut PgConnection, late_after: TimeDelta, on_step: OnStep
     let mut summed_to = keep_from(conn, hour(now - KEPT)?).await?;
     let mut summed = 0;
     while summed_to < to && began.elapsed() < BEGINS_WITHIN {
-        let ends = next_end(conn, summed_to, to).await?;
+        let ends = STEP.end(conn, summed_to, to).await?;
         let Some(step) = Step::of_new(conn, summed_to, ends).await? else { return Ok(summed) };
         let Some(hours) = step.take(conn).await? else { return Ok(summed) };
         (summed, summed_to) = (summed + hours, ends);
@@ -96,25 +97,6 @@ async fn keep_from(conn: &mut PgConnection, from: DateTime<Utc>) -> Result<DateT
         Ok(to)
     })
     .await
-}
-
-/// Up to where the next step counts: a day where that is little, or an hour.
-async fn next_end(
-    conn: &mut PgConnection,
-    starts: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> Result<DateTime<Utc>, StoreError> {
-    let day = to.min(starts + TimeDelta::hours(24));
-    let events: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (
-             SELECT FROM analytics.usage_events WHERE occurred_at >= $1 AND occurred_at < $2 LIMIT $3) AS few",
-    )
-    .bind(starts)
-    .bind(day)
-    .bind(FEW)
-    .fetch_one(conn)
-    .await?;
-    Ok(if events < FEW { day } else { to.min(starts + TimeDelta::hours(1)) })
 }
 
 /// Hours that have changed, the newest first.

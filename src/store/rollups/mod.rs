@@ -16,6 +16,7 @@ pub mod rebuild;
 pub mod recount;
 pub mod reopen;
 mod revisions;
+mod step_of_hours;
 pub mod switch;
 pub mod unit;
 pub mod verify;

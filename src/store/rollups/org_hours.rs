@@ -8,7 +8,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::merge::hold_off;
+use super::{merge::hold_off, step_of_hours::StepOfHours};
 use crate::{
     domain::histogram::Sum,
     store::{OnStep, StoreError, amount::Amount, bound::bound, clock, transaction::in_transaction},
@@ -17,7 +17,7 @@ use crate::{
 /// How long before now hours are summed: what can be requested by the hour, and room for a process that learnt of it earlier.
 const KEPT: TimeDelta = TimeDelta::days(92);
 /// Rollups that are read at a time where hours have few: merges wait meanwhile, for some tenths of a second at the most.
-const ROLLUPS: i64 = 20_000;
+const STEP: StepOfHours = StepOfHours { table: "hourly_usage", at: "bucket_start", few: 20_000 };
 /// Changed hours that are summed again at a time.
 const CHANGED: i64 = 500;
 /// How many times the changed ones that were there at the beginning are gone through, while others change.
@@ -86,23 +86,13 @@ async fn keep_from(conn: &mut PgConnection, from: DateTime<Utc>) -> Result<DateT
     Ok(to)
 }
 
-/// Sums the next hours: a day of them where that is little, or one. Returns up to where, and how many hours of orgs it were.
+/// Sums the next hours. Returns up to where, and how many hours of orgs it were.
 async fn sum_next(
     conn: &mut PgConnection,
     starts: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, u64), StoreError> {
-    let day = to.min(starts + TimeDelta::hours(24));
-    let rollups: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (
-             SELECT FROM analytics.hourly_usage WHERE bucket_start >= $1 AND bucket_start < $2 LIMIT $3) AS few",
-    )
-    .bind(starts)
-    .bind(day)
-    .bind(ROLLUPS)
-    .fetch_one(&mut *conn)
-    .await?;
-    let ends = if rollups < ROLLUPS { day } else { to.min(starts + TimeDelta::hours(1)) };
+    let ends = STEP.end(conn, starts, to).await?;
     let hours = in_transaction(conn, async |tx| {
         // What changes rollups later finds its hours here.
         hold_off(tx).await?;
