@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
-use super::eventually;
+use super::{attribution::wrongly_attributed, eventually};
 
 /// Invocations, input tokens, output tokens and cost of one org.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,7 +298,7 @@ async fn wrongly_summed_by_label(conn: &mut PgConnection) -> Vec<String> {
 }
 
 /// What must not be in any database, whatever was done to the service: holes in the ledger, events that are stored twice, rollups
-/// that are not what raw events add up to.
+/// and attribution that are not what raw events add up to.
 pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
     let mut found: Vec<String> = sqlx::query_scalar(UNEQUAL).fetch_all(&mut *conn).await.unwrap();
     if has_table(conn, "analytics.org_hours").await {
@@ -306,6 +306,9 @@ pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
     }
     if has_table(conn, "analytics.org_hours_by").await {
         found.extend(wrongly_summed_by_label(conn).await);
+    }
+    if has_table(conn, "analytics.attribution_sets").await {
+        found.extend(wrongly_attributed(conn).await);
     }
     for (what, many) in
         [("holes in the ledger", ledger_holes(conn).await), ("stored twice", double_counted(conn).await)]

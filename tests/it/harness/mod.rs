@@ -2,6 +2,7 @@
 //! binary.
 //! Dropping it deletes all of it.
 
+mod attribution;
 mod cache;
 mod contract;
 mod database_server;
