@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     store::lifecycle::{
         maintenance::Access,
-        purge::{self, TASK},
+        purge::{self, Rules, TASK},
     },
 };
 
@@ -68,8 +68,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     maintenance::run(&settings, &args.common, TASK, access, async |turn, steps| {
         let conn = &mut turn.conn;
         let mut on_step = |step: &str| steps.report(step);
-        let (database, retention) = (&settings.database, settings.retention());
-        let stored = purge::purge(conn, database, retention, args.dry_run, &mut on_step).await?;
+        let stored = purge::purge(conn, &Rules::of(&settings), args.dry_run, &mut on_step).await?;
         let (exports, exports_left) = match &backend {
             Ok(backend) => (Some(sweep::sweep(conn, backend, args.dry_run, &mut on_step).await?), None),
             Err(error) => (None, Some(error.to_string())),

@@ -16,7 +16,6 @@ impl Settings {
             raw: self.events.retention(),
             window: self.dedupe.window(),
             rollups: days(self.retention.rollup_days),
-            attribution: self.attribution.retention(),
             batches: days(self.retention.batch_days),
             ledger_hours: days(self.retention.ledger_hour_days),
             dead_letters: days(self.retention.dead_letter_days),

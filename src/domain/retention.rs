@@ -13,7 +13,6 @@ pub struct Retention {
     /// The dedupe window.
     pub window: TimeDelta,
     pub rollups: TimeDelta,
-    pub attribution: TimeDelta,
     pub batches: TimeDelta,
     pub ledger_hours: TimeDelta,
     pub dead_letters: TimeDelta,
@@ -35,7 +34,6 @@ pub struct Cutoffs {
     /// The start of a UTC day, as those of rollups are: only whole days go.
     pub raw: DateTime<Utc>,
     pub rollups: DateTime<Utc>,
-    pub attribution: DateTime<Utc>,
     pub batches: DateTime<Utc>,
     pub ledger_hours: DateTime<Utc>,
     pub dead_letters: DateTime<Utc>,
@@ -54,7 +52,6 @@ impl Retention {
         Cutoffs {
             raw: self.raw_cutoff(self.raw, now),
             rollups: utc_day(now - self.rollups),
-            attribution: utc_day(now - self.attribution),
             batches: now - self.batches,
             ledger_hours: now - self.ledger_hours,
             dead_letters: now - self.dead_letters,
@@ -96,7 +93,6 @@ mod tests {
             raw: days(400),
             window: TimeDelta::hours(24),
             rollups: days(396),
-            attribution: days(400),
             batches: days(400),
             ledger_hours: days(800),
             dead_letters: days(90),

@@ -139,12 +139,13 @@ impl Worker {
             Some(conn) => conn,
             None => connect_loader(&self.settings.database).await?,
         };
+        let retention = self.settings.attribution.retention();
         let counted = beating(working, async {
             if let Some((org_id, day)) = recount::next_noted(&mut conn).await? {
                 tracing::info!(%org_id, %day, "attribution of a day was counted again");
                 return Ok(true);
             }
-            let counted = recount::next_of_history(&mut conn).await?;
+            let counted = recount::next_of_history(&mut conn, &retention).await?;
             if let Some((set, day)) = counted {
                 tracing::info!(set, %day, "a day of the history of a set was counted");
             }

@@ -141,6 +141,19 @@ pub struct Dictionary {
 struct Ids {
     by_value: HashMap<Arc<str>, u32, RandomState>,
     next: Option<u32>,
+    /// How many of the ids before have no value any more.
+    freed: u32,
+}
+
+impl Ids {
+    fn next(&self) -> u32 {
+        self.next.unwrap_or(FIRST)
+    }
+
+    /// How many values there are.
+    fn count(&self) -> u32 {
+        (self.next() - FIRST).saturating_sub(self.freed)
+    }
 }
 
 impl Dictionary {
@@ -154,9 +167,11 @@ impl Dictionary {
         self.dimensions.entry(dimension.clone()).or_default().by_value.insert(value, id);
     }
 
-    /// Takes in the id that the next new value of a dimension gets; without it the dimension has none yet.
-    pub fn begin_at(&mut self, dimension: &Dimension, next: u32) {
-        self.dimensions.entry(dimension.clone()).or_default().next = Some(next);
+    /// Takes in the id that the next new value of a dimension gets, and how many of those before have none any more; without it the
+    /// dimension has none yet.
+    pub fn begin_at(&mut self, dimension: &Dimension, next: u32, freed: u32) {
+        let ids = self.dimensions.entry(dimension.clone()).or_default();
+        (ids.next, ids.freed) = (Some(next), freed);
     }
 
     pub fn find(&self, dimension: &Dimension, value: &str) -> Option<u32> {
@@ -169,10 +184,10 @@ impl Dictionary {
             return Some(id);
         }
         let ids = self.dimensions.entry(dimension.clone()).or_default();
-        let id = ids.next.unwrap_or(FIRST);
-        if id - FIRST >= self.most {
+        if ids.count() >= self.most {
             return None;
         }
+        let id = ids.next();
         ids.next = Some(id + 1);
         ids.by_value.insert(value.clone(), id);
         self.added.push((dimension.clone(), value.clone(), id));
@@ -180,8 +195,8 @@ impl Dictionary {
     }
 
     fn has_room(&self, dimension: &Dimension, value: &str) -> bool {
-        let next = self.dimensions.get(dimension).and_then(|ids| ids.next).unwrap_or(FIRST);
-        self.find(dimension, value).is_some() || next - FIRST < self.most
+        let count = self.dimensions.get(dimension).map_or(0, Ids::count);
+        self.find(dimension, value).is_some() || count < self.most
     }
 
     pub fn added(&self) -> &[(Dimension, Arc<str>, u32)] {
@@ -307,6 +322,18 @@ mod tests {
         assert_eq!(keys(1), [(vec![2, LOST, 2], 5), (vec![3, MISSING, 2], 1)]);
         assert_eq!((keys(23), keys(24)), (vec![(vec![2, 2, 2], 1)], vec![(vec![2, 4, 2], 1)]));
         assert_eq!(values, 6, "two statuses, three clients, a model: names of what is lost are not kept");
+    }
+
+    #[test]
+    fn freed_values_make_room_for_new_ones() {
+        let mut dictionary = Dictionary::new(1);
+        let client = Dimension::Client;
+        dictionary.begin_at(&client, FIRST + VALUES_A_KEY, 0);
+        assert_eq!(dictionary.find_or_add(&client, &"a".into()), None);
+        dictionary.begin_at(&client, FIRST + VALUES_A_KEY, 1);
+        assert!(dictionary.has_room(&client, "a"));
+        assert_eq!(dictionary.find_or_add(&client, &"a".into()), Some(FIRST + VALUES_A_KEY), "no id is given twice");
+        assert!(dictionary.has_room(&client, "a") && !dictionary.has_room(&client, "b"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod partials;
 mod plan;
 mod query;
 mod report;
+mod retention;
 mod set;
 mod values;
 
@@ -24,5 +25,6 @@ pub use partials::{PartialEntry, Partials, carried};
 pub use plan::{Piece, Unit, pieces, split_parts};
 pub use query::{Attribution, AttributionQuery, Filter, KeyTotals, NoSet, SetStatus};
 pub use report::{AttributionReport, Group, OrderBy, Place, Ranked, Ranking};
+pub use retention::SetRetention;
 pub use set::{MAX_DIMENSIONS, Set, UnknownSet, smallest};
 pub use values::ValuesQuery;

@@ -48,16 +48,17 @@ pub async fn open(
 ) -> Result<BTreeMap<Uuid, Dictionary>, StoreError> {
     let mut dictionaries: BTreeMap<Uuid, Dictionary> =
         orgs.iter().map(|org_id| (*org_id, Dictionary::new(max_keys))).collect();
-    let rows: Vec<(Uuid, String, i32)> = sqlx::query_as(
-        "SELECT org_id, dimension, next_id FROM analytics.attribution_dictionaries WHERE org_id = ANY ($1)",
+    let rows: Vec<(Uuid, String, i32, i32)> = sqlx::query_as(
+        "SELECT org_id, dimension, next_id, freed FROM analytics.attribution_dictionaries WHERE org_id = ANY ($1)",
     )
     .bind(orgs)
     .fetch_all(tx)
     .await?;
-    for (org_id, dimension, next) in rows {
+    for (org_id, dimension, next, freed) in rows {
         let dimension: Dimension = dimension.parse().map_err(StoreError::broken)?;
         if let Some(dictionary) = dictionaries.get_mut(&org_id) {
-            dictionary.begin_at(&dimension, u32::try_from(next).map_err(StoreError::broken)?);
+            let number = |n: i32| u32::try_from(n).map_err(StoreError::broken);
+            dictionary.begin_at(&dimension, number(next)?, number(freed)?);
         }
     }
     Ok(dictionaries)

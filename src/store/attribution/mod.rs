@@ -10,6 +10,7 @@ pub mod sets;
 pub mod settle;
 pub(in crate::store) mod sums;
 pub mod unreadable;
+pub mod unused;
 pub mod verify;
 
 use sqlx::PgConnection;

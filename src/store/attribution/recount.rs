@@ -23,12 +23,14 @@ use super::{
 };
 use crate::{
     domain::{
-        attribution::{Dictionary, Dimension, KnownKeys, Named, Naming, Part, Partials, Unit, kept},
+        attribution::{
+            Dictionary, Dimension, KnownKeys, Named, Naming, Part, Partials, SetRetention, Unit, kept,
+        },
         calendar::{next_utc_day, utc_day},
         rollup::{day_of_hour, hour_of},
     },
     store::{
-        StoreError,
+        StoreError, clock,
         lifecycle::chunks,
         rollups::recount::{Pending, Span, raw_from},
     },
@@ -88,10 +90,16 @@ pub async fn next_noted(conn: &mut PgConnection) -> Result<Option<(Uuid, DateTim
 
 /// Counts another day of the history of a set that has not all of it, the newest first. `None`: every set has all that there are raw
 /// events of, or another session writes parts.
-pub async fn next_of_history(conn: &mut PgConnection) -> Result<Option<(i32, DateTime<Utc>)>, StoreError> {
-    let first = raw_from(conn).await?.map(next_utc_day);
-    let of_set =
-        |set: &KeptSet| first.is_none_or(|first| set.complete_from > first) && set.complete_from > DateTime::UNIX_EPOCH;
+pub async fn next_of_history(
+    conn: &mut PgConnection,
+    retention: &SetRetention,
+) -> Result<Option<(i32, DateTime<Utc>)>, StoreError> {
+    let (first, now) = (raw_from(conn).await?.map(next_utc_day), clock::now(conn).await?);
+    let of_set = |set: &KeptSet| {
+        // What would be purged at once is not counted.
+        let first = first.max(Some(retention.cutoff(&set.set, now)));
+        first.is_none_or(|first| set.complete_from > first) && set.complete_from > DateTime::UNIX_EPOCH
+    };
     let Some(set) = sets::kept(conn).await?.into_iter().find(of_set) else { return Ok(None) };
     let day = utc_day(set.complete_from - TimeDelta::microseconds(1));
     let done = alone(conn, async |tx| {

@@ -69,7 +69,7 @@ async fn a_new_set_gets_its_history() {
     assert!(refused.unwrap_err().to_string().contains("sums of attribution"));
     // What is committed meanwhile, and folded afterwards, counts once.
     commit(&mut fixture, &events(&mut rng, 1, 1000, 50, now, 24 * 40)).await;
-    counting::next_of_history(&mut fixture.conn).await.unwrap().unwrap();
+    counting::next_of_history(&mut fixture.conn, &forever()).await.unwrap().unwrap();
     merge_all(&mut fixture).await;
     fold_all(&mut fixture).await;
     count_all(&mut fixture.conn).await;

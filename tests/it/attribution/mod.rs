@@ -2,12 +2,13 @@
 
 mod changes;
 mod damaged;
+mod kept;
 mod sums;
 
 use analytics_service::{
     config::Settings,
     domain::{
-        attribution::{Attribution, AttributionQuery, Dimension, Filter, KeyTotals, Measures},
+        attribution::{Attribution, AttributionQuery, Dimension, Filter, KeyTotals, Measures, SetRetention},
         calendar::{Buckets, Granularity},
         event::{Event, Status},
         money::Cents,
@@ -98,10 +99,15 @@ async fn fold_all(fixture: &mut CommitFixture) {
     while fold::fold(&mut fixture.conn, &stream, 0).await.unwrap().more {}
 }
 
+/// No set has a retention that matters here.
+fn forever() -> SetRetention {
+    SetRetention { all: TimeDelta::days(3650), own: Vec::new() }
+}
+
 /// Counts again all that has to be.
 async fn count_all(conn: &mut PgConnection) {
     while counting::next_noted(conn).await.unwrap().is_some()
-        || counting::next_of_history(conn).await.unwrap().is_some()
+        || counting::next_of_history(conn, &forever()).await.unwrap().is_some()
     {}
 }
 
@@ -187,4 +193,23 @@ async fn texts_of(world: &World, text: &str) -> i64 {
 
 fn rng(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
+}
+
+async fn query_one<T>(conn: &mut PgConnection, statement: &'static str) -> T
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+{
+    sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
+}
+
+/// Makes the sets as old as `days`, so that the days between get parts of their own.
+async fn age(fixture: &mut CommitFixture, days: i64) {
+    sqlx::query(
+        "UPDATE analytics.attribution_sets SET days_to = days_to - make_interval(days => $1::integer),
+             months_to = date_trunc('month', days_to - make_interval(days => $1::integer), 'UTC')",
+    )
+    .bind(i32::try_from(days).unwrap())
+    .execute(&mut fixture.conn)
+    .await
+    .unwrap();
 }

@@ -83,8 +83,7 @@ impl Task {
         let said = |full: Result<Value, serde_json::Error>| full.map_err(|e| StoreError::Permanent(e.to_string()));
         match self {
             Self::Purge => {
-                let purged =
-                    purge::purge(&mut lock.conn, &settings.database, settings.retention(), false, on_step).await?;
+                let purged = purge::purge(&mut lock.conn, &purge::Rules::of(settings), false, on_step).await?;
                 Ok((purged.line(), said(serde_json::to_value(&purged))?))
             }
             Self::Sweep(backend) => {

@@ -21,7 +21,7 @@ use crate::{
 pub async fn purge(
     conn: &mut PgConnection,
     database: &Database,
-    run: &Run,
+    run: &Run<'_>,
     left: &mut Vec<String>,
     on_step: OnStep<'_>,
 ) -> Result<AggregatesPurged, StoreError> {

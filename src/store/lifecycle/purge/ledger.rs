@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::StoreError;
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<LedgerPurged, StoreError> {
+pub async fn purge(conn: &mut PgConnection, run: &Run<'_>, on_step: OnStep<'_>) -> Result<LedgerPurged, StoreError> {
     let chains = sqlx::query_as(include_str!("../sql/ledger_chains.sql")).fetch_all(&mut *conn).await?;
     let mut purged = LedgerPurged { before: run.cutoffs.batches, ..LedgerPurged::default() };
     for chain in &chains {
@@ -23,7 +23,7 @@ pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> R
 type Chain = (String, i32, i32);
 
 /// Folds the beginning of a chain, and then what was read again of the same partition.
-async fn fold(conn: &mut PgConnection, run: &Run, chain: &Chain, on_step: OnStep<'_>) -> Result<i64, StoreError> {
+async fn fold(conn: &mut PgConnection, run: &Run<'_>, chain: &Chain, on_step: OnStep<'_>) -> Result<i64, StoreError> {
     on_step(&format!("the ledger of {}", chain.0));
     if run.dry_run {
         return piece(conn, include_str!("../sql/ledger_fold_count.sql"), chain, run, None).await;
@@ -44,7 +44,7 @@ async fn piece(
     conn: &mut PgConnection,
     statement: &'static str,
     (stream, incarnation, partition): &Chain,
-    run: &Run,
+    run: &Run<'_>,
     most: Option<i64>,
 ) -> Result<i64, StoreError> {
     let rows = sqlx::query_scalar(statement).bind(stream).bind(incarnation).bind(partition).bind(run.cutoffs.batches);
@@ -53,7 +53,7 @@ async fn piece(
 }
 
 /// Rows that put events back are no part of any sum.
-async fn repairs(conn: &mut PgConnection, run: &Run) -> Result<i64, StoreError> {
+async fn repairs(conn: &mut PgConnection, run: &Run<'_>) -> Result<i64, StoreError> {
     let statement = if run.dry_run {
         "SELECT count(*) FROM analytics.ingestion_batches WHERE kind = 'repair' AND completed_at < $1"
     } else {
@@ -63,7 +63,7 @@ async fn repairs(conn: &mut PgConnection, run: &Run) -> Result<i64, StoreError> 
     Ok(sqlx::query_scalar(statement).bind(run.cutoffs.batches).fetch_one(conn).await?)
 }
 
-async fn hours(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<i64, StoreError> {
+async fn hours(conn: &mut PgConnection, run: &Run<'_>, on_step: OnStep<'_>) -> Result<i64, StoreError> {
     let before = run.cutoffs.ledger_hours;
     let of_orgs = take(
         conn,

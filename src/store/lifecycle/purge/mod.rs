@@ -15,8 +15,11 @@ use sqlx::PgConnection;
 pub use self::attribution::AttributionPurged;
 use super::org_settings;
 use crate::{
-    config::Database,
-    domain::retention::{Cutoffs, OrgDays, Retention},
+    config::{Database, Settings},
+    domain::{
+        attribution::SetRetention,
+        retention::{Cutoffs, OrgDays, Retention},
+    },
     store::{
         OnStep, StoreError, clock,
         rollups::engine::{self, Engine},
@@ -150,11 +153,31 @@ impl Purged {
     }
 }
 
+/// What is purged by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Where the owner of continuous aggregates is found, which is read only where these are.
+    pub database: Database,
+    pub retention: Retention,
+    pub attribution: SetRetention,
+}
+
+impl Rules {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            database: settings.database.clone(),
+            retention: settings.retention(),
+            attribution: settings.attribution.retention(),
+        }
+    }
+}
+
 /// What a run works by.
-struct Run {
+struct Run<'r> {
     dry_run: bool,
     now: DateTime<Utc>,
     retention: Retention,
+    attribution: &'r SetRetention,
     cutoffs: Cutoffs,
     /// Whose rollups readers see.
     engine: Engine,
@@ -163,22 +186,22 @@ struct Run {
 }
 
 /// Deletes what is older than its retention. With `dry_run` it is only counted, as it is now: what folding the ledger
-/// would find after raw events had gone is not foreseen. `database` is where the owner of continuous aggregates is found,
-/// which is read only where these are.
+/// would find after raw events had gone is not foreseen.
 ///
 /// # Errors
 /// What was done before stays done.
 pub async fn purge(
     conn: &mut PgConnection,
-    database: &Database,
-    retention: Retention,
+    rules: &Rules,
     dry_run: bool,
     on_step: OnStep<'_>,
 ) -> Result<Purged, StoreError> {
     let now = clock::now(conn).await?;
     let engine = engine::state(conn).await?.engine;
     let orgs = org_settings::days(conn).await?;
-    let mut run = Run { dry_run, now, retention, cutoffs: retention.cutoffs(now), engine, orgs };
+    let Rules { database, retention, attribution } = rules;
+    let cutoffs = retention.cutoffs(now);
+    let mut run = Run { dry_run, now, retention: *retention, attribution, cutoffs, engine, orgs };
     let mut left = Vec::new();
     if engine == Engine::Continuous {
         keep_to_aggregates(&mut run, &mut left);
@@ -201,7 +224,7 @@ pub async fn purge(
 }
 
 /// Leaves out what continuous aggregates cannot do: they are dropped by chunks, which are everybody's.
-fn keep_to_aggregates(run: &mut Run, left: &mut Vec<String>) {
+fn keep_to_aggregates(run: &mut Run<'_>, left: &mut Vec<String>) {
     let before = run.orgs.len();
     run.orgs.retain(|org| org.raw.is_none() && org.rollups.is_none());
     if run.orgs.len() < before {

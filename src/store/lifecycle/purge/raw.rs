@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{ATTEMPTS, RawPurged, Run};
 use crate::store::{OnStep, StoreError, lifecycle::chunks, patience::with_patience, transaction::in_transaction};
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<RawPurged, StoreError> {
+pub async fn purge(conn: &mut PgConnection, run: &Run<'_>, on_step: OnStep<'_>) -> Result<RawPurged, StoreError> {
     let mut purged = RawPurged { before: run.cutoffs.raw, ..RawPurged::default() };
     if run.dry_run {
         count_days(conn, run, &mut purged, on_step).await?;
@@ -47,7 +47,7 @@ async fn take_day(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Opti
 
 async fn count_days(
     conn: &mut PgConnection,
-    run: &Run,
+    run: &Run<'_>,
     purged: &mut RawPurged,
     on_step: OnStep<'_>,
 ) -> Result<(), StoreError> {
@@ -72,7 +72,7 @@ async fn count_days(
 /// together.
 async fn purge_org(
     conn: &mut PgConnection,
-    run: &Run,
+    run: &Run<'_>,
     org_id: Uuid,
     before: DateTime<Utc>,
     on_step: OnStep<'_>,

@@ -63,7 +63,7 @@ const DUPLICATES: Statements = Statements {
     take: "WITH gone AS (DELETE FROM analytics.duplicates WHERE last_at < $1 RETURNING 1) SELECT count(*) FROM gone",
 };
 
-pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> Result<RecordsPurged, StoreError> {
+pub async fn purge(conn: &mut PgConnection, run: &Run<'_>, on_step: OnStep<'_>) -> Result<RecordsPurged, StoreError> {
     let cutoffs = run.cutoffs;
     Ok(RecordsPurged {
         dead_letters: take(conn, run, "dead letters", &DEAD_LETTERS, cutoffs.dead_letters, on_step).await?,
@@ -78,7 +78,7 @@ pub async fn purge(conn: &mut PgConnection, run: &Run, on_step: OnStep<'_>) -> R
 
 async fn take(
     conn: &mut PgConnection,
-    run: &Run,
+    run: &Run<'_>,
     name: &str,
     statements: &Statements,
     before: DateTime<Utc>,

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{OnStep, RollupsPurged, Run, aggregates, in_pieces};
 use crate::{
     config::Database,
+    domain::attribution::Set,
     store::{
         StoreError,
         rollups::{engine::Engine, merge::hold_off},
@@ -17,7 +18,7 @@ use crate::{
 pub async fn purge(
     conn: &mut PgConnection,
     database: &Database,
-    run: &Run,
+    run: &Run<'_>,
     left: &mut Vec<String>,
     on_step: OnStep<'_>,
 ) -> Result<RollupsPurged, StoreError> {
@@ -54,20 +55,20 @@ pub async fn purge(
 /// Up to where rows go: everybody's, and of orgs that have another retention.
 pub(super) struct Before {
     pub all: DateTime<Utc>,
-    orgs: Vec<Uuid>,
-    theirs: Vec<DateTime<Utc>>,
+    pub orgs: Vec<Uuid>,
+    pub theirs: Vec<DateTime<Utc>>,
 }
 
 impl Before {
-    fn of(run: &Run) -> Self {
+    fn of(run: &Run<'_>) -> Self {
         let own = run.orgs.iter().filter_map(|org| Some((org.org_id, run.retention.org_rollup_cutoff(org, run.now)?)));
         let (orgs, theirs) = own.unzip();
         Self { all: run.cutoffs.rollups, orgs, theirs }
     }
 
-    /// Of attribution: not longer than an org's rollups where these have a retention of their own.
-    pub(super) fn of_attribution(run: &Run) -> Self {
-        let all = run.cutoffs.attribution;
+    /// Of a set of attribution: not longer than an org's rollups where these have a retention of their own.
+    pub(super) fn of_attribution(run: &Run<'_>, set: &Set) -> Self {
+        let all = run.attribution.cutoff(set, run.now);
         let own = Self::of(run);
         Self { all, theirs: own.theirs.into_iter().map(|before| before.max(all)).collect(), orgs: own.orgs }
     }
@@ -109,31 +110,19 @@ impl Old {
 /// must find it.
 pub(super) async fn take(
     conn: &mut PgConnection,
-    run: &Run,
+    run: &Run<'_>,
     old: Old,
     before: &Before,
     on_step: OnStep<'_>,
 ) -> Result<i64, StoreError> {
     on_step(&format!("{}: looking for old rows", old.table));
-    take_alone(conn, run, old, before, async |tx| hold_off(tx).await, on_step).await
-}
-
-/// As [`take`], each piece while the lock that it takes holds others off.
-pub(super) async fn take_alone(
-    conn: &mut PgConnection,
-    run: &Run,
-    old: Old,
-    before: &Before,
-    lock: impl AsyncFn(&mut PgConnection) -> Result<(), StoreError>,
-    on_step: OnStep<'_>,
-) -> Result<i64, StoreError> {
     if run.dry_run {
         return before.count(conn, old).await;
     }
     let mut gone = 0;
     in_pieces(async || {
         let taken = in_transaction::<i64, StoreError>(conn, async |tx| {
-            lock(&mut *tx).await?;
+            hold_off(&mut *tx).await?;
             before.take(tx, old, super::PIECE).await
         })
         .await?;
@@ -145,7 +134,7 @@ pub(super) async fn take_alone(
 }
 
 /// Freshness markers of what has no rollups any more. Few rows: one an org and model.
-async fn markers(conn: &mut PgConnection, run: &Run, before: &Before) -> Result<i64, StoreError> {
+async fn markers(conn: &mut PgConnection, run: &Run<'_>, before: &Before) -> Result<i64, StoreError> {
     let statement = if run.dry_run {
         Old { table: "freshness_status", at: "last_event_at", kind: "" }
             .statement(include_str!("../sql/purge_count_old.sql"))

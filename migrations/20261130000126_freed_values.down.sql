@@ -1,0 +1,1 @@
+ALTER TABLE analytics.attribution_dictionaries DROP COLUMN freed;
