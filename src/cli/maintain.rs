@@ -42,7 +42,7 @@ impl Summary for Maintained {
             Column::Text("LAST VACUUM"),
         ];
         format!(
-            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nhours of organisations summed: {}, by client and error code: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
+            "chunks created: {}\ncompression: {}\nbackground jobs: {}{}\nrollups: {}\nhours of organisations summed: {}, by client and error code: {}\nattribution: {}\nraw events: {} bytes in {} chunks, the oldest of {}; {} bytes in \
              {} compressed ones\n{}",
             self.chunks_made,
             self.compression,
@@ -51,6 +51,7 @@ impl Summary for Maintained {
             self.engine_advice,
             self.org_hours_summed,
             self.org_hours_by_summed,
+            self.attribution_sizes.line(),
             raw.bytes,
             raw.chunks,
             raw.oldest.map_or_else(absent, time),

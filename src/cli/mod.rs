@@ -4,6 +4,7 @@
 
 mod actors;
 mod api_key;
+mod attribution;
 mod client;
 mod confirm;
 mod days;
@@ -81,6 +82,8 @@ enum Command {
     ApiKey(api_key::Command),
     #[command(subcommand)]
     Retention(retention::Command),
+    #[command(subcommand)]
+    Attribution(attribution::Command),
     Purge(purge::Args),
     Maintain(maintain::Args),
     Healthcheck(healthcheck::Args),
@@ -133,6 +136,7 @@ fn run_command(command: Command, settings: Settings, identity: Identity, metrics
         Command::Partitions(command) => block_on(partitions::run(command, settings)),
         Command::ApiKey(command) => block_on(api_key::run(command, settings)),
         Command::Retention(command) => block_on(retention::run(command, settings)),
+        Command::Attribution(command) => block_on(attribution::run(command, settings)),
         Command::Purge(args) => block_on(purge::run(args, settings)),
         Command::Maintain(args) => block_on(maintain::run(args, settings)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, settings)),
@@ -224,6 +228,7 @@ mod tests {
         ("retention set", Some("retention.set")),
         ("retention list", None),
         ("retention clear", Some("retention.clear")),
+        ("attribution estimate", None),
         ("purge", Some("data.purge")),
         ("maintain", Some("data.maintain")),
         ("healthcheck", None),

@@ -1,8 +1,10 @@
 //! Attribution in the database: what batches leave is folded into parts, about once a minute; parts are put together when their hour
 //! is over; what has to be is counted again from raw events. See docs/internals/attribution.md.
 
+pub(in crate::store) mod counted;
 mod dictionary;
 pub mod erase;
+pub mod estimate;
 pub mod fold;
 mod parts;
 pub mod recount;

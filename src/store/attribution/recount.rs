@@ -3,29 +3,25 @@
 //! Raw events and what is pending are of one snapshot, and nobody folds meanwhile. So each event counts once: what is pending is left
 //! out and folded later, or it is counted, and what is pending loses it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    PENDING, alone, dictionary,
+    PENDING, alone,
+    counted::Counted,
+    dictionary,
     dictionary::Wanted,
     fold::want,
     parts::{KeyRows, PartRows},
     sets::{self, KeptSet},
     settle,
-    sums::SumsRow,
 };
 use crate::{
     domain::{
-        attribution::{
-            Dictionary, Dimension, KnownKeys, Named, Naming, Part, Partials, SetRetention, Unit, kept,
-        },
+        attribution::{Dictionary, KnownKeys, Named, Naming, Part, Partials, SetRetention, Unit},
         calendar::{next_utc_day, utc_day},
         rollup::{day_of_hour, hour_of},
     },
@@ -35,9 +31,6 @@ use crate::{
         rollups::recount::{Pending, Span, raw_from},
     },
 };
-
-/// Rows that are read by one statement.
-const AT_ONCE: usize = 2000;
 
 /// Counts the span again, of all sets. What is pending loses what it has of it. In one snapshot, while nobody else writes parts.
 pub async fn all_sets(tx: &mut PgConnection, span: &Span) -> Result<(), StoreError> {
@@ -176,49 +169,23 @@ async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pend
         .await?
         .into_iter()
         .collect();
-    let dimensions = set.set.dimensions();
-    // All of it is read: no plan that is quick for the first rows only.
-    sqlx::query("SET LOCAL cursor_tuple_fraction = 1").execute(&mut *tx).await?;
-    let statement = include_str!("sql/recount.sql").replace("{values}", &columns(dimensions));
-    // Safe: what is put in are constants.
-    sqlx::query(AssertSqlSafe(statement))
-        .bind(span.start)
-        .bind(span.end())
-        .bind(span.org_id)
-        .bind(&span.left_out)
-        .bind(pending == Pending::Counted)
-        .bind(fields(dimensions))
-        .execute(&mut *tx)
-        .await?;
-    let fetch = format!("FETCH {AT_ONCE} FROM attributed");
+    let mut counted = Counted::open(&mut *tx, span, set.set.dimensions(), pending).await?;
     let mut counting: Option<Counting> = None;
-    loop {
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(fetch.as_str())).fetch_all(&mut *tx).await?;
-        let more = rows.len() == AT_ONCE;
-        let mut rows = rows.into_iter().peekable();
-        while let Some(org_id) = rows.peek().map(|row| row.org_id) {
-            let mut of_org = Vec::new();
-            while let Some(row) = rows.next_if(|row| row.org_id == org_id) {
-                of_org.push(row.named()?);
-            }
-            if let Some(before) = counting.take_if(|counting| counting.org_id != org_id) {
-                before.put(tx, set).await?;
-            }
-            let counting = match &mut counting {
-                Some(counting) => counting,
-                none => none.insert(Counting::begin(tx, org_id, set).await?),
-            };
-            counting.add(tx, set, &of_org).await?;
-            orgs.insert(org_id);
+    while let Some((org_id, sums)) = counted.next(&mut *tx).await? {
+        if let Some(before) = counting.take_if(|counting| counting.org_id != org_id) {
+            before.put(tx, set).await?;
         }
-        if !more {
-            break;
-        }
+        let counting = match &mut counting {
+            Some(counting) => counting,
+            none => none.insert(Counting::begin(tx, org_id, set).await?),
+        };
+        counting.add(tx, set, &sums).await?;
+        orgs.insert(org_id);
     }
     if let Some(last) = counting {
         last.put(tx, set).await?;
     }
-    sqlx::query("CLOSE attributed").execute(&mut *tx).await?;
+    counted.close(&mut *tx).await?;
     let month = Unit::Month.start_of(span.start);
     // While history is counted, the newest days first, a month has all of it with its first day.
     let is_complete = set.complete_from <= month || span.start == month;
@@ -228,51 +195,6 @@ async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pend
         }
     }
     Ok(())
-}
-
-/// The fields of the metadata among a set's dimensions.
-pub(in crate::store) fn fields(dimensions: &[Dimension]) -> Vec<&str> {
-    let named = dimensions.iter().filter_map(|dimension| match dimension {
-        Dimension::Meta(field) => Some(&**field),
-        _ => None,
-    });
-    named.collect()
-}
-
-/// A set's values of a raw event, in SQL. Fields of the metadata are named by $6.
-pub(in crate::store) fn columns(dimensions: &[Dimension]) -> String {
-    let mut fields = 0;
-    let columns = dimensions.iter().map(|dimension| match dimension {
-        Dimension::Model => "model_id::text".to_owned(),
-        Dimension::Client => "client_id".to_owned(),
-        Dimension::Actor => "actor_id::text".to_owned(),
-        Dimension::Status => "status::text".to_owned(),
-        Dimension::ErrorCode => "error_code".to_owned(),
-        Dimension::Meta(_) => {
-            fields += 1;
-            format!("metadata ->> ($6::text[])[{fields}]")
-        }
-    });
-    format!("ARRAY[{}]", columns.collect::<Vec<_>>().join(", "))
-}
-
-#[derive(FromRow)]
-struct Row {
-    org_id: Uuid,
-    bucket_start: DateTime<Utc>,
-    values: Vec<Option<String>>,
-    #[sqlx(flatten)]
-    sums: SumsRow,
-}
-
-impl Row {
-    fn named(self) -> Result<Named, StoreError> {
-        Ok(Named {
-            hour: hour_of(self.bucket_start),
-            values: self.values.iter().map(|value| value.as_deref().map(|text| Arc::from(&*kept(text)))).collect(),
-            measures: self.sums.measures()?,
-        })
-    }
 }
 
 /// What is counted of an org's day.

@@ -3,6 +3,7 @@
 mod changes;
 mod damaged;
 mod kept;
+mod sizes;
 mod sums;
 
 use analytics_service::{

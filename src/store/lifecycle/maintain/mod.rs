@@ -4,6 +4,7 @@
 mod advice;
 mod compress;
 mod figures;
+mod sets;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -26,6 +27,7 @@ use crate::{
 pub use advice::EngineAdvice;
 pub use compress::{Compression, schedule, scheduled};
 pub use figures::{Figures, RawFigures, TableFigures};
+pub use sets::{AttributionSizes, DimensionSize, SetSize};
 
 /// As its runs are recorded.
 pub const TASK: &str = "maintain";
@@ -52,6 +54,8 @@ pub struct Maintained {
     pub org_hours_by_summed: u64,
     /// Parts of attribution that were put together.
     pub attribution: Settled,
+    /// How much it has.
+    pub attribution_sizes: AttributionSizes,
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -82,7 +86,7 @@ impl Maintained {
         let Figures { raw, tables } = &self.figures;
         let tables: Vec<String> = tables.iter().map(TableFigures::line).collect();
         format!(
-            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed, {} by client and error code; attribution: {} buckets put together, {} days and {} months begun; raw events: {} chunks, {} compressed, {} bytes; \
+            "{} chunks created; compression: {}; background jobs: {}; rollups: {}; {} hours of organisations summed, {} by client and error code; attribution: {} buckets put together, {} days and {} months begun ({}); raw events: {} chunks, {} compressed, {} bytes; \
              {}",
             self.chunks_made,
             self.compression,
@@ -93,6 +97,7 @@ impl Maintained {
             self.attribution.buckets,
             self.attribution.days,
             self.attribution.months,
+            self.attribution_sizes.line(),
             raw.chunks,
             raw.compressed_chunks,
             raw.bytes,
@@ -121,6 +126,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
     let org_hours_summed = org_hours::sum(conn, rules.refresh.late_after, on_step).await?;
     let org_hours_by_summed = hours_by::sum(conn, rules.refresh.late_after, on_step).await?;
     let attribution = settle::settle(conn, rules.refresh.late_after, on_step).await?;
+    let attribution_sizes = sets::read(conn, now).await?;
     let figures = figures::read(conn).await?;
     on_step("tables are measured");
     let jobs = background_jobs::read(conn, &rules.refresh).await?;
@@ -141,6 +147,7 @@ pub async fn maintain(conn: &mut PgConnection, rules: &Rules, on_step: OnStep<'_
         org_hours_summed,
         org_hours_by_summed,
         attribution,
+        attribution_sizes,
         figures,
     })
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         StoreError,
-        attribution::{recount, sets::KeptSet, sums::SumsRow},
+        attribution::{counted, sets::KeptSet, sums::SumsRow},
         read::{MAX_ROWS, ReadError, row_limit},
     },
 };
@@ -137,7 +137,7 @@ impl<'q> Reading<'q> {
             return Ok(Vec::new());
         }
         let dimensions = self.set.set.dimensions();
-        let statement = include_str!("../sql/attribution_split.sql").replace("{values}", &recount::columns(dimensions));
+        let statement = include_str!("../sql/attribution_split.sql").replace("{values}", &counted::columns(dimensions));
         // Safe: what is put in are constants.
         let rows: Vec<SplitRow> = sqlx::query_as(AssertSqlSafe(statement))
             .bind(self.query.org_id)
@@ -145,7 +145,7 @@ impl<'q> Reading<'q> {
             .bind(parts.iter().map(|part| part.1).collect::<Vec<_>>())
             .bind(self.query.buckets.start())
             .bind(self.query.buckets.end())
-            .bind(recount::fields(dimensions))
+            .bind(counted::fields(dimensions))
             .bind(row_limit())
             .fetch_all(&mut *conn)
             .await?;
