@@ -60,9 +60,11 @@ export async function browser({
       await cdp('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
       await cdp('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
     },
-    /** The page from top to bottom, as a PNG. */
-    async picture({ whole = true } = {}) {
-      const { data } = await cdp('Page.captureScreenshot', { format: 'png', captureBeyondViewport: whole });
+    /** The page from its top, as a PNG: what is in the window, and what is below it as far as `tallest`. */
+    async picture(tallest = 0) {
+      const [width, window, page] = await run('return [innerWidth, innerHeight, document.documentElement.scrollHeight]');
+      const clip = { x: 0, y: 0, width, height: Math.max(window, Math.min(page, tallest)), scale: 1 };
+      const { data } = await cdp('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true, clip });
       return Buffer.from(data, 'base64');
     },
     async end() {

@@ -19,7 +19,7 @@ export default function DataLife({ state }) {
     <${Panel} className="bare" of=${of} zone=${zone} lines=4>${data => html`<div class="tiles">
       <${Tile} label=${t.dataLife.engine} value=${t.dataLife.engines[data.engine] ?? data.engine}
         hint=${t.dataLife.engineHints[data.engine]} />
-      <${Tile} label=${t.dataLife.edition} value=${data.edition ?? '–'} hint=${t.dataLife.editionHint} />
+      <${Tile} label=${t.dataLife.edition} value=${t.dataLife.editions[data.edition] ?? data.edition ?? '–'} hint=${t.dataLife.editionHint} />
       <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion ?? '–')}
         hint=${data.version && `${t.version} ${data.version}`} />
       <${Tile} label=${t.dataLife.size} value=${bytes(size(data))} hint=${t.dataLife.sizeHint} />
@@ -92,7 +92,7 @@ export default function DataLife({ state }) {
             time: true,
             label: t.dataLife.completeFrom,
             value: row => row.completeFrom,
-            cell: row => (row.completeFrom ? moment(row.completeFrom, zone) : t.dataLife.fromTheBeginning),
+            cell: row => (Date.parse(row.completeFrom) > 0 ? moment(row.completeFrom, zone) : t.dataLife.fromTheBeginning),
           },
         ]} />`}<//>`;
 }
@@ -100,7 +100,7 @@ export default function DataLife({ state }) {
 const text = detail => (detail == null ? '–' : typeof detail === 'string' ? detail : JSON.stringify(detail));
 
 function Sizes({ rows }) {
-  return html`<${Table} rows=${rows} sort="-bytes" name="table-sizes" caption=${t.dataLife.tables} rowKey=${row => row.name}
+  return html`<${Table} rows=${rows} sort="-bytes" name="table-sizes" caption=${t.dataLife.tables} rowKey=${row => row.name} first=12
     columns=${[
     { key: 'name', label: t.dataLife.name, value: row => row.name, cell: row => html`<code>${row.name}</code>` },
     { key: 'bytes', label: t.dataLife.size, right: true, value: row => row.bytes, cell: row => bytes(row.bytes) },

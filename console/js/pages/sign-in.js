@@ -33,11 +33,17 @@ export default function SignIn({ port, onDone, signedIn }) {
     }
   };
   useEffect(() => {
-    const link = new URLSearchParams(location.hash.slice(1)).get('link');
-    if (!link) return;
-    // A link works once: it does not stay in the history.
-    history.replaceState(null, '', location.pathname + location.search);
-    enter({ link });
+    const follow = () => {
+      const link = new URLSearchParams(location.hash.slice(1)).get('link');
+      if (!link) return;
+      // A link works once: it does not stay in the history.
+      history.replaceState(null, '', location.pathname + location.search);
+      enter({ link });
+    };
+    follow();
+    // A link that is pasted where this page is open already loads nothing.
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
   }, []);
   const submit = event => {
     event.preventDefault();

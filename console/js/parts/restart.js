@@ -1,7 +1,7 @@
 // Restarts an actor's group, and shows offset and ledger of its partition before and after: what was lost would be missing there.
 import { html, useEffect, useState } from '../view.js';
 import { get, post } from '../api.js';
-import { moment } from '../time.js';
+import { moment, recent } from '../time.js';
 import { count } from '../format.js';
 import { Badge, Dialog, Failure } from './panel.js';
 import { ACTOR_TONES, balances, flat } from './tree.js';
@@ -87,7 +87,7 @@ function Compare({ before, after, zone }) {
       ${row(
         t.restart.since,
         one => one.actor?.since,
-        value => moment(value, zone),
+        value => recent(value, zone),
       )}
       ${before.partition && row(t.restart.nextOffset, one => one.partition?.nextOffset)}
       ${ledger?.since && html`<tr class="quiet"><td colspan="3">${t.restart.ledgerSince(moment(ledger.since, zone))}</td></tr>`}

@@ -5,7 +5,7 @@ import { setQuery } from '../router.js';
 import { fileName, momentParams } from '../series.js';
 import { hour, moment } from '../time.js';
 import { Decimal, subtract } from '../money.js';
-import { exactMoney, count, moneyChange } from '../format.js';
+import { money, count, moneyChange } from '../format.js';
 import { Badge, Panel, Value } from './panel.js';
 import { Table } from './table.js';
 import { t } from '../texts.js';
@@ -38,15 +38,20 @@ function Pages({ first, load, state }) {
   const pages = [first, ...more];
   const next = pages.at(-1).nextCursor;
   const rows = pages.flatMap(page => page.revisions);
-  const both = (key, text) => ({
-    key,
-    label: t.measures[key],
-    right: true,
-    value: row => subtract(row.after[key], row.before[key]),
-    cell: row =>
-      html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span> <span
-        aria-label=${t.revisions.became}>→</span> ${text(row.after[key])}</span>`,
-  });
+  // Seen as one column, and in files as two.
+  const both = (key, text) => [
+    {
+      key,
+      label: t.measures[key],
+      right: true,
+      screenOnly: true,
+      value: row => subtract(row.after[key], row.before[key]),
+      cell: row => html`<span class="before-after"><span class="quiet">${text(row.before[key])}</span><span aria-hidden="true"> → </span>
+        <span class="off-screen"> ${t.revisions.became} </span>${text(row.after[key])}</span>`,
+    },
+    { key: `${key}Before`, fileOnly: true, file: `${key} before`, value: row => row.before[key] },
+    { key: `${key}After`, fileOnly: true, file: `${key} after`, value: row => row.after[key] },
+  ];
   const difference = Decimal.sum(rows.map(row => subtract(row.after.costEstimateCents, row.before.costEstimateCents)));
   const columns = [
     {
@@ -79,10 +84,10 @@ function Pages({ first, load, state }) {
       value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
       cell: row => moneyChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)),
     },
-    both('costEstimateCents', exactMoney),
-    both('invocations', count),
-    both('inputTokens', count),
-    both('outputTokens', count),
+    ...both('costEstimateCents', money),
+    ...both('invocations', count),
+    ...both('inputTokens', count),
+    ...both('outputTokens', count),
   ];
   return html`
     <${Table} columns=${columns} rows=${rows}
