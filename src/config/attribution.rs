@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 
 use super::declare::section;
-use crate::domain::attribution::{Dimension, Set, SetRetention, carried};
+use crate::domain::attribution::{Dimension, Set, SetRetention, carried, split};
 
 /// Sets at most: each event is part of a sum of each.
 const MAX_SETS: usize = 8;
@@ -14,7 +14,8 @@ const RETENTION_DAYS: RangeInclusive<i64> = 1..=3650;
 section! {
     pub struct Attribution in attribution {
         /// The sets of dimensions that usage is summed by, separated by semicolons; empty: none. A set is a list of modelId, clientId, actorId,
-        /// status, errorCode and meta.FIELD (a field of the metadata), separated by commas. A request is answered by a set
+        /// status, errorCode and meta.FIELD (a field of the metadata), separated by commas. In the name of a field a backslash stands before
+        /// a comma, a semicolon, a backslash, and a blank at its ends. A request is answered by a set
         /// that has all dimensions that it groups and filters by. With `90 days:` before it a set is kept for so long instead of
         /// retention_days (`90 days: actorId,modelId`). With actorId, and with metadata that names people, usage is kept by person:
         /// no set has them unless it is declared here. The history of a new set is counted from raw events.
@@ -63,7 +64,7 @@ impl Attribution {
 
 /// None where it is no list of sets. Two sets of the same dimensions would be one.
 fn parsed(text: &str) -> Option<Vec<(Set, Option<TimeDelta>)>> {
-    let written = text.split(';').map(str::trim).filter(|set| !set.is_empty());
+    let written = split(text, ';').into_iter().map(str::trim_start).filter(|set| !set.is_empty());
     let sets: Vec<(Set, Option<TimeDelta>)> = written.map(one).collect::<Option<_>>()?;
     let mut sorted: Vec<Vec<Dimension>> = sets.iter().map(|(set, _)| set.dimensions().to_vec()).collect();
     sorted.iter_mut().for_each(|set| set.sort());
@@ -79,7 +80,7 @@ fn one(written: &str) -> Option<(Set, Option<TimeDelta>)> {
     }
     let (days, set) = written.split_once("days:")?;
     let days = days.trim().parse().ok().filter(|days| RETENTION_DAYS.contains(days))?;
-    Some((set.trim().parse().ok()?, Some(TimeDelta::days(days))))
+    Some((set.parse().ok()?, Some(TimeDelta::days(days))))
 }
 
 #[cfg(test)]
@@ -91,6 +92,7 @@ mod tests {
         let texts = |text| parsed(text).map(|sets| sets.iter().map(|(set, _)| set.to_string()).collect::<Vec<_>>());
         assert_eq!(texts("modelId ; meta.a b,modelId;").unwrap(), ["modelId", "meta.a b,modelId"]);
         assert_eq!(texts(" ").unwrap(), Vec::<String>::new());
+        assert_eq!(texts(r"meta.a\;b ; modelId,meta.a\,b").unwrap(), [r"meta.a\;b", r"modelId,meta.a\,b"]);
         for wrong in ["what", "modelId,modelId", "clientId,modelId;modelId,clientId", "modelId;;what"] {
             assert_eq!(texts(wrong), None, "{wrong}");
         }

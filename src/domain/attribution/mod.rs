@@ -26,5 +26,5 @@ pub use plan::{Piece, Unit, pieces, split_parts};
 pub use query::{Attribution, AttributionQuery, Filter, KeyTotals, NoSet, SetStatus};
 pub use report::{AttributionReport, Group, OrderBy, Place, Ranked, Ranking};
 pub use retention::SetRetention;
-pub use set::{MAX_DIMENSIONS, Set, UnknownSet, smallest};
+pub use set::{MAX_DIMENSIONS, Set, UnknownSet, smallest, split};
 pub use values::ValuesQuery;

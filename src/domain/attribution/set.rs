@@ -1,4 +1,7 @@
 //! Sets: the lists of dimensions whose sums are kept.
+//!
+//! As text a set is the names of its dimensions, separated by commas, and several sets are separated by semicolons. The name of a field
+//! of the metadata may have any character: a backslash stands before one that would end it.
 
 use std::{fmt, str::FromStr};
 
@@ -38,17 +41,61 @@ impl Set {
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(Dimension::name).collect();
-        f.write_str(&names.join(","))
+        f.write_str(&list(self.0.iter().map(Dimension::name)))
     }
+}
+
+/// Names as a set has them.
+fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| escaped(name.as_ref())).collect();
+    names.join(",")
+}
+
+/// The parts of a text between separators, as they are written. One behind a backslash separates nothing.
+pub fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut parts, mut start, mut is_escaped) = (Vec::new(), 0, false);
+    for (at, c) in text.char_indices() {
+        if c == separator && !is_escaped {
+            parts.push(&text[start..at]);
+            start = at + c.len_utf8();
+        }
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+fn escaped(name: &str) -> String {
+    let last = name.chars().count().saturating_sub(1);
+    let mut text = String::with_capacity(name.len());
+    for (n, c) in name.chars().enumerate() {
+        // Blanks at the ends are no part of a name, unless they are marked.
+        if matches!(c, ',' | ';' | '\\') || c.is_whitespace() && (n == 0 || n == last) {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// None where a backslash has nothing behind it.
+fn unescaped(text: &str) -> Option<String> {
+    let (mut chars, mut rest) = (Vec::new(), text.chars());
+    while let Some(c) = rest.next() {
+        chars.push(if c == '\\' { (rest.next()?, true) } else { (c, false) });
+    }
+    let is_text = |(c, is_escaped): &(char, bool)| *is_escaped || !c.is_whitespace();
+    let end = chars.iter().rposition(is_text).map_or(0, |last| last + 1);
+    let start = chars.iter().position(is_text).unwrap_or(end);
+    Some(chars[start..end].iter().map(|(c, _)| c).collect())
 }
 
 impl FromStr for Set {
     type Err = UnknownSet;
 
     fn from_str(text: &str) -> Result<Self, UnknownSet> {
-        let dimensions = text.split(',').map(|name| name.trim().parse().map_err(|_| UnknownSet));
-        Self::new(dimensions.collect::<Result<_, _>>()?)
+        let dimension = |name: &str| unescaped(name).and_then(|name| name.parse().ok()).ok_or(UnknownSet);
+        Self::new(split(text, ',').into_iter().map(dimension).collect::<Result<_, _>>()?)
     }
 }
 
@@ -64,6 +111,8 @@ pub fn smallest<'s, T>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -73,6 +122,30 @@ mod tests {
         assert_eq!(set.position(&Dimension::Model), Some(1));
         for text in ["", ",", "clientId,clientId", "clientId,what", "a,b,c,d,e,f,g"] {
             assert_eq!(text.parse::<Set>(), Err(UnknownSet), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_may_have_any_name() {
+        let set: Set = r"clientId, meta.a\,b\;c\\,meta.\ , meta. x".parse().unwrap();
+        let names: Vec<_> = set.dimensions().iter().map(Dimension::name).collect();
+        assert_eq!(names, ["clientId", r"meta.a,b;c\", "meta. ", "meta. x"]);
+        assert_eq!(set.to_string(), r"clientId,meta.a\,b\;c\\,meta.\ ,meta. x");
+        for text in [r"clientId\", r"clientId,modelId\", r"clientId\,modelId"] {
+            assert_eq!(text.parse::<Set>(), Err(UnknownSet), "{text}");
+        }
+        assert_eq!(split(r"a\;b;c\\;", ';'), [r"a\;b", r"c\\", ""]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_is_read_as_it_is_written(fields in prop::collection::btree_set("[a,;\\\\ \t🦀]{1,6}", 1..6)) {
+            let dimensions: Vec<Dimension> = fields.iter().map(|field| Dimension::Meta(field.as_str().into())).collect();
+            let set = Set::new(dimensions).unwrap();
+            let text = set.to_string();
+            prop_assert_eq!(text.parse::<Set>(), Ok(set.clone()));
+            let twice = format!("{text};{text}");
+            prop_assert_eq!(split(&twice, ';'), [text.as_str(), &text]);
         }
     }
 
