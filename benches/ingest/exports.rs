@@ -8,7 +8,10 @@ use analytics_service::{
     actors::export_generator::generate::{self, ExportBackend},
     domain::{
         audit::{Actor, AuditEvent, Outcome},
-        export::{Granularity, GroupBy, Spec, TimeRange, csv::CsvRows},
+        export::{
+            Granularity, Grouping, Spec, TimeRange,
+            csv::{CsvRows, Names},
+        },
         histogram::Histogram,
     },
     store::exports::{self, ClaimRules, Claimed, Claimer, NewExport, rows::ExportReader},
@@ -49,8 +52,14 @@ impl Exports {
         world.set("ANALYTICS__OBJECTS__PART_BYTES", "8388608");
         let start: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
         let range = TimeRange { start, end: start + TimeDelta::hours(HOURS) };
-        let (granularity, group_by) = (Granularity::Hourly, GroupBy::Model);
-        let spec = Spec { org_id: Uuid::from_u128(1), granularity, group_by, range, models: Vec::new() };
+        let spec = Spec {
+            org_id: Uuid::from_u128(1),
+            granularity: Granularity::Hourly,
+            group_by: Grouping::default(),
+            names: false,
+            range,
+            models: Vec::new(),
+        };
         fill(&mut world.connect_as_owner().await, &spec, rows).await;
         Self { world, _store: store, spec, rows }
     }
@@ -111,7 +120,7 @@ async fn job(conn: &mut PgConnection, spec: &Spec) -> Claimed {
 /// Rows and bytes of the file.
 async fn exported(reader: &ExportReader, spec: &Spec) -> (u64, usize) {
     let mut snapshot = reader.begin(spec).await.unwrap();
-    let mut csv = CsvRows::new(spec).unwrap();
+    let mut csv = CsvRows::new(spec, Names::default()).unwrap();
     let mut bytes = 0;
     let mut rows = snapshot.rows();
     while let Some(row) = rows.try_next().await.unwrap() {

@@ -32,11 +32,8 @@ impl Nameable {
         if text == "orgId" {
             return Some(Self::Org);
         }
-        match text.parse().ok()? {
-            Dimension::Status | Dimension::ErrorCode => None,
-            Dimension::Meta(key) if key.contains('\0') => None,
-            dimension => Some(Self::Of(dimension)),
-        }
+        let dimension: Dimension = text.parse().ok()?;
+        (dimension.is_nameable() && !text.contains('\0')).then_some(Self::Of(dimension))
     }
 }
 

@@ -31,7 +31,7 @@ pub fn api_key(changes: Value) -> Value {
 pub fn export(changes: Value) -> Value {
     let job = json!({
         "jobId": "019d1f62-7d4a-7c3b-9a59-0f2a51c0d7e4", "orgId": "6b1f8a52-53a4-4c1f-9d8e-0d1a3f1c7b10",
-        "kind": "demand", "status": "pending", "granularity": "daily", "groupBy": "model",
+        "kind": "demand", "status": "pending", "granularity": "daily", "groupBy": "model", "names": false,
         "timeRange": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "models": [], "bucket": "exports",
         "initiatedBy": "ann", "createdAt": "2026-03-02T11:00:00Z", "startedAt": null, "completedAt": null,
         "expiresAt": null, "cancelRequested": false, "error": null, "outputUri": null, "checksum": null,

@@ -35,7 +35,7 @@ use crate::{
         supervision::actor_ref::ActorRef,
     },
     domain::export::{
-        ExportJob, ExportQuery, Granularity, GroupBy, JobForm, Status, TimeRange, verification::Verification,
+        ExportJob, ExportQuery, Granularity, Grouping, JobForm, Status, TimeRange, verification::Verification,
     },
 };
 
@@ -54,14 +54,18 @@ pub struct ExportRefs {
 #[schema(as = ExportRequest, rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the API's description")]
 struct RequestForm {
-    /// At most 31 days, 7 with another groupBy than model; on bucket boundaries of UTC; not in the future
+    /// At most 31 days, 7 with groupBy client or errorCode; on bucket boundaries of UTC; not in the future
     time_range: TimeRange,
     /// daily without it
     #[schema(nullable = false)]
     granularity: Option<Granularity>,
-    /// model without it; client and errorCode, which have one column more, only with granularity hourly
+    /// model without it; client and errorCode, which have one column more, only with granularity hourly; or a list of one to three
+    /// dimensions of attribution that a set has, whose file has other columns
     #[schema(nullable = false)]
-    group_by: Option<GroupBy>,
+    group_by: Option<Grouping>,
+    /// Whether the file has, beside the ids of models, clients, persons and metadata, what people call them; false without it
+    #[schema(nullable = false)]
+    names: Option<bool>,
     /// Only these, at most 100; all without it
     #[schema(nullable = false)]
     models: Option<Vec<Uuid>>,

@@ -22,7 +22,7 @@ use crate::{
 
 const CLIENTS: [&str; 6] = ["web", "batch", "", "a/b \"🙂\"", "=1+1", "null"];
 const TEAMS: [&str; 3] = ["search", "o'neil", "ops"];
-const SETS: &str =
+pub const SETS: &str =
     "clientId,modelId; status,errorCode,clientId,modelId; actorId,modelId; meta.te.am 🙂,clientId,modelId";
 
 /// Numbers that look random and are the same each time.
@@ -31,7 +31,7 @@ fn random(n: u64, of: u64) -> u64 {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33
 }
 
-fn events(org: Uuid, count: u64, now: DateTime<Utc>) -> Vec<Event> {
+pub fn events(org: Uuid, count: u64, now: DateTime<Utc>) -> Vec<Event> {
     let pick = |n, of, below| random(n, of) % below;
     let one = |n: u64| {
         let minutes = i64::try_from(pick(n, 1, 20 * 24 * 60)).unwrap();
@@ -56,25 +56,25 @@ fn events(org: Uuid, count: u64, now: DateTime<Utc>) -> Vec<Event> {
 }
 
 /// Invocations, errors, tokens in and out, cost.
-type Sums = (u64, u64, u64, u64, Decimal);
+pub type Sums = (u64, u64, u64, u64, Decimal);
 
-fn of_event(event: &Event) -> Sums {
+pub fn of_event(event: &Event) -> Sums {
     let errors = u64::from(event.status != Status::Success);
     let cost = event.cost_estimate_cents.to_string().parse().unwrap();
     (1, errors, event.input_tokens.into(), event.output_tokens.into(), cost)
 }
 
-fn of_json(totals: &Value) -> Sums {
+pub fn of_json(totals: &Value) -> Sums {
     let number = |name: &str| totals[name].as_u64().unwrap();
     let cost = decimal(&totals["costEstimateCents"]);
     (number("invocations"), number("errors"), number("inputTokens"), number("outputTokens"), cost)
 }
 
-fn add(sum: Sums, other: Sums) -> Sums {
+pub fn add(sum: Sums, other: Sums) -> Sums {
     (sum.0 + other.0, sum.1 + other.1, sum.2 + other.2, sum.3 + other.3, sum.4 + other.4)
 }
 
-fn value_of(event: &Event, dimension: &str) -> Option<String> {
+pub fn value_of(event: &Event, dimension: &str) -> Option<String> {
     match dimension {
         "modelId" => Some(event.model_id.to_string()),
         "clientId" => event.client_id.clone(),
@@ -88,38 +88,38 @@ fn value_of(event: &Event, dimension: &str) -> Option<String> {
     }
 }
 
-type Groups = BTreeMap<Vec<Option<String>>, Sums>;
+pub type Groups = BTreeMap<Vec<Option<String>>, Sums>;
 
 /// A request for attribution, with its parameters.
 #[derive(Clone)]
-struct Request {
-    org: Uuid,
-    token: String,
-    params: Vec<(String, String)>,
+pub struct Request {
+    pub org: Uuid,
+    pub token: String,
+    pub params: Vec<(String, String)>,
 }
 
 impl Request {
-    fn with(&self, params: &[(&str, &str)]) -> Self {
+    pub fn with(&self, params: &[(&str, &str)]) -> Self {
         let mut with = self.clone();
         with.params.extend(params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         with
     }
 
-    async fn send(&self, service: &Service, what: &str) -> (u16, Value) {
+    pub async fn send(&self, service: &Service, what: &str) -> (u16, Value) {
         let url = Url::parse_with_params("http://host", &self.params).unwrap();
         let path = format!("/analytics/v1/orgs/{}/{what}?{}", self.org, url.query().unwrap());
         let (status, answer) = service.get(&path, &self.token).await;
         (status.as_u16(), answer)
     }
 
-    async fn page(&self, service: &Service) -> Value {
+    pub async fn page(&self, service: &Service) -> Value {
         let (status, page) = self.send(service, "attribution").await;
         assert_eq!(status, 200, "{:?} {page}", self.params);
         page
     }
 
     /// The groups of all pages. On each page everything adds up.
-    async fn all(&self, service: &Service, group_by: &[&str]) -> (Groups, Value) {
+    pub async fn all(&self, service: &Service, group_by: &[&str]) -> (Groups, Value) {
         let mut groups = Groups::new();
         let mut request = self.with(&[("top", "4")]);
         request = request.with(&group_by.iter().map(|name| ("groupBy", *name)).collect::<Vec<_>>());
@@ -151,7 +151,7 @@ impl Request {
 }
 
 /// What the events add up to that pass.
-fn expected(events: &[Event], group_by: &[&str], passes: impl Fn(&Event) -> bool) -> Groups {
+pub fn expected(events: &[Event], group_by: &[&str], passes: impl Fn(&Event) -> bool) -> Groups {
     let mut groups = Groups::new();
     for event in events.iter().filter(|event| passes(event)) {
         let key = group_by.iter().map(|name| value_of(event, name)).collect();
@@ -161,7 +161,7 @@ fn expected(events: &[Event], group_by: &[&str], passes: impl Fn(&Event) -> bool
     groups
 }
 
-async fn complete(service: &Service, request: &Request, events: usize) {
+pub async fn complete(service: &Service, request: &Request, events: usize) {
     eventually("all is folded", async || {
         // Before the history of the sets is counted, their beginning is refused.
         let (status, page) = request.with(&[("groupBy", "modelId")]).send(service, "attribution").await;
@@ -171,7 +171,7 @@ async fn complete(service: &Service, request: &Request, events: usize) {
 }
 
 /// A world with these sets, which are brought up to date each second.
-async fn world() -> World {
+pub async fn world() -> World {
     let mut world = World::new(1).await;
     world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
     world.set("ANALYTICS__ATTRIBUTION__FOLD_SECONDS", "1");

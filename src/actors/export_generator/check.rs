@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::generate::{ExportBackend, GenerateError};
+use super::{error::GenerateError, generate::ExportBackend};
 use crate::{
     domain::{
         export::{
@@ -20,7 +20,11 @@ use crate::{
         money::Cents,
     },
     objects::ObjectError,
-    store::{StoreError, exports::reconcile::known, lifecycle::floors},
+    store::{
+        StoreError,
+        exports::reconcile::{ReadAt, known},
+        lifecycle::floors,
+    },
 };
 
 /// Pieces of a file that wait to be read.
@@ -39,7 +43,8 @@ pub async fn check(
     late_after: TimeDelta,
 ) -> Result<Verification, GenerateError> {
     let content = content(backend, job, output).await?;
-    let mut known = backend.in_time(known(&backend.reader, &job.spec, output.snapshot_at, raw)).await??;
+    let read_at = ReadAt::of(&job.spec, output);
+    let mut known = backend.in_time(known(&backend.reader, &job.spec, read_at, raw)).await??;
     // A chunk that is dropped is gone from older snapshots too: what was there afterwards was there when it was read.
     let mut conn = backend.reader.connect().await?;
     let floors = backend.in_time(floors::of_org(&mut conn, job.spec.org_id)).await?.map_err(StoreError::from)?;
@@ -57,7 +62,8 @@ async fn content(backend: &ExportBackend, job: &ExportJob, output: &Output) -> R
         Err(error) => return Err(error.into()),
     };
     let (sender, receiver) = mpsc::channel(PIECES);
-    let summing = tokio::task::spawn_blocking(move || sums(Pieces { receiver, now: Bytes::new() }));
+    let columns = csv::columns(&job.spec);
+    let summing = tokio::task::spawn_blocking(move || sums(Pieces { receiver, now: Bytes::new() }, &columns));
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     while let Some(piece) = pieces.try_next().await? {
         hash.update(&piece);
@@ -70,13 +76,13 @@ async fn content(backend: &ExportBackend, job: &ExportJob, output: &Output) -> R
     Ok(Some(Content { sha256: hash.finalize().into(), bytes, sums }))
 }
 
-/// Rows and sums of a file; none where it is not of our form.
-fn sums(file: impl Read) -> Option<(u64, Totals)> {
+/// Rows and sums of a file; none where it is not of our form, with these columns.
+fn sums(file: impl Read, columns: &[String]) -> Option<(u64, Totals)> {
     let mut reader = ReaderBuilder::new().from_reader(file);
-    let column = |name: &str| csv::COLUMNS.iter().position(|column| *column == name);
-    let columns = ["invocations", "errors", "input_tokens", "output_tokens", "cost_estimate_cents"].map(column);
-    let [Some(invocations), Some(errors), Some(input), Some(out), Some(cost)] = columns else { return None };
-    if !reader.headers().ok()?.iter().zip(csv::COLUMNS).all(|(found, wanted)| found == wanted) {
+    let column = |name: &str| columns.iter().position(|column| column == name);
+    let amounts = ["invocations", "errors", "input_tokens", "output_tokens", "cost_estimate_cents"].map(column);
+    let [Some(invocations), Some(errors), Some(input), Some(out), Some(cost)] = amounts else { return None };
+    if !reader.headers().ok()?.iter().eq(columns.iter().map(|column| csv::neutral(column))) {
         return None;
     }
     let (mut rows, mut totals, mut record) = (0, Totals::default(), StringRecord::new());

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::copy;
+use super::{copy, error::GenerateError};
 use crate::{
     config::{Database, Settings},
     domain::export::{
-        ExportJob, Month, Output,
+        ExportJob, Grouping, Month, Output,
         csv::CsvRows,
         keys::{File, Key},
         manifest::{self, Changes},
@@ -24,7 +24,6 @@ use crate::{
             rows::{self, ExportReader, Snapshot},
         },
         lifecycle::floors,
-        read::ReadError,
     },
 };
 
@@ -78,59 +77,6 @@ pub struct GeneratedFile {
     pub output: Output,
     /// The job whose version of the month came out the same.
     pub same_as: Option<Uuid>,
-}
-
-/// Why there is no file. Its text is for the caller: what of it is for the log alone is its source.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerateError {
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-    #[error("what it is made of is kept from {} on: request a later start", .0.to_rfc3339_opts(SecondsFormat::AutoSi, true))]
-    Gone(DateTime<Utc>),
-    #[error("reading took longer than exports.statement_timeout_ms")]
-    TooSlow,
-    #[error("{}", of_the_database(.0))]
-    Store(#[from] StoreError),
-    #[error("the file cannot be written")]
-    Written(#[from] std::io::Error),
-    #[error("its versions in the object store do not end")]
-    Strays,
-    #[error("the job is another's")]
-    Lost,
-    #[error("it is not wanted any more")]
-    Cancelled,
-}
-
-fn of_the_database(error: &StoreError) -> &'static str {
-    match error {
-        error if error.is_transient() => "the database does not respond",
-        StoreError::Lacks(_) => "the database lacks what a file needs",
-        _ => "the database has what cannot be",
-    }
-}
-
-impl GenerateError {
-    /// Whether another attempt may come off.
-    pub fn may_pass(&self) -> bool {
-        match self {
-            // Exists: what an earlier attempt had sent has come late. The next one clears it away.
-            Self::Object(error) => error.is_transient() || matches!(error, ObjectError::Exists),
-            Self::Store(error) => error.is_transient(),
-            Self::TooSlow => true,
-            Self::Gone(_) | Self::Written(_) | Self::Strays | Self::Lost | Self::Cancelled => false,
-        }
-    }
-}
-
-impl From<ReadError> for GenerateError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Gone(gone) => Self::Gone(gone.start),
-            ReadError::TooSlow => Self::TooSlow,
-            ReadError::Store(error) => error.into(),
-            ReadError::TooLarge => Self::TooSlow,
-        }
-    }
 }
 
 /// Generates the file of a job, and its manifest.
@@ -247,17 +193,21 @@ impl Generation<'_> {
         let (spec, key) = (&self.claimed.job.spec, key.to_string());
         let mut snapshot = self.backend.in_time(self.backend.reader.begin(spec)).await??;
         let mut upload = self.backend.objects.begin(self.bucket, &key, &self.about(), mode).await?;
-        let mut csv = CsvRows::new(spec)?;
-        {
-            let (mut rows, mut noted) = (snapshot.rows(), false);
+        let names = self.backend.in_time(snapshot.names()).await??;
+        let mut csv = CsvRows::new(spec, names)?;
+        let mut noted = false;
+        if let Grouping::By(_) = spec.group_by {
+            let mut rows = snapshot.rows();
             while let Some(row) = self.backend.in_time(rows.try_next()).await?? {
                 csv.write(&row)?;
-                if csv.len() >= PIECE_BYTES {
-                    upload.write(&csv.take()?).await?;
-                    if !noted && let Some(id) = upload.id() {
-                        self.note(&key, id).await?;
-                        noted = true;
-                    }
+                self.send(&mut csv, &mut upload, &key, &mut noted).await?;
+            }
+        } else {
+            let mut groups = snapshot.groups();
+            while let Some(rows) = self.backend.in_time(groups.next()).await?? {
+                for row in rows {
+                    csv.write_group(&row)?;
+                    self.send(&mut csv, &mut upload, &key, &mut noted).await?;
                 }
             }
         }
@@ -282,6 +232,25 @@ impl Generation<'_> {
             revised,
         };
         Ok(Written { upload, output, changes })
+    }
+
+    /// Hands what is written on where there is enough of it.
+    async fn send(
+        &mut self,
+        csv: &mut CsvRows,
+        upload: &mut Upload,
+        key: &str,
+        noted: &mut bool,
+    ) -> Result<(), GenerateError> {
+        if csv.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        upload.write(&csv.take()?).await?;
+        if !*noted && let Some(id) = upload.id() {
+            self.note(key, id).await?;
+            *noted = true;
+        }
+        Ok(())
     }
 
     async fn put_manifest(

@@ -6,6 +6,7 @@
 
 pub mod check;
 mod copy;
+pub mod error;
 pub mod generate;
 pub mod sweep;
 pub mod worker;

@@ -12,7 +12,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    generate::{self, ExportBackend, GenerateError, GeneratedFile},
+    error::GenerateError,
+    generate::{self, ExportBackend, GeneratedFile},
     sweep,
 };
 use crate::{

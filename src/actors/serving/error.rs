@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use crate::{
-    actors::export_generator::generate::GenerateError,
+    actors::export_generator::error::GenerateError,
     domain::floor::Gone,
     objects::ObjectError,
     store::{StoreError, read::ReadError},

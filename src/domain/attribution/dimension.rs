@@ -47,6 +47,11 @@ impl Dimension {
         }
     }
 
+    /// Whether people may give names to its values.
+    pub const fn is_nameable(&self) -> bool {
+        !matches!(self, Self::Status | Self::ErrorCode)
+    }
+
     /// Whether an event beyond the cap keeps its value: there are few of them.
     pub const fn outlives_the_cap(&self) -> bool {
         matches!(self, Self::Model | Self::Status)

@@ -1,18 +1,18 @@
 //! What can be requested of attribution, and what is read for it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Dimension, Measures, Set, Value};
-use crate::domain::{calendar::Buckets, freshness::Freshness};
+use crate::domain::{calendar::Buckets, freshness::Freshness, named::named};
 
 #[derive(Clone, Debug)]
 pub struct AttributionQuery {
     pub org_id: Uuid,
     pub buckets: Buckets,
-    /// At least one, each once.
+    /// Each once. Without any there is one key, which all events have.
     pub group_by: Vec<Dimension>,
     /// An event passes that passes all of them; each dimension once.
     pub filters: Vec<Filter>,
@@ -47,6 +47,30 @@ pub struct KeyTotals {
     pub measures: Measures,
 }
 
+named! {
+    /// What the events of a key are among all. Each key is of one kind, so all kinds together are the total.
+    #[derive(PartialOrd, Ord)]
+    pub enum KeyKind {
+        Group = "group",
+        /// They have none of the fields that are grouped by.
+        Unattributed = "unattributed",
+        /// A name that is grouped or filtered by is lost.
+        Overflow = "overflow",
+    }
+}
+
+impl KeyTotals {
+    pub fn kind(&self) -> KeyKind {
+        if self.may_pass || self.key.contains(&Value::Lost) {
+            KeyKind::Overflow
+        } else if !self.key.is_empty() && self.key.iter().all(|value| *value == Value::Missing) {
+            KeyKind::Unattributed
+        } else {
+            KeyKind::Group
+        }
+    }
+}
+
 /// Everything read in one snapshot.
 #[derive(Clone, Debug)]
 pub struct Attribution {
@@ -74,3 +98,15 @@ pub struct SetStatus {
 /// No set has all dimensions that were requested. Those that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSet(pub Vec<SetStatus>);
+
+impl fmt::Display for NoSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|status| status.set.to_string()).collect();
+        match &names[..] {
+            [] => f.write_str("no sets are kept: attribution.sets is empty, or was set only now"),
+            names => {
+                write!(f, "no set has these together with what is filtered by; the sets are: {}", names.join("; "))
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{Dimension, KeyTotals, Measures, Value};
+use super::{Dimension, KeyKind, KeyTotals, Measures, Value};
 use crate::domain::{freshness::Freshness, named::named};
 
 named! {
@@ -92,12 +92,10 @@ impl Ranked {
         let mut groups: Vec<(usize, &KeyTotals)> = Vec::new();
         let (mut unattributed, mut overflow) = (Measures::default(), Measures::default());
         for (place, one) in all.iter().enumerate() {
-            if one.may_pass || one.key.contains(&Value::Lost) {
-                overflow += one.measures;
-            } else if one.key.iter().all(|value| *value == Value::Missing) {
-                unattributed += one.measures;
-            } else {
-                groups.push((place, one));
+            match one.kind() {
+                KeyKind::Overflow => overflow += one.measures,
+                KeyKind::Unattributed => unattributed += one.measures,
+                KeyKind::Group => groups.push((place, one)),
             }
         }
         let amount = |one: &KeyTotals| ranking.order_by.amount(&one.measures);

@@ -5,6 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::{DateTime, Utc};
+
 use super::Dimension;
 
 /// Dimensions of one set at most.
@@ -46,7 +48,7 @@ impl fmt::Display for Set {
 }
 
 /// Names as a set has them.
-fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+pub fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| escaped(name.as_ref())).collect();
     names.join(",")
 }
@@ -107,6 +109,18 @@ pub fn smallest<'s, T>(
 ) -> Option<&'s T> {
     let fitting = sets.into_iter().filter(|one| set_of(one).has_all(wanted.iter().copied()));
     fitting.min_by_key(|one| set_of(one).dimensions().len())
+}
+
+/// The set that serves a request that begins then: of those that have all from then on the smallest that fits, else the smallest of all.
+pub fn serving<'s, T>(
+    sets: &'s [T],
+    set_of: impl Fn(&T) -> &Set,
+    complete_from: impl Fn(&T) -> Option<DateTime<Utc>>,
+    start: DateTime<Utc>,
+    wanted: &[&Dimension],
+) -> Option<&'s T> {
+    let reaches = |one: &&T| complete_from(one).is_none_or(|from| from <= start);
+    smallest(sets.iter().filter(reaches), &set_of, wanted).or_else(|| smallest(sets, &set_of, wanted))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Granularity, GroupBy, Kind, Month, Revised, Spec, Status, TimeRange, Totals, hex};
+use super::{Granularity, Grouping, Kind, Month, Revised, Spec, Status, TimeRange, Totals, hex};
 use crate::domain::page::{Entry, Page};
 
 /// A job, as the database has it. Its JSON form is [`JobForm`].
@@ -74,7 +74,9 @@ pub struct JobForm {
     kind: Kind,
     status: Status,
     granularity: Granularity,
-    group_by: GroupBy,
+    group_by: Grouping,
+    /// Whether the file has the names that people give to ids
+    names: bool,
     time_range: TimeRange,
     /// Only these; empty: all
     models: Vec<Uuid>,
@@ -121,6 +123,7 @@ impl From<ExportJob> for JobForm {
             status: job.status,
             granularity: job.spec.granularity,
             group_by: job.spec.group_by,
+            names: job.spec.names,
             time_range: job.spec.range,
             month: job.month.map(|month| month.to_string()),
             revision: output.and_then(|output| output.revision),
@@ -178,7 +181,8 @@ mod tests {
             spec: Spec {
                 org_id: Uuid::from_u128(1),
                 granularity: Granularity::Daily,
-                group_by: GroupBy::Model,
+                group_by: Grouping::default(),
+                names: false,
                 range: month.range(),
                 models: vec![Uuid::from_u128(3)],
             },
@@ -221,13 +225,22 @@ mod tests {
     fn a_job_is_written_by_the_contract() {
         let expected = json!({
             "jobId": Uuid::from_u128(7), "orgId": Uuid::from_u128(1), "kind": "demand", "status": "pending",
-            "granularity": "daily", "groupBy": "model",
+            "granularity": "daily", "groupBy": "model", "names": false,
             "timeRange": {"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
             "models": [Uuid::from_u128(3)], "bucket": null, "initiatedBy": "ann", "createdAt": "1970-01-01T00:00:00Z", "startedAt": null,
             "completedAt": null, "expiresAt": null, "cancelRequested": false, "error": null, "outputUri": null,
             "checksum": null, "bytes": null, "rowCount": null, "totals": null, "asOf": null,
         });
         assert_eq!(serde_json::to_value(job(Status::Pending, None)).unwrap(), expected);
+    }
+
+    #[test]
+    fn dimensions_are_a_list() {
+        let mut grouped = job(Status::Pending, None);
+        let dimensions = ["clientId", "meta.a\"b"].map(|name| name.parse().unwrap());
+        grouped.spec = Spec { group_by: Grouping::Dimensions(dimensions.into()), names: true, ..grouped.spec };
+        let value = serde_json::to_value(grouped).unwrap();
+        assert_eq!((&value["groupBy"], &value["names"]), (&json!(["clientId", "meta.a\"b"]), &json!(true)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Exports: what can be requested, the jobs that generate them, and the files that come out.
 
 pub mod csv;
+mod grouping;
 mod job;
 pub mod keys;
 pub mod manifest;
@@ -20,6 +21,7 @@ use super::{
     named::named,
 };
 
+pub use grouping::{GroupBy, Grouping, MAX_DIMENSIONS, column};
 pub use job::{ExportJob, ExportPage, ExportQuery, JobForm, Output};
 pub use month::Month;
 pub use retry::RetryPolicy;
@@ -47,19 +49,6 @@ named! {
 }
 
 named! {
-    /// What rows are grouped by, beside their bucket and model.
-    #[derive(Default, ToSchema)]
-    #[schema(as = ExportGroupBy)]
-    pub enum GroupBy {
-        /// By nothing more
-        #[default]
-        Model = "model",
-        Client = "client",
-        ErrorCode = "errorCode",
-    }
-}
-
-named! {
     /// Why there is a job.
     #[derive(ToSchema)]
     #[schema(as = ExportKind)]
@@ -79,17 +68,6 @@ named! {
         Failed = "failed",
         /// It had succeeded, and its file is not kept any more
         Expired = "expired",
-    }
-}
-
-impl GroupBy {
-    /// The column that a file has for it.
-    pub const fn column(self) -> Option<&'static str> {
-        match self {
-            Self::Model => None,
-            Self::Client => Some("client_id"),
-            Self::ErrorCode => Some("error_code"),
-        }
     }
 }
 
@@ -113,7 +91,9 @@ pub struct TimeRange {
 pub struct Spec {
     pub org_id: Uuid,
     pub granularity: Granularity,
-    pub group_by: GroupBy,
+    pub group_by: Grouping,
+    /// Whether there are names beside the ids.
+    pub names: bool,
     pub range: TimeRange,
     /// Empty: all.
     pub models: Vec<Uuid>,

@@ -16,10 +16,7 @@ use super::{
     params::Checked,
     report::respond,
 };
-use crate::{
-    actors::serving::query::GetAttribution,
-    domain::attribution::{AttributionQuery, NoSet},
-};
+use crate::{actors::serving::query::GetAttribution, domain::attribution::AttributionQuery};
 use params::AttributionRequest;
 use report::Report;
 
@@ -53,16 +50,8 @@ pub async fn get(
     let AttributionRequest { buckets, granularity, group_by, filters, ranking, fingerprint } = params;
     let query = AttributionQuery { org_id: org.org_id, buckets, group_by, filters };
     let sent = api.queries.send(GetAttribution { query: query.clone(), ranking }, api.response_timeout);
-    let found = sent.await?.map_err(|no_set| Problem::field("groupBy", those_that_exist(&no_set)))?;
+    let found = sent.await?.map_err(|no_set| Problem::field("groupBy", no_set.to_string()))?;
     let names = Names::of(&api, org.org_id, found.ranked.named_ids(&query.group_by)).await?;
     let report = Report::new(&query, granularity, &found, &names, &fingerprint, api.late_after);
     respond(&request, &report, report.completeness())
-}
-
-fn those_that_exist(NoSet(sets): &NoSet) -> String {
-    let names: Vec<String> = sets.iter().map(|status| status.set.to_string()).collect();
-    match &names[..] {
-        [] => "no sets are kept: attribution.sets is empty, or was set only now".to_owned(),
-        names => format!("no set has these together with what is filtered by; the sets are: {}", names.join("; ")),
-    }
 }

@@ -10,11 +10,11 @@ use crate::{
         audit::{AuditEvent, storable},
         event::Reason,
         export::{
-            CANCELLED, ExportJob, Granularity, GroupBy, Kind, Month,
+            CANCELLED, ExportJob, Granularity, GroupBy, Grouping, Kind, Month,
             request::{Request, Rules, fingerprint},
         },
     },
-    store::{StoreError, access::audit, bound::bound, clock, lifecycle::floors, transaction::in_transaction},
+    store::{StoreError, access::audit, bound::bound, clock, lifecycle::floors, read, transaction::in_transaction},
 };
 
 /// First half of the advisory lock under which an org's jobs are counted and added; the second is a hash of the org.
@@ -123,10 +123,11 @@ async fn add(conn: &mut PgConnection, new: &NewExport<'_>) -> Result<Created, St
     }
     let now = clock::now(conn).await?;
     let floors = floors::of_org(conn, new.org_id).await?;
+    let sets = read::statuses(conn, new.org_id).await?;
     let mut own = buckets::of_org(conn, new.org_id).await?;
     own.retain(|bucket| new.buckets.contains(bucket));
     own.extend(new.bucket.map(str::to_owned));
-    let request = match Request::read(new.body, Rules { now, floors, buckets: &own }) {
+    let request = match Request::read(new.body, Rules { now, floors, sets: &sets, buckets: &own }) {
         Ok(request) => request,
         Err(reasons) => return Ok(Created::Wrong(reasons)),
     };
@@ -139,13 +140,15 @@ async fn add(conn: &mut PgConnection, new: &NewExport<'_>) -> Result<Created, St
     if open >= i64::from(new.most_open) {
         return Ok(Created::TooMany);
     }
-    let Request { range, granularity, group_by, models, bucket } = request;
+    let Request { range, granularity, group_by, names, models, bucket } = request;
     let job = NewJob {
         job_id: new.job_id,
         org_id: new.org_id,
         kind: Kind::Demand.as_str(),
         granularity: granularity.as_str(),
-        group_by: group_by.as_str(),
+        group_by: by(&group_by).as_str(),
+        dimensions: group_by.dimensions().iter().map(ToString::to_string).collect(),
+        names,
         start: range.start,
         end: range.end,
         models,
@@ -156,6 +159,14 @@ async fn add(conn: &mut PgConnection, new: &NewExport<'_>) -> Result<Created, St
         request_sha256: &request_sha256,
     };
     insert(conn, job).await
+}
+
+/// What builds from before show of it.
+fn by(group_by: &Grouping) -> GroupBy {
+    match group_by {
+        Grouping::By(group_by) => *group_by,
+        Grouping::Dimensions(_) => GroupBy::Model,
+    }
 }
 
 async fn add_month(conn: &mut PgConnection, new: &NewMonth<'_>) -> Result<Created, StoreError> {
@@ -177,6 +188,8 @@ async fn add_month(conn: &mut PgConnection, new: &NewMonth<'_>) -> Result<Create
         kind: Kind::Monthly.as_str(),
         granularity: new.granularity.as_str(),
         group_by: GroupBy::Model.as_str(),
+        dimensions: Vec::new(),
+        names: false,
         start: range.start,
         end: range.end,
         models: Vec::new(),
@@ -238,16 +251,16 @@ async fn lock(conn: &mut PgConnection, org_id: Uuid) -> Result<(), StoreError> {
 bound! {
     struct NewJob<'a> {
         job_id: Uuid, org_id: Uuid, kind: &'static str, granularity: &'static str, group_by: &'static str,
-        start: DateTime<Utc>, end: DateTime<Utc>, models: Vec<Uuid>, month: Option<NaiveDate>,
+        dimensions: Vec<String>, names: bool, start: DateTime<Utc>, end: DateTime<Utc>, models: Vec<Uuid>, month: Option<NaiveDate>,
         bucket: Option<&'a str>, by: String, idempotency_key: Option<&'a str>, request_sha256: &'a [u8],
     }
 }
 
 async fn insert(conn: &mut PgConnection, job: NewJob<'_>) -> Result<Created, StoreError> {
     let statement = "INSERT INTO analytics.export_jobs
-             (job_id, org_id, kind, granularity, group_by, range_start, range_end, models, month, bucket, initiated_by,
-              idempotency_key, request_sha256)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *";
+             (job_id, org_id, kind, granularity, group_by, dimensions, names, range_start, range_end, models, month, bucket,
+              initiated_by, idempotency_key, request_sha256)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING *";
     let row: JobRow = sqlx::query_as_with(statement, job.arguments()?).fetch_one(conn).await?;
     Ok(Created::New(Box::new(row.job()?)))
 }

@@ -8,6 +8,7 @@ mod claim;
 mod create;
 mod end;
 mod expire;
+pub mod groups;
 mod month;
 pub mod reconcile;
 pub mod rows;
@@ -33,7 +34,7 @@ use super::{
     read::{ReadError, Reader},
 };
 use crate::domain::export::{
-    ExportJob, ExportPage, ExportQuery, Month, Output, Revised, Spec, Status, TimeRange, Totals,
+    ExportJob, ExportPage, ExportQuery, Grouping, Month, Output, Revised, Spec, Status, TimeRange, Totals,
 };
 
 const LIST: &str = include_str!("sql/exports_list.sql");
@@ -109,6 +110,8 @@ struct JobRow {
     status: String,
     granularity: String,
     group_by: String,
+    dimensions: Vec<String>,
+    names: bool,
     range_start: DateTime<Utc>,
     range_end: DateTime<Utc>,
     models: Vec<Uuid>,
@@ -147,7 +150,8 @@ impl JobRow {
         let spec = Spec {
             org_id: self.org_id,
             granularity: self.granularity.parse().map_err(|_| impossible("granularity"))?,
-            group_by: self.group_by.parse().map_err(|_| impossible("group_by"))?,
+            group_by: self.grouping()?,
+            names: self.names,
             range: TimeRange { start: self.range_start, end: self.range_end },
             models: self.models.clone(),
         };
@@ -168,6 +172,14 @@ impl JobRow {
             error: self.error,
             expires_at: self.expires_at,
         })
+    }
+
+    fn grouping(&self) -> Result<Grouping, StoreError> {
+        if self.dimensions.is_empty() {
+            return Ok(Grouping::By(self.group_by.parse().map_err(|_| impossible("group_by"))?));
+        }
+        let dimensions = self.dimensions.iter().map(|name| name.parse().map_err(|_| impossible("dimensions")));
+        dimensions.collect::<Result<_, _>>().map(Grouping::Dimensions)
     }
 
     /// All of it or nothing is there: the table's constraints say so.

@@ -9,22 +9,38 @@ use super::{
 };
 use crate::{
     domain::export::{
-        GroupBy, Spec, Totals,
+        Grouping, Output, Spec, Totals,
         reconcile::{DatabaseTotals, Difference, Revised},
     },
     store::{StoreError, amount::Amount, read::ReadError},
 };
 
-/// Reads all of it in one snapshot. `read_at` is when the file's rows were read. With `raw`, raw events are counted too, which
-/// may take minutes.
+/// When the rows of a file were read, and up to when they have everything: attribution is brought up to date later than rollups.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadAt {
+    pub complete_to: DateTime<Utc>,
+    pub read_at: DateTime<Utc>,
+}
+
+impl ReadAt {
+    pub fn of(spec: &Spec, output: &Output) -> Self {
+        let read_at = output.snapshot_at;
+        match spec.group_by {
+            Grouping::By(_) => Self { complete_to: read_at, read_at },
+            Grouping::Dimensions(_) => Self { complete_to: output.as_of.unwrap_or(read_at).min(read_at), read_at },
+        }
+    }
+}
+
+/// Reads all of it in one snapshot. With `raw`, raw events are counted too, which may take minutes.
 pub async fn known(
     reader: &ExportReader,
     spec: &Spec,
-    read_at: DateTime<Utc>,
+    read_at: ReadAt,
     raw: bool,
 ) -> Result<DatabaseTotals, ReadError> {
-    // A file by client or error code has the sums of its range too.
-    let spec = Spec { group_by: GroupBy::Model, ..spec.clone() };
+    // A file that is grouped otherwise has the sums of its range too.
+    let spec = Spec { group_by: Grouping::default(), ..spec.clone() };
     let mut snapshot = reader.open(&spec).await?;
     let row: TotalsRow =
         sqlx::query_as_with(include_str!("sql/exports_reconcile.sql"), SpecRow::of(&spec).arguments()?)
@@ -60,8 +76,10 @@ async fn of_raw(snapshot: &mut Snapshot, spec: &Spec) -> Result<Totals, ReadErro
     Ok(sums.totals()?)
 }
 
-async fn revised(snapshot: &mut Snapshot, spec: &Spec, read_at: DateTime<Utc>) -> Result<Revised, ReadError> {
+async fn revised(snapshot: &mut Snapshot, spec: &Spec, at: ReadAt) -> Result<Revised, ReadError> {
+    let ReadAt { complete_to, read_at } = at;
     let row: RevisedRow = sqlx::query_as_with(include_str!("sql/exports_revised.sql"), SpecRow::of(spec).arguments()?)
+        .bind(complete_to)
         .bind(read_at)
         .fetch_one(snapshot.conn())
         .await?;
@@ -71,7 +89,7 @@ async fn revised(snapshot: &mut Snapshot, spec: &Spec, read_at: DateTime<Utc>) -
         output_tokens: row.output_tokens.into(),
         cost: row.cost_cents.0,
     };
-    let named = changes(snapshot.conn(), spec, Some(read_at)).await?.named;
+    let named = changes(snapshot.conn(), spec, Some(complete_to)).await?.named;
     Ok(Revised { count: count("revisions", Some(row.count))?, by, straddles: row.straddles, named })
 }
 

@@ -3,23 +3,28 @@
 //! Reading has a connection of its own, since it may take longer than any query of the API. A caller that stops taking rows, for
 //! an upload that is slow, holds the database back: it sends no more than the network's buffers hold.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt as _, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, FromRow, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
 use uuid::Uuid;
 
-use super::{count, impossible};
+use super::{
+    count,
+    groups::{self, BeginError, Groups},
+    impossible,
+};
 use crate::{
     config::Settings,
     domain::{
+        attribution::Dimension,
         export::{
-            Granularity, GroupBy, Revised, Spec,
-            csv::{PERCENTS, Row},
+            Granularity, GroupBy, Grouping, Revised, Spec,
+            csv::{Names, PERCENTS, Row},
             manifest::{Change, Changes, MAX_CHANGES},
             request,
         },
@@ -30,6 +35,7 @@ use crate::{
     },
     store::{
         StoreError, amount,
+        attribution::sets::KeptSet,
         bound::bound,
         connect::{self, Parameters, milliseconds},
         lifecycle::floors,
@@ -74,12 +80,17 @@ impl ExportReader {
     ///
     /// # Errors
     /// [`ReadError::Gone`] where the file would be of what was purged or erased.
-    pub async fn begin(&self, spec: &Spec) -> Result<Snapshot, ReadError> {
-        let snapshot = self.open(spec).await?;
-        match gone(spec, snapshot.floors) {
-            Some(gone) => Err(ReadError::Gone(gone)),
-            None => Ok(snapshot),
+    pub async fn begin(&self, spec: &Spec) -> Result<Snapshot, BeginError> {
+        let mut snapshot = self.open(spec).await?;
+        if let Some(gone) = gone(spec, snapshot.floors) {
+            return Err(ReadError::Gone(gone).into());
         }
+        if !spec.group_by.dimensions().is_empty() {
+            let home = self.topology.home_of(spec.org_id);
+            let (set, as_of) = groups::serve(snapshot.conn(), spec, self.topology.stream_of(home), home).await?;
+            (snapshot.as_of, snapshot.set) = (as_of, Some(set));
+        }
+        Ok(snapshot)
     }
 
     /// Takes a snapshot of a file's range, whether there is all of it or not.
@@ -94,7 +105,7 @@ impl ExportReader {
         let floors = floors::of_org(of_one_moment.conn(), spec.org_id).await?;
         let revised = Revised { count: count("revisions", Some(head.revisions))?, last: head.last_revision_id };
         let HeadRow { snapshot_at, as_of, .. } = head;
-        Ok(Snapshot { of_one_moment, spec: spec.clone(), as_of, snapshot_at, floors, revised })
+        Ok(Snapshot { of_one_moment, spec: spec.clone(), set: None, as_of, snapshot_at, floors, revised })
     }
 }
 
@@ -113,8 +124,8 @@ impl<'a> SpecRow<'a> {
 
 /// Whether a part of what a file is made of was purged or erased.
 pub fn gone(spec: &Spec, floors: Floors) -> Option<Gone> {
-    let floor = request::floor(spec.granularity, spec.group_by, floors).filter(|floor| spec.range.start < *floor)?;
-    let what = if spec.group_by == GroupBy::Model { Missing::Rollups } else { Missing::RawEvents };
+    let floor = request::floor(spec.granularity, &spec.group_by, floors).filter(|floor| spec.range.start < *floor)?;
+    let what = if spec.group_by == Grouping::default() { Missing::Rollups } else { Missing::RawEvents };
     Some(Gone { start: request::first_boundary(floor, spec.granularity), what })
 }
 
@@ -130,6 +141,8 @@ struct HeadRow {
 pub struct Snapshot {
     of_one_moment: transaction::Snapshot,
     spec: Spec,
+    /// What a file by dimensions is read from.
+    set: Option<KeptSet>,
     /// The moment up to which the rows are complete; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
     pub snapshot_at: DateTime<Utc>,
@@ -140,14 +153,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The rows in the order of the file. A caller that stops before the last one also gives the snapshot up: its connection has
+    /// The rows of a file by dimensions, bucket by bucket; none of a file by model.
+    pub fn groups(&mut self) -> Groups<'_> {
+        Groups::new(self.of_one_moment.conn(), &self.spec, self.set.as_ref())
+    }
+
+    /// The rows of a file by model, in its order. A caller that stops before the last one also gives the snapshot up: its connection has
     /// what was not taken still before it.
     pub fn rows(&mut self) -> BoxStream<'_, Result<Row, ReadError>> {
         let Spec { org_id, range, models, .. } = &self.spec;
         // Safe: what is put in are constants.
         let statement = sqlx::query(AssertSqlSafe(text(&self.spec)));
         let statement = statement.bind(*org_id).bind(range.start).bind(range.end).bind(models);
-        if self.spec.group_by != GroupBy::Model {
+        if matches!(self.spec.group_by, Grouping::By(GroupBy::Client | GroupBy::ErrorCode)) {
             let rows = statement.bind(latency_bounds()).fetch(self.of_one_moment.conn());
             return rows.map(|row| incident(&row?)).boxed();
         }
@@ -164,6 +182,29 @@ impl Snapshot {
     /// The changes of final buckets that the rows have in them and an earlier snapshot had not; all where there is none.
     pub async fn changes(&mut self, since: Option<DateTime<Utc>>) -> Result<Changes, ReadError> {
         changes(self.of_one_moment.conn(), &self.spec, since).await
+    }
+
+    /// What the org calls its ids, where the file has names.
+    pub async fn names(&mut self) -> Result<Names, ReadError> {
+        let mut names = Names::default();
+        if !self.spec.names {
+            return Ok(names);
+        }
+        let mut of: HashMap<String, Dimension> = HashMap::new();
+        of.extend(self.spec.group_by.nameable().into_iter().map(|dimension| (dimension.to_string(), dimension)));
+        let dimensions: Vec<&str> = of.keys().map(String::as_str).collect();
+        let mut rows = sqlx::query_as::<_, (String, String, String)>(
+            "SELECT dimension, id, name FROM analytics.names WHERE org_id = $1 AND dimension = ANY ($2)",
+        )
+        .bind(self.spec.org_id)
+        .bind(dimensions)
+        .fetch(self.of_one_moment.conn());
+        while let Some((dimension, id, name)) = rows.try_next().await? {
+            if let Some(dimension) = of.get(&dimension) {
+                names.add(dimension.clone(), id, name);
+            }
+        }
+        Ok(names)
     }
 
     /// For more statements of the same moment.
@@ -201,7 +242,11 @@ pub(super) async fn changes(
 
 fn text(spec: &Spec) -> String {
     let incident = include_str!("sql/exports_incident.sql");
-    match (spec.group_by.column(), spec.granularity) {
+    let label = match spec.group_by {
+        Grouping::By(group_by) => group_by.column(),
+        Grouping::Dimensions(_) => None,
+    };
+    match (label, spec.granularity) {
         (Some(column), _) => incident.replace("{label}", column),
         (None, Granularity::Monthly) => include_str!("sql/exports_month.sql").to_owned(),
         (None, Granularity::Daily) => of_rollups("analytics.daily_usage"),

@@ -41,6 +41,7 @@ use crate::{
     },
 };
 pub use attribution::MAX_VALUES;
+pub(super) use attribution::{choose, statuses, totals};
 pub(super) use source::latency_bounds;
 use source::{KnownSummed, Summed};
 

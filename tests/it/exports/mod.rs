@@ -2,13 +2,14 @@
 
 mod away;
 mod costs;
+mod groups;
 mod months;
 mod moved;
 mod requests;
 mod retention;
 mod sums;
 
-use analytics_service::auth::Role;
+use analytics_service::{auth::Role, objects::Objects};
 use reqwest::{StatusCode, header::LOCATION, redirect::Policy};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -59,12 +60,23 @@ impl Store {
         }
     }
 
-    /// The keys of all objects, in order.
-    async fn keys(&self) -> Vec<String> {
-        let objects = match self {
+    fn objects(&self) -> Objects {
+        match self {
             Self::S3(s3) => s3.objects(),
             Self::Local(local) => local.objects(),
-        };
+        }
+    }
+
+    /// What an object has.
+    async fn content(&self, key: &str) -> Vec<u8> {
+        let pieces = self.objects().get(None, key).await.unwrap().stream;
+        let pieces: Vec<bytes::Bytes> = futures_util::TryStreamExt::try_collect(pieces).await.unwrap();
+        pieces.concat()
+    }
+
+    /// The keys of all objects, in order.
+    async fn keys(&self) -> Vec<String> {
+        let objects = self.objects();
         let listed = objects.list(None, "analytics").await.unwrap();
         let mut keys: Vec<String> = futures_util::TryStreamExt::try_collect::<Vec<_>>(listed)
             .await

@@ -6,8 +6,8 @@ use analytics_service::{
     domain::{
         calendar::{self, Buckets},
         export::{
-            Granularity, GroupBy, Spec, TimeRange,
-            csv::{CsvRows, PERCENTS, Row},
+            Granularity, GroupBy, Grouping, Spec, TimeRange,
+            csv::{CsvRows, Names, PERCENTS, Row},
             reconcile::{Verdict, judge},
         },
         histogram::shown,
@@ -15,7 +15,11 @@ use analytics_service::{
         reliability::{Dimension, Key, ReliabilityQuery},
     },
     store::{
-        exports::{reconcile, rows::ExportReader},
+        exports::{
+            groups::BeginError,
+            reconcile::{self, ReadAt},
+            rows::ExportReader,
+        },
         read::{ReadError, Reader, ReaderPlan},
     },
 };
@@ -71,7 +75,8 @@ impl Scene {
     }
 
     fn spec(&self, granularity: Granularity, group_by: GroupBy, models: &[Uuid]) -> Spec {
-        Spec { org_id: self.org, granularity, group_by, range: self.range, models: models.to_vec() }
+        let group_by = Grouping::By(group_by);
+        Spec { org_id: self.org, granularity, group_by, names: false, range: self.range, models: models.to_vec() }
     }
 
     /// The rows of a file, and when they were read.
@@ -140,7 +145,7 @@ fn totals(rows: &[Row]) -> Totals {
 }
 
 fn file(spec: &Spec, rows: &[Row]) -> String {
-    let mut csv = CsvRows::new(spec).unwrap();
+    let mut csv = CsvRows::new(spec, Names::default()).unwrap();
     rows.iter().for_each(|row| csv.write(row).unwrap());
     assert_eq!((csv.rows(), csv.totals()), (rows.len() as u64, totals(rows)));
     String::from_utf8(csv.take().unwrap()).unwrap()
@@ -261,7 +266,7 @@ async fn an_incident_of_purged_events_is_refused() {
         .await
         .unwrap();
     let spec = scene.spec(Granularity::Hourly, GroupBy::Client, &[]);
-    let Err(ReadError::Gone(gone)) = scene.reader.begin(&spec).await.map(|_| ()) else { panic!() };
+    let Err(BeginError::Read(ReadError::Gone(gone))) = scene.reader.begin(&spec).await.map(|_| ()) else { panic!() };
     assert_eq!(gone.start, from);
     // The connection can be used on, and what the rollups have is there.
     let hours = scene.spec(Granularity::Hourly, GroupBy::Model, &[]);
@@ -304,6 +309,7 @@ async fn differences_to_earlier_files_are_explained() {
         async move {
             // From before the hour: what is revised in the same hour as a file is read is not distinguished from it.
             let read_at = now().with_minute(0).unwrap() - TimeDelta::minutes(1);
+            let read_at = ReadAt { complete_to: read_at, read_at };
             reconcile::known(reader, spec, read_at, raw).await.unwrap()
         }
     };

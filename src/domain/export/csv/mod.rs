@@ -1,19 +1,34 @@
 //! The file: RFC 4180, UTF-8, lines that end with CR LF.
 //!
-//! Rows are in the order of bucket, model and text, numbers exact and written in one way: the same rows are the same bytes.
-//! Rates and latencies are written as the API writes them. A text cell (client, error code) that a spreadsheet would take for
-//! a formula has an apostrophe in front, also behind what some spreadsheets take for the end of a cell, see [`neutral`].
+//! Rows are in the order of bucket, model and text, or of bucket and group, numbers exact and written in one way: the same rows are the
+//! same bytes. Rates and latencies are written as the API writes them. A text cell (client, error code, a value, a name) that a spreadsheet
+//! would take for a formula has an apostrophe in front, also behind what some spreadsheets take for the end of a cell, see [`neutral`].
 
-use std::{borrow::Cow, fmt::Write as _, io, mem};
+mod cell;
+mod groups;
+mod names;
+
+use std::{borrow::Cow, io, mem};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 use uuid::Uuid;
 
-use super::{Spec, Totals};
-use crate::domain::{histogram, money::Cents};
+use self::cell::{Scratch, quoted};
+use super::{GroupBy, Grouping, Spec, Totals, column};
+use crate::domain::{
+    attribution::{Dimension, Value, list},
+    histogram,
+    money::Cents,
+};
 
-/// The columns that every file has.
+pub use self::{
+    cell::neutral,
+    groups::{GROUP_COLUMNS, GroupRow},
+    names::Names,
+};
+
+/// The columns that every file has whose rows are by model.
 pub const COLUMNS: [&str; 13] = [
     "org_id",
     "model_id",
@@ -50,13 +65,35 @@ pub struct Row {
     pub latency: [Option<f64>; 3],
 }
 
+/// The columns of a file, as they are called: those that its grouping has, then those of names.
+pub fn columns(spec: &Spec) -> Vec<String> {
+    let own: Vec<Cow<'static, str>> = match &spec.group_by {
+        Grouping::By(group_by) => COLUMNS.into_iter().chain(group_by.column()).map(Cow::from).collect(),
+        Grouping::Dimensions(dimensions) => {
+            let own = GROUP_COLUMNS.into_iter().map(Cow::from).chain(dimensions.iter().map(column));
+            own.chain([Cow::from("unset")]).collect()
+        }
+    };
+    // No dimension's column begins so.
+    let names = named(spec).iter().map(|dimension| format!("name.{}", column(dimension))).collect::<Vec<_>>();
+    own.into_iter().map(Cow::into_owned).chain(names).collect()
+}
+
+/// What has a column of names.
+fn named(spec: &Spec) -> Vec<Dimension> {
+    if spec.names { spec.group_by.nameable() } else { Vec::new() }
+}
+
 /// Writes rows into memory, from where the caller takes them again and again: a file of any size needs no more
 /// memory than what is not taken yet.
 pub struct CsvRows {
     writer: Writer<Vec<u8>>,
-    has_text: bool,
+    group_by: Grouping,
     org_id: String,
     granularity: &'static str,
+    /// What has a column of names, and the names.
+    named: Vec<Dimension>,
+    names: Names,
     /// The last row's, as it is written: rows of one bucket follow each other.
     bucket: (Option<DateTime<Utc>>, String),
     /// A number as it is written.
@@ -70,54 +107,123 @@ impl CsvRows {
     ///
     /// # Errors
     /// None that memory can have.
-    pub fn new(spec: &Spec) -> io::Result<Self> {
-        let column = spec.group_by.column();
+    pub fn new(spec: &Spec, names: Names) -> io::Result<Self> {
         let mut rows = Self {
             writer: writer(0),
-            has_text: column.is_some(),
+            group_by: spec.group_by.clone(),
             org_id: spec.org_id.to_string(),
             granularity: spec.granularity.as_str(),
+            named: named(spec),
+            names,
             bucket: (None, String::new()),
             scratch: Scratch::default(),
             rows: 0,
             totals: Totals::default(),
         };
-        rows.writer.write_record(COLUMNS.into_iter().chain(column))?;
+        for column in columns(spec) {
+            rows.text(&column)?;
+        }
+        rows.writer.write_record(None::<&[u8]>)?;
         Ok(rows)
     }
 
+    /// Writes a row of a file by model.
+    ///
     /// # Errors
     /// None that memory can have.
     pub fn write(&mut self, row: &Row) -> io::Result<()> {
-        if self.bucket.0 != Some(row.bucket_start) {
-            self.bucket = (Some(row.bucket_start), row.bucket_start.to_rfc3339_opts(SecondsFormat::AutoSi, true));
-        }
-        let (writer, scratch) = (&mut self.writer, &mut self.scratch);
-        writer.write_field(&self.org_id)?;
-        writer.write_field(row.model_id.hyphenated().encode_lower(&mut [0; uuid::fmt::Hyphenated::LENGTH]))?;
-        writer.write_field(&self.bucket.1)?;
-        writer.write_field(self.granularity)?;
-        writer.write_field(scratch.whole(row.invocations))?;
-        writer.write_field(scratch.whole(row.errors))?;
-        let rate = (row.invocations > 0).then(|| row.errors as f64 / row.invocations as f64);
-        writer.write_field(scratch.fraction(rate)?)?;
-        writer.write_field(scratch.whole(row.input_tokens))?;
-        writer.write_field(scratch.whole(row.output_tokens))?;
-        writer.write_field(scratch.whole(row.cost))?;
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let model_id: &str = row.model_id.hyphenated().encode_lower(&mut buffer);
+        self.begin(row.bucket_start);
+        self.writer.write_field(&self.org_id)?;
+        self.writer.write_field(model_id)?;
+        self.writer.write_field(&self.bucket.1)?;
+        self.writer.write_field(self.granularity)?;
+        let (invocations, errors, cost) = (row.invocations, row.errors, row.cost);
+        let (input_tokens, output_tokens) = (row.input_tokens, row.output_tokens);
+        self.amounts(&Totals { invocations, errors, input_tokens, output_tokens, cost })?;
         for percentile in row.latency {
-            writer.write_field(scratch.fraction(percentile.map(histogram::shown))?)?;
+            self.writer.write_field(self.scratch.fraction(percentile.map(histogram::shown))?)?;
         }
-        if self.has_text {
-            let text = neutral(row.text.as_deref().unwrap_or_default());
-            writer.write_field(quoted(&text).as_bytes())?;
+        if matches!(self.group_by, Grouping::By(GroupBy::Client | GroupBy::ErrorCode)) {
+            self.text(row.text.as_deref().unwrap_or_default())?;
         }
-        writer.write_record(None::<&[u8]>)?;
+        for place in 0..self.named.len() {
+            let id = if self.named[place] == Dimension::Model { Some(model_id) } else { row.text.as_deref() };
+            self.name(place, id)?;
+        }
+        self.writer.write_record(None::<&[u8]>)?;
+        Ok(())
+    }
+
+    /// Writes a row of a file by dimensions.
+    ///
+    /// # Errors
+    /// None that memory can have.
+    pub fn write_group(&mut self, row: &GroupRow) -> io::Result<()> {
+        self.begin(row.bucket_start);
+        self.writer.write_field(&self.org_id)?;
+        self.writer.write_field(&self.bucket.1)?;
+        self.writer.write_field(self.granularity)?;
+        self.writer.write_field(row.kind.as_str())?;
+        let measures = row.measures;
+        self.amounts(&Totals {
+            invocations: measures.invocations,
+            errors: measures.errors,
+            input_tokens: measures.input_tokens,
+            output_tokens: measures.output_tokens,
+            cost: measures.cost,
+        })?;
+        let dimensions = self.group_by.dimensions().to_vec();
+        let value_of = |place: usize| row.key.get(place).and_then(Value::name);
+        for place in 0..dimensions.len() {
+            self.text(value_of(place).unwrap_or_default())?;
+        }
+        let is_unset = |(_, value): &(&Dimension, &Value)| **value == Value::Missing;
+        let unset = dimensions.iter().zip(&row.key).filter(is_unset).map(|(dimension, _)| column(dimension));
+        self.text(&list(unset))?;
+        for place in 0..self.named.len() {
+            let of = dimensions.iter().position(|dimension| *dimension == self.named[place]);
+            self.name(place, of.and_then(value_of))?;
+        }
+        self.writer.write_record(None::<&[u8]>)?;
+        Ok(())
+    }
+
+    fn begin(&mut self, bucket_start: DateTime<Utc>) {
+        if self.bucket.0 != Some(bucket_start) {
+            self.bucket = (Some(bucket_start), bucket_start.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        }
+    }
+
+    /// Writes what every row has, and adds it up.
+    fn amounts(&mut self, of: &Totals) -> io::Result<()> {
+        let (writer, scratch) = (&mut self.writer, &mut self.scratch);
+        writer.write_field(scratch.whole(of.invocations))?;
+        writer.write_field(scratch.whole(of.errors))?;
+        let rate = (of.invocations > 0).then(|| of.errors as f64 / of.invocations as f64);
+        writer.write_field(scratch.fraction(rate)?)?;
+        writer.write_field(scratch.whole(of.input_tokens))?;
+        writer.write_field(scratch.whole(of.output_tokens))?;
+        writer.write_field(scratch.whole(of.cost))?;
         self.rows += 1;
-        self.totals.invocations += row.invocations;
-        self.totals.errors += row.errors;
-        self.totals.input_tokens += row.input_tokens;
-        self.totals.output_tokens += row.output_tokens;
-        self.totals.cost += row.cost;
+        self.totals.invocations += of.invocations;
+        self.totals.errors += of.errors;
+        self.totals.input_tokens += of.input_tokens;
+        self.totals.output_tokens += of.output_tokens;
+        self.totals.cost += of.cost;
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.writer.write_field(quoted(&neutral(text)).as_bytes())?;
+        Ok(())
+    }
+
+    /// What an id of the column of names is called.
+    fn name(&mut self, place: usize, id: Option<&str>) -> io::Result<()> {
+        let name = id.and_then(|id| self.names.get(&self.named[place], id)).unwrap_or_default();
+        self.writer.write_field(quoted(&neutral(name)).as_bytes())?;
         Ok(())
     }
 
@@ -157,74 +263,6 @@ fn writer(capacity: usize) -> Writer<Vec<u8>> {
         .quote_style(QuoteStyle::Never)
         .terminator(Terminator::CRLF)
         .from_writer(Vec::with_capacity(capacity))
-}
-
-/// What a spreadsheet of another locale, or of other settings, takes for the end of a cell.
-const SEPARATORS: [char; 3] = [';', '\t', '|'];
-
-/// In quotes where RFC 4180 requires it, and where the text has a separator of another kind: a program that guesses the
-/// separator does not count those within quotes.
-fn quoted(text: &str) -> Cow<'_, str> {
-    let special = |c: char| matches!(c, ',' | '"' | '\r' | '\n') || SEPARATORS.contains(&c);
-    if text.contains(special) { Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))) } else { Cow::Borrowed(text) }
-}
-
-/// A text of which no spreadsheet takes any part for a formula. It gets an apostrophe in front where it begins with `=`, `+`,
-/// `-` or `@` (also in their full-width forms), whatever blank or invisible stands before, or with a tab or the end of a line.
-/// The same holds behind every separator and end of a line within it, whatever quotes stand there too: a program that separates cells
-/// by `;` finds the quotes of this file in the middle of a cell, where they mean nothing. A text that has an apostrophe there of
-/// its own stays as it is.
-pub fn neutral(text: &str) -> Cow<'_, str> {
-    if !text.contains(FORMULA) && !text.starts_with(['\t', '\r', '\n']) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 1);
-    // Some programs end a line at any of these.
-    let ends_cell = |c: char| SEPARATORS.contains(&c) || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    for (n, part) in text.split_inclusive(ends_cell).enumerate() {
-        let begins = if n == 0 {
-            part.trim_start_matches(is_blank).starts_with(FORMULA) || part.starts_with(['\t', '\r', '\n'])
-        } else {
-            part.trim_start_matches(|c| is_blank(c) || c == '"').starts_with(FORMULA)
-        };
-        if begins {
-            safe.push('\'');
-        }
-        safe.push_str(part);
-    }
-    if safe.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(safe) }
-}
-
-/// What formulas begin with.
-const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
-
-fn is_blank(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
-}
-
-/// Numbers as they are written, one after the other in the same memory.
-#[derive(Default)]
-struct Scratch {
-    text: String,
-    bytes: Vec<u8>,
-}
-
-impl Scratch {
-    fn whole(&mut self, number: impl std::fmt::Display) -> &[u8] {
-        self.text.clear();
-        // Writing to a text does not fail.
-        let _ = write!(self.text, "{number}");
-        self.text.as_bytes()
-    }
-
-    /// As JSON has it, hence as the API's responses do.
-    fn fraction(&mut self, number: Option<f64>) -> io::Result<&[u8]> {
-        self.bytes.clear();
-        if let Some(number) = number {
-            serde_json::to_writer(&mut self.bytes, &number)?;
-        }
-        Ok(&self.bytes)
-    }
 }
 
 #[cfg(test)]

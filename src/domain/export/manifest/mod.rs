@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{ExportJob, Granularity, GroupBy, Kind, Output, TimeRange, Totals, hex};
+use super::{ExportJob, Granularity, Grouping, Kind, Output, TimeRange, Totals, hex};
 use crate::domain::revision::Reason;
 
 /// Version of the form.
@@ -46,7 +46,10 @@ struct Manifest<'a> {
     org_id: Uuid,
     kind: Kind,
     granularity: Granularity,
-    group_by: GroupBy,
+    group_by: &'a Grouping,
+    /// Only where the file has them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    names: bool,
     time_range: TimeRange,
     models: &'a [Uuid],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +89,8 @@ pub fn write(job: &ExportJob, output: &Output, changes: &Changes) -> serde_json:
         org_id: job.spec.org_id,
         kind: job.kind,
         granularity: job.spec.granularity,
-        group_by: job.spec.group_by,
+        group_by: &job.spec.group_by,
+        names: job.spec.names,
         time_range: job.spec.range,
         models: &job.spec.models,
         month: job.month.map(|month| month.to_string()),

@@ -33,8 +33,14 @@ fn output() -> Output {
 
 fn job() -> ExportJob {
     let month: crate::domain::export::Month = "2026-03".parse().unwrap();
-    let (granularity, group_by) = (Granularity::Monthly, GroupBy::Model);
-    let spec = Spec { org_id: Uuid::from_u128(1), granularity, group_by, range: month.range(), models: Vec::new() };
+    let spec = Spec {
+        org_id: Uuid::from_u128(1),
+        granularity: Granularity::Monthly,
+        group_by: Grouping::default(),
+        names: false,
+        range: month.range(),
+        models: Vec::new(),
+    };
     ExportJob {
         id: Uuid::from_u128(7),
         kind: Kind::Monthly,
@@ -102,6 +108,14 @@ fn a_manifest_is_ordered_and_has_no_offsets() {
         }],
     });
     assert_eq!(value["revisions"], revisions);
+}
+
+#[test]
+fn a_manifest_names_dimensions() {
+    let mut job = job();
+    job.spec = Spec { group_by: Grouping::Dimensions(vec!["clientId".parse().unwrap()]), names: true, ..job.spec };
+    let value: Value = serde_json::from_slice(&write(&job, &output(), &Changes::default()).unwrap()).unwrap();
+    assert_eq!((&value["groupBy"], &value["names"]), (&json!(["clientId"]), &json!(true)));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Granularity, GroupBy, MAX_MODELS, MAX_RANGE, MAX_RAW_RANGE, Month, TimeRange};
+use super::{Granularity, GroupBy, Grouping, MAX_DIMENSIONS, MAX_MODELS, MAX_RANGE, MAX_RAW_RANGE, Month, TimeRange};
 use crate::domain::{
+    attribution::{Dimension, NoSet, SetStatus, serving},
     event::Reason,
     floor::Floors,
     json,
@@ -22,7 +23,9 @@ const BUCKET_FORM: &str = "must be a bucket of this organisation, or be left out
 pub struct Request {
     pub range: TimeRange,
     pub granularity: Granularity,
-    pub group_by: GroupBy,
+    pub group_by: Grouping,
+    /// Whether there are names beside the ids.
+    pub names: bool,
     /// Empty: all. In order, each once.
     pub models: Vec<Uuid>,
     /// Where the file goes; none: where the settings say.
@@ -36,6 +39,8 @@ pub struct Rules<'a> {
     pub now: DateTime<Utc>,
     /// From when on there is all that a file is made of.
     pub floors: Floors,
+    /// What attribution has.
+    pub sets: &'a [SetStatus],
     /// Those that a request may name.
     pub buckets: &'a [String],
 }
@@ -55,24 +60,39 @@ impl Request {
     pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Self, Vec<Reason>> {
         let mut reader = Reader(Vec::new());
         let fields = json::object(body).map_err(|reason| vec![reason])?;
-        let known = ["timeRange", "granularity", "groupBy", "models", "delivery"];
+        let known = ["timeRange", "granularity", "groupBy", "names", "models", "delivery"];
         reader.only("body", &fields, &known);
         let given = |name: &str| fields.get(name).filter(|value| !value.is_null());
         let granularity = reader.word("granularity", given("granularity"), &Granularity::ALL, Granularity::as_str);
-        let group_by = reader.word("groupBy", given("groupBy"), &GroupBy::ALL, GroupBy::as_str);
+        let group_by = reader.grouping(given("groupBy"));
+        let names = reader.flag("names", given("names"));
         let range = reader.range(given("timeRange"));
         let models = reader.models(given("models"));
         let bucket = reader.delivery(given("delivery"), rules.buckets);
-        if let (Some(range), Some(granularity), Some(group_by)) = (range, granularity, group_by) {
+        if let (Some(range), Some(granularity), Some(group_by)) = (range, granularity, &group_by) {
             reader.judge(range, granularity, group_by, rules);
+            reader.judge_dimensions(
+                range,
+                granularity,
+                dimensions(group_by, models.as_deref().unwrap_or_default()),
+                rules,
+            );
         }
-        match (range, granularity, group_by, models, bucket) {
-            (Some(range), Some(granularity), Some(group_by), Some(models), Some(bucket)) if reader.0.is_empty() => {
-                Ok(Self { range, granularity, group_by, models, bucket })
-            }
-            _ => Err(reader.0),
-        }
+        let read = || {
+            let (range, granularity, group_by, names) = (range?, granularity?, group_by?, names?);
+            Some(Self { range, granularity, group_by, names, models: models?, bucket: bucket? })
+        };
+        read().filter(|_| reader.0.is_empty()).ok_or(reader.0)
     }
+}
+
+/// What a set has to have that serves a file.
+pub fn dimensions<'g>(group_by: &'g Grouping, models: &[Uuid]) -> Vec<&'g Dimension> {
+    let mut wanted: Vec<&Dimension> = group_by.dimensions().iter().collect();
+    if !wanted.is_empty() && !models.is_empty() && !wanted.contains(&&Dimension::Model) {
+        wanted.push(&Dimension::Model);
+    }
+    wanted
 }
 
 /// What was wrong with what was read.
@@ -100,6 +120,34 @@ impl Reader {
         let found = all.iter().copied().find(|one| value.as_str() == Some(name(*one)));
         if found.is_none() {
             self.wrong(field, format!("must be {}", all.iter().map(|one| name(*one)).collect::<Vec<_>>().join(" or ")));
+        }
+        found
+    }
+
+    /// A word, or a list of dimensions.
+    fn grouping(&mut self, value: Option<&Value>) -> Option<Grouping> {
+        let Some(Value::Array(names)) = value else {
+            return self.word("groupBy", value, &GroupBy::ALL, GroupBy::as_str).map(Grouping::By);
+        };
+        let dimension = |name: &Value| name.as_str().filter(|name| !name.contains('\0'))?.parse().ok();
+        let dimensions: Option<Vec<Dimension>> = names.iter().map(dimension).collect();
+        let each_once = |all: &Vec<Dimension>| all.iter().enumerate().all(|(n, of)| !all[..n].contains(of));
+        let fits = |all: &Vec<Dimension>| (1..=MAX_DIMENSIONS).contains(&all.len()) && each_once(all);
+        let dimensions = dimensions.filter(fits);
+        if dimensions.is_none() {
+            self.wrong(
+                "groupBy",
+                "as a list must be one to three different ones of modelId, clientId, actorId, status, errorCode, or meta. and the \
+                 name of a field of the metadata",
+            );
+        }
+        dimensions.map(Grouping::Dimensions)
+    }
+
+    fn flag(&mut self, field: &'static str, value: Option<&Value>) -> Option<bool> {
+        let found = value.map_or(Some(false), Value::as_bool);
+        if found.is_none() {
+            self.wrong(field, "must be true or false");
         }
         found
     }
@@ -166,7 +214,7 @@ impl Reader {
         found.cloned().map(Some)
     }
 
-    fn judge(&mut self, range: TimeRange, granularity: Granularity, group_by: GroupBy, rules: Rules<'_>) {
+    fn judge(&mut self, range: TimeRange, granularity: Granularity, group_by: &Grouping, rules: Rules<'_>) {
         let TimeRange { start, end } = range;
         let boundary = match granularity {
             Granularity::Hourly => "must be a full hour of UTC",
@@ -184,18 +232,14 @@ impl Reader {
             self.wrong("timeRange.end", format!("must be at most {} days after timeRange.start", MAX_RANGE.num_days()));
         }
         if let Some(floor) = floor(granularity, group_by, rules.floors).filter(|floor| start < *floor) {
-            let from = first_boundary(floor, granularity).to_rfc3339_opts(SecondsFormat::AutoSi, true);
-            self.wrong(
-                "timeRange.start",
-                format!("must be at or after {from}: what is from before is not kept any more"),
-            );
+            self.not_before(first_boundary(floor, granularity));
         }
         if end > rules.now {
             self.wrong("timeRange.end", "must not be in the future");
         }
-        if group_by != GroupBy::Model {
+        if matches!(group_by, Grouping::By(GroupBy::Client | GroupBy::ErrorCode)) {
             if granularity != Granularity::Hourly {
-                self.wrong("groupBy", "must be model, or granularity hourly");
+                self.wrong("groupBy", "must be model or a list of dimensions, or granularity hourly");
             }
             if end - start > MAX_RAW_RANGE {
                 let days = MAX_RAW_RANGE.num_days();
@@ -206,14 +250,39 @@ impl Reader {
             }
         }
     }
+
+    /// Whether a set has these dimensions, and all of the range.
+    fn judge_dimensions(
+        &mut self,
+        range: TimeRange,
+        granularity: Granularity,
+        wanted: Vec<&Dimension>,
+        rules: Rules<'_>,
+    ) {
+        if wanted.is_empty() {
+            return;
+        }
+        let Some(status) = serving(rules.sets, |of| &of.set, |of| of.complete_from, range.start, &wanted) else {
+            return self.wrong("groupBy", NoSet(rules.sets.to_vec()).to_string());
+        };
+        if let Some(from) = status.complete_from.filter(|from| range.start < *from) {
+            self.not_before(first_boundary(from, granularity));
+        }
+    }
+
+    fn not_before(&mut self, first: DateTime<Utc>) {
+        let first = first.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        self.wrong("timeRange.start", format!("must be at or after {first}: what is from before is not kept any more"));
+    }
 }
 
-/// From when on there is all that a file of that kind is made of; none where there always is.
-pub fn floor(granularity: Granularity, group_by: GroupBy, floors: Floors) -> Option<DateTime<Utc>> {
+/// From when on there is all that a file of that kind is made of; none where there always is. Of dimensions the set that serves it says.
+pub fn floor(granularity: Granularity, group_by: &Grouping, floors: Floors) -> Option<DateTime<Utc>> {
     match (group_by, granularity) {
-        (GroupBy::Model, Granularity::Hourly) => floors.hourly,
-        (GroupBy::Model, Granularity::Daily | Granularity::Monthly) => floors.daily,
-        (GroupBy::Client | GroupBy::ErrorCode, _) => floors.raw,
+        (Grouping::By(GroupBy::Model), Granularity::Hourly) => floors.hourly,
+        (Grouping::By(GroupBy::Model), Granularity::Daily | Granularity::Monthly) => floors.daily,
+        (Grouping::By(GroupBy::Client | GroupBy::ErrorCode), _) => floors.raw,
+        (Grouping::Dimensions(_), _) => None,
     }
 }
 

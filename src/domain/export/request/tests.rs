@@ -12,7 +12,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn rules(buckets: &[String]) -> Rules<'_> {
     let floor = Some(at(KEPT_FROM));
-    Rules { now: at(NOW), floors: Floors { hourly: floor, daily: floor, raw: floor }, buckets }
+    Rules { now: at(NOW), floors: Floors { hourly: floor, daily: floor, raw: floor }, sets: &[], buckets }
 }
 
 fn read(body: &Value) -> Result<Request, Vec<Reason>> {
@@ -42,8 +42,14 @@ fn one_day() -> Value {
 fn omitted_fields_have_defaults() {
     let request = read(&one_day()).unwrap();
     let range = TimeRange { start: at("2026-03-08T00:00:00Z"), end: at("2026-03-09T00:00:00Z") };
-    let expected =
-        Request { range, granularity: Granularity::Daily, group_by: GroupBy::Model, models: Vec::new(), bucket: None };
+    let expected = Request {
+        range,
+        granularity: Granularity::Daily,
+        group_by: Grouping::By(GroupBy::Model),
+        names: false,
+        models: Vec::new(),
+        bucket: None,
+    };
     assert_eq!(request, expected);
 }
 
@@ -57,11 +63,12 @@ fn everything_can_be_said() {
     let [a, b] = [Uuid::from_u128(1), Uuid::from_u128(2)];
     let request = read(&json!({
         "timeRange": {"start": "2026-03-03T01:00:00+01:00", "end": "2026-03-10T00:00:00Z"}, "granularity": "hourly",
-        "groupBy": "errorCode", "models": [b, a], "delivery": {"type": "s3", "bucket": "finance"},
+        "groupBy": "errorCode", "names": true, "models": [b, a], "delivery": {"type": "s3", "bucket": "finance"},
     }))
     .unwrap();
     assert_eq!((request.range.start, request.models), (at("2026-03-03T00:00:00Z"), vec![a, b]));
-    assert_eq!((request.granularity, request.group_by), (Granularity::Hourly, GroupBy::ErrorCode));
+    let group_by = Grouping::By(GroupBy::ErrorCode);
+    assert_eq!((request.granularity, request.group_by, request.names), (Granularity::Hourly, group_by, true));
     assert_eq!(request.bucket.as_deref(), Some("finance"));
 }
 
@@ -113,6 +120,13 @@ fn every_field_that_is_wrong_is_named() {
         ("granularity", json!("hour"), vec!["granularity"]),
         ("granularity", json!(1), vec!["granularity"]),
         ("groupBy", json!("none"), vec!["groupBy"]),
+        ("groupBy", json!([]), vec!["groupBy"]),
+        ("groupBy", json!(["client"]), vec!["groupBy"]),
+        ("groupBy", json!(["clientId", 1]), vec!["groupBy"]),
+        ("groupBy", json!(["clientId", "clientId"]), vec!["groupBy"]),
+        ("groupBy", json!(["clientId", "modelId", "status", "errorCode"]), vec!["groupBy"]),
+        ("groupBy", json!(["meta.a\u{0}"]), vec!["groupBy"]),
+        ("names", json!("yes"), vec!["names"]),
         ("models", json!(id), vec!["models"]),
         ("models", json!([id.simple().to_string()]), vec!["models"]),
         ("models", json!([id, id]), vec!["models"]),
@@ -171,6 +185,43 @@ fn a_start_below_the_floor_is_refused() {
 }
 
 #[test]
+fn dimensions_need_a_set_that_has_them() {
+    let status = |set: &str, from: Option<&str>| SetStatus {
+        set: set.parse().unwrap(),
+        complete_from: from.map(at),
+        max_keys: 100,
+    };
+    let sets = [status("clientId", Some("2026-03-08T10:00:00Z")), status("status,clientId,modelId", None)];
+    let read = |body: &Value| {
+        let rules = Rules { sets: &sets, floors: Floors::default(), ..rules(&[]) };
+        Request::read(body.to_string().as_bytes(), rules).map_err(|reasons| (reasons[0].field, reasons[0].rule.clone()))
+    };
+    let by = |dimensions: Value| with(one_day(), "groupBy", dimensions);
+    for granularity in ["hourly", "daily"] {
+        let request = read(&with(by(json!(["clientId", "status"])), "granularity", granularity.into())).unwrap();
+        assert_eq!(request.group_by.dimensions(), ["clientId", "status"].map(|name| name.parse().unwrap()));
+    }
+    read(&by(json!(["clientId"]))).unwrap();
+    let rule = "no set has these together with what is filtered by; the sets are: clientId; status,clientId,modelId";
+    assert_eq!(read(&by(json!(["clientId", "actorId"]))), Err(("groupBy", rule.to_owned())));
+    read(&with(by(json!(["status"])), "models", json!([Uuid::from_u128(1)]))).unwrap();
+    let late = [status("clientId", Some("2026-03-08T10:00:00Z"))];
+    let refused = |granularity: &str, sets: &[SetStatus], body: Value| {
+        let rules = Rules { sets, floors: Floors::default(), ..rules(&[]) };
+        let body = with(body, "granularity", granularity.into());
+        Request::read(body.to_string().as_bytes(), rules).unwrap_err().remove(0)
+    };
+    for (granularity, first) in [("hourly", "2026-03-08T10:00:00Z"), ("daily", "2026-03-09T00:00:00Z")] {
+        let reason = refused(granularity, &late, by(json!(["clientId"])));
+        let rule = format!("must be at or after {first}: what is from before is not kept any more");
+        assert_eq!((reason.field, reason.rule), ("timeRange.start", rule));
+    }
+    let with_models = with(by(json!(["clientId"])), "models", json!([Uuid::from_u128(1)]));
+    assert_eq!(refused("daily", &late, with_models).field, "groupBy", "models are filtered by a dimension");
+    assert_eq!(refused("daily", &[], by(json!(["clientId"]))).field, "groupBy");
+}
+
+#[test]
 fn equal_requests_have_equal_fingerprints() {
     let one = fingerprint(br#"{"granularity":"daily","timeRange":{"start":"a","end":"b"}}"#);
     assert_eq!(one, fingerprint(b"{ \"timeRange\": {\"end\": \"b\", \"start\": \"a\"},\n\"granularity\": \"daily\"}"));
@@ -193,7 +244,7 @@ proptest! {
             let TimeRange { start, end } = request.range;
             prop_assert!(start < end && end <= at(NOW) && end - start <= MAX_RANGE);
             prop_assert!(is_boundary(start, request.granularity) && is_boundary(end, request.granularity));
-            let raw = request.group_by != GroupBy::Model;
+            let raw = request.group_by != Grouping::By(GroupBy::Model);
             prop_assert!(!raw || end - start <= MAX_RAW_RANGE && request.granularity == Granularity::Hourly);
         } else {
             let good = minutes == 0 && hours > 0 && hours <= 168 && end <= at(NOW) && granularity == "hourly";

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         event::Reason,
         export::{
-            ExportJob, ExportPage, Granularity, GroupBy, Kind, Output, Revised, Spec, Status, TimeRange, Totals,
+            ExportJob, ExportPage, Granularity, Grouping, Kind, Output, Revised, Spec, Status, TimeRange, Totals,
             reconcile::{DatabaseTotals, Difference, Verdict},
             verification::{Content, Now, Verification},
         },
@@ -50,7 +50,8 @@ pub fn job(status: Status) -> ExportJob {
         spec: Spec {
             org_id: ORG,
             granularity: Granularity::Daily,
-            group_by: GroupBy::Model,
+            group_by: Grouping::default(),
+            names: false,
             range: TimeRange { start: at("2026-03-01T00:00:00Z"), end: at("2026-03-02T00:00:00Z") },
             models: vec![MODEL],
         },

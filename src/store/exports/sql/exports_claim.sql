@@ -35,7 +35,7 @@ next AS (
     FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE analytics.export_jobs
-SET status = 'running', claim_id = $1, claimed_by = $2, claimed_name = $3, heartbeat_at = clock_timestamp(),
+SET status = 'running', claim_id = $1, claim_reads_all = $1, claimed_by = $2, claimed_name = $3, heartbeat_at = clock_timestamp(),
     started_at = clock_timestamp(), attempts = attempts + 1
 FROM next
 WHERE export_jobs.job_id = next.job_id

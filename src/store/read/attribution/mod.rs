@@ -10,11 +10,12 @@ use self::sums::{Reading, Sources};
 use super::{OrgHead, ReadError, Reader, refuse};
 use crate::{
     domain::{
-        attribution::{Attribution, AttributionQuery, Dimension, KeyTotals, NoSet, SetStatus, smallest},
+        attribution::{Attribution, AttributionQuery, Dimension, KeyTotals, NoSet, SetStatus, serving},
         calendar::Buckets,
         floor::{Gone, Missing},
     },
     store::{
+        StoreError,
         attribution::sets::{self, KeptSet},
         transaction::in_snapshot,
     },
@@ -37,7 +38,7 @@ impl Reader {
 
     /// The sets that there are, and from when on they have all of an org.
     pub async fn attribution_sets(&self, org_id: Uuid) -> Result<Vec<SetStatus>, ReadError> {
-        let read = async |tx: &mut PgConnection| Ok::<_, ReadError>(status(&floors(tx, org_id).await?));
+        let read = async |tx: &mut PgConnection| Ok::<_, ReadError>(status(&floors::<ReadError>(tx, org_id).await?));
         self.within_limits(async |conn| in_snapshot(conn, read).await).await
     }
 
@@ -65,12 +66,10 @@ impl Reader {
         pick: impl FnOnce(&[KeyTotals]) -> Vec<usize>,
     ) -> Result<Result<Attribution, NoSet>, ReadError> {
         let AttributionQuery { org_id, buckets, .. } = query;
-        let floors = floors(conn, *org_id).await?;
-        let wanted = query.dimensions();
-        let reaches = |(_, floor): &&(KeptSet, DateTime<Utc>)| *floor <= buckets.start();
-        let chosen = smallest(floors.iter().filter(reaches), |of| &of.0.set, &wanted)
-            .or_else(|| smallest(&floors, |of| &of.0.set, &wanted));
-        let Some((set, floor)) = chosen else { return Ok(Err(NoSet(status(&floors)))) };
+        let (set, floor) = match choose(&mut *conn, *org_id, buckets.start(), &query.dimensions()).await? {
+            Ok(chosen) => chosen,
+            Err(no_set) => return Ok(Err(no_set)),
+        };
         let head: AttributionHead = sqlx::query_as(include_str!("../sql/attribution_head.sql"))
             .bind(org_id)
             .bind(set.set_id)
@@ -78,18 +77,54 @@ impl Reader {
             .bind(i32::from(self.home(*org_id)))
             .fetch_one(&mut *conn)
             .await?;
-        check(buckets, *floor, head.raw_from)?;
-        let mut reading = Reading::new(query, set);
-        reading.find_filtered(conn).await?;
-        let hours = reading.parts(conn).await?;
-        let raw = reading.raw(conn).await?;
-        let sources = Sources { hours, raw };
+        check(buckets, floor, head.raw_from)?;
+        let (reading, sources) = read(conn, query, &set).await?;
         let (totals, places) = reading.totals(conn, &sources).await?;
         let picked = pick(&totals);
         let series = reading.series(&sources, &places, &picked)?;
         let (freshness, as_of) = self.completeness(&head.org);
         Ok(Ok(Attribution { totals, series, freshness, as_of, set: set.set.clone() }))
     }
+}
+
+/// What a query is summed from.
+async fn read<'q>(
+    conn: &mut PgConnection,
+    query: &'q AttributionQuery,
+    set: &'q KeptSet,
+) -> Result<(Reading<'q>, Sources), ReadError> {
+    let mut reading = Reading::new(query, set);
+    reading.find_filtered(conn).await?;
+    let hours = reading.parts(conn).await?;
+    let raw = reading.raw(conn).await?;
+    Ok((reading, Sources { hours, raw }))
+}
+
+/// Sums by key over the whole range, from a set that serves the query. For more than one of a snapshot.
+pub(in crate::store) async fn totals(
+    conn: &mut PgConnection,
+    query: &AttributionQuery,
+    set: &KeptSet,
+) -> Result<Vec<KeyTotals>, ReadError> {
+    let (reading, sources) = read(conn, query, set).await?;
+    Ok(reading.totals(conn, &sources).await?.0)
+}
+
+/// The set that serves a query, and from when on it has all of the org.
+pub(in crate::store) async fn choose(
+    conn: &mut PgConnection,
+    org_id: Uuid,
+    start: DateTime<Utc>,
+    wanted: &[&Dimension],
+) -> Result<Result<(KeptSet, DateTime<Utc>), NoSet>, ReadError> {
+    let floors = floors::<ReadError>(conn, org_id).await?;
+    let chosen = serving(&floors, |of| &of.0.set, |of| Some(of.1), start, wanted);
+    Ok(chosen.cloned().ok_or_else(|| NoSet(status(&floors))))
+}
+
+/// The sets that can be requested of an org.
+pub(in crate::store) async fn statuses(conn: &mut PgConnection, org_id: Uuid) -> Result<Vec<SetStatus>, StoreError> {
+    Ok(status(&floors::<StoreError>(conn, org_id).await?))
 }
 
 #[derive(FromRow)]
@@ -100,7 +135,10 @@ struct AttributionHead {
 }
 
 /// The sets, and from when on they have all of the org.
-async fn floors(conn: &mut PgConnection, org_id: Uuid) -> Result<Vec<(KeptSet, DateTime<Utc>)>, ReadError> {
+async fn floors<E: From<StoreError> + From<sqlx::Error>>(
+    conn: &mut PgConnection,
+    org_id: Uuid,
+) -> Result<Vec<(KeptSet, DateTime<Utc>)>, E> {
     let mut found = Vec::new();
     for set in sets::kept(&mut *conn).await? {
         let floor = sqlx::query_scalar("SELECT analytics.attribution_floor($1, $2)")
