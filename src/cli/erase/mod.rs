@@ -1,6 +1,7 @@
 //! `erase`: deletes an organisation's or a person's data, and says what was removed and what is left.
 
 mod files;
+mod person_files;
 mod report;
 
 use std::{process::ExitCode, time::Duration};
@@ -8,7 +9,10 @@ use std::{process::ExitCode, time::Duration};
 use clap::ArgGroup;
 use uuid::Uuid;
 
-use self::report::{Erasee, Report};
+use self::{
+    person_files::FilesError,
+    report::{Erasee, Report},
+};
 use crate::{
     cache::{CacheError, FreshnessCache},
     cli::{
@@ -37,8 +41,8 @@ Delete an organisation's or a person's data, for good
 
 Of an organisation: raw events, hourly and daily rollups, what waits to be merged, attribution, revisions, dead letters,
 exports and their files, freshness markers in the database and in Redis, API keys, settings and names. Of a person: raw events, dead
-letters that name them, and what they are called; rollups and attribution are counted again without them, and final hours that change are in the
-organisation's revisions, with the reason erasure.
+letters that name them, what they are called, and files of exports by person that have them; rollups and attribution are counted again
+without them, and final hours that change are in the organisation's revisions, with the reason erasure.
 
 The ledger keeps its counts, and its batches say how many of their events are gone. The audit log keeps that it
 was done. What is left is counted afterwards: exit code 1 where that is not nothing. Running it again does
@@ -216,7 +220,22 @@ async fn person(
     }
     // Sums of days that cannot be counted again have the person's name no more.
     report.removed.attribution = erase::actor_names(conn, actor_id, org_id).await?;
+    // Last: what is generated from now on has no row of the person.
+    steps.report("looking through files of exports by person");
+    if let Some(objects) = objects(settings) {
+        match person_files::remove(conn, &objects, actor_id, org_id).await {
+            Ok(gone) => (report.removed.exports, report.removed.export_objects) = (gone.exports, gone.objects),
+            Err(FilesError::Store(error)) => return Err(error.into()),
+            // Counting finds that it is so.
+            Err(FilesError::Objects(_)) => {}
+        }
+    }
     Ok(())
+}
+
+/// None: there is no object store.
+fn objects(settings: &Settings) -> Option<Objects> {
+    Objects::new(&settings.objects).ok()
 }
 
 /// Counts what there is now.
@@ -249,6 +268,12 @@ async fn count(lock: &mut TaskLock, settings: &Settings, erasee: Erasee, report:
                 attribution: erase::count_actor_names(conn, actor_id, org_id).await?,
                 ..Counts::default()
             };
+            let Some(objects) = objects(settings) else { return Ok(()) };
+            match person_files::count(conn, &objects, actor_id, org_id).await {
+                Ok(exports) => report.left.exports = exports,
+                Err(FilesError::Store(error)) => return Err(error.into()),
+                Err(FilesError::Objects(error)) => report.not_checked.push(error.to_string()),
+            }
         }
     }
     Ok(())

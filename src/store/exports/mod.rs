@@ -10,6 +10,7 @@ mod end;
 mod expire;
 pub mod groups;
 mod month;
+mod persons;
 pub mod reconcile;
 pub mod rows;
 
@@ -27,6 +28,7 @@ pub use expire::{
     uploads_of,
 };
 pub use month::{Kept, Versions, is_unchanged, orgs_with_usage, versions};
+pub use persons::{by_person, cancel_by_person, expire_now};
 
 use super::{
     StoreError,

@@ -286,3 +286,38 @@ async fn combinations_that_no_set_has_are_refused() {
     let claimed = claimed.bind(id(&job)).fetch_optional(&mut conn).await.unwrap();
     assert!(claimed.is_none());
 }
+
+#[tokio::test]
+async fn an_erased_person_is_in_no_file() {
+    for store in Store::both() {
+        let world = world(&store).await;
+        let service = world.serve().await;
+        let now = Utc::now();
+        let sent = events(ORG, 200, now);
+        world.send(sent.iter().map(body)).await;
+        settled(&mut world.connect().await, 200).await;
+        folded(&service, ORG, now - TimeDelta::days(25), 200).await;
+        let person = sent.iter().find_map(|event| event.actor_id).unwrap();
+        let request = |dimension: &str| json!({"timeRange": super::days(25), "groupBy": [dimension]});
+        let by_person = made(&service, ORG, &request("actorId")).await;
+        let by_client = made(&service, ORG, &request("clientId")).await;
+        // Of a day without events.
+        let ago = |days: u64| (now.date_naive() - Days::new(days)).to_string();
+        let empty = json!({"timeRange": {"start": ago(40), "end": ago(39)}, "groupBy": ["actorId"]});
+        let empty = made(&service, ORG, &empty).await;
+        assert!(String::from_utf8_lossy(&download(&service, ORG, &by_person).await).contains(&person.to_string()));
+        let actor = person.to_string();
+        let before = world.report(&["erase", "--actor", &actor, "--dry-run"]).await;
+        assert_eq!(before["left"]["exports"], 1, "{before}");
+        let report = world.report(&["erase", "--actor", &actor, "--yes"]).await;
+        let numbers = [&report["removed"]["exports"], &report["removed"]["exportObjects"], &report["left"]["exports"]];
+        assert_eq!(numbers, [1, 2, 0], "{report}");
+        assert_eq!(super::get(&service, ORG, id(&by_person)).await["status"], "expired");
+        let left: Vec<String> = [&by_client, &empty].map(|job| id(job).to_string()).into();
+        let keys = store.keys().await;
+        assert!(keys.len() == 4 && left.iter().all(|job| keys.iter().any(|key| key.contains(job))), "{keys:?}");
+        let again = made(&service, ORG, &request("actorId")).await;
+        assert!(!String::from_utf8_lossy(&download(&service, ORG, &again).await).contains(&actor));
+        assert_eq!(service.terminate().await, Some(0));
+    }
+}

@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::store::StoreError;
 
-/// What there is of an org or a person, or was. Of a person there are only raw events, dead letters, names, and those of sums.
+/// What there is of an org or a person, or was. Of a person there are only raw events, dead letters, names, those of sums, and files by
+/// person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
