@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     histogram::Histogram,
     packed::{Form, PackedError},
-    reliability::Outcomes,
+    reliability::{Only, Outcomes},
 };
 
 /// Most bytes of an hour that is packed: some 150 clients with a hundred different latencies each, or 3,000 with one event. What
@@ -55,6 +55,8 @@ impl Packing {
 pub struct Labelled {
     buckets: BTreeMap<DateTime<Utc>, Labels>,
     points: usize,
+    /// None: all labels.
+    only: Option<Only>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +66,11 @@ struct Labels {
 }
 
 impl Labelled {
+    /// Of these labels alone: others are left out when they are added.
+    pub fn of(only: Option<Only>) -> Self {
+        Self { only, ..Self::default() }
+    }
+
     /// Buckets and labels together.
     pub const fn points(&self) -> usize {
         self.points
@@ -71,6 +78,9 @@ impl Labelled {
 
     /// Adds what a label has of a bucket.
     pub fn add(&mut self, bucket: DateTime<Utc>, label: Option<&str>, outcomes: Outcomes) {
+        if self.only.as_ref().is_some_and(|only| !only.passes(label)) {
+            return;
+        }
         let labels = self.buckets.entry(bucket).or_default();
         let known = match label {
             None => labels.none.as_mut(),
@@ -99,6 +109,15 @@ impl Labelled {
             left = rest;
         }
         Ok(())
+    }
+
+    /// In order of bucket, over all labels.
+    pub fn into_sums(self) -> impl Iterator<Item = (DateTime<Utc>, Outcomes)> {
+        self.buckets.into_iter().map(|(bucket, labels)| {
+            let mut sum = Outcomes::default();
+            labels.none.iter().chain(labels.named.values()).for_each(|outcomes| sum.merge(outcomes));
+            (bucket, sum)
+        })
     }
 
     /// In order of bucket and label: what has none first.

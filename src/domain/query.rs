@@ -7,7 +7,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{calendar::Buckets, freshness::Freshness, money::Cents};
+use crate::domain::{
+    attribution::{Dimension, Filter, Measures},
+    calendar::Buckets,
+    freshness::Freshness,
+    money::Cents,
+};
 
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
@@ -16,8 +21,28 @@ pub struct UsageQuery {
     /// Empty: all.
     pub models: Vec<Uuid>,
     pub by_model: bool,
+    /// Only events that pass all of them; attribution has their sums. Each dimension once.
+    pub filters: Vec<Filter>,
     /// Whether there is a point for every bucket, also where nothing happened.
     pub fill: bool,
+}
+
+impl UsageQuery {
+    /// The filters, with that of the models.
+    pub fn all_filters(&self) -> Vec<Filter> {
+        let mut filters = self.filters.clone();
+        if self.models.is_empty() {
+            return filters;
+        }
+        let models = self.models.iter().map(ToString::to_string);
+        match filters.iter_mut().find(|filter| filter.dimension == Dimension::Model) {
+            Some(filter) => filter.values.extend(models),
+            None => {
+                filters.push(Filter { dimension: Dimension::Model, values: models.collect(), unset: false });
+            }
+        }
+        filters
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +65,8 @@ pub struct UsagePoint {
 #[derive(Clone, Debug)]
 pub struct UsageReport {
     pub series: Vec<UsagePoint>,
+    /// Of events that may pass the filters or not, since a name that is filtered by is lost. They are not in the series. None without filters.
+    pub overflow: Option<Usage>,
     pub freshness: Freshness,
     /// The moment up to which the response is complete; none before the first event of the org's partition.
     pub as_of: Option<DateTime<Utc>>,
@@ -55,6 +82,13 @@ impl UsageReport {
             sum.cost += point.usage.cost;
             sum
         })
+    }
+}
+
+impl From<Measures> for Usage {
+    fn from(of: Measures) -> Self {
+        let Measures { invocations, errors: _, input_tokens, output_tokens, cost } = of;
+        Self { invocations, input_tokens, output_tokens, cost }
     }
 }
 

@@ -1,5 +1,7 @@
 //! How well inference went: outcomes and latencies by bucket.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -21,9 +23,35 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    /// Whether rollups do not know it.
-    pub const fn is_raw(self) -> bool {
-        matches!(self, Self::Client | Self::ErrorCode)
+    /// The label that it is; none where rollups know it.
+    pub const fn label(self) -> Option<Label> {
+        match self {
+            Self::None | Self::Model => None,
+            Self::Client => Some(Label::Client),
+            Self::ErrorCode => Some(Label::ErrorCode),
+        }
+    }
+}
+
+/// What events are labelled by that rollups do not distinguish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    Client,
+    ErrorCode,
+}
+
+/// Which labels are wanted: one of the values, or where `unset` none at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Only {
+    pub label: Label,
+    pub values: BTreeSet<String>,
+    pub unset: bool,
+}
+
+impl Only {
+    /// Whether events with that label are wanted.
+    pub fn passes(&self, label: Option<&str>) -> bool {
+        label.map_or(self.unset, |label| self.values.contains(label))
     }
 }
 
@@ -33,7 +61,10 @@ pub struct ReliabilityQuery {
     pub buckets: Buckets,
     /// Empty: all.
     pub models: Vec<Uuid>,
+    /// None, or what is filtered by, where that is anything.
     pub by: Dimension,
+    /// None: all.
+    pub only: Option<Only>,
     pub fill: bool,
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
-    openapi::{RefOr, Schema},
+    openapi::{RefOr, Schema, path::Parameter},
 };
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use super::{
     error::Problem,
     examples,
     names::Names,
-    params::{Checked, Choice, Params, QueryParams, RangeReport, ReportParams, choices, words_schema},
+    params::{Checked, Choice, Parameters, Params, RangeReport, ReportParams, choices, filters, words_schema},
     report::{self, Completeness, Scope, known_models},
 };
 use crate::{
@@ -32,7 +32,9 @@ use crate::{
         histogram::{self, Histogram},
         names::NamePlace,
         query::filled,
-        reliability::{Dimension, Key, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport},
+        reliability::{
+            Dimension, Key, Label as Labelled, Only, Outcomes, ReliabilityPoint, ReliabilityQuery, ReliabilityReport,
+        },
     },
 };
 
@@ -40,9 +42,17 @@ use crate::{
 const MAX_RAW: u32 = 7;
 
 /// What reliability reads beside the parameters of every range report.
+pub struct ReliabilityParams {
+    group_by: Dimension,
+    percentile: Option<Percentile>,
+    only: Option<Only>,
+}
+
+/// As they are described.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
-pub struct ReliabilityParams {
+#[expect(dead_code, reason = "the fields are the description")]
+struct Described {
     /// A point for each bucket (none, the default), or for each bucket and model, client or error code. The last two read raw
     /// events: at most 7 days, and none from before raw events were purged
     #[param(inline, required = false)]
@@ -50,6 +60,15 @@ pub struct ReliabilityParams {
     /// Adds `highlight`
     #[param(inline)]
     percentile: Option<Percentile>,
+    /// Only events of these clients, with groupBy none or client; at most 7 days, as long as raw events are kept
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    client_id: Vec<String>,
+    /// Only events with these codes, with groupBy none or errorCode, and not together with clientId; the same range
+    #[param(value_type = Option<Vec<String>>, max_items = 100)]
+    error_code: Vec<String>,
+    /// Only events without this field, clientId or errorCode; with values of the same field: with one of them, or without
+    #[param(value_type = Option<Vec<String>>, example = json!(["clientId"]))]
+    unset: Vec<String>,
 }
 
 impl Choice for Dimension {
@@ -64,17 +83,47 @@ impl PartialSchema for Dimension {
     }
 }
 
-impl QueryParams for ReliabilityParams {
-    fn read(params: &mut Params) -> Option<Self> {
+impl Parameters for ReliabilityParams {
+    fn describe() -> Vec<Parameter> {
+        Described::into_params(|| None)
+    }
+
+    fn parse(params: &mut Params) -> Option<Self> {
         let group_by = params.choice("groupBy");
-        Some(Self { group_by, percentile: params.choice_if_given("percentile") })
+        let percentile = params.choice_if_given("percentile");
+        Some(Self { group_by, percentile, only: only(params, group_by) })
     }
 }
 
 impl ReportParams for ReliabilityParams {
     fn longest(&self, granularity: Granularity) -> u32 {
-        if self.group_by.is_raw() { MAX_RAW } else { granularity.max_days() }
+        let is_raw = self.group_by.label().is_some() || self.only.is_some();
+        if is_raw { MAX_RAW } else { granularity.max_days() }
     }
+}
+
+/// The label that is filtered by: one, by which alone may be grouped too.
+fn only(params: &mut Params, group_by: Dimension) -> Option<Only> {
+    const LABELS: [(&str, attribution::Dimension, Labelled); 2] = [
+        ("clientId", attribution::Dimension::Client, Labelled::Client),
+        ("errorCode", attribution::Dimension::ErrorCode, Labelled::ErrorCode),
+    ];
+    let found = filters::of(params, &LABELS.map(|(_, dimension, _)| dimension));
+    let mut only = None;
+    for filter in found {
+        let Some((name, _, label)) = LABELS.into_iter().find(|(_, dimension, _)| *dimension == filter.dimension) else {
+            params.problem("unset", "must be clientId or errorCode");
+            continue;
+        };
+        if only.is_some() {
+            params.problem(name, "must not be filtered by together with clientId");
+        }
+        only = Some(Only { label, values: filter.values, unset: filter.unset });
+        if group_by != Dimension::None && group_by.label() != Some(label) {
+            params.problem("groupBy", "must be none, or what is filtered by, where that is clientId or errorCode");
+        }
+    }
+    only
 }
 
 #[derive(Serialize, ToSchema)]
@@ -265,7 +314,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let RangeReport { buckets, models, fill, own } = params;
-    let query = ReliabilityQuery { org_id: org.org_id, buckets, models, by: own.group_by, fill };
+    let query = ReliabilityQuery { org_id: org.org_id, buckets, models, by: own.group_by, only: own.only, fill };
     let mut found = api.queries.send(GetReliability(query.clone()), api.response_timeout).await?;
     if query.fill {
         let models = found.series.iter().filter_map(|point| match point.key {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, ToSchema, openapi::path::Parameter};
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +14,10 @@ use super::{
     error::Problem,
     examples,
     names::Names,
-    params::{Checked, Params, QueryParams, RangeReport, ReportParams, choices},
+    params::{
+        Checked, Parameters, Params, RangeReport, ReportParams, choices,
+        filters::{self, Filters},
+    },
     report::{self, Completeness, Scope, known_models},
 };
 use crate::{
@@ -23,16 +26,23 @@ use crate::{
         query::{GetUsage, MAX_ROWS},
     },
     domain::{
-        attribution::Dimension,
+        attribution::{Dimension, Filter},
         money::{self, Cents},
         query::{Usage, UsagePoint, UsageQuery, UsageReport, filled},
     },
 };
 
 /// What usage reads beside the parameters of every range report.
+pub struct UsageParams {
+    group_by: GroupBy,
+    filters: Vec<Filter>,
+}
+
+/// As it is described.
 #[derive(IntoParams)]
 #[into_params(rename_all = "camelCase", parameter_in = Query)]
-pub struct UsageParams {
+#[expect(dead_code, reason = "the field is the description")]
+struct Grouping {
     /// none (default): a point for each bucket; model: one for each bucket and model
     #[param(inline, required = false)]
     group_by: GroupBy,
@@ -42,9 +52,14 @@ choices! {
     enum GroupBy { None = "none", Model = "model" }
 }
 
-impl QueryParams for UsageParams {
-    fn read(params: &mut Params) -> Option<Self> {
-        Some(Self { group_by: params.choice("groupBy") })
+impl Parameters for UsageParams {
+    fn describe() -> Vec<Parameter> {
+        [Grouping::into_params(|| None), Filters::describe()].concat()
+    }
+
+    fn parse(params: &mut Params) -> Option<Self> {
+        let group_by = params.choice("groupBy");
+        Filters::parse(params).map(|Filters(filters)| Self { group_by, filters })
     }
 }
 
@@ -58,6 +73,11 @@ struct Report {
     series: Vec<Point>,
     /// The sum of the series
     totals: Amounts,
+    /// Only where there are filters: events of which a name that is filtered by was lost, so that it is not known whether they pass. No other
+    /// number has them. Where it is nothing, the series has all that pass
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    overflow: Option<Amounts>,
     /// What people call the models of the series, where one has a name
     #[serde(skip_serializing_if = "Names::are_none")]
     names: Names,
@@ -108,7 +128,8 @@ impl From<Usage> for Amounts {
 /// Report usage and spend by bucket
 ///
 /// Ranges are half-open; start is floored and end ceiled to the bucket, and `range` says what was used. Totals are the
-/// sum of the series. If-None-Match with the ETag of an earlier response is 304 while the facts are the same; Analytics-As-Of
+/// sum of the series. Filters (clientId, actorId, status, errorCode, meta.…, unset) are served by a set of attribution that has all that is
+/// filtered by, and modelId where that is requested; asOf is up to about a minute behind then. If-None-Match with the ETag of an earlier response is 304 while the facts are the same; Analytics-As-Of
 /// says up to which moment that is so.
 #[utoipa::path(
     get,
@@ -146,8 +167,10 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let RangeReport { buckets, models, fill, own } = params;
     let by_model = own.group_by == GroupBy::Model;
-    let query = UsageQuery { org_id: org.org_id, buckets, models, by_model, fill };
-    let mut found = api.queries.send(GetUsage(query.clone()), api.response_timeout).await?;
+    let query = UsageQuery { org_id: org.org_id, buckets, models, by_model, filters: own.filters, fill };
+    let found = api.queries.send(GetUsage(query.clone()), api.response_timeout).await?;
+    let filtered_by = || query.filters.first().map_or_else(String::new, filters::field);
+    let mut found = found.map_err(|no_set| Problem::field(&filtered_by(), no_set.to_string()))?;
     if query.fill {
         let models = found.series.iter().filter_map(|point| point.model_id);
         let known = if by_model { known_models(&api, org.org_id, &query.models, models).await? } else { vec![] };
@@ -184,6 +207,7 @@ fn report(query: &UsageQuery, found: &UsageReport, names: Names, api: &Api) -> R
         scope: Scope::new(query.org_id, buckets, found.as_of, api.late_after),
         series: found.series.iter().map(point).collect(),
         totals: found.totals().into(),
+        overflow: found.overflow.map(Amounts::from),
         names,
         completeness: Completeness { freshness: Some(found.freshness), as_of: found.as_of },
     }

@@ -40,6 +40,7 @@ mod http_clients;
 mod http_description;
 mod http_event;
 mod http_events;
+mod http_filters;
 mod http_names;
 mod http_raw_gone;
 mod http_reports;

@@ -166,7 +166,8 @@ macro_rules! read_queries {
 }
 
 read_queries! {
-    struct GetUsage(UsageQuery) -> UsageReport: usage, |query| Some(query.org_id);
+    /// The sets that there are where none serves the filters.
+    struct GetUsage(UsageQuery) -> Result<UsageReport, NoSet>: usage, |query| Some(query.org_id);
     struct GetReliability(ReliabilityQuery) -> ReliabilityReport: reliability, |query| Some(query.org_id);
     struct GetLedger(LedgerQuery) -> LedgerReport: ledger, |query| Some(query.org_id);
     /// A page of an org's revisions.

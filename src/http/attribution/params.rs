@@ -11,17 +11,15 @@ use crate::{
     domain::{
         attribution::{Dimension, Filter, OrderBy, Place, Ranking, Value},
         calendar::{self, Buckets},
-        event::Status,
     },
-    http::params::{Parameters, Params, UUID_FORM, ZonedRange, choices, cursor, uuid},
+    http::params::{
+        Parameters, Params, ZonedRange, choices, cursor,
+        filters::{self, Filters, dimensions},
+    },
 };
 
 /// Dimensions that are grouped by at most.
 const MAX_GROUP_BY: usize = 3;
-/// Values of one dimension that are filtered by at most.
-const MAX_VALUES: usize = 100;
-/// Dimensions that are filtered by at most: no set has more.
-const MAX_FILTERS: usize = 6;
 /// Most groups of a page, and how many they are where nothing is said.
 const MOST: u16 = 1000;
 const DEFAULT: u16 = 25;
@@ -65,24 +63,6 @@ struct AttributionParams {
     /// Only events of these models
     #[param(value_type = Option<Vec<Uuid>>, max_items = 100)]
     model_id: Vec<Uuid>,
-    /// Only events of these clients
-    #[param(value_type = Option<Vec<String>>, max_items = 100)]
-    client_id: Vec<String>,
-    /// Only events of these persons
-    #[param(value_type = Option<Vec<Uuid>>, max_items = 100)]
-    actor_id: Vec<Uuid>,
-    /// Only events that ended so
-    #[param(value_type = Option<Vec<Status>>, max_items = 100)]
-    status: Vec<Status>,
-    /// Only events with these codes
-    #[param(value_type = Option<Vec<String>>, max_items = 100)]
-    error_code: Vec<String>,
-    /// Only events with these values of a field of the metadata, such as meta.team=search
-    #[param(rename = "meta.{key}", value_type = Option<Vec<String>>, max_items = 100)]
-    meta: Vec<String>,
-    /// Only events without this field; with values of the same field: with one of them, or without
-    #[param(value_type = Option<Vec<String>>, example = json!(["clientId"]))]
-    unset: Vec<Dimension>,
     /// What groups are ordered by, largest first; equal ones by their keys
     #[param(inline, required = false)]
     order_by: OrderBy,
@@ -107,14 +87,14 @@ pub struct AttributionRequest {
 
 impl Parameters for AttributionRequest {
     fn describe() -> Vec<Parameter> {
-        AttributionParams::into_params(|| None)
+        [AttributionParams::into_params(|| None), Filters::describe()].concat()
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
         let granularity: AttributionGranularity = params.choice("granularity");
         let range = ZonedRange::read(params);
         let group_by = group_by(params);
-        let filters = filters(params);
+        let filters = filters::of(params, &Dimension::FIELDS);
         let (order_by, top) = (params.choice("orderBy"), params.number("top", MOST, DEFAULT));
         let fingerprint = params.fingerprint(&["cursor", "top"]);
         let width = group_by.len();
@@ -161,78 +141,6 @@ fn group_by(params: &mut Params) -> Vec<Dimension> {
         params.problem("groupBy", format!("must be given at most {MAX_GROUP_BY} times, each time another"));
     }
     group_by
-}
-
-/// Those that a parameter names. What is none is a problem.
-fn dimensions(params: &mut Params, name: &str) -> Vec<Dimension> {
-    let mut found = Vec::new();
-    for text in params.texts(name) {
-        match dimension(&text) {
-            Ok(dimension) => found.push(dimension),
-            Err(rule) => params.problem(name, rule),
-        }
-    }
-    found
-}
-
-pub fn dimension(text: &str) -> Result<Dimension, String> {
-    let dimension: Dimension = text.parse().map_err(|error| format!("{error}"))?;
-    // No stored name has one.
-    if text.contains('\0') { Err("must not have a NUL".to_owned()) } else { Ok(dimension) }
-}
-
-fn filters(params: &mut Params) -> Vec<Filter> {
-    let unset = dimensions(params, "unset");
-    let mut wanted: BTreeSet<Dimension> = Dimension::FIELDS.into_iter().filter(|of| params.has(&of.name())).collect();
-    wanted.extend(unset.iter().cloned());
-    for name in params.names_that_begin(Dimension::META) {
-        match dimension(&name) {
-            Ok(dimension) => drop(wanted.insert(dimension)),
-            Err(rule) => params.problem("meta", rule),
-        }
-    }
-    if wanted.len() > MAX_FILTERS {
-        params.problem("unset", format!("must leave at most {MAX_FILTERS} fields that are filtered by"));
-        return Vec::new();
-    }
-    let filter = |dimension: Dimension| {
-        let name = dimension.name();
-        let values = values(params, &dimension, &name);
-        Filter { unset: unset.contains(&dimension), dimension, values }
-    };
-    wanted.into_iter().map(filter).collect()
-}
-
-/// Values as events have them.
-fn values(params: &mut Params, dimension: &Dimension, name: &str) -> BTreeSet<String> {
-    // Of `unset` alone there is none, and its name may not be one of a parameter.
-    let texts = params.texts(name);
-    if texts.len() > MAX_VALUES {
-        params.problem(name, format!("must be given at most {MAX_VALUES} times"));
-        return BTreeSet::new();
-    }
-    let mut found = BTreeSet::new();
-    for text in texts {
-        match value(dimension, &text) {
-            Ok(value) => drop(found.insert(value)),
-            Err(rule) => params.problem(name, rule),
-        }
-    }
-    found
-}
-
-fn value(dimension: &Dimension, text: &str) -> Result<String, &'static str> {
-    match dimension {
-        Dimension::Model | Dimension::Actor => uuid(text).map(|id: Uuid| id.to_string()).ok_or(UUID_FORM),
-        Dimension::Status => {
-            let status: Option<Status> = text.parse().ok();
-            status.map(|status| status.to_string()).ok_or("must be success, error, timeout or throttled")
-        }
-        Dimension::Client | Dimension::ErrorCode | Dimension::Meta(_) if text.contains('\0') => {
-            Err("must not have a NUL")
-        }
-        Dimension::Client | Dimension::ErrorCode | Dimension::Meta(_) => Ok(text.to_owned()),
-    }
 }
 
 #[cfg(test)]

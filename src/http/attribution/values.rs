@@ -10,7 +10,6 @@ use utoipa::{
     },
 };
 
-use super::params::dimension;
 use crate::{
     actors::serving::query::GetAttributionValues,
     domain::attribution::{Dimension, ValuesQuery},
@@ -20,7 +19,7 @@ use crate::{
         error::Problem,
         json,
         names::Names,
-        params::{Checked, Limit, Parameters, Params, parameter, text},
+        params::{Checked, Limit, Parameters, Params, filters::dimension, parameter, text},
     },
 };
 

@@ -5,6 +5,7 @@
 
 mod choice;
 pub mod cursor;
+pub mod filters;
 mod list;
 mod range;
 mod reader;

@@ -61,7 +61,7 @@ pub struct RangeReport<P> {
 }
 
 /// What is a report's own.
-pub trait ReportParams: QueryParams {
+pub trait ReportParams: Parameters {
     /// Days of its longest range.
     fn longest(&self, granularity: Granularity) -> u32 {
         granularity.max_days()
@@ -74,7 +74,7 @@ impl<P: ReportParams> Parameters for RangeReport<P> {
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
-        let (own, range) = (P::read(params), RangeParams::read(params));
+        let (own, range) = (P::parse(params), RangeParams::read(params));
         let (own, range) = own.zip(range)?;
         let RangeParams { start, end, granularity, model_id, timezone, fill } = range;
         let buckets = covering(params, (start, end), granularity, timezone, own.longest(granularity))?;

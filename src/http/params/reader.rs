@@ -96,9 +96,10 @@ impl Params {
         self.values(name).map(str::to_owned).collect()
     }
 
-    /// The names of those that begin so and go on, each once.
+    /// The names of parameters that begin so and go on, each once.
     pub fn names_that_begin(&self, beginning: &str) -> BTreeSet<String> {
-        let begins = |name: &&String| name.len() > beginning.len() && name.starts_with(beginning);
+        let begins =
+            |name: &&String| name.len() > beginning.len() && name.starts_with(beginning) && self.is_known(name);
         self.pairs.iter().map(|(name, _)| name).filter(begins).cloned().collect()
     }
 

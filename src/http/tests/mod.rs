@@ -10,6 +10,7 @@ mod credentials;
 mod dead_letters;
 mod events;
 mod exports;
+mod filters;
 mod names;
 mod operations;
 mod rate_limits;

@@ -18,7 +18,7 @@ use crate::{
         coverage::{Coverage, Part},
         histogram::Sum,
         labelled::Labelled,
-        reliability::Outcomes,
+        reliability::{Label, Only, Outcomes},
     },
     store::transaction::in_snapshot,
 };
@@ -29,31 +29,25 @@ const PART: &str = include_str!("sql/reliability_part.sql");
 /// Parameters of RAW before those of its parts.
 const RAW_PARAMETERS: usize = 6;
 
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Label {
-    Client,
-    ErrorCode,
-}
-
-impl Label {
-    /// The column of raw events, and that of sums.
-    const fn columns(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Client => ("client_id", "clients"),
-            Self::ErrorCode => ("error_code", "error_codes"),
-        }
+/// The column of raw events, and that of sums.
+const fn columns(label: Label) -> (&'static str, &'static str) {
+    match label {
+        Label::Client => ("client_id", "clients"),
+        Label::ErrorCode => ("error_code", "error_codes"),
     }
 }
 
 impl Reader {
-    /// Outcomes by bucket and label, and what is said of all.
+    /// Outcomes by bucket and label, all or only some of these, and what is said of all.
     pub(super) async fn labelled(
         &self,
         label: Label,
+        only: Option<&Only>,
         wanted: &Wanted<'_>,
     ) -> Result<(Labelled, ReportHead), ReadError> {
-        self.within_limits(async |conn| in_snapshot(conn, async |tx| self.labelled_in(tx, label, wanted).await).await)
-            .await
+        let found = Labelled::of(only.cloned());
+        let read = async |tx: &mut PgConnection| self.labelled_in(tx, label, wanted, found).await;
+        self.within_limits(async |conn| in_snapshot(conn, read).await).await
     }
 
     async fn labelled_in(
@@ -61,9 +55,10 @@ impl Reader {
         tx: &mut PgConnection,
         label: Label,
         wanted: &Wanted<'_>,
+        mut found: Labelled,
     ) -> Result<(Labelled, ReportHead), ReadError> {
         let buckets = wanted.buckets;
-        let text = with_head(HEAD, Source::of(buckets).kind()).replace("{column}", label.columns().1);
+        let text = with_head(HEAD, Source::of(buckets).kind()).replace("{column}", columns(label).1);
         let row = self.report(text, wanted)?.fetch_one(&mut *tx).await?;
         let (head, sums) = (ReportHead::from_row(&row)?, Sums::from_row(&row)?);
         head.check_raw(buckets)?;
@@ -71,7 +66,6 @@ impl Reader {
             [] => Coverage::of(buckets, sums.range(&head), &sums.not_summed),
             _ => Coverage::of(buckets, (buckets.start(), buckets.start()), &[]),
         };
-        let mut found = Labelled::default();
         add_sums(tx, label, wanted, &coverage, &mut found).await?;
         add_raw(tx, label, wanted, &coverage.raw, &sums.pending, &mut found).await?;
         Ok((found, head))
@@ -109,7 +103,7 @@ async fn add_sums(
     if from >= to {
         return Ok(());
     }
-    let column = label.columns().1;
+    let column = columns(label).1;
     let statement = format!(
         "SELECT bucket_start, {column} FROM analytics.org_hours_by
          WHERE org_id = $1 AND bucket_start >= $2 AND bucket_start < $3 AND {column} IS NOT NULL ORDER BY bucket_start"
@@ -145,7 +139,7 @@ async fn add_raw(
         PART.replace("{start}", &number(1)).replace("{end}", &number(2))
     };
     let texts: Vec<String> = (0..parts.len()).map(part).collect();
-    let text = RAW.replace("{parts}", &texts.join("UNION ALL\n")).replace("{label}", label.columns().0);
+    let text = RAW.replace("{parts}", &texts.join("UNION ALL\n")).replace("{label}", columns(label).0);
     // Safe: what is put into the text are constants, and numbers of parameters.
     let mut statement = sqlx::query_as::<_, RawRow>(AssertSqlSafe(text))
         .bind(wanted.org_id)

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::{
     HEAD_COLUMNS, ReadError, Reader, StoreError,
-    labelled::Label,
     outcomes::{by_status, latency_bucket},
     source::Wanted,
 };
@@ -20,21 +19,17 @@ const OF_ROLLUPS: &str = include_str!("sql/reliability.sql");
 
 impl Reader {
     pub async fn reliability(&self, query: &ReliabilityQuery) -> Result<ReliabilityReport, ReadError> {
-        let ReliabilityQuery { org_id, buckets, models, by, fill: _ } = query;
+        let ReliabilityQuery { org_id, buckets, models, by, only, fill: _ } = query;
         let wanted = Wanted { org_id: *org_id, buckets, models, by_model: *by == Dimension::Model };
-        let (series, head) = match by {
-            Dimension::None | Dimension::Model => {
+        let (series, head) = match only.as_ref().map(|only| only.label).or(by.label()) {
+            None => {
                 let (rows, head) = self.of_rollups(OF_ROLLUPS, &wanted).await?;
                 let point = |row: &PgRow| Row::read(row).map_err(StoreError::from).map(Row::point).transpose();
                 (rows.iter().filter_map(|row| point(row).map(Result::flatten)).collect::<Result<Vec<_>, _>>()?, head)
             }
-            Dimension::Client => {
-                let (found, head) = self.labelled(Label::Client, &wanted).await?;
-                (points(found, Key::Client), head)
-            }
-            Dimension::ErrorCode => {
-                let (found, head) = self.labelled(Label::ErrorCode, &wanted).await?;
-                (points(found, Key::ErrorCode), head)
+            Some(label) => {
+                let (found, head) = self.labelled(label, only.as_ref(), &wanted).await?;
+                (points(found, *by), head)
             }
         };
         let (freshness, as_of) = self.completeness(&head.org);
@@ -42,7 +37,15 @@ impl Reader {
     }
 }
 
-fn points(found: Labelled, key: fn(Option<String>) -> Key) -> Vec<ReliabilityPoint> {
+fn points(found: Labelled, by: Dimension) -> Vec<ReliabilityPoint> {
+    let key: fn(Option<String>) -> Key = match by {
+        Dimension::Client => Key::Client,
+        Dimension::ErrorCode => Key::ErrorCode,
+        Dimension::None | Dimension::Model => {
+            let point = |(bucket_start, outcomes)| ReliabilityPoint { bucket_start, key: Key::None, outcomes };
+            return found.into_sums().map(point).collect();
+        }
+    };
     let points = found.into_points();
     points.map(|(bucket_start, label, outcomes)| ReliabilityPoint { bucket_start, key: key(label), outcomes }).collect()
 }

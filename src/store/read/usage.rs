@@ -4,24 +4,72 @@ use chrono::{DateTime, Utc};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{HEAD_COLUMNS, ReadError, Reader, StoreError, source::Wanted};
+use super::{HEAD_COLUMNS, MAX_ROWS, ReadError, Reader, StoreError, source::Wanted};
 use crate::{
-    domain::query::{UsagePoint, UsageQuery, UsageReport},
+    domain::{
+        attribution::{AttributionQuery, Dimension, KeyKind, KeyTotals, Measures, NoSet, Value},
+        query::{UsagePoint, UsageQuery, UsageReport},
+    },
     store::amount::Amount,
 };
 
 const USAGE: &str = include_str!("sql/usage.sql");
 
 impl Reader {
-    pub async fn usage(&self, query: &UsageQuery) -> Result<UsageReport, ReadError> {
-        let UsageQuery { org_id, buckets, models, by_model, fill: _ } = query;
+    /// From rollups, or with filters from a set of attribution that has them.
+    pub async fn usage(&self, query: &UsageQuery) -> Result<Result<UsageReport, NoSet>, ReadError> {
+        if !query.filters.is_empty() {
+            return self.filtered_usage(query).await;
+        }
+        let UsageQuery { org_id, buckets, models, by_model, filters: _, fill: _ } = query;
         let wanted = Wanted { org_id: *org_id, buckets, models, by_model: *by_model };
         let (rows, head) = self.of_rollups(USAGE, &wanted).await?;
         let (freshness, as_of) = self.completeness(&head.org);
         let point = |row: &PgRow| UsageRow::read(row).map_err(StoreError::from).map(UsageRow::point).transpose();
         let series = rows.iter().filter_map(|row| point(row).map(Result::flatten)).collect::<Result<Vec<_>, _>>()?;
-        Ok(UsageReport { series, freshness, as_of })
+        Ok(Ok(UsageReport { series, overflow: None, freshness, as_of }))
     }
+
+    async fn filtered_usage(&self, query: &UsageQuery) -> Result<Result<UsageReport, NoSet>, ReadError> {
+        let UsageQuery { org_id, buckets, by_model, .. } = query;
+        let wanted = AttributionQuery {
+            org_id: *org_id,
+            buckets: buckets.clone(),
+            group_by: if *by_model { vec![Dimension::Model] } else { Vec::new() },
+            filters: query.all_filters(),
+        };
+        let mut picked = Vec::new();
+        let pick = |totals: &[KeyTotals]| {
+            picked.extend((0..totals.len()).filter(|place| totals[*place].kind() == KeyKind::Group));
+            picked.clone()
+        };
+        let found = match self.attribution(&wanted, pick).await? {
+            Ok(found) => found,
+            Err(no_set) => return Ok(Err(no_set)),
+        };
+        let mut series = Vec::new();
+        for (place, points) in picked.into_iter().zip(found.series) {
+            let model_id = model_of(&found.totals[place].key)?;
+            let starts = buckets.starts();
+            let point = |(bucket, measures): (usize, Measures)| {
+                Some(UsagePoint { bucket_start: *starts.get(bucket)?, model_id, usage: measures.into() })
+            };
+            series.extend(points.into_iter().filter_map(point));
+            if series.len() > MAX_ROWS {
+                return Err(ReadError::TooLarge);
+            }
+        }
+        series.sort_unstable_by_key(|point| (point.bucket_start, point.model_id));
+        let lost = found.totals.iter().filter(|one| one.kind() == KeyKind::Overflow).map(|one| one.measures);
+        let overflow = Some(lost.sum::<Measures>().into());
+        Ok(Ok(UsageReport { series, overflow, freshness: found.freshness, as_of: found.as_of }))
+    }
+}
+
+/// The model of a key that has one.
+fn model_of(key: &[Value]) -> Result<Option<Uuid>, StoreError> {
+    let model_id = key.first().and_then(Value::name).map(Uuid::try_parse).transpose();
+    model_id.map_err(|_| StoreError::impossible("a model of attribution"))
 }
 
 struct UsageRow {

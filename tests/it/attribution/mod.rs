@@ -165,11 +165,12 @@ async fn usage(reader: &Reader, org: u128, buckets: &Buckets) -> Sums {
         buckets: buckets.clone(),
         models: Vec::new(),
         by_model: false,
+        filters: Vec::new(),
         fill: false,
     };
     let totals = eventually("usage is read", async || match reader.usage(&query).await {
         Err(ReadError::Store(error)) if error.is_transient() => None,
-        read => Some(read.unwrap().totals()),
+        read => Some(read.unwrap().unwrap().totals()),
     })
     .await;
     (totals.invocations, totals.input_tokens, totals.output_tokens, totals.cost)

@@ -93,10 +93,16 @@ impl Scene {
     async fn answered(&self, spec: &Spec, granularity: calendar::Granularity) -> Vec<Row> {
         let buckets = Buckets::covering(spec.range.start, spec.range.end, granularity, chrono_tz::Tz::UTC).unwrap();
         let (org_id, models) = (spec.org_id, spec.models.clone());
-        let query =
-            UsageQuery { org_id, buckets: buckets.clone(), models: models.clone(), by_model: true, fill: false };
-        let usage = self.api.usage(&query).await.unwrap();
-        let query = ReliabilityQuery { org_id, buckets, models, by: Dimension::Model, fill: false };
+        let query = UsageQuery {
+            org_id,
+            buckets: buckets.clone(),
+            models: models.clone(),
+            by_model: true,
+            filters: Vec::new(),
+            fill: false,
+        };
+        let usage = self.api.usage(&query).await.unwrap().unwrap();
+        let query = ReliabilityQuery { org_id, buckets, models, by: Dimension::Model, only: None, fill: false };
         let reliability = self.api.reliability(&query).await.unwrap();
         assert_eq!(usage.series.len(), reliability.series.len());
         let row = |(usage, point): (query::UsagePoint, analytics_service::domain::reliability::ReliabilityPoint)| Row {
@@ -228,7 +234,7 @@ async fn an_incident_neutralises_formulas() {
         // Over its models, an hour of a text is the API's.
         let hour = calendar::Granularity::Hour;
         let buckets = Buckets::covering(spec.range.start, spec.range.end, hour, chrono_tz::Tz::UTC).unwrap();
-        let query = ReliabilityQuery { org_id: scene.org, buckets, models: Vec::new(), by, fill: false };
+        let query = ReliabilityQuery { org_id: scene.org, buckets, models: Vec::new(), by, only: None, fill: false };
         let mut answered: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         for point in scene.api.reliability(&query).await.unwrap().series {
             let (Key::Client(text) | Key::ErrorCode(text)) = point.key else { panic!() };

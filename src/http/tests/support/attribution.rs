@@ -47,7 +47,7 @@ impl Fixed for GetAttribution {
     }
 }
 
-fn sets() -> Vec<SetStatus> {
+pub fn sets() -> Vec<SetStatus> {
     vec![SetStatus { set: "clientId,modelId".parse().unwrap(), complete_from: None, max_keys: 10_000 }]
 }
 

@@ -7,6 +7,7 @@ use super::{Fixed, MADE_UP_MODELS, MODEL, ORG, OTHER_ORG, at};
 use crate::{
     actors::serving::query::{GetEvent, GetFreshness, GetLedger, GetReliability, GetRevisions, GetSummary, GetUsage},
     domain::{
+        attribution::{self, NoSet},
         event_fate::EventFate,
         freshness::{Freshness, FreshnessStatus},
         histogram::Histogram,
@@ -40,19 +41,23 @@ fn usage(invocations: u64, cost: i128) -> Usage {
 }
 
 impl Fixed for GetUsage {
-    /// One day before and one after the watermark's late threshold.
-    fn response(self) -> UsageReport {
+    /// One day before and one after the watermark's late threshold. No set has persons.
+    fn response(self) -> Result<UsageReport, NoSet> {
+        if self.0.filters.iter().any(|filter| filter.dimension == attribution::Dimension::Actor) {
+            return Err(NoSet(super::attribution::sets()));
+        }
         let start = self.0.buckets.start();
         let point = |bucket_start, cost| UsagePoint {
             bucket_start,
             model_id: self.0.by_model.then_some(MODEL),
             usage: usage(2, cost),
         };
-        UsageReport {
+        Ok(UsageReport {
             series: vec![point(start, 1), point(start + TimeDelta::days(1), 15_000)],
+            overflow: (!self.0.filters.is_empty()).then(|| usage(1, 30)),
             freshness: freshness(),
             as_of: Some(start + TimeDelta::days(1) + TimeDelta::hours(1)),
-        }
+        })
     }
 }
 
