@@ -35,6 +35,7 @@ mod harness;
 mod hours_by;
 mod http_api_keys;
 mod http_attribution;
+mod http_attribution_life;
 mod http_audit;
 mod http_clients;
 mod http_description;
