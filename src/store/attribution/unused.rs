@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    lock,
+    fold, lock,
     sets::{self, KeptSet},
 };
 use crate::{
-    domain::attribution::{Dimension, Part},
+    domain::{
+        attribution::{Dimension, Part},
+        rollup::{day_of_hour, hour_of},
+    },
     store::{OnStep, StoreError, transaction::in_transaction},
 };
 
@@ -41,9 +45,14 @@ pub async fn delete(conn: &mut PgConnection, on_step: OnStep<'_>) -> Result<i64,
 }
 
 async fn of_org(tx: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> {
-    let mut used: BTreeMap<Dimension, Ids> = BTreeMap::new();
+    let (mut used, mut unreadable) = (BTreeMap::<Dimension, Ids>::new(), Vec::new());
     for set in sets::kept(&mut *tx).await? {
-        find_used(tx, org_id, &set, &mut used).await?;
+        unreadable.append(&mut find_used(tx, org_id, &set, &mut used).await?);
+    }
+    if !unreadable.is_empty() {
+        // It may have any of the names.
+        fold::note(tx, unreadable).await?;
+        return Ok(0);
     }
     let dimensions: Vec<String> =
         sqlx::query_scalar("SELECT dimension FROM analytics.attribution_dictionaries WHERE org_id = $1")
@@ -68,27 +77,34 @@ async fn of_org(tx: &mut PgConnection, org_id: Uuid) -> Result<i64, StoreError> 
     Ok(gone)
 }
 
-/// Adds the ids that an org's parts of a set have.
+/// Adds the ids that an org's parts of a set have. Of those that cannot be read, the days to be counted again, and with them all that has
+/// these days.
 async fn find_used(
     tx: &mut PgConnection,
     org_id: Uuid,
     set: &KeptSet,
     used: &mut BTreeMap<Dimension, Ids>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<(Uuid, i32, i32)>, StoreError> {
     let dimensions = set.set.dimensions();
     let mut ids: Vec<Ids> = dimensions.iter().map(|_| Ids::default()).collect();
-    let mut parts =
-        sqlx::query_scalar::<_, Vec<u8>>(include_str!("sql/unused_parts.sql")).bind(org_id).bind(set.set_id).fetch(tx);
-    while let Some(packed) = parts.try_next().await? {
+    let mut unreadable = Vec::new();
+    let mut parts = sqlx::query_as::<_, (DateTime<Utc>, Vec<u8>)>(include_str!("sql/unused_parts.sql"))
+        .bind(org_id)
+        .bind(set.set_id)
+        .fetch(tx);
+    while let Some((start, packed)) = parts.try_next().await? {
         let read = Part::read(&packed, dimensions.len(), |key, _| {
             for (ids, id) in ids.iter_mut().zip(key) {
                 ids.insert(*id);
             }
         });
-        read.map_err(StoreError::broken)?;
+        if let Err(error) = read {
+            tracing::warn!(%org_id, set = %set.set, %start, %error, "a part cannot be read: its day is counted again");
+            unreadable.push((org_id, set.set_id, day_of_hour(hour_of(start))));
+        }
     }
     for (dimension, ids) in dimensions.iter().zip(ids) {
         used.entry(dimension.clone()).or_default().extend(ids);
     }
-    Ok(())
+    Ok(unreadable)
 }

@@ -127,6 +127,24 @@ async fn unreadable_names_and_parts_are_counted_again() {
 }
 
 #[tokio::test]
+async fn purge_goes_on_beside_an_unreadable_part_and_has_it_counted_again() {
+    let mut fixture = fixture(10_000).await;
+    stored(&mut fixture).await;
+    merge_all(&mut fixture).await;
+    fold_all(&mut fixture).await;
+    count_all(&mut fixture.conn).await;
+    settle_all(&mut fixture.conn).await;
+    let damaged = sqlx::query(
+        "UPDATE analytics.attribution_parts SET packed = substr(packed, 1, length(packed) - 2)
+         WHERE unit = 'day' AND (org_id, set_id, bucket_start) IN (
+             SELECT org_id, set_id, bucket_start FROM analytics.attribution_parts WHERE unit = 'day' LIMIT 1)",
+    );
+    assert_eq!(damaged.execute(&mut fixture.conn).await.unwrap().rows_affected(), 1);
+    fixture.world.report(&["purge"]).await;
+    assert_whole(&mut fixture).await;
+}
+
+#[tokio::test]
 async fn a_process_replaces_what_it_cannot_read() {
     let mut world = World::new(2).await;
     world.set("ANALYTICS__ATTRIBUTION__FOLD_SECONDS", "600");

@@ -1,6 +1,6 @@
 -- The parts that together have all ids of values that any part of an org and a set has: months, days that no month has, and hours that
 -- no day has. $1 org, $2 set
-SELECT p.packed
+SELECT p.bucket_start, p.packed
 FROM analytics.attribution_parts AS p
 WHERE p.org_id = $1 AND p.set_id = $2
   AND NOT EXISTS (
