@@ -17,6 +17,8 @@ const EVERY = 30;
 const MOST_HOURS_DAYS = 90;
 /** Ranges that are shown by hour unless the address says otherwise. */
 const FEW_DAYS = 2;
+/** As many as a page of the API has. */
+const MOST_GROUPS = 1000;
 const TOPS = [5, 10, 25];
 const ORDER = { costEstimateCents: 'cost', invocations: 'invocations', inputTokens: 'inputTokens', outputTokens: 'outputTokens' };
 
@@ -60,23 +62,28 @@ async function load({ org, zone, range, by, measure, granularity, top }, poll) {
   const common = { ...rangeParams(range, zone), granularity };
   const [usage, groups] = await Promise.all([
     get(ofOrg(org, 'usage'), { poll, params: common }),
-    by ? get(ofOrg(org, 'attribution'), { poll, params: { ...common, groupBy: by, orderBy: ORDER[measure], top } }) : null,
+    by ? loadGroups(org, { ...common, groupBy: by, orderBy: ORDER[measure], top }, poll) : null,
   ]);
   noteCompleteness(usage);
-  return { usage, groups, asOf: usage.asOf };
+  return { usage, groups: groups?.problem ? null : groups, refused: groups?.problem, asOf: usage.asOf };
+}
+
+/** Where no sums are kept by this, or not since then, usage is shown all the same. */
+async function loadGroups(org, params, poll) {
+  try {
+    return await get(ofOrg(org, 'attribution'), { poll, params });
+  } catch (problem) {
+    if (problem.status === 400) return { problem };
+    throw problem;
+  }
 }
 
 async function loadTotals({ org, zone, range, by, measure }, poll) {
   const [usage, groups] = await Promise.all([
     get(ofOrg(org, 'usage'), { poll, params: rangeParams(range, zone) }),
-    by
-      ? get(ofOrg(org, 'attribution'), {
-          poll,
-          params: { ...rangeParams(range, zone), groupBy: by, orderBy: ORDER[measure], top: 1000 },
-        })
-      : null,
+    by ? loadGroups(org, { ...rangeParams(range, zone), groupBy: by, orderBy: ORDER[measure], top: MOST_GROUPS }, poll) : null,
   ]);
-  return { usage, groups };
+  return { usage, groups: groups?.problem ? null : groups };
 }
 
 function Controls({ state, chosen }) {

@@ -1,7 +1,7 @@
 // Who spent it, largest first, with where everything else is: the rows add up to the total.
 import { html, useState } from '../view.js';
 import { ofOrg, post } from '../api.js';
-import { hasRole, pageAddress } from '../state.js';
+import { hasRole, may, pageAddress } from '../state.js';
 import { fileName, MEASURES } from '../series.js';
 import { change, plain, subtract } from '../money.js';
 import { count, moneyChange, percent, signed } from '../format.js';
@@ -18,7 +18,10 @@ export function Groups({ me, state, chosen, of, earlier }) {
   return html`
     <${Panel} title=${t.groups.title(t.by(by))} note=${t.groups.note} of=${of} zone=${state.zone}
       empty=${({ usage }) => usage.series.length === 0 && t.usage.empty}>
-      ${({ groups }) => groups && html`<${GroupTable} groups=${groups} by=${by} measure=${measure} state=${state} earlier=${earlier}
+      ${({ groups, refused }) =>
+        refused
+          ? html`<${Failure} problem=${refused} />`
+          : html`<${GroupTable} groups=${groups} by=${by} measure=${measure} me=${me} state=${state} earlier=${earlier}
         onName=${canName ? setNaming : undefined} />`}
     <//>
     ${
@@ -30,9 +33,9 @@ export function Groups({ me, state, chosen, of, earlier }) {
     }`;
 }
 
-function GroupTable({ groups, by, measure, state, earlier, onName }) {
+function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
   const all = plain(groups.totals[measure]);
-  const before = earlier?.data && new Map(earlier.data.groups?.groups.map(group => [group.key[by], group.totals]));
+  const before = earlier?.data?.groups && new Map(earlier.data.groups.groups.map(group => [group.key[by], group.totals]));
   const moreBefore = !!earlier?.data?.groups?.nextCursor;
   const was = group => before?.get(group.key[by])?.[measure] ?? (before && !moreBefore ? 0 : undefined);
   const diff = group => (was(group) === undefined ? undefined : subtract(group.totals[measure], was(group)));
@@ -103,7 +106,7 @@ function GroupTable({ groups, by, measure, state, earlier, onName }) {
     <${Table} columns=${columns} rows=${groups.groups} foot=${foot} sort=${`-${measure}`} param="sort"
       name=${fileName(`by-${by}`, state)} caption=${t.groups.title(t.by(by))} rowKey=${group => group.key[by]} />
     ${!groups.rankingExact && html`<p class="quiet">${t.groups.notExact}</p>`}
-    ${by === 'modelId' && html`<p class="no-print"><a
+    ${by === 'modelId' && may(me, 'reliability') && html`<p class="no-print"><a
       href=${pageAddress(state, 'reliability', { by: 'model' })}>${t.groups.reliability}</a></p>`}`;
 }
 
