@@ -61,6 +61,7 @@ function Request({ state, onDone }) {
   const raw = form.groupBy !== 'model';
   const run = async event => {
     event.preventDefault();
+    if (busy) return;
     setBusy(true);
     try {
       await post(
@@ -96,7 +97,7 @@ function Request({ state, onDone }) {
         ${['model', 'client', 'errorCode'].map(one => html`<option value=${one}>${t.exports.groups[one]}</option>`)}</select>
           </label>
       <div class="field"><span> </span><button class="primary"
-        disabled=${busy || !!hint || days < 1}>${busy ? t.exports.requesting : t.exports.submit}</button></div>
+        disabled=${!!hint || days < 1} aria-disabled=${busy}>${busy ? t.exports.requesting : t.exports.submit}</button></div>
     </form>
     ${hint && html`<p class="error" role="alert">${hint}</p>`}
     ${problem && html`<${Failure} problem=${problem} />`}
@@ -167,6 +168,7 @@ function Job({ state, job, onClose, onChanged }) {
   const [problem, setProblem] = useState();
   const [busy, setBusy] = useState(false);
   const act = async (what, then) => {
+    if (busy) return;
     setBusy(true);
     setProblem(undefined);
     try {
@@ -193,10 +195,10 @@ function Job({ state, job, onClose, onChanged }) {
       ${
         job.status === 'succeeded' &&
         html`<a class="button primary" href=${downloadOf(org, job)} download>${t.exports.download}</a>
-        <button type="button" disabled=${busy}
+        <button type="button" aria-disabled=${busy}
           onClick=${() => act('verify', setFound)}>${busy ? t.exports.verifying : t.exports.verify}</button>`
       }
-      ${live && html`<button type="button" disabled=${busy || job.cancelRequested}
+      ${live && html`<button type="button" disabled=${job.cancelRequested} aria-disabled=${busy}
         onClick=${() => act('cancel', onChanged)}>${t.exports.cancel}</button>`}
     </div>
     ${job.status === 'succeeded' && html`<p class="quiet">${t.exports.linkHint}</p>`}

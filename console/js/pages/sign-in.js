@@ -47,7 +47,7 @@ export default function SignIn({ port, onDone, signedIn }) {
   }, []);
   const submit = event => {
     event.preventDefault();
-    if (text.trim()) enter({ [kind]: text.trim() });
+    if (text.trim() && !busy) enter({ [kind]: text.trim() });
   };
   const back = location.pathname === `${BASE}sign-in` ? wanted() : location.pathname + location.search;
   const failed = t.signIn.issuerFailed[new URLSearchParams(location.search).get('failed')];
@@ -73,7 +73,7 @@ export default function SignIn({ port, onDone, signedIn }) {
             setText(event.target.value);
             if (port !== 'api') setKind('token');
           }} /></label>
-        <div class="buttons"><button class="primary" disabled=${busy}>${busy ? t.signIn.busy : t.signIn.enter}</button></div>
+        <div class="buttons"><button class="primary" aria-disabled=${busy}>${busy ? t.signIn.busy : t.signIn.enter}</button></div>
       </form>
       <details class="help"><summary>${t.signIn.help}</summary><p>${t.signIn.helpKey}</p><p>${t.signIn.helpLink}</p>
         <pre class="payload" tabindex="0">${t.signIn.command(port)}</pre></details>

@@ -81,6 +81,8 @@ function Editor({ letter, text, state, onDone }) {
   };
   const run = kind => async event => {
     event.preventDefault();
+    // A button that is disabled while it works would lose the focus: it does nothing instead.
+    if (busy) return undefined;
     const wrong = notJson(draft);
     if (wrong) return setChecked({ problem: wrong });
     setBusy(kind);
@@ -119,8 +121,8 @@ function Editor({ letter, text, state, onDone }) {
         </div>
         <div class="buttons">
           <button class="primary"
-            disabled=${!!busy || !draft.trim()}>${busy === 'replay' ? t.letter.sending : t.letter.replay}</button>
-          <button type="button" disabled=${!!busy || !draft.trim()}
+            disabled=${!draft.trim()} aria-disabled=${!!busy}>${busy === 'replay' ? t.letter.sending : t.letter.replay}</button>
+          <button type="button" disabled=${!draft.trim()} aria-disabled=${!!busy}
             onClick=${run('check')}>${busy === 'check' ? t.letter.checking : t.letter.check}</button>
           <button type="button" class="plain" disabled=${draft === (text ?? '')}
             onClick=${() => edit(text ?? '')}>${t.letter.reset}</button>

@@ -1,5 +1,5 @@
 // Restarts an actor's group, and shows offset and ledger of its partition before and after: what was lost would be missing there.
-import { html, useEffect, useState } from '../view.js';
+import { html, useEffect, useRef, useState } from '../view.js';
 import { get, post } from '../api.js';
 import { moment, recent } from '../time.js';
 import { count } from '../format.js';
@@ -24,11 +24,17 @@ export function Restart({ name, state, onClose }) {
   const [after, setAfter] = useState();
   const [problem, setProblem] = useState();
   const [phase, setPhase] = useState('ready');
+  const close = useRef();
+  // The button that was pressed is gone then.
+  useEffect(() => {
+    if (phase === 'done') close.current.focus();
+  }, [phase]);
   useEffect(() => {
     look(name).then(setBefore, setProblem);
   }, [name]);
 
   const run = async () => {
+    if (phase === 'running') return;
     setPhase('running');
     setProblem(undefined);
     try {
@@ -61,9 +67,9 @@ export function Restart({ name, state, onClose }) {
       ${phase === 'late' && html`<p class="notice warn">${t.restart.late}</p>`}
     </div>
     <div class="buttons">
-      ${phase !== 'done' && html`<button type="button" class="primary" disabled=${!before || phase === 'running'}
+      ${phase !== 'done' && html`<button type="button" class="primary" disabled=${!before} aria-disabled=${phase === 'running'}
         onClick=${run}>${t.restart.do}</button>`}
-      <button type="button" onClick=${onClose}>${phase === 'done' ? t.close : t.cancel}</button>
+      <button type="button" ref=${close} onClick=${onClose}>${phase === 'done' ? t.close : t.cancel}</button>
     </div><//>`;
 }
 
