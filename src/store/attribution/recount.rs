@@ -15,7 +15,7 @@ use super::{
     dictionary,
     dictionary::Wanted,
     fold::want,
-    parts::{KeyRows, PartRows},
+    parts::{self, KeyRows, PartRows},
     sets::{self, KeptSet},
     settle,
 };
@@ -100,7 +100,10 @@ pub async fn next_of_history(
         let (purged_to, begins) = (raw_from(tx).await?, chunks::oldest(tx).await?);
         let complete_from = match (purged_to, begins) {
             // Nothing was purged, and before there is nothing: it has all that ever was.
-            (None, begins) if begins.is_none_or(|begins| day < begins) => DateTime::UNIX_EPOCH,
+            (None, begins) if begins.is_none_or(|begins| day < begins) => {
+                sum_up_first_month(tx, &set).await?;
+                DateTime::UNIX_EPOCH
+            }
             _ => {
                 of_set_history(tx, &span, &set).await?;
                 day
@@ -115,6 +118,17 @@ pub async fn next_of_history(
     })
     .await?;
     Ok(done.map(|()| (set.set_id, day)))
+}
+
+/// Sums up the month that the oldest day lies in: where that is not its first one, no day that is counted completes it.
+async fn sum_up_first_month(tx: &mut PgConnection, set: &KeptSet) -> Result<(), StoreError> {
+    let month = Unit::Month.start_of(set.complete_from);
+    if month < set.months_to {
+        for org_id in parts::orgs(&mut *tx, None, set, Unit::Day, &(month..Unit::Month.end_of(month))).await? {
+            settle::sum_up(tx, org_id, set, (Unit::Month, month)).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn of_set_history(tx: &mut PgConnection, span: &Span, set: &KeptSet) -> Result<(), StoreError> {

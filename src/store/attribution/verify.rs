@@ -51,13 +51,7 @@ pub async fn day(tx: &mut PgConnection, span: &Span, note: &mut impl FnMut(Findi
     PENDING.read(&mut *tx, add_waiting).await?;
     unknown.extend(unreadable::orgs(&mut *tx, &unreadable, span.start, span.end()).await?);
     for set in &sets {
-        let uncounted: BTreeSet<Uuid> = sqlx::query_scalar(include_str!("sql/verify_uncounted.sql"))
-            .bind(set.set_id)
-            .bind(span.start)
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .collect();
+        let uncounted = uncounted(tx, set, span.start).await?;
         let is_left_out =
             |org_id: &Uuid| uncounted.contains(org_id) || span.left_out.contains(org_id) || unknown.contains(org_id);
         let mut kept = Kept::default();
@@ -82,7 +76,13 @@ pub async fn day(tx: &mut PgConnection, span: &Span, note: &mut impl FnMut(Findi
     Ok(())
 }
 
-/// Days against their hours, and on its first day a month against its days.
+/// Orgs of which a set does not have all from a day on.
+async fn uncounted(tx: &mut PgConnection, set: &KeptSet, from: DateTime<Utc>) -> Result<BTreeSet<Uuid>, StoreError> {
+    let orgs = sqlx::query_scalar(include_str!("sql/verify_uncounted.sql")).bind(set.set_id).bind(from);
+    Ok(orgs.fetch_all(tx).await?.into_iter().collect())
+}
+
+/// Days against their hours, and on its last day a month against its days: raw events may begin within a month.
 async fn larger(
     tx: &mut PgConnection,
     span: &Span,
@@ -96,11 +96,13 @@ async fn larger(
         compare(note, set, (Unit::Day, span.start), (&days, &kept.keys), &is_left_out);
     }
     let month = Unit::Month.start_of(span.start);
-    if month == span.start && month < set.months_to && month >= set.complete_from {
-        let ends = Unit::Month.end_of(month);
+    let ends = Unit::Month.end_of(month);
+    if ends == span.end() && month < set.months_to && month >= set.complete_from {
+        let uncounted = uncounted(tx, set, month).await?;
+        let is_left_out = |org_id: &Uuid| uncounted.contains(org_id) || is_left_out(org_id);
         let months = totals(tx, span.org_id, set, (Unit::Month, &(month..ends)), note).await?;
         let days = totals(tx, span.org_id, set, (Unit::Day, &(month..ends)), note).await?;
-        compare(note, set, (Unit::Month, month), (&months, &days), &is_left_out);
+        compare(note, set, (Unit::Month, month), (&months, &days), is_left_out);
     }
     Ok(())
 }

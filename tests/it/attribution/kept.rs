@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use analytics_service::store::attribution::unused;
+use analytics_service::{domain::attribution::Unit, store::attribution::unused};
 use serde_json::Value as Json;
 
 use super::*;
@@ -140,4 +140,43 @@ async fn history_is_counted_as_far_as_it_is_kept() {
     let oldest: DateTime<Utc> =
         query_one(&mut fixture.conn, "SELECT min(bucket_start) FROM analytics.attribution_parts").await;
     assert!(oldest >= analytics_service::domain::calendar::utc_day(now - TimeDelta::days(10)), "{oldest}");
+}
+
+#[tokio::test]
+async fn a_month_whose_history_begins_within_it_is_whole() {
+    let mut fixture = CommitFixture::new(1).await;
+    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", "");
+    let (now, mut rng) = (fixture.claim.now, rng(25));
+    let this_month = Unit::Month.start_of(now);
+    let month = Unit::Month.start_of(this_month - TimeDelta::days(1));
+    // The last ten days of the month before.
+    let mut at = |n: u32, days: i64| random(&mut rng, 1, n.into(), this_month - TimeDelta::days(days));
+    let events: Vec<Event> = (0..60).map(|n| at(n, 1 + i64::from(n % 10))).collect();
+    commit(&mut fixture, &events).await;
+    merge_all(&mut fixture).await;
+    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
+    want(&mut fixture, 10_000).await;
+    fold_all(&mut fixture).await;
+    count_all(&mut fixture.conn).await;
+    let reader = reader(&fixture.world.settings);
+    let buckets = covering(month, this_month, Granularity::Day, Tz::UTC);
+    let whole = covering(month, this_month, Granularity::Month, Tz::UTC);
+    let read_month = async || sums(total(&read(&reader, &query(1, &whole, &["clientId"], Vec::new())).await));
+    assert_eq!(read_month().await, usage(&reader, 1, &buckets).await);
+    let late: Vec<Event> = (100..103).map(|n| at(n, 2)).collect();
+    commit(&mut fixture, &late).await;
+    merge_all(&mut fixture).await;
+    fold_all(&mut fixture).await;
+    assert_eq!(read_month().await, usage(&reader, 1, &buckets).await);
+    assert_eq!(unused::delete(&mut fixture.conn, &mut |_| {}).await.unwrap(), 0, "all names are used");
+    assert_eq!(differences(&mut fixture.conn, 45).await, [""; 0]);
+    // A month that lacks something is found, though raw events begin within it.
+    let [taken, given_back] = [
+        "CREATE TEMP TABLE months AS SELECT * FROM analytics.attribution_parts WHERE unit = 'month';
+         DELETE FROM analytics.attribution_parts WHERE unit = 'month'",
+        "INSERT INTO analytics.attribution_parts SELECT * FROM months",
+    ];
+    sqlx::raw_sql(taken).execute(&mut fixture.conn).await.unwrap();
+    assert!(!differences(&mut fixture.conn, 45).await.is_empty());
+    sqlx::raw_sql(given_back).execute(&mut fixture.conn).await.unwrap();
 }
