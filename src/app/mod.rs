@@ -26,7 +26,8 @@ use crate::{
     },
     broker::streams::Streams,
     config::{Drain, OnReconnect, Settings},
-    http::{self, ActorRefs, Api, Gatekeeper, Ops, Queries},
+    domain::console::ConsolePort,
+    http::{self, ActorRefs, Api, Console, Gatekeeper, Ops, Queries},
     store::ingest::lease::Identity,
     telemetry::{
         metrics::{Metrics, Reconnected},
@@ -75,6 +76,7 @@ pub async fn serve(mut settings: Settings, identity: Identity, metrics: Metrics)
         queries: queries.clone(),
         response_timeout: settings.query.response_timeout(),
         drills: settings.supervision.drills,
+        console: Console::new(&settings, ConsolePort::Operations),
     };
     let ops = http::serve_ops(&settings, ops)?;
     tracing::info!(address = ?ops.addresses, process = %identity.id, "operations port");

@@ -6,6 +6,7 @@
 mod access;
 mod attribution;
 mod check;
+mod console;
 mod database;
 mod declare;
 mod exports;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 
 pub use access::*;
 pub use attribution::*;
+pub use console::*;
 pub use database::*;
 pub use exports::*;
 pub use http::*;
@@ -75,6 +77,7 @@ settings! {
     objects: Objects,
     http: Http,
     ops: Ops,
+    console: Console,
     ingest: Ingest,
     auth: Auth,
     rate_limit: RateLimit,

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod batch;
 pub mod calendar;
 pub mod client_network;
+pub mod console;
 pub mod correction;
 pub mod coverage;
 pub mod dead_letter;

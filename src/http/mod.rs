@@ -11,6 +11,7 @@ mod attempts;
 mod attribution;
 mod audit;
 mod client_address;
+mod console;
 mod dead_letters;
 mod deliver;
 mod description;
@@ -76,6 +77,7 @@ use crate::{
         supervision::{actor_ref::ActorRef, log::SupervisionLog, registry::Registry, supervisor::Supervisor},
     },
     config::Settings,
+    domain::console::ConsolePort,
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 use deliver::deliver;
@@ -84,6 +86,7 @@ use error::Problem;
 use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
 pub use api_keys::KeyRefs;
+pub use console::Console;
 pub use events::EventRefs;
 pub use exports::ExportRefs;
 pub use gatekeeper::Gatekeeper;
@@ -116,6 +119,8 @@ pub struct Api {
     /// Whose pages may read the API.
     pub cors_origins: Vec<String>,
     pub readiness: Readiness,
+    /// None: it is switched off.
+    pub console: Option<Console>,
 }
 
 /// The actors that are not reached through [`Queries`].
@@ -152,6 +157,7 @@ impl Api {
             body_within: settings.http.body_timeout(),
             cors_origins: settings.http.cors_origins().map(str::to_owned).collect(),
             readiness,
+            console: Console::new(settings, ConsolePort::Api),
         }
     }
 }
@@ -170,6 +176,8 @@ pub struct Ops {
     pub response_timeout: Duration,
     /// Whether operators may make actors fail on purpose.
     pub drills: bool,
+    /// None: it is switched off.
+    pub console: Option<Console>,
 }
 
 /// The REST API: every route of it.
@@ -182,7 +190,7 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         lines: api.gatekeeper.limits.lines.clone(),
         closes: api.readiness.clone(),
     };
-    let cors_origins = api.cors_origins.clone();
+    let (cors_origins, console) = (api.cors_origins.clone(), api.console.clone());
     App::new()
         .app_data(web::PayloadConfig::new(api.max_body_bytes))
         .app_data(web::Data::new(observer))
@@ -190,6 +198,7 @@ fn api(api: web::Data<Api>) -> App<impl Application> {
         .app_data(web::Data::new(Description(openapi::text)))
         .app_data(api)
         .configure(|config| routes::put(routes::rest(), config))
+        .configure(|config| put_console(console, config))
         .default_service(web::to(not_found))
         .wrap(from_fn(deliver))
         .wrap(Compress::default())
@@ -233,14 +242,24 @@ fn ops(ops: Ops) -> App<impl Application> {
         // To the end: its clients see how it goes.
         closes: Readiness::default(),
     };
+    let console = ops.console.clone();
     App::new()
         .app_data(web::Data::new(observer))
         .app_data(web::Data::new(ops.gatekeeper.clone()))
         .app_data(web::Data::new(ops))
         .configure(|config| routes::put(routes::operations_port(), config))
+        .configure(|config| put_console(console, config))
         .default_service(web::to(not_found))
         .wrap(from_fn(bound_body))
         .wrap(from_fn(observe))
+}
+
+/// Puts the console into an application, unless it is switched off.
+fn put_console(console: Option<Console>, config: &mut web::ServiceConfig) {
+    if let Some(console) = console {
+        config.app_data(web::Data::new(console));
+        routes::put(routes::console(), config);
+    }
 }
 
 /// What an `App` is to a server and to a test.

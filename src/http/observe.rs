@@ -20,6 +20,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
+    console::headers as console_headers,
     error::Problem,
     log_lines::LogLines,
     sockets::{Connection, IS_SELF_CHECK, RequestBody, watched},
@@ -83,7 +84,11 @@ pub async fn observe(
     if last {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
+    let of_console = console_headers::covers(response.request().path());
     let headers = response.headers_mut();
+    if of_console {
+        console_headers::put(headers);
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(X_REQUEST_ID, value);

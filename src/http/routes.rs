@@ -22,7 +22,9 @@ use super::{
     access::{Authenticated, Authorized, AuthorizedAnywhere, AuthorizedBody, Needs, Operator},
     api_keys, attribution,
     attribution::{dimensions as attribution_dimensions, values as attribution_values},
-    audit, dead_letters, description, downloads,
+    audit,
+    console::pages as console_pages,
+    dead_letters, description, downloads,
     error::Problem,
     event, events, exports, freshness, ledger, me, names, operations, ops,
     params::Argument,
@@ -101,6 +103,15 @@ pub fn operations_port() -> Vec<Route> {
         // An actor's name has a slash in it.
         gated(Method::POST, "/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart),
         gated(Method::POST, "/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill),
+    ]
+}
+
+/// The console's, on both ports. Its pages are described nowhere, and what they request is.
+pub fn console() -> Vec<Route> {
+    vec![
+        open(Method::GET, "/console", console_pages::slash),
+        open(Method::GET, "/console/assets/{file:.*}", console_pages::asset),
+        open(Method::GET, "/console/{page:.*}", console_pages::index),
     ]
 }
 

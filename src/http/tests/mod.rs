@@ -6,6 +6,7 @@ mod attribution;
 mod audit;
 mod audit_table;
 mod bad_input;
+mod console;
 mod credentials;
 mod dead_letters;
 mod events;

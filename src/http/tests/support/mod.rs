@@ -24,7 +24,9 @@ use crate::{
         },
         supervision::actor_ref::ActorRef,
     },
-    http::{Api, EventRefs, KeyRefs, NameRefs, Queries},
+    config::Settings,
+    domain::console::ConsolePort,
+    http::{Api, Console, EventRefs, KeyRefs, NameRefs, Queries},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 use events::{FixedRules, rules};
@@ -42,6 +44,11 @@ pub const MADE_UP_MODELS: Uuid = Uuid::from_u128(1 << 64);
 
 pub fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+/// The defaults.
+pub fn settings() -> Settings {
+    Settings::from_variables([].into()).unwrap()
 }
 
 /// A query whose response is always the same.
@@ -102,5 +109,6 @@ pub fn api_with(error: Option<QueryError>) -> Api {
         body_within: Duration::from_secs(5),
         cors_origins: vec!["https://dashboards.example.org".to_owned()],
         readiness: Readiness::default(),
+        console: Console::new(&settings(), ConsolePort::Api),
     }
 }

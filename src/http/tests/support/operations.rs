@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::Actor;
 use uuid::Uuid;
 
-use super::{Fixed, FixedResponses, LETTER, ORG, at, auth_settings, gatekeeper};
+use super::{Fixed, FixedResponses, LETTER, ORG, at, auth_settings, gatekeeper, settings};
 use crate::{
     actors::{
         serving::{
@@ -18,18 +18,18 @@ use crate::{
             supervisor::{Supervisor, SupervisorParts},
         },
     },
-    config::Settings,
     domain::{
+        console::ConsolePort,
         audit::{AuditPage, AuditRecord, CredentialKind, Outcome},
         supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
     },
-    http::{Ops, Queries},
+    http::{Console, Ops, Queries},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
 /// An operations port with a supervisor that looks after nothing yet, and a query actor that fails or responds.
 pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
-    let settings = Settings::from_variables([].into()).unwrap();
+    let settings = settings();
     let (metrics, readiness, registry) = (Metrics::default(), Readiness::default(), Registry::default());
     let log = SupervisionLog::new("host/1", metrics.clone());
     let queries = Queries::default();
@@ -52,6 +52,7 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
         queries,
         response_timeout: Duration::from_secs(1),
         drills,
+        console: Console::new(&settings, ConsolePort::Operations),
     }
 }
 
