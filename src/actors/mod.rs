@@ -6,6 +6,7 @@
 //!   recorder           housekeeping      writes the supervision log
 //!   audit              serving           writes the audit log
 //!   keys               serving           API keys
+//!   sessions           serving           who is signed in to the console
 //!   names              serving           what ids are called
 //!   query/k            serving           reads the database for the API
 //!   freshness          housekeeping      publishes markers in Redis

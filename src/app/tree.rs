@@ -31,6 +31,7 @@ use crate::{
             keys::{Keys, KeysParts},
             names::{Names, NamesParts},
             query::{Query, QueryParts},
+            sessions::{Sessions, SessionsParts},
         },
         supervision::{
             actor_ref::ActorRef,
@@ -89,6 +90,7 @@ const CHILDREN: &[Child] = &[
     Child { role: "recorder",       when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::recorder },
     Child { role: "audit",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::audit },
     Child { role: "keys",           when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::keys },
+    Child { role: "sessions",       when: WithDatabase, how_many: sessions,    exhausted: Escalate, factory: Tree::sessions },
     Child { role: "names",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::names },
     Child { role: "query",          when: WithDatabase, how_many: queries,     exhausted: Escalate, factory: Tree::query },
     Child { role: "freshness",      when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::freshness },
@@ -106,6 +108,10 @@ const CHILDREN: &[Child] = &[
 
 fn key_sets(tree: &Tree) -> HowMany {
     if tree.gatekeeper.verifier.key_ring().is_some() { One } else { HowMany::None }
+}
+
+fn sessions(tree: &Tree) -> HowMany {
+    if tree.settings.console.enabled { One } else { HowMany::None }
 }
 
 fn queries(tree: &Tree) -> HowMany {
@@ -209,6 +215,18 @@ impl Tree {
             refs.list.set(keys.clone().recipient());
             refs.get.set(keys.clone().recipient());
             refs.revoke.set(keys.clone().recipient());
+        }))
+    }
+
+    fn sessions(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = SessionsParts { settings: self.settings.clone() };
+        let refs = self.gatekeeper.sessions.clone();
+        let single = Single { deadline: self.deadline(Duration::ZERO), ending: Stage::ends };
+        Ok(single.start(name, Sessions::new, parts, move |sessions: &Addr<Sessions>| {
+            refs.find.set(sessions.clone().recipient());
+            refs.begin.set(sessions.clone().recipient());
+            refs.redeem.set(sessions.clone().recipient());
+            refs.end.set(sessions.clone().recipient());
         }))
     }
 

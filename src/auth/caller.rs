@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::domain::{
     api_key::{Holder, KeyRole},
     audit::CredentialKind,
+    console::{ConsoleSession, Grant},
     named::named,
 };
 
@@ -130,6 +131,8 @@ pub enum Credential {
     Token,
     /// The API key of this id.
     ApiKey(Uuid),
+    /// A link to the console that was made at the command line.
+    Link,
 }
 
 impl Credential {
@@ -137,6 +140,7 @@ impl Credential {
         match self {
             Self::Token => CredentialKind::Token,
             Self::ApiKey(_) => CredentialKind::ApiKey,
+            Self::Link => CredentialKind::CommandLine,
         }
     }
 }
@@ -173,6 +177,40 @@ impl Caller {
             roles: vec![holder.role.into()],
             credential: Credential::ApiKey(key_id),
             expires_at: holder.expires_at,
+        }
+    }
+
+    /// Whoever is signed in to the console: the caller that the session stands for. None where it stands for nothing that a caller
+    /// can have.
+    pub fn of_session(ConsoleSession { grant, expires_at }: ConsoleSession) -> Option<Self> {
+        let credential = match (grant.credential, grant.key_id) {
+            (CredentialKind::Token, _) => Credential::Token,
+            (CredentialKind::ApiKey, Some(key_id)) => Credential::ApiKey(key_id),
+            (CredentialKind::CommandLine, _) => Credential::Link,
+            (CredentialKind::ApiKey | CredentialKind::None, _) => return None,
+        };
+        Some(Self {
+            subject: grant.subject,
+            org_ids: grant.org_ids,
+            // As in tokens, those that are not known are ignored.
+            roles: grant.roles.iter().filter_map(|role| role.parse().ok()).collect(),
+            credential,
+            expires_at: Some(expires_at),
+        })
+    }
+
+    /// What a session of the caller stands for.
+    pub fn grant(&self) -> Grant {
+        let key_id = match self.credential {
+            Credential::ApiKey(key_id) => Some(key_id),
+            Credential::Token | Credential::Link => None,
+        };
+        Grant {
+            subject: self.subject.clone(),
+            credential: self.credential.kind(),
+            key_id,
+            org_ids: self.org_ids.clone(),
+            roles: self.roles.iter().map(|role| role.as_str().to_owned()).collect(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod api_key;
 mod caller;
+pub mod console;
 #[cfg(test)]
 pub mod fixtures;
 pub mod jwks;

@@ -7,6 +7,7 @@ mod api_key;
 mod attribution;
 mod client;
 mod confirm;
+mod console;
 mod days;
 mod dead_letters;
 mod erase;
@@ -14,6 +15,7 @@ mod event;
 mod export;
 mod healthcheck;
 mod interrupt;
+mod lifetime;
 mod maintain;
 mod maintenance;
 mod migrate;
@@ -81,6 +83,8 @@ enum Command {
     #[command(subcommand)]
     ApiKey(api_key::Command),
     #[command(subcommand)]
+    Console(console::Command),
+    #[command(subcommand)]
     Retention(retention::Command),
     #[command(subcommand)]
     Attribution(attribution::Command),
@@ -135,6 +139,7 @@ fn run_command(command: Command, settings: Settings, identity: Identity, metrics
         Command::Actors(args) => block_on(actors::run(args, settings)),
         Command::Partitions(command) => block_on(partitions::run(command, settings)),
         Command::ApiKey(command) => block_on(api_key::run(command, settings)),
+        Command::Console(command) => block_on(console::run(command, settings)),
         Command::Retention(command) => block_on(retention::run(command, settings)),
         Command::Attribution(command) => block_on(attribution::run(command, settings)),
         Command::Purge(args) => block_on(purge::run(args, settings)),
@@ -225,6 +230,7 @@ mod tests {
         ("api-key create", Some("api_key.create")),
         ("api-key list", None),
         ("api-key revoke", Some("api_key.revoke")),
+        ("console link", Some("console.link")),
         ("retention set", Some("retention.set")),
         ("retention list", None),
         ("retention clear", Some("retention.clear")),

@@ -146,7 +146,7 @@ pub async fn create(
         secret_sha256: fresh.secret_sha256,
         body: body.into(),
         parent: match org.authenticated.caller.credential {
-            Credential::Token => None,
+            Credential::Token | Credential::Link => None,
             Credential::ApiKey(key_id) => Some(key_id),
         },
         idempotency_key,

@@ -23,7 +23,7 @@ use crate::{
 struct Me {
     /// The credential's subject, as in the audit log
     subject: String,
-    /// token or api_key
+    /// token, api_key, or command_line for a link to the console that was made there
     #[schema(value_type = String, example = "token")]
     credential: CredentialKind,
     /// Only of an API key: its id
@@ -61,7 +61,7 @@ struct Me {
 pub async fn get(caller: Authenticated, _: Checked<NoParams>) -> Result<HttpResponse, Problem> {
     let caller = caller.authenticated.caller;
     let key_id = match caller.credential {
-        Credential::Token => None,
+        Credential::Token | Credential::Link => None,
         Credential::ApiKey(key_id) => Some(key_id),
     };
     Ok(json(&Me {

@@ -12,6 +12,7 @@ mod attribution;
 mod audit;
 mod client_address;
 mod console;
+mod credential;
 mod dead_letters;
 mod deliver;
 mod description;
@@ -86,7 +87,7 @@ use error::Problem;
 use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
 pub use api_keys::KeyRefs;
-pub use console::Console;
+pub use console::{Console, SessionRefs};
 pub use events::EventRefs;
 pub use exports::ExportRefs;
 pub use gatekeeper::Gatekeeper;
@@ -233,11 +234,14 @@ fn cors(origins: &[String]) -> Cors {
 
 /// The operations port.
 fn ops(ops: Ops) -> App<impl Application> {
+    // Only signing in to the console has a body.
+    let (max_body_bytes, body_within) =
+        ops.console.as_ref().map_or((0, Duration::ZERO), |console| (console::MAX_BODY, console.body_within));
     let observer = Observer {
         metrics: ops.metrics.clone(),
         traffic: ops.metrics.traffic(OPERATIONS_PORT),
-        max_body_bytes: 0,
-        body_within: Duration::ZERO,
+        max_body_bytes,
+        body_within,
         lines: ops.gatekeeper.limits.lines.clone(),
         // To the end: its clients see how it goes.
         closes: Readiness::default(),

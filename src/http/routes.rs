@@ -23,7 +23,7 @@ use super::{
     api_keys, attribution,
     attribution::{dimensions as attribution_dimensions, values as attribution_values},
     audit,
-    console::pages as console_pages,
+    console::{pages as console_pages, sign_in as console_sign_in},
     dead_letters, description, downloads,
     error::Problem,
     event, events, exports, freshness, ledger, me, names, operations, ops,
@@ -91,7 +91,7 @@ pub fn rest() -> Vec<Route> {
     ]
 }
 
-/// The operations port's. No request to it has a body.
+/// The operations port's. No request to these has a body.
 pub fn operations_port() -> Vec<Route> {
     vec![
         open(Method::GET, "/healthz", ops::healthz),
@@ -111,6 +111,9 @@ pub fn console() -> Vec<Route> {
     vec![
         open(Method::GET, "/console", console_pages::slash),
         open(Method::GET, "/console/assets/{file:.*}", console_pages::asset),
+        open(Method::GET, "/console/sign-in", console_pages::index),
+        open(Method::POST, "/console/sign-in", console_sign_in::sign_in),
+        open(Method::POST, "/console/sign-out", console_sign_in::sign_out),
         open(Method::GET, "/console/{page:.*}", console_pages::index),
     ]
 }

@@ -29,7 +29,7 @@ static BUILD: LazyLock<Build> = LazyLock::new(|| {
 
 /// The oldest schema that this build works with: what later migrations add it does without where that is not there. A migration that
 /// the code needs raises it to itself.
-pub const OLDEST: i64 = 20_261_130_000_126;
+pub const OLDEST: i64 = 20_261_130_000_127;
 
 /// Advisory lock of a change of the service's rights.
 const GRANT_LOCK: i64 = 0x0067_7261_6e74;

@@ -11,6 +11,7 @@ mod by_each_protocol;
 mod cache_tls;
 mod chart;
 mod circles;
+mod console;
 mod console_files;
 mod dashboards;
 mod dead_letters;

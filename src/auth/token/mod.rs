@@ -39,6 +39,14 @@ pub enum Refusal {
     TokenAsKey,
     #[error("the API key is not known, or its secret is wrong")]
     Key,
+    #[error("the console's cookie cannot be read, or is there twice")]
+    SessionForm,
+    #[error("the console's cookie was sent by a page that is none of the console's")]
+    NotOfPage,
+    #[error("the console has no such session, or it has ended")]
+    Session,
+    #[error("the link to the console is not known, was used, is for the other port or has expired")]
+    Link,
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     #[error("the token cannot be read")]

@@ -19,6 +19,9 @@ use Recorded::{Afterwards, Always, OutsideOwnOrgs, Refused};
 pub const ACTS: &[(&str, Recorded)] = &[
     ("authenticate", Refused),
     ("actors.operate", Refused),
+    ("console.link", Always),
+    ("console.sign_in", Always),
+    ("console.sign_out", Always),
     ("usage.read", OutsideOwnOrgs),
     ("reliability.read", OutsideOwnOrgs),
     ("freshness.read", OutsideOwnOrgs),

@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn values_stay_within_their_attributes() {
-        let console = Console { port: ConsolePort::Api, currency: "\"><script>{{version}}".to_owned() };
+        let settings = crate::config::Settings::from_variables([].into()).unwrap();
+        let console = Console::new(&settings, ConsolePort::Api).unwrap();
+        let console = Console { currency: "\"><script>{{version}}".to_owned(), ..console };
         let page = console.fill("<html data-currency=\"{{currency}}\" data-port='{{port}}' a='{{assets}}'>", "h");
         assert_eq!(
             page,

@@ -60,6 +60,8 @@ pub enum Problem {
     FileExpired,
     /// A signed link is not good, or not any more.
     LinkNotGood,
+    /// It signs somebody in or out, and no page of the console has sent it.
+    NotOfPage,
     /// The file has none of the bytes that are requested.
     NoSuchRange {
         length: u64,
@@ -203,6 +205,13 @@ impl Problem {
                 "Link not good",
                 "the link is not good, or not any more: the export's download gives a new one",
             ),
+            Self::NotOfPage => (
+                StatusCode::FORBIDDEN,
+                "not-of-the-console",
+                "Not of the console",
+                "only the console's own pages sign in and out: their requests have the header X-Console, and no page of \
+                 another origin causes them",
+            ),
             Self::NoSuchRange { .. } => (
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "no-such-range",
@@ -277,6 +286,7 @@ impl Problem {
             Self::NoFile,
             Self::FileExpired,
             Self::LinkNotGood,
+            Self::NotOfPage,
             Self::NoSuchRange { length: 0 },
             Self::NotEnabled,
             Self::RateLimited { retry_after: 1 },

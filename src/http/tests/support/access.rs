@@ -24,7 +24,7 @@ use crate::{
         api_key::{ApiKey, ApiKeyPage, Created, Holder, KeyCheck, KeyRole, KeyState, Maker, NewApiKey, Revoked},
         audit::AuditEvent,
     },
-    http::{Api, Gatekeeper, client_address::TrustedProxies, limits::Limits},
+    http::{Api, Gatekeeper, SessionRefs, client_address::TrustedProxies, limits::Limits},
     telemetry::metrics::Metrics,
 };
 
@@ -197,6 +197,7 @@ pub fn gatekeeper(settings: &Auth) -> Gatekeeper {
         backlog: Backlog::new(Metrics::default()),
         jwks: ActorRef::default(),
         keys,
+        sessions: SessionRefs::default(),
         audit,
     }
 }

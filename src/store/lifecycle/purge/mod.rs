@@ -107,6 +107,8 @@ pub struct RecordsPurged {
     pub export_jobs: i64,
     /// Records of duplicates.
     pub duplicates: i64,
+    pub console_sessions: i64,
+    pub console_links: i64,
 }
 
 impl Purged {
@@ -116,7 +118,7 @@ impl Purged {
         let mut text = format!(
             "{}: {} days of raw events with {} events and {} bytes, {} events of {} orgs; rollups {} hourly, {} daily, {} \
              revisions, {} markers; attribution {} parts, {} days of keys, {} values; ledger {} rows folded, {} repairs, {} hours; {} dead letters, {} audit events, {} \
-             supervision events, {} replays, {} processes, {} export jobs, {} duplicates",
+             supervision events, {} replays, {} processes, {} export jobs, {} duplicates, {} sessions and {} links of the console",
             if self.dry_run { "would be deleted" } else { "deleted" },
             raw.chunks,
             raw.events,
@@ -140,6 +142,8 @@ impl Purged {
             records.processes,
             records.export_jobs,
             records.duplicates,
+            records.console_sessions,
+            records.console_links,
         );
         if let Some(AggregatesPurged { chunks, hourly, daily, bytes }) = &rollups.aggregates {
             text += &format!(

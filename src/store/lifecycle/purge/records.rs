@@ -1,4 +1,5 @@
-//! Records: dead letters, the audit log, the supervision log, replays that are over, processes that are gone.
+//! Records: dead letters, the audit log, the supervision log, replays that are over, processes that are gone, sessions that have
+//! ended.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -63,6 +64,20 @@ const DUPLICATES: Statements = Statements {
     take: "WITH gone AS (DELETE FROM analytics.duplicates WHERE last_at < $1 RETURNING 1) SELECT count(*) FROM gone",
 };
 
+/// Those that have ended by their time, whenever that was.
+const CONSOLE_SESSIONS: Statements = Statements {
+    count: "SELECT count(*) FROM analytics.console_sessions WHERE expires_at < $1",
+    take: "WITH gone AS (DELETE FROM analytics.console_sessions WHERE expires_at < $1 RETURNING 1)
+           SELECT count(*) FROM gone",
+};
+
+/// Those that nobody has used in time.
+const CONSOLE_LINKS: Statements = Statements {
+    count: "SELECT count(*) FROM analytics.console_links WHERE expires_at < $1",
+    take: "WITH gone AS (DELETE FROM analytics.console_links WHERE expires_at < $1 RETURNING 1)
+           SELECT count(*) FROM gone",
+};
+
 pub async fn purge(conn: &mut PgConnection, run: &Run<'_>, on_step: OnStep<'_>) -> Result<RecordsPurged, StoreError> {
     let cutoffs = run.cutoffs;
     Ok(RecordsPurged {
@@ -73,6 +88,8 @@ pub async fn purge(conn: &mut PgConnection, run: &Run<'_>, on_step: OnStep<'_>) 
         duplicates: take(conn, run, "duplicates", &DUPLICATES, cutoffs.dead_letters, on_step).await?,
         replays: take(conn, run, "replays", &REPLAYS, cutoffs.supervision, on_step).await?,
         processes: take(conn, run, "processes", &PROCESSES, cutoffs.supervision, on_step).await?,
+        console_sessions: take(conn, run, "sessions of the console", &CONSOLE_SESSIONS, run.now, on_step).await?,
+        console_links: take(conn, run, "links to the console", &CONSOLE_LINKS, run.now, on_step).await?,
     })
 }
 

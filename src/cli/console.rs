@@ -1,0 +1,85 @@
+//! `console`: links by which somebody signs in to the console once. Access to the database's password is the authorization.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use clap::Subcommand;
+use uuid::Uuid;
+
+use crate::{
+    auth::{Role, console::FreshSecret},
+    cli::{bad_usage, lifetime, on_database, operator, print::text},
+    config::Settings,
+    domain::console::ConsolePort,
+    store::access::console::{NewLink, add_link},
+};
+
+/// A link is sent to somebody, and lies in the history of a browser until it is used.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Print links that sign somebody in to the console
+#[derive(Subcommand)]
+pub enum Command {
+    Link(Link),
+}
+
+/// Print a link to the console that signs somebody in, once
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: analytics-service console link --org 123e4567-e89b-12d3-a456-426614174000 --role org_admin --role finance --ttl 1h"
+)]
+pub struct Link {
+    /// Organisation that the link is for; may be given more than once, and left out for an operator or a system_admin
+    #[arg(long = "org", value_name = "UUID")]
+    orgs: Vec<Uuid>,
+    /// org_viewer, org_admin, finance, producer, system_admin or operator; may be given more than once
+    #[arg(long = "role", value_name = "ROLE", default_value = "org_viewer")]
+    roles: Vec<Role>,
+    /// Whose console: api, or operations, which needs the role operator
+    #[arg(long, value_name = "PORT", default_value = "api")]
+    port: ConsolePort,
+    /// How long the link is good until it is used: a number and s, m, h or d, at most 1d
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = lifetime::parse)]
+    ttl: Duration,
+}
+
+pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+    let Command::Link(Link { orgs, roles, port, ttl }) = command;
+    let of_no_org = |role: &Role| matches!(role, Role::Operator | Role::SystemAdmin);
+    if orgs.is_empty() && !roles.iter().all(of_no_org) {
+        return Ok(bad_usage("--org is required: of all roles only operator and system_admin need none"));
+    }
+    if port == ConsolePort::Operations && !roles.contains(&Role::Operator) {
+        return Ok(bad_usage("--port operations needs --role operator"));
+    }
+    if ttl > LONGEST {
+        return Ok(bad_usage("--ttl may be 1d at most"));
+    }
+    let secret = FreshSecret::make()?;
+    let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    let act = operator::act("console.link").of_org(orgs.first().copied()).target(port).detail(names.join(", "));
+    let new = NewLink {
+        sha256: secret.sha256,
+        port,
+        subject: operator::name(),
+        org_ids: orgs,
+        roles: names.into_iter().map(str::to_owned).collect(),
+        lasts: ttl,
+        act,
+    };
+    on_database(&settings.database, async |conn| Ok(add_link(conn, &new).await?)).await?;
+    // Behind `#`: a browser sends that to no server, so no log has it.
+    text(&format!("{}/console/sign-in#link={}", base(&settings, port), secret.text.expose()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where a browser on this machine finds the port.
+fn base(settings: &Settings, port: ConsolePort) -> String {
+    let mut address = match port {
+        ConsolePort::Api => settings.http.address,
+        ConsolePort::Operations => settings.ops.address,
+    };
+    if address.ip().is_unspecified() {
+        address = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    }
+    format!("http://{address}")
+}
