@@ -27,7 +27,7 @@ use crate::{
     broker::streams::Streams,
     config::{Drain, OnReconnect, Settings},
     domain::console::ConsolePort,
-    http::{self, ActorRefs, Api, Console, Gatekeeper, Ops, Queries},
+    http::{self, ActorRefs, Api, Console, Gatekeeper, Kept, Ops, Queries},
     store::ingest::lease::Identity,
     telemetry::{
         metrics::{Metrics, Reconnected},
@@ -76,6 +76,7 @@ pub async fn serve(mut settings: Settings, identity: Identity, metrics: Metrics)
         queries: queries.clone(),
         response_timeout: settings.query.response_timeout(),
         drills: settings.supervision.drills,
+        retention: Kept::of(&settings),
         console: Console::new(&settings, ConsolePort::Operations),
     };
     let ops = http::serve_ops(&settings, ops)?;

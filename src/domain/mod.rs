@@ -9,6 +9,7 @@ pub mod client_network;
 pub mod console;
 pub mod correction;
 pub mod coverage;
+pub mod data_life;
 pub mod dead_letter;
 pub mod decimal;
 pub mod event;

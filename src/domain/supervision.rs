@@ -107,6 +107,18 @@ pub struct PartitionStatus {
     pub watermark: Option<DateTime<Utc>>,
     /// By the database's clock.
     pub lag_seconds: Option<f64>,
+    pub ledger: PartitionLedger,
+}
+
+/// What became of a partition's messages lately. `received` is what the others add up to: the database accepts no row for which it is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionLedger {
+    /// From when on batches are counted, by their commits.
+    pub since: DateTime<Utc>,
+    pub received: i64,
+    pub stored: i64,
+    pub duplicates: i64,
+    pub rejected: i64,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod audit;
 mod client_address;
 mod console;
 mod credential;
+mod data_life;
 mod dead_letters;
 mod deliver;
 mod description;
@@ -87,6 +88,7 @@ use error::Problem;
 use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
 pub use api_keys::KeyRefs;
+pub use data_life::Kept;
 pub use console::{Console, SessionRefs};
 pub use events::EventRefs;
 pub use exports::ExportRefs;
@@ -177,6 +179,7 @@ pub struct Ops {
     pub response_timeout: Duration,
     /// Whether operators may make actors fail on purpose.
     pub drills: bool,
+    pub retention: Vec<Kept>,
     /// None: it is switched off.
     pub console: Option<Console>,
 }

@@ -15,7 +15,7 @@ use tracing::Span;
 
 use super::error::Problem;
 use crate::actors::serving::query::{
-    Execute, GetAttribution, GetAttributionSets, GetAttributionValues, GetAudit, GetDeadLetter, GetEvent, GetExport,
+    Execute, GetAttribution, GetAttributionSets, GetAttributionValues, GetAudit, GetDataLife, GetDeadLetter, GetEvent, GetExport,
     GetFreshness, GetLedger, GetName, GetNamesOf, GetPartitions, GetReliability, GetRevisions, GetSummary,
     GetSupervision, GetUsage, ListDeadLetters, ListExports, ListNames, ReadQuery,
 };
@@ -74,6 +74,7 @@ queries! {
     dead_letter: GetDeadLetter,
     supervision: GetSupervision,
     partitions: GetPartitions,
+    data_life: GetDataLife,
     event: GetEvent,
     audit: GetAudit,
     names: ListNames,

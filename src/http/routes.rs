@@ -24,7 +24,7 @@ use super::{
     attribution::{dimensions as attribution_dimensions, values as attribution_values},
     audit,
     console::{pages as console_pages, sign_in as console_sign_in},
-    dead_letters, description, downloads,
+    data_life, dead_letters, description, downloads,
     error::Problem,
     event, events, exports, freshness, ledger, me, names, operations, ops,
     params::Argument,
@@ -100,6 +100,8 @@ pub fn operations_port() -> Vec<Route> {
         open(Method::GET, "/ops/actors", operations::actors),
         open(Method::GET, "/ops/partitions", operations::partitions),
         open(Method::GET, "/ops/supervision", operations::supervision),
+        open(Method::GET, "/ops/data-life", data_life::get),
+        gated(Method::GET, "/ops/me", me::get),
         // An actor's name has a slash in it.
         gated(Method::POST, "/ops/actors/{name:[a-z0-9/-]+}/restart", operations::restart),
         gated(Method::POST, "/ops/actors/{name:[a-z0-9/-]+}/drill", operations::drill),

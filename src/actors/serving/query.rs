@@ -26,6 +26,7 @@ use crate::{
         attribution::{AttributionQuery, AttributionReport, NoSet, Ranked, Ranking, SetStatus, ValuesQuery},
         audit::{AuditPage, AuditQuery},
         calendar::Granularity,
+        data_life::DataLife,
         dead_letter::{DeadLetterPage, DeadLetterQuery, LetterScope, OpenedLetter},
         event_fate::{EventFate, FateQuery},
         export::{ExportJob, ExportPage, ExportQuery},
@@ -307,6 +308,21 @@ impl ReadQuery for GetExport {
 
     async fn read(self, reader: Reader) -> Result<Option<ExportJob>, ReadError> {
         reader.export(self.org_id, self.job_id).await
+    }
+}
+
+/// What keeps the data, how large it is, and what was done to it last.
+pub struct GetDataLife;
+
+impl ReadQuery for GetDataLife {
+    type Response = DataLife;
+
+    fn tenant(&self) -> Tenant {
+        None
+    }
+
+    async fn read(self, reader: Reader) -> Result<DataLife, ReadError> {
+        reader.data_life().await
     }
 }
 

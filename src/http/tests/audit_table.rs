@@ -30,6 +30,8 @@ const UNRECORDED: &[(&str, &str)] = &[
     ("GET", "/ops/actors"),
     ("GET", "/ops/partitions"),
     ("GET", "/ops/supervision"),
+    ("GET", "/ops/data-life"),
+    ("GET", "/ops/me"),
 ];
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         lease::{Holding, Process},
         partition::Topology,
-        supervision::PartitionStatus,
+        supervision::{PartitionLedger, PartitionStatus},
     },
     store::{StoreError, schema},
 };
@@ -178,6 +178,11 @@ struct PartitionRow {
     leased: bool,
     watermark: Option<DateTime<Utc>>,
     lag_seconds: Option<f64>,
+    ledger_since: DateTime<Utc>,
+    received: i64,
+    stored: i64,
+    duplicates: i64,
+    rejected: i64,
 }
 
 impl PartitionRow {
@@ -193,6 +198,13 @@ impl PartitionRow {
             leased: self.leased,
             watermark: self.watermark,
             lag_seconds: self.lag_seconds,
+            ledger: PartitionLedger {
+                since: self.ledger_since,
+                received: self.received,
+                stored: self.stored,
+                duplicates: self.duplicates,
+                rejected: self.rejected,
+            },
         })
     }
 }

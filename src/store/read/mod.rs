@@ -2,6 +2,7 @@
 
 mod attribution;
 mod audit;
+mod data_life;
 mod dead_letters;
 mod event;
 mod labelled;

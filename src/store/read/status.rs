@@ -140,6 +140,11 @@ struct CountsRow {
 
 /// The last run of each task; `verify` has a place of its own.
 pub async fn maintenance(conn: &mut PgConnection) -> Result<Vec<MaintenanceRun>, StoreError> {
+    Ok(runs(conn).await?.into_iter().filter(|run| run.task != "verify").collect())
+}
+
+/// The last run of each task.
+pub async fn runs(conn: &mut PgConnection) -> Result<Vec<MaintenanceRun>, StoreError> {
     type Row =
         (String, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<DateTime<Utc>>);
     // By its name: a schema before 20261129000120 has no last_done_at.
@@ -147,7 +152,7 @@ pub async fn maintenance(conn: &mut PgConnection) -> Result<Vec<MaintenanceRun>,
         "SELECT task, process, started_at, finished_at, outcome,
                 CASE WHEN outcome = 'failed' THEN summary ->> 'error' END AS error,
                 coalesce((to_jsonb(r) ->> 'last_done_at')::timestamptz, CASE WHEN outcome = 'done' THEN started_at END) AS last_done_at
-         FROM analytics.maintenance_runs r WHERE task <> 'verify' ORDER BY task",
+         FROM analytics.maintenance_runs r ORDER BY task",
     )
     .fetch_all(conn)
     .await?;

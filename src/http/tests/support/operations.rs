@@ -10,7 +10,7 @@ use crate::{
     actors::{
         serving::{
             error::QueryError,
-            query::{GetAudit, GetPartitions, GetSupervision},
+            query::{GetAudit, GetDataLife, GetPartitions, GetSupervision},
         },
         supervision::{
             log::SupervisionLog,
@@ -20,10 +20,12 @@ use crate::{
     },
     domain::{
         console::ConsolePort,
+        data_life::{DataLife, SetLife, TableSize},
         audit::{AuditPage, AuditRecord, CredentialKind, Outcome},
-        supervision::{PartitionStatus, SupervisionEvent, SupervisionKind},
+        status::installation::MaintenanceRun,
+        supervision::{PartitionLedger, PartitionStatus, SupervisionEvent, SupervisionKind},
     },
-    http::{Console, Ops, Queries},
+    http::{Console, Kept, Ops, Queries},
     telemetry::{metrics::Metrics, readiness::Readiness},
 };
 
@@ -52,6 +54,7 @@ pub fn operations(error: Option<QueryError>, drills: bool) -> Ops {
         queries,
         response_timeout: Duration::from_secs(1),
         drills,
+        retention: Kept::of(&settings),
         console: Console::new(&settings, ConsolePort::Operations),
     }
 }
@@ -86,7 +89,37 @@ impl Fixed for GetPartitions {
             leased: true,
             watermark: None,
             lag_seconds: None,
+            ledger: PartitionLedger {
+                since: at("2026-03-02T11:00:00Z"),
+                received: 6,
+                stored: 3,
+                duplicates: 2,
+                rejected: 1,
+            },
         }]
+    }
+}
+
+impl Fixed for GetDataLife {
+    fn response(self) -> DataLife {
+        DataLife {
+            schema_version: 7,
+            postgresql: "17.12".to_owned(),
+            timescaledb: "2.19.3".to_owned(),
+            edition: "apache",
+            engine: "live".to_owned(),
+            runs: vec![MaintenanceRun {
+                task: "purge".to_owned(),
+                process: "host/1".to_owned(),
+                started_at: at("2026-03-02T11:00:00Z"),
+                finished_at: None,
+                outcome: Some("failed".to_owned()),
+                error: Some("no luck".to_owned()),
+                last_done_at: None,
+            }],
+            tables: vec![TableSize { name: "usage_events".to_owned(), bytes: 8192, rows: 3 }],
+            attribution: vec![SetLife { set: "modelId".to_owned(), complete_from: at("1970-01-01T00:00:00Z") }],
+        }
     }
 }
 
