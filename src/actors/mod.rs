@@ -3,6 +3,7 @@
 //! ```text
 //! supervisor
 //!   jwks               serving           keys of the issuer of tokens
+//!   issuer             serving           signs people in by an issuer
 //!   recorder           housekeeping      writes the supervision log
 //!   audit              serving           writes the audit log
 //!   keys               serving           API keys

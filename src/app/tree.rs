@@ -27,6 +27,7 @@ use crate::{
             corrections::{Corrections, CorrectionsParts},
             events::{Events, EventsParts},
             export_requests::{CHECK_WITHIN, Exports, ExportsParts},
+            issuer::{self, Issuer, IssuerParts},
             jwks::{self, Jwks, JwksParts},
             keys::{Keys, KeysParts},
             names::{Names, NamesParts},
@@ -87,6 +88,7 @@ enum HowMany {
 const CHILDREN: &[Child] = &[
     // Operators' tokens are checked by it too, with the database away.
     Child { role: "jwks",           when: AtOnce,       how_many: key_sets,    exhausted: Escalate, factory: Tree::jwks },
+    Child { role: "issuer",         when: AtOnce,       how_many: issuers,     exhausted: Escalate, factory: Tree::issuer },
     Child { role: "recorder",       when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::recorder },
     Child { role: "audit",          when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::audit },
     Child { role: "keys",           when: WithDatabase, how_many: |_| One,     exhausted: Escalate, factory: Tree::keys },
@@ -108,6 +110,11 @@ const CHILDREN: &[Child] = &[
 
 fn key_sets(tree: &Tree) -> HowMany {
     if tree.gatekeeper.verifier.key_ring().is_some() { One } else { HowMany::None }
+}
+
+fn issuers(tree: &Tree) -> HowMany {
+    let console = &tree.settings.console;
+    if console.enabled && !console.oidc_issuer.is_empty() { One } else { HowMany::None }
 }
 
 fn sessions(tree: &Tree) -> HowMany {
@@ -190,6 +197,16 @@ impl Tree {
         let refresh = self.gatekeeper.jwks.clone();
         let single = Single { deadline: self.settings.supervision.deadline(jwks::READ_WITHIN), ending: Stage::ends };
         Ok(single.start(name, Jwks::new, parts, move |jwks| refresh.set(jwks.clone().recipient())))
+    }
+
+    fn issuer(&self, name: &str, _: u32) -> anyhow::Result<Start> {
+        let parts = IssuerParts { settings: self.settings.clone() };
+        let refs = self.gatekeeper.sessions.clone();
+        let single = Single { deadline: self.settings.supervision.deadline(issuer::LONGEST), ending: Stage::ends };
+        Ok(single.start(name, Issuer::new, parts, move |issuer: &Addr<Issuer>| {
+            refs.authorize.set(issuer.clone().recipient());
+            refs.exchange.set(issuer.clone().recipient());
+        }))
     }
 
     fn recorder(&self, name: &str, _: u32) -> anyhow::Result<Start> {

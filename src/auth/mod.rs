@@ -10,6 +10,7 @@ pub mod console;
 pub mod fixtures;
 pub mod jwks;
 pub mod key_ring;
+pub mod oidc;
 mod token;
 
 pub use api_key::{FreshKey, NoRandomness, PresentedKey, SecretHash};

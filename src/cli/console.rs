@@ -1,6 +1,6 @@
 //! `console`: links by which somebody signs in to the console once. Access to the database's password is the authorization.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use uuid::Uuid;
@@ -68,18 +68,6 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
     };
     on_database(&settings.database, async |conn| Ok(add_link(conn, &new).await?)).await?;
     // Behind `#`: a browser sends that to no server, so no log has it.
-    text(&format!("{}/console/sign-in#link={}", base(&settings, port), secret.text.expose()))?;
+    text(&format!("{}/console/sign-in#link={}", settings.console_url(port), secret.text.expose()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where a browser on this machine finds the port.
-fn base(settings: &Settings, port: ConsolePort) -> String {
-    let mut address = match port {
-        ConsolePort::Api => settings.http.address,
-        ConsolePort::Operations => settings.ops.address,
-    };
-    if address.ip().is_unspecified() {
-        address = SocketAddr::from(([127, 0, 0, 1], address.port()));
-    }
-    format!("http://{address}")
 }

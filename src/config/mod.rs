@@ -17,7 +17,7 @@ mod pipeline;
 mod process;
 mod secret;
 
-use std::{collections::HashMap, ffi::OsString, path::Path};
+use std::{collections::HashMap, ffi::OsString, net::Ipv4Addr, path::Path};
 
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
@@ -33,6 +33,8 @@ pub use objects::*;
 pub use pipeline::*;
 pub use process::*;
 pub use secret::*;
+
+use crate::domain::console::ConsolePort;
 
 const HEAD: &str = "\
 # Every setting of the service with its default. Override by a file (--config FILE) or by environment variables:
@@ -148,6 +150,21 @@ fn without_value(error: config::ConfigError) -> String {
 }
 
 impl Settings {
+    /// Where browsers find the console of a port.
+    pub fn console_url(&self, port: ConsolePort) -> String {
+        let (url, mut address) = match port {
+            ConsolePort::Api => (&self.console.public_url, self.http.address),
+            ConsolePort::Operations => (&self.console.operations_url, self.ops.address),
+        };
+        if !url.is_empty() {
+            return url.trim_end_matches('/').to_owned();
+        }
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
+    }
+
     /// Reads the defaults, the file if there is one, and the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::from_sources(file, None)

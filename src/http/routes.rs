@@ -23,7 +23,7 @@ use super::{
     api_keys, attribution,
     attribution::{dimensions as attribution_dimensions, values as attribution_values},
     audit,
-    console::{pages as console_pages, sign_in as console_sign_in},
+    console::{issuer as console_issuer, pages as console_pages, sign_in as console_sign_in},
     data_life, dead_letters, description, downloads,
     error::Problem,
     event, events, exports, freshness, ledger, me, names, operations, ops,
@@ -113,6 +113,8 @@ pub fn console() -> Vec<Route> {
     vec![
         open(Method::GET, "/console", console_pages::slash),
         open(Method::GET, "/console/assets/{file:.*}", console_pages::asset),
+        open(Method::GET, "/console/sign-in/issuer", console_issuer::begin),
+        open(Method::GET, "/console/sign-in/callback", console_issuer::end),
         open(Method::GET, "/console/sign-in", console_pages::index),
         open(Method::POST, "/console/sign-in", console_sign_in::sign_in),
         open(Method::POST, "/console/sign-out", console_sign_in::sign_out),

@@ -22,6 +22,8 @@ async fn docs_and_code_show_the_running_tree() {
         ("OBJECTS__DIRECTORY", path("exports")),
         ("OBJECTS__ALLOW_UNENCRYPTED", "true".to_owned()),
         ("MAINTENANCE__ENABLED", "true".to_owned()),
+        ("CONSOLE__OIDC_ISSUER", "https://issuer.test".to_owned()),
+        ("CONSOLE__OIDC_CLIENT_ID", "analytics".to_owned()),
     ];
     world.set_all(settings.map(|(key, value)| (format!("ANALYTICS__{key}"), value)));
     let service = world.serve().await;

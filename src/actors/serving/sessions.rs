@@ -115,7 +115,7 @@ impl Actor for Sessions {
     type Context = Context<Self>;
 }
 
-/// For whom is this session? None: there is no such session, or it has ended.
+/// Whose session is this? None: there is no such session, or it has ended.
 #[derive(Message)]
 #[rtype(result = "Result<Option<ConsoleSession>, QueryError>")]
 pub struct FindSession(pub Presented);

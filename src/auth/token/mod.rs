@@ -182,7 +182,8 @@ impl Verifier {
     }
 }
 
-fn refusal(kind: &ErrorKind) -> Refusal {
+/// What the library says of a token.
+pub(super) fn refusal(kind: &ErrorKind) -> Refusal {
     match kind {
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
             Refusal::Algorithm

@@ -19,6 +19,14 @@ const fn name(port: ConsolePort) -> &'static str {
     }
 }
 
+/// Of the way through an issuer: it comes back from there, so it is sent along with what another site causes.
+const fn flow_name(port: ConsolePort) -> &'static str {
+    match port {
+        ConsolePort::Api => "__Host-analytics-console-flow",
+        ConsolePort::Operations => "__Host-analytics-operations-flow",
+    }
+}
+
 /// What a request brings under the name of the session's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionCookie {
@@ -40,7 +48,7 @@ impl SessionCookie {
 }
 
 /// The values of all cookies of that name, which a browser sends in one header; not those of headers that are no text.
-pub fn values<'r>(request: &'r HttpRequest, name: &'r str) -> impl Iterator<Item = &'r str> {
+fn values<'r>(request: &'r HttpRequest, name: &'r str) -> impl Iterator<Item = &'r str> {
     let headers = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = headers.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.filter(move |(other, _)| *other == name).map(|(_, value)| value)
@@ -57,6 +65,25 @@ pub fn set(port: ConsolePort, secret: &Secret) -> Option<HeaderValue> {
 pub fn remove(port: ConsolePort) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{}=; Max-Age=0; {}", name(port), ATTRIBUTES)).ok()
 }
+
+/// What the browser keeps of its way through the issuer.
+pub fn flow(request: &HttpRequest, port: ConsolePort) -> Option<&str> {
+    let mut values = values(request, flow_name(port));
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    Some(value)
+}
+
+pub fn set_flow(port: ConsolePort, kept: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("{}={kept}; Max-Age=600; {FLOW_ATTRIBUTES}", flow_name(port))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+pub fn remove_flow(port: ConsolePort) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{}=; Max-Age=0; {FLOW_ATTRIBUTES}", flow_name(port))).ok()
+}
+
+const FLOW_ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /// No page of another site has it sent along, and no script sees it.
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";

@@ -56,7 +56,7 @@ impl Console {
         let values = [
             ("assets", format!("/console/assets/{hash}")),
             ("port", self.port.as_str().to_owned()),
-            ("issuer", String::new()),
+            ("issuer", self.issuer_name().to_owned()),
             ("currency", self.currency.clone()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];

@@ -8,6 +8,7 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, SET_COOKIE},
     web,
 };
+use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ use crate::{
 /// Longest that a request waits for its session: a little longer than the database may take.
 const WAIT: Duration = Duration::from_millis(900);
 
-const SIGN_IN: &str = "console.sign_in";
+pub const SIGN_IN: &str = "console.sign_in";
 const SIGN_OUT: &str = "console.sign_out";
 
 /// A request that a page of the console has marked.
@@ -118,10 +119,21 @@ pub async fn sign_in(
     Ok(done(cookie))
 }
 
+/// Begins a session of somebody that an issuer has recognised. It does not end with what the issuer said: that only says who has just
+/// signed in.
+pub async fn begin_as(
+    caller: Caller,
+    request: &HttpRequest,
+    console: &Console,
+    gatekeeper: &Gatekeeper,
+) -> Result<HeaderValue, Problem> {
+    begin(&gatekeeper.accepted(request, caller), None, request, console, gatekeeper).await
+}
+
 /// Begins a session of somebody who was recognised, until that moment at most.
 async fn begin(
     authenticated: &AuthenticatedRequest,
-    until: Option<chrono::DateTime<chrono::Utc>>,
+    until: Option<DateTime<Utc>>,
     request: &HttpRequest,
     console: &Console,
     gatekeeper: &Gatekeeper,

@@ -105,7 +105,7 @@ fn the_schema_is_closed() {
 }
 
 /// Secrets, which are references; ports, which are fixed; files and folders, of which a pod has none.
-const NOT_IN_CONFIG: [&str; 17] = [
+const NOT_IN_CONFIG: [&str; 18] = [
     "broker.url",
     "broker.stream_certificate_file",
     "broker.stream_key_file",
@@ -122,6 +122,7 @@ const NOT_IN_CONFIG: [&str; 17] = [
     "auth.hs256_previous_secret",
     "objects.link_previous_secret",
     "auth.jwks_file",
+    "console.oidc_client_secret",
     "otlp.headers",
 ];
 

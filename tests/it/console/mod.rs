@@ -1,6 +1,7 @@
 //! The console: signing in, what a session is good for and when it ends, and its pages in a real browser.
 
 mod guards;
+mod issuer;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ impl Browser {
             ConsolePort::Api => service.api,
             ConsolePort::Operations => service.ops,
         };
-        Self { client: reqwest::Client::new(), address, cookie: String::new() }
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { client, address, cookie: String::new() }
     }
 
     /// The same browser at another process, as behind a load balancer.

@@ -24,6 +24,7 @@ ANALYTICS__{{ upper $section }}__{{ upper $key }}: {{ kindIs "string" $value | t
   "broker" (dict "key" "ANALYTICS__BROKER__URL" "streamKey" "ANALYTICS__BROKER__STREAM_URL")
   "cache" (dict "key" "ANALYTICS__CACHE__URL")
   "tokens" (dict "key" "ANALYTICS__AUTH__HS256_SECRET" "previousKey" "ANALYTICS__AUTH__HS256_PREVIOUS_SECRET")
+  "consoleIssuer" (dict "key" "ANALYTICS__CONSOLE__OIDC_CLIENT_SECRET")
   "objects" (dict "accessKeyId" "AWS_ACCESS_KEY_ID" "secretAccessKey" "AWS_SECRET_ACCESS_KEY")
   "otlpHeaders" (dict "key" "ANALYTICS__OTLP__HEADERS") -}}
 {{- range rest . }}
