@@ -46,7 +46,8 @@ mod tests {
     fn anything_else_is_no_secret() {
         let good = FreshSecret::make().unwrap();
         let good = good.text.expose();
-        for text in ["", "A", &good[1..], &format!("{good}="), &format!("{good}A"), &"é".repeat(43), &"A".repeat(4096)] {
+        for text in ["", "A", &good[1..], &format!("{good}="), &format!("{good}A"), &"é".repeat(43), &"A".repeat(4096)]
+        {
             assert_eq!(hash_of(text), None, "{text}");
         }
     }

@@ -74,10 +74,18 @@ pub enum WrongDiscovery {
     Endpoint,
 }
 
-/// Where an issuer is used (OpenID Connect Discovery 1.0).
-#[derive(Clone, Debug, Deserialize)]
-pub struct Discovery {
+/// What is read of the document.
+#[derive(Deserialize)]
+struct Document {
     issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+}
+
+/// Where an issuer is used (OpenID Connect Discovery 1.0).
+#[derive(Clone, Debug)]
+pub struct Discovery {
     authorization_endpoint: Url,
     pub token_endpoint: Url,
     pub jwks_uri: Url,
@@ -91,13 +99,20 @@ impl Discovery {
 
     /// Reads what is published there.
     pub fn read(json: &[u8], issuer: &str, allow_http: bool) -> Result<Self, WrongDiscovery> {
-        let found: Self = serde_json::from_slice(json).map_err(|_| WrongDiscovery::Form)?;
+        let found: Document = serde_json::from_slice(json).map_err(|_| WrongDiscovery::Form)?;
         if found.issuer != issuer {
             return Err(WrongDiscovery::Issuer);
         }
-        let secure = |url: &Url| url.scheme() == "https" || (allow_http && url.scheme() == "http");
-        let all = [&found.authorization_endpoint, &found.token_endpoint, &found.jwks_uri];
-        if all.into_iter().all(secure) { Ok(found) } else { Err(WrongDiscovery::Endpoint) }
+        let endpoint = |text: &str| {
+            let url = Url::parse(text).ok();
+            let secure = |url: &Url| url.scheme() == "https" || (allow_http && url.scheme() == "http");
+            url.filter(secure).ok_or(WrongDiscovery::Endpoint)
+        };
+        Ok(Self {
+            authorization_endpoint: endpoint(&found.authorization_endpoint)?,
+            token_endpoint: endpoint(&found.token_endpoint)?,
+            jwks_uri: endpoint(&found.jwks_uri)?,
+        })
     }
 
     /// Where a browser is sent.
@@ -167,8 +182,7 @@ pub fn verify_id_token(
     validation.set_audience(&[client_id]);
     validation.validate_nbf = true;
     validation.leeway = leeway_seconds;
-    let claims: IdClaims =
-        jsonwebtoken::decode(token, &key.key, &validation).map_err(|e| refusal(e.kind()))?.claims;
+    let claims: IdClaims = jsonwebtoken::decode(token, &key.key, &validation).map_err(|e| refusal(e.kind()))?.claims;
     if claims.azp.is_some_and(|azp| azp != client_id) {
         return Err(Refusal::Audience);
     }
@@ -212,7 +226,10 @@ mod tests {
     #[test]
     fn an_id_token_identifies_its_caller() {
         let caller = verified(Some("a"), |_| ()).unwrap();
-        assert_eq!((caller.subject.as_str(), &caller.org_ids[..], &caller.roles[..]), ("ann", &[ORG][..], &[Role::OrgViewer][..]));
+        assert_eq!(
+            (caller.subject.as_str(), &caller.org_ids[..], &caller.roles[..]),
+            ("ann", &[ORG][..], &[Role::OrgViewer][..])
+        );
         assert_eq!(caller.expires_at, None);
         assert!(verified(None, |claims| claims["azp"] = json!("console")).is_ok());
         assert!(verified(None, |claims| claims["aud"] = json!(["console", "other"])).is_ok());
@@ -246,7 +263,8 @@ mod tests {
     #[test]
     fn a_flow_shows_none_of_its_parts_by_another() {
         let (one, other) = (Flow::begin().unwrap(), Flow::begin().unwrap());
-        let parts = |flow: &Flow| [flow.state(), flow.nonce(), flow.verifier(), flow.challenge(), flow.text().to_owned()];
+        let parts =
+            |flow: &Flow| [flow.state(), flow.nonce(), flow.verifier(), flow.challenge(), flow.text().to_owned()];
         let mut all: Vec<String> = parts(&one).into_iter().chain(parts(&other)).collect();
         all.sort();
         all.dedup();
@@ -264,9 +282,15 @@ mod tests {
         };
         let read = |text: String, allow| Discovery::read(text.as_bytes(), "https://issuer.test", allow);
         let found = read(document("https://issuer.test", "https://issuer.test/token"), false).unwrap();
-        let client = Client { id: "console", redirect_uri: "https://a.test/console/sign-in/callback", scopes: "openid" };
+        let client =
+            Client { id: "console", redirect_uri: "https://a.test/console/sign-in/callback", scopes: "openid" };
         let url = found.authorization_url(&client, &Flow::begin().unwrap());
-        assert!(url.starts_with("https://issuer.test/authorize?x=1&response_type=code&client_id=console&redirect_uri=https%3A%2F%2Fa"), "{url}");
+        assert!(
+            url.starts_with(
+                "https://issuer.test/authorize?x=1&response_type=code&client_id=console&redirect_uri=https%3A%2F%2Fa"
+            ),
+            "{url}"
+        );
         let wrong = |text, allow| read(text, allow).unwrap_err();
         assert_eq!(wrong(document("https://issuer.test/", "https://issuer.test/token"), false), WrongDiscovery::Issuer);
         assert_eq!(wrong(document("https://issuer.test", "http://issuer.test/token"), false), WrongDiscovery::Endpoint);

@@ -111,7 +111,7 @@ pub struct PartitionStatus {
 }
 
 /// What became of a partition's messages lately. `received` is what the others add up to: the database accepts no row for which it is not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PartitionLedger {
     /// From when on batches are counted, by their commits.
     pub since: DateTime<Utc>,

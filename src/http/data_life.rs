@@ -1,7 +1,7 @@
 //! `GET /ops/data-life`: how long data is kept, how large it is, and what was done to it last. Nothing of any org.
 
 use actix_web::{HttpResponse, web};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Ops, error::Problem, json};
@@ -28,7 +28,7 @@ impl Kept {
             ("usage_events", kept.raw),
             ("hourly_rollups", kept.rollups),
             ("daily_rollups", kept.rollups),
-            ("attribution_parts", kept.attribution),
+            ("attribution_parts", TimeDelta::days(settings.attribution.retention_days)),
             ("ingestion_batches", kept.batches),
             ("ledger_hourly", kept.ledger_hours),
             ("dead_letters", kept.dead_letters),

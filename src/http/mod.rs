@@ -88,8 +88,8 @@ use error::Problem;
 use observe::{Observer, X_REQUEST_ID, bound_body, observe};
 
 pub use api_keys::KeyRefs;
-pub use data_life::Kept;
 pub use console::{Console, SessionRefs};
+pub use data_life::Kept;
 pub use events::EventRefs;
 pub use exports::ExportRefs;
 pub use gatekeeper::Gatekeeper;

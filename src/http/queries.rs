@@ -15,8 +15,8 @@ use tracing::Span;
 
 use super::error::Problem;
 use crate::actors::serving::query::{
-    Execute, GetAttribution, GetAttributionSets, GetAttributionValues, GetAudit, GetDataLife, GetDeadLetter, GetEvent, GetExport,
-    GetFreshness, GetLedger, GetName, GetNamesOf, GetPartitions, GetReliability, GetRevisions, GetSummary,
+    Execute, GetAttribution, GetAttributionSets, GetAttributionValues, GetAudit, GetDataLife, GetDeadLetter, GetEvent,
+    GetExport, GetFreshness, GetLedger, GetName, GetNamesOf, GetPartitions, GetReliability, GetRevisions, GetSummary,
     GetSupervision, GetUsage, ListDeadLetters, ListExports, ListNames, ReadQuery,
 };
 

@@ -9,6 +9,7 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
+pub use crate::store::access::console::{NewSession, Presented};
 use crate::{
     actors::{
         serving::{
@@ -28,7 +29,6 @@ use crate::{
     },
     store::{PgConnection, Session, StoreError, access::console as table},
 };
-pub use crate::store::access::console::{NewSession, Presented};
 
 /// Longest that the database may take.
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(800);
@@ -81,7 +81,8 @@ impl Sessions {
             let found = found.map_err(|error| refuse(&error, "sessions of the console cannot be looked up"));
             for (presented, waiting) in waiting {
                 let session = found.as_ref().map_err(|error| *error).map(|found| {
-                    let own = found.iter().find(|(sha256, port, _)| (*sha256, *port) == (presented.sha256, presented.port));
+                    let own =
+                        found.iter().find(|(sha256, port, _)| (*sha256, *port) == (presented.sha256, presented.port));
                     own.map(|(.., session)| session.clone())
                 });
                 for sender in waiting {

@@ -85,6 +85,7 @@ mod tests {
             leased: false,
             watermark: None,
             lag_seconds: None,
+            ledger: Default::default(),
         };
         let text = table(&[free]);
         let cells: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();

@@ -262,6 +262,7 @@ mod tests {
             leased: false,
             watermark: None,
             lag_seconds: None,
+            ledger: Default::default(),
         };
         assert!(question(&status, 4).contains("everything from offset 4 on is read again, as incarnation 2"));
         assert!(question(&status, 13).contains("offsets 10 to 12 are skipped"));

@@ -79,11 +79,6 @@ impl Assets {
     pub fn index(&self) -> Option<&str> {
         std::str::from_utf8(&self.files.get(INDEX)?.plain).ok()
     }
-
-    #[cfg(test)]
-    pub fn names(&self) -> impl Iterator<Item = &String> {
-        self.files.keys()
-    }
 }
 
 /// Of all files, in the order of their names.

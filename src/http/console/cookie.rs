@@ -74,7 +74,8 @@ pub fn flow(request: &HttpRequest, port: ConsolePort) -> Option<&str> {
 }
 
 pub fn set_flow(port: ConsolePort, kept: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("{}={kept}; Max-Age=600; {FLOW_ATTRIBUTES}", flow_name(port))).ok()?;
+    let mut value =
+        HeaderValue::try_from(format!("{}={kept}; Max-Age=600; {FLOW_ATTRIBUTES}", flow_name(port))).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -137,10 +138,8 @@ mod tests {
     fn a_cookie_is_for_this_host_and_no_script() {
         let secret = FreshSecret::make().unwrap();
         let text = set(ConsolePort::Operations, &secret.text).unwrap();
-        let expected = format!(
-            "__Host-analytics-operations={}; Path=/; Secure; HttpOnly; SameSite=Strict",
-            secret.text.expose()
-        );
+        let expected =
+            format!("__Host-analytics-operations={}; Path=/; Secure; HttpOnly; SameSite=Strict", secret.text.expose());
         assert_eq!(text.to_str().unwrap(), expected);
         assert!(!format!("{text:?}").contains(secret.text.expose()), "no log shows it");
         assert!(remove(ConsolePort::Api).unwrap().to_str().unwrap().contains("=; Max-Age=0; Path=/"));

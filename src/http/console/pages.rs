@@ -46,8 +46,9 @@ pub async fn asset(request: HttpRequest, place: web::Path<String>) -> Result<Htt
 }
 
 fn accepts_gzip(request: &HttpRequest) -> bool {
-    AcceptEncoding::parse(request)
-        .is_ok_and(|accepted| accepted.negotiate([Encoding::gzip(), Encoding::identity()].iter()) == Some(Encoding::gzip()))
+    AcceptEncoding::parse(request).is_ok_and(|accepted| {
+        accepted.negotiate([Encoding::gzip(), Encoding::identity()].iter()) == Some(Encoding::gzip())
+    })
 }
 
 impl Console {
@@ -60,9 +61,9 @@ impl Console {
             ("currency", self.currency.clone()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
-        values.iter().fold(page.to_owned(), |page, (name, value)| {
-            page.replace(&format!("{{{{{name}}}}}"), &escaped(value))
-        })
+        values
+            .iter()
+            .fold(page.to_owned(), |page, (name, value)| page.replace(&format!("{{{{{name}}}}}"), &escaped(value)))
     }
 }
 

@@ -28,7 +28,8 @@ mod tests {
 
     #[test]
     fn pages_of_the_console_are_returned_to() {
-        for page in ["/console/", "/console/usage?by=model&zone=Europe%2FBerlin#chart", "/console/dead-letters/01-a_b"] {
+        for page in ["/console/", "/console/usage?by=model&zone=Europe%2FBerlin#chart", "/console/dead-letters/01-a_b"]
+        {
             assert_eq!(local(Some(page)), page);
         }
     }

@@ -32,7 +32,9 @@ impl Unaccepted {
             Self::SignIn => {
                 "this was not accepted: check that it is whole, of this service, and has neither expired nor been revoked"
             }
-            Self::Link => "the link is not good, or not any more: each works once and not for long, so request another one",
+            Self::Link => {
+                "the link is not good, or not any more: each works once and not for long, so request another one"
+            }
             Self::Ambiguous => "exactly one credential is required: Authorization: Bearer … or X-API-Key: …",
         }
     }

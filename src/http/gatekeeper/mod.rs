@@ -8,13 +8,7 @@ use std::{net::IpAddr, time::Duration};
 use actix_web::{HttpMessage, HttpRequest, web};
 use uuid::Uuid;
 
-use super::{
-    client_address::TrustedProxies,
-    console::SessionRefs,
-    error::Problem,
-    limits::Limits,
-    observe::RequestId,
-};
+use super::{client_address::TrustedProxies, console::SessionRefs, error::Problem, limits::Limits, observe::RequestId};
 use crate::{
     actors::{
         serving::{

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::support::*;
 use crate::{
     auth::Role::{self, Finance, Operator, OrgAdmin, OrgViewer, Producer, SystemAdmin},
-    http::routes::{self, Access},
+    http::routes,
 };
 
 const NOBODY: Uuid = Uuid::from_u128(0xDEAD);

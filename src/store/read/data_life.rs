@@ -27,7 +27,9 @@ async fn read(conn: &mut PgConnection) -> Result<DataLife, ReadError> {
         timescaledb: server.timescaledb,
         runs,
         tables: tables.into_iter().map(|TableRow { name, bytes, rows }| TableSize { name, bytes, rows }).collect(),
-        attribution: sets.map(|kept| SetLife { set: kept.set.to_string(), complete_from: kept.complete_from }).collect(),
+        attribution: sets
+            .map(|kept| SetLife { set: kept.set.to_string(), complete_from: kept.complete_from })
+            .collect(),
     })
 }
 

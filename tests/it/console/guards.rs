@@ -36,7 +36,10 @@ async fn requests_of_other_pages_are_as_without_a_credential() {
         (Method::GET, vec![("sec-fetch-site", "same-site"), ("x-console", "1")]),
         (Method::POST, vec![json]),
         (Method::POST, vec![json, ("sec-fetch-site", "same-origin")]),
-        (Method::POST, vec![json, ("sec-fetch-site", "same-site"), ("x-console", "1"), ("origin", "http://127.0.0.1:1")]),
+        (
+            Method::POST,
+            vec![json, ("sec-fetch-site", "same-site"), ("x-console", "1"), ("origin", "http://127.0.0.1:1")],
+        ),
         (Method::POST, vec![json, ("sec-fetch-site", "cross-site"), ("x-console", "1"), ("origin", "null")]),
         (Method::POST, vec![("content-type", "text/plain"), ("x-console", "1")]),
         (Method::POST, vec![("content-type", "application/x-www-form-urlencoded"), ("x-console", "1")]),
@@ -44,8 +47,10 @@ async fn requests_of_other_pages_are_as_without_a_credential() {
         let body = if method == Method::POST { body.as_str() } else { "" };
         assert_eq!(send(method.clone(), &keys, &headers, body).await, 401, "{method} {headers:?}");
     }
-    let made: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM analytics.api_keys").fetch_one(&mut world.connect().await).await.unwrap();
+    let made: i64 = sqlx::query_scalar("SELECT count(*) FROM analytics.api_keys")
+        .fetch_one(&mut world.connect().await)
+        .await
+        .unwrap();
     assert_eq!(made, 0);
     // Its own pages.
     let own = [("sec-fetch-site", "same-origin"), ("x-console", "1"), json];
@@ -62,7 +67,8 @@ async fn requests_of_other_pages_are_as_without_a_credential() {
         request = request.header(name, value);
     }
     let response = request.send().await.unwrap();
-    let allowed = response.headers().get("access-control-allow-headers").map(|value| value.to_str().unwrap().to_owned());
+    let allowed =
+        response.headers().get("access-control-allow-headers").map(|value| value.to_str().unwrap().to_owned());
     assert!(!allowed.unwrap_or_default().to_lowercase().contains("x-console"));
     assert!(response.headers().get("access-control-allow-credentials").is_none());
     eventually("the refusals are recorded", async || {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Browser;
 use crate::harness::{Service, World, eventually, free_address, local_folder, not_run};
 
-const CLIENT: &str = "the console";
+const CLIENT: &str = "analytics-console";
 
 /// A process of it.
 struct Issuer {
@@ -49,7 +49,7 @@ impl Issuer {
         world.set_all([
             ("ANALYTICS__CONSOLE__OIDC_ALLOW_HTTP".to_owned(), "true".to_owned()),
             ("ANALYTICS__CONSOLE__OIDC_CLIENT_ID".to_owned(), CLIENT.to_owned()),
-            ("ANALYTICS__CONSOLE__OIDC_CLIENT_SECRET".to_owned(), "a secret: of +signs & more".to_owned()),
+            ("ANALYTICS__CONSOLE__OIDC_CLIENT_SECRET".to_owned(), "secret-of-the-tests".to_owned()),
             ("ANALYTICS__CONSOLE__OIDC_NAME".to_owned(), "Company <login>".to_owned()),
             ("ANALYTICS__CONSOLE__OIDC_ISSUER".to_owned(), self.url.clone()),
         ]);
@@ -153,7 +153,9 @@ async fn only_the_browser_that_began_it_is_signed_in() {
     let (mut own, mut other) = (Browser::new(&service, ConsolePort::Api), Browser::new(&service, ConsolePort::Api));
     let place = begin(&mut own, "/console/").await;
     let back = issuer.sign_in(&own, &place, "ann").await;
-    let failed = |place: &str| place.strip_prefix("/console/sign-in?failed=").map(|rest| rest.split('&').next().unwrap().to_owned());
+    let failed = |place: &str| {
+        place.strip_prefix("/console/sign-in?failed=").map(|rest| rest.split('&').next().unwrap().to_owned())
+    };
     // Sent to somebody else, who has begun nothing, or something of their own.
     assert_eq!(failed(&come_back(&mut other.clone(), &back).await).as_deref(), Some("state"));
     begin(&mut other, "/console/").await;
@@ -181,7 +183,12 @@ async fn only_the_browser_that_began_it_is_signed_in() {
 #[tokio::test]
 async fn the_way_back_leads_to_the_console_alone() {
     let Some((mut issuer, _world, service)) = start().await else { return };
-    for page in ["https%3A%2F%2Fevil.example", "%2F%2Fevil.example%2Fconsole%2F", "%2Fconsole%2F..%2Fanalytics", "%2Fconsole%2Fsign-in"] {
+    for page in [
+        "https%3A%2F%2Fevil.example",
+        "%2F%2Fevil.example%2Fconsole%2F",
+        "%2Fconsole%2F..%2Fanalytics",
+        "%2Fconsole%2Fsign-in",
+    ] {
         let mut browser = Browser::new(&service, ConsolePort::Api);
         let place = begin(&mut browser, page).await;
         let back = issuer.sign_in(&browser, &place, "ann").await;

@@ -19,9 +19,9 @@ use crate::{
         },
     },
     domain::{
+        audit::{AuditPage, AuditRecord, CredentialKind, Outcome},
         console::ConsolePort,
         data_life::{DataLife, SetLife, TableSize},
-        audit::{AuditPage, AuditRecord, CredentialKind, Outcome},
         status::installation::MaintenanceRun,
         supervision::{PartitionLedger, PartitionStatus, SupervisionEvent, SupervisionKind},
     },
