@@ -170,3 +170,35 @@ async fn a_process_replaces_what_it_cannot_read() {
     let report = world.report(&["verify"]).await;
     assert_eq!(report["holds"], true, "{report}");
 }
+
+#[tokio::test]
+async fn what_raw_events_cannot_replace_is_refused() {
+    let mut fixture = fixture(10_000).await;
+    let (now, mut rng) = (fixture.claim.now, rng(13));
+    let events: Vec<Event> =
+        (0..40).map(|n| random(&mut rng, n % 2, n, now - TimeDelta::hours(i64::try_from(n).unwrap() * 6))).collect();
+    commit(&mut fixture, &events).await;
+    merge_all(&mut fixture).await;
+    damage(&mut fixture.conn, "attribution_pending", "partials").await;
+    let org = Uuid::from_u128(1).to_string();
+    fixture.world.report(&["retention", "set", "--org", &org, "--raw-days", "3"]).await;
+    let purged = fixture.world.report(&["purge"]).await;
+    assert!(purged["raw"]["orgEvents"].as_i64().unwrap() > 5, "{purged}");
+    assert_eq!(unreadable::replace_all(&mut fixture.conn).await.unwrap().len(), 1);
+    fold_all(&mut fixture).await;
+    count_all(&mut fixture.conn).await;
+    let reader = reader(&fixture.world.settings);
+    let since = async |org: u128, days: i64| {
+        let buckets = covering(now - TimeDelta::days(days), now + TimeDelta::hours(1), Granularity::Day, Tz::UTC);
+        let read = reader.attribution(&query(org, &buckets, &["clientId"], Vec::new()), |_| Vec::new()).await;
+        let usage = usage(&reader, org, &buckets).await;
+        read.map(|read| (sums(total(&read.unwrap())), usage)).map_err(|error| error.to_string())
+    };
+    let (whole, expected) = since(0, 10).await.unwrap();
+    assert_eq!(whole, expected);
+    let refused = since(1, 10).await.unwrap_err();
+    assert!(refused.contains("sums of attribution"), "instead of less than there was: {refused}");
+    let (rest, expected) = since(1, 3).await.unwrap();
+    assert_eq!(rest, expected);
+    assert_eq!(differences(&mut fixture.conn, 10).await, [""; 0]);
+}
