@@ -4,8 +4,11 @@ mod assets;
 mod chromium;
 mod guards;
 mod issuer;
+mod page_acts;
+mod page_numbers;
 mod pages;
 mod sessions;
+mod visitor;
 
 use std::net::SocketAddr;
 
