@@ -138,6 +138,8 @@ export const t = {
   groups: {
     title: by => `By ${by.toLowerCase()}`,
     note: 'Rows add up to the total. These sums follow within a minute.',
+    behind: moment =>
+      `These sums are not as far as the totals above yet: ${moment ? `they are complete to ${moment}.` : 'they follow within a minute.'}`,
     share: measure => `Share of ${measure.toLowerCase()}`,
     before: 'Before',
     change: 'Change',
@@ -289,7 +291,7 @@ export const t = {
     holds: 'holds', broken: 'does not hold', compare: 'The file and what is known now', inFile: 'In the file',
     nowKnown: 'Known now', difference: 'Difference',
     checkedSum: same => (same ? 'The file has the checksum that it was generated with.' : 'The file’s checksum differs from the one it was generated with.'),
-    revised: n => `${n} changes of final hours since: see Trust.`,
+    revised: n => `${n} changes of final hours, counted from five minutes before the file was made: see Trust.`,
     verdicts: {
       same: 'The file has what is known now.', revised: 'Final hours changed since, and the revisions explain the difference.',
       madeBeforeFinal: 'It was generated before its days were final. Request it again for the final numbers.',

@@ -43,12 +43,21 @@ export default function Exports({ state }) {
       onClose=${() => setJob(null)} onChanged=${of.reload} />`}`;
 }
 
+/** The whole days of the range that was chosen, as far as a file may have them; else last month. */
+function daysOf({ query, range }, today) {
+  const yesterday = addDays(today, -1);
+  const end = addDays(range.end, -1) < yesterday ? addDays(range.end, -1) : yesterday;
+  const fits = range.start <= end && Date.parse(end) - Date.parse(range.start) < 31 * 86_400_000;
+  return (query.range || query.start) && fits
+    ? { start: range.start, end }
+    : { start: addMonths(today, -1), end: addDays(addMonths(today, 0), -1) };
+}
+
 /** The days of an export are those of UTC, as its buckets are. */
 function Request({ state, onDone }) {
   const today = dateIn(now(), 'UTC');
   const [form, setForm] = useState({
-    start: addMonths(today, -1),
-    end: addDays(addMonths(today, 0), -1),
+    ...daysOf(state, today),
     granularity: 'daily',
     groupBy: 'model',
   });

@@ -22,13 +22,16 @@ const MOST_GROUPS = 1000;
 const TOPS = [5, 10, 25];
 const ORDER = { costEstimateCents: 'cost', invocations: 'invocations', inputTokens: 'inputTokens', outputTokens: 'outputTokens' };
 
+/** As other pages call these. */
+const ALSO_CALLED = { model: 'modelId', client: 'clientId' };
+
 /** What the address says about this page. */
 export function choices({ query, range }) {
   const days = daysBetween(range.start, range.end);
   const hours = (query.granularity ?? (days <= FEW_DAYS ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS;
   return {
     measure: ORDER[query.measure] ? query.measure : 'costEstimateCents',
-    by: query.by === 'none' ? null : query.by || 'modelId',
+    by: query.by === 'none' ? null : (ALSO_CALLED[query.by] ?? query.by) || 'modelId',
     granularity: hours ? 'hour' : 'day',
     top: TOPS.includes(Number(query.top)) ? Number(query.top) : 10,
     compare: query.compare === '1',

@@ -7,6 +7,7 @@ import { change, plain, subtract } from '../money.js';
 import { count, moneyChange, percent, signed } from '../format.js';
 import { announce, CopyButton, Dialog, Failure, Panel, Value } from './panel.js';
 import { Table } from './table.js';
+import { moment } from '../time.js';
 import { t } from '../texts.js';
 
 const NAMED = by => ['modelId', 'clientId', 'actorId'].includes(by) || by.startsWith('meta.');
@@ -18,10 +19,11 @@ export function Groups({ me, state, chosen, of, earlier }) {
   return html`
     <${Panel} title=${t.groups.title(t.by(by))} note=${t.groups.note} of=${of} zone=${state.zone}
       empty=${({ usage }) => usage.series.length === 0 && t.usage.empty}>
-      ${({ groups, refused }) =>
+      ${({ usage, groups, refused }) =>
         refused
           ? html`<${Failure} problem=${refused} />`
-          : html`<${GroupTable} groups=${groups} by=${by} measure=${measure} me=${me} state=${state} earlier=${earlier}
+          : html`${isBehind(groups, usage) && html`<p class="notice">${t.groups.behind(groups.asOf && moment(groups.asOf, state.zone))}</p>`}
+        <${GroupTable} groups=${groups} by=${by} measure=${measure} me=${me} state=${state} earlier=${earlier}
         onName=${canName ? setNaming : undefined} />`}
     <//>
     ${
@@ -110,6 +112,8 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
       href=${pageAddress(state, 'reliability', { by: 'model' })}>${t.groups.reliability}</a></p>`}`;
 }
 
+/** Sums by group follow those of usage. */
+const isBehind = (groups, usage) => plain(groups.totals.invocations) !== plain(usage.totals.invocations);
 const hasAny = totals => totals.invocations > 0;
 /** Nothing before, in the kind of number that is there now. */
 const asMeasure = (value, like) => (value === 0 && like?.minus ? like.minus(like) : value);
