@@ -103,13 +103,17 @@ impl Summary for Estimated {
     }
 }
 
+/// As `attribution.sets` may be.
+const SETS_FORM: &str = "--sets must be different sets, at most 8, separated by semicolons; each of one to six of modelId, clientId, actorId, \
+    status, errorCode and meta.FIELD, separated by commas; such as 'clientId,modelId; 90 days: actorId,modelId'";
+
 pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
     let Command::Estimate(args) = command;
     let attribution = match &args.sets {
         None => settings.attribution.clone(),
         Some(sets) => match settings.attribution.with_sets(sets) {
             Some(attribution) => attribution,
-            None => return Ok(bad_usage("--sets must be what attribution.sets may be")),
+            None => return Ok(bad_usage(SETS_FORM)),
         },
     };
     let (retention, max_keys) = (attribution.retention(), args.max_keys.unwrap_or(attribution.max_keys));
