@@ -23,15 +23,24 @@ const KEEP: &str = "
     CREATE TABLE public.kept_daily AS TABLE analytics.daily_rollups;
     CREATE TABLE public.kept_ledger AS TABLE analytics.ledger_hourly;
     CREATE TABLE public.kept_batches AS TABLE analytics.ingestion_batches;
-    CREATE TABLE public.kept_watermarks AS TABLE analytics.partition_watermarks";
+    CREATE TABLE public.kept_watermarks AS TABLE analytics.partition_watermarks;
+    CREATE TABLE public.kept_partials AS TABLE analytics.attribution_pending;
+    CREATE TABLE public.kept_parts AS TABLE analytics.attribution_parts;
+    CREATE TABLE public.kept_keys AS TABLE analytics.attribution_keys;
+    CREATE TABLE public.kept_folds AS TABLE analytics.attribution_watermarks";
 const LOSE: &str = "
     BEGIN;
-    LOCK TABLE analytics.partition_offsets, analytics.partition_watermarks, analytics.rollup_pending IN EXCLUSIVE MODE;
+    LOCK TABLE analytics.partition_offsets, analytics.partition_watermarks, analytics.rollup_pending, analytics.attribution_pending,
+        analytics.attribution_parts IN EXCLUSIVE MODE;
     DELETE FROM analytics.usage_events WHERE batch_id NOT IN (SELECT batch_id FROM public.kept_batches);
     DELETE FROM analytics.ingestion_batches WHERE batch_id NOT IN (SELECT batch_id FROM public.kept_batches);
     DELETE FROM analytics.hourly_rollups; INSERT INTO analytics.hourly_rollups TABLE public.kept_hourly;
     DELETE FROM analytics.daily_rollups; INSERT INTO analytics.daily_rollups TABLE public.kept_daily;
     DELETE FROM analytics.ledger_hourly; INSERT INTO analytics.ledger_hourly TABLE public.kept_ledger;
+    DELETE FROM analytics.attribution_pending; INSERT INTO analytics.attribution_pending TABLE public.kept_partials;
+    DELETE FROM analytics.attribution_parts; INSERT INTO analytics.attribution_parts TABLE public.kept_parts;
+    DELETE FROM analytics.attribution_keys; INSERT INTO analytics.attribution_keys TABLE public.kept_keys;
+    DELETE FROM analytics.attribution_watermarks; INSERT INTO analytics.attribution_watermarks TABLE public.kept_folds;
     UPDATE analytics.partition_offsets o SET next_offset = k.next_offset, last_message_hash = k.last_message_hash
     FROM public.kept_offsets k WHERE k.stream = o.stream;
     UPDATE analytics.partition_watermarks w SET watermark = k.watermark, told_to = k.told_to
