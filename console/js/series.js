@@ -2,7 +2,6 @@
 import { add, plain } from './money.js';
 import { buckets, clock, dateIn, day, hour, longDay, month, startOfDay } from './time.js';
 import * as format from './format.js';
-import { t } from './texts.js';
 
 /** What is counted: how each is written. */
 export const MEASURES = {
@@ -68,10 +67,8 @@ export function highest(values) {
   return found;
 }
 
-/** A bucket is open where it may still grow: where the API says so, and where it has not begun. */
-export function openBuckets(row, asOf, granularity, finalBefore) {
-  return row.map((point, at) => (point ? !point.final : finalBefore !== undefined && at >= finalBefore));
-}
+/** A bucket is open where the API says that it may still grow. */
+export const openBuckets = row => row.map(point => !!point && !point.final);
 
 /** The first part of a file's name: what it is of, and when. */
 export const fileName = (what, { org, range }) => `${what}-${org?.slice(0, 8)}-${range.start}-${range.end}`;
@@ -84,5 +81,3 @@ export const momentParams = (range, zone) => ({
   start: new Date(startOfDay(range.start, zone)).toISOString(),
   end: new Date(startOfDay(range.end, zone)).toISOString(),
 });
-
-export const measureName = measure => t.measures[measure];

@@ -5,6 +5,3 @@ import htm from '../vendor/htm.js';
 export { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from '../vendor/hooks.js';
 export { Component, Fragment, render };
 export const html = htm.bind(h);
-
-/** The class names whose condition holds. */
-export const classes = (...names) => names.filter(Boolean).join(' ');

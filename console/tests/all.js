@@ -1,10 +1,11 @@
-// What the console computes: each test by name, in a browser or in node. The default export runs them all.
+// What the console computes, and whether its files fit each other: each test by name. The default export runs them all.
 import money from './money.js';
 import save from './save.js';
+import sources from './sources.js';
 import state from './state.js';
 import time from './time.js';
 
-export function equal(found, wanted, what = '') {
+function equal(found, wanted, what = '') {
   const [a, b] = [found, wanted].map(value => JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}n` : one)));
   if (a !== b) throw new Error(`${what} ${a} is not ${b}`);
 }
@@ -13,7 +14,7 @@ export function equal(found, wanted, what = '') {
 export default async function run() {
   let passed = 0;
   const failed = [];
-  for (const [name, test] of Object.entries({ ...money(equal), ...save(equal), ...state(equal), ...time(equal) })) {
+  for (const [name, test] of [money, save, sources, state, time].flatMap(suite => Object.entries(suite(equal)))) {
     try {
       await test();
       passed += 1;

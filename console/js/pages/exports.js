@@ -123,7 +123,7 @@ const exportRange = ({ timeRange: { start, end } }) => {
     : `${moment(start, 'UTC')} – ${moment(end, 'UTC')}`;
 };
 
-export const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'download');
+const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'download');
 
 function Jobs({ jobs, state, onOpen }) {
   const { org, zone } = state;

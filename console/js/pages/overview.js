@@ -60,8 +60,7 @@ function Tiles({ report, thisMonth, me, state }) {
   return html`
     <div class="tiles">
       <${Tile} label=${t.overview.thisMonth} value=${money(final.plus(open))} title=${exactMoney(final.plus(open))}
-        hint=${html`<span>${t.overview.finalPart(money(final))}</span> · <span
-          class="open-text">${t.overview.openPart(money(open))}</span>`} tone="lead" />
+        hint=${`${t.overview.finalPart(money(final))} · ${t.overview.openPart(money(open))}`} tone="lead" />
       <${Tile} label=${t.overview.lastMonth} value=${money(sum(before))} title=${exactMoney(sum(before))}
         hint=${html`${lastMonthFinal ? t.overview.isFinal : t.overview.notFinal} · <a
           href=${pageAddress(state, 'trust', { range: 'last-month', start: undefined, end: undefined })}>${t.overview.changed}</a>`} />

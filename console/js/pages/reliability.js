@@ -139,10 +139,9 @@ function errorChart(report, state, granularity) {
 }
 
 function reliabilityTable(row, at, zone, granularity) {
-  const column = (key, text, value, unit) => ({
+  const column = (key, text, value) => ({
     key,
     label: t.columns[key] ?? key,
-    unit,
     right: true,
     value,
     cell: one => text(value(one)),

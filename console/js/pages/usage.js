@@ -26,7 +26,7 @@ const ORDER = { costEstimateCents: 'cost', invocations: 'invocations', inputToke
 const ALSO_CALLED = { model: 'modelId', client: 'clientId' };
 
 /** What the address says about this page. */
-export function choices({ query, range }) {
+function choices({ query, range }) {
   const days = daysBetween(range.start, range.end);
   const hours = (query.granularity ?? (days <= FEW_DAYS ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS;
   return {

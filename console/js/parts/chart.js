@@ -75,7 +75,7 @@ function Chart({ spec, title, summary, height = 260 }) {
         <canvas ref=${canvas} aria-hidden="true"></canvas>
         ${at >= 0 && html`<${Tip} spec=${spec} at=${at} plot=${plot.current} box=${box.current} />`}
       </div>
-      <${Legend} spec=${spec} element=${canvas} turn=${turn} />
+      <${Legend} spec=${spec} />
     </div>`;
 }
 
@@ -155,8 +155,8 @@ async function savePicture(spec, { title, note, name }) {
  */
 export function FigurePanel({ title, note, of, empty, make, fileName, actions, zone, height, foot }) {
   const made = of.data !== undefined && !empty?.(of.data) ? make(of.data) : undefined;
-  const picture = () => savePicture(made.spec, { title, note: pictureNote(of.data, made.spec, zone), name: fileName });
-  const buttons = html`${actions}${made && html`<button type="button" class="small" onClick=${picture}>${t.chart.png}</button>`}`;
+  const saveIt = () => savePicture(made.spec, { title, note: pictureNote(of.data, made.spec, zone), name: fileName });
+  const buttons = html`${actions}${made && html`<button type="button" class="small" onClick=${saveIt}>${t.chart.png}</button>`}`;
   return html`
     <${Panel} title=${title} note=${note} actions=${buttons} of=${of} empty=${empty} zone=${zone} lines=7>
       ${() => html`

@@ -34,7 +34,7 @@ export function theme(element) {
 }
 
 /** The colour of a series: a name of the theme, else its place. */
-export function colourOf(series, n, colours) {
+function colourOf(series, n, colours) {
   if (series.colour) return colours[series.colour];
   const [towards, part] = TONES[Math.floor(n / COLOURS) % TONES.length];
   return part ? mix(colours.series[n % COLOURS], colours[towards], part) : colours.series[n % COLOURS];
@@ -52,7 +52,7 @@ function mix(from, to, part) {
 }
 
 /** Round steps from zero to what covers the largest value. */
-export function ticks(max, wanted = 4) {
+function ticks(max, wanted = 4) {
   if (!(max > 0)) return [0, 1];
   const raw = max / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));

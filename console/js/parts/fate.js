@@ -38,7 +38,7 @@ export function Fate({ state, me, eventId, every = 0 }) {
         ]} />`
       }
       ${rejections.map(
-        one => html`<div class="rejection">
+        one => html`<div>
         <p>${t.fate.rejectedAt(moment(one.rejectedAt, zone))} · ${t.letters.states[one.state]}</p>
         <ul>${one.reasons.map(reason => html`<li><code>${reason}</code></li>`)}</ul>
         ${may(me, 'dead-letters') && html`<p><a

@@ -126,7 +126,7 @@ export function Changed({ before, after, measure }) {
   const diff = subtract(after, before);
   const fraction = change(before, after);
   const text = measure === 'costEstimateCents' ? moneyChange(diff) : signed(diff);
-  return html`<span class="changed">${text} <span
+  return html`<span>${text} <span
     class="quiet">${fraction === null ? (plain(after) > 0 ? t.groups.fresh : '') : percent(fraction, { sign: true })}</span>
       </span>`;
 }
@@ -148,7 +148,7 @@ function NameDialog({ state, by, group, onClose, onDone }) {
   };
   return html`<${Dialog} title=${t.groups.nameTitle(t.by(by))} onClose=${onClose}>
     <form onSubmit=${run}>
-      <p class="id-line"><code>${id}</code> <${CopyButton} text=${id} /></p>
+      <p><code>${id}</code> <${CopyButton} text=${id} /></p>
       <label class="field"><span>${t.groups.nameLabel}</span>
       <input type="text" maxlength="200" value=${name} onInput=${event => setName(event.target.value)} /></label>
       <p class="quiet">${t.groups.nameHint}</p>

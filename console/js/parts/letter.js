@@ -105,7 +105,7 @@ function Editor({ letter, text, state, onDone }) {
   const fields = checked ? errors.map(error => error.field) : fieldsOf(letter.reasons);
   return html`<${Panel} title=${t.letter.correct} note=${t.letter.correctNote}>
     <form class="editor" onSubmit=${run('replay')}>
-      <div class="editor-text">
+      <div>
         <label class="field"><span>${t.letter.event}</span>
           <textarea class="code" rows="16" spellcheck=${false} dir="ltr" value=${draft} aria-describedby="editor-result"
             aria-invalid=${errors.length > 0} onInput=${event => edit(event.target.value)}></textarea></label>

@@ -21,7 +21,7 @@ export function Panel({ title, note, actions, of, empty, zone = 'UTC', children,
       ${
         (title || actions) &&
         html`<header>
-        <div class="heading"><h2 id=${id}>${title}</h2>${note && html`<p class="quiet">${note}</p>`}</div>
+        <div><h2 id=${id}>${title}</h2>${note && html`<p class="quiet">${note}</p>`}</div>
         ${actions && html`<div class="actions no-print">${actions}</div>`}
       </header>`
       }
@@ -45,7 +45,7 @@ export function Skeleton({ lines = 4 }) {
     ${Array.from({ length: lines }, () => html`<i></i>`)}</div>`;
 }
 
-export function Empty({ text }) {
+function Empty({ text }) {
   const { title, hint } = typeof text === 'string' ? { title: text } : text;
   return html`<div class="empty"><p>${title}</p>${hint && html`<p class="quiet">${hint}</p>`}</div>`;
 }

@@ -79,7 +79,7 @@ function Compare({ before, after, zone }) {
     html`<tr><th scope="row">${name}</th><td class="number">${show(of(before), text)}</td>
       <td class="number">${after ? show(of(after), text) : ''}</td></tr>`;
   const ledger = before.partition?.ledger;
-  return html`<div class="scroll" tabindex="0" role="group" aria-label=${t.restart.compare}><table class="compare">
+  return html`<div class="scroll" tabindex="0" role="group" aria-label=${t.restart.compare}><table>
     <caption class="off-screen">${t.restart.compare}</caption>
     <thead><tr><td></td><th scope="col" class="number">${t.restart.before}</th>
     <th scope="col" class="number">${t.restart.after}</th></tr></thead>

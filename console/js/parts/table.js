@@ -8,7 +8,7 @@ import { t } from '../texts.js';
 const FIRST_ROWS = 100;
 
 /**
- * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), foot?(value), unit?, file?, unsorted?, wide?, time?, screenOnly?, fileOnly?}]
+ * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), foot?(value), file?, unsorted?, wide?, time?, screenOnly?, fileOnly?}]
  * @param sort the column sorted by at first, with - before it where the largest is first
  * @param param where the order is kept in the address; without it the table keeps it
  * @param foot rows that stay below, whatever the order: [{cells: {key: value}}]
@@ -68,9 +68,8 @@ function Heading({ column, order, setOrder }) {
   const active = by === column.key;
   const sorted = active ? (down ? 'descending' : 'ascending') : undefined;
   const next = active ? (down ? column.key : `-${column.key}`) : column.right ? `-${column.key}` : column.key;
-  const label = html`${column.label}${column.unit && html` <span class="unit">${column.unit}</span>`}`;
   return html`<th scope="col" class=${column.right ? 'number' : null} aria-sort=${sorted}>
-    ${column.unsorted ? label : html`<button type="button" class="sort" onClick=${() => setOrder(next)}>${label}<span class="arrow"
+    ${column.unsorted ? column.label : html`<button type="button" class="sort" onClick=${() => setOrder(next)}>${column.label}<span class="arrow"
       aria-hidden="true">${active ? (down ? '↓' : '↑') : ''}</span></button>`}
   </th>`;
 }
@@ -98,7 +97,7 @@ function Tools({ columns, rows, foot, name }) {
   const [said, setSaid] = useState('');
   const kept = columns.filter(column => !column.screenOnly);
   const cells = () => [
-    kept.map(column => column.file ?? [column.label, column.unit].filter(Boolean).join(' ')),
+    kept.map(column => column.file ?? column.label),
     ...rows.map(row => kept.map(column => column.value(row))),
     ...foot.filter(({ cells }) => cells).map(({ cells, values = cells }) => kept.map(column => values[column.key])),
   ];
