@@ -1,7 +1,6 @@
 // Every English text of the console.
 import { moment } from './time.js';
 
-
 const of = (n, one, many) => (n === 1 ? one : many);
 
 export const t = {
@@ -18,7 +17,7 @@ export const t = {
   close: 'Close',
   cancel: 'Cancel',
   save: 'Save',
-  more: 'Load older ones',
+  more: 'Load older changes',
   older: 'Older',
   newest: 'Newest',
   reload: 'Reload',
@@ -26,7 +25,7 @@ export const t = {
   final: 'final',
   open: 'open',
   noOrg: 'Choose an organisation above.',
-  foreignOrg: 'You are a system administrator here: each thing you read of this organisation is recorded in the audit log, so this page does not refresh by itself.',
+  foreignOrg: 'You read this organisation as a system administrator: each request is recorded in the audit log, so this page does not refresh by itself. Reload it for newer numbers.',
   notYourOrg: 'You are not a member of this organisation. Choose one of yours above.',
   notFound: { title: 'Page not found', text: 'There is no page at this address. Choose one from the navigation.' },
   ago: text => `${text} ago`,
@@ -60,10 +59,10 @@ export const t = {
     p50: 'p50', p95: 'p95', p99: 'p99',
   },
   complete: {
-    loading: 'completeness …',
+    loading: 'loading completeness…',
     to: time => `complete to ${time}`,
     unknown: 'completeness unknown',
-    lag: text => `${text} behind the newest event`,
+    lag: text => `${text} behind the clock`,
     status: { fresh: 'fresh', stale: 'stale', delayed: 'delayed' },
   },
   state: {
@@ -81,12 +80,12 @@ export const t = {
       if (problem.status === 0) return ['The service does not respond.', 'Check the connection, then try again.'];
       if (problem.status === 429) return ['Too many requests.', problem.message];
       if (problem.status === 503) return ['The service is busy, or waits for its database.', problem.message];
-      if (problem.status >= 500) return ['The service has a fault.', problem.message];
-      if (problem.status === 404) return ['There is no such thing.', problem.message];
+      if (problem.status >= 500) return ['The service failed.', problem.message];
+      if (problem.status === 404) return ['Not found.', problem.message];
       return ['The service refused this.', problem.errors.length ? '' : problem.message];
     },
   },
-  table: { copy: 'Copy', copied: 'Copied', notCopied: 'The browser did not copy', csv: 'CSV', all: n => `Show all ${n} rows` },
+  table: { copy: 'Copy', copied: 'Copied', notCopied: 'Not copied: select it and copy it yourself', csv: 'CSV', all: n => `Show all ${n} rows` },
   chart: {
     data: 'Numbers',
     dataOf: title => `${title}: numbers`,
@@ -107,7 +106,7 @@ export const t = {
     finalPart: text => `${text} final`,
     openPart: text => `${text} open`,
     lastMonth: 'Spend last month',
-    isFinal: 'final', changed: 'what changed since',
+    changed: 'what changed since',
     notFinal: 'not final yet',
     requests: 'Requests this month',
     tokens: (input, output) => `${input} input, ${output} output tokens`,
@@ -139,7 +138,7 @@ export const t = {
     title: by => `By ${by.toLowerCase()}`,
     note: 'Rows add up to the total. These sums follow within a minute.',
     behind: moment =>
-      `These sums are not as far as the totals above yet: ${moment ? `they are complete to ${moment}.` : 'they follow within a minute.'}`,
+      `These sums are behind the totals above: ${moment ? `they are complete to ${moment}.` : 'they follow within a minute.'}`,
     share: measure => `Share of ${measure.toLowerCase()}`,
     before: 'Before',
     change: 'Change',
@@ -210,7 +209,7 @@ export const t = {
   fate: {
     status: { stored: 'counted', duplicate: 'duplicate', rejected: 'rejected', unknown: 'not known' },
     meaning: (status, asOf) => ({
-      stored: `It is in the numbers, as of ${asOf}.`, duplicate: 'A copy came; the first one counts.',
+      stored: `It is in the numbers, as of ${asOf}.`, duplicate: 'It is a copy of an event that came before: the first one counts.',
       rejected: 'It broke a rule and is not counted.',
       unknown: `Nothing is known of it up to ${asOf}.`,
     }[status]),
@@ -224,10 +223,10 @@ export const t = {
   },
   revisions: {
     title: 'Final numbers that changed',
-    note: 'Each change of an hour after it was final. What no revision names still holds as it was read.', reason: 'Why',
+    note: 'Each change of an hour after it was final. Every other final hour is still as it was read.', reason: 'Why',
     when: 'Changed',
     bucket: 'Hour', difference: 'Spend changed by', became: 'became', all: (n, more) => (more ? `The newest ${n}` : `All ${n}`),
-    none: 'No final number of this range has changed.', noneHint: 'What was read of final hours still holds.',
+    none: 'No final number of this range has changed.', noneHint: 'Final hours are still as they were read.',
     reasons: { all: 'All reasons', late: 'late events', replay: 'stream read again', rebuild: 'counted again', erasure: 'events erased' },
   },
   letters: {
@@ -236,7 +235,7 @@ export const t = {
     correctedBy: 'Corrected by', size: 'Size', reasonHas: 'Reason has', filter: 'Filter', back: 'All dead letters',
     states: { all: 'All', open: 'Open', corrected: 'Being sent', replayed: 'Corrected' },
     none: 'No message waits for a correction.',
-    noneHint: 'Every message that arrived was counted, was a duplicate, or has been corrected.', noneFound: 'No message like this.',
+    noneHint: 'Every message that arrived was counted, was a duplicate, or has been corrected.', noneFound: 'No message matches. Change the filter.',
     open: 'Show', correct: 'Correct', moreReasons: n => `and ${n} more`,
   },
   letter: {
@@ -259,7 +258,7 @@ export const t = {
       eventId: 'UUID, required. With orgId what the event is recognised by',
       orgId: 'UUID, required: this organisation',
       modelId: 'UUID, required',
-      occurredAt: 'RFC 3339 time, required; at most 5 minutes ahead, not older than raw events are kept',
+      occurredAt: 'RFC 3339 time, required; at most a few minutes ahead, not older than raw events are kept',
       status: 'success, error, timeout or throttled; required',
       latencyMs: 'whole number 0 to 86,400,000; required',
       inputTokens: 'whole number 0 to 1,000,000,000; required',
@@ -308,18 +307,18 @@ export const t = {
     states: { active: 'active', expired: 'expired', revoked: 'revoked' }, revokeOf: name => `Revoke ${name}`, lifetime: 'Expires',
     days: n => `in ${n} days`, noEnd: 'never',
     made: 'The key is created', once: 'Copy it now: it is shown only once.',
-    onceHint: 'The service keeps a hash of it, and nobody can show it again.', copy: 'Copy the key', kept: 'I have it',
-    use: 'Programs send it so:',
-    revokeHint: 'Programs that use it are refused at once, here; by other processes within seconds.',
+    onceHint: 'The service keeps a hash of it, and nobody can show it again.', copy: 'Copy the key', kept: 'I have copied it',
+    use: 'Programs send it as a header:',
+    revokeHint: 'Programs that use it are refused: by this process at once, by the others within seconds.',
     cascade: 'Revoke the keys that were created with it too', revoked: name => `${name} is revoked.`,
-    descendants: n => `${n} keys that were created with it are still active. Revoke them in the list.`,
+    descendants: n => `Still active: ${n} ${n === '1' ? 'key that was' : 'keys that were'} created with it. Revoke them in the list.`,
   },
   roleHints: {
     org_viewer: 'Reads usage, reliability and completeness.', finance: 'Reads usage, and requests exports.',
     org_admin: 'Reads everything, corrects messages, manages exports and keys.', producer: 'Publishes events only.',
   },
   audit: {
-    title: 'What was done', note: 'Reading this log is itself recorded.', none: 'No such event.', when: 'When', subject: 'Who',
+    title: 'What was done', note: 'Reading this log is itself recorded.', none: 'No event matches. Change the filter.', when: 'When', subject: 'Who',
     action: 'Act', outcome: 'Outcome', org: 'Organisation', target: 'What', count: 'Times', address: 'From', detail: 'Detail',
     nobody: 'not known',
     outcomes: { all: 'All', allowed: 'allowed', denied: 'denied', failed: 'failed' },
@@ -327,7 +326,7 @@ export const t = {
   unreadable: {
     title: 'Messages without a readable organisation', note: 'Reading them is recorded.',
     none: 'Every rejected message has a readable organisation.', stream: 'Stream',
-    hint: 'They are corrected by the command line: analytics-service dead-letters replay.',
+    hint: 'Correct it on the command line: analytics-service dead-letters replay.',
   },
   signIn: {
     out: 'Sign out', left: 'You are signed out.', until: time => `Signed in until ${time} UTC at the latest`,
@@ -335,11 +334,12 @@ export const t = {
     intro: port => (port === 'api' ? 'Usage, spend and reliability of your organisation.' : 'Actors, partitions and data life, for operators.'),
     notIn: 'Signing in did not work.', issuerFailed: {
       state: 'It was begun in another window, or took too long. Try once more.',
-      refused: 'The issuer, or this service, did not accept you.', role: 'Your account is not that of an operator.',
+      refused: 'The issuer, or this service, did not accept your account. The log of the service has the reason.',
+      role: 'Your account is not that of an operator. Whoever manages the issuer has to give it the role operator.',
       away: 'The issuer or the database does not respond. Try again in a moment.',
     },
     already: 'You are signed in already: go to the first page',
-    failed: problem => (problem.status === 401 ? 'This was not accepted.' : problem.status === 403 ? 'You may not enter here.' : t.signIn.notIn),
+    failed: problem => (problem.status === 401 ? 'This was not accepted.' : problem.status === 403 ? 'You may not sign in here.' : t.signIn.notIn),
     with: issuer => `Sign in with ${issuer}`, or: 'or', kind: 'Sign in with', kinds: { apiKey: 'API key', token: 'Token' },
     enter: 'Sign in', busy: 'Signing in…', help: 'How do I get in?',
     helpKey: 'An administrator of your organisation creates API keys. What you paste is sent once, and kept neither here nor in the browser.',
@@ -390,11 +390,10 @@ export const t = {
     editionHint: 'of TimescaleDB',
     schema: 'Schema', size: 'Size', sizeHint: 'of all tables, with their indexes', runs: 'Maintenance',
     runsNote: 'The last run of each kind.', noRuns: 'Nothing has run yet.', kind: 'Kind', outcome: 'Outcome', started: 'Started',
-    took: 'Took', underway: 'in work',
+    took: 'Took', underway: 'not finished', outcomes: { done: 'done', failed: 'failed' },
     kinds: { purge: 'Purge', maintain: 'Maintain', verify: 'Verify', refresh: 'Refresh', sweep: 'Sweep of files' }, retention: 'Retention',
-    retentionNote: 'Organisations may have their own.', noRetention: 'Nothing is deleted by age.', what: 'Data', days: 'Kept',
-    forever: 'for good', forDays: n => `${n} days`,
-    tables: 'Sizes of tables', noTables: 'Sizes are not known.', name: 'Table', rows: 'Rows (estimate)', sets: 'Attribution sets',
+    retentionNote: 'Organisations may have their own.', what: 'Data', days: 'Kept', forDays: n => `${n} days`,
+    tables: 'Sizes of tables', name: 'Table', rows: 'Rows (estimate)', sets: 'Attribution sets',
     setsNote: 'The combinations by which spend can be grouped.', noSets: 'No set is kept.', set: 'Set',
     completeFrom: 'Has all events since', fromTheBeginning: 'the beginning', lastDone: 'Last done',
   },

@@ -8,24 +8,24 @@ import { Table } from '../parts/table.js';
 import { t } from '../texts.js';
 
 const EVERY = 60;
-const GOOD = ['ok', 'done', 'succeeded', 'success', 'held'];
+const TONES = { done: 'ok', failed: 'warn' };
 
 export default function DataLife({ state }) {
   const { zone } = state;
   const of = useData('data-life', ({ poll }) => get('/ops/data-life', { poll }), { every: EVERY });
   if (!of.data) return html`<${Panel} title=${t.dataLife.runs} of=${of} />`;
-  const size = data => (data.tables ?? []).reduce((sum, table) => sum + (table.bytes ?? 0), 0);
+  const size = data => data.tables.reduce((sum, table) => sum + table.bytes, 0);
   return html`
     <${Panel} className="bare" of=${of} zone=${zone} lines=4>${data => html`<div class="tiles">
       <${Tile} label=${t.dataLife.engine} value=${t.dataLife.engines[data.engine] ?? data.engine}
         hint=${t.dataLife.engineHints[data.engine]} />
-      <${Tile} label=${t.dataLife.edition} value=${t.dataLife.editions[data.edition] ?? data.edition ?? '–'} hint=${t.dataLife.editionHint} />
-      <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion ?? '–')}
-        hint=${data.version && `${t.version} ${data.version}`} />
+      <${Tile} label=${t.dataLife.edition} value=${t.dataLife.editions[data.edition] ?? data.edition} hint=${t.dataLife.editionHint} />
+      <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion)}
+        hint=${`${t.version} ${data.version}`} />
       <${Tile} label=${t.dataLife.size} value=${bytes(size(data))} hint=${t.dataLife.sizeHint} />
     </div>`}<//>
     <${Panel} title=${t.dataLife.runs} note=${t.dataLife.runsNote} of=${of} zone=${zone}
-      empty=${data => !data.runs?.length && t.dataLife.noRuns}>
+      empty=${data => data.runs.length === 0 && t.dataLife.noRuns}>
       ${data =>
         html`<${Table} rows=${data.runs} sort="kind" name="maintenance" caption=${t.dataLife.runs} rowKey=${run => run.kind}
           columns=${[
@@ -35,7 +35,7 @@ export default function DataLife({ state }) {
             label: t.dataLife.outcome,
             value: run => run.outcome,
             cell: run =>
-              html`<${Badge} tone=${run.outcome == null ? 'accent' : GOOD.includes(run.outcome) ? 'ok' : 'warn'}>${run.outcome ?? t.dataLife.underway}<//>`,
+              html`<${Badge} tone=${TONES[run.outcome] ?? 'accent'}>${t.dataLife.outcomes[run.outcome] ?? t.dataLife.underway}<//>`,
           },
           {
             key: 'startedAt',
@@ -58,10 +58,9 @@ export default function DataLife({ state }) {
             value: run => (run.finishedAt ? (Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000 : null),
             cell: run => (run.finishedAt ? seconds((Date.parse(run.finishedAt) - Date.parse(run.startedAt)) / 1000) : '–'),
           },
-          { key: 'detail', label: t.audit.detail, wide: true, value: run => text(run.detail) },
+          { key: 'detail', label: t.audit.detail, wide: true, value: run => run.detail },
         ]} />`}<//>
-    <${Panel} title=${t.dataLife.retention} note=${t.dataLife.retentionNote} of=${of} zone=${zone}
-      empty=${data => !data.retention?.length && t.dataLife.noRetention}>
+    <${Panel} title=${t.dataLife.retention} note=${t.dataLife.retentionNote} of=${of} zone=${zone}>
       ${data =>
         html`<${Table} rows=${data.retention} sort="table" name="retention" caption=${t.dataLife.retention}
           rowKey=${row => row.table} columns=${[
@@ -71,21 +70,21 @@ export default function DataLife({ state }) {
             label: t.dataLife.days,
             right: true,
             value: row => row.days,
-            cell: row => (row.days == null ? t.dataLife.forever : t.dataLife.forDays(count(row.days))),
+            cell: row => t.dataLife.forDays(count(row.days)),
           },
         ]} />`}<//>
-    <${Panel} title=${t.dataLife.tables} of=${of} zone=${zone} empty=${data => !data.tables?.length && t.dataLife.noTables}>
+    <${Panel} title=${t.dataLife.tables} of=${of} zone=${zone}>
       ${data => html`<${Sizes} rows=${data.tables} />`}<//>
     <${Panel} title=${t.dataLife.sets} note=${t.dataLife.setsNote} of=${of} zone=${zone}
-      empty=${data => !data.attribution?.length && t.dataLife.noSets}>
+      empty=${data => data.attribution.length === 0 && t.dataLife.noSets}>
       ${data =>
-        html`<${Table} rows=${data.attribution} name="attribution-sets" caption=${t.dataLife.sets} rowKey=${row => String(row.set)}
+        html`<${Table} rows=${data.attribution} name="attribution-sets" caption=${t.dataLife.sets} rowKey=${row => row.set}
           columns=${[
           {
             key: 'set',
             label: t.dataLife.set,
-            value: row => String(row.set),
-            cell: row => html`<code>${String(row.set).replaceAll(',', ', ')}</code>`,
+            value: row => row.set,
+            cell: row => html`<code>${row.set.replaceAll(',', ', ')}</code>`,
           },
           {
             key: 'completeFrom',
@@ -96,8 +95,6 @@ export default function DataLife({ state }) {
           },
         ]} />`}<//>`;
 }
-
-const text = detail => (detail == null ? '–' : typeof detail === 'string' ? detail : JSON.stringify(detail));
 
 function Sizes({ rows }) {
   return html`<${Table} rows=${rows} sort="-bytes" name="table-sizes" caption=${t.dataLife.tables} rowKey=${row => row.name} first=12

@@ -62,7 +62,7 @@ function Tiles({ report, thisMonth, me, state }) {
       <${Tile} label=${t.overview.thisMonth} value=${money(final.plus(open))} title=${exactMoney(final.plus(open))}
         hint=${`${t.overview.finalPart(money(final))} · ${t.overview.openPart(money(open))}`} tone="lead" />
       <${Tile} label=${t.overview.lastMonth} value=${money(sum(before))} title=${exactMoney(sum(before))}
-        hint=${html`${lastMonthFinal ? t.overview.isFinal : t.overview.notFinal} · <a
+        hint=${html`${lastMonthFinal ? t.final : t.overview.notFinal} · <a
           href=${pageAddress(state, 'trust', { range: 'last-month', start: undefined, end: undefined })}>${t.overview.changed}</a>`} />
       <${Tile} label=${t.overview.requests} value=${count(total(current, 'invocations'))}
         hint=${t.overview.tokens(short(total(current, 'inputTokens')), short(total(current, 'outputTokens')))} />
@@ -115,7 +115,7 @@ function OpenLetters({ state }) {
   const letters = found.data?.deadLetters;
   const value = letters ? (found.data.nextCursor ? `${count(MOST)}+` : count(letters.length)) : found.problem ? '–' : '…';
   return html`<${Tile} label=${t.overview.openLetters} value=${value} href=${pageAddress(state, 'dead-letters', { state: 'open' })}
-    hint=${letters?.length ? t.overview.lettersHint : t.overview.noLetters} tone=${letters?.length ? 'warn' : ''} />`;
+    hint=${letters && (letters.length ? t.overview.lettersHint : t.overview.noLetters)} tone=${letters?.length ? 'warn' : ''} />`;
 }
 
 function chartOf(report, { range, zone }) {
