@@ -9,10 +9,7 @@ use actix::prelude::*;
 
 use crate::{
     actors::{
-        serving::{
-            bounded_mutex::BoundedMutex,
-            error::{QueryError, refuse},
-        },
+        serving::{error::QueryError, shared_session::SharedSession},
         supervision::vitals::{Vitals, supervised},
     },
     config::Settings,
@@ -20,7 +17,7 @@ use crate::{
         audit::AuditEvent,
         names::{Named, Put},
     },
-    store::{PgConnection, Session, StoreError, names as table},
+    store::names as table,
 };
 
 pub use crate::store::names::SetName;
@@ -31,7 +28,7 @@ const QUEUE: usize = 32;
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(800);
 
 pub struct Names {
-    requests: NameRequests,
+    requests: SharedSession,
     vitals: Vitals,
 }
 
@@ -40,25 +37,10 @@ pub struct NamesParts {
     pub settings: Settings,
 }
 
-/// Serves one at a time, each with a deadline.
-#[derive(Clone)]
-struct NameRequests(BoundedMutex<Session>);
-
 impl Names {
     pub fn new(NamesParts { settings }: NamesParts, vitals: Vitals) -> Self {
-        let wait = settings.query.wait();
-        Self { requests: NameRequests(BoundedMutex::new(Session::new(settings.database), QUEUE, wait)), vitals }
-    }
-}
-
-impl NameRequests {
-    async fn serve<T>(
-        &self,
-        work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, QueryError> {
-        let mut session = self.0.lock().await?;
-        let done = session.run_within(DATABASE_TIMEOUT, work).await;
-        done.map_err(|error| refuse(&error, "names cannot be changed"))
+        let requests = SharedSession::new(&settings, QUEUE, DATABASE_TIMEOUT, "names cannot be changed");
+        Self { requests, vitals }
     }
 }
 

@@ -13,8 +13,8 @@ pub use crate::store::access::console::{NewSession, Presented};
 use crate::{
     actors::{
         serving::{
-            bounded_mutex::BoundedMutex,
             error::{QueryError, refuse},
+            shared_session::SharedSession,
         },
         supervision::{
             liveness::Working,
@@ -27,7 +27,7 @@ use crate::{
         audit::{Actor as AuditActor, AuditEvent},
         console::{ConsolePort, ConsoleSession, Grant, SecretHash},
     },
-    store::{PgConnection, Session, StoreError, access::console as table},
+    store::{Session, access::console as table},
 };
 
 /// Longest that the database may take.
@@ -46,7 +46,7 @@ pub struct Sessions {
     waiting: HashMap<Presented, Vec<oneshot::Sender<Found>>>,
     /// Absent while the database is queried.
     session: Option<Session>,
-    changes: SessionChanges,
+    changes: SharedSession,
     vitals: Vitals,
 }
 
@@ -57,12 +57,12 @@ pub struct SessionsParts {
 
 impl Sessions {
     pub fn new(SessionsParts { settings }: SessionsParts, vitals: Vitals) -> Self {
-        let changes = Session::new(settings.database.clone());
+        let cannot = "sessions of the console cannot be changed";
         Self {
             idle: settings.console.idle_timeout(),
             waiting: HashMap::new(),
-            session: Some(Session::new(settings.database.clone())),
-            changes: SessionChanges(BoundedMutex::new(changes, QUEUE, settings.query.wait())),
+            changes: SharedSession::new(&settings, QUEUE, DATABASE_TIMEOUT, cannot),
+            session: Some(Session::new(settings.database)),
             vitals,
         }
     }
@@ -92,21 +92,6 @@ impl Sessions {
             }
             actor.look_up(ctx);
         });
-    }
-}
-
-/// Serves one at a time, each with a deadline.
-#[derive(Clone)]
-struct SessionChanges(BoundedMutex<Session>);
-
-impl SessionChanges {
-    async fn serve<T>(
-        &self,
-        work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, QueryError> {
-        let mut session = self.0.lock().await?;
-        let done = session.run_within(DATABASE_TIMEOUT, work).await;
-        done.map_err(|error| refuse(&error, "sessions of the console cannot be changed"))
     }
 }
 

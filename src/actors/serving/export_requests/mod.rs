@@ -17,8 +17,8 @@ use crate::{
     actors::{
         export_generator::{Wake, check, generate::ExportBackend},
         serving::{
-            bounded_mutex::BoundedMutex,
             error::{QueryError, refuse},
+            shared_session::SharedSession,
         },
         supervision::{
             actor_ref::ActorRef,
@@ -32,7 +32,7 @@ use crate::{
     },
     objects::{LINK_LIFETIME, NewLink},
     store::{
-        PgConnection, Session, StoreError, clock,
+        PgConnection, clock,
         exports::{self as table, NewExport},
     },
 };
@@ -73,18 +73,17 @@ pub struct ExportsParts {
     pub makers: Vec<ActorRef<Wake>>,
 }
 
-/// Serves one at a time, each with a deadline.
 #[derive(Clone)]
 struct ExportRequests {
-    session: BoundedMutex<Session>,
+    session: SharedSession,
     most_open: u32,
 }
 
 impl Exports {
     pub fn new(ExportsParts { settings, backend, makers }: ExportsParts, vitals: Vitals) -> Self {
         let late_after = settings.events.late_after();
-        let (most_open, wait) = (settings.exports.pending_per_org, settings.query.wait());
-        let session = BoundedMutex::new(Session::new(settings.database), QUEUE, wait);
+        let most_open = settings.exports.pending_per_org;
+        let session = SharedSession::new(&settings, QUEUE, DATABASE_TIMEOUT, "exports cannot be read or changed");
         Self {
             requests: ExportRequests { session, most_open },
             backend,
@@ -98,23 +97,12 @@ impl Exports {
 }
 
 impl ExportRequests {
-    async fn serve<T>(
-        &self,
-        work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, QueryError> {
-        let mut session = self.session.lock().await?;
-        session
-            .run_within(DATABASE_TIMEOUT, work)
-            .await
-            .map_err(|error| refuse(&error, "exports cannot be read or changed"))
-    }
-
     async fn job(&self, org_id: Uuid, job_id: Uuid) -> Result<Option<(ExportJob, DateTime<Utc>)>, QueryError> {
-        self.serve(async |conn| {
+        let job = async |conn: &mut PgConnection| {
             let now = clock::now(conn).await?;
             Ok(table::get(conn, org_id, job_id).await?.map(|job| (job, now)))
-        })
-        .await
+        };
+        self.session.serve(job).await
     }
 }
 
@@ -159,7 +147,7 @@ impl Handler<CreateExport> for Exports {
                 most_open: requests.most_open,
                 act: &create.act,
             };
-            let created = requests.serve(async |conn| table::create(conn, &new).await).await?;
+            let created = requests.session.serve(async |conn| table::create(conn, &new).await).await?;
             if matches!(created, Created::New(_)) {
                 // Those that are at work look again when they are done, and so does every other process in its time.
                 for maker in makers.iter().filter_map(ActorRef::get) {
@@ -188,7 +176,7 @@ impl Handler<CancelExport> for Exports {
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
-            requests.serve(async |conn| table::cancel(conn, org_id, job_id, &act).await).await
+            requests.session.serve(async |conn| table::cancel(conn, org_id, job_id, &act).await).await
         })
     }
 }
@@ -230,6 +218,7 @@ impl Handler<LinkExport> for Exports {
                 other => return Ok(other.without()),
             };
             requests
+                .session
                 .serve(async |conn| crate::store::access::audit::record(conn, std::slice::from_ref(&act)).await)
                 .await?;
             let link = NewLink {

@@ -8,39 +8,26 @@ use uuid::Uuid;
 use super::{DATABASE_TIMEOUT, Keys};
 pub use crate::store::access::api_keys::{NewKey, Revocation};
 use crate::{
-    actors::serving::{
-        bounded_mutex::BoundedMutex,
-        error::{QueryError, refuse},
-    },
+    actors::serving::{error::QueryError, shared_session::SharedSession},
     config::Settings,
     domain::api_key::{ApiKey, ApiKeyPage, Created, KeyState, Revoked},
-    store::{PgConnection, Session, StoreError, access::api_keys as table},
+    store::access::api_keys as table,
 };
 
 /// Requests that may wait for their turn.
 const QUEUE: usize = 32;
 
-/// Serves one at a time, each with a deadline.
 #[derive(Clone)]
 pub struct KeyRequests {
-    session: BoundedMutex<Session>,
+    session: SharedSession,
     /// Most keys of an org that may be active.
     most: u32,
 }
 
 impl KeyRequests {
     pub fn new(settings: &Settings) -> Self {
-        let session = BoundedMutex::new(Session::new(settings.database.clone()), QUEUE, settings.query.wait());
+        let session = SharedSession::new(settings, QUEUE, DATABASE_TIMEOUT, "API keys cannot be read or changed");
         Self { session, most: settings.auth.api_keys_per_org }
-    }
-
-    async fn serve<T>(
-        &self,
-        work: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, QueryError> {
-        let mut session = self.session.lock().await?;
-        let done = session.run_within(DATABASE_TIMEOUT, work).await;
-        done.map_err(|error| refuse(&error, "API keys cannot be read or changed"))
     }
 }
 
@@ -56,7 +43,7 @@ impl Handler<Create> for Keys {
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         Box::pin(async move {
             let _working = working;
-            requests.serve(async |conn| table::create(conn, &new, requests.most).await).await
+            requests.session.serve(async |conn| table::create(conn, &new, requests.most).await).await
         })
     }
 }
@@ -76,7 +63,9 @@ impl Handler<ListKeys> for Keys {
 
     fn handle(&mut self, ListKeys { org_id, before, limit }: ListKeys, _: &mut Self::Context) -> Self::Result {
         let requests = self.requests.clone();
-        Box::pin(async move { requests.serve(async |conn| table::list(conn, org_id, before, limit).await).await })
+        Box::pin(
+            async move { requests.session.serve(async |conn| table::list(conn, org_id, before, limit).await).await },
+        )
     }
 }
 
@@ -93,7 +82,7 @@ impl Handler<GetKey> for Keys {
 
     fn handle(&mut self, GetKey { org_id, key_id }: GetKey, _: &mut Self::Context) -> Self::Result {
         let requests = self.requests.clone();
-        Box::pin(async move { requests.serve(async |conn| table::get(conn, org_id, key_id).await).await })
+        Box::pin(async move { requests.session.serve(async |conn| table::get(conn, org_id, key_id).await).await })
     }
 }
 
@@ -110,7 +99,7 @@ impl Handler<Revoke> for Keys {
         let (requests, working) = (self.requests.clone(), self.vitals.work());
         let work = async move {
             let _working = working;
-            requests.serve(async |conn| table::revoke(conn, &revocation).await).await
+            requests.session.serve(async |conn| table::revoke(conn, &revocation).await).await
         };
         Box::pin(work.into_actor(self).map(move |revoked, actor, _| {
             let now = Instant::now();
