@@ -4,10 +4,13 @@
 //! where each bound is the one before times 1.05, rounded down. A bucket is represented by the value whose relative
 //! distance to both its ends is the same, at most 2.44 %.
 
+mod packed;
+
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::packed::UnpackError;
 use crate::domain::event::MAX_LATENCY_MS;
 
 /// Largest latency with a bucket of its own, milliseconds. Below it, buckets of ratio 1.05 would hold one value each.
@@ -31,14 +34,6 @@ static BOUNDS: LazyLock<Vec<u32>> = LazyLock::new(|| {
 /// Counts by bucket, sparse and in order of the bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram(Vec<(u16, u64)>);
-
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    #[error("a packed histogram cannot be read: {0}")]
-    Packed(#[from] postcard::Error),
-    #[error("entries of a histogram cannot be read")]
-    Entries,
-}
 
 impl Histogram {
     pub fn record(&mut self, latency_ms: u32) {
@@ -100,57 +95,6 @@ impl Histogram {
             Some(representative(reached))
         })
     }
-
-    /// The form of the `latency_histogram` columns: variable-length integers, fewer than 2 KiB at the worst, so that
-    /// a rollup row stays on its page.
-    pub fn pack(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).unwrap_or_default()
-    }
-
-    pub fn unpack(bytes: &[u8]) -> Result<Self, UnpackError> {
-        Ok(postcard::from_bytes(bytes)?)
-    }
-
-    /// Becomes the one that is in these bytes, of either form that [`Sum::add_packed`] reads. Many histograms can so be read
-    /// one after the other into the memory of one.
-    ///
-    /// # Errors
-    /// It cannot be read; what is there then is of no use.
-    pub fn read(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
-        self.0.clear();
-        match packed.split_first() {
-            Some((0, entries)) if !entries.is_empty() => {
-                for entry in self::entries(entries)? {
-                    self.0.push(entry?);
-                }
-                Ok(())
-            }
-            _ => self.read_packed(packed).ok_or(postcard::Error::DeserializeUnexpectedEnd.into()),
-        }
-    }
-
-    /// As [`Self::unpack`] reads it: the number of pairs, then bucket and count of each.
-    fn read_packed(&mut self, mut bytes: &[u8]) -> Option<()> {
-        for _ in 0..varint(&mut bytes)? {
-            let bucket = u16::try_from(varint(&mut bytes)?).ok()?;
-            self.0.push((bucket, varint(&mut bytes)?));
-        }
-        Some(())
-    }
-}
-
-/// Takes a number of postcard's form: seven bits a byte, the lowest first.
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 /// Where a percentile is among so many latencies in order, from 1.
@@ -175,49 +119,6 @@ impl Default for Sum {
 }
 
 impl Sum {
-    /// Adds one in its packed form, or in the form of a continuous aggregate: behind a zero byte, an entry for each bucket that has
-    /// any, in order, which is the bucket's number in two bytes and its count in four, the highest byte first.
-    ///
-    /// # Errors
-    /// It cannot be read; what is there then is of no use.
-    pub fn add_packed(&mut self, packed: &[u8]) -> Result<(), UnpackError> {
-        match packed.split_first() {
-            Some((0, entries)) if !entries.is_empty() => {
-                for entry in self::entries(entries)? {
-                    let (bucket, count) = entry?;
-                    self.add(usize::from(bucket), count);
-                }
-            }
-            _ => self.add_all(&Histogram::unpack(packed)?),
-        }
-        Ok(())
-    }
-
-    /// Adds many that lie one behind the other: packed ones, and entries without the zero byte in front of them.
-    ///
-    /// # Errors
-    /// They cannot be read; what is there then is of no use.
-    pub fn add_concatenated(&mut self, packed: Option<&[u8]>, entries: Option<&[u8]>) -> Result<(), UnpackError> {
-        let mut left = packed.unwrap_or_default();
-        while !left.is_empty() {
-            self.add_first(&mut left).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        }
-        for entry in self::entries(entries.unwrap_or_default())? {
-            let (bucket, count) = entry?;
-            self.add(usize::from(bucket), count);
-        }
-        Ok(())
-    }
-
-    /// Takes the first of packed ones.
-    fn add_first(&mut self, bytes: &mut &[u8]) -> Option<()> {
-        for _ in 0..varint(bytes)? {
-            let bucket = u16::try_from(varint(bytes)?).ok()?;
-            self.add(usize::from(bucket), varint(bytes)?);
-        }
-        Some(())
-    }
-
     pub fn add_all(&mut self, other: &Histogram) {
         for (bucket, count) in &other.0 {
             self.add(usize::from(*bucket), *count);
@@ -233,19 +134,6 @@ impl Sum {
         let counts = (0..).zip(&self.0);
         Histogram(counts.filter(|(_, count)| **count > 0).map(|(bucket, count)| (bucket, *count)).collect())
     }
-}
-
-/// Buckets and their counts, of entries of six bytes.
-fn entries(bytes: &[u8]) -> Result<impl Iterator<Item = Result<(u16, u64), UnpackError>>, UnpackError> {
-    let (entries, rest) = bytes.as_chunks::<6>();
-    if !rest.is_empty() {
-        return Err(UnpackError::Entries);
-    }
-    Ok(entries.iter().map(|[high, low, count @ ..]| {
-        let bucket = u16::from_be_bytes([*high, *low]);
-        let count = u64::try_from(i32::from_be_bytes(*count)).map_err(|_| UnpackError::Entries)?;
-        if usize::from(bucket) < BOUNDS.len() { Ok((bucket, count)) } else { Err(UnpackError::Entries) }
-    }))
 }
 
 /// Upper bounds of the buckets in order, for code that sorts latencies into them elsewhere: a latency belongs into the first
@@ -277,7 +165,7 @@ mod tests {
         f64::from(sorted[rank - 1])
     }
 
-    fn of(latencies: &[u32]) -> Histogram {
+    pub(super) fn of(latencies: &[u32]) -> Histogram {
         let mut histogram = Histogram::default();
         latencies.iter().for_each(|latency| histogram.record(*latency));
         histogram
@@ -288,40 +176,6 @@ mod tests {
         assert!((320..370).contains(&BOUNDS.len()), "{}", BOUNDS.len());
         assert!(BOUNDS.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(BOUNDS.last(), Some(&MAX_LATENCY_MS));
-    }
-
-    #[test]
-    fn entries_of_an_aggregate_are_the_same_histogram() {
-        let histogram = of(&[0, 7, 7, 300, 86_400_000]);
-        let mut packed = vec![0];
-        for (bucket, count) in &histogram.0 {
-            packed.extend(bucket.to_be_bytes());
-            packed.extend(i32::try_from(*count).unwrap().to_be_bytes());
-        }
-        let mut sum = Sum::default();
-        sum.add_packed(&packed).unwrap();
-        sum.add_packed(&histogram.pack()).unwrap();
-        let mut twice = histogram.clone();
-        twice.merge(&histogram);
-        assert_eq!(sum.histogram(), twice);
-        let mut read = of(&[9]);
-        read.read(&packed).unwrap();
-        assert_eq!(read, histogram);
-        let beyond = u16::try_from(BOUNDS.len()).unwrap().to_be_bytes();
-        for broken in
-            [&packed[..packed.len() - 1], &[0, 1][..], &[0, beyond[0], beyond[1], 0, 0, 0, 1], &[0, 0, 1, 255, 0, 0, 0]]
-        {
-            assert!(sum.clone().add_packed(broken).is_err() && read.read(broken).is_err());
-        }
-        sum.add_packed(&Histogram::default().pack()).unwrap();
-        assert_eq!(sum.histogram(), twice);
-        let mut concatenated = Sum::default();
-        let behind = [Histogram::default().pack(), of(&[7]).pack(), of(&[300, 300]).pack()].concat();
-        concatenated.add_concatenated(Some(&behind), Some(&[&packed[1..], &packed[1..]].concat())).unwrap();
-        twice.merge(&of(&[7, 300, 300]));
-        assert_eq!(concatenated.histogram(), twice);
-        assert!(concatenated.clone().add_concatenated(Some(&behind[..behind.len() - 1]), None).is_err());
-        assert!(concatenated.add_concatenated(None, Some(&packed[1..6])).is_err());
     }
 
     #[test]
