@@ -1,6 +1,8 @@
 //! `GET /console/sign-in/issuer` and `/console/sign-in/callback`: to the issuer and back. Whatever goes wrong ends at the page where somebody
 //! signs in, which says so.
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -96,7 +98,7 @@ pub async fn end(
         return failed(Failed::State);
     }
     // RFC 9207: of two issuers the response of one must not be taken for the other's.
-    if parameter(&request, "iss").is_some_and(|issuer| issuer != console.issuer_url()) {
+    if parameters(&request, "iss").any(|issuer| issuer != console.issuer_url()) {
         return failed(Failed::Refused);
     }
     let Some(code) = parameter(&request, "code").filter(|code| code.len() <= MAX_CODE) else {
@@ -131,9 +133,14 @@ fn kept(request: &HttpRequest, console: &Console) -> Option<(Flow, String)> {
 
 /// A parameter that is there once.
 fn parameter(request: &HttpRequest, name: &str) -> Option<String> {
-    let mut values = form_urlencoded::parse(request.query_string().as_bytes()).filter(|(of, _)| of == name);
+    let mut values = parameters(request, name);
     let (value, None) = (values.next()?, values.next()) else { return None };
-    Some(value.1.into_owned())
+    Some(value.into_owned())
+}
+
+/// All values of a parameter.
+fn parameters<'r>(request: &'r HttpRequest, name: &str) -> impl Iterator<Item = Cow<'r, str>> {
+    form_urlencoded::parse(request.query_string().as_bytes()).filter(move |(of, _)| of == name).map(|(_, value)| value)
 }
 
 fn to<const N: usize>(status: StatusCode, place: &str, cookies: [Option<HeaderValue>; N]) -> HttpResponse {

@@ -61,6 +61,8 @@ impl Chromium {
             "--no-sandbox".to_owned(),
             "--disable-gpu".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
+            // A page that would load something from elsewhere is not to reach it.
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
             format!("--window-size={},{}", shape.width, shape.height),
         ];

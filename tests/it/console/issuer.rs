@@ -1,20 +1,30 @@
 //! Signing in by an issuer that is not ours.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
 
 use analytics_service::domain::console::ConsolePort;
+use fantoccini::key::Key;
 use reqwest::{
     Method, Response, StatusCode,
     header::{LOCATION, SET_COOKIE},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::Browser;
+use super::{
+    Browser,
+    chromium::{Chromium, Shape},
+    visitor::EXPECTED,
+};
 use crate::harness::{Service, World, eventually, free_address, local_folder, not_run};
 
 const CLIENT: &str = "analytics-console";
+const CLIENT_SECRET: &str = "secret-of-the-tests";
 
 /// A process of it.
 struct Issuer {
@@ -23,18 +33,14 @@ struct Issuer {
 }
 
 impl Issuer {
-    /// None where it cannot be had.
-    async fn start() -> Option<Self> {
-        let python = local_folder().join("tools/bin/python");
-        let has_it = Command::new(&python).args(["-c", "import oidc_provider_mock"]).stderr(Stdio::null()).status();
-        if !has_it.is_ok_and(|status| status.success()) {
-            not_run("oidc-provider-mock is not there (make test installs it)");
-            return None;
-        }
-        let address = free_address();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/console/issuer.py");
-        let child = Command::new(python)
-            .args([script, &address.port().to_string()])
+    /// One that knows the service, and people by their names and claims.
+    async fn start(address: SocketAddr, service: &Service, people: &Value) -> Self {
+        let back = [service.api, service.ops].map(|place| format!("http://{place}/console/sign-in/callback"));
+        let client = json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET, "redirect_uris": back});
+        let child = Command::new("node")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/console/issuer.mjs"))
+            .arg(modules())
+            .args([address.port().to_string(), json!({"client": client, "people": people}).to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -42,32 +48,36 @@ impl Issuer {
         let issuer = Self { child, url: format!("http://{address}") };
         let _ = rustls::crypto::ring::default_provider().install_default();
         eventually("the issuer responds", async || reqwest::get(format!("{}/jwks", issuer.url)).await.ok()).await;
-        Some(issuer)
+        issuer
     }
 
-    fn configure(&self, world: &mut World) {
-        world.set_all([
-            ("ANALYTICS__CONSOLE__OIDC_ALLOW_HTTP".to_owned(), "true".to_owned()),
-            ("ANALYTICS__CONSOLE__OIDC_CLIENT_ID".to_owned(), CLIENT.to_owned()),
-            ("ANALYTICS__CONSOLE__OIDC_CLIENT_SECRET".to_owned(), "secret-of-the-tests".to_owned()),
-            ("ANALYTICS__CONSOLE__OIDC_NAME".to_owned(), "Company <login>".to_owned()),
-            ("ANALYTICS__CONSOLE__OIDC_ISSUER".to_owned(), self.url.clone()),
-        ]);
-    }
-
-    /// Somebody that the issuer knows.
-    async fn person(&self, subject: &str, claims: serde_json::Value) {
-        let request = reqwest::Client::new().put(format!("{}/users/{subject}", self.url)).json(&claims);
-        assert!(request.send().await.unwrap().status().is_success());
-    }
-
-    /// Signs in there, as the page that the browser was sent to has it; returns where it is sent back to.
-    async fn sign_in(&self, browser: &Browser, place: &str, subject: &str) -> Url {
+    /// Signs in there, as a browser does; returns where it is sent back to.
+    async fn sign_in(&self, browser: &Browser, place: &str, name: &str) -> Url {
         assert!(place.starts_with(&self.url), "{place}");
-        let request = browser.client.post(place).header("content-type", "application/x-www-form-urlencoded");
-        let back = request.body(format!("sub={subject}")).send().await.unwrap();
-        let back = location(&back);
+        let mut kept = BTreeMap::new();
+        let page = self.next(browser, Method::GET, place, "", &mut kept).await;
+        let form = format!("prompt=login&login={name}&password=any");
+        let signed_in = self.next(browser, Method::POST, &page, &form, &mut kept).await;
+        let back = self.next(browser, Method::GET, &signed_in, "", &mut kept).await;
         back.parse().unwrap_or_else(|error| panic!("{back}: {error}"))
+    }
+
+    /// Where a request leads to, with the cookies of those before.
+    async fn next(
+        &self,
+        browser: &Browser,
+        method: Method,
+        place: &str,
+        form: &str,
+        kept: &mut BTreeMap<String, String>,
+    ) -> String {
+        let place = Url::parse(&self.url).unwrap().join(place).unwrap();
+        let sent = kept.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        let request = browser.client.request(method, place).header("cookie", sent);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let response = request.send().await.unwrap();
+        kept.extend(cookies(&response));
+        location(&response)
     }
 }
 
@@ -76,6 +86,10 @@ impl Drop for Issuer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn modules() -> std::path::PathBuf {
+    local_folder().join("node/node_modules")
 }
 
 fn location(response: &Response) -> String {
@@ -117,19 +131,29 @@ async fn come_back(browser: &mut Browser, place: &Url) -> String {
     location(&back)
 }
 
-async fn start() -> Option<(Issuer, World, Service)> {
-    let issuer = Issuer::start().await?;
-    let mut world = World::new(1).await;
-    issuer.configure(&mut world);
+/// None where the issuer cannot be had.
+async fn start(people: Value) -> Option<(Issuer, World, Service)> {
+    if !modules().join("oidc-provider").is_dir() {
+        not_run("oidc-provider is not there (make test installs it)");
+        return None;
+    }
+    let (address, mut world) = (free_address(), World::new(1).await);
+    world.set_all([
+        ("ANALYTICS__CONSOLE__OIDC_ALLOW_HTTP".to_owned(), "true".to_owned()),
+        ("ANALYTICS__CONSOLE__OIDC_CLIENT_ID".to_owned(), CLIENT.to_owned()),
+        ("ANALYTICS__CONSOLE__OIDC_CLIENT_SECRET".to_owned(), CLIENT_SECRET.to_owned()),
+        ("ANALYTICS__CONSOLE__OIDC_NAME".to_owned(), "Company <login>".to_owned()),
+        ("ANALYTICS__CONSOLE__OIDC_ISSUER".to_owned(), format!("http://{address}")),
+    ]);
     let service = world.serve().await;
-    Some((issuer, world, service))
+    Some((Issuer::start(address, &service, &people).await, world, service))
 }
 
 #[tokio::test]
 async fn somebody_signs_in_by_an_issuer() {
-    let Some((issuer, _world, service)) = start().await else { return };
     let org = Uuid::new_v4();
-    issuer.person("ann", json!({"org_ids": [org], "roles": ["org_admin", "astronaut"]})).await;
+    let people = json!({"ann": {"org_ids": [org], "roles": ["org_admin", "astronaut"]}});
+    let Some((issuer, _world, service)) = start(people).await else { return };
     let mut browser = Browser::new(&service, ConsolePort::Api);
     let page = browser.request(Method::GET, "/console/sign-in").send().await.unwrap().text().await.unwrap();
     assert!(page.contains("data-issuer=\"Company &#60;login&#62;\""), "{page}");
@@ -149,7 +173,7 @@ async fn somebody_signs_in_by_an_issuer() {
 
 #[tokio::test]
 async fn only_the_browser_that_began_it_is_signed_in() {
-    let Some((issuer, _world, service)) = start().await else { return };
+    let Some((issuer, _world, service)) = start(json!({})).await else { return };
     let (mut own, mut other) = (Browser::new(&service, ConsolePort::Api), Browser::new(&service, ConsolePort::Api));
     let place = begin(&mut own, "/console/").await;
     let back = issuer.sign_in(&own, &place, "ann").await;
@@ -182,7 +206,9 @@ async fn only_the_browser_that_began_it_is_signed_in() {
 
 #[tokio::test]
 async fn the_way_back_leads_to_the_console_alone() {
-    let Some((mut issuer, _world, service)) = start().await else { return };
+    // Only operators on the operations port.
+    let people = json!({"op": {"roles": ["operator"]}});
+    let Some((mut issuer, _world, service)) = start(people).await else { return };
     for page in [
         "https%3A%2F%2Fevil.example",
         "%2F%2Fevil.example%2Fconsole%2F",
@@ -201,8 +227,6 @@ async fn the_way_back_leads_to_the_console_alone() {
         let begun = begun.send().await.unwrap();
         assert_eq!(location(&begun), "/console/sign-in?failed=state&return=%2Fconsole%2F");
     }
-    // Only operators on the operations port.
-    issuer.person("op", json!({"roles": ["operator"]})).await;
     for (subject, expected) in [("ann", "/console/sign-in?failed=role&return=%2Fconsole%2F"), ("op", "/console/")] {
         let mut browser = Browser::new(&service, ConsolePort::Operations);
         let place = begin(&mut browser, "/console/").await;
@@ -221,4 +245,29 @@ async fn the_way_back_leads_to_the_console_alone() {
     let state = place.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let back = format!("http://{}/console/sign-in/callback?code=x&state={state}", service.api).parse().unwrap();
     assert!(come_back(&mut restarted, &back).await.contains("failed=away"));
+}
+
+#[tokio::test]
+async fn somebody_signs_in_from_the_page_of_the_console() {
+    let org = Uuid::new_v4();
+    let people = json!({"ann": {"org_ids": [org], "roles": ["org_admin"]}});
+    let Some((issuer, _world, service)) = start(people).await else { return };
+    let Some(browser) = Chromium::start(Shape::default()).await else { return };
+    browser.open(&format!("http://{}/console/usage?by=model", service.api)).await;
+    browser.shown("a[href*=\"/console/sign-in/issuer\"]").await.click().await.unwrap();
+    // The issuer's own page.
+    let name = browser.shown("input[name=login]").await;
+    assert!(browser.client.current_url().await.unwrap().as_str().starts_with(&issuer.url));
+    name.send_keys("ann").await.unwrap();
+    browser.shown("input[name=password]").await.send_keys(&format!("any{}", &Key::Enter)).await.unwrap();
+    browser.shown("nav").await;
+    let page = browser.client.current_url().await.unwrap();
+    assert_eq!((page.path(), page.host_str()), ("/console/usage", Some("127.0.0.1")));
+    let query: BTreeMap<_, _> = page.query_pairs().collect();
+    assert_eq!(query.get("by").map(|by| &**by), Some("model"), "{page}");
+    browser.says("ann").await;
+    let mut complaints = browser.complaints(&EXPECTED).await;
+    // The issuer's pages have some of their own.
+    complaints.retain(|text| text.contains(&service.api.to_string()));
+    assert_eq!(complaints, Vec::<String>::new());
 }
