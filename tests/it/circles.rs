@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use crate::layout::rust_files;
+use crate::harness::files::with_extension;
 
 /// A path within the crate, in segments.
 type Module = Vec<String>;
@@ -42,7 +42,7 @@ fn circles_are_found_through_reexports_and_inline_paths() {
 fn source() -> BTreeMap<Module, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut modules = BTreeMap::new();
-    for file in rust_files(&source) {
+    for file in with_extension(&source, "rs") {
         let name = file.strip_prefix(&source).unwrap().with_extension("").to_string_lossy().replace('/', "::");
         let module: Module =
             segments(&name).into_iter().filter(|segment| segment != "mod" && segment != "lib").collect();

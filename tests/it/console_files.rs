@@ -1,15 +1,13 @@
 //! The files of the console: what is of others is what the list says, what pages import is there, and what they compute holds.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use sha2::{Digest, Sha256};
 
-use crate::{docs::root, harness::not_run};
+use crate::{
+    docs::root,
+    harness::{files::below, not_run},
+};
 
 #[test]
 fn vendored_files_are_what_the_list_says() {
@@ -30,7 +28,7 @@ fn vendored_files_are_what_the_list_says() {
         listed.push(name.to_owned());
     }
     listed.sort();
-    let mut there: Vec<_> = files(&folder).iter().map(|file| name_of(file)).collect();
+    let mut there: Vec<_> = below(&folder).iter().map(|file| name_of(file)).collect();
     there.retain(|name| name.ends_with(".js"));
     there.sort();
     assert_eq!(listed, there, "VENDORED.toml and console/vendor");
@@ -39,7 +37,7 @@ fn vendored_files_are_what_the_list_says() {
 #[test]
 fn modules_import_files_that_are_there() {
     let mut wrong = Vec::new();
-    for file in files(&root().join("console")).iter().filter(|file| name_of(file).ends_with(".js")) {
+    for file in below(root().join("console")).iter().filter(|file| name_of(file).ends_with(".js")) {
         let text = fs::read_to_string(file).unwrap();
         for (before, name) in quoted(&text) {
             let imports = ["from", "import(", "import"].iter().any(|word| before.trim_end().ends_with(word));
@@ -88,19 +86,6 @@ fn quoted(text: &str) -> impl Iterator<Item = (&str, &str)> {
         }
         parts
     })
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 fn name_of(file: &Path) -> String {

@@ -6,6 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use crate::harness::files::with_extension;
+
 #[test]
 fn every_link_leads_to_a_page_and_heading() {
     let mut wrong = Vec::new();
@@ -49,18 +51,7 @@ pub fn pages() -> Vec<PathBuf> {
     let folders = ["argocd", "grafana", "helm/analytics-service", "local", "prometheus"];
     pages.extend(folders.map(|folder| format!("deploy/{folder}/README.md").into()));
     pages.push("load-tests/README.md".into());
-    let mut folders = vec![PathBuf::from("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder)).unwrap() {
-            let entry = entry.unwrap();
-            let path = folder.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                pages.push(path);
-            }
-        }
-    }
+    pages.extend(with_extension(root().join("docs"), "md").map(|page| page.strip_prefix(root()).unwrap().to_owned()));
     pages
 }
 

@@ -7,6 +7,7 @@ use analytics_service::telemetry::metrics::{Declared, declared};
 use crate::{
     docs::{pages, root},
     docs_proofs::code_spans,
+    harness::files::below,
     layout::MAY_USE,
 };
 
@@ -295,17 +296,7 @@ fn read(file: &str) -> String {
 
 /// All that is below a folder.
 fn source(folder: &str) -> String {
-    let mut folders = vec![root().join(folder)];
-    let mut text = String::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            match entry.file_type().unwrap().is_dir() {
-                true => folders.push(entry.path()),
-                false => text.push_str(&fs::read_to_string(entry.path()).unwrap()),
-            }
-        }
-    }
-    text
+    below(root().join(folder)).iter().map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
 /// Rows, cell by cell, of the tables that have this heading over their first column.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use crate::docs::{pages, root};
+use crate::{
+    docs::{pages, root},
+    harness::files::{below, with_extension},
+};
 
 #[test]
 fn failures_have_effect_signs_remedy_and_proof() {
@@ -150,9 +153,7 @@ fn is_source(span: &str) -> bool {
 /// Names of functions that an attribute with `test` in it stands before, or that a test for each protocol calls.
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let mut files = Vec::new();
-    ["src", "tests"].into_iter().for_each(|folder| collect(root().join(folder), &mut files));
-    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+    for file in ["src", "tests"].into_iter().flat_map(|folder| with_extension(root().join(folder), "rs")) {
         let text = fs::read_to_string(file).unwrap();
         let mut marked = false;
         for line in text.lines().map(str::trim_start) {
@@ -170,21 +171,11 @@ fn tests() -> BTreeSet<String> {
 
 /// Every file but the pages, and their texts.
 fn project() -> (Vec<PathBuf>, String) {
-    let mut files = Vec::new();
     let folders = ["src", "tests", "benches", "migrations", "deploy", "load-tests", ".ci"];
-    folders.into_iter().for_each(|folder| collect(root().join(folder), &mut files));
+    let mut files: Vec<_> = folders.into_iter().flat_map(|folder| below(root().join(folder))).collect();
     let others = ["Makefile", "Cargo.toml", "config.default.toml", "docs/analytics-events-openapi.yaml"];
     files.extend(others.map(|file| root().join(file)));
     files.retain(|file| file.extension().is_none_or(|extension| extension != "md"));
     let texts: Vec<_> = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
     (files, texts.join("\n"))
-}
-
-fn collect(folder: PathBuf, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => collect(entry.path(), files),
-            false => files.push(entry.path()),
-        }
-    }
 }

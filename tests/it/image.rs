@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::docs::root;
+use crate::{docs::root, harness::files::with_extension};
 
 /// Values of an instruction, in order, with continued lines joined.
 fn instructions(name: &str) -> Vec<String> {
@@ -95,18 +95,11 @@ fn the_context_has_what_the_build_reads() {
     let mut read: Vec<PathBuf> = copied.map(|copy| PathBuf::from(copy.split_once(' ').unwrap().0)).collect();
     read.retain(|path| path != Path::new("."));
     read.extend(["Cargo.toml", "Cargo.lock", "build.rs", "benches", "migrations", "src"].map(PathBuf::from));
-    let mut folders = vec![root().join("src")];
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
-                // Unit tests embed more, and are not built there.
-                let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-                read.extend(embedded(code).map(|file| resolved(&folder, file)));
-            }
-        }
+    // Unit tests embed more, and are not built there.
+    for path in with_extension(root().join("src"), "rs").filter(|path| !path.ends_with("tests.rs")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        read.extend(embedded(code).map(|file| resolved(path.parent().unwrap(), file)));
     }
     assert!(read.iter().any(|path| path.starts_with("src/store")), "statements are embedded: {read:?}");
     let missing: Vec<_> = read.iter().filter(|path| !named.iter().any(|name| path.starts_with(name))).collect();

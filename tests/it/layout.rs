@@ -1,10 +1,8 @@
 //! Which module may use which: the layers of the source and the crates that each knows, enforced by reading its paths.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::harness::files::with_extension;
 
 /// A module and those of the crate that it may use. `http` sees of the actors only their messages, which live in
 /// their files; it never sees an adapter to a server.
@@ -45,7 +43,7 @@ fn every_module_uses_only_what_its_layer_may() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
-    for file in rust_files(&source) {
+    for file in with_extension(&source, "rs") {
         let name = file.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
         let module = name.split(['/', '.']).next().unwrap().to_owned();
         if ["lib", "main"].contains(&module.as_str()) {
@@ -101,7 +99,7 @@ const KNOWN_TO: [(&str, &[&str]); 25] = [
 fn crates_are_used_by_their_layers_only() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut wrong = Vec::new();
-    for file in rust_files(&source) {
+    for file in with_extension(&source, "rs") {
         let name = file.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
         if name.contains("tests") || ["lib.rs", "main.rs"].contains(&name.as_str()) {
             continue;
@@ -141,16 +139,16 @@ fn transactions_begin_in_one_place_only() {
     let begins = |text: &str| {
         [".begin()", ".begin_with(", "\"BEGIN", "\"START TRANSACTION"].iter().any(|form| text.contains(form))
     };
-    let files = rust_files(&source);
-    let found: Vec<_> = files.iter().filter(|file| begins(&fs::read_to_string(file).unwrap())).collect();
-    assert_eq!(found, [&home], "use store::transaction");
+    let files = with_extension(&source, "rs");
+    let found: Vec<_> = files.filter(|file| begins(&fs::read_to_string(file).unwrap())).collect();
+    assert_eq!(found, [home], "use store::transaction");
 }
 
 /// One way to lay out a module: a folder's head is its `mod.rs`, which the benches also need of the harness that they share.
 #[test]
 fn modules_with_folders_are_mod_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["src", "tests/it"].into_iter().flat_map(|folder| rust_files(&root.join(folder)));
+    let files = ["src", "tests/it"].into_iter().flat_map(|folder| with_extension(root.join(folder), "rs"));
     let beside: Vec<_> = files.filter(|file| file.with_extension("").is_dir()).collect();
     assert!(beside.is_empty(), "move each into its folder as mod.rs: {beside:?}");
 }
@@ -159,14 +157,6 @@ fn modules_with_folders_are_mod_files() {
 fn grouped_and_inline_uses_are_seen() {
     let text = "use crate::{\n    actors::{a, b},\n    config::C,\n    store,\n};\nfn f() { crate::http::g(); }";
     assert_eq!(uses(text), ["actors", "config", "http", "store"].map(str::to_owned).into());
-}
-
-pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries
-        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .collect()
 }
 
 /// The first segments of every `crate::` path, in groups too.

@@ -1,9 +1,8 @@
 //! One word for one thing: expressions that this project has given up, and what to write. Found in code, tests, docs and scripts.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
+
+use crate::harness::files::below;
 
 /// What not to write, as whole words, and what to write. In prose either case counts; names of types are as they are. `…` is at
 /// most sixty bytes between two words of a line.
@@ -38,12 +37,14 @@ fn given_up_words_are_not_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     for folder in ["src", "tests", "benches", "docs", "load-tests", "deploy", "console", ".ci"] {
-        walk(&root.join(folder), &mut files);
+        files.extend(below(root.join(folder)));
     }
     files.extend(
         ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "config.default.toml"]
             .map(|name| root.join(name)),
     );
+    // Not what others have written.
+    files.retain(|file| !file.starts_with(root.join("console/vendor")));
     let mut wrong = Vec::new();
     for file in files {
         let name = file.strip_prefix(root).unwrap().to_string_lossy().into_owned();
@@ -99,18 +100,4 @@ fn after<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = &'t str> {
         let rest = &text[at + word.len()..];
         (!text[..at].ends_with(in_word) && !rest.starts_with(in_word)).then_some(rest)
     })
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            // Not what others have written.
-            if !path.ends_with("console/vendor") {
-                walk(&path, files);
-            }
-        } else {
-            files.push(path);
-        }
-    }
 }

@@ -8,22 +8,18 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 
+use crate::harness::files::below;
+
 /// Bytes of everything that the program embeds of it.
 const MOST: u64 = 500_000;
 /// Bytes of all scripts as they are sent; the first page needs some of them.
 const MOST_SCRIPT: usize = 110_000;
 
-/// Files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 #[test]
 fn the_console_is_small() {
     let console = Path::new(env!("CARGO_MANIFEST_DIR")).join("console");
     let embedded = |path: &PathBuf| !path.starts_with(console.join("tests"));
-    let all: Vec<PathBuf> = files(&console).into_iter().filter(embedded).collect();
+    let all: Vec<PathBuf> = below(&console).into_iter().filter(embedded).collect();
     let bytes: u64 = all.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!(bytes <= MOST, "{bytes} bytes");
     let scripts = all.iter().filter(|path| path.extension().is_some_and(|end| end == "js"));

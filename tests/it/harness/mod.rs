@@ -7,6 +7,7 @@ mod cache;
 mod contract;
 mod database_server;
 mod facts;
+pub mod files;
 mod foreign;
 mod load;
 mod object_store;

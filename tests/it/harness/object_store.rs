@@ -3,7 +3,7 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -28,6 +28,8 @@ use s3s::{
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch};
+
+use super::files::below;
 
 pub const BUCKET: &str = "exports";
 /// Allowed beside the first.
@@ -163,19 +165,14 @@ impl S3Server {
     /// Makes all objects that are there so much older.
     pub fn age(&self, by: Duration) {
         let then = std::time::SystemTime::now() - by;
-        for file in files_in(self.folder.path()) {
-            std::fs::File::options()
-                .write(true)
-                .open(self.folder.path().join(file))
-                .unwrap()
-                .set_modified(then)
-                .unwrap();
+        for file in below(self.folder.path()) {
+            std::fs::File::options().write(true).open(file).unwrap().set_modified(then).unwrap();
         }
     }
 
     /// Files that the server keeps for uploads which are neither completed nor aborted.
     pub fn unfinished(&self) -> Vec<String> {
-        let names = files_in(self.folder.path()).into_iter();
+        let names = names_below(self.folder.path()).into_iter();
         names.filter(|name| name.contains(".upload-") || name.contains(".upload_id-")).collect()
     }
 }
@@ -326,24 +323,15 @@ impl LocalStore {
 
     /// All files, staging ones too, by their paths within the folder.
     pub fn files(&self) -> Vec<String> {
-        files_in(self.folder.path())
+        names_below(self.folder.path())
     }
+}
+
+fn names_below(folder: &Path) -> Vec<String> {
+    let name = |file: &PathBuf| file.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+    below(folder).iter().map(name).collect()
 }
 
 fn objects_settings(variables: Vec<(String, String)>) -> config::Objects {
     Settings::from_variables(variables.into_iter().collect()).unwrap().objects
-}
-
-fn files_in(folder: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            files.extend(files_in(&entry.path()).into_iter().map(|file| format!("{name}/{file}")));
-        } else {
-            files.push(name);
-        }
-    }
-    files
 }
