@@ -3,11 +3,12 @@ import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { may, noteCompleteness, pageAddress } from '../state.js';
 import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread, total } from '../series.js';
-import { addMonths, dateIn, longDay, now, recent } from '../time.js';
+import { addMonths, dateIn, now, recent } from '../time.js';
 import { Decimal } from '../money.js';
 import { count, exactMoney, money, percent, short } from '../format.js';
 import { Panel, Tile, Value } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
+import { finalColumn, timeColumn } from '../parts/buckets.js';
 import { t } from '../texts.js';
 
 const EVERY = 30;
@@ -149,15 +150,7 @@ function chartOf(report, { range, zone }) {
       rows: row.map((point, n) => ({ time: at.times[n], ...point })).filter(point => point.bucketStart),
       sort: 'time',
       columns: [
-        {
-          key: 'time',
-          time: true,
-          label: t.columns.day,
-          file: 'day',
-          value: point => dateIn(point.time, zone),
-          cell: point => longDay(point.time, zone),
-          sort: point => point.time,
-        },
+        timeColumn(point => point.time, 'day', zone),
         {
           key: 'costEstimateCents',
           label: t.measures.costEstimateCents,
@@ -174,12 +167,7 @@ function chartOf(report, { range, zone }) {
           value: point => point[key],
           cell: point => count(point[key]),
         })),
-        {
-          key: 'final',
-          label: t.columns.final,
-          value: point => (point.final ? t.final : t.open),
-          cell: point => (point.final ? t.final : html`<span class="badge open">${t.open}</span>`),
-        },
+        finalColumn(point => point),
       ],
       rowKey: point => point.time,
     }),

@@ -4,10 +4,11 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { noteCompleteness } from '../state.js';
 import { fileName, highest, labels, openBuckets, places, rangeParams, spread } from '../series.js';
-import { daysBetween, dateIn, hour, longDay } from '../time.js';
+import { daysBetween, hour, longDay } from '../time.js';
 import { count, latency, percent } from '../format.js';
 import { Choice, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
+import { timeColumn } from '../parts/buckets.js';
 import { Causes } from '../parts/causes.js';
 import { t } from '../texts.js';
 
@@ -151,14 +152,7 @@ function reliabilityTable(row, at, zone, granularity) {
     rowKey: one => one.time,
     sort: 'time',
     columns: [
-      {
-        key: 'time',
-        time: true,
-        label: t.columns[granularity],
-        sort: one => one.time,
-        value: one => (granularity === 'hour' ? new Date(one.time).toISOString().replace('.000', '') : dateIn(one.time, zone)),
-        cell: one => (granularity === 'hour' ? hour(one.time, zone) : longDay(one.time, zone)),
-      },
+      timeColumn(one => one.time, granularity, zone),
       column('invocations', count, one => one.point.invocations),
       column('errors', count, one => one.point.errors),
       column('errorRate', percent, one => one.point.errorRate),

@@ -1,26 +1,40 @@
-// The table of a stacked chart: a row for each bucket, a column for each series.
+// The table of a chart: a row for each bucket, and of a stacked one a column for each series.
 import { html } from '../view.js';
 import { MEASURES } from '../series.js';
 import { dateIn, hour, longDay } from '../time.js';
+import { Badge } from './panel.js';
 import { t } from '../texts.js';
+
+/** When a bucket begins: `timeOf(row)` is its first moment. */
+export function timeColumn(timeOf, granularity, zone) {
+  const hours = granularity === 'hour';
+  return {
+    key: 'time',
+    time: true,
+    label: t.columns[granularity],
+    file: hours ? 'hour_utc' : 'day',
+    value: row => (hours ? new Date(timeOf(row)).toISOString().replace('.000', '') : dateIn(timeOf(row), zone)),
+    sort: timeOf,
+    cell: row => (hours ? hour : longDay)(timeOf(row), zone),
+  };
+}
+
+/** Whether a bucket may still grow: `pointOf(row)` is what the API has of it. */
+export const finalColumn = pointOf => ({
+  key: 'final',
+  label: t.columns.final,
+  value: row => (pointOf(row).final ? t.final : t.open),
+  cell: row => (pointOf(row).final ? t.final : html`<${Badge} tone="open">${t.open}<//>`),
+});
 
 export function bucketTable({ at, whole, series, figure, measure, granularity, zone }) {
   const { exact } = MEASURES[measure];
-  const time = n => (granularity === 'hour' ? new Date(at.times[n]).toISOString().replace('.000', '') : dateIn(at.times[n], zone));
   return {
     rows: whole.map((point, n) => ({ n, point })).filter(row => row.point),
     rowKey: row => row.n,
     sort: 'time',
     columns: [
-      {
-        key: 'time',
-        time: true,
-        label: t.columns[granularity],
-        file: granularity === 'hour' ? 'hour_utc' : 'day',
-        value: row => time(row.n),
-        sort: row => row.n,
-        cell: row => (granularity === 'hour' ? hour(at.times[row.n], zone) : longDay(at.times[row.n], zone)),
-      },
+      timeColumn(row => at.times[row.n], granularity, zone),
       ...(series.length > 1
         ? series.map((one, s) => ({
             key: `s${s}`,
@@ -39,12 +53,7 @@ export function bucketTable({ at, whole, series, figure, measure, granularity, z
         value: row => row.point[measure],
         cell: row => exact(row.point[measure]),
       },
-      {
-        key: 'final',
-        label: t.columns.final,
-        value: row => (row.point.final ? t.final : t.open),
-        cell: row => (row.point.final ? t.final : html`<span class="badge open">${t.open}</span>`),
-      },
+      finalColumn(row => row.point),
     ],
   };
 }
