@@ -52,7 +52,7 @@ function App() {
   if (problem) return html`<main class="alone"><h1>${t.brand}</h1><${Failure} problem=${problem} reload=${load} /></main>`;
   if (me === undefined) return html`<main class="alone"><${Skeleton} /></main>`;
   if (me === null || place.path === 'sign-in')
-    return html`<${Lazy} load=${() => import('./pages/sign-in.js')} name="sign-in" of=${{ port, onDone: load, signedIn: !!me }} />`;
+    return html`<${Lazy} load=${() => import('./pages/sign-in.js')} key="sign-in" of=${{ port, onDone: load, signedIn: !!me }} />`;
   return html`<${Signed} me=${me} place=${place} />`;
 }
 
@@ -81,25 +81,25 @@ function Signed({ me, place }) {
             ? html`<${Forbidden} needs=${NEEDS[page]} />`
             : port === 'api' && !state.org && !['audit', 'unreadable'].includes(page)
               ? html`<p class="notice">${t.noOrg}</p>`
-              : html`<${Lazy} load=${load} name=${page} of=${{ me, state, place }} />`
+              : html`<${Lazy} load=${load} key=${page} of=${{ me, state, place }} />`
       }
     <//>`;
 }
 
-/** A page whose code is loaded when it is opened. */
-function Lazy({ load, name, of }) {
-  const [page, setPage] = useState({});
+/** A page whose code is loaded when it is opened. Each has a key: what loads late is drawn in no other's place. */
+function Lazy({ load, of }) {
+  const [{ View, problem }, setPage] = useState({});
   const start = () =>
     load().then(
-      module => setPage({ name, View: module.default }),
-      () => setPage({ name, problem: new Problem(0) }),
+      module => setPage({ View: module.default }),
+      () => setPage({ problem: new Problem(0) }),
     );
   useEffect(() => {
     start();
-  }, [name]);
-  if (page.name !== name) return html`<${Skeleton} />`;
-  if (page.problem) return html`<${Failure} problem=${page.problem} reload=${start} />`;
-  return html`<${Guard} key=${name}><${page.View} ...${of} /><//>`;
+  }, []);
+  if (problem) return html`<${Failure} problem=${problem} reload=${start} />`;
+  if (!View) return html`<${Skeleton} />`;
+  return html`<${Guard}><${View} ...${of} /><//>`;
 }
 
 /** A fault of a page leaves the rest of the console as it is. */

@@ -1,5 +1,6 @@
 // API keys: created and shown once, listed with their use, revoked with those that they created.
 import { html, useState } from '../view.js';
+import { useAct } from '../act.js';
 import { get, ofOrg, post, useData } from '../api.js';
 import { addDays, dateIn, moment, now } from '../time.js';
 import { count } from '../format.js';
@@ -18,7 +19,6 @@ export default function ApiKeys({ state }) {
   );
   const [creating, setCreating] = useState(false);
   const [revoking, setRevoking] = useState(null);
-  const done = () => of.reload();
   return html`
     <${Panel} title=${t.keys.title} note=${t.keys.note} of=${of} zone=${zone}
       empty=${page => page.apiKeys.length === 0 && { title: t.keys.none, hint: t.keys.noneHint }}
@@ -30,10 +30,10 @@ export default function ApiKeys({ state }) {
       creating &&
       html`<${Create} state=${state} onClose=${() => {
         setCreating(false);
-        done();
+        of.reload();
       }} />`
     }
-    ${revoking && html`<${Revoke} state=${state} found=${revoking} onClose=${() => setRevoking(null)} onDone=${done} />`}`;
+    ${revoking && html`<${Revoke} state=${state} found=${revoking} onClose=${() => setRevoking(null)} onDone=${of.reload} />`}`;
 }
 
 function KeyTable({ keys, zone, org, onRevoke }) {
@@ -92,21 +92,19 @@ function KeyTable({ keys, zone, org, onRevoke }) {
 
 function Create({ state, onClose }) {
   const [form, setForm] = useState({ name: '', role: 'org_viewer', days: '90' });
-  const [problem, setProblem] = useState();
+  const { act, busy, problem } = useAct();
   const [made, setMade] = useState();
-  const run = async event => {
+  const create = event => {
     event.preventDefault();
-    try {
+    act(async () => {
       const expiresAt = form.days && `${addDays(dateIn(now(), 'UTC'), Number(form.days))}T00:00:00Z`;
       setMade(
         await post(ofOrg(state.org, 'api-keys'), { name: form.name.trim(), role: form.role, ...(expiresAt && { expiresAt }) }),
       );
-    } catch (found) {
-      setProblem(found);
-    }
+    });
   };
   if (made) {
-    return html`<${Dialog} title=${t.keys.made} onClose=${onClose} wide>
+    return html`<${Dialog} title=${t.keys.made} onClose=${onClose} wide stays>
       <p class="notice warn"><b>${t.keys.once}</b><span>${t.keys.onceHint}</span></p>
       <p class="secret"><code tabindex="0">${made.key}</code></p>
       <div class="buttons"><${CopyButton} text=${made.key} label=${t.keys.copy} />
@@ -114,7 +112,7 @@ function Create({ state, onClose }) {
       <p class="quiet">${t.keys.use}</p><pre class="payload">X-API-Key: ak_…</pre><//>`;
   }
   return html`<${Dialog} title=${t.keys.create} onClose=${onClose}>
-    <form onSubmit=${run}>
+    <form onSubmit=${create}>
       <label class="field"><span>${t.keys.name}</span><input type="text" required maxlength="100" value=${form.name}
         placeholder=${t.keys.nameExample} onInput=${event => setForm(was => ({ ...was, name: event.target.value }))} /></label>
       <label class="field"><span>${t.keys.role}</span><select value=${form.role}
@@ -125,38 +123,36 @@ function Create({ state, onClose }) {
         onChange=${event => setForm(was => ({ ...was, days: event.target.value }))}>${LIFETIMES.map(days => html`<option
           value=${days}>${days ? t.keys.days(days) : t.keys.noEnd}</option>`)}</select></label>
       ${problem && html`<${Failure} problem=${problem} />`}
-      <div class="buttons"><button class="primary">${t.keys.create}</button>
+      <div class="buttons"><button class="primary" aria-disabled=${busy}>${t.keys.create}</button>
       <button type="button" onClick=${onClose}>${t.cancel}</button></div>
     </form><//>`;
 }
 
 function Revoke({ state, found, onClose, onDone }) {
   const [cascade, setCascade] = useState(false);
-  const [problem, setProblem] = useState();
-  const [result, setResult] = useState();
-  const run = async () => {
-    try {
-      const answer = await post(`${ofOrg(state.org, 'api-keys', found.id, 'revoke')}${cascade ? '?cascade=true' : ''}`);
+  const { act, busy, problem } = useAct();
+  // How many keys that it created are still active.
+  const [left, setLeft] = useState(0);
+  const revoke = () =>
+    act(async () => {
+      const { descendants } = await post(`${ofOrg(state.org, 'api-keys', found.id, 'revoke')}${cascade ? '?cascade=true' : ''}`);
       announce(t.keys.revoked(found.name));
       onDone();
-      const left = Array.isArray(answer?.descendants) ? answer.descendants.length : (answer?.descendants ?? 0);
-      if (left > 0 && !cascade) setResult(left);
+      const active = descendants.filter(key => key.state === 'active').length;
+      if (active) setLeft(active);
       else onClose();
-    } catch (failed) {
-      setProblem(failed);
-    }
-  };
+    });
   return html`<${Dialog} title=${t.keys.revokeOf(found.name)} onClose=${onClose}>
     ${
-      result
-        ? html`<p class="notice warn"><b>${t.keys.descendants(count(result))}</b></p><div class="buttons">
+      left
+        ? html`<p class="notice warn"><b>${t.keys.descendants(count(left))}</b></p><div class="buttons">
           <button type="button" onClick=${onClose}>${t.close}</button></div>`
         : html`
       <p>${t.keys.revokeHint}</p>
       <label class="check"><input type="checkbox" checked=${cascade}
         onChange=${event => setCascade(event.target.checked)} /> ${t.keys.cascade}</label>
       ${problem && html`<${Failure} problem=${problem} />`}
-      <div class="buttons"><button type="button" class="primary danger" onClick=${run}>${t.keys.revoke}</button>
+      <div class="buttons"><button type="button" class="primary danger" aria-disabled=${busy} onClick=${revoke}>${t.keys.revoke}</button>
       <button type="button" onClick=${onClose}>${t.cancel}</button></div>`
     }
   <//>`;

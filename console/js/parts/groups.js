@@ -1,5 +1,6 @@
 // Who spent it, largest first, with where everything else is: the rows add up to the total.
 import { html, useState } from '../view.js';
+import { useAct } from '../act.js';
 import { ofOrg, post } from '../api.js';
 import { hasRole, may, pageAddress } from '../state.js';
 import { fileName, MEASURES } from '../series.js';
@@ -10,12 +11,12 @@ import { Table } from './table.js';
 import { moment } from '../time.js';
 import { t } from '../texts.js';
 
-const NAMED = by => ['modelId', 'clientId', 'actorId'].includes(by) || by.startsWith('meta.');
+const canHaveNames = by => ['modelId', 'clientId', 'actorId'].includes(by) || by.startsWith('meta.');
 
 export function Groups({ me, state, chosen, of, earlier }) {
   const [naming, setNaming] = useState(null);
   const { by, measure } = chosen;
-  const canName = NAMED(by) && hasRole(me, 'org_admin', 'system_admin');
+  const canName = canHaveNames(by) && hasRole(me, 'org_admin', 'system_admin');
   return html`
     <${Panel} title=${t.groups.title(t.by(by))} note=${t.groups.note} of=${of} zone=${state.zone}
       empty=${({ usage }) => usage.series.length === 0 && t.usage.empty}>
@@ -134,26 +135,24 @@ export function Changed({ before, after, measure }) {
 function NameDialog({ state, by, group, onClose, onDone }) {
   const id = group.key[by];
   const [name, setName] = useState(group.names?.[by] ?? '');
-  const [problem, setProblem] = useState();
-  const run = async event => {
+  const { act, busy, problem } = useAct();
+  const save = event => {
     event.preventDefault();
-    try {
+    act(async () => {
       const path = ofOrg(state.org, 'names', by, id);
       await (name.trim() ? post(path, { name: name.trim() }, { method: 'PUT' }) : post(path, undefined, { method: 'DELETE' }));
       announce(t.groups.named);
       onDone();
-    } catch (found) {
-      setProblem(found);
-    }
+    });
   };
   return html`<${Dialog} title=${t.groups.nameTitle(t.by(by))} onClose=${onClose}>
-    <form onSubmit=${run}>
+    <form onSubmit=${save}>
       <p><code>${id}</code> <${CopyButton} text=${id} /></p>
       <label class="field"><span>${t.groups.nameLabel}</span>
       <input type="text" maxlength="200" value=${name} onInput=${event => setName(event.target.value)} /></label>
       <p class="quiet">${t.groups.nameHint}</p>
       ${problem && html`<${Failure} problem=${problem} />`}
-      <div class="buttons"><button class="primary">${t.save}</button><button type="button" onClick=${onClose}>${t.cancel}</button>
+      <div class="buttons"><button class="primary" aria-disabled=${busy}>${t.save}</button><button type="button" onClick=${onClose}>${t.cancel}</button>
       </div>
     </form><//>`;
 }

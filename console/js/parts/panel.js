@@ -112,8 +112,11 @@ export function CopyButton({ text, label = t.table.copy }) {
     <span class="off-screen" role="status">${said}</span>`;
 }
 
-/** A dialog of the browser: the rest of the page rests while it is open, Escape closes it. */
-export function Dialog({ title, onClose, children, wide }) {
+/**
+ * A dialog of the browser: the rest of the page is inert while it is open. Escape and a click beside it close it.
+ * @param stays only its buttons close it: what it shows is shown once
+ */
+export function Dialog({ title, onClose, children, wide, stays }) {
   const element = useRef();
   const id = useId();
   useEffect(() => {
@@ -124,10 +127,14 @@ export function Dialog({ title, onClose, children, wide }) {
   }, []);
   return html`<dialog ref=${element} class=${wide ? 'wide' : ''} aria-labelledby=${id} onCancel=${event => {
     event.preventDefault();
-    onClose();
+    if (!stays) onClose();
   }}
+      onKeyDown=${event => {
+        // A browser closes a dialog at the second Escape, whatever is done about the first.
+        if (stays && event.key === 'Escape') event.preventDefault();
+      }}
       onClick=${event => {
-        if (event.target === element.current) onClose();
+        if (event.target === element.current && !stays) onClose();
       }}>
     <div class="dialog-body">
       <header><h2 id=${id}>${title}</h2><button type="button" class="icon" aria-label=${t.close} onClick=${onClose}>×</button>
