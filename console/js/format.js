@@ -40,9 +40,9 @@ export function shortMoney(cents) {
     : `${number(options).format(cents)} ¢`;
 }
 
-/** A change of money, with its sign. */
-export function moneyChange(cents) {
-  const text = money(cents.isNegative ? Decimal.zero().minus(cents) : cents);
+/** A change of money, with its sign; with every digit by `exactMoney`. */
+export function moneyChange(cents, write = money) {
+  const text = write(cents.isNegative ? Decimal.zero().minus(cents) : cents);
   return cents.isZero ? text : `${cents.isNegative ? '−' : '+'}${text}`;
 }
 

@@ -9,16 +9,14 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export const isUuid = text => UUID.test(text ?? '');
 
 /** The state of a page: from its address and from who is signed in. */
-export function readState({ path, query }, me) {
+export function readState({ query }, me) {
   const zone = isZone(query.zone ?? '') ? query.zone : 'UTC';
   const org = isUuid(query.org) ? query.org.toLowerCase() : me?.orgs[0];
   const foreign = !!org && !!me && !me.orgs.includes(org);
   const range = resolveRange({ range: query.range ?? '28d', start: query.start, end: query.end }, zone);
   // What is read outside one's own orgs is recorded: such pages do not poll.
-  return { path, query, org, foreign, zone, range, own: own(query), polls: !foreign };
+  return { query, org, foreign, zone, range, polls: !foreign };
 }
-
-const own = query => Object.fromEntries(Object.entries(query).filter(([key]) => !SHARED.includes(key)));
 
 /** An address of another page that keeps org, range and zone. */
 export function pageAddress(state, path, query = {}) {

@@ -137,8 +137,8 @@ export const t = {
   groups: {
     title: by => `By ${by.toLowerCase()}`,
     note: 'Rows add up to the total. These sums follow within a minute.',
-    behind: moment =>
-      `These sums are behind the totals above: ${moment ? `they are complete to ${moment}.` : 'they follow within a minute.'}`,
+    behind: time =>
+      `These sums are behind the totals above: ${time ? `they are complete to ${time}.` : 'they follow within a minute.'}`,
     share: measure => `Share of ${measure.toLowerCase()}`,
     before: 'Before',
     change: 'Change',

@@ -1,4 +1,5 @@
 // What the console computes, and whether its files fit each other: each test by name. The default export runs them all.
+import format from './format.js';
 import money from './money.js';
 import save from './save.js';
 import sources from './sources.js';
@@ -14,7 +15,7 @@ function equal(found, wanted, what = '') {
 export default async function run() {
   let passed = 0;
   const failed = [];
-  for (const [name, test] of [money, save, sources, state, time].flatMap(suite => Object.entries(suite(equal)))) {
+  for (const [name, test] of [format, money, save, sources, state, time].flatMap(suite => Object.entries(suite(equal)))) {
     try {
       await test();
       passed += 1;

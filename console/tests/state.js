@@ -6,18 +6,18 @@ const ME = { orgs: ['13c47d99-a3d9-5cc3-bc21-208aab76a67b'], roles: ['finance'] 
 
 export default equal => ({
   the_first_org_and_utc_are_taken_where_the_address_names_none() {
-    const state = readState({ path: 'usage', query: {} }, ME);
+    const state = readState({ query: {} }, ME);
     equal([state.org, state.zone, state.range.range, state.foreign], [ME.orgs[0], 'UTC', '28d', false]);
   },
   wrong_values_of_the_address_are_left_out() {
     const state = readState(
-      { path: '', query: { org: '<img onerror>', zone: 'Mars/Olympus', range: 'eon', start: '2026-13-01', end: 'x' } },
+      { query: { org: '<img onerror>', zone: 'Mars/Olympus', range: 'eon', start: '2026-13-01', end: 'x' } },
       ME,
     );
     equal([state.org, state.zone, state.range.range], [ME.orgs[0], 'UTC', '28d']);
   },
   another_org_is_foreign_and_is_not_polled() {
-    const state = readState({ path: '', query: { org: '00000000-0000-0000-0000-000000000001' } }, ME);
+    const state = readState({ query: { org: '00000000-0000-0000-0000-000000000001' } }, ME);
     equal([state.foreign, state.polls], [true, false]);
   },
   what_did_not_change_is_as_complete_as_it_is_now() {

@@ -5,7 +5,7 @@ import { ofOrg, post } from '../api.js';
 import { hasRole, may, pageAddress } from '../state.js';
 import { fileName, MEASURES } from '../series.js';
 import { change, plain, subtract } from '../money.js';
-import { count, moneyChange, percent, signed } from '../format.js';
+import { count, exactMoney, moneyChange, percent, signed } from '../format.js';
 import { announce, CopyButton, Dialog, Failure, Panel, Value } from './panel.js';
 import { Table } from './table.js';
 import { moment } from '../time.js';
@@ -82,7 +82,7 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
             label: t.groups.before,
             right: true,
             value: was,
-            cell: group => (was(group) === undefined ? '–' : MEASURES[measure].text(asMeasure(was(group), group.totals[measure]))),
+            cell: group => (was(group) === undefined ? '–' : MEASURES[measure].exact(asMeasure(was(group), group.totals[measure]))),
           },
           {
             key: 'change',
@@ -92,7 +92,7 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
             cell: group =>
               was(group) === undefined
                 ? '–'
-                : html`<${Changed} before=${was(group)} after=${group.totals[measure]} measure=${measure} />`,
+                : html`<${Changed} before=${was(group)} after=${group.totals[measure]} measure=${measure} write=${exactMoney} />`,
           },
         ]
       : []),
@@ -123,10 +123,10 @@ const Share = ({ of }) =>
   html`<span class="share"><i style=${{ width: `${Math.max(0, Math.min(1, of)) * 100}%` }}></i></span>
     <span class="share-text">${percent(of)}</span>`;
 
-export function Changed({ before, after, measure }) {
+export function Changed({ before, after, measure, write }) {
   const diff = subtract(after, before);
   const fraction = change(before, after);
-  const text = measure === 'costEstimateCents' ? moneyChange(diff) : signed(diff);
+  const text = measure === 'costEstimateCents' ? moneyChange(diff, write) : signed(diff);
   return html`<span>${text} <span
     class="quiet">${fraction === null ? (plain(after) > 0 ? t.groups.fresh : '') : percent(fraction, { sign: true })}</span>
       </span>`;

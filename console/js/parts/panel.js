@@ -1,6 +1,6 @@
 // A part of a page, in each of its states: loading, empty, error, stale, forbidden.
 import { html, useEffect, useId, useRef, useState } from '../view.js';
-import { clockSeconds } from '../time.js';
+import { recent } from '../time.js';
 import { shortId } from '../format.js';
 import { setQuery } from '../router.js';
 import { t } from '../texts.js';
@@ -53,7 +53,7 @@ function Empty({ text }) {
 /** What was shown last stays, dated. */
 function Stale({ of, zone }) {
   return html`<div class="notice warn" role="status"><b>${of.problem.isAway ? t.state.staleAway : t.state.stale}</b>
-    <span>${t.state.shownAsOf(clockSeconds(of.at, zone), zone)} ${!of.problem.isAway && of.problem.message}</span>
+    <span>${t.state.shownAsOf(recent(of.at, zone), zone)} ${!of.problem.isAway && of.problem.message}</span>
     <button type="button" class="small" onClick=${of.reload}>${t.state.again}</button></div>`;
 }
 

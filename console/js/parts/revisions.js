@@ -5,21 +5,19 @@ import { setQuery } from '../router.js';
 import { fileName, momentParams } from '../series.js';
 import { hour, moment } from '../time.js';
 import { Decimal, subtract } from '../money.js';
-import { money, count, moneyChange } from '../format.js';
+import { count, exactMoney, moneyChange } from '../format.js';
 import { Badge, Panel, Value } from './panel.js';
 import { Table } from './table.js';
 import { t } from '../texts.js';
 
+const exactChange = cents => moneyChange(cents, exactMoney);
 const REASONS = ['all', 'late', 'replay', 'rebuild', 'erasure'];
 
 export function Revisions({ state }) {
   const { org, zone, range, query } = state;
   const reason = REASONS.includes(query.reason) ? query.reason : 'all';
   const params = { ...momentParams(range, zone), reason };
-  const of = useData(`revisions ${org} ${zone} ${range.start} ${range.end} ${reason}`, async ({ poll }) => {
-    const page = await get(ofOrg(org, 'revisions'), { poll, params });
-    return { ...page, more: [] };
-  });
+  const of = useData(`revisions ${org} ${zone} ${range.start} ${range.end} ${reason}`, ({ poll }) => get(ofOrg(org, 'revisions'), { poll, params }));
   return html`
     <${Panel} title=${t.revisions.title} note=${t.revisions.note} of=${of} zone=${zone}
       empty=${page => page.revisions.length === 0 && { title: t.revisions.none, hint: t.revisions.noneHint }}
@@ -27,7 +25,7 @@ export function Revisions({ state }) {
         <select value=${reason}
           onChange=${event => setQuery({ reason: event.target.value === 'all' ? undefined : event.target.value }, { replace: true })}>
         ${REASONS.map(one => html`<option value=${one}>${t.revisions.reasons[one]}</option>`)}</select></label>`}>
-      ${page => html`<${Pages} key=${`${org} ${reason} ${range.start} ${range.end}`} first=${page}
+      ${page => html`<${Pages} key=${`${reason} ${range.start} ${range.end} ${of.at}`} first=${page}
         load=${cursor => get(ofOrg(org, 'revisions'), { params: { ...params, cursor } })} state=${state} />`}
     <//>`;
 }
@@ -80,11 +78,11 @@ function Pages({ first, load, state }) {
       key: 'difference',
       label: t.revisions.difference,
       right: true,
-      foot: moneyChange,
+      foot: exactChange,
       value: row => subtract(row.after.costEstimateCents, row.before.costEstimateCents),
-      cell: row => moneyChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)),
+      cell: row => exactChange(subtract(row.after.costEstimateCents, row.before.costEstimateCents)),
     },
-    ...both('costEstimateCents', money),
+    ...both('costEstimateCents', exactMoney),
     ...both('invocations', count),
     ...both('inputTokens', count),
     ...both('outputTokens', count),

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from '../view.js';
 import { get, ofOrg, post } from '../api.js';
 import { isUuid, may, pageAddress, setOrg, setRange, setZone, watchCompleteness } from '../state.js';
-import { addDays, clockSeconds, dateIn, isZone, now, offset, rangeLabel, RANGES, recent, zones } from '../time.js';
+import { addDays, dateIn, isZone, moment, now, offset, rangeLabel, RANGES, recent, zones } from '../time.js';
 import { seconds, shortId } from '../format.js';
 import { announce } from './panel.js';
 import { t } from '../texts.js';
@@ -199,7 +199,7 @@ function Account({ me }) {
     <div class="menu">
       <p><b><bdi>${me.subject}</bdi></b><br /><span class="quiet">${me.roles.map(role => t.roles[role] ?? role).join(', ')}</span>
       </p>
-      ${me.expiresAt && html`<p class="quiet">${t.signIn.until(clockSeconds(me.expiresAt, 'UTC'))}</p>`}
+      ${me.expiresAt && html`<p class="quiet">${t.signIn.until(moment(me.expiresAt, 'UTC'))}</p>`}
       <p class="quiet">${t.version} ${document.documentElement.dataset.version}</p>
       <button type="button" onClick=${leave}>${t.signIn.out}</button>
     </div></details>`;
