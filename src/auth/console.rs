@@ -10,14 +10,14 @@ use crate::config::Secret;
 
 const SECRET_BYTES: usize = 32;
 
-/// One that was just made: its text is given to one browser and kept nowhere.
+/// A new one: its text is given to one browser and kept nowhere.
 pub struct FreshSecret {
     pub text: Secret,
     pub sha256: SecretHash,
 }
 
 impl FreshSecret {
-    pub fn make() -> Result<Self, NoRandomness> {
+    pub fn generate() -> Result<Self, NoRandomness> {
         let mut secret = [0; SECRET_BYTES];
         OsRng.try_fill_bytes(&mut secret).map_err(|_| NoRandomness)?;
         Ok(Self { text: Secret::new(URL_SAFE_NO_PAD.encode(secret)), sha256: Sha256::digest(secret).into() })
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_fresh_secret_matches_its_own_hash() {
-        let (one, other) = (FreshSecret::make().unwrap(), FreshSecret::make().unwrap());
+        let (one, other) = (FreshSecret::generate().unwrap(), FreshSecret::generate().unwrap());
         assert_eq!(hash_of(one.text.expose()), Some(one.sha256));
         assert_ne!(one.sha256, other.sha256);
         assert_eq!(one.text.expose().len(), 43);
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_secret() {
-        let good = FreshSecret::make().unwrap();
+        let good = FreshSecret::generate().unwrap();
         let good = good.text.expose();
         for text in ["", "A", &good[1..], &format!("{good}="), &format!("{good}A"), &"é".repeat(43), &"A".repeat(4096)]
         {

@@ -25,7 +25,7 @@ pub struct Flow(Secret);
 
 impl Flow {
     pub fn begin() -> Result<Self, NoRandomness> {
-        Ok(Self(FreshSecret::make()?.text))
+        Ok(Self(FreshSecret::generate()?.text))
     }
 
     /// None where the text is none of ours.

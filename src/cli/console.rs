@@ -54,7 +54,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
     if ttl > LONGEST {
         return Ok(bad_usage("--ttl may be 1d at most"));
     }
-    let secret = FreshSecret::make()?;
+    let secret = FreshSecret::generate()?;
     let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let act = operator::act("console.link").of_org(orgs.first().copied()).target(port).detail(names.join(", "));
     let new = NewLink {

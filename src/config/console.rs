@@ -44,9 +44,7 @@ impl Console {
     pub fn session_timeout(&self) -> Duration {
         Duration::from_secs(self.session_timeout_seconds)
     }
-}
 
-impl Console {
     fn has_usable_issuer(&self) -> bool {
         let schemes: &[&str] = if self.oidc_allow_http { &["https", "http"] } else { &["https"] };
         self.oidc_issuer.is_empty() || (has_scheme(&self.oidc_issuer, schemes) && !self.oidc_client_id.is_empty())

@@ -48,7 +48,7 @@ fn session<'a>(request: &HttpRequest) -> Result<PresentedCredential<'a>, Refusal
     let console = request.app_data::<web::Data<Console>>().ok_or(Refusal::Missing)?;
     let sha256 = match SessionCookie::of(request, console.port) {
         SessionCookie::Absent => return Err(Refusal::Missing),
-        SessionCookie::Junk => return Err(Refusal::SessionForm),
+        SessionCookie::Invalid => return Err(Refusal::SessionForm),
         SessionCookie::Session(sha256) => sha256,
     };
     let sent = of_page(request).ok_or(Refusal::NotOfPage)?;

@@ -86,7 +86,7 @@ impl Sessions {
                     own.map(|(.., session)| session.clone())
                 });
                 for sender in waiting {
-                    // Who has gone away meanwhile does not mind.
+                    // Closed: the client has gone away meanwhile.
                     let _ = sender.send(session.clone());
                 }
             }
@@ -164,7 +164,7 @@ impl Handler<RedeemLink> for Sessions {
         Box::pin(async move {
             let _working = working;
             let RedeemLink { link_sha256, new, act } = redeem;
-            changes.serve(async |conn| table::redeem(conn, link_sha256, &new, |grant| by(&act, grant)).await).await
+            changes.serve(async |conn| table::redeem(conn, link_sha256, &new, |grant| done_by(grant, &act)).await).await
         })
     }
 }
@@ -187,13 +187,13 @@ impl Handler<EndSession> for Sessions {
         Box::pin(async move {
             let _working = working;
             let EndSession { sha256, port, act } = end;
-            changes.serve(async |conn| table::end(conn, sha256, port, |grant| by(&act, grant)).await).await
+            changes.serve(async |conn| table::end(conn, sha256, port, |grant| done_by(grant, &act)).await).await
         })
     }
 }
 
-/// An act whose actor is known only from the database.
-fn by(act: &AuditEvent, grant: &Grant) -> AuditEvent {
+/// The act as one of whoever the session is for, who is known only from the database.
+fn done_by(grant: &Grant, act: &AuditEvent) -> AuditEvent {
     let roles = grant.roles.iter().filter_map(|role| role.parse::<Role>().ok()).map(Role::as_str).collect();
     let actor =
         AuditActor { subject: Some(grant.subject.clone()), credential: grant.credential, roles, ..act.actor.clone() };

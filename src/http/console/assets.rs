@@ -24,15 +24,10 @@ const HASH_DIGITS: usize = 20;
 struct Files;
 
 /// What is served, by the ends of names. Other files are no assets.
-const TYPES: [(&str, &str); 8] = [
+const TYPES: [(&str, &str); 3] = [
     ("css", "text/css; charset=utf-8"),
     ("html", "text/html; charset=utf-8"),
-    ("ico", "image/x-icon"),
     ("js", "text/javascript; charset=utf-8"),
-    ("png", "image/png"),
-    ("svg", "image/svg+xml"),
-    ("webmanifest", "application/manifest+json"),
-    ("woff2", "font/woff2"),
 ];
 
 pub struct Asset {

@@ -1,5 +1,5 @@
-//! The cookie of a session. Cookies know no port, so each of the two consoles has a name of its own. By its prefix a browser takes
-//! it from this host alone and from no page of another one.
+//! The cookies of the console: of a session, and of a browser's way through an issuer. Cookies know no port, so each of the two
+//! consoles has names of its own. By their prefix a browser takes them from this host alone and from no page of another one.
 
 use actix_web::{
     HttpRequest,
@@ -12,14 +12,18 @@ use crate::{
     domain::console::ConsolePort,
 };
 
-const fn name(port: ConsolePort) -> &'static str {
+/// No page of another site has it sent along, and no script sees it.
+const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+/// It comes back from the issuer, so it is sent along with what another site causes.
+const FLOW_ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
+
+const fn session_name(port: ConsolePort) -> &'static str {
     match port {
         ConsolePort::Api => "__Host-analytics-console",
         ConsolePort::Operations => "__Host-analytics-operations",
     }
 }
 
-/// Of the way through an issuer: it comes back from there, so it is sent along with what another site causes.
 const fn flow_name(port: ConsolePort) -> &'static str {
     match port {
         ConsolePort::Api => "__Host-analytics-console-flow",
@@ -32,17 +36,17 @@ const fn flow_name(port: ConsolePort) -> &'static str {
 pub enum SessionCookie {
     Absent,
     /// It is none of ours, or there is more than one.
-    Junk,
+    Invalid,
     Session(SecretHash),
 }
 
 impl SessionCookie {
     pub fn of(request: &HttpRequest, port: ConsolePort) -> Self {
-        let mut values = values(request, name(port));
+        let mut values = values(request, session_name(port));
         match (values.next(), values.next()) {
             (None, _) => Self::Absent,
-            (Some(value), None) => hash_of(value).map_or(Self::Junk, Self::Session),
-            (Some(_), Some(_)) => Self::Junk,
+            (Some(value), None) => hash_of(value).map_or(Self::Invalid, Self::Session),
+            (Some(_), Some(_)) => Self::Invalid,
         }
     }
 }
@@ -56,14 +60,12 @@ fn values<'r>(request: &'r HttpRequest, name: &'r str) -> impl Iterator<Item = &
 
 /// Has the browser keep a session until it is closed. The session itself ends sooner.
 pub fn set(port: ConsolePort, secret: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("{}={}; {}", name(port), secret.expose(), ATTRIBUTES)).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    set_cookie(session_name(port), secret.expose(), ATTRIBUTES)
 }
 
 /// Has the browser forget it.
 pub fn remove(port: ConsolePort) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("{}=; Max-Age=0; {}", name(port), ATTRIBUTES)).ok()
+    set_cookie(session_name(port), "", &format!("Max-Age=0; {ATTRIBUTES}"))
 }
 
 /// What the browser keeps of its way through the issuer.
@@ -73,21 +75,21 @@ pub fn flow(request: &HttpRequest, port: ConsolePort) -> Option<&str> {
     Some(value)
 }
 
+/// Has the browser keep that for ten minutes.
 pub fn set_flow(port: ConsolePort, kept: &str) -> Option<HeaderValue> {
-    let mut value =
-        HeaderValue::try_from(format!("{}={kept}; Max-Age=600; {FLOW_ATTRIBUTES}", flow_name(port))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    set_cookie(flow_name(port), kept, &format!("Max-Age=600; {FLOW_ATTRIBUTES}"))
 }
 
 pub fn remove_flow(port: ConsolePort) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("{}=; Max-Age=0; {FLOW_ATTRIBUTES}", flow_name(port))).ok()
+    set_cookie(flow_name(port), "", &format!("Max-Age=0; {FLOW_ATTRIBUTES}"))
 }
 
-const FLOW_ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
-
-/// No page of another site has it sent along, and no script sees it.
-const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+/// `kept` is a value that a cookie may have.
+fn set_cookie(name: &str, kept: &str, attributes: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("{name}={kept}; {attributes}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn one_cookie_of_the_name_is_a_session() {
-        let fresh = FreshSecret::make().unwrap();
+        let fresh = FreshSecret::generate().unwrap();
         let session = SessionCookie::Session(fresh.sha256);
         let ours = format!("__Host-analytics-console={}", fresh.text.expose());
         assert_eq!(of(&[&ours]), session);
@@ -115,28 +117,28 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_none_or_junk() {
-        let secret = FreshSecret::make().unwrap();
+    fn anything_else_is_absent_or_invalid() {
+        let secret = FreshSecret::generate().unwrap();
         let ours = format!("__Host-analytics-console={}", secret.text.expose());
         for (cookies, expected) in [
             (vec![], SessionCookie::Absent),
             (vec![";;;=;=="], SessionCookie::Absent),
             (vec!["__host-analytics-console=x; __Host-analytics-console2=y"], SessionCookie::Absent),
-            (vec!["__Host-analytics-console="], SessionCookie::Junk),
-            (vec!["__Host-analytics-console=\"quoted\""], SessionCookie::Junk),
-            (vec![ours.as_str(), ours.as_str()], SessionCookie::Junk),
-            (vec!["__Host-analytics-console=x", ours.as_str()], SessionCookie::Junk),
+            (vec!["__Host-analytics-console="], SessionCookie::Invalid),
+            (vec!["__Host-analytics-console=\"quoted\""], SessionCookie::Invalid),
+            (vec![ours.as_str(), ours.as_str()], SessionCookie::Invalid),
+            (vec!["__Host-analytics-console=x", ours.as_str()], SessionCookie::Invalid),
         ] {
             assert_eq!(of(&cookies), expected, "{cookies:?}");
         }
         let long = format!("__Host-analytics-console={}", "A".repeat(20_000));
-        assert_eq!(of(&[&long]), SessionCookie::Junk);
+        assert_eq!(of(&[&long]), SessionCookie::Invalid);
         assert_eq!(of(&[&format!("{ours}\u{e9}")]), SessionCookie::Absent, "a header that is no ASCII is not read");
     }
 
     #[test]
     fn a_cookie_is_for_this_host_and_no_script() {
-        let secret = FreshSecret::make().unwrap();
+        let secret = FreshSecret::generate().unwrap();
         let text = set(ConsolePort::Operations, &secret.text).unwrap();
         let expected =
             format!("__Host-analytics-operations={}; Path=/; Secure; HttpOnly; SameSite=Strict", secret.text.expose());

@@ -4,7 +4,7 @@ use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, He
 
 /// Nothing inline, nothing of another origin, no text that becomes markup or script (trusted types), in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-     connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+     connect-src 'self'; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// What the pages need none of.

@@ -1,8 +1,9 @@
 //! The console: pages for people, served by both ports. It has no endpoint for data: its pages request what the API and the
 //! operations port have, by a session that stands for a credential.
 //!
-//! [`pages`] and `assets` are what a browser loads, [`headers`] what it may do with that; [`sign_in`] begins and ends sessions, [`issuer`] by an issuer,
-//! [`cookie`] is what the browser keeps of one, and [`origin`] says which requests may use it.
+//! [`pages`] and `assets` are what a browser loads, [`headers`] what it may do with that; [`sign_in`] begins and ends sessions, [`issuer`]
+//! begins them by an issuer, from which `return_path` says where the browser goes; [`cookie`] is what the browser keeps of a session, and
+//! [`origin`] says which requests may use it.
 
 mod assets;
 pub mod cookie;
@@ -44,7 +45,7 @@ pub struct Console {
     issuer: Option<IssuerOf>,
 }
 
-/// An issuer, as a port knows it.
+/// The issuer, as one port has it: the way back is the port's own.
 #[derive(Clone)]
 struct IssuerOf {
     url: String,

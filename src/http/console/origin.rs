@@ -23,39 +23,49 @@ pub enum Sent {
 const MARK: HeaderName = HeaderName::from_static("x-console");
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// What the browser says of the page that is the cause of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It says nothing: an old one, or none at all.
+    Unsaid,
+    /// A page of this origin.
+    Own,
+    /// No page: somebody came by an address or a bookmark.
+    Nobody,
+    /// A page of another origin.
+    Foreign,
+}
+
+impl Cause {
+    fn of(request: &HttpRequest) -> Self {
+        let mut sites = request.headers().get_all(SITE);
+        match (sites.next(), sites.next()) {
+            (None, _) => Self::Unsaid,
+            (Some(site), None) if site == "same-origin" => Self::Own,
+            (Some(site), None) if site == "none" => Self::Nobody,
+            _ => Self::Foreign,
+        }
+    }
+}
+
 /// None: it was not sent by a page of the console, or nothing shows that it was.
 pub fn of_page(request: &HttpRequest) -> Option<Sent> {
-    let is_ours = is_same_origin(request)?;
-    if let Some(sent) = marked(request) {
+    let cause = Cause::of(request);
+    if let Some(sent) = marked(request).filter(|_| matches!(cause, Cause::Own | Cause::Unsaid)) {
         return (!has_body(request) || is_json(request)).then_some(sent);
     }
     let reads = [Method::GET, Method::HEAD].contains(request.method());
-    (reads && is_ours && !request.headers().contains_key(MARK)).then_some(Sent::Use)
+    (reads && cause == Cause::Own && !request.headers().contains_key(MARK)).then_some(Sent::Use)
 }
 
 /// The same where only a mark will do: to sign in and out.
 pub fn of_marked_page(request: &HttpRequest) -> bool {
-    is_same_origin(request).is_some() && marked(request).is_some()
+    matches!(Cause::of(request), Cause::Own | Cause::Unsaid) && marked(request).is_some()
 }
 
-/// Whether the browser says that a page of this origin is the cause. None: it says that it is another one.
-pub fn is_same_origin(request: &HttpRequest) -> Option<bool> {
-    let mut sites = request.headers().get_all(SITE);
-    match (sites.next(), sites.next()) {
-        (None, _) => Some(false),
-        (Some(site), None) if site == "same-origin" => Some(true),
-        _ => None,
-    }
-}
-
-/// Whether somebody came here by an address, a bookmark or a page of this origin, not by one of another.
+/// Whether no page of another origin has sent somebody here.
 pub fn is_own_navigation(request: &HttpRequest) -> bool {
-    let mut sites = request.headers().get_all(SITE);
-    match (sites.next(), sites.next()) {
-        (None, _) => true,
-        (Some(site), None) => site == "same-origin" || site == "none",
-        _ => false,
-    }
+    Cause::of(request) != Cause::Foreign
 }
 
 fn marked(request: &HttpRequest) -> Option<Sent> {

@@ -182,13 +182,13 @@ pub async fn sign_out(
 }
 
 fn new_session(request: &HttpRequest, console: &Console) -> Result<(Secret, NewSession), Problem> {
-    let FreshSecret { text, sha256 } = FreshSecret::make().map_err(|error| {
+    let FreshSecret { text, sha256 } = FreshSecret::generate().map_err(|error| {
         tracing::error!(%error, "nobody can sign in");
         Problem::Internal
     })?;
     let replaces = match SessionCookie::of(request, console.port) {
         SessionCookie::Session(sha256) => Some(sha256),
-        SessionCookie::Absent | SessionCookie::Junk => None,
+        SessionCookie::Absent | SessionCookie::Invalid => None,
     };
     Ok((text, NewSession { sha256, port: console.port, lasts: console.session_timeout, replaces }))
 }

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Sessions of one subject on one port. One more ends the oldest.
-const MOST: i64 = 20;
-/// As what part of the longest time without use a use is noted.
-const EXACT_TO: u32 = 20;
+const MOST_SESSIONS: i64 = 20;
+/// In so many parts of the longest time without use a use is noted once: not every request writes.
+const NOTED_PARTS: u32 = 20;
 
 /// A session that a request presents, and whether the request is a use of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ pub struct Presented {
     pub is_use: bool,
 }
 
-/// Those of the sessions that have not ended.
+/// Of the sessions that are presented those that have not ended.
 pub async fn find(
     conn: &mut PgConnection,
     presented: &[Presented],
@@ -38,7 +38,7 @@ pub async fn find(
         .bind(presented.iter().map(|of| of.port.as_str()).collect::<Vec<_>>())
         .bind(presented.iter().map(|of| of.is_use).collect::<Vec<_>>())
         .bind(milliseconds(idle))
-        .bind(milliseconds(idle / EXACT_TO))
+        .bind(milliseconds(idle / NOTED_PARTS))
         .fetch_all(conn)
         .await?;
     rows.into_iter().map(SessionRow::session).collect()
@@ -50,7 +50,7 @@ pub struct NewSession {
     pub port: ConsolePort,
     /// The longest that it may last.
     pub lasts: Duration,
-    /// The session that the browser had before.
+    /// The session that the browser had before, which ends.
     pub replaces: Option<SecretHash>,
 }
 
@@ -126,7 +126,7 @@ pub async fn end(
     .await
 }
 
-/// A link that is to be made.
+/// A link that is to be kept until it is used.
 pub struct NewLink {
     pub sha256: SecretHash,
     pub port: ConsolePort,
@@ -158,7 +158,7 @@ pub async fn add_link(conn: &mut PgConnection, new: &NewLink) -> Result<(), Stor
     .await
 }
 
-/// What a session that was begun gives.
+/// What a session that has begun stands for.
 async fn grant_of(conn: &mut PgConnection, sha256: SecretHash) -> Result<Option<Grant>, StoreError> {
     let row: Option<SessionRow> = sqlx::query_as(
         "SELECT session_sha256, port, subject, credential, key_id, org_ids, roles, expires_at
@@ -185,10 +185,10 @@ async fn add(
             .execute(&mut *conn)
             .await?;
     }
-    sqlx::query(include_str!("sql/console_crowd.sql"))
+    sqlx::query(include_str!("sql/console_end_oldest.sql"))
         .bind(&subject)
         .bind(new.port.as_str())
-        .bind(MOST - 1)
+        .bind(MOST_SESSIONS - 1)
         .execute(&mut *conn)
         .await?;
     let row = NewRow {
