@@ -28,20 +28,9 @@ export function save(name, blob) {
 
 export const saveCsv = (name, rows) => save(`${name}.csv`, new Blob([csv(rows)], { type: 'text/csv;charset=utf-8' }));
 
-/** Whether the text is on the clipboard: without HTTPS browsers have none. */
-export async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = document.createElement('textarea');
-    area.value = text;
-    area.setAttribute('readonly', '');
-    area.className = 'off-screen';
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand('copy');
-    area.remove();
-    return done;
-  }
-}
+/** Whether the text is on the clipboard: a browser may refuse that. It has one, as its sessions need HTTPS or this machine. */
+export const copy = text =>
+  navigator.clipboard.writeText(text).then(
+    () => true,
+    () => false,
+  );

@@ -104,10 +104,10 @@ function Create({ state, onClose }) {
     });
   };
   if (made) {
-    return html`<${Dialog} title=${t.keys.made} onClose=${onClose} wide stays>
+    return html`<${Dialog} key="made" title=${t.keys.made} onClose=${onClose} wide stays>
       <p class="notice warn"><b>${t.keys.once}</b><span>${t.keys.onceHint}</span></p>
       <p class="secret"><code tabindex="0">${made.key}</code></p>
-      <div class="buttons"><${CopyButton} text=${made.key} label=${t.keys.copy} />
+      <div class="buttons"><${CopyButton} text=${made.key} label=${t.keys.copy} className="primary" />
       <button type="button" onClick=${onClose}>${t.keys.kept}</button></div>
       <p class="quiet">${t.keys.use}</p><pre class="payload">X-API-Key: ak_…</pre><//>`;
   }

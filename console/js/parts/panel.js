@@ -101,14 +101,14 @@ export function Value({ id, name, none }) {
     title=${name ? `${name} (${id})` : id}>${name ?? shortId(id)}</bdi>`;
 }
 
-export function CopyButton({ text, label = t.table.copy }) {
+export function CopyButton({ text, label = t.table.copy, className = 'small' }) {
   const [said, setSaid] = useState('');
   const run = async () => {
     const { copy } = await import('../save.js');
     setSaid((await copy(text)) ? t.table.copied : t.table.notCopied);
     setTimeout(() => setSaid(''), 3000);
   };
-  return html`<button type="button" class="small" onClick=${run}>${said || label}</button>
+  return html`<button type="button" class=${className} onClick=${run}>${said || label}</button>
     <span class="off-screen" role="status">${said}</span>`;
 }
 
@@ -125,13 +125,11 @@ export function Dialog({ title, onClose, children, wide, stays }) {
     element.current.querySelector('input:not([type="checkbox"]), select, textarea, button.primary')?.focus();
     return () => before?.focus?.();
   }, []);
-  return html`<dialog ref=${element} class=${wide ? 'wide' : ''} aria-labelledby=${id} onCancel=${event => {
-    event.preventDefault();
-    if (!stays) onClose();
-  }}
-      onKeyDown=${event => {
-        // A browser closes a dialog at the second Escape, whatever is done about the first.
-        if (stays && event.key === 'Escape') event.preventDefault();
+  return html`<dialog ref=${element} class=${wide ? 'wide' : ''} aria-labelledby=${id} closedby=${stays ? 'none' : null}
+      onClose=${onClose}
+      onCancel=${event => {
+        // Browsers that do not know closedby.
+        if (stays) event.preventDefault();
       }}
       onClick=${event => {
         if (event.target === element.current && !stays) onClose();
