@@ -2,7 +2,7 @@
 import format from './format.js';
 import money from './money.js';
 import save from './save.js';
-import sources from './sources.js';
+import sources from './sources.mjs';
 import state from './state.js';
 import time from './time.js';
 
