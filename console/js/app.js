@@ -30,6 +30,9 @@ const PAGES = {
   },
 }[port];
 
+/** After how long a request is repeated, where the service does not say. */
+const RETRY_SECONDS = 5;
+
 const ME = port === 'api' ? '/analytics/v1/me' : '/ops/me';
 
 function App() {
@@ -37,9 +40,12 @@ function App() {
   const [me, setMe] = useState();
   const [problem, setProblem] = useState();
   const load = () => {
-    setProblem(undefined);
+    const know = found => {
+      setProblem(undefined);
+      setMe(found);
+    };
     // 401 is a session that is not there: the page of signing in takes the place of this one, and the address stays.
-    get(ME).then(setMe, found => (found.status === 401 ? setMe(null) : setProblem(found)));
+    get(ME).then(know, found => (found.status === 401 ? know(null) : setProblem(found)));
   };
   useEffect(() => {
     onSignedOut(() => {
@@ -48,6 +54,17 @@ function App() {
     });
     load();
   }, []);
+  // While the service is busy and nothing can be shown, the request is repeated.
+  useEffect(() => {
+    if (!problem?.isAway) return undefined;
+    const again = () => document.visibilityState === 'visible' && load();
+    const timer = setTimeout(again, (problem.retryAfter ?? RETRY_SECONDS) * 1000);
+    document.addEventListener('visibilitychange', again);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', again);
+    };
+  }, [problem]);
 
   if (problem) return html`<main class="alone"><h1>${t.brand}</h1><${Failure} problem=${problem} reload=${load} /></main>`;
   if (me === undefined) return html`<main class="alone"><${Skeleton} /></main>`;

@@ -125,6 +125,12 @@ async fn what_was_shown_stays_while_the_database_is_away() {
         stale.is_empty().then_some(())
     })
     .await;
+    // A page that is opened meanwhile is there by itself when the database is.
+    database.cut();
+    visitor.browser.open(&format!("http://{}/console/trust?range=today", service.api)).await;
+    visitor.browser.says("Try again").await;
+    database.heal();
+    visitor.browser.says("1 received").await;
 }
 
 #[tokio::test]
