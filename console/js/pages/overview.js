@@ -7,8 +7,7 @@ import { addMonths, dateIn, now, recent } from '../time.js';
 import { Decimal } from '../money.js';
 import { count, exactMoney, money, percent, short } from '../format.js';
 import { Panel, Tile, Value } from '../parts/panel.js';
-import { FigurePanel } from '../parts/chart.js';
-import { finalColumn, timeColumn } from '../parts/buckets.js';
+import { FigurePanel, finalColumn, timeColumn } from '../parts/chart.js';
 import { t } from '../texts.js';
 
 const EVERY = 30;

@@ -7,8 +7,7 @@ import { fileName, highest, labels, openBuckets, places, rangeParams, spread } f
 import { daysBetween, hour, longDay } from '../time.js';
 import { count, latency, percent } from '../format.js';
 import { Choice, Panel, Tile } from '../parts/panel.js';
-import { FigurePanel } from '../parts/chart.js';
-import { timeColumn } from '../parts/buckets.js';
+import { FigurePanel, timeColumn } from '../parts/chart.js';
 import { Causes } from '../parts/causes.js';
 import { t } from '../texts.js';
 

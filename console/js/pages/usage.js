@@ -8,9 +8,8 @@ import { daysBetween, previousRange, rangeLabel } from '../time.js';
 import { plain, subtract } from '../money.js';
 import { label } from '../format.js';
 import { Choice, Panel, Tile } from '../parts/panel.js';
-import { FigurePanel } from '../parts/chart.js';
+import { bucketTable, FigurePanel } from '../parts/chart.js';
 import { Groups, Changed } from '../parts/groups.js';
-import { bucketTable } from '../parts/buckets.js';
 import { t } from '../texts.js';
 
 const EVERY = 30;

@@ -1,8 +1,9 @@
 // A chart for eyes, keys and screen readers: a canvas, a cursor that the arrow keys move, a legend; its numbers as a table, its picture.
 import { draw, picture, theme } from './draw.js';
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../view.js';
-import { moment } from '../time.js';
-import { Panel } from './panel.js';
+import { MEASURES } from '../series.js';
+import { dateIn, hour, longDay, moment } from '../time.js';
+import { Badge, Panel } from './panel.js';
 import { t } from '../texts.js';
 
 const MOST_ROWS = 9;
@@ -182,4 +183,57 @@ function DataTable({ make, name, caption }) {
       <summary>${t.chart.data}</summary>
       ${open && Table && html`<${Table} ...${make()} name=${name} caption=${caption} />`}
     </details>`;
+}
+
+/** When a bucket begins: `timeOf(row)` is its first moment. */
+export function timeColumn(timeOf, granularity, zone) {
+  const hours = granularity === 'hour';
+  return {
+    key: 'time',
+    time: true,
+    label: t.columns[granularity],
+    file: hours ? 'hour_utc' : 'day',
+    value: row => (hours ? new Date(timeOf(row)).toISOString().replace('.000', '') : dateIn(timeOf(row), zone)),
+    sort: timeOf,
+    cell: row => (hours ? hour : longDay)(timeOf(row), zone),
+  };
+}
+
+/** Whether a bucket may still grow: `pointOf(row)` is what the API has of it. */
+export const finalColumn = pointOf => ({
+  key: 'final',
+  label: t.columns.final,
+  value: row => (pointOf(row).final ? t.final : t.open),
+  cell: row => (pointOf(row).final ? t.final : html`<${Badge} tone="open">${t.open}<//>`),
+});
+
+export function bucketTable({ at, whole, series, figure, measure, granularity, zone }) {
+  const { exact } = MEASURES[measure];
+  return {
+    rows: whole.map((point, n) => ({ n, point })).filter(row => row.point),
+    rowKey: row => row.n,
+    sort: 'time',
+    columns: [
+      timeColumn(row => at.times[row.n], granularity, zone),
+      ...(series.length > 1
+        ? series.map((one, s) => ({
+            key: `s${s}`,
+            label: html`<bdi class="clip">${one.name}</bdi>`,
+            file: one.name,
+            right: true,
+            value: row => figure(row.n, s),
+            cell: row => exact(figure(row.n, s)),
+          }))
+        : []),
+      {
+        key: 'total',
+        label: t.columns.total,
+        file: `total ${measure}`,
+        right: true,
+        value: row => row.point[measure],
+        cell: row => exact(row.point[measure]),
+      },
+      finalColumn(row => row.point),
+    ],
+  };
 }

@@ -65,6 +65,52 @@ async fn the_numbers_of_usage_are_the_traces() {
     assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
 }
 
+/// Requests of the first page, and bytes of its scripts as they are sent.
+const MOST_REQUESTS: u64 = 25;
+const MOST_SCRIPT: u64 = 60_000;
+
+#[tokio::test]
+async fn reliability_and_trust_have_the_numbers_of_the_trace() {
+    let (world, service, org) = with_trace().await;
+    let with = ["--org", &org.to_string(), "--role", "org_admin"];
+    let Some(visitor) = Visitor::enter(&world, service.api, Shape::default(), &with).await else { return };
+    let token = service.token(&[org], &[Role::OrgViewer]);
+    let range = format!("start={}&end={}", days_ago(3), days_ago(-1));
+    let (_, found) = service.get(&format!("/analytics/v1/orgs/{org}/reliability?{range}"), &token).await;
+    visitor.at(&format!("reliability?{range}")).await;
+    let (figures, totals) = (visitor.figures().await, &found["totals"]);
+    assert!(totals["errors"].as_u64().unwrap() > 0, "{found}");
+    assert_eq!(digits(&figures[1].1), totals["errors"].to_string(), "{figures:?}");
+    let rate = totals["errors"].as_f64().unwrap() / totals["invocations"].as_f64().unwrap() * 100.0;
+    assert_eq!(figures[0].1, format!("{rate:.2}%"));
+    let p95 = totals["latencyMs"]["p95"].as_f64().unwrap();
+    assert_eq!(digits(&figures[2].1), format!("{p95:.0}"), "{figures:?}");
+
+    let sums = usage(&service, org, &range).await;
+    let stored = sums["totals"]["invocations"].as_u64().unwrap();
+    visitor.at(&format!("trust?{range}")).await;
+    let balance = visitor.texts(".balance b").await;
+    let balance: Vec<u64> = balance.iter().map(|text| digits(text).parse().unwrap()).collect();
+    assert_eq!(balance, [stored, stored, 0, 0], "received, stored, duplicates, rejected");
+    assert!(visitor.texts(".balance").await[0].trim_start().starts_with("balanced"));
+    assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_first_page_needs_little() {
+    let (world, service, org) = with_trace().await;
+    let with = ["--org", &org.to_string(), "--role", "org_admin"];
+    let Some(visitor) = Visitor::enter(&world, service.api, Shape::default(), &with).await else { return };
+    visitor.at("").await;
+    let needed =
+        "const all = performance.getEntriesByType('resource'), scripts = all.filter(({name}) => name.endsWith('.js'));
+        return [all.length + 1, scripts.reduce((sum, {encodedBodySize}) => sum + encodedBodySize, 0)]";
+    let needed = visitor.browser.script(needed).await;
+    let (requests, script) = (needed[0].as_u64().unwrap(), needed[1].as_u64().unwrap());
+    assert!((10..=MOST_REQUESTS).contains(&requests), "{requests} requests");
+    assert!((10_000..=MOST_SCRIPT).contains(&script), "{script} bytes of script");
+}
+
 #[tokio::test]
 async fn days_are_those_of_the_zone() {
     let (world, service, org) = with_trace().await;
