@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Debug,
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
 };
 
@@ -21,7 +22,7 @@ const SHOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct Chromium {
     driver: Child,
     pub client: Client,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 /// How the browser of a test differs from the usual one.
@@ -51,6 +52,7 @@ impl Chromium {
         let driver = Command::new("chromedriver")
             .arg(format!("--port={}", address.port()))
             .env("TZ", shape.zone)
+            .process_group(0)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -72,7 +74,7 @@ impl Chromium {
         let options = json!({"args": args});
         let wanted = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
         let Value::Object(wanted) = wanted else { unreachable!() };
-        let mut browser = Self { driver, client: connect(address.port(), wanted).await, _profile: profile };
+        let mut browser = Self { driver, client: connect(address.port(), wanted).await, profile };
         // Smaller than the least that a window of the desktop may have.
         browser
             .run(
@@ -161,10 +163,25 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // The driver ends its browser with itself when it is requested to end.
-        let _ = Command::new("kill").args(["-TERM", &self.driver.id().to_string()]).status();
+        // The driver leaves its browser behind when it is ended, so all of its group is.
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.driver.id())]).status();
         let _ = self.driver.wait();
     }
+}
+
+#[tokio::test]
+async fn nothing_of_a_browser_is_left() {
+    let Some(browser) = Chromium::start(Shape::default()).await else { return };
+    let profile = browser.profile.path().to_str().unwrap().to_owned();
+    let processes = || {
+        let all = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+        all.filter(|line| String::from_utf8_lossy(line).contains(&profile)).count()
+    };
+    assert!(processes() > 1);
+    drop(browser);
+    eventually("all of them are gone", async || (processes() == 0).then_some(())).await;
 }
 
 fn is_there(program: &str) -> bool {
