@@ -14,7 +14,7 @@ use crate::harness::{World, eventually};
 /// Presses of Tab after which what is looked for is taken for unreachable.
 const MOST_TABS: usize = 150;
 
-/// Refusals that the browser logs: who is signed in is asked before signing in, and a busy database is asked again.
+/// Refusals that the browser logs: a page requests who is signed in before anybody is, and a busy database again.
 pub const EXPECTED: [u16; 2] = [401, 503];
 
 pub struct Visitor {
