@@ -58,8 +58,11 @@ fn covers(rule: &Value, place: &Place, port: u16) -> bool {
 /// The servers that the variables of a pod name.
 fn servers(environment: &str, manifests: &Manifests, pod: &Pod<'_>) -> BTreeSet<(Place, u16)> {
     let variables = variables(environment, manifests, pod);
-    // An issuer is a name, and read by nobody.
-    let urls = variables.iter().filter(|(name, value)| value.contains("://") && !name.ends_with("__ISSUER"));
+    // The issuer of tokens is a name, and the others are where browsers go: the service reads none of them.
+    let read = |name: &str| {
+        name != "ANALYTICS__AUTH__ISSUER" && !name.ends_with("__PUBLIC_URL") && !name.ends_with("__OPERATIONS_URL")
+    };
+    let urls = variables.iter().filter(|(name, value)| value.contains("://") && read(name));
     let mut found: BTreeSet<_> = urls
         .map(|(_, value)| Url::parse(value).unwrap())
         .filter(|url| url.host_str() != Some("localhost"))
@@ -205,6 +208,7 @@ fn a_server_without_a_place_is_refused() {
             ("networkPolicy.cache.to=[]", "networkPolicy.cache.to"),
             ("networkPolicy.objects.to=[]", "networkPolicy.objects.to"),
             ("networkPolicy.jwks.to=[]", "networkPolicy.jwks.to"),
+            (r#"config.console.oidc_issuer="https://id.example.com""#, "networkPolicy.consoleIssuer.to"),
             (r#"config.otlp.endpoint="https://traces.example.com""#, "networkPolicy.otlp.to"),
         ] {
             let error = rendered_by(&program, "staging", &[set]).unwrap_err();

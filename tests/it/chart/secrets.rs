@@ -34,6 +34,7 @@ pub fn secrets(environment: &str) -> BTreeMap<(&'static str, &'static str), Stri
         (("analytics-tokens", "hs256_secret"), "0f1e2d3c4b5a69788796a5b4c3d2e1f0"),
         (("analytics-exports", "AWS_ACCESS_KEY_ID"), "analytics"),
         (("analytics-exports", "AWS_SECRET_ACCESS_KEY"), "wJalrXUtnFEMI"),
+        (("analytics-console-client", "client_secret"), "Zq3vXk1pWn8tYb5r"),
         (("collector-headers", "headers"), "authorization=Bearer 6t2hGqkWv"),
     ];
     role("analytics-service-role", "analytics_service")

@@ -5,6 +5,7 @@
 {{- $config := .Values.config -}}
 objects: {{ if dig "objects" "bucket" "" $config }}{{ dig "objects" "endpoint" "" $config | default "https://s3.amazonaws.com" }}{{ end }}
 jwks: {{ dig "auth" "jwks_url" "" $config }}
+consoleIssuer: {{ dig "console" "oidc_issuer" "" $config }}
 otlp: {{ dig "otlp" "endpoint" "" $config }}
 {{- end }}
 
