@@ -145,6 +145,15 @@ async fn the_first_pages_can_be_used_by_everybody() {
             assert_eq!(browser.barriers().await, Vec::<String>::new(), "the first page at {}", shape.width);
             let wider = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
             assert_eq!(browser.script(wider).await, json!(false), "{}", shape.width);
+            let covered = "const brand = document.querySelector('.brand'), of = found => found.getBoundingClientRect();
+                const account = of(document.querySelector('.account'));
+                return of(brand.lastElementChild).right > account.left && of(brand).bottom > account.top;";
+            assert_eq!(
+                browser.script(covered).await,
+                json!(false),
+                "who is signed in covers nothing at {}",
+                shape.width
+            );
         }
         assert_eq!(browser.complaints(&[401]).await, Vec::<String>::new());
     }
