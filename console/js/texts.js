@@ -184,7 +184,9 @@ export const t = {
     finalHint: 'an hour of grace for late events is over',
     lastEvent: 'Newest event',
     lastEventHint: 'when it occurred',
-    meaning: (complete, final) => `Complete to ${complete}: everything that producers had published by then is in the numbers. Final to ${final}: hours before that are closed, and only an event that comes later than an hour changes them. Such changes are listed below.`,
+    meaning: (complete, final, hours) => `Complete to ${complete}: everything that producers had published by then is in the numbers. ${final
+      ? `Final to ${final}: hours before that are closed, and only an event that comes later than an hour changes them. Such changes are listed below.`
+      : `None of the last ${hours} hours is final.`}`,
     unknownMeaning: 'It is not known yet how complete the numbers are: nothing of this organisation’s stream was read so far, or its clock was set back. Nothing counts as final.',
     ledger: 'What became of every message',
     ledgerNote: 'By the hour in which a message was stored or rejected, not the hour in which its event occurred.',

@@ -121,7 +121,7 @@ export const longDay = (moment, zone) =>
   format(zone, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(ms(moment));
 export const month = (moment, zone) => format(zone, { month: 'short', year: 'numeric' }).format(ms(moment));
 export const clock = (moment, zone) => format(zone, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(ms(moment));
-export const clockSeconds = (moment, zone) =>
+const clockSeconds = (moment, zone) =>
   format(zone, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(ms(moment));
 export const hour = (moment, zone) => `${day(moment, zone)}, ${clock(moment, zone)}`;
 

@@ -5,6 +5,7 @@ import save from './save.js';
 import sources from './sources.mjs';
 import state from './state.js';
 import time from './time.js';
+import trust from './trust.js';
 
 function equal(found, wanted, what = '') {
   const [a, b] = [found, wanted].map(value => JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}n` : one)));
@@ -15,7 +16,7 @@ function equal(found, wanted, what = '') {
 export default async function run() {
   let passed = 0;
   const failed = [];
-  for (const [name, test] of [format, money, save, sources, state, time].flatMap(suite => Object.entries(suite(equal)))) {
+  for (const [name, test] of [format, money, save, sources, state, time, trust].flatMap(suite => Object.entries(suite(equal)))) {
     try {
       await test();
       passed += 1;

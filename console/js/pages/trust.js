@@ -4,7 +4,7 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { isUuid, may, noteCompleteness } from '../state.js';
 import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
-import { clockSeconds, daysBetween, hour, moment, now, recent } from '../time.js';
+import { daysBetween, hour, moment, now, recent } from '../time.js';
 import { count, seconds } from '../format.js';
 import { Badge, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
@@ -37,7 +37,7 @@ export default function Trust({ me, state }) {
   return html`
     <${Panel} className="bare" of=${recentHours} zone=${zone} lines=4>${report => html`<${Completeness} report=${report}
       zone=${zone} />`}<//>
-    ${may(me, 'reliability') && html`<${Event} key=${state.query.event} state=${state} me=${me} />`}
+    ${may(me, 'reliability') && html`<${EventLookup} key=${state.query.event} state=${state} me=${me} />`}
     <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone}
       fileName=${fileName('ledger', state)} height=${200}
       empty=${report => (report === null ? t.trust.tooLong(MOST_DAYS) : report.hours.length === 0 && { title: t.trust.noMessages, hint: t.trust.noMessagesHint })}
@@ -45,10 +45,13 @@ export default function Trust({ me, state }) {
     <${Revisions} state=${state} />`;
 }
 
-/** Up to when the numbers are final: the hours are without a hole, so the first that is open says it. */
-function finalTo(report) {
-  const open = report.series.find(point => !point.final);
-  return open ? open.bucketStart : report.range.end;
+/**
+ * Up to when the numbers are final: the hours are without a hole, so the first that is open says it. Where that is the first of all, it
+ * is not known: hours before it may be open too.
+ */
+export function finalTo({ series, range }) {
+  const open = series.findIndex(point => !point.final);
+  return open < 0 ? range.end : series[open - 1] && series[open].bucketStart;
 }
 
 function Completeness({ report, zone }) {
@@ -61,7 +64,7 @@ function Completeness({ report, zone }) {
       <${Tile} label=${t.trust.finalTo} value=${final ? hour(final, zone) : '–'} hint=${t.trust.finalHint} />
       <${Tile} label=${t.trust.lastEvent} value=${recent(freshness.lastEventAt, zone)} hint=${t.trust.lastEventHint} />
     </div>
-    <p class="explain">${asOf ? t.trust.meaning(clockSeconds(asOf, zone), final ? hour(final, zone) : '–') : t.trust.unknownMeaning}</p>`;
+    <p class="explain">${asOf ? t.trust.meaning(moment(asOf, zone), final ? hour(final, zone) : undefined, HOURS) : t.trust.unknownMeaning}</p>`;
 }
 
 const KINDS = ['stored', 'duplicates', 'rejected'];
@@ -152,7 +155,7 @@ function Balance({ report, zone }) {
     ${report.unreadSince && html`<p class="notice warn">${t.ledger.unread(moment(report.unreadSince, zone))}</p>`}`;
 }
 
-function Event({ me, state }) {
+function EventLookup({ me, state }) {
   const [text, setText] = useState(state.query.event ?? '');
   const [wrong, setWrong] = useState(false);
   const wanted = isUuid(state.query.event) ? state.query.event : undefined;
