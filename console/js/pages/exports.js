@@ -1,10 +1,12 @@
 // Exports: a file is requested, generated, downloaded, and compared with what is known now.
-import { html, useState } from '../view.js';
+import { html, useEffect, useState } from '../view.js';
 import { get, ofOrg, post, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { addDays, addMonths, dateIn, isDate, moment, now, rangeLabel } from '../time.js';
+import { pageAddress } from '../state.js';
+import { addDays, dateIn, moment, rangeLabel } from '../time.js';
 import { bytes, count, exactMoney, money } from '../format.js';
-import { announce, Badge, Choice, CopyButton, Dialog, Facts, Failure, Pager, Panel, Skeleton } from '../parts/panel.js';
+import { Badge, Choice, CopyButton, Dialog, Facts, Failure, Pager, Panel, Skeleton } from '../parts/panel.js';
+import { ExportRequest } from '../parts/export-request.js';
 import { Table } from '../parts/table.js';
 import { t } from '../texts.js';
 
@@ -12,12 +14,12 @@ const EVERY = 3;
 const IDLE_EVERY = 30;
 const TONES = { pending: '', running: 'accent', succeeded: 'ok', failed: 'bad', expired: '' };
 const STATUSES = ['all', 'succeeded', 'running', 'pending', 'failed', 'expired'];
-const MOST_DAYS = 31;
 
 export default function Exports({ state }) {
   const { org, zone, query } = state;
   const [waits, setWaits] = useState(false);
-  const [job, setJob] = useState(null);
+  // The job whose dialog is open, and whether it is to be verified at once.
+  const [open, setOpen] = useState(null);
   const status = STATUSES.includes(query.status) ? query.status : 'all';
   const params = { status: status === 'all' ? undefined : status, limit: 50, cursor: query.cursor };
   const of = useData(
@@ -30,90 +32,18 @@ export default function Exports({ state }) {
     { every: state.polls ? (waits ? EVERY : IDLE_EVERY) : 0 },
   );
   return html`
-    <${Request} state=${state} onDone=${of.reload} />
+    <${ExportRequest} state=${state} onDone=${of.reload} />
     <${Panel} title=${t.exports.list} note=${t.exports.listNote} of=${of} zone=${zone}
       empty=${page => page.exports.length === 0 && { title: t.exports.none, hint: t.exports.noneHint }}
       actions=${html`<${Choice} label=${t.exports.status} value=${status}
         options=${STATUSES.map(one => [one, t.exports.statuses[one]])}
           onChange=${one => setQuery({ status: one, cursor: undefined })} />`}>
-      ${page => html`<${Jobs} jobs=${page.exports} state=${state} onOpen=${setJob} onChanged=${of.reload} />
+      ${page => html`<${Jobs} jobs=${page.exports} state=${state} onOpen=${(job, verify) => setOpen({ job, verify })} />
         <${Pager} query=${query} next=${page.nextCursor} />`}
     <//>
-    ${job && html`<${Job} state=${state} job=${of.data?.exports.find(one => one.jobId === job.jobId) ?? job}
-      onClose=${() => setJob(null)} onChanged=${of.reload} />`}`;
+    ${open && html`<${Job} state=${state} job=${of.data?.exports.find(one => one.jobId === open.job.jobId) ?? open.job}
+      verify=${open.verify} onClose=${() => setOpen(null)} onChanged=${of.reload} />`}`;
 }
-
-/** The whole days of the range that was chosen, as far as a file may have them; else last month. */
-function daysOf({ query, range }, today) {
-  const yesterday = addDays(today, -1);
-  const end = addDays(range.end, -1) < yesterday ? addDays(range.end, -1) : yesterday;
-  const fits = range.start <= end && Date.parse(end) - Date.parse(range.start) < 31 * 86_400_000;
-  return (query.range || query.start) && fits
-    ? { start: range.start, end }
-    : { start: addMonths(today, -1), end: addDays(addMonths(today, 0), -1) };
-}
-
-/** The days of an export are those of UTC, as its buckets are. */
-function Request({ state, onDone }) {
-  const today = dateIn(now(), 'UTC');
-  const [form, setForm] = useState({
-    ...daysOf(state, today),
-    granularity: 'daily',
-    groupBy: 'model',
-  });
-  const [problem, setProblem] = useState();
-  const [busy, setBusy] = useState(false);
-  const set = values => {
-    setForm(was => ({ ...was, ...values }));
-    setProblem(undefined);
-  };
-  const raw = form.groupBy !== 'model';
-  const run = async event => {
-    event.preventDefault();
-    if (busy) return;
-    setBusy(true);
-    try {
-      await post(
-        ofOrg(state.org, 'exports'),
-        {
-          timeRange: { start: form.start, end: addDays(form.end, 1) },
-          granularity: raw ? 'hourly' : form.granularity,
-          groupBy: form.groupBy,
-        },
-        { headers: { 'Idempotency-Key': randomKey() } },
-      );
-      announce(t.exports.requested);
-      onDone();
-    } catch (found) {
-      setProblem(found);
-    }
-    setBusy(false);
-  };
-  const days = isDate(form.start) && isDate(form.end) ? (Date.parse(form.end) - Date.parse(form.start)) / 86_400_000 + 1 : 0;
-  const hint = days > MOST_DAYS ? t.exports.tooLong(MOST_DAYS) : raw && days > 7 ? t.exports.rawTooLong : '';
-  return html`<${Panel} title=${t.exports.request} note=${t.exports.requestNote}>
-    <form class="fields" onSubmit=${run}>
-      <label class="field"><span>${t.exports.first}</span><input type="date" required max=${today} value=${form.start}
-        onInput=${event => set({ start: event.target.value })} /></label>
-      <label class="field"><span>${t.exports.last}</span><input type="date" required min=${form.start} max=${today}
-        value=${form.end} onInput=${event => set({ end: event.target.value })} /></label>
-      <label class="field"><span>${t.exports.rows}</span><select value=${raw ? 'hourly' : form.granularity} disabled=${raw}
-        onChange=${event => set({ granularity: event.target.value })}>
-        ${['hourly', 'daily', 'monthly'].map(one => html`<option value=${one}>${t.exports.granularities[one]}</option>`)}</select>
-          </label>
-      <label class="field"><span>${t.exports.groupBy}</span>
-      <select value=${form.groupBy} onChange=${event => set({ groupBy: event.target.value })}>
-        ${['model', 'client', 'errorCode'].map(one => html`<option value=${one}>${t.exports.groups[one]}</option>`)}</select>
-          </label>
-      <div class="field"><span> </span><button class="primary"
-        disabled=${!!hint || days < 1} aria-disabled=${busy}>${busy ? t.exports.requesting : t.exports.submit}</button></div>
-    </form>
-    ${hint && html`<p class="error" role="alert">${hint}</p>`}
-    ${problem && html`<${Failure} problem=${problem} />`}
-  <//>`;
-}
-
-const randomKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
 
 /** Days of an export are UTC's. */
 const exportRange = ({ timeRange: { start, end } }) => {
@@ -122,6 +52,13 @@ const exportRange = ({ timeRange: { start, end } }) => {
     ? rangeLabel({ start: start.slice(0, 10), end: end.slice(0, 10) })
     : `${moment(start, 'UTC')} – ${moment(end, 'UTC')}`;
 };
+
+/** The days of a zone that a range of moments touches, as the address has them. */
+const daysIn = ({ start, end }, zone) => ({
+  range: undefined,
+  start: dateIn(Date.parse(start), zone),
+  end: addDays(dateIn(Date.parse(end) - 1, zone), 1),
+});
 
 const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'download');
 
@@ -133,13 +70,13 @@ function Jobs({ jobs, state, onOpen }) {
       time: true,
       label: t.exports.requestedAt,
       value: job => job.createdAt,
-      cell: job => html`<button type="button" class="link" onClick=${() => onOpen(job)}>${moment(job.createdAt, zone)}</button>`,
+      cell: job => moment(job.createdAt, zone),
     },
     { key: 'range', time: true, label: t.exports.range, value: job => exportRange(job), sort: job => job.timeRange.start },
     {
-      key: 'granularity',
-      label: t.exports.rows,
-      value: job => `${t.exports.granularities[job.granularity]} · ${t.exports.groups[job.groupBy] ?? job.groupBy}`,
+      key: 'groupBy',
+      label: t.exports.rowPer,
+      value: job => t.exports.row(job),
     },
     {
       key: 'status',
@@ -166,12 +103,33 @@ function Jobs({ jobs, state, onOpen }) {
       value: job => job.outputUri,
       cell: job => (job.status === 'succeeded' ? html`<a href=${downloadOf(org, job)} download>${t.exports.download}</a>` : '–'),
     },
+    {
+      key: 'verify',
+      label: t.exports.check,
+      unsorted: true,
+      screenOnly: true,
+      value: () => '',
+      cell: job =>
+        job.status === 'succeeded'
+          ? html`<button type="button" class="small" aria-label=${t.exports.verifyOf(exportRange(job))}
+            onClick=${() => onOpen(job, true)}>${t.exports.verify}</button>`
+          : '–',
+    },
+    {
+      key: 'details',
+      label: html`<span class="off-screen">${t.exports.details}</span>`,
+      unsorted: true,
+      screenOnly: true,
+      value: () => '',
+      cell: job => html`<button type="button" class="small" aria-label=${t.exports.detailsOf(exportRange(job))}
+        onClick=${() => onOpen(job, false)}>${t.exports.details}</button>`,
+    },
   ];
   return html`<${Table} columns=${columns} rows=${jobs} sort="-createdAt" name=${`exports-${org.slice(0, 8)}`}
     caption=${t.exports.list} rowKey=${job => job.jobId} />`;
 }
 
-function Job({ state, job, onClose, onChanged }) {
+function Job({ state, job, verify, onClose, onChanged }) {
   const { org, zone } = state;
   const [found, setFound] = useState();
   const [problem, setProblem] = useState();
@@ -187,6 +145,9 @@ function Job({ state, job, onClose, onChanged }) {
     }
     setBusy(false);
   };
+  useEffect(() => {
+    if (verify) act('verify', setFound);
+  }, []);
   const live = ['pending', 'running'].includes(job.status);
   return html`<${Dialog} title=${t.exports.job(exportRange(job))} onClose=${onClose} wide>
     <${Facts} of=${[
@@ -213,11 +174,12 @@ function Job({ state, job, onClose, onChanged }) {
     ${job.status === 'succeeded' && html`<p class="quiet">${t.exports.linkHint}</p>`}
     ${busy && html`<${Skeleton} lines=2 />`}
     ${problem && html`<${Failure} problem=${problem} />`}
-    ${found && html`<${Verdict} found=${found} zone=${zone} />`}
+    ${found && html`<${Verdict} found=${found} job=${job} state=${state} />`}
   <//>`;
 }
 
-function Verdict({ found, zone }) {
+function Verdict({ found, job, state }) {
+  const { zone } = state;
   const rows = ['invocations', 'inputTokens', 'outputTokens', 'costEstimateCents'];
   const text = (key, value) => (key === 'costEstimateCents' ? exactMoney(value) : count(value));
   return html`<div class="verdict" role="status">
@@ -231,7 +193,8 @@ function Verdict({ found, zone }) {
       <tbody>${rows.map(key => html`<tr><th scope="row">${t.measures[key]}</th>
       <td class="number">${text(key, found.totals?.[key])}</td><td class="number">${text(key, found.rollups?.[key])}</td>
       <td class="number">${text(key, found.difference?.[key])}</td></tr>`)}</tbody></table></div>
-    ${found.revisions > 0 && html`<p class="quiet">${t.exports.revised(count(found.revisions))}</p>`}
-    <p class="quiet">${t.exports.checkedSum(found.checksum === found.foundChecksum)} ${found.asOf && t.complete.to(moment(found.asOf, zone))}</p>
+    ${found.revisions > 0 && html`<p class="quiet">${t.exports.revised(count(found.revisions))} <a
+      href=${pageAddress(state, 'trust', daysIn(job.timeRange, zone))}>${t.exports.toChanges}</a></p>`}
+    <p class="quiet">${t.exports.checkedSum(found.checksum === found.foundChecksum)} ${found.asOf && t.exports.known(moment(found.asOf, zone))}</p>
   </div>`;
 }

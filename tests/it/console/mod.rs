@@ -5,6 +5,7 @@ mod chromium;
 mod guards;
 mod issuer;
 mod page_acts;
+mod page_exports;
 mod page_numbers;
 mod page_races;
 mod pages;
