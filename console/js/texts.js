@@ -131,7 +131,7 @@ export const t = {
     comparedWith: range => `Compared with ${range}.`,
     noComparison: 'nothing to compare with',
     empty: 'Nothing in this range.',
-    emptyHint: 'Choose a longer range above, or check on the Trust page whether messages arrived.',
+    emptyHint: 'Choose a longer range above.', toTrust: 'See on the Trust page whether messages arrived.',
     tooLongForHours: days => `Hours are shown for at most ${days} days`,
   },
   groups: {
@@ -191,8 +191,8 @@ export const t = {
     ledger: 'What became of every message',
     ledgerNote: 'By the hour in which a message was stored or rejected, not the hour in which its event occurred.',
     noMessages: 'No message arrived in this range.',
-    noMessagesHint: 'Events may be of these days and have arrived on another day: choose a longer range.',
-    tooLong: days => `The ledger shows at most ${days} days. Choose a shorter range.`,
+    noMessagesHint: 'Events may be of these days and have arrived on another day.',
+    tooLong: days => `The ledger shows at most ${days} days.`, longest: days => `Show the last ${days} days`,
   },
   ledger: {
     hour: 'Hour', received: 'Received', stored: 'Stored', duplicates: 'Duplicates', rejected: 'Rejected', conflicts: 'Conflicts',
@@ -379,7 +379,7 @@ export const t = {
     hint: (group, together) => (together ? `All actors of ${group} restart together. What was not committed is read from the stream again, so nothing is lost and nothing counts twice.` : `Only ${group} restarts.`),
     before: 'Before', after: 'After', compare: 'Before and after the restart', generation: 'Generation', since: 'Since',
     nextOffset: 'Next offset',
-    running: 'Restarting…', late: 'It does not run yet. Look at the supervision log.', done: 'It runs again.',
+    running: 'Restarting…', late: 'It does not run yet.', toLog: 'Look at its supervision log.', done: 'It runs again.',
     nothingLost: 'It runs again, and nothing was lost.',
     proof: (before, after, received) => `The next offset went from ${before} to ${after}${received ? `,
     and all ${received} received messages are stored, duplicates or rejected` : ''}.`,

@@ -6,7 +6,7 @@ import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rang
 import { addMonths, dateIn, now, recent } from '../time.js';
 import { Decimal } from '../money.js';
 import { count, exactMoney, money, percent, short } from '../format.js';
-import { Panel, Tile, Value } from '../parts/panel.js';
+import { noUsage, Panel, Tile, Value } from '../parts/panel.js';
 import { FigurePanel, finalColumn, timeColumn } from '../parts/chart.js';
 import { t } from '../texts.js';
 
@@ -36,7 +36,7 @@ export default function Overview({ me, state }) {
       me=${me} state=${state} />`}<//>
     <${FigurePanel} title=${t.overview.byDay} note=${t.overview.byDayNote} of=${spend} zone=${zone}
       make=${report => chartOf(report, state)} fileName=${fileName('spend', state)}
-      empty=${report => report.series.length === 0 && { title: t.usage.empty, hint: t.usage.emptyHint }}
+      empty=${report => report.series.length === 0 && noUsage(state)}
       actions=${html`<a class="button small" href=${pageAddress(state, 'usage')}>${t.overview.explore}</a>`} />
     <${Largest} state=${state} every=${every} />`;
 }

@@ -6,7 +6,7 @@ import { noteCompleteness } from '../state.js';
 import { fileName, highest, labels, openBuckets, places, rangeParams, spread } from '../series.js';
 import { daysBetween, hour, longDay } from '../time.js';
 import { count, latency, percent } from '../format.js';
-import { Choice, Panel, Tile } from '../parts/panel.js';
+import { Choice, noUsage, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel, timeColumn } from '../parts/chart.js';
 import { Causes } from '../parts/causes.js';
 import { t } from '../texts.js';
@@ -31,7 +31,7 @@ export default function Reliability({ state }) {
       ),
     { every: state.polls ? EVERY : 0 },
   );
-  const empty = report => report.series.length === 0 && { title: t.usage.empty, hint: t.usage.emptyHint };
+  const empty = report => report.series.length === 0 && noUsage(state);
   const tooLong = days > MOST_HOURS_DAYS && t.usage.tooLongForHours(MOST_HOURS_DAYS);
   return html`
     <div class="toolbar no-print">

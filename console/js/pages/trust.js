@@ -2,7 +2,7 @@
 import { html, useState } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { isUuid, may, noteCompleteness } from '../state.js';
+import { isUuid, may, noteCompleteness, pageAddress } from '../state.js';
 import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
 import { daysBetween, hour, moment, now, recent } from '../time.js';
 import { count, seconds } from '../format.js';
@@ -40,9 +40,19 @@ export default function Trust({ me, state }) {
     ${may(me, 'reliability') && html`<${EventLookup} key=${state.query.event} state=${state} me=${me} />`}
     <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone}
       fileName=${fileName('ledger', state)} height=${200}
-      empty=${report => (report === null ? t.trust.tooLong(MOST_DAYS) : report.hours.length === 0 && { title: t.trust.noMessages, hint: t.trust.noMessagesHint })}
+      empty=${report => (report === null || report.hours.length === 0) && noMessages(report, state)}
       make=${report => ledgerChart(report, state)} foot=${report => html`<${Balance} report=${report} zone=${zone} />`} />
     <${Revisions} state=${state} />`;
+}
+
+/** No message, or more days than a ledger has; with a link to as many as it may have. */
+function noMessages(report, state) {
+  const longest =
+    state.range.range !== `${MOST_DAYS}d` &&
+    html`<a href=${pageAddress(state, 'trust', { range: `${MOST_DAYS}d`, start: '', end: '' })}>${t.trust.longest(MOST_DAYS)}</a>`;
+  return report
+    ? { title: t.trust.noMessages, hint: html`${t.trust.noMessagesHint} ${longest}` }
+    : { title: t.trust.tooLong(MOST_DAYS), hint: longest };
 }
 
 /**

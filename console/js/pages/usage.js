@@ -7,7 +7,7 @@ import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rang
 import { daysBetween, previousRange, rangeLabel } from '../time.js';
 import { plain, subtract } from '../money.js';
 import { label } from '../format.js';
-import { Choice, Panel, Tile } from '../parts/panel.js';
+import { Choice, noUsage, Panel, Tile } from '../parts/panel.js';
 import { bucketTable, FigurePanel } from '../parts/chart.js';
 import { Groups, Changed } from '../parts/groups.js';
 import { t } from '../texts.js';
@@ -55,7 +55,7 @@ export default function Usage({ me, state }) {
     <${Totals} of=${of} earlier=${compare ? earlier : undefined} before=${before} zone=${zone} />
     <${FigurePanel} title=${t.usage.chart(t.measures[measure], granularity, by && t.by(by))} of=${of} zone=${zone}
       make=${data => chartOf(data, state, chosen)} fileName=${fileName('usage', state)}
-      empty=${({ usage }) => usage.series.length === 0 && { title: t.usage.empty, hint: t.usage.emptyHint }} height=${300} />
+      empty=${({ usage }) => usage.series.length === 0 && noUsage(state)} height=${300} />
     ${by && html`<${Groups} me=${me} state=${state} chosen=${chosen} of=${of} earlier=${compare ? earlier : undefined}
       before=${before} />`}`;
 }

@@ -3,6 +3,7 @@ import { html, useEffect, useId, useRef, useState } from '../view.js';
 import { recent } from '../time.js';
 import { shortId } from '../format.js';
 import { setQuery } from '../router.js';
+import { pageAddress } from '../state.js';
 import { t } from '../texts.js';
 
 /**
@@ -49,6 +50,12 @@ function Empty({ text }) {
   const { title, hint } = typeof text === 'string' ? { title: text } : text;
   return html`<div class="empty"><p>${title}</p>${hint && html`<p class="quiet">${hint}</p>`}</div>`;
 }
+
+/** Of a range without events. */
+export const noUsage = state => ({
+  title: t.usage.empty,
+  hint: html`${t.usage.emptyHint} <a href=${pageAddress(state, 'trust')}>${t.usage.toTrust}</a>`,
+});
 
 /** What was shown last stays, dated. */
 function Stale({ of, zone }) {

@@ -3,6 +3,7 @@ import { html, useEffect, useRef, useState } from '../view.js';
 import { get, post } from '../api.js';
 import { moment, recent } from '../time.js';
 import { count } from '../format.js';
+import { pageAddress } from '../state.js';
 import { Badge, Dialog, Failure } from './panel.js';
 import { ACTOR_TONES, balances, flat } from './tree.js';
 import { t } from '../texts.js';
@@ -64,7 +65,8 @@ export function Restart({ name, state, onClose }) {
     <div role="status">
       ${phase === 'running' && html`<p class="notice">${t.restart.running}</p>`}
       ${phase === 'done' && html`<${Result} before=${before} after=${after} />`}
-      ${phase === 'late' && html`<p class="notice warn">${t.restart.late}</p>`}
+      ${phase === 'late' && html`<p class="notice warn">${t.restart.late} <a
+        href=${pageAddress(state, 'supervision', { actor: name })}>${t.restart.toLog}</a></p>`}
     </div>
     <div class="buttons">
       ${phase !== 'done' && html`<button type="button" class="primary" disabled=${!before} aria-disabled=${phase === 'running'}

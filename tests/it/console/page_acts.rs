@@ -104,6 +104,27 @@ async fn an_operator_restarts_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_page_without_numbers_links_to_where_they_may_be() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::new_v4().to_string();
+    let with = ["--org", &org, "--role", "org_viewer"];
+    let Some(visitor) = Visitor::enter(&world, service.api, Shape::default(), &with).await else { return };
+    let address = async || visitor.browser.client.current_url().await.unwrap();
+    for page in ["", "usage", "reliability"] {
+        visitor.at(&format!("{page}?org={org}&range=7d&zone=Asia/Kolkata")).await;
+        visitor.browser.shown("main .empty a").await.click().await.unwrap();
+        visitor.browser.says("No message arrived in this range.").await;
+        let (path, query) = ("/console/trust", format!("org={org}&range=7d&zone=Asia/Kolkata"));
+        assert_eq!((address().await.path(), address().await.query()), (path, Some(query.as_str())), "{page}");
+    }
+    visitor.browser.shown("main .empty a").await.click().await.unwrap();
+    visitor.settled().await;
+    assert_eq!(address().await.query(), Some(format!("org={org}&range=90d&zone=Asia/Kolkata").as_str()));
+    assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn what_was_shown_stays_while_the_database_is_away() {
     let mut world = World::new(1).await;
     let database = world.proxy_database();
