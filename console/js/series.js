@@ -58,14 +58,8 @@ export function labels(times, granularity, zone) {
 /** The sum of a measure, exactly. */
 export const total = (points, measure) => points.reduce((sum, point) => (point ? add(sum, point[measure]) : sum), 0);
 
-/** The bucket where most was, for the sentence about a chart. */
-export function highest(values) {
-  let found = -1;
-  values.forEach((value, at) => {
-    if (value > 0 && (found < 0 || value > values[found])) found = at;
-  });
-  return found;
-}
+/** Where most was: the latest of several that are equal, as in the API's `highlight`; -1 where there was nothing. */
+export const highest = values => values.reduce((found, value, at) => (value > 0 && value >= (values[found] ?? 0) ? at : found), -1);
 
 /** A bucket is open where the API says that it may still grow. */
 export const openBuckets = row => row.map(point => !!point && !point.final);

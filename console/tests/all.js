@@ -2,6 +2,7 @@
 import format from './format.js';
 import money from './money.js';
 import save from './save.js';
+import series from './series.js';
 import sources from './sources.mjs';
 import state from './state.js';
 import time from './time.js';
@@ -16,7 +17,7 @@ function equal(found, wanted, what = '') {
 export default async function run() {
   let passed = 0;
   const failed = [];
-  for (const [name, test] of [format, money, save, sources, state, time, trust].flatMap(suite => Object.entries(suite(equal)))) {
+  for (const [name, test] of [format, money, save, series, sources, state, time, trust].flatMap(suite => Object.entries(suite(equal)))) {
     try {
       await test();
       passed += 1;

@@ -2,7 +2,7 @@
 import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { fileName, rangeParams } from '../series.js';
+import { fileName, highest, rangeParams } from '../series.js';
 import { addDays, daysBetween, hour, longDay, rangeLabel } from '../time.js';
 import { count, latency, percent } from '../format.js';
 import { Choice, Panel, Value } from './panel.js';
@@ -38,17 +38,14 @@ function byValue(report, field) {
   const rows = new Map();
   for (const point of report.series) {
     const id = point[field] ?? null;
-    if (!rows.has(id))
-      rows.set(id, { id, name: report.names?.[field]?.[id], invocations: 0, errors: 0, worst: null, failed: null });
+    if (!rows.has(id)) rows.set(id, { id, name: report.names?.[field]?.[id], invocations: 0, errors: 0, points: [] });
     const row = rows.get(id);
     row.invocations += point.invocations;
     row.errors += point.errors;
-    const p95 = point.latencyMs?.p95;
-    if (p95 != null && (!row.worst || p95 > row.worst.p95)) row.worst = { p95, at: point.bucketStart };
-    if (point.errors > 0 && (!row.failed || point.errors > row.failed.errors))
-      row.failed = { errors: point.errors, at: point.bucketStart };
+    row.points.push({ at: point.bucketStart, errors: point.errors, p95: point.latencyMs?.p95 });
   }
-  return [...rows.values()];
+  const most = (points, key) => points[highest(points.map(point => point[key]))];
+  return [...rows.values()].map(row => ({ ...row, worst: most(row.points, 'p95'), failed: most(row.points, 'errors') }));
 }
 
 function CauseTable({ rows, field, granularity, zone, name }) {
