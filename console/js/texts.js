@@ -368,7 +368,7 @@ export const t = {
     title: 'Actors of this process', note: 'Those of a partition start and end together, from the committed offset.',
     running: 'Running', allRunning: 'every actor runs', notRunning: n => `${n} not running`,
     parked: 'Parked', parkedHint: 'out of restarts: restart them when the cause is fixed', noneParked: 'none is out of restarts',
-    restarts: 'Restarts', restartsHint: 'within the supervision window', lag: 'Lag',
+    restarts: 'Restarts after failures', restartsHint: 'those by operators are not counted', lag: 'Lag',
     lagHint: 'of the partition that is farthest behind',
     name: 'Actor', state: 'State', inFlight: 'In flight', progress: 'Progress', cause: 'Last failure',
     next: time => `next attempt ${time}`,

@@ -7,7 +7,7 @@ import { hasRole, pageAddress } from '../state.js';
 import { Badge, Panel, Tile } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
 import { ACTOR_TONES, flat } from '../parts/tree.js';
-import { Restart } from '../parts/restart.js';
+import { Restart, restartColumn } from '../parts/restart.js';
 import { t } from '../texts.js';
 
 const EVERY = 5;
@@ -113,20 +113,7 @@ function Tree({ rows, zone, state, onRestart }) {
             class="quiet">${t.actors.next(moment(row.nextAttemptAt, zone))}</span>`}`
           : '–',
     },
-    ...(onRestart
-      ? [
-          {
-            key: 'restart',
-            label: html`<span class="off-screen">${t.restart.do}</span>`,
-            unsorted: true,
-            screenOnly: true,
-            value: () => '',
-            cell: row =>
-              html`<button type="button" class="small" aria-label=${t.restart.title(row.name)}
-                onClick=${() => onRestart(row.name)}>${t.restart.do}</button>`,
-          },
-        ]
-      : []),
+    ...(onRestart ? [restartColumn(row => row.name, onRestart)] : []),
   ];
   return html`<${Table} columns=${columns} rows=${rows} name="actors" caption=${t.actors.title} rowKey=${row => row.name} />`;
 }

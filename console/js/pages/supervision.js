@@ -7,7 +7,7 @@ import { moment } from '../time.js';
 import { count } from '../format.js';
 import { Badge, Panel } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
-import { Restart } from '../parts/restart.js';
+import { Restart, restartColumn } from '../parts/restart.js';
 import { t } from '../texts.js';
 
 const EVERY = 5;
@@ -111,22 +111,7 @@ function Log({ events, zone, onRestart }) {
       cell: event => count(event.generation),
     },
     { key: 'process', label: t.supervision.process, value: event => event.process },
-    ...(onRestart
-      ? [
-          {
-            key: 'restart',
-            label: html`<span class="off-screen">${t.restart.do}</span>`,
-            unsorted: true,
-            screenOnly: true,
-            value: () => '',
-            cell: event =>
-              RESTARTABLE.includes(event.what)
-                ? html`<button type="button" class="small" aria-label=${t.restart.title(event.actor)}
-                  onClick=${() => onRestart(event.actor)}>${t.restart.do}</button>`
-                : '',
-          },
-        ]
-      : []),
+    ...(onRestart ? [restartColumn(event => RESTARTABLE.includes(event.what) && event.actor, onRestart)] : []),
   ];
   return html`<${Table} columns=${columns} rows=${events} sort="-occurredAt" name="supervision" caption=${t.supervision.title}
     rowKey=${event => event.eventId} />`;

@@ -19,6 +19,19 @@ async function look(name) {
   return { actor, partition: number === undefined ? undefined : partitions.find(one => one.partition === Number(number)) };
 }
 
+/** The column of a table by which an actor is restarted: `actorOf(row)` is its name, or nothing where there is nothing to restart. */
+export const restartColumn = (actorOf, onRestart) => ({
+  key: 'restart',
+  label: html`<span class="off-screen">${t.restart.do}</span>`,
+  unsorted: true,
+  screenOnly: true,
+  value: () => '',
+  cell: row =>
+    actorOf(row) &&
+    html`<button type="button" class="small" aria-label=${t.restart.title(actorOf(row))}
+      onClick=${() => onRestart(actorOf(row))}>${t.restart.do}</button>`,
+});
+
 export function Restart({ name, state, onClose }) {
   const { zone } = state;
   const [before, setBefore] = useState();

@@ -118,7 +118,7 @@ pub struct ActorView {
     pub name: String,
     pub state: ActorState,
     pub generation: u64,
-    /// Restarts that count against the limit.
+    /// Restarts after failures that counted against the limit when the state last changed; none is by an operator.
     pub restarts: usize,
     /// In this state since then.
     pub since: DateTime<Utc>,

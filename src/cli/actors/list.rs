@@ -14,9 +14,9 @@ use crate::{
 
 /// Show what each actor is doing
 ///
-/// Actors that start and end together are below the name of their group. RESTARTS are those that count against
-/// supervision.max_restarts, IN FLIGHT pieces of work that are begun and not done, PROGRESS how long ago there was
-/// some, OFFSET the next one to commit, CAUSE why it failed last.
+/// Actors that start and end together are below the name of their group. RESTARTS are those after failures that count
+/// against supervision.max_restarts, not those by operators; IN FLIGHT pieces of work that are begun and not done; PROGRESS how
+/// long ago there was some; OFFSET the next one to commit, CAUSE why it failed last.
 #[derive(clap::Args)]
 #[command(after_help = "Example: analytics-service actors list")]
 pub struct Args {
