@@ -187,7 +187,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let key = send(&api.keys.get, GetKey { org_id: org.org_id, key_id }, api.response_timeout).await?;
-    key.map(|key| json(&key)).ok_or(Problem::NotFound)
+    key.map(|key| json(&key)).ok_or(KeyId::MISSING)
 }
 
 /// Revoke an API key
@@ -218,6 +218,6 @@ pub async fn revoke(
     let act = org.authenticated.event("api_key.revoke").of_org(org_id).target(key_id);
     let revocation = Revocation { org_id, key_id, cascade, by: org.authenticated.caller.subject, act };
     let revoked = send(&api.keys.revoke, Revoke(revocation), api.response_timeout).await?;
-    let Revoked { key, descendants } = revoked.ok_or(Problem::NotFound)?;
+    let Revoked { key, descendants } = revoked.ok_or(KeyId::MISSING)?;
     Ok(json(&RevokedApiKey { api_key: key, descendants }))
 }

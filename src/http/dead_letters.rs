@@ -231,7 +231,7 @@ pub async fn replay(
         }
         Outcome::AlreadyCorrected => Err(Problem::Conflict),
         Outcome::Wrong(reasons) => Err(Problem::of_reasons(reasons)),
-        Outcome::NotFound => Err(Problem::NotFound),
+        Outcome::NotFound => Err(LetterId::MISSING),
     }
 }
 
@@ -245,5 +245,5 @@ async fn page(api: &Api, whose: LetterScope, (params, page): PageParams) -> Resu
 
 async fn opened(api: &Api, whose: LetterScope, id: Uuid) -> Result<HttpResponse, Problem> {
     let letter = api.queries.send(GetDeadLetter { whose, id }, api.response_timeout).await?;
-    letter.map(|letter| json(&letter)).ok_or(Problem::NotFound)
+    letter.map(|letter| json(&letter)).ok_or(LetterId::MISSING)
 }

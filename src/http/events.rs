@@ -139,7 +139,7 @@ pub async fn publish(
     let actor = api.events.publish.get().ok_or(Problem::Unavailable)?;
     let response = actor.send(Publish { bodies, span: Span::current() }).timeout(api.events.response_timeout).await?;
     let judged = response.map_err(|error| match error {
-        NotPublished::Off => Problem::NotEnabled,
+        NotPublished::Off => Problem::EventsOff,
         NotPublished::Failed(error) => error.into(),
     })?;
     if judged.iter().all(Result::is_err) {

@@ -148,7 +148,7 @@ pub async fn create(
         by: org.authenticated.caller.subject,
     };
     match send(&api.exports.create, create, api.response_timeout).await? {
-        None => Err(Problem::NotEnabled),
+        None => Err(Problem::ExportsOff),
         Some(Created::New(job) | Created::Same(job)) => {
             let place = format!("/analytics/v1/orgs/{org_id}/exports/{}", job.id);
             Ok(json_at(StatusCode::ACCEPTED, place, &job))
@@ -203,7 +203,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let job = api.queries.send(GetExport { org_id: org.org_id, job_id }, api.response_timeout).await?;
-    job.map(|job| json(&job)).ok_or(Problem::NotFound)
+    job.map(|job| json(&job)).ok_or(JobId::MISSING)
 }
 
 /// Cancel an export
@@ -233,7 +233,7 @@ pub async fn cancel(
     let org_id = org.org_id;
     let act = org.authenticated.event("export.cancel").of_org(org_id).target(job_id);
     let job = send(&api.exports.cancel, CancelExport { org_id, job_id, act }, api.response_timeout).await?;
-    job.map(|job| json(&job)).ok_or(Problem::NotFound)
+    job.map(|job| json(&job)).ok_or(JobId::MISSING)
 }
 
 /// Download an export
@@ -309,9 +309,9 @@ pub async fn verify(
 fn found<T>(found: Found<T>) -> Result<T, Problem> {
     match found {
         Found::It(it) => Ok(it),
-        Found::NoJob => Err(Problem::NotFound),
+        Found::NoJob => Err(JobId::MISSING),
         Found::NoFile => Err(Problem::NoFile),
         Found::Expired => Err(Problem::FileExpired),
-        Found::Off => Err(Problem::NotEnabled),
+        Found::Off => Err(Problem::ExportsOff),
     }
 }

@@ -205,7 +205,7 @@ pub async fn get(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     let found = api.queries.send(GetName(path.of(org.org_id)?), api.response_timeout).await?;
-    found.map(|name| json(&name)).ok_or(Problem::NotFound)
+    found.map(|name| json(&name)).ok_or(Problem::NoSuch("no name is set for this id"))
 }
 
 /// Set a name

@@ -177,7 +177,7 @@ pub async fn drill(
 fn accepted(done: Result<(), RestartError>, accepted: Accepted) -> Result<HttpResponse, Problem> {
     match done {
         Ok(()) => Ok(HttpResponse::Accepted().json(accepted)),
-        Err(RestartError::Unknown) => Err(Problem::NotFound),
+        Err(RestartError::Unknown) => Err(Problem::NoSuch("this process has no actor of this name")),
         Err(RestartError::Leaving) => Err(Problem::Unavailable),
     }
 }

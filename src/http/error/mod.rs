@@ -37,7 +37,10 @@ pub enum Problem {
     Forbidden,
     /// The org is the caller's, or none is concerned, and one of these roles is needed.
     MissingRole(Vec<Role>),
+    /// There is nothing at this path, whatever its ids.
     NotFound,
+    /// The path leads to things of a kind, and there is none of this id: what is missing.
+    NoSuch(&'static str),
     MethodNotAllowed {
         allow: String,
     },
@@ -67,8 +70,10 @@ pub enum Problem {
     NoSuchRange {
         length: u64,
     },
-    /// It is switched off by a setting.
-    NotEnabled,
+    /// Events over HTTP are switched off by a setting.
+    EventsOff,
+    /// Exports are not set up.
+    ExportsOff,
     /// Seconds after which one more request is within the limit.
     RateLimited {
         retry_after: u32,
@@ -132,7 +137,7 @@ impl Problem {
             Self::LinkNotGood,
             Self::NotOfPage,
             Self::NoSuchRange { length: 0 },
-            Self::NotEnabled,
+            Self::EventsOff,
             Self::RateLimited { retry_after: 1 },
             Self::UnreadResponses,
             Self::Busy,

@@ -26,6 +26,7 @@ impl Problem {
                 "the credential does not allow this, or not for this organisation",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found", "there is nothing at this path"),
+            Self::NoSuch(missing) => (StatusCode::NOT_FOUND, "not-found", "Not found", missing),
             Self::MethodNotAllowed { .. } => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
@@ -53,11 +54,17 @@ impl Problem {
                 "Unsupported media type",
                 "the body must be application/json, without a Content-Encoding",
             ),
-            Self::NotEnabled => (
+            Self::EventsOff => (
                 StatusCode::NOT_FOUND,
                 "not-enabled",
                 "Not enabled",
-                "this is not set up here: ingest.enabled switches events over HTTP on, and exports need an object store",
+                "events are not accepted over HTTP here: publish them to the stream, or have ingest.enabled set to true",
+            ),
+            Self::ExportsOff => (
+                StatusCode::NOT_FOUND,
+                "not-enabled",
+                "Not enabled",
+                "there are no exports here: they need an object store, which objects.store sets up",
             ),
             Self::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -71,7 +71,7 @@ pub fn dimensions(params: &mut Params, name: &str) -> Vec<Dimension> {
     for text in params.texts(name) {
         match dimension(&text) {
             Ok(dimension) => found.push(dimension),
-            Err(rule) => params.problem(name, rule),
+            Err(rule) => params.wrong_value(name, &text, rule),
         }
     }
     found
@@ -118,7 +118,7 @@ fn values(params: &mut Params, dimension: &Dimension, name: &str) -> BTreeSet<St
     for text in texts {
         match value(dimension, &text) {
             Ok(value) => drop(found.insert(value)),
-            Err(rule) => params.problem(name, rule),
+            Err(rule) => params.wrong_value(name, &text, rule),
         }
     }
     found

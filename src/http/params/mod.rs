@@ -150,15 +150,20 @@ pub fn path_id(name: &str, description: &str) -> Parameter {
 
 /// Ids in paths. What one names is found by what its id is written as, and by nothing else.
 macro_rules! path_ids {
-    ($($type:ident = $name:literal: $description:literal,)+) => {$(
+    ($($type:ident = $name:literal: $description:literal, $missing:literal;)+) => {$(
         pub struct $type(pub Uuid);
+
+        impl $type {
+            /// There is nothing of this id.
+            pub const MISSING: Problem = Problem::NoSuch($missing);
+        }
 
         impl FromRequest for $type {
             type Error = Problem;
             type Future = Ready<Result<Self, Problem>>;
 
             fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-                ready(request.match_info().get($name).and_then(uuid).map(Self).ok_or(Problem::NotFound))
+                ready(request.match_info().get($name).and_then(uuid).map(Self).ok_or(Self::MISSING))
             }
         }
 
@@ -171,7 +176,7 @@ macro_rules! path_ids {
 }
 
 path_ids! {
-    LetterId = "id": "The letter's id, from a list",
-    KeyId = "keyId": "The key's id",
-    JobId = "jobId": "The job's id",
+    LetterId = "id": "The letter's id, from a list", "there is no dead letter of this id";
+    KeyId = "keyId": "The key's id", "this organisation has no API key of this id";
+    JobId = "jobId": "The job's id", "this organisation has no export of this id";
 }

@@ -1,6 +1,6 @@
 //! Reads parameters: each by its rule, and every problem goes into one response.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use actix_web::{HttpRequest, web};
 use chrono::{DateTime, Utc};
@@ -103,6 +103,12 @@ impl Params {
         self.pairs.iter().map(|(name, _)| name).filter(begins).cloned().collect()
     }
 
+    /// A value of a parameter that may be repeated is wrong. With a comma it may have been meant as several.
+    pub fn wrong_value(&mut self, name: &str, value: &str, rule: impl Display) {
+        let repeated = "; several values are several parameters, such as groupBy=clientId&groupBy=modelId";
+        self.problem(name, format!("{rule}{}", if value.contains(',') { repeated } else { "" }));
+    }
+
     /// What the request is, apart from these parameters: another one has another.
     pub fn fingerprint(&self, apart_from: &[&str]) -> String {
         let mut pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| !apart_from.contains(&name.as_str())).collect();
@@ -202,8 +208,8 @@ impl Params {
             return Vec::new();
         }
         let mut models: Vec<Uuid> = texts.iter().filter_map(|text| uuid(text)).collect();
-        if models.len() < texts.len() {
-            self.problem("modelId", UUID_FORM);
+        if let Some(wrong) = texts.iter().find(|text| uuid(text).is_none()) {
+            self.wrong_value("modelId", wrong, UUID_FORM);
         }
         models.sort_unstable();
         models.dedup();

@@ -119,6 +119,12 @@ async fn wrong_parameters_of_attribution_are_named() {
     ] {
         assert_eq!(get(&format!("?{DAY}{query}")).await.wrong_fields(), [wrong], "{query}");
     }
+    for several in ["groupBy=clientId,modelId", "groupBy=clientId&status=error,timeout", "groupBy=clientId&modelId=a,b"]
+    {
+        let problem = get(&format!("?{DAY}&{several}")).await.problem(400);
+        let message = problem["errors"][0]["message"].as_str().unwrap();
+        assert!(message.ends_with("such as groupBy=clientId&groupBy=modelId"), "{several}: {message}");
+    }
     let problem = get(&format!("?{DAY}&groupBy=actorId")).await.problem(400);
     let message = "no set has these together with what is filtered by; the sets are: clientId,modelId";
     assert_eq!(problem["errors"], json!([{"field": "groupBy", "message": message}]));

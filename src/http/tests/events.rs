@@ -59,7 +59,10 @@ async fn one_or_many_events_are_accepted() {
     let fields = none.wrong_fields();
     assert_eq!((fields[0].as_str(), fields.last().map(String::as_str)), ("[0].eventId", Some("[1].message")));
     let off = post(EVENTS, &json!(vec![event(ORG); 2]).to_string().replace("}]", "},1,2,3,4,5]")).await;
-    assert_eq!(off.problem(404)["type"], "/problems/not-enabled");
+    let problem = off.problem(404);
+    assert_eq!(problem["type"], "/problems/not-enabled");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("ingest.enabled") && !detail.contains("export"), "{detail}");
 }
 
 #[actix_web::test]

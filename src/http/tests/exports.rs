@@ -65,7 +65,8 @@ async fn exports_are_listed_by_status() {
     assert_eq!((&wrong["errors"][0]["field"], &wrong["errors"][1]["field"]), (&json!("status"), &json!("limit")));
     let one = send(api_with(None), Method::GET, &self::path(JOB, ""), &[], "").await.json_of(200);
     assert_eq!((&one["status"], &one["rowCount"]), (&json!("succeeded"), &json!(1)));
-    send(api_with(None), Method::GET, &self::path(MODEL, ""), &[], "").await.problem(404);
+    let missing = send(api_with(None), Method::GET, &self::path(MODEL, ""), &[], "").await.problem(404);
+    assert_eq!(missing["detail"], "this organisation has no export of this id");
 }
 
 #[actix_web::test]
@@ -86,7 +87,10 @@ async fn only_what_has_a_file_leads_to_one() {
     for (method, path) in
         [(Method::POST, all()), (Method::GET, path(JOB, "/download")), (Method::POST, path(JOB, "/verify"))]
     {
-        assert_eq!(send(off(), method, &path, &[], "{}").await.problem(404)["type"], "/problems/not-enabled");
+        let problem = send(off(), method, &path, &[], "{}").await.problem(404);
+        assert_eq!(problem["type"], "/problems/not-enabled");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("objects.store") && !detail.contains("ingest"), "{detail}");
     }
 }
 

@@ -69,6 +69,6 @@ async fn names_are_listed_page_by_page() {
     assert_eq!(last["nextCursor"], json!(null));
     assert_eq!(get("?cursor=x").await.problem(400)["errors"][0]["field"], "cursor");
     assert_eq!(get("?dimension=team").await.problem(400)["errors"][0]["field"], "dimension");
-    get("/clientId/none").await.problem(404);
+    assert_eq!(get("/clientId/none").await.problem(404)["detail"], "no name is set for this id");
     assert_eq!(get("/clientId/web").await.json()["name"], "Web shop");
 }
