@@ -1,4 +1,4 @@
-//! `verify`: whether raw events, rollups and ledger agree.
+//! `verify`: whether raw events, rollups, attribution and ledger agree.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,10 @@ use crate::{
         finding::Finding,
     },
     store::{
-        attribution::unreadable::{self, Unreadable},
+        attribution::{
+            sets,
+            unreadable::{self, Unreadable},
+        },
         clock, exports,
         lifecycle::{floors, maintenance::Access},
         rollups::{
@@ -33,17 +36,17 @@ use crate::{
 };
 
 const LONG_ABOUT: &str = "\
-Check that raw events, rollups and ledger agree
+Check that raw events, rollups, attribution and ledger agree
 
 Counts the raw events of each day again and compares hourly and daily rollups with them to the last decimal and
-the last latency, and sums of hours, over models and by client and error code, with what they are summed from; then, by
-the ledger: each batch has as many raw events as it stored and was not purged, the rows of each partition are a chain
+the last latency; sums of hours, over models and by client and error code, with what they are summed from; and each set of attribution:
+its hours with raw events, its days with its hours, its months with its days. Then, by the ledger: each batch has as many raw events as it stored and was not purged, the rows of each partition are a chain
 without a hole up to where it reads on, and the ledger's hours are the sums of its batches. What is committed and waits to be merged is named, with since when. Changes no data and may run beside everything.
 When it was done and what it found is recorded, for metrics, unless it is of one organisation or a file.
 
 Exit code 3 where something differs: the first things are named, with the command that fixes each.";
 
-/// Check that raw events, rollups and ledger agree
+/// Check that raw events, rollups, attribution and ledger agree
 #[derive(clap::Args)]
 #[command(
     long_about = LONG_ABOUT,
@@ -82,6 +85,8 @@ struct Report {
     to: Option<DateTime<Utc>>,
     events: u64,
     batches: u64,
+    /// Sets of attribution that were compared, each from when on it has all events.
+    sets: usize,
     /// How many things differ; the first of them are named.
     differences: u64,
     findings: Vec<Finding>,
@@ -115,7 +120,8 @@ impl Summary for Report {
         } else {
             format!("{} differences", self.differences)
         };
-        text + &format!("verify: {days}: {} events, {} batches; {outcome}", self.events, self.batches)
+        let Self { events, batches, sets, .. } = self;
+        text + &format!("verify: {days}: {events} events, {batches} batches, {sets} sets of attribution; {outcome}")
     }
 
     /// What was checked of one org says nothing of the others.
@@ -148,6 +154,7 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             to: None,
             events: 0,
             batches: 0,
+            sets: sets::kept(conn).await?.len(),
             differences: 0,
             findings: Vec::new(),
             pending: Vec::new(),
@@ -212,12 +219,14 @@ pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 impl Summary for Verification {
     fn line(&self) -> String {
         let verdict = self.verdict.as_str();
-        let (job_id, revisions) = (self.job_id, self.revisions);
-        if self.holds {
-            return format!("verify: export {job_id}: holds ({verdict}, {revisions} revisions since)");
-        }
+        let holds = if self.holds { "holds" } else { "does not hold" };
         let problems: Vec<String> = self.problems.iter().map(|problem| format!("\n  {problem}")).collect();
-        format!("verify: export {job_id}: does not hold ({verdict}, {revisions} revisions since){}", problems.concat())
+        format!(
+            "verify: export {}: {holds} ({verdict}, {} revisions, counted from five minutes before it was read){}",
+            self.job_id,
+            self.revisions,
+            problems.concat()
+        )
     }
 
     fn exit_code(&self) -> ExitCode {

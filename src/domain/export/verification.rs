@@ -56,7 +56,7 @@ pub struct Verification {
     pub ledger_stored: u64,
     /// From the file to the rollups
     pub difference: Difference,
-    /// Changes of final buckets since the file's rows were read
+    /// Changes of final buckets, counted from five minutes before the file's rows were read: one that was noted then may not be in it
     pub revisions: u64,
     /// The first of them
     #[schema(value_type = Vec<Object>)]
