@@ -22,8 +22,8 @@ const ESTIMATE: &str = "\
 Estimate what sets would take, before they are switched on
 
 Counts the raw events of the last whole days (of UTC), the newest first, as the sets would count them, and what they would
-have is packed and thrown away. The days that are counted are counted exactly, all their events; what a month and the retention
-come to is extrapolated from them. Names are neither kept nor shown. Changes nothing, and may run beside everything; it reads each
+have is packed and thrown away. The days that are counted are counted exactly, all their events; what a day takes is their
+mean, days without events among them; what a month and the retention come to is extrapolated from it. Names are neither kept nor shown. Changes nothing, and may run beside everything; it reads each
 day once for each set.
 
 It ends after --within seconds with the days that it has counted by then. It holds one organisation's day of one set in memory, of
@@ -95,10 +95,13 @@ impl Summary for Estimated {
             left => format!("; {left} earlier days were not counted for lack of time"),
         };
         format!(
-            "{}\n{} counted, {} events, all of them{left}; ROWS and BYTES are extrapolated to the retention in days",
+            "{}\n{} counted, {} events, all of them{left}; what is a DAY's is a mean of {} days, of which {} have events; ROWS and BYTES are \
+             extrapolated to the retention in days",
             print::table(columns, &self.sets.iter().map(row).collect::<Vec<_>>()),
             print::days(self.from, self.to),
             self.events,
+            self.days,
+            self.days_with_events,
         )
     }
 }

@@ -59,6 +59,8 @@ pub struct Estimated {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub days: u64,
+    /// Of these, days that have events. What a set takes in a day is a mean of all of them.
+    pub days_with_events: u64,
     /// Days that were requested, have raw events, and were not counted for lack of time.
     pub days_left: u64,
     pub events: u64,
@@ -105,12 +107,15 @@ pub async fn estimate(
     let first = (today - TimeDelta::days(limits.days.into())).max(utc_day(oldest));
     let mut tallies: Vec<Tally> = wanted.iter().map(|_| Tally::default()).collect();
     let events = |tallies: &[Tally]| tallies.first().map_or(0, |tally| tally.sums.events);
-    let mut day = today;
+    let (mut day, mut days_with_events) = (today, 0);
     while day > first {
         let next = day - TimeDelta::days(1);
         let before: Vec<Sums> = tallies.iter().map(|tally| tally.sums).collect();
         match count_day(conn, next, wanted, &mut tallies, ends).await {
-            Ok(()) => day = next,
+            Ok(()) => {
+                days_with_events += u64::from(events(&tallies) > before.first().map_or(0, |sums| sums.events));
+                day = next;
+            }
             // Given up for lack of time: what was counted before is what there is.
             Err(error) if error.is_transient() && Instant::now() >= ends && day < today => {
                 tallies.iter_mut().zip(before).for_each(|(tally, before)| tally.sums = before);
@@ -127,7 +132,7 @@ pub async fn estimate(
     let days = unsigned((today - day).num_days());
     let sets = wanted.iter().zip(&tallies).map(|(wanted, tally)| tally.estimate(wanted, days)).collect();
     let days_left = unsigned((day - first).num_days());
-    Ok(Some(Estimated { from: day, to: today, days, days_left, events, sets }))
+    Ok(Some(Estimated { from: day, to: today, days, days_with_events, days_left, events, sets }))
 }
 
 /// Takes in another day of all sets.

@@ -29,6 +29,7 @@ async fn an_estimate_is_what_comes_of_it() {
     let arguments = ["attribution", "estimate", "--days", "3", "--max-keys", "100"];
     let estimate = fixture.world.report(&arguments).await;
     assert_eq!((&estimate["days"], &estimate["events"], &estimate["daysLeft"]), (&3.into(), &2400.into(), &0.into()));
+    assert_eq!(estimate["daysWithEvents"], 3);
     let none: i64 = query_one(&mut fixture.conn, "SELECT count(*) FROM analytics.attribution_parts").await;
     assert_eq!(none, 0, "it changes nothing");
     want(&mut fixture, 100).await;
@@ -73,6 +74,9 @@ async fn an_estimate_ends_with_its_time() {
     let world = &fixture.world;
     let only = world.report(&["attribution", "estimate", "--sets", "30 days: modelId", "--days", "2"]).await;
     assert_eq!((only["sets"].as_array().unwrap().len(), &only["sets"][0]["retentionDays"]), (1, &30.into()), "{only}");
+    let output = world.run(&["attribution", "estimate"]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("a mean of "), "{said}");
     for (arguments, code) in [(["--sets", "what"], 2), (["--days", "401"], 2), (["--sets", ""], 2)] {
         let done = world.run(&[&["attribution", "estimate"], &arguments[..]].concat()).await;
         assert_eq!(done.status.code(), Some(code), "{arguments:?}");
