@@ -410,7 +410,7 @@ export const t = {
     took: 'Took', underway: 'not finished', outcomes: { done: 'done', failed: 'failed' },
     kinds: { purge: 'Purge', maintain: 'Maintain', verify: 'Verify', refresh: 'Refresh', sweep: 'Sweep of files' }, retention: 'Retention',
     retentionNote: 'Organisations may have their own.', what: 'Data', days: 'Kept', forDays: n => `${n} days`,
-    tables: 'Sizes of tables', name: 'Table', rows: 'Rows (estimate)', sets: 'Attribution sets',
+    tables: 'Sizes of tables', name: 'Table', rows: 'Rows (estimate)', notCounted: 'not counted yet', sets: 'Attribution sets',
     setsNote: 'The combinations by which spend can be grouped.', noSets: 'No set is kept.', set: 'Set',
     completeFrom: 'Has all events since', fromTheBeginning: 'the beginning', lastDone: 'Last done',
   },

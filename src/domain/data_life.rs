@@ -30,8 +30,8 @@ pub struct TableSize {
     pub name: String,
     /// With its indexes; of a hypertable with all its chunks.
     pub bytes: i64,
-    /// As the statistics have it.
-    pub rows: i64,
+    /// As the statistics have it; none: not counted yet.
+    pub rows: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -94,6 +94,23 @@ async fn knows(service: &Service, task: &str) {
 }
 
 #[tokio::test]
+async fn rows_are_shown_once_they_are_counted() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    // Too few for the server to count them by itself.
+    send(&world, &[event(1, 1, Utc::now()), event(1, 2, Utc::now())]).await;
+    settled(&mut world.connect().await, 2).await;
+    let rows = async || {
+        let found = service.ops("/ops/data-life").await;
+        let tables = found["tables"].as_array().unwrap();
+        tables.iter().find(|table| table["name"] == "usage_events").unwrap()["rows"].clone()
+    };
+    assert_eq!(rows().await, Value::Null);
+    sqlx::query("ANALYZE analytics.usage_events").execute(&mut world.connect_as_owner().await).await.unwrap();
+    assert_eq!(rows().await, 2);
+}
+
+#[tokio::test]
 async fn due_maintenance_runs_once_among_processes() {
     let mut world = World::new(2).await;
     world.set("ANALYTICS__MAINTENANCE__ENABLED", "true");

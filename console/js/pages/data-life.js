@@ -101,6 +101,12 @@ function Sizes({ rows }) {
     columns=${[
     { key: 'name', label: t.dataLife.name, value: row => row.name, cell: row => html`<code>${row.name}</code>` },
     { key: 'bytes', label: t.dataLife.size, right: true, value: row => row.bytes, cell: row => bytes(row.bytes) },
-    { key: 'rows', label: t.dataLife.rows, right: true, value: row => row.rows, cell: row => count(row.rows) },
+    {
+      key: 'rows',
+      label: t.dataLife.rows,
+      right: true,
+      value: row => row.rows,
+      cell: row => (row.rows == null ? t.dataLife.notCounted : count(row.rows)),
+    },
   ]} />`;
 }

@@ -37,5 +37,5 @@ async fn read(conn: &mut PgConnection) -> Result<DataLife, ReadError> {
 struct TableRow {
     name: String,
     bytes: i64,
-    rows: i64,
+    rows: Option<i64>,
 }

@@ -98,6 +98,9 @@ async fn an_operator_restarts_and_nothing_is_lost() {
     visitor.browser.says("restart requested").await;
     for page in ["partitions", "data-life"] {
         visitor.at(page).await;
+        if page == "data-life" {
+            visitor.browser.says("not counted yet").await;
+        }
         assert_eq!(visitor.browser.barriers().await, Vec::<String>::new(), "{page}");
     }
     assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());

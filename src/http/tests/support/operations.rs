@@ -117,7 +117,7 @@ impl Fixed for GetDataLife {
                 error: Some("no luck".to_owned()),
                 last_done_at: None,
             }],
-            tables: vec![TableSize { name: "usage_events".to_owned(), bytes: 8192, rows: 3 }],
+            tables: vec![TableSize { name: "usage_events".to_owned(), bytes: 8192, rows: Some(3) }],
             attribution: vec![SetLife { set: "modelId".to_owned(), complete_from: at("1970-01-01T00:00:00Z") }],
         }
     }
