@@ -158,7 +158,7 @@ export const t = {
   reliability: {
     percentile: 'Percentile',
     latency: 'Latency',
-    latencyNote: 'Percentiles are within 2.5 % of the exact ones.',
+    latencyNote: 'p95: 95 of 100 requests took at most this long. Percentiles are within 2.5 % of the exact ones.',
     errors: 'Errors by kind',
     errorRate: 'Error rate',
     errorsOf: (errors, all) => `${errors} of ${all} requests failed`,
@@ -199,7 +199,7 @@ export const t = {
     late: 'Late', balance: 'Balance',
     balanced: 'balanced', unbalanced: 'not balanced',
     receivedOf: text => `${text} received`,
-    ofThese: (conflicts, late) => `of the duplicates ${conflicts} with other content; of the stored ${late} late`,
+    ofThese: (conflicts, late) => `of the duplicates ${conflicts} with other content; of the stored ${late} late: published more than an hour after they occurred`,
     unread: time => `Since ${time} some messages of the stream are known to be unread, and may be of this organisation. An operator has to deal with them.`,
     summary: (received, balanced, top) => `${received} messages received, ${balanced ? 'balanced' : 'not balanced'}; most ${top}.`,
   },
@@ -365,7 +365,7 @@ export const t = {
   },
   ops: { partition: 'Partition', offset: 'Offset', lag: 'Lag' },
   actors: {
-    title: 'Actors of this process', note: 'Those of a partition start and end together, from the committed offset.',
+    title: 'Actors of this process', note: 'Those of a partition start and end together, from the committed offset: the place in the stream up to which messages are stored. In flight: pieces of work that are begun and not done. Lag: how far the numbers are behind the clock.',
     running: 'Running', allRunning: 'every actor runs', notRunning: n => `${n} not running`,
     parked: 'Parked', parkedHint: 'out of restarts: restart them when the cause is fixed', noneParked: 'none is out of restarts',
     restarts: 'Restarts after failures', restartsHint: 'those by operators are not counted', lag: 'Lag',
@@ -386,13 +386,13 @@ export const t = {
     lost: 'The ledger does not balance.', lostHint: 'Run analytics-service verify.',
   },
   partitions: {
-    title: 'Partitions of all processes', note: (since, zone) => `One process holds a partition at a time.${since ? ` Received,
+    title: 'Partitions of all processes', note: (since, zone) => `One process holds a partition at a time; the epoch rises whenever one takes or restarts it.${since ? ` Received,
     stored, duplicates and rejected are of batches since ${moment(since, zone)}.` : ''}`, none: 'There is no partition yet.',
     owner: 'Held by', nobody: 'nobody', expired: 'lease expired', elsewhere: 'in another process', watermark: 'Complete to',
     epoch: 'Epoch',
   },
   supervision: {
-    title: 'What happened', note: 'Of all processes, newest first.', none: 'Nothing was recorded.', actor: 'Actor', when: 'When',
+    title: 'What happened', note: 'Of all processes, newest first. A generation is a start of an actor. A process takes a partition and releases it; fenced: another process has it.', cause: 'Cause', none: 'Nothing was recorded.', actor: 'Actor', when: 'When',
     what: 'What', by: 'by', process: 'Process',
     memory: 'The database does not respond: these are only recent events of the process that serves this page.',
     whats: {

@@ -96,11 +96,11 @@ function Log({ events, zone, onRestart }) {
     },
     {
       key: 'cause',
-      label: t.actors.cause,
+      label: t.supervision.cause,
       wide: true,
       value: event => event.cause,
       cell: event =>
-        html`<bdi>${event.cause ?? '–'}</bdi>${event.byWhom && html` <span
+        html`<bdi>${event.cause ?? (event.byWhom ? '' : '–')}</bdi>${event.byWhom && html` <span
           class="quiet">${t.supervision.by} <bdi>${event.byWhom}</bdi></span>`}`,
     },
     {
