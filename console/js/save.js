@@ -4,12 +4,23 @@ import { Decimal } from './money.js';
 /** A value as a cell: decimals with every digit, nothing as nothing. */
 const plainText = value => (value == null ? '' : value instanceof Decimal ? value.toString() : String(value));
 
-/** A text that a spreadsheet would take for a formula gets an apostrophe, as in the exports. */
-const harmless = value => (typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : plainText(value));
+/** What some spreadsheet takes for the end of a cell or of a line, with what stands before it. */
+const PART = /[^;|\p{Cc}\u2028\u2029]*(?:[;|\p{Cc}\u2028\u2029]|$)/gu;
+const BEGINS = /^[\s\p{Cc}\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]|^[\t\r\n]/u;
+const GOES_ON = /^["\s\p{Cc}\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]/u;
+
+/** A text of which a spreadsheet takes no part for a formula: apostrophes as in the exports (docs/exports.md). */
+export const neutral = text =>
+  text
+    .match(PART)
+    .map((part, n) => ((n ? GOES_ON : BEGINS).test(part) ? `'${part}` : part))
+    .join('');
+
+const harmless = value => (typeof value === 'string' ? neutral(value) : plainText(value));
 
 function csvCell(value) {
   const text = harmless(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return /[",\r\n;\t|]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** RFC 4180: a row of names, then rows of values. */

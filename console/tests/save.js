@@ -1,5 +1,5 @@
 // CSV and pasted tables.
-import { csv, tabbed } from '../js/save.js';
+import { csv, neutral, tabbed } from '../js/save.js';
 import { Decimal } from '../js/money.js';
 
 export default equal => ({
@@ -8,7 +8,38 @@ export default equal => ({
     equal(csv([[null, undefined, 0, Decimal.of('1.10')]]), ',,0,1.1\r\n');
   },
   a_text_that_looks_like_a_formula_is_neutralised() {
-    equal(csv([['=1+1', '+x', '-x', '@x', '\tx']]), "'=1+1,'+x,'-x,'@x,'\tx\r\n");
+    // As texts_like_formulas_are_neutralised has it of the exports.
+    for (const [text, expected] of [
+      ['=cmd()', "'=cmd()"],
+      ['+1', "'+1"],
+      ['-1', "'-1"],
+      ['@SUM(A1)', "'@SUM(A1)"],
+      ['  =1', "'  =1"],
+      ['\u00a0\ufeff=1', "'\u00a0\ufeff=1"],
+      ['\u200b=1', "'\u200b=1"],
+      ['\t=1', "'\t'=1"],
+      ['a;=1', "a;'=1"],
+      ['a; =1;b|-2;c|d', "a;' =1;b|'-2;c|d"],
+      ['a\t"@x', "a\t'\"@x"],
+      ['a;\ufeff"" ＝1', "a;'\ufeff\"\" ＝1"],
+      ['two\r\n=lines', "two\r\n'=lines"],
+      ['a\u2028=1\u000b+2', "a\u2028'=1\u000b'+2"],
+      ['a;b|c\td', 'a;b|c\td'],
+      ["a;'=1", "a;'=1"],
+      ['\tname', "'\tname"],
+      ['\rname', "'\rname"],
+      ['\nname', "'\nname"],
+      ['＝1', "'＝1"],
+      ['web-console', 'web-console'],
+      [' a = b', ' a = b'],
+      ["'=1", "'=1"],
+      ['', ''],
+      ['  ', '  '],
+      ['é=1', 'é=1'],
+    ])
+      equal(neutral(text), expected);
+    equal(csv([['=1', 'a;b', 'a|b', 'a\tb', 'a b']]), "'=1,\"a;b\",\"a|b\",\"a\tb\",a b\r\n");
+    equal(tabbed([['=1', 'a\n=1']]), "'=1\ta '=1");
     equal(csv([[-5, Decimal.of('-1.5')]]), '-5,-1.5\r\n');
   },
   pasted_cells_have_no_tab_or_line_break() {
