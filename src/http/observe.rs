@@ -84,7 +84,10 @@ pub async fn observe(
     if last {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    let of_console = console_headers::covers(response.request().path());
+    // By the pattern too: a path may be written in other ways, such as /%63onsole/.
+    let route = response.request().match_pattern();
+    let of_console =
+        [route.as_deref(), Some(response.request().path())].into_iter().flatten().any(console_headers::covers);
     let headers = response.headers_mut();
     if of_console {
         console_headers::put(headers);
@@ -95,7 +98,6 @@ pub async fn observe(
     }
     let (took, status) = (started.elapsed(), response.status());
     // The pattern: a raw path would let a caller make as many series as it likes.
-    let route = response.request().match_pattern();
     let route = route.as_deref().unwrap_or("unknown");
     if !is_probe(route) {
         observer.metrics.http_request(route, method, status.as_u16(), took);

@@ -54,6 +54,7 @@ async fn everything_below_the_console_has_its_headers() {
     for (method, path, status) in [
         (Method::GET, "/console", 308),
         (Method::GET, "/console/", 200),
+        (Method::GET, "/%63onsole/", 200),
         (Method::GET, "/console/assets/x/no-such-file.js", 404),
         (Method::DELETE, "/console/", 405),
     ] {

@@ -116,6 +116,21 @@ async fn no_other_page_signs_somebody_in_or_out() {
 }
 
 #[tokio::test]
+async fn a_page_is_in_no_frame_however_its_path_is_written() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    for port in [ConsolePort::Api, ConsolePort::Operations] {
+        let browser = Browser::new(&service, port);
+        for path in ["/console/", "/%63onsole/", "/c%6Fnsole/usage", "/%63onsole/assets/x/js/app.js"] {
+            let page = browser.request(Method::GET, path).send().await.unwrap();
+            let policy = page.headers().get("content-security-policy").map(|value| value.to_str().unwrap());
+            let served = page.status() == 200;
+            assert!(!served || policy.is_some_and(|policy| policy.contains("frame-ancestors 'none'")), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cookie_beside_a_credential_is_ignored() {
     let world = World::new(1).await;
     let service = world.serve().await;
