@@ -29,7 +29,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Longest that it may take for one.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Longest that both messages can take: what the issuer publishes, its keys, twice, and the exchange.
-pub const LONGEST: Duration = Duration::from_secs(4 * READ_WITHIN.as_secs());
+pub const LONGEST: Duration = Duration::from_secs(5 * READ_WITHIN.as_secs());
 /// People who sign in at a time.
 const AT_ONCE: usize = 16;
 /// How long counts what the issuer published of itself.
@@ -50,8 +50,16 @@ pub struct IssuerParts {
 struct Inner {
     settings: Console,
     leeway_seconds: u64,
-    known: Mutex<Option<Known>>,
+    published: Mutex<Published>,
     places: Semaphore,
+}
+
+/// What was read of the issuer.
+#[derive(Default)]
+struct Published {
+    known: Option<Known>,
+    /// When it could not be read last.
+    failed_at: Option<Instant>,
 }
 
 /// What the issuer published of itself.
@@ -78,8 +86,8 @@ pub enum SignInError {
 impl Issuer {
     pub fn new(IssuerParts { settings }: IssuerParts, vitals: Vitals) -> Self {
         let leeway_seconds = settings.auth.leeway_seconds;
-        let (known, places) = (Mutex::new(None), Semaphore::new(AT_ONCE));
-        Self { inner: Arc::new(Inner { settings: settings.console, leeway_seconds, known, places }), vitals }
+        let (published, places) = (Mutex::default(), Semaphore::new(AT_ONCE));
+        Self { inner: Arc::new(Inner { settings: settings.console, leeway_seconds, published, places }), vitals }
     }
 }
 
@@ -189,19 +197,31 @@ impl Inner {
 
     /// What the issuer published of itself, no longer ago than that.
     async fn known(&self, not_older: Duration) -> Result<Known, SignInError> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.read_at.elapsed() < not_older) {
+        let began = Instant::now();
+        let mut published = self.published.lock().await;
+        if let Some(known) = published.known.as_ref().filter(|known| known.read_at.elapsed() < not_older) {
             return Ok(known.clone());
         }
+        // Whoever waited for a reading that failed does not wait for one more.
+        if published.failed_at.is_some_and(|failed_at| failed_at > began) {
+            return Err(SignInError::Away);
+        }
+        let read = self.read().await;
+        match &read {
+            Ok(known) => published.known = Some(known.clone()),
+            Err(_) => published.failed_at = Some(Instant::now()),
+        }
+        read
+    }
+
+    async fn read(&self) -> Result<Known, SignInError> {
         let issuer = &self.settings.oidc_issuer;
         let text = get(&Discovery::place(issuer)).await?;
         let discovery = Discovery::read(&text, issuer, self.settings.oidc_allow_http)
             .map_err(|error| away("what it publishes", &error.to_string()))?;
         let keys = get(discovery.jwks_uri.as_str()).await?;
         let keys = KeySet::read(&keys).map_err(|error| away("its key set", &error.to_string()))?;
-        let read = Known { discovery, keys: Arc::new(keys), read_at: Instant::now() };
-        *known = Some(read.clone());
-        Ok(read)
+        Ok(Known { discovery, keys: Arc::new(keys), read_at: Instant::now() })
     }
 }
 

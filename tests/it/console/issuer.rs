@@ -137,7 +137,14 @@ async fn start(people: Value) -> Option<(Issuer, World, Service)> {
         not_run("oidc-provider is not there (make test installs it)");
         return None;
     }
-    let (address, mut world) = (free_address(), World::new(1).await);
+    let address = free_address();
+    let (world, service) = served_with(address).await;
+    Some((Issuer::start(address, &service, &people).await, world, service))
+}
+
+/// A service whose people sign in by the issuer at this address.
+async fn served_with(address: SocketAddr) -> (World, Service) {
+    let mut world = World::new(1).await;
     world.set_all([
         ("ANALYTICS__CONSOLE__OIDC_ALLOW_HTTP".to_owned(), "true".to_owned()),
         ("ANALYTICS__CONSOLE__OIDC_CLIENT_ID".to_owned(), CLIENT.to_owned()),
@@ -146,7 +153,24 @@ async fn start(people: Value) -> Option<(Issuer, World, Service)> {
         ("ANALYTICS__CONSOLE__OIDC_ISSUER".to_owned(), format!("http://{address}")),
     ]);
     let service = world.serve().await;
-    Some((Issuer::start(address, &service, &people).await, world, service))
+    (world, service)
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_holds_nobody_up_for_long() {
+    // Connections are accepted and nothing is ever sent.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_world, service) = served_with(silent.local_addr().unwrap()).await;
+    let began = std::time::Instant::now();
+    let tries = (0..12).map(|_| {
+        let browser = Browser::new(&service, ConsolePort::Api);
+        async move { location(&browser.request(Method::GET, "/console/sign-in/issuer").send().await.unwrap()) }
+    });
+    for place in futures_util::future::join_all(tries).await {
+        assert_eq!(place, "/console/sign-in?failed=away&return=%2Fconsole%2F");
+    }
+    // One reading, not one for each of them.
+    assert!(began.elapsed() < std::time::Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
