@@ -145,8 +145,10 @@ async fn begin(
     gatekeeper.limits.credential(caller)?;
     let (secret, new) = new_session(request, console)?;
     let act = authenticated.event(SIGN_IN).of_org(caller.tenant());
+    let sha256 = new.sha256;
     let begin = BeginSession { new, grant: caller.grant(), expires_at: until, act };
     send(&gatekeeper.sessions.begin, begin, WAIT).await?;
+    gatekeeper.begun(&sha256);
     cookie::set(console.port, &secret).ok_or(Problem::Internal)
 }
 
@@ -160,10 +162,12 @@ async fn redeem(
     let Some(link_sha256) = hash_of(link.expose()) else { return refused() };
     gatekeeper.may_look_up(request, &link_sha256)?;
     let (secret, new) = new_session(request, console)?;
+    let sha256 = new.sha256;
     let redeem = RedeemLink { link_sha256, new, act: gatekeeper.by_nobody(request, SIGN_IN) };
     if send(&gatekeeper.sessions.redeem, redeem, WAIT).await?.is_none() {
         return refused();
     }
+    gatekeeper.begun(&sha256);
     Ok(done(cookie::set(console.port, &secret).ok_or(Problem::Internal)?))
 }
 

@@ -89,6 +89,11 @@ impl Gatekeeper {
         self.limits.attempts.may_look_up(self.network_of(request), id_of(sha256))
     }
 
+    /// Remembers a session that was just begun as a good one, so that it is looked up whatever else its address presents.
+    pub fn begun(&self, sha256: &SecretHash) {
+        self.limits.attempts.accepted(id_of(sha256));
+    }
+
     fn network_of(&self, request: &HttpRequest) -> Option<IpAddr> {
         self.proxies.address_of(request).map(client_network)
     }

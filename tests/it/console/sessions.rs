@@ -283,6 +283,11 @@ async fn what_signs_nobody_in_says_what_to_do() {
     }
     assert_eq!(limited["status"], 429, "{limited}");
     assert_eq!(browser.sign_in(&json!({"token": good})).await.0, 204, "a good one is accepted all the same");
+    let mut other = Browser::new(&service, ConsolePort::Api);
+    for _ in 0..5 {
+        other.sign_in(&json!({"link": "A".repeat(43)})).await;
+    }
+    assert_eq!(browser.me().await, 200, "and its session is used at once");
 }
 
 #[tokio::test]
