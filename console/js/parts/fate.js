@@ -1,5 +1,5 @@
 // What became of one event: counted, a duplicate, rejected, or not known; and what to do.
-import { html } from '../view.js';
+import { html, useEffect, useState } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { may, pageAddress } from '../state.js';
 import { hour, moment } from '../time.js';
@@ -12,7 +12,11 @@ const TONE = { stored: 'ok', duplicate: 'warn', rejected: 'bad', unknown: '' };
 /** @param every seconds, while the fate may still change */
 export function Fate({ state, me, eventId, every = 0 }) {
   const { org, zone } = state;
-  const of = useData(`event ${org} ${eventId}`, ({ poll }) => get(ofOrg(org, 'events', eventId), { poll }), { every });
+  const [settled, setSettled] = useState(false);
+  const of = useData(`event ${org} ${eventId}`, ({ poll }) => get(ofOrg(org, 'events', eventId), { poll }), {
+    every: settled ? 0 : every,
+  });
+  useEffect(() => setSettled(of.data?.status === 'stored' && of.data.stored.every(one => one.merged)), [of.data]);
   if (!of.data) return of.problem ? html`<${Failure} problem=${of.problem} reload=${of.reload} />` : html`<${Skeleton} lines=2 />`;
   const { status, stored, duplicates, rejections, rawFrom, asOf } = of.data;
   const later = rejections.some(one => one.state !== 'open');

@@ -17,7 +17,7 @@ export function Letter({ me, state, id }) {
   const { org, zone } = state;
   const [waits, setWaits] = useState(false);
   const of = useData(`letter ${org} ${id}`, ({ poll }) => get(ofOrg(org, 'dead-letters', id), { poll }), {
-    every: waits ? EVERY : 0,
+    every: waits && state.polls ? EVERY : 0,
   });
   const letter = of.data;
   // Until the broker has it: then there is nothing more to wait for.
@@ -48,7 +48,7 @@ export function Letter({ me, state, id }) {
       <${Panel} title=${t.letter.correction}><pre class="payload"
         tabindex="0">${prettyJson(JSON.stringify(letter.correction, decimalsAsWritten))}</pre>
         <h3>${t.letter.fate}</h3><${Fate} key=${letter.state} state=${state} me=${me} eventId=${letter.correction.eventId}
-          every=${EVERY} /><//>`
+          every=${state.polls ? EVERY : 0} /><//>`
     }`;
 }
 
