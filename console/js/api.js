@@ -10,7 +10,7 @@ export class Problem extends Error {
     Object.assign(this, {
       status,
       type: body.type,
-      errors: body.errors ?? [],
+      errors: Array.isArray(body.errors) ? body.errors : [],
       requestId: body.requestId,
       retryAfter: body.retryAfter,
     });
@@ -26,20 +26,24 @@ let signedOut = () => {};
 /** What is done when the service accepts the session no longer. */
 export const onSignedOut = then => (signedOut = then);
 
+/** Longest that what is read may take, its body included. The service's own deadlines end sooner. */
+const LONGEST_MS = 60_000;
 const MAX_KEPT = 60;
 /** Responses by address with their ETag: sent back when the service says that nothing changed. */
 const kept = new Map();
 
-export async function get(path, { params = {}, poll = false, signal } = {}) {
+export async function get(path, { params = {}, poll = false } = {}) {
   const address = path + search(params);
   const known = kept.get(address);
   const headers = { 'X-Console': poll ? 'poll' : '1' };
   if (known) headers['If-None-Match'] = known.etag;
-  const response = await send(address, { headers, signal });
+  const response = await send(address, { headers, signal: AbortSignal.timeout(LONGEST_MS) });
   if (response.status === 304 && known) {
     return completeNow(known.body, response.headers.get('Analytics-As-Of'));
   }
   const body = await read(response);
+  // Every response of the service is an object: this is something else's, on the way.
+  if (body === null || typeof body !== 'object') throw new Problem(0);
   const etag = response.headers.get('ETag');
   if (etag) {
     if (kept.size >= MAX_KEPT) kept.delete(kept.keys().next().value);
@@ -84,8 +88,7 @@ async function send(address, options) {
   let response;
   try {
     response = await fetch(address, { cache: 'no-store', credentials: 'same-origin', redirect: 'error', ...options });
-  } catch (error) {
-    if (error.name === 'AbortError') throw error;
+  } catch {
     throw new Problem(0);
   }
   noteServerTime(response.headers.get('Date'));
@@ -99,13 +102,14 @@ async function read(response) {
       : await response.text().catch(() => {
           throw new Problem(0);
         });
-  if (response.ok) return text ? readJson(text) : undefined;
-  let body = {};
+  let body;
   try {
-    body = JSON.parse(text);
+    body = response.ok ? readJson(text || 'null') : JSON.parse(text);
   } catch {
     // Not from the service, but from something on the way.
+    if (response.ok) throw new Problem(0);
   }
+  if (response.ok) return body ?? undefined;
   const problem = new Problem(response.status, { ...body, retryAfter: Number(response.headers.get('Retry-After')) || undefined });
   if (response.status === 401 && !new URL(response.url).pathname.startsWith('/console/')) signedOut();
   throw problem;
@@ -121,21 +125,26 @@ export const ofOrg = (id, ...parts) => [org(id), ...parts.map(encodeURIComponent
  */
 export function useData(key, load, { every = 0 } = {}) {
   const [held, setHeld] = useState({ key, data: undefined, problem: undefined, at: undefined, busy: true });
-  const current = useRef(0);
+  // The request whose response is waited for.
+  const current = useRef();
   const loader = useRef(load);
   loader.current = load;
 
   const run = useCallback(
     async poll => {
-      const turn = ++current.current;
-      const abort = new AbortController();
+      // In the place of a slow one it would keep that one's response from ever being shown.
+      if (poll && current.current) return;
+      const request = {};
+      current.current = request;
       if (!poll) setHeld(was => ({ ...was, busy: true }));
       try {
-        const data = await loader.current({ poll, signal: abort.signal });
-        if (turn === current.current) setHeld({ key, data, problem: undefined, at: now(), busy: false });
-      } catch (problem) {
-        if (!(problem instanceof Problem)) console.error(problem);
-        if (turn === current.current) {
+        const data = await loader.current({ poll });
+        if (request === current.current) setHeld({ key, data, problem: undefined, at: now(), busy: false });
+      } catch (error) {
+        // Anything else: a response of another form than the service's.
+        if (!(error instanceof Problem)) console.error(error);
+        const problem = error instanceof Problem ? error : new Problem(0);
+        if (request === current.current) {
           setHeld(was => ({
             key,
             data: was.key === key ? was.data : undefined,
@@ -145,6 +154,7 @@ export function useData(key, load, { every = 0 } = {}) {
           }));
         }
       }
+      if (request === current.current) current.current = undefined;
     },
     [key],
   );
@@ -152,7 +162,7 @@ export function useData(key, load, { every = 0 } = {}) {
   useEffect(() => {
     run(false);
     return () => {
-      current.current += 1;
+      current.current = undefined;
     };
   }, [run]);
 

@@ -9,9 +9,10 @@ import { t } from './texts.js';
 
 const port = document.documentElement.dataset.port === 'operations' ? 'operations' : 'api';
 
-/** The pages of a port: the first part of their path and where their code is. */
+/** The pages of a port: the first part of their path, where nothing is inherited, and where their code is. */
 const PAGES = {
   api: {
+    __proto__: null,
     '': () => import('./pages/overview.js'),
     usage: () => import('./pages/usage.js'),
     reliability: () => import('./pages/reliability.js'),
@@ -23,6 +24,7 @@ const PAGES = {
     unreadable: () => import('./pages/unreadable.js'),
   },
   operations: {
+    __proto__: null,
     '': () => import('./pages/actors.js'),
     partitions: () => import('./pages/partitions.js'),
     supervision: () => import('./pages/supervision.js'),

@@ -4,10 +4,19 @@ import { useEffect, useState } from './view.js';
 export const BASE = '/console/';
 const listeners = new Set();
 
-/** The page's path without the base, and its query. */
+/** The page's path without the base; as it is where it has escapes of nothing. */
+export function pathOf(pathname) {
+  const path = pathname.slice(BASE.length).replace(/\/$/, '');
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+/** The page's path and its query. */
 export function here() {
-  const path = decodeURIComponent(location.pathname.slice(BASE.length)).replace(/\/$/, '');
-  return { path, query: Object.fromEntries(new URLSearchParams(location.search)) };
+  return { path: pathOf(location.pathname), query: Object.fromEntries(new URLSearchParams(location.search)) };
 }
 
 /** An address of the console. Values that are empty are left out. */

@@ -2,6 +2,7 @@
 import { add, plain } from './money.js';
 import { buckets, clock, dateIn, day, hour, longDay, month, startOfDay } from './time.js';
 import * as format from './format.js';
+import { t } from './texts.js';
 
 /** What is counted: how each is written. */
 export const MEASURES = {
@@ -75,3 +76,9 @@ export const momentParams = (range, zone) => ({
   start: new Date(startOfDay(range.start, zone)).toISOString(),
   end: new Date(startOfDay(range.end, zone)).toISOString(),
 });
+
+/** Hours of UTC reach beyond the days of some zones, and what is shown is of these hours: from when to when. Else nothing. */
+export function beyondDays({ range: { start, end } }, range, zone) {
+  const same = Date.parse(start) === startOfDay(range.start, zone) && Date.parse(end) === startOfDay(range.end, zone);
+  return same ? undefined : t.usage.wholeHours(hour(start, zone), hour(end, zone));
+}

@@ -1,6 +1,7 @@
 // What the address says, made good: org, range and zone of the top bar, which every page shares.
 import { setQuery, address } from './router.js';
 import { isZone, resolveRange } from './time.js';
+import { useEffect } from './view.js';
 
 /** What stays when the page changes. */
 const SHARED = ['org', 'range', 'start', 'end', 'zone'];
@@ -31,6 +32,7 @@ export const setRange = ({ range, start, end }) =>
 
 /** Which page needs which role: one of them. */
 export const NEEDS = {
+  __proto__: null,
   '': ['org_viewer', 'org_admin', 'finance', 'system_admin'],
   usage: ['org_viewer', 'org_admin', 'finance', 'system_admin'],
   reliability: ['org_viewer', 'org_admin', 'system_admin'],
@@ -47,15 +49,21 @@ export const hasRole = (me, ...roles) => roles.some(role => me.roles.includes(ro
 
 let completeness;
 const watchers = new Set();
-/** How complete the page's numbers are, for the top bar: from the response that was shown last. */
-export function noteCompleteness(response) {
-  completeness = { asOf: response.asOf, freshness: response.freshness };
+/** How complete the page's numbers are, for the top bar: of the response that the page shows, and of none that comes too late for it. */
+export function useCompleteness(response) {
+  useEffect(() => {
+    note(response);
+    return () => note(undefined);
+  }, [response]);
+}
+
+function note(response) {
+  completeness = response;
   for (const watcher of watchers) watcher(completeness);
-  return response;
 }
 
 export function watchCompleteness(watcher) {
   watchers.add(watcher);
-  if (completeness) watcher(completeness);
+  watcher(completeness);
   return () => watchers.delete(watcher);
 }

@@ -51,9 +51,9 @@ export const t = {
     costEstimateCents: 'Spend', invocations: 'Requests', inputTokens: 'Input tokens', outputTokens: 'Output tokens',
     errors: 'Errors',
   },
-  by: dimension => ({ modelId: 'Model', clientId: 'Client', actorId: 'Person', status: 'Status', errorCode: 'Error code' }[dimension]
+  by: dimension => ({ __proto__: null, modelId: 'Model', clientId: 'Client', actorId: 'Person', status: 'Status', errorCode: 'Error code' }[dimension]
     ?? dimension.replace(/^meta\.(.)/, (_, first) => first.toUpperCase())),
-  none: dimension => ({ errorCode: 'no error code', clientId: 'no client', modelId: 'no model', actorId: 'no person' }[dimension] ?? 'not set'),
+  none: dimension => ({ __proto__: null, errorCode: 'no error code', clientId: 'no client', modelId: 'no model', actorId: 'no person' }[dimension] ?? 'not set'),
   columns: {
     day: 'Day', hour: 'Hour', total: 'Total', final: 'State', invocations: 'Requests', errors: 'Errors', errorRate: 'Error rate',
     p50: 'p50', p95: 'p95', p99: 'p99',
@@ -129,7 +129,8 @@ export const t = {
     allFinal: 'final: only late events change it',
     someOpen: 'not final: open buckets may grow',
     comparedWith: range => `Compared with ${range}.`,
-    noComparison: 'nothing to compare with',
+    wholeHours: (start, end) =>
+      `Hours are hours of UTC, and days of this zone begin within one: all of this is of ${start} to ${end}. By day it is of the days alone.`,
     empty: 'Nothing in this range.',
     emptyHint: 'Choose a longer range above.', toTrust: 'See on the Trust page whether messages arrived.',
     tooLongForHours: days => `Hours are shown for at most ${days} days`,

@@ -92,7 +92,7 @@ export const RANGES = ['today', 'yesterday', '7d', '28d', '90d', 'month', 'last-
 export function resolveRange({ range, start, end }, zone, at = now()) {
   const today = dateIn(at, zone);
   const tomorrow = addDays(today, 1);
-  const days = /^(\d+)d$/.exec(range)?.[1];
+  const days = /^([1-9]\d{0,3})d$/.exec(range)?.[1];
   if (isDate(start) && isDate(end) && start < end) return { range: 'custom', start, end };
   if (days) return { range, start: addDays(tomorrow, -Number(days)), end: tomorrow };
   if (range === 'today') return { range, start: today, end: tomorrow };

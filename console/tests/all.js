@@ -1,6 +1,8 @@
 // What the console computes, and whether its files fit each other: each test by name. The default export runs them all.
+import api from './api.js';
 import format from './format.js';
 import money from './money.js';
+import pages from './pages.js';
 import save from './save.js';
 import series from './series.js';
 import sources from './sources.mjs';
@@ -17,7 +19,8 @@ function equal(found, wanted, what = '') {
 export default async function run() {
   let passed = 0;
   const failed = [];
-  for (const [name, test] of [format, money, save, series, sources, state, time, trust].flatMap(suite => Object.entries(suite(equal)))) {
+  const suites = [api, format, money, pages, save, series, sources, state, time, trust];
+  for (const [name, test] of suites.flatMap(suite => Object.entries(suite(equal)))) {
     try {
       await test();
       passed += 1;

@@ -1,5 +1,6 @@
 // The address is the state: what is wrong in it is made good.
-import { may, readState } from '../js/state.js';
+import { may, NEEDS, readState } from '../js/state.js';
+import { pathOf } from '../js/router.js';
 import { completeNow } from '../js/api.js';
 
 const ME = { orgs: ['13c47d99-a3d9-5cc3-bc21-208aab76a67b'], roles: ['finance'] };
@@ -15,6 +16,17 @@ export default equal => ({
       ME,
     );
     equal([state.org, state.zone, state.range.range], [ME.orgs[0], 'UTC', '28d']);
+  },
+  no_address_breaks_the_page() {
+    for (const range of ['99999999999d', '0d', 'constructor', '__proto__', '1e9d']) {
+      const state = readState({ path: '', query: { range } }, ME);
+      equal([state.range.range, state.range.start < state.range.end], ['28d', true], range);
+    }
+    equal(['/console/usage/', '/console/%E0%A4%A', '/console/a%2Fb', '/console'].map(pathOf), ['usage', '%E0%A4%A', 'a/b', '']);
+    equal(
+      ['constructor', 'toString', '__proto__', 'hasOwnProperty'].map(page => [may(ME, page), NEEDS[page] === undefined]),
+      Array(4).fill([false, true]),
+    );
   },
   another_org_is_foreign_and_is_not_polled() {
     const state = readState({ query: { org: '00000000-0000-0000-0000-000000000001' } }, ME);

@@ -1,9 +1,9 @@
 // Overview: what this month has cost, how much of it is final, how complete the picture is, what waits for somebody.
 import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
-import { may, noteCompleteness, pageAddress } from '../state.js';
+import { may, pageAddress, useCompleteness } from '../state.js';
 import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread, total } from '../series.js';
-import { addMonths, dateIn, now, recent } from '../time.js';
+import { addMonths, dateIn, now, recent, startOfDay } from '../time.js';
 import { Decimal } from '../money.js';
 import { count, exactMoney, money, percent, short } from '../format.js';
 import { noUsage, Panel, Tile, Value } from '../parts/panel.js';
@@ -11,6 +11,7 @@ import { FigurePanel, finalColumn, timeColumn } from '../parts/chart.js';
 import { t } from '../texts.js';
 
 const EVERY = 30;
+const HOUR = 3_600_000;
 
 export default function Overview({ me, state }) {
   const { org, zone, range } = state;
@@ -18,10 +19,10 @@ export default function Overview({ me, state }) {
   const thisMonth = `${dateIn(now(), zone).slice(0, 7)}-01`;
   const months = useData(
     `months ${org} ${zone} ${thisMonth}`,
-    ({ poll }) =>
-      get(ofOrg(org, 'usage'), { poll, params: { start: addMonths(thisMonth, -1), timezone: zone } }).then(noteCompleteness),
+    ({ poll }) => get(ofOrg(org, 'usage'), { poll, params: { start: addMonths(thisMonth, -1), timezone: zone } }),
     { every },
   );
+  useCompleteness(months.data);
   // Most ranges lie in these two months: then their days are there already.
   const within = range.start >= addMonths(thisMonth, -1);
   const apart = useData(
@@ -56,7 +57,7 @@ function Tiles({ report, thisMonth, me, state }) {
   const sum = points => Decimal.sum(points.map(point => point.costEstimateCents));
   const final = sum(current.filter(point => point.final));
   const open = sum(current.filter(point => !point.final));
-  const lastMonthFinal = before.every(point => point.final) && monthIsFinal(report, thisMonth);
+  const lastMonthFinal = before.every(point => point.final) && monthIsFinal(report, thisMonth, zone);
   return html`
     <div class="tiles">
       <${Tile} label=${t.overview.thisMonth} value=${money(final.plus(open))} title=${exactMoney(final.plus(open))}
@@ -101,9 +102,9 @@ function Largest({ state, every }) {
     }}<//>`;
 }
 
-/** Whether the month before is over by an hour: then a day without events is final too. */
-const monthIsFinal = (report, thisMonth) =>
-  !!report.asOf && Date.parse(report.asOf) - 3_600_000 >= Date.parse(`${thisMonth}T00:00:00Z`) - 14 * 3_600_000;
+/** Whether the month before is over by an hour, and by the hour that it ends in: then a day without events is final too. */
+export const monthIsFinal = (report, thisMonth, zone) =>
+  !!report.asOf && Math.floor(Date.parse(report.asOf) / HOUR - 1) * HOUR >= startOfDay(thisMonth, zone);
 
 const MOST = 200;
 function OpenLetters({ state }) {

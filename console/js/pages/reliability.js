@@ -2,8 +2,8 @@
 import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { noteCompleteness } from '../state.js';
-import { fileName, highest, labels, openBuckets, places, rangeParams, spread } from '../series.js';
+import { useCompleteness } from '../state.js';
+import { beyondDays, fileName, highest, labels, openBuckets, places, rangeParams, spread } from '../series.js';
 import { daysBetween, hour, longDay } from '../time.js';
 import { count, latency, percent } from '../format.js';
 import { Choice, noUsage, Panel, Tile } from '../parts/panel.js';
@@ -26,11 +26,10 @@ export default function Reliability({ state }) {
   const of = useData(
     `${org} ${zone} ${range.start} ${range.end} ${granularity} ${percentile}`,
     ({ poll }) =>
-      get(ofOrg(org, 'reliability'), { poll, params: { ...rangeParams(range, zone), granularity, percentile } }).then(
-        noteCompleteness,
-      ),
+      get(ofOrg(org, 'reliability'), { poll, params: { ...rangeParams(range, zone), granularity, percentile } }),
     { every: state.polls ? EVERY : 0 },
   );
+  useCompleteness(of.data);
   const empty = report => report.series.length === 0 && noUsage(state);
   const tooLong = days > MOST_HOURS_DAYS && t.usage.tooLongForHours(MOST_HOURS_DAYS);
   return html`
@@ -43,7 +42,7 @@ export default function Reliability({ state }) {
         onChange=${one => setQuery({ percentile: one })} />
     </div>
     <${Panel} className="bare" of=${of} zone=${zone} lines=4>${report => html`<${Tiles} report=${report} percentile=${percentile}
-      granularity=${granularity} zone=${zone} />`}<//>
+      granularity=${granularity} range=${range} zone=${zone} />`}<//>
     <${FigurePanel} title=${t.reliability.latency} note=${t.reliability.latencyNote} of=${of} zone=${zone} empty=${empty}
       fileName=${fileName('latency', state)}
       make=${report => latencyChart(report, state, granularity)} />
@@ -53,11 +52,12 @@ export default function Reliability({ state }) {
     <${Causes} state=${state} />`;
 }
 
-function Tiles({ report, percentile, granularity, zone }) {
+function Tiles({ report, percentile, granularity, range, zone }) {
   const { totals, highlight } = report;
   const worst = highlight?.worst;
   const when = worst && (granularity === 'hour' ? hour(worst.bucketStart, zone) : longDay(worst.bucketStart, zone));
   const by = totals.byStatus;
+  const beyond = beyondDays(report, range, zone);
   return html`<div class="tiles">
     <${Tile} label=${t.reliability.errorRate} value=${percent(totals.errorRate)}
       hint=${t.reliability.errorsOf(count(totals.errors), count(totals.invocations))} tone="lead" />
@@ -69,7 +69,7 @@ function Tiles({ report, percentile, granularity, zone }) {
       .map(one => `${one} ${latency(totals.latencyMs?.[one])}`)
       .join(' · ')} />
     <${Tile} label=${t.reliability.worst(percentile, granularity)} value=${latency(worst?.latencyMs)} hint=${when ?? '–'} />
-  </div>`;
+  </div>${beyond && html`<p class="notice">${beyond}</p>`}`;
 }
 
 function prepared(report, { range, zone }, granularity) {

@@ -2,7 +2,7 @@
 import { html, useState } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { isUuid, may, noteCompleteness, pageAddress } from '../state.js';
+import { isUuid, may, pageAddress, useCompleteness } from '../state.js';
 import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
 import { daysBetween, hour, moment, now, recent } from '../time.js';
 import { count, seconds } from '../format.js';
@@ -19,15 +19,15 @@ const MOST_DAYS = 90;
 export default function Trust({ me, state }) {
   const { org, zone, range } = state;
   const every = state.polls ? EVERY : 0;
-  const since = Math.floor(now() / 3_600_000 - HOURS) * 3_600_000;
   const recentHours = useData(
-    `final ${org} ${since}`,
-    ({ poll }) =>
-      get(ofOrg(org, 'usage'), { poll, params: { start: new Date(since).toISOString(), granularity: 'hour', fill: 'zero' } }).then(
-        noteCompleteness,
-      ),
+    `final ${org}`,
+    ({ poll }) => {
+      const since = Math.floor(now() / 3_600_000 - HOURS) * 3_600_000;
+      return get(ofOrg(org, 'usage'), { poll, params: { start: new Date(since).toISOString(), granularity: 'hour', fill: 'zero' } });
+    },
     { every },
   );
+  useCompleteness(recentHours.data);
   const long = daysBetween(range.start, range.end) > MOST_DAYS;
   const ledger = useData(
     `ledger ${org} ${zone} ${range.start} ${range.end}`,

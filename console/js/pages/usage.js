@@ -2,12 +2,12 @@
 import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { noteCompleteness } from '../state.js';
-import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread } from '../series.js';
+import { useCompleteness } from '../state.js';
+import { beyondDays, fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread } from '../series.js';
 import { daysBetween, previousRange, rangeLabel } from '../time.js';
 import { plain, subtract } from '../money.js';
 import { label } from '../format.js';
-import { Choice, noUsage, Panel, Tile } from '../parts/panel.js';
+import { Choice, Failure, noUsage, Panel, Tile } from '../parts/panel.js';
 import { bucketTable, FigurePanel } from '../parts/chart.js';
 import { Groups, Changed } from '../parts/groups.js';
 import { t } from '../texts.js';
@@ -19,13 +19,19 @@ const FEW_DAYS = 2;
 /** As many as a page of the API has. */
 const MOST_GROUPS = 1000;
 const TOPS = [5, 10, 25];
-const ORDER = { costEstimateCents: 'cost', invocations: 'invocations', inputTokens: 'inputTokens', outputTokens: 'outputTokens' };
+const ORDER = {
+  __proto__: null,
+  costEstimateCents: 'cost',
+  invocations: 'invocations',
+  inputTokens: 'inputTokens',
+  outputTokens: 'outputTokens',
+};
 
 /** As other pages call these. */
-const ALSO_CALLED = { model: 'modelId', client: 'clientId' };
+const ALSO_CALLED = { __proto__: null, model: 'modelId', client: 'clientId' };
 
 /** What the address says about this page. */
-function choices({ query, range }) {
+export function choices({ query, range }) {
   const days = daysBetween(range.start, range.end);
   const hours = (query.granularity ?? (days <= FEW_DAYS ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS;
   return {
@@ -43,6 +49,7 @@ export default function Usage({ me, state }) {
   const { org, zone, range } = state;
   const key = [org, zone, range.start, range.end, granularity, by, measure, top].join(' ');
   const of = useData(key, ({ poll }) => load({ org, zone, range, ...chosen }, poll), { every: state.polls ? EVERY : 0 });
+  useCompleteness(of.data?.usage);
   const before = previousRange(range);
   const earlier = useData(
     `${key} before ${compare}`,
@@ -52,7 +59,7 @@ export default function Usage({ me, state }) {
 
   return html`
     <${Controls} state=${state} chosen=${chosen} />
-    <${Totals} of=${of} earlier=${compare ? earlier : undefined} before=${before} zone=${zone} />
+    <${Totals} of=${of} earlier=${compare ? earlier : undefined} before=${before} range=${range} zone=${zone} />
     <${FigurePanel} title=${t.usage.chart(t.measures[measure], granularity, by && t.by(by))} of=${of} zone=${zone}
       make=${data => chartOf(data, state, chosen)} fileName=${fileName('usage', state)}
       empty=${({ usage }) => usage.series.length === 0 && noUsage(state)} height=${300} />
@@ -66,7 +73,6 @@ async function load({ org, zone, range, by, measure, granularity, top }, poll) {
     get(ofOrg(org, 'usage'), { poll, params: common }),
     by ? loadGroups(org, { ...common, groupBy: by, orderBy: ORDER[measure], top }, poll) : null,
   ]);
-  noteCompleteness(usage);
   return { usage, groups: groups?.problem ? null : groups, refused: groups?.problem, asOf: usage.asOf };
 }
 
@@ -120,21 +126,23 @@ function Controls({ state, chosen }) {
     </div>`;
 }
 
-function Totals({ of, earlier, before, zone }) {
+function Totals({ of, earlier, before, range, zone }) {
   return html`<${Panel} className="bare" of=${of} zone=${zone} lines=4>${({ usage }) => {
     const { totals, final } = usage;
     const was = earlier?.data?.usage.totals;
+    const beyond = beyondDays(usage, range, zone);
     const tile = (
       measure,
       extra,
     ) => html`<${Tile} label=${t.measures[measure]} value=${MEASURES[measure].text(totals[measure])}
       title=${MEASURES[measure].exact(totals[measure])}
       hint=${earlier ? (was ? html`<${Changed} before=${was[measure]} after=${totals[measure]}
-        measure=${measure} />` : earlier.problem ? t.usage.noComparison : '…') : extra} />`;
+        measure=${measure} />` : earlier.problem ? '–' : '…') : extra} />`;
     return html`<div class="tiles">
       ${tile('costEstimateCents', final ? t.usage.allFinal : t.usage.someOpen)}
       ${tile('invocations')}${tile('inputTokens')}${tile('outputTokens')}
-    </div>${earlier && html`<p class="quiet">${t.usage.comparedWith(rangeLabel(before))}</p>`}`;
+    </div>${beyond && html`<p class="notice">${beyond}</p>`}${earlier && html`<p class="quiet">${t.usage.comparedWith(rangeLabel(before))}</p>`}
+    ${earlier?.problem && html`<${Failure} problem=${earlier.problem} reload=${earlier.reload} />`}`;
   }}<//>`;
 }
 

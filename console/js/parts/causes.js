@@ -34,11 +34,13 @@ export function Causes({ state }) {
 }
 
 /** Counts add up; percentiles do not: of these the worst bucket is shown. */
-function byValue(report, field) {
+export function byValue(report, field) {
   const rows = new Map();
   for (const point of report.series) {
     const id = point[field] ?? null;
-    if (!rows.has(id)) rows.set(id, { id, name: report.names?.[field]?.[id], invocations: 0, errors: 0, points: [] });
+    const names = report.names?.[field] ?? {};
+    const name = Object.hasOwn(names, id) ? names[id] : undefined;
+    if (!rows.has(id)) rows.set(id, { id, name, invocations: 0, errors: 0, points: [] });
     const row = rows.get(id);
     row.invocations += point.invocations;
     row.errors += point.errors;

@@ -6,7 +6,7 @@ import { fileName, momentParams } from '../series.js';
 import { hour, moment } from '../time.js';
 import { Decimal, subtract } from '../money.js';
 import { count, exactMoney, moneyChange } from '../format.js';
-import { Badge, Panel, Value } from './panel.js';
+import { Badge, Failure, Panel, Value } from './panel.js';
 import { Table } from './table.js';
 import { t } from '../texts.js';
 
@@ -33,8 +33,13 @@ export function Revisions({ state }) {
 function Pages({ first, load, state }) {
   const { zone } = state;
   const [more, setMore] = useState([]);
+  const [problem, setProblem] = useState();
   const pages = [first, ...more];
   const next = pages.at(-1).nextCursor;
+  const older = () => {
+    setProblem(undefined);
+    load(next).then(page => setMore([...more, page]), setProblem);
+  };
   const rows = pages.flatMap(page => page.revisions);
   // Seen as one column, and in files as two.
   const both = (key, text) => [
@@ -91,6 +96,6 @@ function Pages({ first, load, state }) {
     <${Table} columns=${columns} rows=${rows}
       foot=${[{ kind: 'total', cells: { revisedAt: t.revisions.all(count(rows.length), !!next), difference } }]} sort="-revisedAt"
         name=${fileName('revisions', state)} caption=${t.revisions.title} rowKey=${row => row.revisionId} first=12 />
-    ${next && html`<button type="button" class="plain"
-      onClick=${() => load(next).then(page => setMore([...more, page]))}>${t.more}</button>`}`;
+    ${problem && html`<${Failure} problem=${problem} />`}
+    ${next && html`<button type="button" class="plain" onClick=${older}>${t.more}</button>`}`;
 }

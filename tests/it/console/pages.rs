@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     chromium::{Chromium, Shape},
     link,
+    visitor::EXPECTED,
 };
 use crate::harness::{Service, World};
 
@@ -126,7 +127,7 @@ async fn a_session_that_ends_in_the_middle_leads_to_signing_in() {
     assert_eq!(signed_in, json!(204));
     browser.open(&wanted).await;
     browser.shown("nav").await;
-    assert_eq!(browser.complaints(&[401]).await, Vec::<String>::new());
+    assert_eq!(browser.complaints(&EXPECTED).await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -155,6 +156,6 @@ async fn the_first_pages_can_be_used_by_everybody() {
                 shape.width
             );
         }
-        assert_eq!(browser.complaints(&[401]).await, Vec::<String>::new());
+        assert_eq!(browser.complaints(&EXPECTED).await, Vec::<String>::new());
     }
 }
