@@ -74,6 +74,18 @@ export function forget() {
   kept.clear();
 }
 
+const TABS = 'who is signed in';
+/** Notifies the browser's other tabs that somebody has signed in or out. */
+export function notifyOtherTabs() {
+  const tabs = new BroadcastChannel(TABS);
+  tabs.postMessage(null);
+  tabs.close();
+}
+
+export function onOtherTabs(then) {
+  new BroadcastChannel(TABS).onmessage = then;
+}
+
 /** A query string. Of a list each value is one parameter. */
 function search(params) {
   const query = new URLSearchParams();

@@ -1,7 +1,7 @@
 // Starts the console: who is signed in, which page the address names, and what the page is drawn in.
 import { Component, Fragment, html, render, useEffect, useState } from './view.js';
 import { catchLinks, useLocation } from './router.js';
-import { forget, get, onSignedOut, Problem } from './api.js';
+import { forget, get, onOtherTabs, onSignedOut, Problem } from './api.js';
 import { may, NEEDS, readState } from './state.js';
 import { Announcer, Failure, Forbidden, Skeleton } from './parts/panel.js';
 import { Shell } from './parts/shell.js';
@@ -50,6 +50,7 @@ function App() {
     get(ME).then(know, found => (found.status === 401 ? know(null) : setProblem(found)));
   };
   useEffect(() => {
+    onOtherTabs(load);
     onSignedOut(() => {
       forget();
       setMe(null);
@@ -72,7 +73,8 @@ function App() {
   if (me === undefined) return html`<main class="alone"><${Skeleton} /></main>`;
   if (me === null || place.path === 'sign-in')
     return html`<${Lazy} load=${() => import('./pages/sign-in.js')} key="sign-in" of=${{ port, onDone: load, signedIn: !!me }} />`;
-  return html`<${Signed} me=${me} place=${place} />`;
+  // What was loaded for somebody else goes with them.
+  return html`<${Signed} key=${JSON.stringify([me.subject, me.orgs, me.roles])} me=${me} place=${place} />`;
 }
 
 function Signed({ me, place }) {

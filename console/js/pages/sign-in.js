@@ -1,6 +1,6 @@
 // Signing in: with the issuer, with a key or token that is pasted, or by a one-time link. What is pasted goes to the service and is kept nowhere here.
 import { html, useEffect, useState } from '../view.js';
-import { post } from '../api.js';
+import { post, notifyOtherTabs } from '../api.js';
 import { BASE, go } from '../router.js';
 import { t } from '../texts.js';
 
@@ -17,13 +17,17 @@ export default function SignIn({ port, onDone, signedIn }) {
   const [text, setText] = useState('');
   const [problem, setProblem] = useState();
   const [busy, setBusy] = useState(false);
+  // A link that would take the place of whoever is signed in.
+  const [replacing, setReplacing] = useState();
 
   const enter = async body => {
     setBusy(true);
     setProblem(undefined);
+    setReplacing(undefined);
     try {
       await post('/console/sign-in', body);
       setText('');
+      notifyOtherTabs();
       // The address that the user came for stays; only the page of signing in itself is left.
       if (location.pathname === `${BASE}sign-in`) go(wanted(), { replace: true });
       onDone();
@@ -38,13 +42,15 @@ export default function SignIn({ port, onDone, signedIn }) {
       if (!link) return;
       // A link works once: it does not stay in the history.
       history.replaceState(null, '', location.pathname + location.search);
-      enter({ link });
+      // Anybody can have a browser open a link: whoever is signed in does not become somebody else unawares.
+      if (signedIn) setReplacing(link);
+      else enter({ link });
     };
     follow();
     // A link that is pasted where this page is open already loads nothing.
     addEventListener('hashchange', follow);
     return () => removeEventListener('hashchange', follow);
-  }, []);
+  }, [signedIn]);
   const submit = event => {
     event.preventDefault();
     if (text.trim() && !busy) enter({ [kind]: text.trim() });
@@ -55,6 +61,11 @@ export default function SignIn({ port, onDone, signedIn }) {
     <main class="alone sign-in" id="main">
       <h1>${t.signIn.title(port)}</h1>
       <p class="quiet">${t.signIn.intro(port)}</p>
+      ${
+        replacing &&
+        html`<div class="notice warn" role="alert"><b>${t.signIn.replaces}</b><span>${t.signIn.replacesHint}</span>
+        <button type="button" class="small" id="replace" onClick=${() => enter({ link: replacing })}>${t.signIn.replace}</button></div>`
+      }
       ${signedIn && html`<p><a href=${BASE}>${t.signIn.already}</a></p>`}
       ${failed && !problem && html`<div class="notice bad" role="alert"><b>${t.signIn.notIn}</b><span>${failed}</span></div>`}
       ${problem && html`<div class="notice bad" role="alert"><b>${t.signIn.failed(problem)}</b>

@@ -1,6 +1,6 @@
 // What is around every page: top bar with org, range and zone; navigation; who is signed in.
 import { html, useEffect, useRef, useState } from '../view.js';
-import { get, ofOrg, post } from '../api.js';
+import { get, ofOrg, post, notifyOtherTabs } from '../api.js';
 import { isUuid, may, pageAddress, setOrg, setRange, setZone, watchCompleteness } from '../state.js';
 import { addDays, dateIn, isZone, moment, now, offset, rangeLabel, RANGES, recent, zones } from '../time.js';
 import { seconds, shortId } from '../format.js';
@@ -180,9 +180,14 @@ function ZonePicker({ state }) {
 
 function Account({ me }) {
   const leave = async () => {
-    await post('/console/sign-out', {}).catch(() => {});
+    try {
+      await post('/console/sign-out', {});
+    } catch {
+      return announce(t.signIn.notOut);
+    }
+    notifyOtherTabs();
     announce(t.signIn.left);
-    location.assign('/console/');
+    return location.assign('/console/');
   };
   const menu = useRef();
   useEffect(() => {

@@ -6,6 +6,7 @@ mod guards;
 mod issuer;
 mod page_acts;
 mod page_exports;
+mod page_faults;
 mod page_numbers;
 mod page_races;
 mod pages;

@@ -38,7 +38,11 @@ impl Visitor {
         // From a page that is no page of the console, since a fragment alone loads nothing.
         self.browser.open("about:blank").await;
         self.browser.open(&format!("http://{}/console/sign-in#link={secret}", self.base)).await;
-        self.browser.shown("nav").await;
+        eventually("somebody is signed in", async || {
+            let enter = "document.querySelector('#replace')?.click(); return !!document.querySelector('nav')";
+            (self.browser.script(enter).await == Value::Bool(true)).then_some(())
+        })
+        .await;
     }
 
     /// Opens a page and waits until everything of it is there.
