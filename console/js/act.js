@@ -2,7 +2,7 @@
 import { Problem } from './api.js';
 import { useRef, useState } from './view.js';
 
-/** `act(work)` does it, unless another one is at work; `problem` is why the last one failed. */
+/** `act(work)` does it, unless another one is at work; `problem` is why the last one failed, until `forget` is called. */
 export function useAct() {
   const [{ busy, problem }, setState] = useState({ busy: false });
   // Beside the state, which is drawn later: a second click comes sooner.
@@ -21,5 +21,5 @@ export function useAct() {
     working.current = false;
     setState({ busy: false, problem: refused });
   };
-  return { act, busy, problem };
+  return { act, busy, problem, forget: () => setState(was => ({ busy: was.busy })) };
 }

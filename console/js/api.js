@@ -9,7 +9,6 @@ export class Problem extends Error {
     super(body.detail ?? body.title ?? `HTTP ${status}`);
     Object.assign(this, {
       status,
-      type: body.type,
       errors: Array.isArray(body.errors) ? body.errors : [],
       requestId: body.requestId,
       retryAfter: body.retryAfter,

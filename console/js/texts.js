@@ -180,7 +180,6 @@ export const t = {
   },
   trust: {
     completeTo: 'Complete to',
-    behind: text => `${text} behind the clock`,
     finalTo: 'Final to',
     finalHint: 'an hour of grace for late events is over',
     lastEvent: 'Newest event',
@@ -295,7 +294,7 @@ export const t = {
     list: 'Files', listNote: 'Kept 90 days, unless the operator has set it otherwise.', none: 'No file was requested.',
     noneHint: 'Request one above: it is ready in a few seconds.',
     status: 'State',
-    statuses: { all: 'All', pending: 'waiting', running: 'in work', succeeded: 'ready', failed: 'failed', expired: 'expired' },
+    statuses: { all: 'All', pending: 'waiting', running: 'running', succeeded: 'ready', failed: 'failed', expired: 'expired' },
     requestedAt: 'Requested', range: 'Days (UTC)', rowCount: 'Rows', file: 'File', download: 'Download',
     job: range => `Export ${range}`,
     error: 'Error', requestedBy: 'Requested by', completedAt: 'Generated', expiresAt: 'Kept until', completeTo: 'Complete to',

@@ -1,10 +1,11 @@
 // Exports: a file is requested, generated, downloaded, and compared with what is known now.
 import { html, useEffect, useState } from '../view.js';
+import { useAct } from '../act.js';
 import { get, ofOrg, post, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { pageAddress } from '../state.js';
 import { addDays, dateIn, moment, rangeLabel } from '../time.js';
-import { bytes, count, exactMoney, money } from '../format.js';
+import { bytes, count, exactMoney } from '../format.js';
 import { Badge, Choice, CopyButton, Dialog, Facts, Failure, Pager, Panel, Skeleton } from '../parts/panel.js';
 import { ExportRequest } from '../parts/export-request.js';
 import { Table } from '../parts/table.js';
@@ -91,7 +92,7 @@ function Jobs({ jobs, state, onOpen }) {
       label: t.measures.costEstimateCents,
       right: true,
       value: job => job.totals?.costEstimateCents,
-      cell: job => money(job.totals?.costEstimateCents),
+      cell: job => exactMoney(job.totals?.costEstimateCents),
     },
     { key: 'rowCount', label: t.exports.rowCount, right: true, value: job => job.rowCount, cell: job => count(job.rowCount) },
     { key: 'bytes', label: t.letters.size, right: true, value: job => job.bytes, cell: job => bytes(job.bytes) },
@@ -132,21 +133,10 @@ function Jobs({ jobs, state, onOpen }) {
 function Job({ state, job, verify, onClose, onChanged }) {
   const { org, zone } = state;
   const [found, setFound] = useState();
-  const [problem, setProblem] = useState();
-  const [busy, setBusy] = useState(false);
-  const act = async (what, then) => {
-    if (busy) return;
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      then(await post(ofOrg(org, 'exports', job.jobId, what)));
-    } catch (failed) {
-      setProblem(failed);
-    }
-    setBusy(false);
-  };
+  const { act, busy, problem } = useAct();
+  const run = (what, then) => act(async () => then(await post(ofOrg(org, 'exports', job.jobId, what))));
   useEffect(() => {
-    if (verify) act('verify', setFound);
+    if (verify) run('verify', setFound);
   }, []);
   const live = ['pending', 'running'].includes(job.status);
   return html`<${Dialog} title=${t.exports.job(exportRange(job))} onClose=${onClose} wide>
@@ -166,10 +156,10 @@ function Job({ state, job, verify, onClose, onChanged }) {
         job.status === 'succeeded' &&
         html`<a class="button primary" href=${downloadOf(org, job)} download>${t.exports.download}</a>
         <button type="button" aria-disabled=${busy}
-          onClick=${() => act('verify', setFound)}>${busy ? t.exports.verifying : t.exports.verify}</button>`
+          onClick=${() => run('verify', setFound)}>${busy ? t.exports.verifying : t.exports.verify}</button>`
       }
       ${live && html`<button type="button" disabled=${job.cancelRequested} aria-disabled=${busy}
-        onClick=${() => act('cancel', onChanged)}>${t.exports.cancel}</button>`}
+        onClick=${() => run('cancel', onChanged)}>${t.exports.cancel}</button>`}
     </div>
     ${job.status === 'succeeded' && html`<p class="quiet">${t.exports.linkHint}</p>`}
     ${busy && html`<${Skeleton} lines=2 />`}

@@ -4,7 +4,7 @@ import { get, useData } from '../api.js';
 import { moment } from '../time.js';
 import { count, seconds } from '../format.js';
 import { pageAddress } from '../state.js';
-import { Badge, Panel } from '../parts/panel.js';
+import { Badge, BalanceBadge, Panel } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
 import { ACTOR_TONES, balances } from '../parts/tree.js';
 import { t } from '../texts.js';
@@ -72,7 +72,7 @@ const columns = (zone, state, partitions) => [
           value: one => one.ledger && String(balances(one.ledger)),
           cell: one =>
             one.ledger
-              ? html`<${Badge} tone=${balances(one.ledger) ? 'ok' : 'bad'}>${balances(one.ledger) ? t.ledger.balanced : t.ledger.unbalanced}<//>`
+              ? html`<${BalanceBadge} holds=${balances(one.ledger)} />`
               : '–',
         },
       ]

@@ -6,7 +6,7 @@ import { isUuid, may, pageAddress, useCompleteness } from '../state.js';
 import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
 import { daysBetween, hour, moment, now, recent } from '../time.js';
 import { count, seconds } from '../format.js';
-import { Badge, Panel, Tile } from '../parts/panel.js';
+import { BalanceBadge, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
 import { Fate } from '../parts/fate.js';
 import { Revisions } from '../parts/revisions.js';
@@ -70,7 +70,7 @@ function Completeness({ report, zone }) {
   return html`
     <div class="tiles">
       <${Tile} label=${t.trust.completeTo} value=${recent(asOf, zone)}
-        hint=${asOf ? t.trust.behind(seconds(freshness.lagSeconds)) : t.complete.unknown} tone=${freshness.status} />
+        hint=${asOf ? t.complete.lag(seconds(freshness.lagSeconds)) : t.complete.unknown} tone=${freshness.status} />
       <${Tile} label=${t.trust.finalTo} value=${final ? hour(final, zone) : '–'} hint=${t.trust.finalHint} />
       <${Tile} label=${t.trust.lastEvent} value=${recent(freshness.lastEventAt, zone)} hint=${t.trust.lastEventHint} />
     </div>
@@ -131,8 +131,7 @@ function ledgerChart(report, { range, zone }) {
           key: 'balanced',
           label: t.ledger.balance,
           value: one => String(one.balanced),
-          cell: one =>
-            html`<${Badge} tone=${one.balanced ? 'ok' : 'bad'}>${one.balanced ? t.ledger.balanced : t.ledger.unbalanced}<//>`,
+          cell: one => html`<${BalanceBadge} holds=${one.balanced} />`,
         },
       ],
     }),
@@ -158,7 +157,7 @@ function Balance({ report, zone }) {
   const { totals } = report;
   return html`
     <p class="balance" role="note">
-      <${Badge} tone=${totals.balanced ? 'ok' : 'bad'}>${totals.balanced ? t.ledger.balanced : t.ledger.unbalanced}<//>
+      <${BalanceBadge} holds=${totals.balanced} />
       <span><b>${count(totals.received)}</b> ${t.ledger.received.toLowerCase()} = <b>${count(totals.stored)}</b> ${t.ledger.stored.toLowerCase()} + <b>${count(totals.duplicates)}</b> ${t.ledger.duplicates.toLowerCase()} + <b>${count(totals.rejected)}</b> ${t.ledger.rejected.toLowerCase()}</span>
       <span class="quiet">${t.ledger.ofThese(count(totals.conflicts), count(totals.late))}</span>
     </p>

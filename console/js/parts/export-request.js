@@ -1,5 +1,6 @@
 // Requesting a file: its days, one row per what, grouped by what; what the service refuses is said at its field.
 import { html, useId, useState } from '../view.js';
+import { useAct } from '../act.js';
 import { get, ofOrg, post, useData } from '../api.js';
 import { addDays, addMonths, dateIn, daysBetween, isDate, now } from '../time.js';
 import { announce, Failure, Panel } from './panel.js';
@@ -27,21 +28,18 @@ export function ExportRequest({ state, onDone }) {
   const yesterday = addDays(today, -1);
   const id = useId();
   const [form, setForm] = useState({ ...daysOf(state, today), granularity: 'daily', groupBy: 'model', dimensions: [], names: false });
-  const [problem, setProblem] = useState();
-  const [busy, setBusy] = useState(false);
+  const { act, busy, problem, forget } = useAct();
   const sets = useData(`dimensions ${state.org}`, () => get(ofOrg(state.org, 'attribution', 'dimensions')));
   const known = [...new Set((sets.data?.sets ?? []).flatMap(set => set.dimensions))];
   const set = values => {
     setForm(was => ({ ...was, ...values }));
-    setProblem(undefined);
+    forget();
   };
   const chosen = form.groupBy === 'dimensions';
   const raw = ['client', 'errorCode'].includes(form.groupBy);
-  const run = async event => {
+  const run = event => {
     event.preventDefault();
-    if (busy) return;
-    setBusy(true);
-    try {
+    act(async () => {
       await post(
         ofOrg(state.org, 'exports'),
         {
@@ -54,10 +52,7 @@ export function ExportRequest({ state, onDone }) {
       );
       announce(t.exports.requested);
       onDone();
-    } catch (found) {
-      setProblem(found);
-    }
-    setBusy(false);
+    });
   };
   const days = isDate(form.start) && isDate(form.end) ? daysBetween(form.start, form.end) + 1 : 0;
   const hint = days > MOST_DAYS ? t.exports.tooLong(MOST_DAYS) : raw && days > MOST_RAW_DAYS ? t.exports.rawTooLong(MOST_RAW_DAYS) : '';

@@ -101,6 +101,10 @@ export function Tile({ label, value, hint, tone, title, href }) {
 
 export const Badge = ({ tone = '', children }) => html`<span class=${`badge ${tone}`}>${children}</span>`;
 
+/** Whether a ledger balances. */
+export const BalanceBadge = ({ holds }) =>
+  html`<${Badge} tone=${holds ? 'ok' : 'bad'}>${holds ? t.ledger.balanced : t.ledger.unbalanced}<//>`;
+
 /** A value that is somebody's: its direction is its own, and it is not longer than its place. */
 export function Value({ id, name, none }) {
   if (name == null && id == null) return html`<span class="quiet">${none}</span>`;

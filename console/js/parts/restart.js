@@ -4,7 +4,7 @@ import { get, post } from '../api.js';
 import { moment, recent } from '../time.js';
 import { count } from '../format.js';
 import { pageAddress } from '../state.js';
-import { Badge, Dialog, Failure } from './panel.js';
+import { Badge, BalanceBadge, Dialog, Failure } from './panel.js';
 import { ACTOR_TONES, balances, flat } from './tree.js';
 import { t } from '../texts.js';
 
@@ -118,7 +118,7 @@ function Compare({ before, after, zone }) {
         row(
           t.ledger.balance,
           one => one.partition?.ledger && balances(one.partition.ledger),
-          value => html`<${Badge} tone=${value ? 'ok' : 'bad'}>${value ? t.ledger.balanced : t.ledger.unbalanced}<//>`,
+          value => html`<${BalanceBadge} holds=${value} />`,
         )
       }
     </tbody></table></div>`;

@@ -54,6 +54,7 @@ async fn a_file_by_dimensions_is_requested_and_verified() {
     for shape in [Shape::default(), Shape { width: 360, height: 740, dark: true, zone: "UTC" }] {
         let Some(visitor) = Visitor::enter(&world, service.api, shape, &with).await else { return };
         visitor.at("exports?range=yesterday").await;
+        visitor.browser.shown(".request option[value=dimensions]:not(:disabled)").await;
         let grouped = visitor.browser.shown(".request .field:nth-child(4) select").await;
         grouped.select_by_value("dimensions").await.unwrap();
         let offered = visitor.texts("fieldset label").await;
