@@ -130,6 +130,23 @@ const org = id => `/analytics/v1/orgs/${encodeURIComponent(id)}`;
 /** The address of something of an org. */
 export const ofOrg = (id, ...parts) => [org(id), ...parts.map(encodeURIComponent)].join('/');
 
+/** After how long a request is repeated, where the service does not say. */
+const RETRY_SECONDS = 5;
+
+/** Does it again after a problem that may pass, in a visible tab. */
+export function useRetry(problem, again) {
+  useEffect(() => {
+    if (!problem?.isAway) return undefined;
+    const retry = () => document.visibilityState === 'visible' && again();
+    const timer = setTimeout(retry, (problem.retryAfter ?? RETRY_SECONDS) * 1000);
+    document.addEventListener('visibilitychange', retry);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', retry);
+    };
+  }, [problem]);
+}
+
 /**
  * Loads what a page shows, again when `key` changes, and by itself every `every` seconds while the tab is visible.
  * What was loaded last stays when a later request fails: then `problem` is there beside `data`, and `at` says of when it is.
@@ -191,6 +208,8 @@ export function useData(key, load, { every = 0 } = {}) {
   }, [run, every]);
 
   const same = held.key === key;
+  // What was shown last stays until the next refresh; where there is nothing, that is too long.
+  useRetry(every && same && held.data === undefined ? held.problem : undefined, () => run(true));
   return {
     data: same ? held.data : undefined,
     problem: same ? held.problem : undefined,

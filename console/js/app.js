@@ -1,7 +1,7 @@
 // Starts the console: who is signed in, which page the address names, and what the page is drawn in.
 import { Component, Fragment, html, render, useEffect, useState } from './view.js';
 import { catchLinks, useLocation } from './router.js';
-import { forget, get, onOtherTabs, onSignedOut, Problem } from './api.js';
+import { forget, get, onOtherTabs, onSignedOut, Problem, useRetry } from './api.js';
 import { may, NEEDS, readState } from './state.js';
 import { Announcer, Failure, Forbidden, Skeleton } from './parts/panel.js';
 import { Shell } from './parts/shell.js';
@@ -32,9 +32,6 @@ const PAGES = {
   },
 }[port];
 
-/** After how long a request is repeated, where the service does not say. */
-const RETRY_SECONDS = 5;
-
 const ME = port === 'api' ? '/analytics/v1/me' : '/ops/me';
 
 function App() {
@@ -57,17 +54,8 @@ function App() {
     });
     load();
   }, []);
-  // While the service is busy and nothing can be shown, the request is repeated.
-  useEffect(() => {
-    if (!problem?.isAway) return undefined;
-    const again = () => document.visibilityState === 'visible' && load();
-    const timer = setTimeout(again, (problem.retryAfter ?? RETRY_SECONDS) * 1000);
-    document.addEventListener('visibilitychange', again);
-    return () => {
-      clearTimeout(timer);
-      document.removeEventListener('visibilitychange', again);
-    };
-  }, [problem]);
+  // Until then nothing can be shown.
+  useRetry(problem, load);
 
   if (problem) return html`<main class="alone"><h1>${t.brand}</h1><${Failure} problem=${problem} reload=${load} /></main>`;
   if (me === undefined) return html`<main class="alone"><${Skeleton} /></main>`;

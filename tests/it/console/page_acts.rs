@@ -156,6 +156,22 @@ async fn what_was_shown_stays_while_the_database_is_away() {
     visitor.browser.says("1 received").await;
 }
 
+/// What it refreshes by itself, it does so less often than this waits.
+#[tokio::test]
+async fn what_was_never_shown_is_requested_again_soon() {
+    let mut world = World::new(1).await;
+    let database = world.proxy_database();
+    let service = world.serve().await;
+    let with = ["--role", "operator", "--port", "operations"];
+    let Some(visitor) = Visitor::enter(&world, service.ops, Shape::default(), &with).await else { return };
+    visitor.settled().await;
+    database.cut();
+    visitor.browser.shown("nav a[href*=data-life]").await.click().await.unwrap();
+    visitor.browser.says("Try again").await;
+    database.heal();
+    visitor.browser.says("of TimescaleDB").await;
+}
+
 #[tokio::test]
 async fn every_page_can_be_used_by_everybody() {
     let world = World::new(1).await;
