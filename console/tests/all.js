@@ -1,5 +1,6 @@
 // What the console computes, and whether its files fit each other: each test by name. The default export runs them all.
 import api from './api.js';
+import exports from './exports.js';
 import format from './format.js';
 import money from './money.js';
 import pages from './pages.js';
@@ -19,7 +20,7 @@ function equal(found, wanted, what = '') {
 export default async function run() {
   let passed = 0;
   const failed = [];
-  const suites = [api, format, money, pages, save, series, sources, state, time, trust];
+  const suites = [api, exports, format, money, pages, save, series, sources, state, time, trust];
   for (const [name, test] of suites.flatMap(suite => Object.entries(suite(equal)))) {
     try {
       await test();
