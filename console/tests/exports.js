@@ -1,6 +1,7 @@
-// What the form of an export says of itself, before anything is requested.
+// What the form of an export says before anything is requested, and what is said of a job.
 import { faults } from '../js/parts/export-request.js';
 import { rangeLabel } from '../js/time.js';
+import { progress } from '../js/pages/exports.js';
 import { t } from '../js/texts.js';
 
 const form = { start: '2026-11-01', end: '2026-11-07', groupBy: 'model', dimensions: [] };
@@ -18,6 +19,20 @@ export default equal => ({
     equal(end({ end: '2026-10-31' }), t.exports.backwards);
     equal(end({ start: '2026-10-01', end: '2026-11-01' }), t.exports.tooLong(31));
     equal([end({ end: '2026-11-08' }), end({ end: '2026-11-08', groupBy: 'errorCode' })], [undefined, t.exports.rawTooLong(7)]);
+  },
+  a_cancelled_job_is_not_called_failed() {
+    const of = (status, cancelRequested, error = null) => progress({ status, cancelRequested, error });
+    equal([of('failed', true, 'cancelled'), of('failed', false, 'too many rows'), of('failed', true, 'too many rows')], [
+      'cancelled',
+      'failed',
+      'failed',
+    ]);
+    equal([of('running', true), of('running', false), of('pending', false)], ['cancelling', 'running', 'pending']);
+    equal([of('succeeded', true), of('expired', true)], ['succeeded', 'expired']);
+  },
+  whoever_cancels_too_late_is_told() {
+    const ends = ['cancelling', 'cancelled', 'succeeded', 'failed', 'expired'];
+    equal(ends.filter(one => !t.exports.afterCancel[one] || !t.exports.statuses[one]), []);
   },
   what_is_missing_is_named_at_its_field() {
     equal(found({ start: '', end: '' }), { missing: { start: t.exports.noDay, end: t.exports.noDay } });

@@ -13,7 +13,7 @@ import { t } from '../texts.js';
 
 const EVERY = 3;
 const IDLE_EVERY = 30;
-const TONES = { pending: '', running: 'accent', succeeded: 'ok', failed: 'bad', expired: '' };
+const TONES = { pending: '', running: 'accent', succeeded: 'ok', failed: 'bad', expired: '', cancelling: 'warn', cancelled: '' };
 const STATUSES = ['all', 'succeeded', 'running', 'pending', 'failed', 'expired'];
 
 export default function Exports({ state }) {
@@ -27,7 +27,7 @@ export default function Exports({ state }) {
     `exports ${org} ${status} ${query.cursor}`,
     async ({ poll }) => {
       const page = await get(ofOrg(org, 'exports'), { poll, params });
-      setWaits(page.exports.some(one => ['pending', 'running'].includes(one.status)));
+      setWaits(page.exports.some(isLive));
       return page;
     },
     { every: state.polls ? (waits ? EVERY : IDLE_EVERY) : 0 },
@@ -46,6 +46,20 @@ export default function Exports({ state }) {
       verify=${open.verify} onClose=${() => setOpen(null)} onChanged=${of.reload} />`}`;
 }
 
+const isLive = job => ['pending', 'running'].includes(job.status);
+
+/** Its status, and whether somebody has cancelled it: the API has that beside the status. */
+export function progress(job) {
+  if (job.status === 'failed' && job.error === 'cancelled') return 'cancelled';
+  return isLive(job) && job.cancelRequested ? 'cancelling' : job.status;
+}
+
+/** Where a job stands. */
+const JobBadge = ({ job }) => html`<${Badge} tone=${TONES[progress(job)]}>${t.exports.statuses[progress(job)]}<//>`;
+
+/** Why it failed, or its last attempt. */
+const errorOf = job => progress(job) !== 'cancelled' && job.error;
+
 /** Days of an export are UTC's. */
 const exportRange = ({ timeRange: { start, end } }) => {
   const whole = [start, end].every(one => one.endsWith('T00:00:00Z'));
@@ -63,9 +77,21 @@ const daysIn = ({ start, end }, zone) => ({
 
 const downloadOf = (org, job) => ofOrg(org, 'exports', job.jobId, 'download');
 
+const NARROW = '(max-width: 480px)';
+function useNarrow() {
+  const [narrow, setNarrow] = useState(() => matchMedia(NARROW).matches);
+  useEffect(() => {
+    const media = matchMedia(NARROW);
+    const change = () => setNarrow(media.matches);
+    media.addEventListener('change', change);
+    return () => media.removeEventListener('change', change);
+  }, []);
+  return narrow;
+}
+
 function Jobs({ jobs, state, onOpen }) {
   const { org, zone } = state;
-  const columns = [
+  const facts = [
     {
       key: 'createdAt',
       time: true,
@@ -82,10 +108,8 @@ function Jobs({ jobs, state, onOpen }) {
     {
       key: 'status',
       label: t.exports.status,
-      value: job => job.status,
-      cell: job =>
-        html`<${Badge} tone=${TONES[job.status]}>${t.exports.statuses[job.status]}<//>${job.error && html`<div
-          class="quiet">${job.error}</div>`}`,
+      value: job => progress(job),
+      cell: job => html`<${JobBadge} job=${job} />${errorOf(job) && html`<div class="quiet">${job.error}</div>`}`,
     },
     {
       key: 'cost',
@@ -96,6 +120,8 @@ function Jobs({ jobs, state, onOpen }) {
     },
     { key: 'rowCount', label: t.exports.rowCount, right: true, value: job => job.rowCount, cell: job => count(job.rowCount) },
     { key: 'bytes', label: t.letters.size, right: true, value: job => job.bytes, cell: job => bytes(job.bytes) },
+  ];
+  const acts = [
     {
       key: 'file',
       label: t.exports.file,
@@ -126,23 +152,32 @@ function Jobs({ jobs, state, onOpen }) {
         onClick=${() => onOpen(job, false)}>${t.exports.details}</button>`,
     },
   ];
+  // Behind all others they would be out of sight there.
+  const columns = useNarrow() ? [facts[0], ...acts, ...facts.slice(1)] : [...facts, ...acts];
   return html`<${Table} columns=${columns} rows=${jobs} sort="-createdAt" name=${`exports-${org.slice(0, 8)}`}
     caption=${t.exports.list} rowKey=${job => job.jobId} />`;
 }
 
-function Job({ state, job, verify, onClose, onChanged }) {
+function Job({ state, job: listed, verify, onClose, onChanged }) {
   const { org, zone } = state;
   const [found, setFound] = useState();
+  // The job as it was when it was cancelled: newer than the list until that has an end of it.
+  const [cancelled, setCancelled] = useState();
+  const job = cancelled && isLive(listed) ? cancelled : listed;
   const { act, busy, problem } = useAct();
   const run = (what, then) => act(async () => then(await post(ofOrg(org, 'exports', job.jobId, what))));
   useEffect(() => {
     if (verify) run('verify', setFound);
   }, []);
-  const live = ['pending', 'running'].includes(job.status);
+  const cancel = () =>
+    run('cancel', response => {
+      setCancelled(response);
+      onChanged();
+    });
   return html`<${Dialog} title=${t.exports.job(exportRange(job))} onClose=${onClose} wide>
     <${Facts} of=${[
-      [t.exports.status, html`<${Badge} tone=${TONES[job.status]}>${t.exports.statuses[job.status]}<//>`],
-      job.error && [t.exports.error, job.error],
+      [t.exports.status, html`<${JobBadge} job=${job} />`],
+      errorOf(job) && [t.exports.error, job.error],
       [t.exports.requestedBy, html`<bdi>${job.initiatedBy}</bdi>, ${moment(job.createdAt, zone)}`],
       job.completedAt && [t.exports.completedAt, moment(job.completedAt, zone)],
       job.expiresAt && [t.exports.expiresAt, moment(job.expiresAt, zone)],
@@ -158,9 +193,10 @@ function Job({ state, job, verify, onClose, onChanged }) {
         <button type="button" aria-disabled=${busy}
           onClick=${() => run('verify', setFound)}>${busy ? t.exports.verifying : t.exports.verify}</button>`
       }
-      ${live && html`<button type="button" disabled=${job.cancelRequested} aria-disabled=${busy}
-        onClick=${() => run('cancel', onChanged)}>${t.exports.cancel}</button>`}
+      ${isLive(job) && html`<button type="button" disabled=${job.cancelRequested} aria-disabled=${busy}
+        onClick=${cancel}>${t.exports.cancel}</button>`}
     </div>
+    <p role="status">${cancelled && t.exports.afterCancel[progress(job)]}</p>
     ${job.status === 'succeeded' && html`<p class="quiet">${t.exports.linkHint}</p>`}
     ${busy && html`<${Skeleton} lines=2 />`}
     ${problem && html`<${Failure} problem=${problem} />`}
