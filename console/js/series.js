@@ -1,6 +1,6 @@
 // From series of the API to what charts draw: one place for each bucket, also where nothing happened.
 import { add, plain } from './money.js';
-import { buckets, clock, dateIn, day, hour, longDay, month, startOfDay } from './time.js';
+import { addDays, buckets, clock, dateIn, day, hour, longDay, month, startOfDay } from './time.js';
 import * as format from './format.js';
 import { t } from './texts.js';
 
@@ -62,11 +62,21 @@ export const total = (points, measure) => points.reduce((sum, point) => (point ?
 /** Where most was: the latest of several that are equal, as in the API's `highlight`; -1 where there was nothing. */
 export const highest = values => values.reduce((found, value, at) => (value > 0 && value >= (values[found] ?? 0) ? at : found), -1);
 
+/** Where the events are that no group of a response of attribution has: each place with its name. */
+export function restOf({ other, unattributed, overflow }, by) {
+  return [
+    other.groups > 0 && { name: t.groups.other(format.count(other.groups)), totals: other.totals },
+    unattributed.totals.invocations > 0 && { name: t.none(by), totals: unattributed.totals },
+    overflow.totals.invocations > 0 && { name: t.groups.overflow, totals: overflow.totals },
+  ].filter(Boolean);
+}
+
 /** A bucket is open where the API says that it may still grow. */
 export const openBuckets = row => row.map(point => !!point && !point.final);
 
-/** The first part of a file's name: what it is of, and when. */
-export const fileName = (what, { org, range }) => `${what}-${org?.slice(0, 8)}-${range.start}-${range.end}`;
+/** The first part of a file's name: what it is of, and its first and last day. */
+export const fileName = (what, { org, range }) =>
+  [what, org?.slice(0, 8), ...new Set([range.start, addDays(range.end, -1)])].join('-');
 
 /** The parameters of a range of the page. */
 export const rangeParams = (range, zone) => ({ start: range.start, end: range.end, timezone: zone });

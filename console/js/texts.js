@@ -53,7 +53,7 @@ export const t = {
   },
   by: dimension => ({ __proto__: null, modelId: 'Model', clientId: 'Client', actorId: 'Person', status: 'Status', errorCode: 'Error code' }[dimension]
     ?? dimension.replace(/^meta\.(.)/, (_, first) => first.toUpperCase())),
-  none: dimension => ({ __proto__: null, errorCode: 'no error code', clientId: 'no client', modelId: 'no model', actorId: 'no person' }[dimension] ?? 'not set'),
+  none: dimension => `without ${t.by(dimension).toLowerCase()}`,
   columns: {
     day: 'Day', hour: 'Hour', total: 'Total', final: 'State', invocations: 'Requests', errors: 'Errors', errorRate: 'Error rate',
     p50: 'p50', p95: 'p95', p99: 'p99',
@@ -144,9 +144,8 @@ export const t = {
     before: 'Before',
     change: 'Change',
     fresh: 'new',
-    other: n => `Other (${n})`,
-    unattributed: by => `Without ${by.toLowerCase()}`,
-    overflow: 'Names lost (too many values in a day)',
+    other: n => `other (${n})`,
+    overflow: 'names lost (too many values in a day)',
     notExact: 'Names of some values were lost, so a group may be larger than it says.',
     reliability: 'Errors and latency of these models',
     name: 'name it',

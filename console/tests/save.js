@@ -1,5 +1,6 @@
 // CSV and pasted tables.
 import { csv, neutral, tabbed } from '../js/save.js';
+import { fileRows } from '../js/parts/table.js';
 import { Decimal } from '../js/money.js';
 
 export default equal => ({
@@ -41,6 +42,19 @@ export default equal => ({
     equal(csv([['=1', 'a;b', 'a|b', 'a\tb', 'a b']]), "'=1,\"a;b\",\"a|b\",\"a\tb\",a b\r\n");
     equal(tabbed([['=1', 'a\n=1']]), "'=1\ta '=1");
     equal(csv([[-5, Decimal.of('-1.5')]]), '-5,-1.5\r\n');
+  },
+  rows_of_a_file_are_added_up_without_counting_twice() {
+    const columns = [
+      { key: 'name', file: 'clientId', value: row => row.id },
+      { key: 'invocations', label: 'Requests', value: row => row.n },
+      { key: 'go', label: 'Open', screenOnly: true, value: () => '' },
+    ];
+    const foot = [
+      { kind: 'rest', cells: { name: 'without client', invocations: 2 } },
+      { kind: 'total', cells: { name: 'Total', invocations: 5 } },
+    ];
+    const wanted = [['clientId', 'Requests'], ['a', 3], ['without client', 2]];
+    equal(fileRows({ columns, rows: [{ id: 'a', n: 3 }], foot }), wanted);
   },
   pasted_cells_have_no_tab_or_line_break() {
     equal(

@@ -29,7 +29,7 @@ export function Causes({ state }) {
       actions=${html`<${Choice} label=${t.causes.by} value=${by} options=${KINDS.map(kind => [kind, t.by(FIELD[kind])])}
         onChange=${kind => setQuery({ by: kind, sort: undefined }, { replace: true })} />`}>
       ${report => html`<${CauseTable} rows=${byValue(report, FIELD[by])} field=${FIELD[by]} granularity=${granularity} zone=${zone}
-        name=${fileName(`reliability-by-${by}`, state)} />`}
+        name=${fileName(`reliability-by-${by}`, { org, range })} />`}
     <//>`;
 }
 

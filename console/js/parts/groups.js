@@ -3,9 +3,9 @@ import { html, useState } from '../view.js';
 import { useAct } from '../act.js';
 import { ofOrg, post } from '../api.js';
 import { hasRole, may, pageAddress } from '../state.js';
-import { fileName, MEASURES } from '../series.js';
+import { fileName, MEASURES, restOf } from '../series.js';
 import { change, plain, subtract } from '../money.js';
-import { count, exactMoney, moneyChange, percent, signed } from '../format.js';
+import { exactMoney, moneyChange, percent, signed } from '../format.js';
 import { announce, CopyButton, Dialog, Failure, Panel, Value } from './panel.js';
 import { Table } from './table.js';
 import { moment } from '../time.js';
@@ -100,11 +100,9 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
   const rest = (name, totals, kind) => ({ kind, cells: { name, ...totals, share: all ? plain(totals[measure]) / all : null } });
   columns.find(column => column.key === 'share').foot = value => html`<${Share} of=${value ?? 0} />`;
   const foot = [
-    groups.other.groups > 0 && rest(t.groups.other(count(groups.other.groups)), groups.other.totals, 'rest'),
-    hasAny(groups.unattributed.totals) && rest(t.groups.unattributed(t.by(by)), groups.unattributed.totals, 'rest'),
-    hasAny(groups.overflow.totals) && rest(t.groups.overflow, groups.overflow.totals, 'rest'),
+    ...restOf(groups, by).map(({ name, totals }) => rest(name, totals, 'rest')),
     rest(t.columns.total, groups.totals, 'total'),
-  ].filter(Boolean);
+  ];
   return html`
     <${Table} columns=${columns} rows=${groups.groups} foot=${foot} sort=${`-${measure}`} param="sort"
       name=${fileName(`by-${by}`, state)} caption=${t.groups.title(t.by(by))} rowKey=${group => group.key[by]} />
@@ -115,7 +113,6 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
 
 /** Sums by group follow those of usage. */
 const isBehind = (groups, usage) => plain(groups.totals.invocations) !== plain(usage.totals.invocations);
-const hasAny = totals => totals.invocations > 0;
 /** Nothing before, in the kind of number that is there now. */
 const asMeasure = (value, like) => (value === 0 && like?.minus ? like.minus(like) : value);
 

@@ -11,7 +11,7 @@ const FIRST_ROWS = 100;
  * @param columns [{key, label, right?, value(row) for sorting and files, cell?(row), foot?(value), file?, unsorted?, wide?, time?, screenOnly?, fileOnly?}]
  * @param sort the column sorted by at first, with - before it where the largest is first
  * @param param where the order is kept in the address; without it the table keeps it
- * @param foot rows that stay below, whatever the order: [{cells: {key: value}}]
+ * @param foot rows that stay below, whatever the order: [{cells: {key: value}, kind}]; those of the kind `total` are sums of the others
  * @param name of the file
  * @param first how many rows are shown at first
  */
@@ -93,14 +93,19 @@ function compare(a, b) {
   return plain(a) - plain(b);
 }
 
-function Tools({ columns, rows, foot, name }) {
-  const [said, setSaid] = useState('');
+/** The table as rows of a file: without totals, which whoever adds up its rows would count twice. */
+export function fileRows({ columns, rows, foot }) {
   const kept = columns.filter(column => !column.screenOnly);
-  const cells = () => [
+  return [
     kept.map(column => column.file ?? column.label),
     ...rows.map(row => kept.map(column => column.value(row))),
-    ...foot.filter(({ cells }) => cells).map(({ cells, values = cells }) => kept.map(column => values[column.key])),
+    ...foot.filter(({ kind }) => kind !== 'total').map(({ cells }) => kept.map(column => cells[column.key])),
   ];
+}
+
+function Tools({ name, ...table }) {
+  const [said, setSaid] = useState('');
+  const cells = () => fileRows(table);
   const say = text => {
     setSaid(text);
     setTimeout(() => setSaid(''), 4000);
