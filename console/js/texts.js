@@ -322,7 +322,7 @@ export const t = {
     },
   },
   keys: {
-    title: 'API keys', note: 'A key belongs to this organisation, has one role, and is sent as X-API-Key.', create: 'Create a key',
+    title: 'API keys', note: 'A key belongs to this organisation, has one role, and is sent as X-API-Key. Its last use is written once a minute: what was just used may not show it yet.', create: 'Create a key',
     none: 'There is no key.', noneHint: 'Create one for a program that reads or publishes.',
     name: 'Name', nameExample: 'dashboard', role: 'Role', state: 'State', created: 'Created', used: 'Last used',
     expires: 'Expires', never: 'never', revoke: 'Revoke',
