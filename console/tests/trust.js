@@ -1,5 +1,6 @@
-// What the Trust page says of how final the numbers are.
+// What the Trust page says of how final the numbers are, and what it calls models.
 import { finalTo } from '../js/pages/trust.js';
+import { loadNames } from '../js/parts/names.js';
 
 const report = finals => ({
   range: { end: 'end' },
@@ -7,6 +8,11 @@ const report = finals => ({
 });
 
 export default equal => ({
+  async names_of_all_pages_are_loaded() {
+    const pages = { first: { names: [{ id: 'a', name: 'Anna' }], nextCursor: 'next' }, next: { names: [{ id: 'b', name: 'Ben' }] } };
+    const names = await loadNames(async ({ cursor = 'first' }) => pages[cursor]);
+    equal([names.get('a'), names.get('b'), names.get('constructor') ?? null], ['Anna', 'Ben', null]);
+  },
   numbers_are_final_up_to_the_first_open_hour() {
     equal([finalTo(report([true, true])), finalTo(report([true, false, false]))], ['end', 'hour 1']);
   },

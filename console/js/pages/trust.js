@@ -9,6 +9,7 @@ import { count, seconds } from '../format.js';
 import { BalanceBadge, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
 import { Fate } from '../parts/fate.js';
+import { useNames } from '../parts/names.js';
 import { Revisions } from '../parts/revisions.js';
 import { t } from '../texts.js';
 
@@ -28,6 +29,7 @@ export default function Trust({ me, state }) {
     { every },
   );
   useCompleteness(recentHours.data);
+  const nameOf = useNames(org, 'modelId');
   const long = daysBetween(range.start, range.end) > MOST_DAYS;
   const ledger = useData(
     `ledger ${org} ${zone} ${range.start} ${range.end}`,
@@ -37,12 +39,12 @@ export default function Trust({ me, state }) {
   return html`
     <${Panel} className="bare" of=${recentHours} zone=${zone} lines=4>${report => html`<${Completeness} report=${report}
       zone=${zone} />`}<//>
-    ${may(me, 'reliability') && html`<${EventLookup} key=${state.query.event} state=${state} me=${me} />`}
+    ${may(me, 'reliability') && html`<${EventLookup} key=${state.query.event} state=${state} me=${me} nameOf=${nameOf} />`}
     <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone}
       fileName=${fileName('ledger', state)} height=${200}
       empty=${report => (report === null || report.hours.length === 0) && noMessages(report, state)}
       make=${report => ledgerChart(report, state)} foot=${report => html`<${Balance} report=${report} zone=${zone} />`} />
-    <${Revisions} state=${state} />`;
+    <${Revisions} state=${state} nameOf=${nameOf} />`;
 }
 
 /** No message, or more days than a ledger has; with a link to as many as it may have. */
@@ -164,9 +166,9 @@ function Balance({ report, zone }) {
     ${report.unreadSince && html`<p class="notice warn">${t.ledger.unread(moment(report.unreadSince, zone))}</p>`}`;
 }
 
-function EventLookup({ me, state }) {
+function EventLookup({ me, state, nameOf }) {
   const [text, setText] = useState(state.query.event ?? '');
-  const [wrong, setWrong] = useState(false);
+  const [wrong, setWrong] = useState(!!state.query.event && !isUuid(state.query.event));
   const wanted = isUuid(state.query.event) ? state.query.event : undefined;
   const find = event => {
     event.preventDefault();
@@ -181,6 +183,6 @@ function EventLookup({ me, state }) {
       <button class="primary">${t.event.find}</button>
     </form>
     ${wrong && html`<p class="error" id="event-wrong" role="alert">${t.event.notAnId}</p>`}
-    ${wanted && html`<${Fate} key=${wanted} state=${state} me=${me} eventId=${wanted} />`}
+    ${wanted && !wrong && html`<${Fate} key=${wanted} state=${state} me=${me} eventId=${wanted} nameOf=${nameOf} />`}
   <//>`;
 }

@@ -9,8 +9,12 @@ import { t } from '../texts.js';
 
 const TONE = { stored: 'ok', duplicate: 'warn', rejected: 'bad', unknown: '' };
 
-/** @param every seconds, while the fate may still change */
-export function Fate({ state, me, eventId, every = 0 }) {
+/**
+ * @param nameOf (id of a model) → its name
+ * @param letterId the dead letter on whose page this is: nothing leads to it
+ * @param every seconds, while the fate may still change
+ */
+export function Fate({ state, me, eventId, nameOf, letterId, every = 0 }) {
   const { org, zone } = state;
   const [settled, setSettled] = useState(false);
   const of = useData(`event ${org} ${eventId}`, ({ poll }) => get(ofOrg(org, 'events', eventId), { poll }), {
@@ -29,7 +33,7 @@ export function Fate({ state, me, eventId, every = 0 }) {
             [t.fate.countedIn, hour(one.bucketStart, zone)],
             [t.fate.occurred, moment(one.occurredAt, zone)],
             [t.fate.committed, moment(one.committedAt, zone)],
-            [t.by('modelId'), html`<${Value} id=${one.modelId} />`],
+            [t.by('modelId'), html`<${Value} id=${one.modelId} name=${nameOf(one.modelId)} />`],
             [t.fate.merged, one.merged ? t.yes : t.fate.soon],
           ]} />`,
       )}
@@ -45,7 +49,7 @@ export function Fate({ state, me, eventId, every = 0 }) {
         one => html`<div>
         <p>${t.fate.rejectedAt(moment(one.rejectedAt, zone))} · ${t.letters.states[one.state]}</p>
         <ul>${one.reasons.map(reason => html`<li><code>${reason}</code></li>`)}</ul>
-        ${may(me, 'dead-letters') && html`<p><a
+        ${may(me, 'dead-letters') && one.deadLetterId !== letterId && html`<p><a
           href=${pageAddress(state, `dead-letters/${one.deadLetterId}`)}>${one.state === 'open' ? t.fate.correct : t.fate.show}</a>
             </p>`}
       </div>`,

@@ -7,6 +7,7 @@ import { prettyJson } from '../money.js';
 import { bytes } from '../format.js';
 import { announce, Badge, CopyButton, Facts, Panel } from './panel.js';
 import { Fate } from './fate.js';
+import { useNames } from './names.js';
 import { Rules, fieldsOf } from './rules.js';
 import { Reason, TONES } from './letters.js';
 import { t } from '../texts.js';
@@ -19,6 +20,7 @@ export function Letter({ me, state, id }) {
   const of = useData(`letter ${org} ${id}`, ({ poll }) => get(ofOrg(org, 'dead-letters', id), { poll }), {
     every: waits && state.polls ? EVERY : 0,
   });
+  const nameOf = useNames(org, 'modelId');
   const letter = of.data;
   // Until the broker has it: then there is nothing more to wait for.
   useEffect(() => setWaits(letter?.state === 'corrected'), [letter?.state]);
@@ -48,7 +50,7 @@ export function Letter({ me, state, id }) {
       <${Panel} title=${t.letter.correction}><pre class="payload"
         tabindex="0">${prettyJson(JSON.stringify(letter.correction, decimalsAsWritten))}</pre>
         <h3>${t.letter.fate}</h3><${Fate} key=${letter.state} state=${state} me=${me} eventId=${letter.correction.eventId}
-          every=${state.polls ? EVERY : 0} /><//>`
+          nameOf=${nameOf} letterId=${letter.id} every=${state.polls ? EVERY : 0} /><//>`
     }`;
 }
 

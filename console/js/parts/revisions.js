@@ -13,7 +13,7 @@ import { t } from '../texts.js';
 const exactChange = cents => moneyChange(cents, exactMoney);
 const REASONS = ['all', 'late', 'replay', 'rebuild', 'erasure'];
 
-export function Revisions({ state }) {
+export function Revisions({ state, nameOf }) {
   const { org, zone, range, query } = state;
   const reason = REASONS.includes(query.reason) ? query.reason : 'all';
   const params = { ...momentParams(range, zone), reason };
@@ -26,11 +26,11 @@ export function Revisions({ state }) {
           onChange=${event => setQuery({ reason: event.target.value === 'all' ? undefined : event.target.value }, { replace: true })}>
         ${REASONS.map(one => html`<option value=${one}>${t.revisions.reasons[one]}</option>`)}</select></label>`}>
       ${page => html`<${Pages} key=${`${reason} ${range.start} ${range.end} ${of.at}`} first=${page}
-        load=${cursor => get(ofOrg(org, 'revisions'), { params: { ...params, cursor } })} state=${state} />`}
+        load=${cursor => get(ofOrg(org, 'revisions'), { params: { ...params, cursor } })} state=${state} nameOf=${nameOf} />`}
     <//>`;
 }
 
-function Pages({ first, load, state }) {
+function Pages({ first, load, state, nameOf }) {
   const { zone } = state;
   const [more, setMore] = useState([]);
   const [problem, setProblem] = useState();
@@ -72,7 +72,15 @@ function Pages({ first, load, state }) {
       value: row => row.bucketStart,
       cell: row => hour(row.bucketStart, zone),
     },
-    { key: 'modelId', label: t.by('modelId'), value: row => row.modelId, cell: row => html`<${Value} id=${row.modelId} />` },
+    {
+      key: 'modelId',
+      label: t.by('modelId'),
+      file: 'modelId',
+      value: row => row.modelId,
+      sort: row => nameOf(row.modelId) ?? row.modelId,
+      cell: row => html`<${Value} id=${row.modelId} name=${nameOf(row.modelId)} />`,
+    },
+    { key: 'called', fileOnly: true, file: 'name', value: row => nameOf(row.modelId) },
     {
       key: 'reason',
       label: t.revisions.reason,
