@@ -30,7 +30,7 @@ export default equal => ({
     equal([of('running', true), of('running', false), of('pending', false)], ['cancelling', 'running', 'pending']);
     equal([of('succeeded', true), of('expired', true)], ['succeeded', 'expired']);
   },
-  whoever_cancels_too_late_is_told() {
+  each_response_to_a_cancellation_has_a_text() {
     const ends = ['cancelling', 'cancelled', 'succeeded', 'failed', 'expired'];
     equal(ends.filter(one => !t.exports.afterCancel[one] || !t.exports.statuses[one]), []);
   },
