@@ -1,7 +1,7 @@
 // Starts the console: who is signed in, which page the address names, and what the page is drawn in.
 import { Component, Fragment, html, render, useEffect, useState } from './view.js';
-import { catchLinks, useLocation } from './router.js';
-import { forget, get, onOtherTabs, onSignedOut, Problem, useRetry } from './api.js';
+import { catchLinks, setQuery, useLocation } from './router.js';
+import { forget, get, onOtherTabs, onSignedOut, useRetry } from './api.js';
 import { may, NEEDS, readState } from './state.js';
 import { Announcer, Failure, Forbidden, Skeleton } from './parts/panel.js';
 import { Shell } from './parts/shell.js';
@@ -74,6 +74,10 @@ function Signed({ me, place }) {
   useEffect(() => {
     document.title = `${title} · ${t.brand}`;
   }, [title]);
+  // What is shown to somebody with other organisations too, by this address.
+  useEffect(() => {
+    if (state.org && !place.query.org) setQuery({ org: state.org }, { replace: true });
+  }, [state.org, place]);
   // Another page begins at its heading, for keys and screen readers too.
   const [first, setFirst] = useState(true);
   useEffect(() => {
@@ -97,16 +101,18 @@ function Signed({ me, place }) {
 
 /** A page whose code is loaded when it is opened. Each has a key: what loads late is drawn in no other's place. */
 function Lazy({ load, of }) {
-  const [{ View, problem }, setPage] = useState({});
+  const [{ View, failed }, setPage] = useState({});
   const start = () =>
     load().then(
       module => setPage({ View: module.default }),
-      () => setPage({ problem: new Problem(0) }),
+      () => setPage({ failed: true }),
     );
   useEffect(() => {
     start();
   }, []);
-  if (problem) return html`<${Failure} problem=${problem} reload=${start} />`;
+  // A browser does not request again what it could not load of a page.
+  if (failed) return html`<div class="notice bad" role="alert"><b>${t.state.notLoaded}</b><span>${t.state.notLoadedHint}</span>
+    <button type="button" class="small" onClick=${() => location.reload()}>${t.state.reload}</button></div>`;
   if (!View) return html`<${Skeleton} />`;
   return html`<${Guard}><${View} ...${of} /><//>`;
 }
@@ -131,4 +137,4 @@ class Guard extends Component {
 const root = document.getElementById('app');
 root.replaceChildren();
 catchLinks(document);
-render(html`<${Fragment}><${App} /><${Announcer} /><//>`, root);
+render(html`<${Fragment}><${Guard}><${App} /><//><${Announcer} /><//>`, root);

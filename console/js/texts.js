@@ -55,9 +55,10 @@ export const t = {
     ?? dimension.replace(/^meta\.(.)/, (_, first) => first.toUpperCase())),
   none: dimension => `without ${t.by(dimension).toLowerCase()}`,
   columns: {
-    day: 'Day', hour: 'Hour', total: 'Total', final: 'State', invocations: 'Requests', errors: 'Errors', errorRate: 'Error rate',
+    day: 'Day', hour: 'Hour', total: 'Total', final: 'State', invocations: 'Requests', errors: 'Failed', errorRate: 'Error rate',
     p50: 'p50', p95: 'p95', p99: 'p99',
   },
+  noZone: zone => `There is no time zone “${zone}”.`, asUtc: 'Days are those of UTC.',
   complete: {
     loading: 'loading completeness…',
     to: time => `complete to ${time}`,
@@ -69,17 +70,20 @@ export const t = {
     loading: 'Loading',
     again: 'Try again',
     stale: 'This could not be refreshed.',
-    staleAway: 'The service does not respond.',
+    staleAway: 'The service, or its database, does not respond.',
     shownAsOf: (time, zone) => `What you see is of ${time} ${zone}.`,
     request: 'Request',
     forbidden: 'You may not see this.',
     needs: roles => `It needs the role ${roles.map(role => t.roles[role]).join(' or ')}.`,
     broken: 'This page has a fault.',
+    notLoaded: 'This page could not be loaded.',
+    notLoadedHint: 'The console was updated, or the service did not respond.',
+    reload: 'Reload',
     brokenHint: 'Reload it. If it stays, report what the browser’s console shows.',
     failure: problem => {
       if (problem.status === 0) return ['The service does not respond.', 'Check the connection, then try again.'];
       if (problem.status === 429) return ['Too many requests.', problem.message];
-      if (problem.status === 503) return ['The service is busy, or waits for its database.', problem.message];
+      if (problem.status === 503) return ['The service is busy, or waits for its database.', 'What it shows comes by itself, or when you try again.'];
       if (problem.status >= 500) return ['The service failed.', problem.message];
       if (problem.status === 404) return ['Not found.', problem.message];
       return ['The service refused this.', problem.errors.length ? '' : problem.message];
@@ -128,7 +132,7 @@ export const t = {
     rest: 'everything else',
     allFinal: 'final: only late events change it',
     someOpen: 'not final: open buckets may grow',
-    comparedWith: range => `Compared with ${range}.`,
+    comparedWith: (range, over) => `Compared with ${range}${over ? '' : ', all of it: the chosen range is not over'}. Below are those with something in the chosen range.`,
     wholeHours: (start, end) =>
       `Hours are hours of UTC, and days of this zone begin within one: all of this is of ${start} to ${end}. By day it is of the days alone.`,
     empty: 'Nothing in this range.',
@@ -158,15 +162,15 @@ export const t = {
   reliability: {
     percentile: 'Percentile',
     latency: 'Latency',
-    latencyNote: 'p95: 95 of 100 requests took at most this long. Percentiles are within 2.5 % of the exact ones.',
-    errors: 'Errors by kind',
+    latencyNote: 'p95: 95 of 100 requests took at most this long. Latencies are counted in steps of 5 %, so percentiles are within 2.5 % of the exact ones, and hours are often equal.',
+    errors: 'Failed requests by kind',
     errorRate: 'Error rate',
     errorsOf: (errors, all) => `${errors} of ${all} requests failed`,
     statuses: 'Failed requests',
     byStatus: (error, timeout, throttled) => `${error} errors, ${timeout} timeouts, ${throttled} throttled`,
     ofRange: percentile => `${percentile} of the range`,
-    worst: (percentile, granularity) => `Worst ${granularity} by ${percentile}`,
-    latencySummary: (p95, when, worst) => `p95 of the whole range ${p95}; worst ${when}: ${worst}.`,
+    worst: (percentile, granularity) => `Worst ${granularity} by ${percentile}`, equal: n => `the latest of ${n} that are equal`,
+    latencySummary: (percentile, all, when, worst) => `${percentile} of the whole range ${all}; worst ${when}: ${worst}.`,
     errorSummary: (rate, when, most) => `Error rate ${rate}; most errors ${when}: ${most}.`,
   },
   statuses: { error: 'Errors', timeout: 'Timeouts', throttled: 'Throttled' },
@@ -375,6 +379,8 @@ export const t = {
   ops: { partition: 'Partition', offset: 'Offset', lag: 'Lag' },
   actors: {
     title: 'Actors of this process', note: 'Those of a partition start and end together, from the committed offset: the place in the stream up to which messages are stored. In flight: pieces of work that are begun and not done. Lag: how far the numbers are behind the clock.',
+    servers: 'Servers', serversUp: names => names.join(', '), serversAway: names => `away: ${names.join(', ')}`,
+    serversUnknown: 'this process is starting or ending',
     running: 'Running', allRunning: 'every actor runs', notRunning: n => `${n} not running`,
     parked: 'Parked', parkedHint: 'out of restarts: restart them when the cause is fixed', noneParked: 'none is out of restarts',
     restarts: 'Restarts after failures', restartsHint: 'those by operators are not counted', lag: 'Lag',

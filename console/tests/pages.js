@@ -29,7 +29,7 @@ export default equal => ({
   },
   addresses_name_nothing_that_every_object_has() {
     const range = { start: '2026-11-01', end: '2026-11-08' };
-    const found = choices({ query: { measure: 'constructor', by: 'toString', top: '__proto__', granularity: 'valueOf' }, range });
+    const found = choices({ query: { measure: 'constructor', by: 'toString', top: '__proto__', granularity: 'valueOf' }, range, zone: 'UTC' });
     equal([found.measure, found.by, found.top, found.granularity], ['costEstimateCents', 'toString', 10, 'day']);
   },
   a_value_is_called_what_people_call_it_and_nothing_else() {

@@ -16,6 +16,9 @@ use crate::{
 /// A link is sent to somebody, and lies in the history of a browser until it is used.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest name of somebody.
+const MAX_SUBJECT: usize = 200;
+
 /// Print links that sign somebody in to the console
 #[derive(Subcommand)]
 pub enum Command {
@@ -37,13 +40,16 @@ pub struct Link {
     /// Whose console: api, or operations, which needs the role operator
     #[arg(long, value_name = "PORT", default_value = "api")]
     port: ConsolePort,
+    /// Who it is for, as records name them: 1 to 200 characters. Without it, who prints it: command-line/ and the variable USER
+    #[arg(long, value_name = "NAME", value_parser = subject)]
+    subject: Option<String>,
     /// How long the link is good until it is used: a number and s, m, h or d, at most 1d
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = lifetime::parse)]
     ttl: Duration,
 }
 
 pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
-    let Command::Link(Link { orgs, roles, port, ttl }) = command;
+    let Command::Link(Link { orgs, roles, port, subject, ttl }) = command;
     let of_no_org = |role: &Role| matches!(role, Role::Operator | Role::SystemAdmin);
     if orgs.is_empty() && !roles.iter().all(of_no_org) {
         return Ok(bad_usage("--org is required: of all roles only operator and system_admin need none"));
@@ -60,7 +66,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
     let new = NewLink {
         sha256: secret.sha256,
         port,
-        subject: operator::name(),
+        subject: subject.unwrap_or_else(operator::name),
         org_ids: orgs,
         roles: names.into_iter().map(str::to_owned).collect(),
         lasts: ttl,
@@ -70,4 +76,9 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
     // Behind `#`: a browser sends that to no server, so no log has it.
     text(&format!("{}/console/sign-in#link={}", settings.console_url(port), secret.text.expose()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn subject(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_SUBJECT).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("must be 1 to {MAX_SUBJECT} characters in one line")) }
 }

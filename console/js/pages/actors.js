@@ -16,9 +16,10 @@ export default function Actors({ me, state }) {
   const { zone } = state;
   const [restarting, setRestarting] = useState(null);
   const of = useData('actors', ({ poll }) => get('/ops/actors', { poll }), { every: EVERY });
+  const servers = useData('readiness', ({ poll }) => get('/readyz', { poll }), { every: EVERY });
   const operator = hasRole(me, 'operator');
   return html`
-    <${Panel} className="bare" of=${of} zone=${zone} lines=4>${({ actors }) => html`<${Tiles} rows=${flat(actors)} />`}<//>
+    <${Panel} className="bare" of=${of} zone=${zone} lines=4>${({ actors }) => html`<${Tiles} rows=${flat(actors)} servers=${servers} />`}<//>
     <${Panel} title=${t.actors.title} note=${t.actors.note} of=${of} zone=${zone}>
       ${({ actors }) => html`<${Tree} rows=${flat(actors)} zone=${zone} state=${state}
         onRestart=${operator ? setRestarting : undefined} />`}
@@ -32,11 +33,19 @@ export default function Actors({ me, state }) {
     }`;
 }
 
-function Tiles({ rows }) {
+const SERVERS = ['database', 'broker', 'cache', 'objects'];
+
+function Tiles({ rows, servers }) {
   const of = state => rows.filter(row => row.state === state).length;
   const bad = rows.length - of('running');
   const lags = rows.map(row => row.lagSeconds).filter(lag => lag != null);
+  const found = (servers.data?.components ?? []).filter(({ name }) => SERVERS.includes(name));
+  const away = found.filter(({ state }) => state !== 'up').map(({ name }) => name);
+  const unknown = servers.problem || found.length === 0;
   return html`<div class="tiles">
+    <${Tile} label=${t.actors.servers} value=${unknown ? '–' : `${found.length - away.length} / ${found.length}`}
+      hint=${unknown ? t.actors.serversUnknown : away.length ? t.actors.serversAway(away) : t.actors.serversUp(found.map(({ name }) => name))}
+      tone=${away.length ? 'bad' : ''} />
     <${Tile} label=${t.actors.running} value=${`${of('running')} / ${rows.length}`}
       hint=${bad ? t.actors.notRunning(count(bad)) : t.actors.allRunning} tone=${bad ? 'warn' : 'fresh'} />
     <${Tile} label=${t.actors.parked} value=${count(of('parked'))} hint=${of('parked') ? t.actors.parkedHint : t.actors.noneParked}

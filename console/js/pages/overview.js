@@ -61,7 +61,7 @@ function Tiles({ report, thisMonth, me, state }) {
   return html`
     <div class="tiles">
       <${Tile} label=${t.overview.thisMonth} value=${money(final.plus(open))} title=${exactMoney(final.plus(open))}
-        hint=${`${t.overview.finalPart(money(final))} · ${t.overview.openPart(money(open))}`} tone="lead" />
+        hint=${`${t.overview.finalPart(exactMoney(final))} · ${t.overview.openPart(exactMoney(open))}`} tone="lead" />
       <${Tile} label=${t.overview.lastMonth} value=${money(sum(before))} title=${exactMoney(sum(before))}
         hint=${html`${lastMonthFinal ? t.final : t.overview.notFinal} · <a
           href=${pageAddress(state, 'trust', { range: 'last-month', start: undefined, end: undefined })}>${t.overview.changed}</a>`} />

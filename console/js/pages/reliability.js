@@ -45,7 +45,7 @@ export default function Reliability({ state }) {
       granularity=${granularity} range=${range} zone=${zone} />`}<//>
     <${FigurePanel} title=${t.reliability.latency} note=${t.reliability.latencyNote} of=${of} zone=${zone} empty=${empty}
       fileName=${fileName('latency', state)}
-      make=${report => latencyChart(report, state, granularity)} />
+      make=${report => latencyChart(report, state, granularity, percentile)} />
     <${FigurePanel} title=${t.reliability.errors} of=${of} zone=${zone} empty=${empty} fileName=${fileName('errors', state)}
       height=${200}
       make=${report => errorChart(report, state, granularity)} />
@@ -56,9 +56,10 @@ function Tiles({ report, percentile, granularity, range, zone }) {
   const { totals, highlight } = report;
   const worst = highlight?.worst;
   const when = worst && (granularity === 'hour' ? hour(worst.bucketStart, zone) : longDay(worst.bucketStart, zone));
+  const equal = worst ? report.series.filter(point => point.latencyMs?.[percentile] === worst.latencyMs).length : 0;
   const by = totals.byStatus;
   const beyond = beyondDays(report, range, zone);
-  return html`<div class="tiles">
+  return html`${beyond && html`<p class="notice">${beyond}</p>`}<div class="tiles">
     <${Tile} label=${t.reliability.errorRate} value=${percent(totals.errorRate)}
       hint=${t.reliability.errorsOf(count(totals.errors), count(totals.invocations))} tone="lead" />
     <${Tile} label=${t.reliability.statuses} value=${count(totals.errors)}
@@ -68,8 +69,9 @@ function Tiles({ report, percentile, granularity, range, zone }) {
     )
       .map(one => `${one} ${latency(totals.latencyMs?.[one])}`)
       .join(' · ')} />
-    <${Tile} label=${t.reliability.worst(percentile, granularity)} value=${latency(worst?.latencyMs)} hint=${when ?? '–'} />
-  </div>${beyond && html`<p class="notice">${beyond}</p>`}`;
+    <${Tile} label=${t.reliability.worst(percentile, granularity)} value=${latency(worst?.latencyMs)}
+      hint=${when ? (equal > 1 ? `${when} · ${t.reliability.equal(count(equal))}` : when) : '–'} />
+  </div>`;
 }
 
 function prepared(report, { range, zone }, granularity) {
@@ -78,14 +80,15 @@ function prepared(report, { range, zone }, granularity) {
   return { at, row, open: openBuckets(row), shown: labels(at.times, granularity, zone) };
 }
 
-function latencyChart(report, state, granularity) {
+function latencyChart(report, state, granularity, percentile) {
   const { at, row, open, shown } = prepared(report, state, granularity);
   const series = PERCENTILES.map((name, n) => ({
     name,
     colour: ['latency-1', 'latency-2', 'latency-3'][n],
     values: row.map(point => point?.latencyMs?.[name] ?? null),
   }));
-  const top = highest(series[1].values);
+  const chosen = series[PERCENTILES.indexOf(percentile)].values;
+  const top = highest(chosen);
   return {
     spec: {
       kind: 'lines',
@@ -97,9 +100,10 @@ function latencyChart(report, state, granularity) {
       tip: (n, s) => latency(series[s].values[n]),
     },
     summary: t.reliability.latencySummary(
-      latency(report.totals.latencyMs?.p95),
+      percentile,
+      latency(report.totals.latencyMs?.[percentile]),
       top < 0 ? '–' : shown.title(top),
-      top < 0 ? '–' : latency(series[1].values[top]),
+      top < 0 ? '–' : latency(chosen[top]),
     ),
     table: () => reliabilityTable(row, at, state.zone, granularity),
   };

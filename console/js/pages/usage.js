@@ -4,7 +4,7 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { useCompleteness } from '../state.js';
 import { beyondDays, fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread } from '../series.js';
-import { daysBetween, previousRange, rangeLabel } from '../time.js';
+import { daysBetween, now, previousRange, rangeLabel, startOfDay } from '../time.js';
 import { plain, subtract } from '../money.js';
 import { label } from '../format.js';
 import { Choice, Failure, noUsage, Panel, Tile } from '../parts/panel.js';
@@ -19,6 +19,7 @@ const FEW_DAYS = 2;
 /** As many as a page of the API has. */
 const MOST_GROUPS = 1000;
 const TOPS = [5, 10, 25];
+const HOUR = 3_600_000;
 const ORDER = {
   __proto__: null,
   costEstimateCents: 'cost',
@@ -31,9 +32,11 @@ const ORDER = {
 const ALSO_CALLED = { __proto__: null, model: 'modelId', client: 'clientId' };
 
 /** What the address says about this page. */
-export function choices({ query, range }) {
+export function choices({ query, range, zone }) {
   const days = daysBetween(range.start, range.end);
-  const hours = (query.granularity ?? (days <= FEW_DAYS ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS;
+  // Hours are those of UTC: where days begin within one, they are of other days too.
+  const fits = days <= FEW_DAYS && startOfDay(range.start, zone) % HOUR === 0;
+  const hours = (query.granularity ?? (fits ? 'hour' : 'day')) === 'hour' && days <= MOST_HOURS_DAYS;
   return {
     measure: ORDER[query.measure] ? query.measure : 'costEstimateCents',
     by: query.by === 'none' ? null : (ALSO_CALLED[query.by] ?? query.by) || 'modelId',
@@ -138,10 +141,10 @@ function Totals({ of, earlier, before, range, zone }) {
       title=${MEASURES[measure].exact(totals[measure])}
       hint=${earlier ? (was ? html`<${Changed} before=${was[measure]} after=${totals[measure]}
         measure=${measure} />` : earlier.problem ? '–' : '…') : extra} />`;
-    return html`<div class="tiles">
+    return html`${beyond && html`<p class="notice">${beyond}</p>`}<div class="tiles">
       ${tile('costEstimateCents', final ? t.usage.allFinal : t.usage.someOpen)}
       ${tile('invocations')}${tile('inputTokens')}${tile('outputTokens')}
-    </div>${beyond && html`<p class="notice">${beyond}</p>`}${earlier && html`<p class="quiet">${t.usage.comparedWith(rangeLabel(before))}</p>`}
+    </div>${earlier && html`<p class="quiet">${t.usage.comparedWith(rangeLabel(before), startOfDay(range.end, zone) <= now())}</p>`}
     ${earlier?.problem && html`<${Failure} problem=${earlier.problem} reload=${earlier.reload} />`}`;
   }}<//>`;
 }

@@ -1,6 +1,6 @@
 // What is around every page: top bar with org, range and zone; navigation; who is signed in.
 import { html, useEffect, useRef, useState } from '../view.js';
-import { get, ofOrg, post, notifyOtherTabs } from '../api.js';
+import { completeNow, get, ofOrg, post, notifyOtherTabs } from '../api.js';
 import { isUuid, may, pageAddress, setOrg, setRange, setZone, watchCompleteness } from '../state.js';
 import { addDays, dateIn, isZone, moment, now, offset, rangeLabel, RANGES, recent, zones } from '../time.js';
 import { seconds, shortId } from '../format.js';
@@ -56,6 +56,7 @@ export function Shell({ me, state, page, pages, port, title, children }) {
             ${port === 'api' && RANGED.includes(page) && html` · <${Completeness} zone=${state.zone} />`}
           </p>
         </div>
+        ${state.query.zone && !isZone(state.query.zone) && html`<p class="notice warn">${t.noZone(state.query.zone)} ${t.asUtc}</p>`}
         ${state.foreign && html`<p class="notice warn">${me.allOrgs ? t.foreignOrg : t.notYourOrg}</p>`}
         ${children}
       </main>
@@ -71,8 +72,14 @@ const Mark = () =>
 function Completeness({ zone }) {
   const [found, setFound] = useState();
   useEffect(() => watchCompleteness(setFound), []);
+  // It grows older also where no response says so.
+  const [, setTurn] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setTurn(n => n + 1), 5000);
+    return () => clearInterval(timer);
+  }, []);
   if (!found?.freshness) return html`<span class="quiet">${t.complete.loading}</span>`;
-  const { status, lagSeconds } = found.freshness;
+  const { status, lagSeconds } = completeNow(found, found.asOf).freshness;
   const text = found.asOf ? t.complete.to(recent(found.asOf, zone)) : t.complete.unknown;
   return html`<span class=${`fresh ${status}`} title=${lagSeconds == null ? '' : t.complete.lag(seconds(lagSeconds))}>
     <i aria-hidden="true"></i>${text} · ${t.complete.status[status] ?? status}</span>`;
@@ -169,8 +176,9 @@ function ZonePicker({ state }) {
   useEffect(() => setText(state.zone), [state.zone]);
   const take = event => {
     const wanted = event.target.value.trim().replaceAll(' ', '_');
-    if (isZone(wanted)) setZone(wanted);
-    else setText(state.zone);
+    if (isZone(wanted)) return setZone(wanted);
+    announce(t.noZone(wanted));
+    return setText(state.zone);
   };
   return html`<label class="control"><span class="control-label">${t.zone}</span>
     <input type="text" class="zone" list="zones" value=${text} autocomplete="off" spellcheck=${false} size="14"

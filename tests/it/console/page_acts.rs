@@ -140,7 +140,7 @@ async fn what_was_shown_stays_while_the_database_is_away() {
     visitor.at("trust?range=today").await;
     visitor.browser.says("1 received").await;
     database.cut();
-    visitor.browser.says("The service does not respond.").await;
+    visitor.browser.says("The service, or its database, does not respond.").await;
     visitor.browser.says("1 received").await;
     database.heal();
     eventually("it is refreshed", async || {

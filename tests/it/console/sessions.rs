@@ -196,6 +196,20 @@ async fn a_link_signs_in_one_of_many() {
 }
 
 #[tokio::test]
+async fn a_link_names_its_subject() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let mut browser = Browser::new(&service, ConsolePort::Api);
+    let printed = link(&world, &["--role", "system_admin", "--subject", "ann@example.org"]).await;
+    assert_eq!(browser.follow(&printed).await.0, 204);
+    assert_eq!(browser.get("/analytics/v1/me").await.1["subject"], "ann@example.org");
+    for wrong in ["", "two\nlines", &"a".repeat(201)] {
+        let output = world.run(&["console", "link", "--role", "system_admin", "--subject", wrong]).await;
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_link_is_for_its_port_and_its_time() {
     let world = World::new(1).await;
     let service = world.serve().await;
