@@ -358,6 +358,7 @@ export const t = {
     out: 'Sign out', left: 'You are signed out.', until: time => `Signed in until ${time} UTC at the latest`,
     title: port => (port === 'api' ? 'Sign in to Analytics' : 'Sign in to Analytics operations'),
     intro: port => (port === 'api' ? 'Usage, spend and reliability of your organisation.' : 'Actors, partitions and data life, for operators.'),
+    goodStill: 'The link is still good, and is followed again by itself.',
     notIn: 'Signing in did not work.', issuerFailed: {
       state: 'It was begun in another window, or took too long. Try once more.',
       refused: 'The issuer, or this service, did not accept your account. The log of the service has the reason.',

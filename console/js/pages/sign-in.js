@@ -1,6 +1,6 @@
 // Signing in: with the issuer, with a key or token that is pasted, or by a one-time link. What is pasted goes to the service and is kept nowhere here.
 import { html, useEffect, useState } from '../view.js';
-import { post, notifyOtherTabs } from '../api.js';
+import { notifyOtherTabs, post, useRetry } from '../api.js';
 import { BASE, go } from '../router.js';
 import { t } from '../texts.js';
 
@@ -20,8 +20,12 @@ export default function SignIn({ port, onDone, signedIn }) {
   // A link that would take the place of whoever is signed in.
   const [replacing, setReplacing] = useState();
 
+  // The link that is being followed: where the service is busy, it is good still.
+  const [followed, setFollowed] = useState();
+
   const enter = async body => {
     setBusy(true);
+    setFollowed(body.link);
     setProblem(undefined);
     setReplacing(undefined);
     try {
@@ -51,6 +55,7 @@ export default function SignIn({ port, onDone, signedIn }) {
     addEventListener('hashchange', follow);
     return () => removeEventListener('hashchange', follow);
   }, [signedIn]);
+  useRetry(followed && problem, () => enter({ link: followed }));
   const submit = event => {
     event.preventDefault();
     if (text.trim() && !busy) enter({ [kind]: text.trim() });
@@ -69,7 +74,8 @@ export default function SignIn({ port, onDone, signedIn }) {
       ${signedIn && html`<p><a href=${BASE}>${t.signIn.already}</a></p>`}
       ${failed && !problem && html`<div class="notice bad" role="alert"><b>${t.signIn.notIn}</b><span>${failed}</span></div>`}
       ${problem && html`<div class="notice bad" role="alert"><b>${t.signIn.failed(problem)}</b>
-        <span>${problem.status ? problem.message : t.state.failure(problem)[1]}</span></div>`}
+        <span>${problem.isAway ? t.state.failure(problem)[1] : problem.message} ${followed && problem.isAway && t.signIn.goodStill}</span>
+        </div>`}
       ${issuer && html`<p><a class="button primary wide" href=${`${BASE}sign-in/issuer?return=${encodeURIComponent(back)}`}
         target="_self">${t.signIn.with(issuer)}</a></p><p class="or"><span>${t.signIn.or}</span></p>`}
       <form onSubmit=${submit} autocomplete="off">

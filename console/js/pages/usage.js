@@ -3,7 +3,7 @@ import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { useCompleteness } from '../state.js';
-import { beyondDays, fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread } from '../series.js';
+import { beyondDays, fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, restOf, spread } from '../series.js';
 import { daysBetween, now, previousRange, rangeLabel, startOfDay } from '../time.js';
 import { plain, subtract } from '../money.js';
 import { label } from '../format.js';
@@ -163,7 +163,10 @@ function chartOf({ usage, groups }, { range, zone }, { measure, by, granularity 
       const left = series.reduce((left, { row }) => (row[n] ? subtract(left, row[n][measure]) : left), point[measure]);
       return plain(left) > 0 ? left : null;
     });
-    if (rest.some(value => value !== null)) series.push({ name: t.usage.rest, colour: 'rest', rest, values: rest.map(plain) });
+    // What is not summed by these yet is among it.
+    const beside = groups.totals.invocations === usage.totals.invocations ? restOf(groups, by) : [];
+    const name = beside.length === 1 ? beside[0].name : t.usage.rest;
+    if (rest.some(value => value !== null)) series.push({ name, colour: 'rest', rest, values: rest.map(plain) });
   } else {
     series.push({ name: t.measures[measure], row: whole, values: numbers(whole, measure) });
   }

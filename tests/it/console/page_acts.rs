@@ -5,7 +5,8 @@ use fantoccini::key::Key;
 use uuid::Uuid;
 
 use super::{
-    chromium::Shape,
+    chromium::{Chromium, Shape},
+    link,
     visitor::{EXPECTED, Visitor},
 };
 use crate::{
@@ -170,6 +171,21 @@ async fn what_was_never_shown_is_requested_again_soon() {
     visitor.browser.says("Try again").await;
     database.heal();
     visitor.browser.says("of TimescaleDB").await;
+}
+
+#[tokio::test]
+async fn a_link_is_good_still_after_an_outage() {
+    let mut world = World::new(1).await;
+    let database = world.proxy_database();
+    let service = world.serve().await;
+    let printed = link(&world, &["--role", "operator", "--port", "operations"]).await;
+    let Some(browser) = Chromium::start(Shape::default()).await else { return };
+    database.cut();
+    let (_, secret) = printed.split_once("#link=").unwrap();
+    browser.open(&format!("http://{}/console/sign-in#link={secret}", service.ops)).await;
+    browser.says("The link is still good").await;
+    database.heal();
+    browser.shown("nav").await;
 }
 
 #[tokio::test]
