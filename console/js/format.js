@@ -1,5 +1,5 @@
 // Numbers for people, by the browser's language; with their units.
-import { Decimal } from './money.js';
+import { Decimal, hundredthOf } from './money.js';
 
 const locale = typeof navigator === 'undefined' ? 'en-GB' : navigator.language || 'en-GB';
 const currency = typeof document === 'undefined' ? '' : (document.documentElement.dataset.currency ?? '');
@@ -28,8 +28,13 @@ export function money(cents) {
     : `${number({ minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(cents.toFixed(2))} ¢`;
 }
 
-/** Money with every digit, as the API has it. */
-export const exactMoney = cents => (cents == null ? NONE : `${number({ maximumFractionDigits: 12 }).format(cents.toString())} ¢`);
+/** Money with every digit that the API has, which are at most twelve of a cent. */
+export function exactMoney(cents) {
+  if (cents == null) return NONE;
+  return currency
+    ? number({ style: 'currency', currency, minimumFractionDigits: 2, maximumFractionDigits: 14 }).format(hundredthOf(cents.toString()))
+    : `${number({ maximumFractionDigits: 12 }).format(cents.toString())} ¢`;
+}
 
 /** Money on an axis. */
 export function shortMoney(cents) {

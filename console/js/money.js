@@ -4,6 +4,13 @@ const PLACES = 12;
 const UNIT = 10n ** BigInt(PLACES);
 const NUMBER = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
 
+/** A hundredth of the decimal in a text, with every digit: `12.345` → `0.12345`. */
+export function hundredthOf(text) {
+  const [, sign, whole, places = ''] = NUMBER.exec(text);
+  const digits = whole.padStart(3, '0');
+  return `${sign}${digits.slice(0, -2)}.${digits.slice(-2)}${places}`;
+}
+
 /** A decimal with at most twelve places: an integer count of 10^-12. */
 export class Decimal {
   constructor(units) {

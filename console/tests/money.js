@@ -1,5 +1,5 @@
 // Decimals: exact from the JSON text to the screen.
-import { add, change, Decimal, prettyJson, readJson, subtract } from '../js/money.js';
+import { add, change, Decimal, hundredthOf, prettyJson, readJson, subtract } from '../js/money.js';
 
 const LARGE = '9007199254740993.000000000001';
 
@@ -9,6 +9,10 @@ export default equal => ({
       equal(Decimal.of(text).toString(), text);
     equal(Decimal.of('1e3').toString(), '1000');
     equal(Decimal.of('12.50E-2').toString(), '0.125');
+  },
+  a_hundredth_has_every_digit() {
+    for (const [text, wanted] of [['0', '0.00'], ['7', '0.07'], ['-0.000000000001', '-0.00000000000001'], ['1056.5044', '10.565044'], [LARGE, '90071992547409.93000000000001']])
+      equal(hundredthOf(text), wanted);
   },
   beyond_twelve_places_it_rounds_half_to_even() {
     equal(Decimal.of('0.0000000000005').toString(), '0');
