@@ -184,7 +184,8 @@ export const t = {
   trust: {
     completeTo: 'Complete to',
     finalTo: 'Final to',
-    finalHint: 'an hour of grace for late events is over',
+    rangeFinal: range => `all of ${range} is final`,
+    rangeOpen: range => `${range} is not final yet`,
     lastEvent: 'Newest event',
     lastEventHint: 'when it occurred',
     meaning: (complete, final, hours) => `Complete to ${complete}: everything that producers had published by then is in the numbers. ${final

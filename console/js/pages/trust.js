@@ -4,7 +4,7 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { isUuid, may, pageAddress, useCompleteness } from '../state.js';
 import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
-import { daysBetween, hour, moment, now, recent } from '../time.js';
+import { daysBetween, hour, moment, now, rangeLabel, recent, startOfDay } from '../time.js';
 import { count, seconds } from '../format.js';
 import { BalanceBadge, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
@@ -38,7 +38,7 @@ export default function Trust({ me, state }) {
   );
   return html`
     <${Panel} className="bare" of=${recentHours} zone=${zone} lines=4>${report => html`<${Completeness} report=${report}
-      zone=${zone} />`}<//>
+      range=${state.range} zone=${zone} />`}<//>
     ${may(me, 'reliability') && html`<${EventLookup} key=${state.query.event} state=${state} me=${me} nameOf=${nameOf} />`}
     <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone}
       fileName=${fileName('ledger', state)} height=${200}
@@ -66,14 +66,15 @@ export function finalTo({ series, range }) {
   return open < 0 ? range.end : series[open - 1] && series[open].bucketStart;
 }
 
-function Completeness({ report, zone }) {
+function Completeness({ report, range, zone }) {
   const { asOf, freshness } = report;
   const final = asOf && finalTo(report);
+  const whole = final && startOfDay(range.end, zone) <= Date.parse(final);
   return html`
     <div class="tiles">
       <${Tile} label=${t.trust.completeTo} value=${recent(asOf, zone)}
         hint=${asOf ? t.complete.lag(seconds(freshness.lagSeconds)) : t.complete.unknown} tone=${freshness.status} />
-      <${Tile} label=${t.trust.finalTo} value=${final ? hour(final, zone) : '–'} hint=${t.trust.finalHint} />
+      <${Tile} label=${t.trust.finalTo} value=${final ? hour(final, zone) : '–'} hint=${(whole ? t.trust.rangeFinal : t.trust.rangeOpen)(rangeLabel(range))} />
       <${Tile} label=${t.trust.lastEvent} value=${recent(freshness.lastEventAt, zone)} hint=${t.trust.lastEventHint} />
     </div>
     <p class="explain">${asOf ? t.trust.meaning(moment(asOf, zone), final ? hour(final, zone) : undefined, HOURS) : t.trust.unknownMeaning}</p>`;

@@ -93,6 +93,9 @@ async fn reliability_and_trust_have_the_numbers_of_the_trace() {
     let balance: Vec<u64> = balance.iter().map(|text| digits(text).parse().unwrap()).collect();
     assert_eq!(balance, [stored, stored, 0, 0], "received, stored, duplicates, rejected");
     assert!(visitor.texts(".balance").await[0].trim_start().starts_with("balanced"));
+    visitor.browser.says("is not final yet").await;
+    visitor.at(&format!("trust?start={}&end={}", days_ago(10), days_ago(5))).await;
+    visitor.browser.says("is final").await;
     assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
 }
 
