@@ -132,7 +132,7 @@ export const t = {
     rest: 'everything else',
     allFinal: 'final: only late events change it',
     someOpen: 'not final: open buckets may grow',
-    comparedWith: (range, over) => `Compared with ${range}${over ? '' : ', all of it: the chosen range is not over'}. Below are those with something in the chosen range.`,
+    comparedWith: (range, over) => `Compared with ${range}${over ? '' : ', all of it: the chosen range is not over'}.`,
     wholeHours: (start, end) =>
       `Hours are hours of UTC, and days of this zone begin within one: all of this is of ${start} to ${end}. By day it is of the days alone.`,
     empty: 'Nothing in this range.',

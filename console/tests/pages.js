@@ -3,8 +3,17 @@ import { monthIsFinal } from '../js/pages/overview.js';
 import { choices } from '../js/pages/usage.js';
 import { beyondDays } from '../js/series.js';
 import { byValue } from '../js/parts/causes.js';
+import { gone } from '../js/parts/groups.js';
+import { Decimal } from '../js/money.js';
 
 export default equal => ({
+  what_spent_before_and_does_no_more_is_listed_with_nothing() {
+    const group = (id, invocations) => ({ key: { modelId: id }, totals: { invocations, costEstimateCents: Decimal.of('1.5') } });
+    const earlier = { groups: [group('a', 1), group('b', 2)] };
+    const found = others => gone({ groups: [group('a', 3)], other: { groups: others } }, earlier, 'modelId');
+    equal(found(0).map(({ key, totals }) => [key.modelId, totals.invocations, totals.costEstimateCents.toString()]), [['b', 0, '0']]);
+    equal(found(1), []);
+  },
   last_month_is_final_an_hour_after_its_end_in_the_zone() {
     const final = (asOf, zone) => monthIsFinal({ asOf }, '2026-11-01', zone);
     // A pipeline that is behind: this month has begun, and the last day of the one before is still open.

@@ -41,6 +41,8 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
   const before = earlier?.data?.groups && new Map(earlier.data.groups.groups.map(group => [group.key[by], group.totals]));
   const moreBefore = !!earlier?.data?.groups?.nextCursor;
   const was = group => before?.get(group.key[by])?.[measure] ?? (before && !moreBefore ? 0 : undefined);
+  const rows = [...groups.groups, ...(before && !moreBefore ? gone(groups, earlier.data.groups, by) : [])];
+  const totalBefore = before && earlier.data.groups.totals[measure];
   const diff = group => (was(group) === undefined ? undefined : subtract(group.totals[measure], was(group)));
   const exact = key => ({
     value: group => group.totals[key],
@@ -83,6 +85,7 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
             right: true,
             value: was,
             cell: group => (was(group) === undefined ? '–' : MEASURES[measure].exact(asMeasure(was(group), group.totals[measure]))),
+            foot: MEASURES[measure].exact,
           },
           {
             key: 'change',
@@ -93,6 +96,7 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
               was(group) === undefined
                 ? '–'
                 : html`<${Changed} before=${was(group)} after=${group.totals[measure]} measure=${measure} write=${exactMoney} />`,
+            foot: total => html`<${Changed} before=${total} after=${groups.totals[measure]} measure=${measure} write=${exactMoney} />`,
           },
         ]
       : []),
@@ -101,14 +105,22 @@ function GroupTable({ groups, by, measure, me, state, earlier, onName }) {
   columns.find(column => column.key === 'share').foot = value => html`<${Share} of=${value ?? 0} />`;
   const foot = [
     ...restOf(groups, by).map(({ name, totals }) => rest(name, totals, 'rest')),
-    rest(t.columns.total, groups.totals, 'total'),
+    rest(t.columns.total, { ...groups.totals, before: totalBefore, change: totalBefore }, 'total'),
   ];
   return html`
-    <${Table} columns=${columns} rows=${groups.groups} foot=${foot} sort=${`-${measure}`} param="sort"
+    <${Table} columns=${columns} rows=${rows} foot=${foot} sort=${`-${measure}`} param="sort"
       name=${fileName(`by-${by}`, state)} caption=${t.groups.title(t.by(by))} rowKey=${group => group.key[by]} />
     ${!groups.rankingExact && html`<p class="quiet">${t.groups.notExact}</p>`}
     ${by === 'modelId' && may(me, 'reliability') && html`<p class="no-print"><a
       href=${pageAddress(state, 'reliability', { by: 'model' })}>${t.groups.reliability}</a></p>`}`;
+}
+
+/** Those of the period before that are not there any more, with nothing. Unknown, so none, while others are not listed by their names. */
+export function gone({ groups, other }, earlier, by) {
+  if (other.groups > 0) return [];
+  const here = new Set(groups.map(group => group.key[by]));
+  const nothing = totals => Object.fromEntries(Object.entries(totals).map(([key, value]) => [key, value?.minus ? value.minus(value) : 0]));
+  return earlier.groups.filter(group => !here.has(group.key[by])).map(group => ({ ...group, totals: nothing(group.totals) }));
 }
 
 /** Sums by group follow those of usage. */
