@@ -305,7 +305,9 @@ mod tests {
             for line in text.replace("$service ", "analytics-service ").split("analytics-service ").skip(1) {
                 let line = line.split(['`', '\n', ')', '|', '>', '#', ';', '"']).next().unwrap();
                 let words = line.split_whitespace().map(|word| match word {
-                    "UUID" | "ID" | "KEY-ID" | "JOB" | "$ORG" => "123e4567-e89b-12d3-a456-426614174000",
+                    "UUID" | "ID" | "KEY-ID" | "JOB" | "$ORG" | "$A" | "$B" | "$C" => {
+                        "123e4567-e89b-12d3-a456-426614174000"
+                    }
                     "ROLE" => "finance",
                     word => word,
                 });
