@@ -1,5 +1,5 @@
 // What somebody does: one act at a time, and what the service refused of it.
-import { Problem } from './api.js';
+import { asProblem } from './api.js';
 import { useRef, useState } from './view.js';
 
 /** `act(work)` does it, unless another one is at work; `problem` is why the last one failed, until `forget` is called. */
@@ -15,8 +15,7 @@ export function useAct() {
     try {
       await work();
     } catch (error) {
-      if (!(error instanceof Problem)) console.error(error);
-      refused = error instanceof Problem ? error : new Problem(0);
+      refused = asProblem(error);
     }
     working.current = false;
     setState({ busy: false, problem: refused });

@@ -21,6 +21,13 @@ export class Problem extends Error {
   }
 }
 
+/** What went wrong. What is no `Problem` is a response of another form than the service's, or a fault of ours. */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem(0);
+}
+
 let signedOut = () => {};
 /** What is done when the service accepts the session no longer. */
 export const onSignedOut = then => (signedOut = then);
@@ -169,9 +176,7 @@ export function useData(key, load, { every = 0 } = {}) {
         const data = await loader.current({ poll });
         if (request === current.current) setHeld({ key, data, problem: undefined, at: now(), busy: false });
       } catch (error) {
-        // Anything else: a response of another form than the service's.
-        if (!(error instanceof Problem)) console.error(error);
-        const problem = error instanceof Problem ? error : new Problem(0);
+        const problem = asProblem(error);
         if (request === current.current) {
           setHeld(was => ({
             key,
