@@ -1,6 +1,6 @@
 // From series of the API to what charts draw: one place for each bucket, also where nothing happened.
 import { add, plain } from './money.js';
-import { addDays, buckets, clock, dateIn, day, hour, longDay, month, startOfDay } from './time.js';
+import { addDays, buckets, clock, dateIn, day, HOUR, hour, longDay, month, startOfDay } from './time.js';
 import * as format from './format.js';
 import { t } from './texts.js';
 
@@ -52,7 +52,7 @@ export function labels(times, granularity, zone) {
   return {
     marks,
     title: at =>
-      granularity === 'hour' ? `${hour(times[at], zone)}–${clock(times[at] + 3_600_000, zone)}` : longDay(times[at], zone),
+      granularity === 'hour' ? `${hour(times[at], zone)}–${clock(times[at] + HOUR, zone)}` : longDay(times[at], zone),
   };
 }
 

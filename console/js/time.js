@@ -1,5 +1,6 @@
 // Moments and days, in the zone of the page: never in the browser's own, and by the service's clock, not the browser's.
 
+export const HOUR = 3_600_000;
 const DAY = 86_400_000;
 const locale = typeof navigator === 'undefined' ? 'en-GB' : navigator.language || 'en-GB';
 const formats = new Map();
@@ -67,7 +68,7 @@ export const dateIn = (ms, zone) => new Date(shown(ms, zone)).toISOString().slic
 export function startOfDay(date, zone) {
   const target = Date.parse(`${date}T00:00:00Z`);
   // The offset is between -12 and +14 hours, and changes at most once within these bounds.
-  let [low, high] = [target - 15 * 3_600_000, target + 13 * 3_600_000];
+  let [low, high] = [target - 15 * HOUR, target + 13 * HOUR];
   while (high - low > 1000) {
     const middle = Math.floor((low + high) / 2000) * 1000;
     if (shown(middle, zone) >= target) high = middle;
@@ -160,9 +161,8 @@ export function offset(value, zone) {
 export function buckets({ start, end }, granularity, zone) {
   const found = [];
   if (granularity === 'hour') {
-    const step = 3_600_000;
     const last = startOfDay(end, zone);
-    for (let at = Math.floor(startOfDay(start, zone) / step) * step; at < last; at += step) found.push(at);
+    for (let at = Math.floor(startOfDay(start, zone) / HOUR) * HOUR; at < last; at += HOUR) found.push(at);
     return found;
   }
   for (let date = start; date < end; date = addDays(date, 1)) {

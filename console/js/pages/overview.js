@@ -3,7 +3,7 @@ import { html } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { may, pageAddress, useCompleteness } from '../state.js';
 import { fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, spread, total } from '../series.js';
-import { addMonths, dateIn, now, recent, startOfDay } from '../time.js';
+import { addMonths, dateIn, HOUR, now, recent, startOfDay } from '../time.js';
 import { Decimal } from '../money.js';
 import { count, exactMoney, money, percent, short } from '../format.js';
 import { noUsage, Panel, Tile, Value } from '../parts/panel.js';
@@ -11,7 +11,6 @@ import { FigurePanel, finalColumn, timeColumn } from '../parts/chart.js';
 import { t } from '../texts.js';
 
 const EVERY = 30;
-const HOUR = 3_600_000;
 
 export default function Overview({ me, state }) {
   const { org, zone, range } = state;

@@ -4,7 +4,7 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { isUuid, may, pageAddress, useCompleteness } from '../state.js';
 import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
-import { daysBetween, hour, moment, now, rangeLabel, recent, startOfDay } from '../time.js';
+import { daysBetween, HOUR, hour, moment, now, rangeLabel, recent, startOfDay } from '../time.js';
 import { count, seconds } from '../format.js';
 import { BalanceBadge, Panel, Tile } from '../parts/panel.js';
 import { FigurePanel } from '../parts/chart.js';
@@ -23,7 +23,7 @@ export default function Trust({ me, state }) {
   const recentHours = useData(
     `final ${org}`,
     ({ poll }) => {
-      const since = Math.floor(now() / 3_600_000 - HOURS) * 3_600_000;
+      const since = Math.floor(now() / HOUR - HOURS) * HOUR;
       return get(ofOrg(org, 'usage'), { poll, params: { start: new Date(since).toISOString(), granularity: 'hour', fill: 'zero' } });
     },
     { every },

@@ -4,7 +4,7 @@ import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { useCompleteness } from '../state.js';
 import { beyondDays, fileName, highest, labels, MEASURES, numbers, openBuckets, places, rangeParams, restOf, spread } from '../series.js';
-import { daysBetween, now, previousRange, rangeLabel, startOfDay } from '../time.js';
+import { daysBetween, HOUR, now, previousRange, rangeLabel, startOfDay } from '../time.js';
 import { plain, subtract } from '../money.js';
 import { label } from '../format.js';
 import { Choice, Failure, noUsage, Panel, Tile } from '../parts/panel.js';
@@ -19,7 +19,6 @@ const FEW_DAYS = 2;
 /** As many as a page of the API has. */
 const MOST_GROUPS = 1000;
 const TOPS = [5, 10, 25];
-const HOUR = 3_600_000;
 const ORDER = {
   __proto__: null,
   costEstimateCents: 'cost',
