@@ -71,6 +71,21 @@ async fn wait_stopped(prometheus: &Prometheus, names: &[&str]) {
     eprintln!("{names:?}: stopped after {:.1?}", since.elapsed());
 }
 
+/// Nothing fires but what may: on a busy machine an event is late by seconds, which are minutes here.
+async fn wait_quiet(prometheus: &Prometheus, may: impl Fn(&str) -> bool) {
+    let mut seen = BTreeSet::new();
+    eventually("nothing fires", async || {
+        let mut firing = firing(prometheus).await;
+        firing.retain(|name| !may(name));
+        if firing != seen {
+            eprintln!("firing: {firing:?}");
+            seen.clone_from(&firing);
+        }
+        firing.is_empty().then_some(())
+    })
+    .await;
+}
+
 fn write_targets(folder: &Path, targets: &[&Service]) {
     let targets: Vec<_> = targets.iter().map(|service| service.ops.to_string()).collect();
     let text = serde_json::json!([{ "targets": targets }]).to_string();
@@ -210,8 +225,7 @@ async fn alerts_fire_and_stop_with_their_faults() {
     // All is well: what the rules select is there, and nothing fires.
     assert_selected(&prometheus).await;
     // But for the longer windows of what the frozen database has cost.
-    let quiet = |name: &String| name.starts_with("AnalyticsApiErrorBudget ");
-    eventually("nothing fires", async || firing(&prometheus).await.iter().all(quiet).then_some(())).await;
+    wait_quiet(&prometheus, |name| name.starts_with("AnalyticsApiErrorBudget ")).await;
 
     // A process is killed while the other cannot take over.
     other_database.stall();
@@ -244,11 +258,13 @@ async fn attribution_that_stands_still_is_a_ticket() {
     sqlx::query(lock("lock")).execute(&mut conn).await.unwrap();
     let behind = ["AnalyticsAttributionPendingOld ticket"];
     wait_firing(&prometheus, &behind).await;
-    let behind_usage = service.scrape().await.get("attribution_lag_seconds").unwrap();
-    assert!(behind_usage > 25.0, "{behind_usage}");
+    eventually("the lag grows with what waits", async || {
+        (service.scrape().await.get("attribution_lag_seconds")? > 25.0).then_some(())
+    })
+    .await;
     sqlx::query(lock("unlock")).execute(&mut conn).await.unwrap();
     wait_stopped(&prometheus, &behind).await;
-    assert!(firing(&prometheus).await.is_empty());
+    wait_quiet(&prometheus, |_| false).await;
     load.exact(&world).await;
 }
 

@@ -23,7 +23,7 @@ by_each_protocol![
 ];
 
 async fn broker_connection(world: &World) -> Connection {
-    broker::connect(&world.settings.broker, "tests").await.unwrap()
+    broker::connect(&world.broker, "tests").await.unwrap()
 }
 
 async fn delete_stream(world: &World) {

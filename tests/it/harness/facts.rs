@@ -298,8 +298,10 @@ async fn wrongly_summed_by_label(conn: &mut PgConnection) -> Vec<String> {
 }
 
 /// What must not be in any database, whatever was done to the service: holes in the ledger, events that are stored twice, rollups
-/// and attribution that are not what raw events add up to.
+/// and attribution that are not what raw events add up to. In one snapshot: what a process was killed at may be committed after its
+/// end.
 pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
+    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *conn).await.unwrap();
     let mut found: Vec<String> = sqlx::query_scalar(UNEQUAL).fetch_all(&mut *conn).await.unwrap();
     if has_table(conn, "analytics.org_hours").await {
         found.extend(sqlx::query_scalar::<_, String>(WRONGLY_SUMMED).fetch_all(&mut *conn).await.unwrap());
@@ -317,6 +319,7 @@ pub async fn contradictions(conn: &mut PgConnection) -> Vec<String> {
             found.push(format!("{what}: {many}"));
         }
     }
+    sqlx::query("COMMIT").execute(conn).await.unwrap();
     found
 }
 

@@ -5,6 +5,7 @@ use std::{
     net::ToSocketAddrs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use analytics_service::{
@@ -32,6 +33,10 @@ use super::{
     stack::{self, Turn},
 };
 
+/// How long a test's own connection may take to open: a busy server is no fault.
+const CONNECT_MS: u64 = 60_000;
+const CONNECT: Duration = Duration::from_millis(CONNECT_MS);
+
 const READ_BY_STREAM: &str = "ANALYTICS__BROKER__STREAM_URL";
 
 /// One a test: who held two would wait for ever for the second when an exclusive one waits for the first.
@@ -43,8 +48,8 @@ pub struct World {
     pub settings: Settings,
     /// What `serve` is started with in place of the above: ways to the servers that lead through a proxy.
     pub routes: BTreeMap<String, String>,
-    /// Where the streams are, whatever the settings were changed to.
-    broker: config::Broker,
+    /// Where the streams are, whatever the settings were changed to. For the test's own connections.
+    pub broker: config::Broker,
     /// The same for the stream protocol.
     pub(super) stream_url: String,
     database: String,
@@ -94,7 +99,7 @@ impl World {
         let stream_url = variables.remove(READ_BY_STREAM).unwrap_or_default();
         let name = format!("it_{}", Uuid::new_v4().simple());
         let admin_url = Secret::new(variables["ANALYTICS__DATABASE__MIGRATION_URL"].clone());
-        let mut admin = store::connect(&admin_url, std::time::Duration::from_secs(60)).await.unwrap();
+        let mut admin = store::connect(&admin_url, CONNECT).await.unwrap();
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
         for key in ["ANALYTICS__DATABASE__URL", "ANALYTICS__DATABASE__MIGRATION_URL"] {
             let url = variables[key].clone();
@@ -118,7 +123,8 @@ impl World {
         // A stream that many tests make must not keep a large segment file.
         variables.insert("ANALYTICS__BROKER__STREAM_MAX_BYTES".to_owned(), "1000000000".to_owned());
         let settings = settings_of(&variables);
-        let broker = settings.broker.clone();
+        let mut broker = settings.broker.clone();
+        broker.connect_timeout_ms = CONNECT_MS;
         let routes = BTreeMap::new();
         Self {
             binary: env!("CARGO_BIN_EXE_analytics-service").into(),
@@ -191,13 +197,15 @@ impl World {
         &self.database
     }
 
+    /// As the service connects, but with more time to open it.
     pub async fn connect(&self) -> PgConnection {
-        store::connect_writer(&self.settings.database).await.unwrap()
+        let mut database = self.settings.database.clone();
+        database.connect_timeout_ms = CONNECT_MS;
+        store::connect_writer(&database).await.unwrap()
     }
 
     pub async fn connect_as_owner(&self) -> PgConnection {
-        let database = &self.settings.database;
-        store::connect(&database.migration_url, database.connect_timeout()).await.unwrap()
+        store::connect(&self.settings.database.migration_url, CONNECT).await.unwrap()
     }
 
     /// A connection to this world's own Redis database.
@@ -291,7 +299,7 @@ impl World {
     async fn contradictions(&self) -> Vec<String> {
         let (server, _) = self.admin_url.expose().rsplit_once('/').unwrap();
         let url = Secret::new(format!("{server}/{}", self.database));
-        let mut conn = store::connect(&url, std::time::Duration::from_secs(60)).await.unwrap();
+        let mut conn = store::connect(&url, CONNECT).await.unwrap();
         contradictions(&mut conn).await
     }
 
@@ -310,7 +318,7 @@ impl World {
             }
             broker::close(&connection, broker).await;
         }
-        if let Ok(mut admin) = store::connect(&self.admin_url, std::time::Duration::from_secs(60)).await {
+        if let Ok(mut admin) = store::connect(&self.admin_url, CONNECT).await {
             for database in self.databases.iter().chain([&self.database]) {
                 let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
                 let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
