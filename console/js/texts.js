@@ -188,7 +188,7 @@ export const t = {
     rangeOpen: range => `${range} is not final yet`,
     lastEvent: 'Newest event',
     lastEventHint: 'when it occurred',
-    meaning: (complete, final, hours) => `Complete to ${complete}: everything that producers had published by then is in the numbers. ${final
+    meaning: (complete, final, hours) => `Complete to ${complete}: everything that producers had published by then is in the numbers, but for what was rejected. ${final
       ? `Final to ${final}: hours before that are closed, and only an event that comes later than an hour changes them. Such changes are listed below.`
       : `None of the last ${hours} hours is final.`}`,
     unknownMeaning: 'It is not known yet how complete the numbers are: nothing of this organisation’s stream was read so far, or its clock was set back. Nothing counts as final.',
@@ -204,6 +204,8 @@ export const t = {
     balanced: 'balanced', unbalanced: 'not balanced',
     receivedOf: text => `${text} received`,
     ofThese: (conflicts, late) => `of the duplicates ${conflicts} with other content; of the stored ${late} late: published more than an hour after they occurred`,
+    rejectedHint: 'What was rejected is in no other number until a correction takes its place, which is received as a message of its own.',
+    toRejected: 'See dead letters',
     unread: time => `Since ${time} some messages of the stream are known to be unread, and may be of this organisation. An operator has to deal with them.`,
     summary: (received, balanced, top) => `${received} messages received, ${balanced ? 'balanced' : 'not balanced'}; most ${top}.`,
   },
@@ -403,7 +405,7 @@ export const t = {
     lost: 'The ledger does not balance.', lostHint: 'Run analytics-service verify.',
   },
   partitions: {
-    title: 'Partitions of all processes', note: (since, zone) => `One process holds a partition at a time; the epoch rises whenever one takes or restarts it.${since ? ` Received,
+    title: 'Partitions of all processes', note: (since, zone) => `One process holds a partition at a time; the epoch rises whenever one takes or restarts it. Complete to: what producers had published by then is stored; the lag is how long ago that is.${since ? ` Received,
     stored, duplicates and rejected are of batches since ${moment(since, zone)}.` : ''}`, none: 'There is no partition yet.',
     owner: 'Held by', nobody: 'nobody', expired: 'lease expired', elsewhere: 'in another process', watermark: 'Complete to',
     epoch: 'Epoch',
@@ -421,12 +423,19 @@ export const t = {
   dataLife: {
     engine: 'Engine', engines: { live: 'Live', continuous: 'Continuous aggregates' },
     engineHints: { live: 'the service merges the sums', continuous: 'the database materialises final days' }, edition: 'Edition', editions: { apache: 'Apache', community: 'Community' },
-    editionHint: 'of TimescaleDB',
+    editionHint: (timescaledb, postgresql) => `of TimescaleDB ${timescaledb}, PostgreSQL ${postgresql}`,
     schema: 'Schema', size: 'Size', sizeHint: 'of all tables, with their indexes', runs: 'Maintenance',
-    runsNote: 'The last run of each kind.', noRuns: 'Nothing has run yet.', kind: 'Kind', outcome: 'Outcome', started: 'Started',
+    runsNote: `The last run of each kind. Purge deletes what is kept no longer, the sweep its files; maintain prepares tables for coming days and sums
+    hours that changed; verify holds sums against events; refresh makes sums anew.`, noRuns: 'Nothing has run yet.', kind: 'Kind', outcome: 'Outcome', started: 'Started',
     took: 'Took', underway: 'not finished', outcomes: { done: 'done', failed: 'failed' },
     kinds: { purge: 'Purge', maintain: 'Maintain', verify: 'Verify', refresh: 'Refresh', sweep: 'Sweep of files' }, retention: 'Retention',
-    retentionNote: 'Organisations may have their own.', what: 'Data', days: 'Kept', forDays: n => `${n} days`,
+    retentionNote: 'By the settings of this process. Organisations may have their own.', what: 'Data', days: 'Kept', holds: 'What it holds',
+    holdsOf: {
+      usage_events: 'every event, as it was stored', hourly_rollups: 'sums by hour and model', daily_rollups: 'sums by day and model',
+      attribution_parts: 'sums by client, team, person and what else is declared', ingestion_batches: 'the ledger: a row for each batch',
+      ledger_hourly: 'the ledger by hour and organisation', dead_letters: 'rejected messages and their corrections',
+      audit_events: 'who did what', supervision_events: 'what failed, and what was restarted',
+    }, forDays: n => `${n} days`,
     tables: 'Sizes of tables', name: 'Table', rows: 'Rows (estimate)', notCounted: 'not counted yet', sets: 'Attribution sets',
     setsNote: 'The combinations by which spend can be grouped.', noSets: 'No set is kept.', set: 'Set',
     completeFrom: 'Has all events since', fromTheBeginning: 'the beginning', lastDone: 'Last done',

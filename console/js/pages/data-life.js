@@ -19,7 +19,7 @@ export default function DataLife({ state }) {
     <${Panel} className="bare" of=${of} zone=${zone} lines=4>${data => html`<div class="tiles">
       <${Tile} label=${t.dataLife.engine} value=${t.dataLife.engines[data.engine] ?? data.engine}
         hint=${t.dataLife.engineHints[data.engine]} />
-      <${Tile} label=${t.dataLife.edition} value=${t.dataLife.editions[data.edition] ?? data.edition} hint=${t.dataLife.editionHint} />
+      <${Tile} label=${t.dataLife.edition} value=${t.dataLife.editions[data.edition] ?? data.edition} hint=${t.dataLife.editionHint(data.timescaledb, data.postgresql)} />
       <${Tile} label=${t.dataLife.schema} value=${String(data.schemaVersion)}
         hint=${`${t.version} ${data.version}`} />
       <${Tile} label=${t.dataLife.size} value=${bytes(size(data))} hint=${t.dataLife.sizeHint} />
@@ -65,6 +65,7 @@ export default function DataLife({ state }) {
         html`<${Table} rows=${data.retention} sort="table" name="retention" caption=${t.dataLife.retention}
           rowKey=${row => row.table} columns=${[
           { key: 'table', label: t.dataLife.what, value: row => row.table, cell: row => html`<code>${row.table}</code>` },
+          { key: 'holds', label: t.dataLife.holds, wide: true, value: row => t.dataLife.holdsOf[row.table] },
           {
             key: 'days',
             label: t.dataLife.days,

@@ -18,12 +18,13 @@ export default function Partitions({ state }) {
   return html`<${Panel} title=${t.partitions.title}
     note=${t.partitions.note(of.data?.partitions.find(one => one.ledger?.since)?.ledger.since, zone)} of=${of} zone=${zone}
       empty=${({ partitions }) => partitions.length === 0 && t.partitions.none}>
-    ${({ partitions }) => html`<${Table} columns=${columns(zone, state, partitions)} rows=${partitions} sort="partition"
+    ${({ partitions }) => html`<${Table} columns=${columns(zone, state, partitions.some(one => one.ledger))} rows=${partitions} sort="partition"
       name="partitions" caption=${t.partitions.title} rowKey=${one => one.partition} />`}
   <//>`;
 }
 
-const columns = (zone, state, partitions) => [
+/** @param counted whether the ledger's sums are known: the database responds */
+const columns = (zone, state, counted) => [
   {
     key: 'partition',
     label: t.ops.partition,
@@ -56,16 +57,8 @@ const columns = (zone, state, partitions) => [
     value: one => one.watermark,
     cell: one => moment(one.watermark, zone),
   },
-  { key: 'nextOffset', label: t.restart.nextOffset, right: true, value: one => one.nextOffset, cell: one => count(one.nextOffset) },
-  ...(partitions.some(one => one.ledger)
+  ...(counted
     ? [
-        ...LEDGER.map(key => ({
-          key,
-          label: t.ledger[key],
-          right: true,
-          value: one => one.ledger?.[key],
-          cell: one => count(one.ledger?.[key]),
-        })),
         {
           key: 'balanced',
           label: t.ledger.balance,
@@ -76,6 +69,16 @@ const columns = (zone, state, partitions) => [
               : '–',
         },
       ]
+    : []),
+  { key: 'nextOffset', label: t.restart.nextOffset, right: true, value: one => one.nextOffset, cell: one => count(one.nextOffset) },
+  ...(counted
+    ? LEDGER.map(key => ({
+        key,
+        label: t.ledger[key],
+        right: true,
+        value: one => one.ledger?.[key],
+        cell: one => count(one.ledger?.[key]),
+      }))
     : []),
   { key: 'epoch', label: t.partitions.epoch, right: true, value: one => one.epoch, cell: one => count(one.epoch) },
   { key: 'cause', label: t.actors.cause, wide: true, value: one => one.cause, cell: one => html`<bdi>${one.cause ?? '–'}</bdi>` },

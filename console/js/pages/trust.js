@@ -43,7 +43,7 @@ export default function Trust({ me, state }) {
     <${FigurePanel} title=${t.trust.ledger} note=${t.trust.ledgerNote} of=${ledger} zone=${zone}
       fileName=${fileName('ledger', state)} height=${200}
       empty=${report => (report === null || report.hours.length === 0) && noMessages(report, state)}
-      make=${report => ledgerChart(report, state)} foot=${report => html`<${Balance} report=${report} zone=${zone} />`} />
+      make=${report => ledgerChart(report, state)} foot=${report => html`<${Balance} report=${report} me=${me} state=${state} />`} />
     <${Revisions} state=${state} nameOf=${nameOf} />`;
 }
 
@@ -156,7 +156,7 @@ function byDay(points, range, zone) {
   return { at, row };
 }
 
-function Balance({ report, zone }) {
+function Balance({ report, me, state }) {
   const { totals } = report;
   return html`
     <p class="balance" role="note">
@@ -164,7 +164,13 @@ function Balance({ report, zone }) {
       <span><b>${count(totals.received)}</b> ${t.ledger.received.toLowerCase()} = <b>${count(totals.stored)}</b> ${t.ledger.stored.toLowerCase()} + <b>${count(totals.duplicates)}</b> ${t.ledger.duplicates.toLowerCase()} + <b>${count(totals.rejected)}</b> ${t.ledger.rejected.toLowerCase()}</span>
       <span class="quiet">${t.ledger.ofThese(count(totals.conflicts), count(totals.late))}</span>
     </p>
-    ${report.unreadSince && html`<p class="notice warn">${t.ledger.unread(moment(report.unreadSince, zone))}</p>`}`;
+    ${
+      totals.rejected > 0 &&
+      html`<p class="quiet">${t.ledger.rejectedHint} ${
+        may(me, 'dead-letters') && html`<a href=${pageAddress(state, 'dead-letters')}>${t.ledger.toRejected}</a>`
+      }</p>`
+    }
+    ${report.unreadSince && html`<p class="notice warn">${t.ledger.unread(moment(report.unreadSince, state.zone))}</p>`}`;
 }
 
 function EventLookup({ me, state, nameOf }) {

@@ -1,5 +1,6 @@
 // One dead letter: the message as it came, why it was rejected, and the editor of its correction.
 import { html, useEffect, useState } from '../view.js';
+import { useAct } from '../act.js';
 import { get, ofOrg, post, Problem, useData } from '../api.js';
 import { pageAddress } from '../state.js';
 import { moment } from '../time.js';
@@ -74,58 +75,56 @@ const drafts = new Map();
 
 function Editor({ letter, text, state, onDone }) {
   const [draft, setDraft] = useState(drafts.get(letter.id) ?? text ?? '');
-  const [checked, setChecked] = useState();
-  const [busy, setBusy] = useState('');
+  // What was tried last: a result is of the text that was sent, whatever was typed meanwhile.
+  const [tried, setTried] = useState();
+  // A button that is disabled while it works would lose the focus: it does nothing instead.
+  const { act, busy, problem } = useAct();
+  const run = (kind, work) =>
+    act(async () => {
+      setTried({ kind, text: draft });
+      mustBeJson(draft);
+      await work();
+    });
+  const check = () => run('check', () => post('/analytics/v1/events/validate', draft));
+  const replay = event => {
+    event.preventDefault();
+    run('replay', async () => {
+      await post(ofOrg(state.org, 'dead-letters', letter.id, 'replay'), draft);
+      drafts.delete(letter.id);
+      announce(t.letter.sent);
+      onDone();
+    });
+  };
   const edit = value => {
     setDraft(value);
     drafts.set(letter.id, value);
-    setChecked(undefined);
   };
-  const run = kind => async event => {
-    event.preventDefault();
-    // A button that is disabled while it works would lose the focus: it does nothing instead.
-    if (busy) return undefined;
-    const wrong = notJson(draft);
-    if (wrong) return setChecked({ problem: wrong });
-    setBusy(kind);
-    try {
-      if (kind === 'check') {
-        await post('/analytics/v1/events/validate', draft);
-        setChecked({ good: true });
-      } else {
-        await post(ofOrg(state.org, 'dead-letters', letter.id, 'replay'), draft);
-        drafts.delete(letter.id);
-        announce(t.letter.sent);
-        onDone();
-      }
-    } catch (problem) {
-      setChecked({ problem });
-    }
-    return setBusy('');
-  };
-  const errors = checked?.problem?.errors ?? [];
-  const fields = checked ? errors.map(error => error.field) : fieldsOf(letter.reasons);
+  const working = busy && tried?.kind;
+  const known = !busy && tried?.text === draft;
+  const refused = known ? problem : undefined;
+  const errors = refused?.errors ?? [];
+  const fields = known ? errors.map(error => error.field) : fieldsOf(letter.reasons);
   return html`<${Panel} title=${t.letter.correct} note=${t.letter.correctNote}>
-    <form class="editor" onSubmit=${run('replay')}>
+    <form class="editor" onSubmit=${replay}>
       <div>
         <label class="field"><span>${t.letter.event}</span>
           <textarea class="code" rows="16" spellcheck=${false} dir="ltr" value=${draft} aria-describedby="editor-result"
             aria-invalid=${errors.length > 0} onInput=${event => edit(event.target.value)}></textarea></label>
         <div id="editor-result" role="status">
-          ${checked?.good && html`<p class="notice ok"><b>${t.letter.good}</b></p>`}
+          ${known && tried.kind === 'check' && !refused && html`<p class="notice ok"><b>${t.letter.good}</b></p>`}
           ${
-            checked?.problem &&
-            html`<div class="notice bad"><b>${errors.length ? t.letter.wrong(errors.length) : checked.problem.message}</b>
+            refused &&
+            html`<div class="notice bad"><b>${errors.length ? t.letter.wrong(errors.length) : refused.message}</b>
             ${errors.length > 0 && html`<ul>${errors.map(({ field, message }) => html`<li>
               <code>${field}</code> ${message}</li>`)}</ul>`}
-            ${checked.problem.status === 409 && html`<span>${t.letter.first}</span>`}</div>`
+            ${refused.status === 409 && html`<span>${t.letter.first}</span>`}</div>`
           }
         </div>
         <div class="buttons">
           <button class="primary"
-            disabled=${!draft.trim()} aria-disabled=${!!busy}>${busy === 'replay' ? t.letter.sending : t.letter.replay}</button>
-          <button type="button" disabled=${!draft.trim()} aria-disabled=${!!busy}
-            onClick=${run('check')}>${busy === 'check' ? t.letter.checking : t.letter.check}</button>
+            disabled=${!draft.trim()} aria-disabled=${busy}>${working === 'replay' ? t.letter.sending : t.letter.replay}</button>
+          <button type="button" disabled=${!draft.trim()} aria-disabled=${busy}
+            onClick=${check}>${working === 'check' ? t.letter.checking : t.letter.check}</button>
           <button type="button" class="plain" disabled=${draft === (text ?? '')}
             onClick=${() => edit(text ?? '')}>${t.letter.reset}</button>
         </div>
@@ -136,11 +135,10 @@ function Editor({ letter, text, state, onDone }) {
 }
 
 /** A text that is no JSON is not sent: the browser says where it breaks. */
-function notJson(text) {
+function mustBeJson(text) {
   try {
     JSON.parse(text);
-    return undefined;
   } catch (error) {
-    return new Problem(400, { detail: t.letter.notJson(error.message) });
+    throw new Problem(400, { detail: t.letter.notJson(error.message) });
   }
 }
