@@ -1,5 +1,6 @@
 //! What is clicked twice, comes late or is lost by a key.
 
+use chrono::Utc;
 use fantoccini::key::Key;
 use serde_json::json;
 use uuid::Uuid;
@@ -8,7 +9,10 @@ use super::{
     chromium::Shape,
     visitor::{EXPECTED, Visitor},
 };
-use crate::harness::{World, eventually};
+use crate::{
+    harness::{World, eventually, settled},
+    store_commit::{body, event},
+};
 
 #[tokio::test]
 async fn a_key_is_created_once_and_stays_shown() {
@@ -60,6 +64,49 @@ async fn a_page_that_loads_late_takes_no_others_place() {
     assert_eq!(visitor.browser.script_async(loaded).await, "loaded");
     visitor.settled().await;
     visitor.browser.says("Compare with the period before").await;
+}
+
+#[tokio::test]
+async fn a_check_is_of_the_text_that_was_sent() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let org = Uuid::new_v4();
+    let good = String::from_utf8(body(&event(org.as_u128(), 1, Utc::now()))).unwrap();
+    let bad = good.replace("\"latencyMs\":12", "\"latencyMs\":-12");
+    world.send([bad.clone().into_bytes()]).await;
+    settled(&mut world.connect().await, 1).await;
+    let with = ["--org", &org.to_string(), "--role", "org_admin"];
+    let Some(visitor) = Visitor::enter(&world, service.api, Shape::default(), &with).await else { return };
+    visitor.at("dead-letters").await;
+    visitor.browser.shown("main tbody a").await.click().await.unwrap();
+    visitor.browser.shown("textarea").await;
+    // The response is held until the text is another one.
+    let held = "const before = fetch; window.fetch = async (address, ...rest) => {
+        const response = await before(address, ...rest);
+        if (address.includes('/validate')) await new Promise(done => { window.release = done; });
+        return response; };
+        window.type = text => { const area = document.querySelector('textarea'); area.value = text;
+            area.dispatchEvent(new Event('input', { bubbles: true })); };
+        document.querySelector('.editor').scrollIntoView();";
+    visitor.browser.script(held).await;
+    let check = "[...document.querySelectorAll('.editor button')].find(one => one.textContent === 'Check').click()";
+    let typed = |text: &str| format!("type({});", json!(text));
+    visitor.browser.script(&(typed(&good))).await;
+    visitor.browser.script(check).await;
+    eventually("the response is there", async || {
+        visitor.browser.script("return !!window.release").await.as_bool().unwrap().then_some(())
+    })
+    .await;
+    visitor.browser.script(&(typed(&bad) + "release();")).await;
+    eventually("the check is over", async || {
+        let working = "return [...document.querySelectorAll('.editor [aria-disabled=true]')].length";
+        (visitor.browser.script(working).await == 0).then_some(())
+    })
+    .await;
+    let said = "return document.getElementById('editor-result').textContent";
+    assert_eq!(visitor.browser.script(said).await, "");
+    visitor.browser.script(&typed(&good)).await;
+    visitor.browser.says("keeps every rule").await;
 }
 
 #[tokio::test]
