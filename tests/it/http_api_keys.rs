@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Service, Stopped, World, eventually};
+use crate::harness::{AT_ONCE, Service, Stopped, World, bound, eventually};
 
 /// The freshness of an org, asked with a key.
 async fn ask(service: &Service, org: Uuid, key: &str) -> StatusCode {
@@ -48,7 +48,7 @@ async fn a_key_works_until_it_is_revoked() {
     assert_eq!(ask(&here, org, &key).await, 401);
     eventually("the other process knows it too", async || (ask(&elsewhere, org, &key).await == 401).then_some(()))
         .await;
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(since.elapsed() < bound(Duration::from_secs(5)), "{:?}", since.elapsed());
     let acts: Vec<(String, Option<Uuid>, Option<String>)> = sqlx::query_as(
         "SELECT action, org_id, target FROM analytics.audit_events WHERE action LIKE 'api_key.%' ORDER BY event_id",
     )
@@ -219,7 +219,7 @@ async fn known_keys_survive_a_database_outage() {
     let stopped = Stopped::server("postgres").await;
     let since = Instant::now();
     assert_eq!(ask(&unknown).await, 503);
-    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert!(since.elapsed() < bound(AT_ONCE), "{:?}", since.elapsed());
     eventually("the known one is not known any more", async || match ask(&known).await {
         400 => None,
         status => {

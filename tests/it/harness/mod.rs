@@ -63,6 +63,9 @@ pub fn bound(within: Duration) -> Duration {
     if scale() == 1 { within * 6 } else { within }
 }
 
+/// What waits for no server that is away, within [`bound`]: what does takes seconds.
+pub const AT_ONCE: Duration = Duration::from_millis(500);
+
 /// How long a condition may take to come true. Long, since a busy machine is no fault: what never comes true fails all the same.
 const PATIENCE: Duration = Duration::from_secs(180);
 
