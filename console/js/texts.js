@@ -426,7 +426,7 @@ export const t = {
     editionHint: (timescaledb, postgresql) => `of TimescaleDB ${timescaledb}, PostgreSQL ${postgresql}`,
     schema: 'Schema', size: 'Size', sizeHint: 'of all tables, with their indexes', runs: 'Maintenance',
     runsNote: `The last run of each kind. Purge deletes what is kept no longer, the sweep its files; maintain prepares tables for coming days and sums
-    hours that changed; verify holds sums against events; refresh makes sums anew.`, noRuns: 'Nothing has run yet.', kind: 'Kind', outcome: 'Outcome', started: 'Started',
+    hours that changed; verify holds sums against events; refresh rebuilds sums from events.`, noRuns: 'Nothing has run yet.', kind: 'Kind', outcome: 'Outcome', started: 'Started',
     took: 'Took', underway: 'not finished', outcomes: { done: 'done', failed: 'failed' },
     kinds: { purge: 'Purge', maintain: 'Maintain', verify: 'Verify', refresh: 'Refresh', sweep: 'Sweep of files' }, retention: 'Retention',
     retentionNote: 'By the settings of this process. Organisations may have their own.', what: 'Data', days: 'Kept', holds: 'What it holds',
