@@ -65,7 +65,6 @@ export default function DataLife({ state }) {
         html`<${Table} rows=${data.retention} sort="table" name="retention" caption=${t.dataLife.retention}
           rowKey=${row => row.table} columns=${[
           { key: 'table', label: t.dataLife.what, value: row => row.table, cell: row => html`<code>${row.table}</code>` },
-          { key: 'holds', label: t.dataLife.holds, wide: true, value: row => t.dataLife.holdsOf[row.table] },
           {
             key: 'days',
             label: t.dataLife.days,
@@ -73,6 +72,7 @@ export default function DataLife({ state }) {
             value: row => row.days,
             cell: row => t.dataLife.forDays(count(row.days)),
           },
+          { key: 'holds', label: t.dataLife.holds, wide: true, value: row => t.dataLife.holdsOf[row.table] },
         ]} />`}<//>
     <${Panel} title=${t.dataLife.tables} of=${of} zone=${zone}>
       ${data => html`<${Sizes} rows=${data.tables} />`}<//>
