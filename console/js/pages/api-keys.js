@@ -50,7 +50,9 @@ function KeyTable({ keys, zone, org, onRevoke }) {
       key: 'state',
       label: t.keys.state,
       value: key => key.state,
-      cell: key => html`<${Badge} tone=${TONES[key.state]}>${t.keys.states[key.state]}<//>`,
+      cell: key =>
+        html`<${Badge} tone=${TONES[key.state]}>${t.keys.states[key.state]}<//>${key.revokedAt && html` ${moment(key.revokedAt, zone)} <span
+          class="quiet"><bdi>${key.revokedBy}</bdi></span>`}`,
     },
     {
       key: 'createdAt',
@@ -73,6 +75,7 @@ function KeyTable({ keys, zone, org, onRevoke }) {
       value: key => key.expiresAt,
       cell: key => (key.expiresAt ? moment(key.expiresAt, zone) : t.keys.never),
     },
+    ...['id', 'createdBy', 'revokedAt', 'revokedBy'].map(key => ({ key, fileOnly: true, file: key, value: row => row[key] })),
     {
       key: 'revoke',
       label: html`<span class="off-screen">${t.keys.revoke}</span>`,
