@@ -81,6 +81,15 @@ fn assert_nothing(counts: &Value) {
     assert!(counts.as_object().unwrap().values().all(|n| n == 0), "{counts}");
 }
 
+/// What it said that it would remove. But for markers in Redis: a running service publishes them and removes them too.
+fn assert_removed(report: &Value, planned: &Value) {
+    let (mut removed, mut planned) = (report["removed"].clone(), planned["left"].clone());
+    for counts in [&mut removed, &mut planned] {
+        counts.as_object_mut().unwrap().remove("cachedMarkers").unwrap();
+    }
+    assert_eq!(removed, planned);
+}
+
 async fn assert_verified(world: &World) {
     let output = world.run(&["verify", "--json"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
@@ -204,7 +213,7 @@ async fn erasing_an_org_leaves_the_others() {
 
     let report = erase(&world, &["--org", &org, "--yes"]).await;
     assert_nothing(&report["left"]);
-    assert_eq!(report["removed"], *there, "what it said that it would remove");
+    assert_removed(&report, &planned);
     assert!(report["notes"].to_string().contains("partitions reset"), "{report}");
     let looked = Instant::now();
     while looked.elapsed() < A_WHILE {
