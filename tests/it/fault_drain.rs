@@ -67,7 +67,8 @@ async fn a_database_outage_does_not_prolong_the_drain() {
 
 #[tokio::test]
 async fn a_draining_process_serves_until_it_was_noticed() {
-    let announced = Duration::from_millis(1500);
+    // Long enough for what has to happen within it.
+    let announced = Duration::from_secs(5);
     let mut world = World::new(1).await;
     world.set("ANALYTICS__DRAIN__ANNOUNCE_MS", &announced.as_millis().to_string());
     let mut service = world.serve().await;
@@ -98,6 +99,7 @@ async fn a_second_signal_ends_at_once() {
     proxy.stall();
     millis(100..500).await;
     service.signal("TERM");
+    eventually("it has heard", async || (service.readiness().await?.0 == 503).then_some(())).await;
     sleep(ANOTHER_SIGNAL).await;
     assert!(service.child.try_wait().unwrap().is_none(), "it still tries to store what is in flight");
     let since = Instant::now();

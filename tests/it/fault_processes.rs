@@ -135,9 +135,7 @@ async fn changing_processes_count_everything_once() {
         let killed = Instant::now();
         second.kill();
         let taken = taken_over(&mut conn, dead, killed).await;
-        // A larger run is made to show it; other tests beside a small one must not fail it.
-        let within = if scale() > 1 { 2 } else { 5 };
-        assert!(taken < Duration::from_secs(within), "{taken:?}");
+        assert!(taken < bound(Duration::from_secs(2)), "{taken:?}");
         shared_as(&mut conn, &[2, 2]).await;
         // Stopped in order: it gives back what it has.
         let leaving = process_of(&mut conn, &first).await;
@@ -192,7 +190,10 @@ async fn a_frozen_process_is_replaced_and_fenced(by: Protocol) {
 
 #[tokio::test]
 async fn briefly_lost_sessions_cause_no_takeover() {
-    let world = World::new(PARTITIONS).await;
+    let mut world = World::new(PARTITIONS).await;
+    // What is brief is as long as a busy machine needs.
+    world.set("ANALYTICS__LEASE__GRACE_MS", "20000");
+    world.set("ANALYTICS__LEASE__TTL_MS", "60000");
     let mut conn = world.connect().await;
     let (one, two) = (world.serve().await, world.serve().await);
     shared_as(&mut conn, &[2, 2]).await;
@@ -201,14 +202,23 @@ async fn briefly_lost_sessions_cause_no_takeover() {
     let owners = "SELECT array_agg(owner ORDER BY partition)::text || array_agg(epoch ORDER BY partition)::text
                   FROM analytics.partition_offsets";
     let before: String = sqlx::query_scalar(owners).fetch_one(&mut conn).await.unwrap();
-    let cut = number(
-        &mut conn,
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    let cut: Vec<i32> = sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity, LATERAL (SELECT pg_terminate_backend(pid)) AS cut
          WHERE datname = current_database() AND application_name LIKE 'analytics-service ________-%'",
     )
-    .await;
-    assert!(cut > 4);
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert!(cut.len() > 4);
     eventually("both have their leases again", async || {
+        let there: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)")
+            .bind(&cut)
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        if there > 0 {
+            return None;
+        }
         let locks = number(
             &mut conn,
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2

@@ -29,7 +29,7 @@ async fn renewed(redis: &mut MultiplexedConnection, key: &str, times: u32) {
 #[tokio::test]
 async fn an_idle_orgs_markers_stay_unwritten() {
     let mut world = World::new(1).await;
-    world.set("ANALYTICS__CACHE__TTL_SECONDS", "5");
+    world.set("ANALYTICS__CACHE__TTL_SECONDS", "15");
     let _service = world.serve().await;
     world.publish(&["--events", "200", "--orgs", "1", "--models", "5", "--seed", "71"]).await;
     let (mut conn, mut redis) = (world.connect().await, world.connect_cache().await);
@@ -47,14 +47,14 @@ async fn an_idle_orgs_markers_stay_unwritten() {
         (number(&mut conn, open).await == 200).then_some(())
     })
     .await;
-    renewed(&mut redis, &key, 4).await;
+    renewed(&mut redis, &key, 2).await;
     // In place of a marker, so that whether they are written again can be seen.
     let models: Vec<String> = redis::cmd("HKEYS").arg(&key).query_async(&mut redis).await.unwrap();
     let mark = async |redis: &mut MultiplexedConnection| {
         redis::cmd("HSET").arg(&key).arg(&models[0]).arg("mine").query_async::<i64>(redis).await.unwrap()
     };
     mark(&mut redis).await;
-    renewed(&mut redis, &key, 4).await;
+    renewed(&mut redis, &key, 2).await;
     let kept: String = redis::cmd("HGET").arg(&key).arg(&models[0]).query_async(&mut redis).await.unwrap();
     assert_eq!(kept, "mine", "nothing changed, and it was written again");
 

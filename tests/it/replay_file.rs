@@ -127,7 +127,7 @@ async fn an_interrupted_file_resumes_after_confirmed_lines() {
     let (lines, expected) = events(count);
     let file = folder.file("events.ndjson", &lines.join(&b"\n"[..]));
 
-    let args = ["replay", "--json", "--file", &file, "--rate", "6000"];
+    let args = ["replay", "--json", "--file", &file, "--rate", "1000"];
     let child = world.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     eventually("something is stored", async || (LedgerSums::of_batches(&mut conn).await.stored > 0).then_some(()))
         .await;

@@ -16,7 +16,7 @@ use url::{ParseError, Url};
 use crate::harness::{eventually, free_address, local_folder, not_run};
 
 /// Longest that a page has for a thing to be there.
-const SHOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+const SHOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// A browser with one window and a profile of its own. When it is dropped it is gone.
 pub struct Chromium {

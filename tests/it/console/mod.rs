@@ -21,6 +21,18 @@ use serde_json::{Value, json};
 
 use crate::harness::{Service, World, eventually};
 
+/// What the console requests first.
+pub const ME: &str = "/analytics/v1/me";
+
+/// Sends again while the database does not respond in time: beside other tests a first connection takes long.
+async fn responded<T>(mut send: impl AsyncFnMut() -> (StatusCode, T)) -> (StatusCode, T) {
+    eventually("there is a response", async || {
+        let (status, body) = send().await;
+        (status != StatusCode::SERVICE_UNAVAILABLE).then_some((status, body))
+    })
+    .await
+}
+
 /// What a browser that is signed in sends.
 #[derive(Clone)]
 pub struct Browser {
@@ -46,14 +58,9 @@ impl Browser {
         Self { address, ..self.clone() }
     }
 
-    /// Signs in, and keeps the cookie where that was successful. Again while the database does not respond in time: beside other tests
-    /// its first connection takes long.
+    /// Signs in, and keeps the cookie where that was successful.
     pub async fn sign_in(&mut self, with: &Value) -> (StatusCode, Value) {
-        eventually("signing in has a response", async || {
-            let (status, body) = self.try_sign_in(with).await;
-            (status != StatusCode::SERVICE_UNAVAILABLE).then_some((status, body))
-        })
-        .await
+        responded(async || self.try_sign_in(with).await).await
     }
 
     /// The same once.
@@ -75,6 +82,11 @@ impl Browser {
     }
 
     pub async fn sign_out(&self) -> StatusCode {
+        responded(async || (self.try_sign_out().await, ())).await.0
+    }
+
+    /// The same once.
+    pub async fn try_sign_out(&self) -> StatusCode {
         let request = self.request(Method::POST, "/console/sign-out").header("x-console", "1");
         request.send().await.unwrap().status()
     }
@@ -87,13 +99,18 @@ impl Browser {
 
     /// A GET that a page causes.
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        responded(async || self.try_get(path).await).await
+    }
+
+    /// The same once.
+    pub async fn try_get(&self, path: &str) -> (StatusCode, Value) {
         let response = self.request(Method::GET, path).header("x-console", "1").send().await.unwrap();
         (response.status(), response.json().await.unwrap_or_default())
     }
 
-    /// The status of what the console requests first.
+    /// The status of [`ME`].
     pub async fn me(&self) -> StatusCode {
-        self.get("/analytics/v1/me").await.0
+        self.get(ME).await.0
     }
 }
 

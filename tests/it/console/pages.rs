@@ -8,17 +8,21 @@ use super::{
     link,
     visitor::EXPECTED,
 };
-use crate::harness::{Service, World};
+use crate::harness::{Service, World, eventually};
 
 /// What `/me` of a port responds to the page that is shown.
 async fn me(browser: &Chromium, path: &str) -> Value {
-    browser
-        .script_async(&format!(
-            "const done = arguments[arguments.length - 1];
-             fetch('{path}', {{headers: {{'X-Console': '1'}}}})
-                .then(response => response.status === 200 ? response.json() : response.status).then(done, error => done(String(error)));"
-        ))
-        .await
+    let request = format!(
+        "const done = arguments[arguments.length - 1];
+         fetch('{path}', {{headers: {{'X-Console': '1'}}}})
+            .then(response => response.status === 200 ? response.json() : response.status).then(done, error => done(String(error)));"
+    );
+    responded(async || browser.script_async(&request).await).await
+}
+
+/// Again while the database does not respond in time.
+async fn responded(mut send: impl AsyncFnMut() -> Value) -> Value {
+    eventually("there is a response", async || Some(send().await).filter(|status| *status != json!(503))).await
 }
 
 /// Follows a link as the command prints it: with the address that this world's service has.
@@ -37,14 +41,13 @@ async fn redeem(browser: &Chromium, base: std::net::SocketAddr, printed: &str) -
 }
 
 async fn sign_in_by(browser: &Chromium, secret: &str) -> Value {
-    browser
-        .script_async(&format!(
-            "const done = arguments[arguments.length - 1];
-             fetch('/console/sign-in', {{method: 'POST', body: JSON.stringify({{link: '{secret}'}}),
-                    headers: {{'X-Console': '1', 'Content-Type': 'application/json'}}}})
-                .then(response => done(response.status), error => done(String(error)));"
-        ))
-        .await
+    let request = format!(
+        "const done = arguments[arguments.length - 1];
+         fetch('/console/sign-in', {{method: 'POST', body: JSON.stringify({{link: '{secret}'}}),
+                headers: {{'X-Console': '1', 'Content-Type': 'application/json'}}}})
+            .then(response => done(response.status), error => done(String(error)));"
+    );
+    responded(async || browser.script_async(&request).await).await
 }
 
 async fn both(world: &World, service: &Service) -> [(std::net::SocketAddr, &'static str, String); 2] {

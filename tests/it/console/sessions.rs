@@ -2,10 +2,10 @@
 
 use analytics_service::{auth::Role, domain::console::ConsolePort};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{Browser, link};
+use super::{Browser, ME, link};
 use crate::harness::{AT_ONCE, World, bound, eventually};
 
 /// Acts of the audit log, and who did them, in their order.
@@ -289,11 +289,12 @@ async fn what_signs_nobody_in_says_what_to_do() {
         assert!(status != 401 || detail.contains("check that it is whole") || detail.contains("request another"));
         assert!(!problem.to_string().contains(&good), "{problem}");
     }
-    let mut limited = Value::Null;
+    // One is let through each second.
+    let mut limited = false;
     for _ in 0..20 {
-        limited = browser.sign_in(&json!({"link": "A".repeat(43)})).await.1;
+        limited |= browser.sign_in(&json!({"link": "A".repeat(43)})).await.0 == 429;
     }
-    assert_eq!(limited["status"], 429, "{limited}");
+    assert!(limited);
     assert_eq!(browser.sign_in(&json!({"token": good})).await.0, 204, "a good one is accepted all the same");
     let mut other = Browser::new(&service, ConsolePort::Api);
     for _ in 0..5 {
@@ -312,10 +313,10 @@ async fn a_session_outlasts_an_outage_of_the_database() {
     assert_eq!(browser.sign_in(&json!({"token": token})).await.0, 204);
     proxy.cut();
     let began = std::time::Instant::now();
-    assert_eq!(browser.me().await, 503);
+    assert_eq!(browser.try_get(ME).await.0, 503);
     assert!(began.elapsed() < bound(AT_ONCE), "{:?}", began.elapsed());
     assert_eq!(browser.clone().try_sign_in(&json!({"token": token})).await.0, 503);
-    assert_eq!(browser.sign_out().await, 503);
+    assert_eq!(browser.try_sign_out().await, 503);
     let page = browser.request(Method::GET, "/console/").send().await.unwrap();
     assert_eq!(page.status(), 200, "the pages need no database");
     proxy.heal();

@@ -1,6 +1,6 @@
 //! Switching engines: who may, when, and killed anywhere under load.
 
-use analytics_service::store::{self, rollups::engine};
+use analytics_service::store::rollups::engine;
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -66,10 +66,9 @@ async fn the_databases_own_job_refreshes() {
 }
 
 /// Looks again and again at what is shown, until it is dropped: no number goes down.
-fn watch(world: &World) -> tokio::task::JoinHandle<()> {
-    let database = world.settings.database.clone();
+async fn watch(world: &World) -> tokio::task::JoinHandle<()> {
+    let mut conn = world.connect().await;
     let watching = async move {
-        let mut conn = store::connect_writer(&database).await.unwrap();
         let mut before = shown(&mut conn).await;
         for look in 1.. {
             let now = shown(&mut conn).await;
@@ -99,7 +98,7 @@ async fn killed_switches_lose_and_double_nothing() {
     let service = world.serve().await;
     let load = Load::start(&world, "23").await;
     let community = is_community(&mut world.connect().await).await;
-    let watched = watch(&world);
+    let watched = watch(&world).await;
     for (round, engine) in [CONTINUOUS, LIVE, CONTINUOUS, LIVE].into_iter().enumerate() {
         if engine == LIVE || community {
             kill(&world, &["rollups", "switch", "--to", engine], 900).await;

@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{Tenant, bodies, cached, erase};
-use crate::harness::{World, eventually};
+use crate::harness::{World, bound, eventually};
 
 #[tokio::test]
 async fn markers_of_what_came_after_an_erasure_stay() {
@@ -54,6 +54,6 @@ async fn a_service_removes_erased_markers_from_redis() {
     proxy.heal();
     let healed = Instant::now();
     eventually("they are gone", async || (cached(&world, tenant.org).await == 0).then_some(())).await;
-    assert!(healed.elapsed() < Duration::from_secs(20), "before they expire by themselves");
+    assert!(healed.elapsed() < bound(Duration::from_secs(9)), "before they expire by themselves");
     assert_eq!(service.terminate().await, Some(0));
 }

@@ -81,11 +81,14 @@ fn assert_nothing(counts: &Value) {
     assert!(counts.as_object().unwrap().values().all(|n| n == 0), "{counts}");
 }
 
-/// What it said that it would remove. But for markers in Redis: a running service publishes them and removes them too.
+/// What it said that it would remove. But for what a running service changes meanwhile: it publishes markers to Redis and removes them
+/// too, and folds rows of attribution into others.
 fn assert_removed(report: &Value, planned: &Value) {
     let (mut removed, mut planned) = (report["removed"].clone(), planned["left"].clone());
     for counts in [&mut removed, &mut planned] {
-        counts.as_object_mut().unwrap().remove("cachedMarkers").unwrap();
+        for changing in ["attribution", "cachedMarkers"] {
+            counts.as_object_mut().unwrap().remove(changing).unwrap();
+        }
     }
     assert_eq!(removed, planned);
 }
@@ -201,10 +204,15 @@ async fn erasing_an_org_leaves_the_others() {
     eventually("its markers are in Redis", async || (cached(&world, erased.org).await == 4).then_some(())).await;
     let usage_of_other = usage(&service, other.org).await;
 
-    let planned = erase(&world, &["--org", &org, "--dry-run"]).await;
+    // Markers end with their time where a busy service is late to publish them again.
+    let planned = eventually("there are markers", async || {
+        let planned = erase(&world, &["--org", &org, "--dry-run"]).await;
+        (planned["left"]["cachedMarkers"].as_i64()? > 0).then_some(planned)
+    })
+    .await;
     let there = &planned["left"];
     assert_eq!((&there["rawEvents"], &there["deadLetters"]), (&1500.into(), &3.into()), "{planned}");
-    for some in ["hourlyRollups", "dailyRollups", "revisions", "freshnessMarkers", "cachedMarkers"] {
+    for some in ["hourlyRollups", "dailyRollups", "revisions", "freshnessMarkers"] {
         assert!(there[some].as_i64().unwrap() > 0, "{some}: {planned}");
     }
     assert_nothing(&planned["removed"]);

@@ -54,7 +54,7 @@ impl Store {
         };
         world.set_all(variables);
         for (key, value) in
-            [("POLL_MS", "100"), ("HEARTBEAT_MS", "100"), ("TAKEOVER_MS", "1000"), ("RETRY_INITIAL_MS", "50")]
+            [("POLL_MS", "100"), ("HEARTBEAT_MS", "100"), ("TAKEOVER_MS", "3000"), ("RETRY_INITIAL_MS", "50")]
         {
             world.set(&format!("ANALYTICS__EXPORTS__{key}"), value);
         }
@@ -127,9 +127,14 @@ fn finance(service: &Service, org: Uuid) -> String {
 }
 
 async fn ask(service: &Service, org: Uuid, request: &Value) -> Value {
-    let (status, job) = service.post(&path(org, ""), &finance(service, org), request.to_string().into_bytes()).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
-    job
+    // A service that the machine leaves no time for refuses after two seconds.
+    eventually("the request is accepted", async || {
+        let body = request.to_string().into_bytes();
+        let (status, job) = service.post(&path(org, ""), &finance(service, org), body).await;
+        assert!([StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status} {job}");
+        (status == StatusCode::ACCEPTED).then_some(job)
+    })
+    .await
 }
 
 fn id(job: &Value) -> Uuid {
@@ -137,7 +142,6 @@ fn id(job: &Value) -> Uuid {
 }
 
 async fn get(service: &Service, org: Uuid, job: Uuid) -> Value {
-    // A service that the machine leaves no time for refuses after two seconds.
     eventually("the job is shown", async || {
         let (status, job) = service.get(&path(org, &format!("/{job}")), &finance(service, org)).await;
         assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status} {job}");
@@ -173,7 +177,11 @@ async fn made(service: &Service, org: Uuid, request: &Value) -> Value {
 async fn link(service: &Service, org: Uuid, job: Uuid) -> Result<String, StatusCode> {
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let url = format!("http://{}{}", service.api, path(org, &format!("/{job}/download")));
-    let answer = client.get(url).bearer_auth(finance(service, org)).send().await.unwrap();
+    let answer = eventually("the download has a response", async || {
+        let answer = client.get(&url).bearer_auth(finance(service, org)).send().await.unwrap();
+        (answer.status() != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    })
+    .await;
     match answer.status() {
         StatusCode::FOUND => {
             let link = answer.headers()[LOCATION].to_str().unwrap().to_owned();

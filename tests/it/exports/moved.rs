@@ -3,11 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{MADE_UP, ORG, Store, days, download, ended, finance, get, id, path, rollups};
+use super::{MADE_UP, ORG, Store, ask, days, download, ended, get, id, rollups};
 use crate::harness::{
     Asked, BUCKET, Fault, LocalStore, Place, S3Server, SECOND_BUCKET, Service, World, commands, eventually,
     local_folder, not_run,
@@ -62,13 +61,7 @@ impl Jobs {
 
 /// Requests an export. A process that has just started on a busy machine may refuse for a moment.
 async fn requested(service: &Service, request: &Value) -> Uuid {
-    eventually("the request is accepted", async || {
-        let body = request.to_string().into_bytes();
-        let (status, job) = service.post(&path(ORG, ""), &finance(service, ORG), body).await;
-        assert!([StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status} {job}");
-        (status == StatusCode::ACCEPTED).then(|| id(&job))
-    })
-    .await
+    id(&ask(service, ORG, request).await)
 }
 
 /// Requests one and waits for its end.

@@ -94,7 +94,7 @@ async fn of_an_erased_org_no_file_is_left() {
     made(&service, ORG, &json!({ "timeRange": days(3) })).await;
     let kept = made(&service, OTHER, &json!({ "timeRange": days(3) })).await;
     // And one that is being made.
-    s3.fault(crate::harness::Asked::Part(2), crate::harness::Fault::Slow(std::time::Duration::from_secs(2)), 1);
+    s3.fault(crate::harness::Asked::Part(2), crate::harness::Fault::Slow(std::time::Duration::from_secs(15)), 1);
     let large = super::ask(&service, ORG, &json!({ "timeRange": days(20), "granularity": "hourly" })).await;
     running(&service, id(&large)).await;
     let (erased, code) = command(&world, &["erase", "--org", &ORG.to_string(), "--yes"]).await;

@@ -78,6 +78,7 @@ impl World {
         // Beside others the servers are busy: what a test asks is answered late rather than refused.
         world.set("ANALYTICS__QUERY__WAIT_MS", "10000");
         world.set("ANALYTICS__QUERY__STATEMENT_TIMEOUT_MS", "60000");
+        world.set("ANALYTICS__INGEST__TIMEOUT_MS", "30000");
         world
     }
 

@@ -24,7 +24,7 @@ async fn a_lost_broker_is_down_and_reconnected() {
     assert_eq!((up(&down, "database"), reconnects(&down, "broker")), (Some(1.0), Some(0.0)));
     broker.heal();
     shown(&service, "the broker is back", |scrape| {
-        up(scrape, "broker") == Some(1.0) && reconnects(scrape, "broker") == Some(1.0)
+        up(scrape, "broker") == Some(1.0) && reconnects(scrape, "broker") >= Some(1.0)
     })
     .await;
 }
@@ -42,18 +42,17 @@ async fn publications_to_a_lost_cache_fail() {
         up(scrape, "cache") == Some(1.0) && published(scrape, "done") > 0.0
     })
     .await;
-    assert_eq!((published(&before, "failed"), reconnects(&before, "cache")), (0.0, Some(0.0)));
     cache.cut();
     eventually("publications fail", async || {
         world.publish(&["--events", "10", "--orgs", "2", "--models", "1"]).await;
         let scrape = service.scrape().await;
-        (published(&scrape, "failed") > 0.0 && up(&scrape, "cache") == Some(0.0)).then_some(())
+        (published(&scrape, "failed") > published(&before, "failed") && up(&scrape, "cache") == Some(0.0)).then_some(())
     })
     .await;
     cache.heal();
     shown(&service, "markers are published again", |scrape| {
         up(scrape, "cache") == Some(1.0)
-            && reconnects(scrape, "cache") == Some(1.0)
+            && reconnects(scrape, "cache") > reconnects(&before, "cache")
             && published(scrape, "done") > published(&before, "done")
     })
     .await;
