@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use crate::{
     by_each_protocol::by_each_protocol,
     fault_away::is_down,
-    harness::{Asking, Happened, Load, Protocol, Service, World, eventually, millis, scale},
+    harness::{Asking, Happened, Load, Protocol, Service, World, eventually, millis, rested, scale},
 };
 
 by_each_protocol![random_actor_restarts_lose_and_double_nothing,];
@@ -153,13 +153,7 @@ async fn a_parked_partition_waits_for_an_operator() {
         sqlx::query_scalar(rows).bind(partition).fetch_one(&mut conn).await.unwrap()
     };
     // What was on its way to be committed is.
-    let mut rests = -1;
-    eventually("partition 0 rests", async || {
-        let before = std::mem::replace(&mut rests, received(0).await);
-        millis(1000..1001).await;
-        (before == rests).then_some(())
-    })
-    .await;
+    let rests = rested("partition 0 rests", async || received(0).await).await;
     let goes_on = received(1).await;
     eventually("partition 1 goes on", async || (received(1).await > goes_on + 3000).then_some(())).await;
     assert_eq!(received(0).await, rests);

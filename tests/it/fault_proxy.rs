@@ -12,8 +12,8 @@ use crate::{
     by_each_protocol::by_each_protocol,
     fault_away::{cache_is_seen, is_down},
     harness::{
-        FLAWS, LedgerSums, Protocol, Proxy, RATE, Service, World, assert_exact, eventually, millis, number, scale,
-        sent, settled,
+        FLAWS, LedgerSums, Protocol, Proxy, RATE, Service, World, assert_exact, eventually, millis, number, rested,
+        scale, sent, settled,
     },
 };
 
@@ -94,15 +94,9 @@ async fn received(conn: &mut PgConnection) -> i64 {
     LedgerSums::of_batches(conn).await.received
 }
 
-/// The same once it rests: what was on its way when the way was closed is stored.
-async fn rested(conn: &mut PgConnection) -> i64 {
-    let mut rests = -1;
-    eventually("nothing more is received", async || {
-        let before = std::mem::replace(&mut rests, received(conn).await);
-        millis(1000..1001).await;
-        (before == rests).then_some(rests)
-    })
-    .await
+/// The same, when what was on its way as the way was closed is stored.
+async fn received_at_rest(conn: &mut PgConnection) -> i64 {
+    rested("nothing more is received", async || received(conn).await).await
 }
 
 async fn broker_disconnects_lose_and_double_nothing(by: Protocol) {
@@ -123,7 +117,7 @@ async fn a_short_broker_stall_costs_its_duration(by: Protocol) {
     exact_under_load(&world, &service, &proxy, "22", async |_| {
         millis(300..700).await;
         proxy.stall();
-        let stalled_at = rested(&mut conn).await;
+        let stalled_at = received_at_rest(&mut conn).await;
         millis(2000..2001).await;
         assert_eq!(received(&mut conn).await, stalled_at, "nothing comes through");
         proxy.heal();
@@ -202,7 +196,7 @@ async fn a_database_stall_holds_back_the_intake() {
     exact_under_load(&world, &service, &proxy, "27", async |_| {
         millis(500..900).await;
         proxy.stall();
-        let (stalled_at, memory) = (rested(&mut conn).await, service.rss_bytes());
+        let (stalled_at, memory) = (received_at_rest(&mut conn).await, service.rss_bytes());
         millis(1500..1501).await;
         assert_eq!(received(&mut conn).await, stalled_at, "nothing is stored");
         let grown = service.rss_bytes().saturating_sub(memory);

@@ -51,9 +51,7 @@ impl Scene {
         let conn = world.connect().await;
         let mut scene = Self { world, service, conn, org, other, models, hour, sent };
         settled(&mut scene.conn, sent).await;
-        // On a busy machine they were more than one batch, and the later ones changed final hours.
-        let mut owner = scene.world.connect_as_owner().await;
-        sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut owner).await.unwrap();
+        scene.world.forget_revisions().await;
         scene
     }
 

@@ -144,12 +144,8 @@ async fn ask_usage(service: &Service, org: Uuid) -> (u16, Value) {
     let token = service.token(&[org], &[Role::OrgViewer]);
     let at = |days: i64| (Utc::now() + TimeDelta::days(days)).format("%Y-%m-%dT00:00:00Z").to_string();
     let path = format!("/analytics/v1/orgs/{org}/usage?start={}&end={}", at(-10), at(2));
-    // On a busy machine the database may not answer within the second that a request has: it is asked again.
-    eventually("it is answered", async || {
-        let (status, answer) = service.get(&path, &token).await;
-        (status != 503).then(|| (status.as_u16(), answer))
-    })
-    .await
+    let (status, answer) = service.get_unless_busy(&path, &token).await;
+    (status.as_u16(), answer)
 }
 
 /// The totals of it.

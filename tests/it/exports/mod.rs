@@ -142,12 +142,9 @@ fn id(job: &Value) -> Uuid {
 }
 
 async fn get(service: &Service, org: Uuid, job: Uuid) -> Value {
-    eventually("the job is shown", async || {
-        let (status, job) = service.get(&path(org, &format!("/{job}")), &finance(service, org)).await;
-        assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status} {job}");
-        (status == StatusCode::OK).then_some(job)
-    })
-    .await
+    let (status, job) = service.get_unless_busy(&path(org, &format!("/{job}")), &finance(service, org)).await;
+    assert_eq!(status, StatusCode::OK, "{job}");
+    job
 }
 
 /// Waits until somebody is at work on a job of [`ORG`].

@@ -63,6 +63,16 @@ pub fn bound(within: Duration) -> Duration {
     if scale() == 1 { within * 6 } else { within }
 }
 
+/// What a look gives, once it gives the same a second later.
+pub async fn rested<T: Copy + PartialEq>(what: &str, mut look: impl AsyncFnMut() -> T) -> T {
+    eventually(what, async || {
+        let before = look().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Some(look().await).filter(|after| *after == before)
+    })
+    .await
+}
+
 /// What waits for no server that is away, within [`bound`]: what does takes seconds.
 pub const AT_ONCE: Duration = Duration::from_millis(500);
 

@@ -101,6 +101,14 @@ impl Service {
         read(self.client.get(format!("http://{}{path_and_query}", self.api)).bearer_auth(token)).await
     }
 
+    /// The same, again while the service has no time for it.
+    pub async fn get_unless_busy(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
+        eventually("there is a response", async || {
+            Some(self.get(path_and_query, token).await).filter(|(status, _)| *status != StatusCode::SERVICE_UNAVAILABLE)
+        })
+        .await
+    }
+
     /// A GET with an API key.
     pub async fn get_by_key(&self, path_and_query: &str, key: &str) -> (StatusCode, Value) {
         let request = self.client.get(format!("http://{}{path_and_query}", self.api)).header("x-api-key", key);

@@ -69,9 +69,7 @@ impl Scene {
         let service = world.serve().await;
         let mut conn = world.connect().await;
         settled(&mut conn, sent).await;
-        // On a busy machine they were more than one batch, and the later ones changed final hours.
-        let mut owner = world.connect_as_owner().await;
-        sqlx::query("DELETE FROM analytics.rollup_revisions").execute(&mut owner).await.unwrap();
+        world.forget_revisions().await;
         let reader = ExportReader::new(&world.settings).unwrap();
         let api = ReaderPlan::new(&world.settings).unwrap().open();
         Self { world, service, conn, reader, api, org, models, range, sent }
