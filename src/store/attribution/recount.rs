@@ -101,7 +101,8 @@ pub async fn next_of_history(
         let complete_from = match (purged_to, begins) {
             // Nothing was purged, and before there is nothing: it has all that ever was.
             (None, begins) if begins.is_none_or(|begins| day < begins) => {
-                sum_up_first_month(tx, &set).await?;
+                // Where the oldest day is not the first of its month, no day that is counted completes that.
+                sum_up_month(tx, &set, Unit::Month.start_of(set.complete_from), &[]).await?;
                 DateTime::UNIX_EPOCH
             }
             _ => {
@@ -120,11 +121,26 @@ pub async fn next_of_history(
     Ok(done.map(|()| (set.set_id, day)))
 }
 
-/// Sums up the month that the oldest day lies in: where that is not its first one, no day that is counted completes it.
-async fn sum_up_first_month(tx: &mut PgConnection, set: &KeptSet) -> Result<(), StoreError> {
-    let month = Unit::Month.start_of(set.complete_from);
+/// Sums up a month of all orgs that have a day of it.
+async fn sum_up_month(
+    tx: &mut PgConnection,
+    set: &KeptSet,
+    month: DateTime<Utc>,
+    left_out: &[Uuid],
+) -> Result<(), StoreError> {
+    let mut orgs = parts::orgs(&mut *tx, None, set, Unit::Day, &(month..Unit::Month.end_of(month))).await?;
+    orgs.retain(|org_id| !left_out.contains(org_id));
+    sum_up(tx, set, month, orgs).await
+}
+
+async fn sum_up(
+    tx: &mut PgConnection,
+    set: &KeptSet,
+    month: DateTime<Utc>,
+    orgs: impl IntoIterator<Item = Uuid>,
+) -> Result<(), StoreError> {
     if month < set.months_to {
-        for org_id in parts::orgs(&mut *tx, None, set, Unit::Day, &(month..Unit::Month.end_of(month))).await? {
+        for org_id in orgs {
             settle::sum_up(tx, org_id, set, (Unit::Month, month)).await?;
         }
     }
@@ -201,14 +217,16 @@ async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pend
     }
     counted.close(&mut *tx).await?;
     let month = Unit::Month.start_of(span.start);
-    // While history is counted, the newest days first, a month has all of it with its first day.
-    let is_complete = set.complete_from <= month || span.start == month;
-    if month < set.months_to && is_complete {
-        for org_id in orgs {
-            settle::sum_up(tx, org_id, set, (Unit::Month, month)).await?;
-        }
+    if set.complete_from <= month {
+        // Also where it has nothing of the day: what is wrong with a month is mended by its first one.
+        orgs.extend(span.org_id);
+        sum_up(tx, set, month, orgs).await
+    } else if span.start == month && span.org_id.is_none() {
+        // While history is counted, the newest days first, a month has all of it with its first day: of orgs without an event on it too.
+        sum_up_month(tx, set, month, &span.left_out).await
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 /// What is counted of an org's day.

@@ -1,6 +1,7 @@
 //! Changes: batches of builds that do not know attribution, new sets, late events, erasures, kills.
 
 use analytics_service::store::attribution::erase;
+use chrono::Datelike as _;
 
 use super::{sums::count_days, *};
 use crate::harness::{Load, Service, eventually, millis};
@@ -84,6 +85,36 @@ async fn a_new_set_gets_its_history() {
     fold_all(&mut fixture).await;
     assert_whole(&fixture, 1, 41).await;
     assert_eq!(differences(&mut fixture.conn, 41).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_month_of_history_has_orgs_that_were_quiet_on_its_first_day() {
+    let mut fixture = CommitFixture::new(1).await;
+    let (now, mut rng) = (fixture.claim.now, rng(7));
+    for (org, first) in [(1, 0), (2, 1000)] {
+        let mut of_org = events(&mut rng, org, first, 400, now, 24 * 70);
+        of_org.retain(|event| org == 1 || event.occurred_at.day() != 1);
+        commit(&mut fixture, &of_org).await;
+    }
+    merge_all(&mut fixture).await;
+    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
+    want(&mut fixture, 10_000).await;
+    fold_all(&mut fixture).await;
+    count_all(&mut fixture.conn).await;
+    assert_eq!(differences(&mut fixture.conn, 71).await, [""; 0]);
+    for org in [1, 2] {
+        assert_whole(&fixture, org, 71).await;
+    }
+    // What is named for such a month mends it.
+    let lose = "DELETE FROM analytics.attribution_parts WHERE unit = 'month' AND set_id = 1 AND org_id = $1";
+    sqlx::query(lose).bind(Uuid::from_u128(2)).execute(&mut fixture.conn).await.unwrap();
+    let lost = differences(&mut fixture.conn, 71).await;
+    assert!(!lost.is_empty());
+    for found in lost {
+        let command: Vec<&str> = found.split('`').nth(1).unwrap().split(' ').collect();
+        fixture.world.report(&command).await;
+    }
+    assert_eq!(differences(&mut fixture.conn, 71).await, [""; 0]);
 }
 
 #[tokio::test]
