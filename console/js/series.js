@@ -81,12 +81,6 @@ export const fileName = (what, { org, range }) =>
 /** The parameters of a range of the page. */
 export const rangeParams = (range, zone) => ({ start: range.start, end: range.end, timezone: zone });
 
-/** A range by moments, for endpoints that know no zone. */
-export const momentParams = (range, zone) => ({
-  start: new Date(startOfDay(range.start, zone)).toISOString(),
-  end: new Date(startOfDay(range.end, zone)).toISOString(),
-});
-
 /** Hours of UTC reach beyond the days of some zones, and what is shown is of these hours: from when to when. Else nothing. */
 export function beyondDays({ range: { start, end } }, range, zone) {
   const same = Date.parse(start) === startOfDay(range.start, zone) && Date.parse(end) === startOfDay(range.end, zone);

@@ -3,7 +3,7 @@ import { html, useState } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
 import { isUuid, may, pageAddress, useCompleteness } from '../state.js';
-import { fileName, highest, labels, momentParams, places, spread } from '../series.js';
+import { fileName, highest, labels, rangeParams, places, spread } from '../series.js';
 import { daysBetween, HOUR, hour, moment, now, rangeLabel, recent, startOfDay } from '../time.js';
 import { count, seconds } from '../format.js';
 import { BalanceBadge, Panel, Tile } from '../parts/panel.js';
@@ -33,7 +33,7 @@ export default function Trust({ me, state }) {
   const long = daysBetween(range.start, range.end) > MOST_DAYS;
   const ledger = useData(
     `ledger ${org} ${zone} ${range.start} ${range.end}`,
-    ({ poll }) => (long ? null : get(ofOrg(org, 'ledger'), { poll, params: momentParams(range, zone) })),
+    ({ poll }) => (long ? null : get(ofOrg(org, 'ledger'), { poll, params: rangeParams(range, zone) })),
     { every: long ? 0 : every },
   );
   return html`

@@ -2,7 +2,7 @@
 import { html, useState } from '../view.js';
 import { get, ofOrg, useData } from '../api.js';
 import { setQuery } from '../router.js';
-import { fileName, momentParams } from '../series.js';
+import { fileName, rangeParams } from '../series.js';
 import { hour, moment } from '../time.js';
 import { Decimal, subtract } from '../money.js';
 import { count, exactMoney, moneyChange } from '../format.js';
@@ -16,7 +16,7 @@ const REASONS = ['all', 'late', 'replay', 'rebuild', 'erasure'];
 export function Revisions({ state, nameOf }) {
   const { org, zone, range, query } = state;
   const reason = REASONS.includes(query.reason) ? query.reason : 'all';
-  const params = { ...momentParams(range, zone), reason };
+  const params = { ...rangeParams(range, zone), reason };
   const of = useData(`revisions ${org} ${zone} ${range.start} ${range.end} ${reason}`, ({ poll }) => get(ofOrg(org, 'revisions'), { poll, params }));
   return html`
     <${Panel} title=${t.revisions.title} note=${t.revisions.note} of=${of} zone=${zone}

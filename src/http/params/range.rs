@@ -112,7 +112,7 @@ impl ZonedRange {
     }
 }
 
-/// Hours of UTC between `start` and `end`, at most so many days of them.
+/// Hours of UTC between `start` and `end`, at most so many days of a time zone.
 pub struct Hours<const LONGEST: u32>(pub Buckets);
 
 /// Days of UTC.
@@ -120,28 +120,34 @@ pub struct Days<const LONGEST: u32>(pub Buckets);
 
 impl<const LONGEST: u32> Parameters for Hours<LONGEST> {
     fn describe() -> Vec<Parameter> {
-        describe_utc("hour", LONGEST)
+        let zone = parameter(ParameterIn::Query, "timezone", "Whose days: an IANA time zone, UTC without it", text());
+        let zone = zone.example(Some("Europe/Berlin".into())).build();
+        [describe("hour", "`timezone`", LONGEST), vec![zone]].concat()
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
-        utc(params, Granularity::Hour, LONGEST).map(Self)
+        let ZonedRange { start, end, timezone } = ZonedRange::read(params)?;
+        covering(params, (start, end), Granularity::Hour, timezone, LONGEST).map(Self)
     }
 }
 
 impl<const LONGEST: u32> Parameters for Days<LONGEST> {
     fn describe() -> Vec<Parameter> {
-        describe_utc("day of UTC", LONGEST)
+        describe("day of UTC", "UTC", LONGEST)
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
-        utc(params, Granularity::Day, LONGEST).map(Self)
+        let range = start_and_end(params, Tz::UTC)?;
+        covering(params, range, Granularity::Day, Tz::UTC, LONGEST).map(Self)
     }
 }
 
-fn describe_utc(bucket: &str, longest: u32) -> Vec<Parameter> {
-    let start =
-        format!("Inclusive; floored to the {bucket}. A time (RFC 3339), or a date: the beginning of that day of UTC");
-    let end = format!("Exclusive; ceiled to the {bucket}; now without it. At most {longest} days after start");
+fn describe(bucket: &str, zone: &str, longest: u32) -> Vec<Parameter> {
+    let start = format!(
+        "Inclusive; floored to the {bucket}. A time (RFC 3339), or a date: the beginning of that day of {zone}"
+    );
+    let end =
+        format!("Exclusive; ceiled to the {bucket}; now without it. At most {longest} days, of {zone}, after start");
     let moment = |name, description: &str, example: &str| {
         parameter(ParameterIn::Query, name, description, text()).example(Some(example.into()))
     };
@@ -149,11 +155,6 @@ fn describe_utc(bucket: &str, longest: u32) -> Vec<Parameter> {
         moment("start", &start, "2026-03-01").required(Required::True).build(),
         moment("end", &end, "2026-03-02T00:00:00Z").build(),
     ]
-}
-
-fn utc(params: &mut Params, granularity: Granularity, longest: u32) -> Option<Buckets> {
-    let range = start_and_end(params, Tz::UTC)?;
-    covering(params, range, granularity, Tz::UTC, longest)
 }
 
 /// `None` where one of them is not as it should be.

@@ -74,6 +74,16 @@ async fn the_longest_ranges_are_accepted() {
         let response = get(&usage_path(query)).await;
         assert_eq!(response.status, 200, "{query} {}", response.text);
     }
+    // 90 days, and 400, of a zone whose clocks were set back within them.
+    for (path, query) in
+        [("ledger", "start=2025-10-01&end=2025-12-30"), ("revisions", "start=2025-05-01&end=2026-06-05")]
+    {
+        let response = get(&format!("/analytics/v1/orgs/{ORG}/{path}?timezone=Europe/Berlin&{query}")).await;
+        assert_eq!(response.status, 200, "{path} {}", response.text);
+        let later = query.replace("12-30", "12-31").replace("06-05", "06-06");
+        let response = get(&format!("/analytics/v1/orgs/{ORG}/{path}?timezone=Europe/Berlin&{later}")).await;
+        assert_eq!(response.wrong_fields(), ["end"], "{path}");
+    }
 }
 
 #[actix_web::test]
@@ -113,8 +123,11 @@ async fn a_date_is_a_whole_day() {
     let end: chrono::DateTime<chrono::Utc> = end.as_str().unwrap().parse().unwrap();
     assert!(begun <= end && end <= chrono::Utc::now() + chrono::TimeDelta::hours(1), "{end}");
     for path in ["ledger", "revisions", "reliability"] {
-        let response = get(&format!("/analytics/v1/orgs/{ORG}/{path}?start=2026-03-01&end=2026-03-02")).await;
-        assert_eq!(response.json()["range"]["end"], "2026-03-02T00:00:00Z", "{path}");
+        for (zone, hour) in [("UTC", "2026-03-02T00:00:00Z"), ("Europe/Berlin", "2026-03-01T23:00:00Z")] {
+            let query = format!("start=2026-03-01&end=2026-03-02&timezone={zone}");
+            let response = get(&format!("/analytics/v1/orgs/{ORG}/{path}?{query}")).await;
+            assert_eq!(response.json()["range"]["end"], hour, "{path}");
+        }
     }
 }
 

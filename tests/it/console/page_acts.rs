@@ -125,6 +125,9 @@ async fn a_page_without_numbers_links_to_where_they_may_be() {
     visitor.browser.shown("main .empty a").await.click().await.unwrap();
     visitor.settled().await;
     assert_eq!(address().await.query(), Some(format!("org={org}&range=90d&zone=Asia/Kolkata").as_str()));
+    // 90 days, of which one had 25 hours.
+    visitor.at(&format!("trust?org={org}&start=2025-10-01&end=2025-12-30&zone=Europe/Berlin")).await;
+    visitor.browser.says("No message arrived in this range.").await;
     assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
 }
 
