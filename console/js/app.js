@@ -3,6 +3,7 @@ import { Component, Fragment, html, render, useEffect, useState } from './view.j
 import { catchLinks, setQuery, useLocation } from './router.js';
 import { forget, get, onOtherTabs, onSignedOut, useRetry } from './api.js';
 import { may, NEEDS, readState } from './state.js';
+import { dateIn, now } from './time.js';
 import { Announcer, Failure, Forbidden, Skeleton } from './parts/panel.js';
 import { Shell } from './parts/shell.js';
 import { t } from './texts.js';
@@ -31,6 +32,9 @@ const PAGES = {
     'data-life': () => import('./pages/data-life.js'),
   },
 }[port];
+
+/** How often it is looked whether another day has begun. */
+const LOOK_MS = 15_000;
 
 const ME = port === 'api' ? '/analytics/v1/me' : '/ops/me';
 
@@ -65,11 +69,27 @@ function App() {
   return html`<${Signed} key=${JSON.stringify([me.subject, me.orgs, me.roles])} me=${me} place=${place} />`;
 }
 
+/** Draws a page that polls again when the next day begins in its zone: of which days it is may depend on it. */
+function useNextDay({ zone, polls }) {
+  const [, setDay] = useState();
+  useEffect(() => {
+    if (!polls) return undefined;
+    const look = () => setDay(dateIn(now(), zone));
+    const timer = setInterval(look, LOOK_MS);
+    document.addEventListener('visibilitychange', look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener('visibilitychange', look);
+    };
+  }, [zone, polls]);
+}
+
 function Signed({ me, place }) {
   const page = place.path.split('/')[0];
   const load = PAGES[page];
   const title = load ? t.pages[port][page] : t.notFound.title;
   const state = readState(place, me);
+  useNextDay(state);
   const allowed = port === 'operations' || !NEEDS[page] || may(me, page);
   useEffect(() => {
     document.title = `${title} · ${t.brand}`;

@@ -56,12 +56,8 @@ async fn what_comes_too_late_for_its_page_is_not_shown() {
          window.came = true;
          response = new Response(text, {status: 200, headers: response.headers});";
     pass(&mut visitor, "/reliability", late).await;
-    // Beside other tests the database's first connection takes long.
-    eventually("usage is there", async || {
-        visitor.at("usage?range=today").await;
-        (!visitor.texts(".tile").await.is_empty()).then_some(())
-    })
-    .await;
+    visitor.at("usage?range=today").await;
+    assert!(!visitor.texts(".tile").await.is_empty());
     visitor.browser.open(&format!("http://{}/console/reliability?range=today", service.api)).await;
     visitor.browser.shown(".side a[href*='/usage']").await.click().await.unwrap();
     eventually("the late response is there", async || {
@@ -71,6 +67,28 @@ async fn what_comes_too_late_for_its_page_is_not_shown() {
     visitor.settled().await;
     let context = visitor.texts(".context").await.concat();
     assert!(context.contains("complete to") && !context.contains("delayed"), "{context}");
+}
+
+#[tokio::test]
+async fn a_page_that_stays_open_shows_the_next_day() {
+    let world = World::new(1).await;
+    let service = world.serve().await;
+    let with = ["--org", &Uuid::new_v4().to_string(), "--role", "org_viewer"];
+    let Some(mut visitor) = Visitor::enter(&world, service.api, Shape::default(), &with).await else { return };
+    let later = "const headers = new Headers(response.headers);
+         if (window.isTomorrow) headers.set('Date', new Date(Date.now() + 86400000).toUTCString());
+         response = new Response(response.status === 304 ? null : await response.text(), {status: response.status, headers});";
+    pass(&mut visitor, "/analytics/", later).await;
+    visitor.at("usage?range=today").await;
+    let dates = async || visitor.texts(".context span").await.swap_remove(1);
+    let today = dates().await;
+    let soon = "window.isTomorrow = true; document.dispatchEvent(new Event('visibilitychange'))";
+    eventually("the next day is shown", async || {
+        visitor.browser.script(soon).await;
+        (dates().await != today).then_some(())
+    })
+    .await;
+    assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
 }
 
 #[tokio::test]
