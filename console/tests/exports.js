@@ -1,5 +1,5 @@
 // What the form of an export says before anything is requested, and what is said of a job.
-import { faults } from '../js/parts/export-request.js';
+import { daysOf, faults } from '../js/parts/export-request.js';
 import { rangeLabel } from '../js/time.js';
 import { progress } from '../js/pages/exports.js';
 import { t } from '../js/texts.js';
@@ -19,6 +19,14 @@ export default equal => ({
     equal(end({ end: '2026-10-31' }), t.exports.backwards);
     equal(end({ start: '2026-10-01', end: '2026-11-01' }), t.exports.tooLong(31));
     equal([end({ end: '2026-11-08' }), end({ end: '2026-11-08', groupBy: 'errorCode' })], [undefined, t.exports.rawTooLong(7)]);
+  },
+  days_of_a_file_are_those_of_utc_whatever_the_zone_of_the_page() {
+    const at = Date.parse('2026-11-30T20:00:00Z');
+    equal(daysOf({ range: 'yesterday' }, at), { start: '2026-11-29', end: '2026-11-29' });
+    equal(daysOf({ range: '7d' }, at), { start: '2026-11-24', end: '2026-11-29' });
+    equal(daysOf({ start: '2026-11-01', end: '2026-11-03' }, at), { start: '2026-11-01', end: '2026-11-02' });
+    const lastMonth = { start: '2026-10-01', end: '2026-10-31' };
+    equal([daysOf({}, at), daysOf({ range: '90d' }, at), daysOf({ range: 'today' }, at)], Array(3).fill(lastMonth));
   },
   a_cancelled_job_is_not_called_failed() {
     const of = (status, cancelRequested, error = null) => progress({ status, cancelRequested, error });

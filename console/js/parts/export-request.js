@@ -2,7 +2,7 @@
 import { html, useId, useState } from '../view.js';
 import { useAct } from '../act.js';
 import { get, ofOrg, post, useData } from '../api.js';
-import { addDays, addMonths, dateIn, daysBetween, isDate, now, rangeLabel } from '../time.js';
+import { addDays, addMonths, dateIn, daysBetween, isDate, now, rangeLabel, resolveRange } from '../time.js';
 import { announce, Failure, Panel } from './panel.js';
 import { t } from '../texts.js';
 
@@ -13,8 +13,9 @@ const MOST_DIMENSIONS = 3;
 /** As the API calls what the form has. */
 const FIELDS = ['timeRange.start', 'timeRange.end', 'granularity', 'groupBy', 'names'];
 
-/** The whole days of the range that was chosen, as far as a file may have them; else last month. */
-function daysOf({ query, range }, today) {
+/** The whole days of UTC of the range that was chosen, as far as a file may have them; else last month. */
+export function daysOf(query, at = now()) {
+  const [today, range] = [dateIn(at, 'UTC'), resolveRange(query, 'UTC', at)];
   const yesterday = addDays(today, -1);
   const end = addDays(range.end, -1) < yesterday ? addDays(range.end, -1) : yesterday;
   const fits = range.start <= end && daysBetween(range.start, end) < MOST_DAYS;
@@ -53,7 +54,7 @@ export function ExportRequest({ state, onDone }) {
   const yesterday = addDays(today, -1);
   const id = useId();
   const [tried, setTried] = useState(false);
-  const [form, setForm] = useState({ ...daysOf(state, today), granularity: 'daily', groupBy: 'model', dimensions: [], names: false });
+  const [form, setForm] = useState({ ...daysOf(state.query), granularity: 'daily', groupBy: 'model', dimensions: [], names: false });
   const { act, busy, problem, forget } = useAct();
   const sets = useData(`dimensions ${state.org}`, () => get(ofOrg(state.org, 'attribution', 'dimensions')));
   const known = [...new Set((sets.data?.sets ?? []).flatMap(set => set.dimensions))];
