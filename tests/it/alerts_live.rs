@@ -201,7 +201,7 @@ async fn alerts_fire_and_stop_with_their_faults() {
     other_database.stall();
     let reading = async {
         loop {
-            futures_util::future::join_all((0..5).map(|_| first.get(&path, &token))).await;
+            futures_util::future::join_all((0..5).map(|_| first.try_get(&path, &token))).await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };

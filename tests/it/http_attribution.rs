@@ -168,6 +168,14 @@ pub async fn complete(service: &Service, request: &Request, events: usize) {
         (status == 200 && page["totals"]["invocations"] == events).then_some(())
     })
     .await;
+    let plain = Request { params: Vec::new(), ..request.clone() };
+    eventually("the other sets reach as far back", async || {
+        let (status, known) = plain.send(service, "attribution/dimensions").await;
+        assert_eq!(status, 200, "{known}");
+        let sets = known["sets"].as_array().unwrap();
+        sets.iter().all(|set| set["completeFrom"] == sets[0]["completeFrom"]).then_some(())
+    })
+    .await;
 }
 
 /// A world with these sets, which are brought up to date each second.

@@ -44,7 +44,10 @@ fn assert_close(figures: &Value, exact: &[i32]) {
 async fn percentiles_of_the_trace_are_close() {
     let world = World::new(1).await;
     let service = world.serve().await;
-    let report = world.publish(&["--trace", "data/azure-llm-2023-conv.csv"]).await;
+    // Its days are some of the last, however old the stack is.
+    let state = tempfile::tempdir().unwrap();
+    let trace = ["--trace", "data/azure-llm-2023-conv.csv", "--state-dir", state.path().to_str().unwrap()];
+    let report = world.publish(&trace).await;
     let mut conn = world.connect().await;
     settled(&mut conn, sent(&report)).await;
     let day = report["firstOccurredAt"].as_str().unwrap()[..10].to_owned();
@@ -172,7 +175,11 @@ async fn unchanged_responses_are_304_and_others_compressed() {
         service.api
     );
     let get = async |name: &str, value: &str| {
-        reqwest::Client::new().get(&url).bearer_auth(&token).header(name, value).send().await.unwrap()
+        eventually("there is a response", async || {
+            let request = reqwest::Client::new().get(&url).bearer_auth(&token).header(name, value);
+            Some(request.send().await.unwrap()).filter(|response| response.status() != 503)
+        })
+        .await
     };
     let header = |answer: &reqwest::Response, name: &str| answer.headers()[name].to_str().unwrap().to_owned();
     let first = get("accept-encoding", "identity").await;
@@ -189,11 +196,10 @@ async fn unchanged_responses_are_304_and_others_compressed() {
     assert_eq!(header(&packed, "content-encoding"), "gzip");
     let packed = packed.bytes().await.unwrap();
     assert!(packed.len() * 2 < plain.len(), "{} of {} bytes", packed.len(), plain.len());
-    let more = world.publish(&["--events", "500", "--orgs", "1", "--models", "3", "--seed", "9"]).await;
+    let more = world.publish(&["--events", "500", "--orgs", "1", "--models", "3"]).await;
+    assert_eq!(more["orgs"][0]["orgId"], report["orgs"][0]["orgId"]);
     settled(&mut conn, sent(&report) + sent(&more)).await;
-    if more["orgs"][0]["orgId"] == report["orgs"][0]["orgId"] {
-        assert_eq!(get("if-none-match", &tag).await.status().as_u16(), 200);
-    }
+    assert_eq!(get("if-none-match", &tag).await.status().as_u16(), 200);
 }
 
 #[tokio::test]
@@ -222,7 +228,7 @@ async fn an_abandoned_query_ends_in_the_database() {
     let mut client = TcpStream::connect(service.api).unwrap();
     write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
     eventually("the statement waits", async || (asking(&mut conn).await == 1).then_some(())).await;
-    let busy = service.get(&path, &token).await;
+    let busy = service.try_get(&path, &token).await;
     assert_eq!((busy.0.as_u16(), &busy.1["type"]), (503, &json!("/problems/busy")), "the one permit is taken");
     drop(client);
     let gone = Instant::now();
@@ -230,7 +236,7 @@ async fn an_abandoned_query_ends_in_the_database() {
     eprintln!("a statement ended {:?} after its client had gone", gone.elapsed());
     assert!(gone.elapsed() < bound(Duration::from_secs(5)));
     sqlx::query("ROLLBACK").execute(&mut owner).await.unwrap();
-    eventually("the permit is back", async || (service.get(&path, &token).await.0 == 200).then_some(())).await;
+    eventually("the permit is back", async || (service.try_get(&path, &token).await.0 == 200).then_some(())).await;
 }
 
 /// What a caller could ask, by the API's own description.
@@ -273,12 +279,13 @@ async fn every_route_responds_without_a_database() {
     });
     let ask = async |method: &str, path: &str| {
         let asked = Instant::now();
-        let (status, answer) = match method {
-            "get" => service.get(path, &token).await,
-            "put" => service.put(path, &token, json!({"name": "any"}).to_string().into_bytes()).await,
-            "delete" => service.delete(path, &token).await,
-            _ => service.post(path, &token, event.to_string().into_bytes()).await,
+        let body = match method {
+            "put" => json!({"name": "any"}).to_string(),
+            "post" => event.to_string(),
+            _ => String::new(),
         };
+        let method = method.to_ascii_uppercase().parse().unwrap();
+        let (status, answer) = service.try_send(method, path, &token, body.into_bytes()).await;
         (status.as_u16(), answer, asked.elapsed())
     };
     let database = Stopped::server("postgres").await;

@@ -65,7 +65,7 @@ async fn nothing_is_published_where_a_row_cannot_be() {
     let good: String = (0..500).map(|n| format!("2024-05-10 10:00:00,{n},1\n")).collect();
     for (last, more, named) in [
         ("2024-05-10 10:00:00,x,1", &[][..], "line 502: ContextTokens"),
-        ("2024-05-11 23:59:59,1,1", &["--base-date", yesterday.as_str()], "Nothing was published"),
+        ("2024-05-12 23:59:59,1,1", &["--base-date", yesterday.as_str()], "Nothing was published"),
         ("2024-05-10 10:00:00,1,1", &["--base-date", "2001-01-01"], "older than"),
     ] {
         let file = state.path().join("trace.csv");

@@ -42,24 +42,25 @@ fn kinds(report: &Value) -> Vec<&str> {
     report["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
 }
 
-/// Waits until nothing else is not well, which may take a process a moment, and holds the text against it.
+/// Waits until nothing else is not well, which may take a process a moment, and holds the text of a moment later against it.
 async fn until_only(world: &World, services: &[&Service], expected: &[&str]) -> Value {
-    let found = eventually(&format!("only {expected:?} is not well"), async || {
-        let (code, report) = status(world, services).await;
+    let (code, starts) = match expected.len() {
+        0 => (Some(0), "well (".to_owned()),
+        things => (Some(3), format!("NOT WELL: {things} thing")),
+    };
+    let (found, text) = eventually(&format!("only {expected:?} is not well"), async || {
+        let (found, report) = status(world, services).await;
         let well = expected.is_empty();
-        assert!(code == Some(if kinds(&report).is_empty() { 0 } else { 3 }), "{code:?}: {report}");
-        (kinds(&report) == expected && report["well"] == json!(well)).then_some(report)
+        assert!(found == Some(if kinds(&report).is_empty() { 0 } else { 3 }), "{found:?}: {report}");
+        if kinds(&report) != expected || report["well"] != json!(well) {
+            eprintln!("{report}");
+            return None;
+        }
+        let (found, text) = done(command(world, services, &[])).await;
+        eprintln!("{text}");
+        (found == code && text.starts_with(&starts)).then_some((report, text))
     })
     .await;
-    let (code, text) = done(command(world, services, &[])).await;
-    let first = text.lines().next().unwrap();
-    match expected.len() {
-        0 => assert!(code == Some(0) && first.starts_with("well ("), "{text}"),
-        things => {
-            let starts = format!("NOT WELL: {things} thing");
-            assert!(code == Some(3) && first.starts_with(&starts), "{text}");
-        }
-    }
     for finding in found["findings"].as_array().unwrap() {
         let page = finding["page"].as_str().unwrap();
         let why = finding["why"].as_str().unwrap();

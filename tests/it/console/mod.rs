@@ -19,19 +19,10 @@ use analytics_service::domain::console::ConsolePort;
 use reqwest::{Method, StatusCode, header::SET_COOKIE};
 use serde_json::{Value, json};
 
-use crate::harness::{Service, World, eventually};
+use crate::harness::{Service, World, responded};
 
 /// What the console requests first.
 pub const ME: &str = "/analytics/v1/me";
-
-/// Sends again while the database does not respond in time: beside other tests a first connection takes long.
-async fn responded<T>(mut send: impl AsyncFnMut() -> (StatusCode, T)) -> (StatusCode, T) {
-    eventually("there is a response", async || {
-        let (status, body) = send().await;
-        (status != StatusCode::SERVICE_UNAVAILABLE).then_some((status, body))
-    })
-    .await
-}
 
 /// What a browser that is signed in sends.
 #[derive(Clone)]

@@ -51,10 +51,13 @@ impl Visitor {
         self.settled().await;
     }
 
+    /// Waits until nothing is loaded any more. What a busy service has refused is requested again, as somebody who looks at it does.
     pub async fn settled(&self) {
         eventually("the page is loaded", async || {
-            let waits =
-                "return !document.querySelector('main') || !!document.querySelector('.skeleton, [aria-busy=\"true\"]')";
+            let waits = "const busy = [...document.querySelectorAll('main .notice.bad')].flatMap(notice =>
+                    notice.textContent.includes('The service is busy') ? [...notice.querySelectorAll('button')] : []);
+                busy.forEach(again => again.click());
+                return busy.length > 0 || !document.querySelector('main') || !!document.querySelector('.skeleton, [aria-busy=\"true\"]')";
             (self.browser.script(waits).await == Value::Bool(false)).then_some(())
         })
         .await;

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
+
+use super::world::CONNECT;
+
 /// What a Redis has unless its settings say otherwise, 0 to 15. The first is left to people.
 const NUMBERS: std::ops::Range<u8> = 1..16;
 
@@ -29,10 +33,18 @@ impl CacheDatabase {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         let url = format!("{server}/{number}");
-        let mut redis = redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis = connect(&url).await;
         redis::cmd("FLUSHDB").query_async::<()>(&mut redis).await.unwrap();
         Self { url, _lock: lock }
     }
+}
+
+/// A test's own connection. It waits as long as other tests' connections: the crate's half a second is a busy machine's.
+pub async fn connect(url: &str) -> MultiplexedConnection {
+    let patient =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(CONNECT));
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
 }
 
 fn lock(folder: &Path, number: u8) -> Option<File> {
@@ -50,8 +62,7 @@ async fn redis_databases_are_empty_and_not_shared() {
     let variables = super::world::stack_variables();
     let take = async || CacheDatabase::take(&variables["ANALYTICS__CACHE__URL"], &super::world::local_folder()).await;
     let keys = async |database: &CacheDatabase, write: bool| -> u64 {
-        let client = redis::Client::open(database.url.as_str()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = connect(&database.url).await;
         if write {
             redis::cmd("SET").arg("analytics:freshness:of-equal-seeds").arg(1).exec_async(&mut redis).await.unwrap();
         }

@@ -35,7 +35,7 @@ pub use prometheus::{Prometheus, Scrape, prometheus_tool};
 pub use protocols::Protocol;
 pub use proxy::Proxy;
 pub use replica::Replica;
-pub use service::{Service, free_address};
+pub use service::{Service, free_address, responded};
 pub use stack::{Stopped, stack};
 pub use tls::{TlsFront, certify};
 pub use world::{World, local_folder, stack_variables};

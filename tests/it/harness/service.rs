@@ -1,17 +1,23 @@
 //! The service as a process.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    fmt::Debug,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
 use analytics_service::auth::{self, Caller, Credential};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{World, contract, eventually};
+
+/// Where servers of tests listen: above those of the stack, which are in 21000 to 22000.
+const PORTS: Range<u16> = 22_500..32_500;
 
 pub struct Service {
     pub child: Child,
@@ -97,46 +103,55 @@ impl Service {
         auth::issue(&self.auth, &caller, Duration::from_secs(600)).unwrap()
     }
 
+    /// A GET with a token; again while the service is busy, as [`responded`] has it, like all below.
     pub async fn get(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
-        read(self.client.get(format!("http://{}{path_and_query}", self.api)).bearer_auth(token)).await
+        responded(async || self.try_get(path_and_query, token).await).await
     }
 
-    /// The same, again while the service has no time for it.
-    pub async fn get_unless_busy(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
-        eventually("there is a response", async || {
-            Some(self.get(path_and_query, token).await).filter(|(status, _)| *status != StatusCode::SERVICE_UNAVAILABLE)
-        })
-        .await
+    /// The same once, for a test of what is said when something is away.
+    pub async fn try_get(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
+        self.try_send(Method::GET, path_and_query, token, Vec::new()).await
+    }
+
+    pub async fn put(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        responded(async || self.try_send(Method::PUT, path, token, body.clone()).await).await
+    }
+
+    pub async fn delete(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        responded(async || self.try_send(Method::DELETE, path, token, Vec::new()).await).await
+    }
+
+    pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        responded(async || self.try_send(Method::POST, path, token, body.clone()).await).await
+    }
+
+    /// A request of any method once.
+    pub async fn try_send(&self, method: Method, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let request = self.request(method, path, token);
+        read(if body.is_empty() { request } else { json(request, body) }).await
     }
 
     /// A GET with an API key.
     pub async fn get_by_key(&self, path_and_query: &str, key: &str) -> (StatusCode, Value) {
-        let request = self.client.get(format!("http://{}{path_and_query}", self.api)).header("x-api-key", key);
-        read(request).await
+        responded(async || read(self.request_by_key(Method::GET, path_and_query, key)).await).await
     }
 
     /// A POST with an API key.
     pub async fn post_by_key(&self, path: &str, key: &str, body: Vec<u8>) -> (StatusCode, Value) {
-        let request = self.client.post(format!("http://{}{path}", self.api)).header("x-api-key", key);
-        read(request.header("content-type", "application/json").body(body)).await
+        responded(async || self.try_post_by_key(path, key, body.clone()).await).await
     }
 
-    pub async fn put(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
-        let request = self.client.put(format!("http://{}{path}", self.api)).bearer_auth(token);
-        read(request.header("content-type", "application/json").body(body)).await
+    /// The same once.
+    pub async fn try_post_by_key(&self, path: &str, key: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        read(json(self.request_by_key(Method::POST, path, key), body)).await
     }
 
-    pub async fn delete(&self, path: &str, token: &str) -> (StatusCode, Value) {
-        read(self.client.delete(format!("http://{}{path}", self.api)).bearer_auth(token)).await
-    }
-
-    pub async fn post(&self, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
-        let request = self.client.post(format!("http://{}{path}", self.api)).bearer_auth(token);
-        read(request.header("content-type", "application/json").body(body)).await
+    fn request_by_key(&self, method: Method, path: &str, key: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.api)).header("x-api-key", key)
     }
 
     /// A request to the API as it is: with headers, and without a look at its description.
-    pub fn request(&self, method: reqwest::Method, path: &str, token: &str) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: Method, path: &str, token: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.api)).bearer_auth(token)
     }
 
@@ -159,6 +174,24 @@ impl Drop for Service {
     }
 }
 
+/// Sends again while the service has no time, or a server that it needs does not respond in time: on a busy machine both are right,
+/// and clients are told to.
+pub async fn responded<T: Debug>(mut send: impl AsyncFnMut() -> (StatusCode, T)) -> (StatusCode, T) {
+    eventually("there is a response", async || {
+        let response = send().await;
+        if response.0 != StatusCode::SERVICE_UNAVAILABLE {
+            return Some(response);
+        }
+        eprintln!("to be sent again: {response:?}");
+        None
+    })
+    .await
+}
+
+fn json(request: reqwest::RequestBuilder, body: Vec<u8>) -> reqwest::RequestBuilder {
+    request.header("content-type", "application/json").body(body)
+}
+
 /// Sends a request, and holds the answer against the API's description.
 async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     let (client, request) = request.build_split();
@@ -172,9 +205,19 @@ async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
-/// An address that was free a moment ago.
+/// An address that is free, and given once: of the ports below those that the system gives to connections (32768 and up, ip(7)),
+/// since one of those may be taken before the server that it is for listens.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another process of tests begins elsewhere.
+    let begin = std::process::id() as u16;
+    loop {
+        let step = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + step % PORTS.len() as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Memory of a process, by its line in `/proc/PID/status`: proc_pid_status(5).

@@ -21,13 +21,14 @@ use analytics_service::{
     domain::partition::Topology,
     store,
 };
+use chrono::{DurationRound as _, TimeDelta, Utc};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{
     Proxy, Service,
-    cache::CacheDatabase,
+    cache::{self, CacheDatabase},
     facts::contradictions,
     load::millis,
     stack::{self, Turn},
@@ -35,7 +36,7 @@ use super::{
 
 /// How long a test's own connection may take to open: a busy server is no fault.
 const CONNECT_MS: u64 = 60_000;
-const CONNECT: Duration = Duration::from_millis(CONNECT_MS);
+pub(super) const CONNECT: Duration = Duration::from_millis(CONNECT_MS);
 
 const READ_BY_STREAM: &str = "ANALYTICS__BROKER__STREAM_URL";
 
@@ -74,8 +75,11 @@ impl World {
 
     /// The same with an empty database.
     pub async fn without_schema(partitions: u16) -> Self {
-        let mut world = Self::make(partitions, stack::beside_others().await).await;
+        let mut world = Self::make(partitions, stack::beside_others()).await;
         // Beside others the servers are busy: what a test asks is answered late rather than refused.
+        for server in ["DATABASE", "BROKER"] {
+            world.set(&format!("ANALYTICS__{server}__CONNECT_TIMEOUT_MS"), "20000");
+        }
         world.set("ANALYTICS__QUERY__WAIT_MS", "10000");
         world.set("ANALYTICS__QUERY__STATEMENT_TIMEOUT_MS", "60000");
         world.set("ANALYTICS__INGEST__TIMEOUT_MS", "30000");
@@ -84,7 +88,7 @@ impl World {
 
     /// A world without any other of this process beside it, for tests that stop servers.
     pub async fn exclusive(partitions: u16) -> Self {
-        let world = Self::make(partitions, stack::alone().await).await;
+        let world = Self::make(partitions, stack::alone()).await;
         world.migrate().await;
         world
     }
@@ -95,7 +99,9 @@ impl World {
         store::schema::up(&mut owner, &role).await.unwrap();
     }
 
-    async fn make(partitions: u16, turn: Turn) -> Self {
+    async fn make(partitions: u16, turn: impl Future<Output = Turn>) -> Self {
+        clear_of_turns().await;
+        let turn = turn.await;
         let mut variables = stack_variables();
         let stream_url = variables.remove(READ_BY_STREAM).unwrap_or_default();
         let name = format!("it_{}", Uuid::new_v4().simple());
@@ -218,8 +224,7 @@ impl World {
 
     /// A connection to this world's own Redis database.
     pub async fn connect_cache(&self) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(self.variables["ANALYTICS__CACHE__URL"].as_str()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        cache::connect(&self.variables["ANALYTICS__CACHE__URL"]).await
     }
 
     pub async fn serve(&self) -> Service {
@@ -352,6 +357,19 @@ impl Drop for World {
             end.join().unwrap()
         });
         assert!(found.is_empty(), "left behind: {found:#?}");
+    }
+}
+
+/// Waits while the clock's hour is about to turn, or its day and with it perhaps the month: a test and what it tests look at the clock
+/// more than once, and not all of them say the same of what turns between.
+async fn clear_of_turns() {
+    let now = Utc::now();
+    for (unit, last) in [(TimeDelta::hours(1), TimeDelta::minutes(1)), (TimeDelta::days(1), TimeDelta::minutes(3))] {
+        let left = (now + unit).duration_trunc(unit).unwrap() - now;
+        if left < last {
+            eprintln!("{left} until a turn of the clock");
+            tokio::time::sleep(left.to_std().unwrap() + Duration::from_secs(1)).await;
+        }
     }
 }
 

@@ -194,7 +194,7 @@ async fn a_running_replay_is_cancelled() {
     let world = world;
     let service = world.serve().await;
     let mut conn = world.connect().await;
-    let n = sent(&world.publish(&["--events", "20000", "--orgs", "5", "--models", "2"]).await);
+    let n = sent(&world.publish(&["--events", "40000", "--orgs", "5", "--models", "2"]).await);
     settled(&mut conn, n).await;
     let end = n.to_string();
     let replay = ["replay", "--json", "--partition", "0", "--from", "0", "--to", &end, "--no-wait"];

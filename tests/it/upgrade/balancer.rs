@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SILENT: u32 = 2;
 /// The pace of each client.
 const PAUSE: Duration = Duration::from_millis(10);
+/// When a request is tried again for which no process was ready.
+const RETRY_AFTER_NOBODY: Duration = Duration::from_secs(1);
 /// How often a request is tried in all.
 const MOST_TRIES: usize = 8;
 /// Failures that are kept in full.
@@ -163,7 +165,12 @@ impl Shared {
         self.seen.lock().unwrap().requests += 1;
         let mut last = "no process is ready".to_owned();
         for attempt in 1..=MOST_TRIES {
-            let Some(api) = self.next() else { break };
+            let Some(api) = self.next() else {
+                // A balancer says so by a 503 of its own.
+                *self.seen.lock().unwrap().refused.entry(last.clone()).or_default() += 1;
+                sleep(RETRY_AFTER_NOBODY).await;
+                continue;
+            };
             let response = client.get(format!("http://{api}{path}")).bearer_auth(token).send().await;
             let response = match response {
                 Ok(response) => response,
