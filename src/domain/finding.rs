@@ -4,6 +4,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::attribution::Unit;
+
 /// Something that is not what it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
@@ -155,11 +157,16 @@ impl Finding {
                     "day" => "its hours have",
                     _ => "its days have",
                 };
+                // Any day repairs its month; of the last one raw events are kept the longest.
+                let day = match *unit {
+                    "month" => Unit::Month.end_of(*bucket_start) - TimeDelta::days(1),
+                    _ => *bucket_start,
+                };
                 format!(
                     "attribution by {set} of org {org_id}, the {unit} at {}: it has {has}, {other} {should}; \
                      `{} --org {org_id}` counts it again from raw events",
                     time(*bucket_start),
-                    refresh(*bucket_start)
+                    refresh(day)
                 )
             }
             Self::AttributionUnreadable { batch_id, why } => format!(

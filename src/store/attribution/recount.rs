@@ -93,16 +93,23 @@ pub async fn next_of_history(
         let first = first.max(Some(retention.cutoff(&set.set, now)));
         first.is_none_or(|first| set.complete_from > first) && set.complete_from > DateTime::UNIX_EPOCH
     };
-    let Some(set) = sets::kept(conn).await?.into_iter().find(of_set) else { return Ok(None) };
-    let day = utc_day(set.complete_from - TimeDelta::microseconds(1));
+    if !sets::kept(conn).await?.iter().any(of_set) {
+        return Ok(None);
+    }
     let done = alone(conn, async |tx| {
+        // As it is while nobody else writes parts: until then days and months may have got parts of their own.
+        let Some(set) = sets::kept(tx).await?.into_iter().find(of_set) else { return Ok(None) };
+        let day = utc_day(set.complete_from - TimeDelta::microseconds(1));
         let span = Span::of(tx, day, None).await?;
         let (purged_to, begins) = (raw_from(tx).await?, chunks::oldest(tx).await?);
         let complete_from = match (purged_to, begins) {
             // Nothing was purged, and before there is nothing: it has all that ever was.
             (None, begins) if begins.is_none_or(|begins| day < begins) => {
-                // Where the oldest day is not the first of its month, no day that is counted completes that.
-                sum_up_month(tx, &set, Unit::Month.start_of(set.complete_from), &[]).await?;
+                // Where the oldest day is not the first of its month, no counted day completes the month.
+                let month = Unit::Month.start_of(set.complete_from);
+                if set.complete_from > month {
+                    sum_up_month_of_all(tx, &set, month, &[]).await?;
+                }
                 DateTime::UNIX_EPOCH
             }
             _ => {
@@ -115,25 +122,29 @@ pub async fn next_of_history(
             .bind(complete_from)
             .execute(tx)
             .await?;
-        Ok(())
+        Ok(Some((set.set_id, day)))
     })
     .await?;
-    Ok(done.map(|()| (set.set_id, day)))
+    Ok(done.flatten())
 }
 
-/// Sums up a month of all orgs that have a day of it.
-async fn sum_up_month(
+/// Sums up a month for all orgs that have a part of it or of a day in it, but for `left_out`.
+async fn sum_up_month_of_all(
     tx: &mut PgConnection,
     set: &KeptSet,
     month: DateTime<Utc>,
     left_out: &[Uuid],
 ) -> Result<(), StoreError> {
-    let mut orgs = parts::orgs(&mut *tx, None, set, Unit::Day, &(month..Unit::Month.end_of(month))).await?;
+    let mut orgs = BTreeSet::new();
+    for unit in [Unit::Day, Unit::Month] {
+        orgs.extend(parts::orgs(&mut *tx, None, set, unit, &(month..Unit::Month.end_of(month))).await?);
+    }
     orgs.retain(|org_id| !left_out.contains(org_id));
-    sum_up(tx, set, month, orgs).await
+    sum_up_month(tx, set, month, orgs).await
 }
 
-async fn sum_up(
+/// Sums up a month for these orgs, where the month has parts of its own.
+async fn sum_up_month(
     tx: &mut PgConnection,
     set: &KeptSet,
     month: DateTime<Utc>,
@@ -217,13 +228,13 @@ async fn of_set(tx: &mut PgConnection, span: &Span, set: &KeptSet, pending: Pend
     }
     counted.close(&mut *tx).await?;
     let month = Unit::Month.start_of(span.start);
-    if set.complete_from <= month {
-        // Also where it has nothing of the day: what is wrong with a month is mended by its first one.
+    if set.complete_from <= month || (span.start == month && span.org_id.is_some()) {
+        // Also an org without events on the day: counting one of its days again repairs the month.
         orgs.extend(span.org_id);
-        sum_up(tx, set, month, orgs).await
-    } else if span.start == month && span.org_id.is_none() {
-        // While history is counted, the newest days first, a month has all of it with its first day: of orgs without an event on it too.
-        sum_up_month(tx, set, month, &span.left_out).await
+        sum_up_month(tx, set, month, orgs).await
+    } else if span.start == month {
+        // History is counted from the newest day back: a month is complete with its first day, also for orgs without events on that day.
+        sum_up_month_of_all(tx, set, month, &span.left_out).await
     } else {
         Ok(())
     }

@@ -88,7 +88,7 @@ async fn a_new_set_gets_its_history() {
 }
 
 #[tokio::test]
-async fn a_month_of_history_has_orgs_that_were_quiet_on_its_first_day() {
+async fn history_months_have_orgs_quiet_on_day_one() {
     let mut fixture = CommitFixture::new(1).await;
     let (now, mut rng) = (fixture.claim.now, rng(7));
     for (org, first) in [(1, 0), (2, 1000)] {
@@ -115,6 +115,34 @@ async fn a_month_of_history_has_orgs_that_were_quiet_on_its_first_day() {
         fixture.world.report(&command).await;
     }
     assert_eq!(differences(&mut fixture.conn, 71).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn days_and_months_may_end_while_history_is_counted() {
+    let mut fixture = CommitFixture::new(1).await;
+    let (now, mut rng) = (fixture.claim.now, rng(8));
+    for (org, first) in [(1, 0), (2, 1000)] {
+        commit(&mut fixture, &events(&mut rng, org, first, 200, now, 24 * 70)).await;
+    }
+    merge_all(&mut fixture).await;
+    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
+    want(&mut fixture, 10_000).await;
+    fold_all(&mut fixture).await;
+    let mut other = fixture.world.connect().await;
+    let settling = async {
+        // As if 40 days passed meanwhile.
+        for days in -5..40 {
+            settle::settle(&mut other, TimeDelta::days(-days), &mut |_| {}).await.unwrap();
+            millis(10..100).await;
+        }
+    };
+    tokio::join!(count_all(&mut fixture.conn), settling);
+    // It ends where the other one is at work.
+    count_all(&mut fixture.conn).await;
+    assert_eq!(differences(&mut fixture.conn, 71).await, [""; 0]);
+    for org in [1, 2] {
+        assert_whole(&fixture, org, 71).await;
+    }
 }
 
 #[tokio::test]
