@@ -99,7 +99,8 @@ impl Parameters for AttributionRequest {
         let fingerprint = params.fingerprint(&["cursor", "top"]);
         let width = group_by.len();
         let behind = cursor::read(params, |parts| place(parts, &fingerprint, width));
-        let buckets = range?.buckets(params, granularity.into())?;
+        let of_buckets = calendar::Granularity::from(granularity);
+        let buckets = range?.buckets(params, of_buckets, of_buckets.max_days())?;
         let ranking = Ranking { order_by, top, behind };
         Some(Self { buckets, granularity, group_by, filters, ranking, fingerprint })
     }

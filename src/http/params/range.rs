@@ -106,13 +106,13 @@ impl ZonedRange {
         Some(Self { start, end, timezone })
     }
 
-    /// The buckets that it covers, of its longest range at most.
-    pub fn buckets(self, params: &mut Params, granularity: Granularity) -> Option<Buckets> {
-        covering(params, (self.start, self.end), granularity, self.timezone, granularity.max_days())
+    /// The buckets that it covers, at most so many days of the zone.
+    pub fn buckets(self, params: &mut Params, granularity: Granularity, longest: u32) -> Option<Buckets> {
+        covering(params, (self.start, self.end), granularity, self.timezone, longest)
     }
 }
 
-/// Hours of UTC between `start` and `end`, at most so many days of a time zone.
+/// Hours of UTC from `start` to `end`, at most `LONGEST` days of the requested time zone.
 pub struct Hours<const LONGEST: u32>(pub Buckets);
 
 /// Days of UTC.
@@ -122,18 +122,17 @@ impl<const LONGEST: u32> Parameters for Hours<LONGEST> {
     fn describe() -> Vec<Parameter> {
         let zone = parameter(ParameterIn::Query, "timezone", "Whose days: an IANA time zone, UTC without it", text());
         let zone = zone.example(Some("Europe/Berlin".into())).build();
-        [describe("hour", "`timezone`", LONGEST), vec![zone]].concat()
+        [describe("hour", "in `timezone`", "`timezone`", LONGEST), vec![zone]].concat()
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
-        let ZonedRange { start, end, timezone } = ZonedRange::read(params)?;
-        covering(params, (start, end), Granularity::Hour, timezone, LONGEST).map(Self)
+        ZonedRange::read(params)?.buckets(params, Granularity::Hour, LONGEST).map(Self)
     }
 }
 
 impl<const LONGEST: u32> Parameters for Days<LONGEST> {
     fn describe() -> Vec<Parameter> {
-        describe("day of UTC", "UTC", LONGEST)
+        describe("day of UTC", "of UTC", "UTC", LONGEST)
     }
 
     fn parse(params: &mut Params) -> Option<Self> {
@@ -142,12 +141,12 @@ impl<const LONGEST: u32> Parameters for Days<LONGEST> {
     }
 }
 
-fn describe(bucket: &str, zone: &str, longest: u32) -> Vec<Parameter> {
-    let start = format!(
-        "Inclusive; floored to the {bucket}. A time (RFC 3339), or a date: the beginning of that day of {zone}"
+fn describe(bucket: &str, day: &str, days_of: &str, longest: u32) -> Vec<Parameter> {
+    let start =
+        format!("Inclusive; floored to the {bucket}. A time (RFC 3339), or a date: the beginning of that day {day}");
+    let end = format!(
+        "Exclusive; ceiled to the {bucket}; now without it. At most {longest} days after start, counted as days of {days_of}"
     );
-    let end =
-        format!("Exclusive; ceiled to the {bucket}; now without it. At most {longest} days, of {zone}, after start");
     let moment = |name, description: &str, example: &str| {
         parameter(ParameterIn::Query, name, description, text()).example(Some(example.into()))
     };
