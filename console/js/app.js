@@ -33,8 +33,8 @@ const PAGES = {
   },
 }[port];
 
-/** How often it is looked whether another day has begun. */
-const LOOK_MS = 15_000;
+/** Milliseconds between checks whether a new day has begun. */
+const DAY_CHECK_MS = 15_000;
 
 const ME = port === 'api' ? '/analytics/v1/me' : '/ops/me';
 
@@ -69,17 +69,17 @@ function App() {
   return html`<${Signed} key=${JSON.stringify([me.subject, me.orgs, me.roles])} me=${me} place=${place} />`;
 }
 
-/** Draws a page that polls again when the next day begins in its zone: of which days it is may depend on it. */
+/** Re-renders a page that polls when a new day begins in its zone: its range may depend on the day. */
 function useNextDay({ zone, polls }) {
-  const [, setDay] = useState();
+  const [, setDay] = useState(() => dateIn(now(), zone));
   useEffect(() => {
     if (!polls) return undefined;
-    const look = () => setDay(dateIn(now(), zone));
-    const timer = setInterval(look, LOOK_MS);
-    document.addEventListener('visibilitychange', look);
+    const checkDay = () => setDay(dateIn(now(), zone));
+    const timer = setInterval(checkDay, DAY_CHECK_MS);
+    document.addEventListener('visibilitychange', checkDay);
     return () => {
       clearInterval(timer);
-      document.removeEventListener('visibilitychange', look);
+      document.removeEventListener('visibilitychange', checkDay);
     };
   }, [zone, polls]);
 }

@@ -20,7 +20,7 @@ export default equal => ({
     equal(end({ start: '2026-10-01', end: '2026-11-01' }), t.exports.tooLong(31));
     equal([end({ end: '2026-11-08' }), end({ end: '2026-11-08', groupBy: 'errorCode' })], [undefined, t.exports.rawTooLong(7)]);
   },
-  days_of_a_file_are_those_of_utc_whatever_the_zone_of_the_page() {
+  export_days_are_utc_in_every_zone() {
     const at = Date.parse('2026-11-30T20:00:00Z');
     equal(daysOf({ range: 'yesterday' }, at), { start: '2026-11-29', end: '2026-11-29' });
     equal(daysOf({ range: '7d' }, at), { start: '2026-11-24', end: '2026-11-29' });

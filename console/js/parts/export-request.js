@@ -13,7 +13,7 @@ const MOST_DIMENSIONS = 3;
 /** As the API calls what the form has. */
 const FIELDS = ['timeRange.start', 'timeRange.end', 'granularity', 'groupBy', 'names'];
 
-/** The whole days of UTC of the range that was chosen, as far as a file may have them; else last month. */
+/** The whole days of UTC of the chosen range, up to yesterday; last month where there is no range or it is too long. */
 export function daysOf(query, at = now()) {
   const [today, range] = [dateIn(at, 'UTC'), resolveRange(query, 'UTC', at)];
   const yesterday = addDays(today, -1);
@@ -54,7 +54,7 @@ export function ExportRequest({ state, onDone }) {
   const yesterday = addDays(today, -1);
   const id = useId();
   const [tried, setTried] = useState(false);
-  const [form, setForm] = useState({ ...daysOf(state.query), granularity: 'daily', groupBy: 'model', dimensions: [], names: false });
+  const [form, setForm] = useState(() => ({ ...daysOf(state.query), granularity: 'daily', groupBy: 'model', dimensions: [], names: false }));
   const { act, busy, problem, forget } = useAct();
   const sets = useData(`dimensions ${state.org}`, () => get(ofOrg(state.org, 'attribution', 'dimensions')));
   const known = [...new Set((sets.data?.sets ?? []).flatMap(set => set.dimensions))];

@@ -144,10 +144,12 @@ function RangePicker({ state }) {
   };
   const [from, setFrom] = useState(start);
   const [to, setTo] = useState(addDays(end, -1));
+  // What is being typed stays, also when another day begins.
   useEffect(() => {
+    if (open) return;
     setFrom(start);
     setTo(addDays(end, -1));
-  }, [start, end]);
+  }, [start, end, open]);
   const apply = event => {
     event.preventDefault();
     if (from && to && from <= to) setRange({ range: 'custom', start: from, end: addDays(to, 1) });
