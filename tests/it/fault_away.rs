@@ -53,7 +53,8 @@ async fn without_redis_markers_come_from_the_database() {
     let org: uuid::Uuid = report["orgs"][0]["orgId"].as_str().unwrap().parse().unwrap();
     let token = service.token(&[org], &[analytics_service::auth::Role::OrgViewer]);
     eventually("the marker is answered and the cache seen to be away", async || {
-        let (_, answer) = service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &token).await;
+        let (status, answer) = service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &token).await;
+        assert_eq!(status, 200, "{answer}");
         let (_, readiness) = service.readiness().await?;
         (answer["entries"][0]["status"] == "fresh" && is_down(&readiness, "cache")).then_some(())
     })

@@ -269,7 +269,8 @@ async fn a_merge_with_lost_response_has_markers() {
     let token = service.token(&[org], &[analytics_service::auth::Role::OrgViewer]);
     eventually("it is in the answer", async || {
         let (status, answer) = service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &token).await;
-        (status == 200 && answer["entries"].as_array().unwrap().len() == 1).then_some(())
+        assert_eq!(status, 200, "{answer}");
+        (answer["entries"].as_array().unwrap().len() == 1).then_some(())
     })
     .await;
     eventually("it is in Redis", async || {

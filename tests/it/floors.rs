@@ -110,7 +110,7 @@ async fn purged_queries_are_refused_with_the_first_start() {
     let caller = |org| Caller { service: &service, org };
     let (of_old, from, to, floor) = (caller(old), day(LONGEST - 2), day(-1), day(KEPT));
 
-    // The longest range that may be requested, but for a day that may have 25 hours, is longer than what is kept.
+    // Two days less than the longest range, one of which may have 25 hours: still longer than what is kept.
     for what in ["usage", "usage?fill=zero", "usage?groupBy=model", "reliability", "reliability?groupBy=model"] {
         assert_eq!(of_old.refused(what, from, to, "rollups").await, floor, "{what}");
         assert_eq!(of_old.refused(what, floor - TimeDelta::seconds(1), to, "rollups").await, floor, "{what}");

@@ -110,7 +110,8 @@ async fn without_the_database_recorded_acts_are_refused() {
     eventually("the first refusal is recorded", async || {
         let token = service.token(&[], &[Role::SystemAdmin]);
         let (status, page) = service.get(&format!("{AUDIT}?action=authenticate"), &token).await;
-        (status == 200 && page["events"].as_array().unwrap().len() == 1).then_some(())
+        assert_eq!(status, 200, "{page}");
+        (page["events"].as_array().unwrap().len() == 1).then_some(())
     })
     .await;
     let read = events(&service, &format!("orgId={other}&action=freshness.read")).await;

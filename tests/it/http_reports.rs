@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     fault_away::is_down,
-    harness::{AT_ONCE, LedgerSums, LocalStore, Service, Stopped, World, bound, eventually, sent, settled},
+    harness::{AT_ONCE, LedgerSums, LocalStore, Service, Stopped, World, bound, eventually, responded, sent, settled},
 };
 
 const ERROR: f64 = 0.025;
@@ -44,7 +44,7 @@ fn assert_close(figures: &Value, exact: &[i32]) {
 async fn percentiles_of_the_trace_are_close() {
     let world = World::new(1).await;
     let service = world.serve().await;
-    // Its days are some of the last, however old the stack is.
+    // A state folder of its own: its dates are recent, however old the stack is.
     let state = tempfile::tempdir().unwrap();
     let trace = ["--trace", "data/azure-llm-2023-conv.csv", "--state-dir", state.path().to_str().unwrap()];
     let report = world.publish(&trace).await;
@@ -175,11 +175,12 @@ async fn unchanged_responses_are_304_and_others_compressed() {
         service.api
     );
     let get = async |name: &str, value: &str| {
-        eventually("there is a response", async || {
+        let send = async || {
             let request = reqwest::Client::new().get(&url).bearer_auth(&token).header(name, value);
-            Some(request.send().await.unwrap()).filter(|response| response.status() != 503)
-        })
-        .await
+            let response = request.send().await.unwrap();
+            (response.status(), response)
+        };
+        responded(send).await.1
     };
     let header = |answer: &reqwest::Response, name: &str| answer.headers()[name].to_str().unwrap().to_owned();
     let first = get("accept-encoding", "identity").await;
@@ -236,7 +237,7 @@ async fn an_abandoned_query_ends_in_the_database() {
     eprintln!("a statement ended {:?} after its client had gone", gone.elapsed());
     assert!(gone.elapsed() < bound(Duration::from_secs(5)));
     sqlx::query("ROLLBACK").execute(&mut owner).await.unwrap();
-    eventually("the permit is back", async || (service.try_get(&path, &token).await.0 == 200).then_some(())).await;
+    assert_eq!(service.get(&path, &token).await.0, 200, "the permit is back");
 }
 
 /// What a caller could ask, by the API's own description.
@@ -307,9 +308,5 @@ async fn every_route_responds_without_a_database() {
     }
     eprintln!("{} routes; the slowest answered after {slowest:?}", requests.len());
     database.start().await;
-    eventually("requests are answered again", async || {
-        let path = format!("/analytics/v1/orgs/{org}/freshness");
-        (service.get(&path, &token).await.0 == 200).then_some(())
-    })
-    .await;
+    assert_eq!(service.get(&format!("/analytics/v1/orgs/{org}/freshness"), &token).await.0, 200);
 }

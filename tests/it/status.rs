@@ -42,7 +42,7 @@ fn kinds(report: &Value) -> Vec<&str> {
     report["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
 }
 
-/// Waits until nothing else is not well, which may take a process a moment, and holds the text of a moment later against it.
+/// Waits until exactly these findings are reported, by `--json` and, a moment later, in the text.
 async fn until_only(world: &World, services: &[&Service], expected: &[&str]) -> Value {
     let (code, starts) = match expected.len() {
         0 => (Some(0), "well (".to_owned()),

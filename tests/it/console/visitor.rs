@@ -51,7 +51,7 @@ impl Visitor {
         self.settled().await;
     }
 
-    /// Waits until nothing is loaded any more. What a busy service has refused is requested again, as somebody who looks at it does.
+    /// Waits until nothing is loaded any more. Requests what a busy service refused again, as a person would.
     pub async fn settled(&self) {
         eventually("the page is loaded", async || {
             let waits = "const busy = [...document.querySelectorAll('main .notice.bad')].flatMap(notice =>

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::harness::{LocalStore, S3Server, Service, World, eventually};
+use crate::harness::{LocalStore, S3Server, Service, World, eventually, responded};
 
 const ORG: Uuid = Uuid::from_u128(0xE0);
 /// Why a world is unchecked.
@@ -169,12 +169,12 @@ async fn made(service: &Service, org: Uuid, request: &Value) -> Value {
 async fn link(service: &Service, org: Uuid, job: Uuid) -> Result<String, StatusCode> {
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let url = format!("http://{}{}", service.api, path(org, &format!("/{job}/download")));
-    let answer = eventually("the download has a response", async || {
+    let (status, answer) = responded(async || {
         let answer = client.get(&url).bearer_auth(finance(service, org)).send().await.unwrap();
-        (answer.status() != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+        (answer.status(), answer)
     })
     .await;
-    match answer.status() {
+    match status {
         StatusCode::FOUND => {
             let link = answer.headers()[LOCATION].to_str().unwrap().to_owned();
             // The service does not know the free port that a test found for it.

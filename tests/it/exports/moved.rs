@@ -59,7 +59,7 @@ impl Jobs {
     }
 }
 
-/// Requests an export. A process that has just started on a busy machine may refuse for a moment.
+/// Requests an export.
 async fn requested(service: &Service, request: &Value) -> Uuid {
     id(&ask(service, ORG, request).await)
 }

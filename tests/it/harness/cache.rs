@@ -39,7 +39,7 @@ impl CacheDatabase {
     }
 }
 
-/// A test's own connection. It waits as long as other tests' connections: the crate's half a second is a busy machine's.
+/// A test's own connection. It waits as long as other connections of tests: the crate's half a second is too short on a busy machine.
 pub async fn connect(url: &str) -> MultiplexedConnection {
     let patient =
         AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(CONNECT));

@@ -40,7 +40,7 @@ impl Service {
         eventually(&format!("{path} is accepted"), async || {
             let request = self.client.post(format!("http://{}{path}", self.ops)).bearer_auth(&token);
             let status = request.send().await.unwrap().status();
-            // An actor that is about to start is none yet, and a busy database records nothing.
+            // 404: the actor has not started. 503: the database is too busy to record it.
             let expected = [StatusCode::ACCEPTED, StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE];
             assert!(expected.contains(&status), "{path}: {status}");
             (status == StatusCode::ACCEPTED).then_some(())
@@ -135,7 +135,7 @@ impl Asking {
         let path = format!("/analytics/v1/orgs/{org}/freshness");
         let asking = async {
             loop {
-                let (status, answer) = service.get(&path, &token).await;
+                let (status, answer) = service.try_get(&path, &token).await;
                 let count = match status {
                     StatusCode::OK => &self.answered,
                     StatusCode::SERVICE_UNAVAILABLE => &self.refused,

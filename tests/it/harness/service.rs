@@ -2,15 +2,16 @@
 
 use std::{
     fmt::Debug,
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::Range,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use analytics_service::auth::{self, Caller, Credential};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -103,12 +104,12 @@ impl Service {
         auth::issue(&self.auth, &caller, Duration::from_secs(600)).unwrap()
     }
 
-    /// A GET with a token; again while the service is busy, as [`responded`] has it, like all below.
+    /// A GET with a token. Repeated while the response is 503 ([`responded`]), as all methods below without `try_`.
     pub async fn get(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
         responded(async || self.try_get(path_and_query, token).await).await
     }
 
-    /// The same once, for a test of what is said when something is away.
+    /// Sent once: for tests with a dependency down.
     pub async fn try_get(&self, path_and_query: &str, token: &str) -> (StatusCode, Value) {
         self.try_send(Method::GET, path_and_query, token, Vec::new()).await
     }
@@ -174,15 +175,15 @@ impl Drop for Service {
     }
 }
 
-/// Sends again while the service has no time, or a server that it needs does not respond in time: on a busy machine both are right,
-/// and clients are told to.
+/// Repeats a request while the response is 503: on a busy machine that is correct, and `Retry-After` asks clients to.
 pub async fn responded<T: Debug>(mut send: impl AsyncFnMut() -> (StatusCode, T)) -> (StatusCode, T) {
-    eventually("there is a response", async || {
+    eventually("the response is another than 503", async || {
         let response = send().await;
         if response.0 != StatusCode::SERVICE_UNAVAILABLE {
             return Some(response);
         }
-        eprintln!("to be sent again: {response:?}");
+        eprintln!("sent again after {response:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
         None
     })
     .await
@@ -199,25 +200,29 @@ async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     let (method, path) = (request.method().clone(), request.url().path().to_owned());
     let answer = client.execute(request).await.unwrap();
     let status = answer.status();
+    assert!(status != StatusCode::SERVICE_UNAVAILABLE || answer.headers().contains_key(RETRY_AFTER), "{method} {path}");
     let media_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
     let text = answer.text().await.unwrap();
     contract::check(method.as_str(), &path, status.as_u16(), media_type.as_deref(), &text);
     (status, serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
-/// An address that is free, and given once: of the ports below those that the system gives to connections (32768 and up, ip(7)),
-/// since one of those may be taken before the server that it is for listens.
+/// A free address, given once by this process. Its port is below those of outgoing connections (32768 and up by default, ip(7)): one
+/// of these may be taken before the server listens.
 pub fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another process of tests begins elsewhere.
-    let begin = std::process::id() as u16;
-    loop {
-        let step = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + step % PORTS.len() as u16));
-        if TcpListener::bind(address).is_ok() {
-            return address;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Other processes of tests begin far from here.
+    let begin = std::process::id() as usize * 389;
+    for _ in PORTS {
+        let port = PORTS.start + ((begin + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len()) as u16;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        match TcpListener::bind(address) {
+            Ok(_) => return address,
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => panic!("{address}: {error}"),
         }
     }
+    panic!("no port of {PORTS:?} is free");
 }
 
 /// Memory of a process, by its line in `/proc/PID/status`: proc_pid_status(5).

@@ -75,7 +75,7 @@ impl World {
 
     /// The same with an empty database.
     pub async fn without_schema(partitions: u16) -> Self {
-        let mut world = Self::make(partitions, stack::beside_others()).await;
+        let mut world = Self::make(partitions, stack::beside_others().await).await;
         // Beside others the servers are busy: what a test asks is answered late rather than refused.
         for server in ["DATABASE", "BROKER"] {
             world.set(&format!("ANALYTICS__{server}__CONNECT_TIMEOUT_MS"), "20000");
@@ -88,7 +88,7 @@ impl World {
 
     /// A world without any other of this process beside it, for tests that stop servers.
     pub async fn exclusive(partitions: u16) -> Self {
-        let world = Self::make(partitions, stack::alone()).await;
+        let world = Self::make(partitions, stack::alone().await).await;
         world.migrate().await;
         world
     }
@@ -99,9 +99,7 @@ impl World {
         store::schema::up(&mut owner, &role).await.unwrap();
     }
 
-    async fn make(partitions: u16, turn: impl Future<Output = Turn>) -> Self {
-        clear_of_turns().await;
-        let turn = turn.await;
+    async fn make(partitions: u16, turn: Turn) -> Self {
         let mut variables = stack_variables();
         let stream_url = variables.remove(READ_BY_STREAM).unwrap_or_default();
         let name = format!("it_{}", Uuid::new_v4().simple());
@@ -133,6 +131,7 @@ impl World {
         let mut broker = settings.broker.clone();
         broker.connect_timeout_ms = CONNECT_MS;
         let routes = BTreeMap::new();
+        avoid_turn_of_clock().await;
         Self {
             binary: env!("CARGO_BIN_EXE_analytics-service").into(),
             variables,
@@ -360,14 +359,14 @@ impl Drop for World {
     }
 }
 
-/// Waits while the clock's hour is about to turn, or its day and with it perhaps the month: a test and what it tests look at the clock
-/// more than once, and not all of them say the same of what turns between.
-async fn clear_of_turns() {
-    let now = Utc::now();
-    for (unit, last) in [(TimeDelta::hours(1), TimeDelta::minutes(1)), (TimeDelta::days(1), TimeDelta::minutes(3))] {
+/// Waits while an hour or a day is about to end: a test and the service read the clock several times, and would disagree about the hour,
+/// the day or the month.
+async fn avoid_turn_of_clock() {
+    for (unit, last) in [(TimeDelta::days(1), TimeDelta::minutes(3)), (TimeDelta::hours(1), TimeDelta::minutes(1))] {
+        let now = Utc::now();
         let left = (now + unit).duration_trunc(unit).unwrap() - now;
         if left < last {
-            eprintln!("{left} until a turn of the clock");
+            eprintln!("waiting for the turn of the clock: {left}");
             tokio::time::sleep(left.to_std().unwrap() + Duration::from_secs(1)).await;
         }
     }

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SILENT: u32 = 2;
 /// The pace of each client.
 const PAUSE: Duration = Duration::from_millis(10);
-/// When a request is tried again for which no process was ready.
+/// Wait before a retry when no process is ready.
 const RETRY_AFTER_NOBODY: Duration = Duration::from_secs(1);
 /// How often a request is tried in all.
 const MOST_TRIES: usize = 8;
@@ -38,6 +38,8 @@ pub struct Seen {
     pub requests: usize,
     /// 503 with Retry-After, by what it says.
     pub refused: BTreeMap<String, usize>,
+    /// Attempts for which no process was ready.
+    pub nobody: usize,
     pub failures: usize,
     /// The first of them.
     pub named: Vec<String>,
@@ -166,8 +168,8 @@ impl Shared {
         let mut last = "no process is ready".to_owned();
         for attempt in 1..=MOST_TRIES {
             let Some(api) = self.next() else {
-                // A balancer says so by a 503 of its own.
-                *self.seen.lock().unwrap().refused.entry(last.clone()).or_default() += 1;
+                // As a load balancer, which responds 503 itself.
+                self.seen.lock().unwrap().nobody += 1;
                 sleep(RETRY_AFTER_NOBODY).await;
                 continue;
             };

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use self::{balancer::Balancer, freshness::Watch};
 use crate::{
     docs::root,
-    harness::{FLAWS, Load, RATE, Service, World, eventually, local_folder, more, not_run, number},
+    harness::{FLAWS, Load, RATE, Service, World, eventually, local_folder, more, not_run, number, scale},
 };
 
 const PARTITIONS: u16 = 4;
@@ -126,6 +126,9 @@ async fn an_upgrade_and_its_rollback_fail_no_request() {
         seen.refused
     );
     assert_eq!(seen.failures, 0, "{:#?}", seen.named);
+    // On a machine that is busy with other work, probes may be late.
+    let most = if scale() == 1 { seen.requests / 100 } else { 0 };
+    assert!(seen.nobody <= most, "no process was ready for {} attempts of {} requests", seen.nobody, seen.requests);
     assert!(freshness.standstill < LONGEST_STANDSTILL, "{freshness:?}");
 
     of.kill_with_unmerged_rows(&build).await;
