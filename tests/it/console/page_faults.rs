@@ -82,12 +82,23 @@ async fn a_page_that_stays_open_shows_the_next_day() {
     visitor.at("usage?range=today").await;
     let dates = async || visitor.texts(".context span").await.swap_remove(1);
     let today = dates().await;
+    // Somebody is about to choose other days.
+    let choose =
+        "const range = [...document.querySelectorAll('select')].find(one => one.querySelector('[value=custom]'));
+         range.value = 'custom';
+         range.dispatchEvent(new Event('change', {bubbles: true}))";
+    visitor.browser.script(choose).await;
+    visitor.browser.shown(".dates input").await;
+    let first = "const first = document.querySelector('.dates input');";
+    let write = "first.value = '2026-02-03'; first.dispatchEvent(new Event('input', {bubbles: true}))";
+    visitor.browser.script(&format!("{first} {write}")).await;
     let soon = "window.isTomorrow = true; document.dispatchEvent(new Event('visibilitychange'))";
     eventually("the next day is shown", async || {
         visitor.browser.script(soon).await;
         (dates().await != today).then_some(())
     })
     .await;
+    assert_eq!(visitor.browser.script(&format!("{first} return first.value")).await, "2026-02-03");
     assert_eq!(visitor.browser.complaints(&EXPECTED).await, Vec::<String>::new());
 }
 
