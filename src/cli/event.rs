@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -37,7 +38,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let reader = ReaderPlan::new(&settings)?.open();
+    let reader = ReaderPlan::for_command(&settings).context("database.url")?.open();
     // As it is stored: cut to microseconds.
     let occurred_at = args.occurred_at.map(|at| at.trunc_subsecs(6));
     let fate = reader.event(&FateQuery { org_id: args.org, event_id: args.event, occurred_at }).await?;

@@ -23,7 +23,7 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::{
-    harness::{LedgerSums, Service, Totals, World, bound, eventually},
+    harness::{LedgerSums, Service, Totals, World, bound, eventually, millis, number},
     store_commit::{body, event},
 };
 
@@ -265,7 +265,13 @@ async fn a_correction_is_published_by_one_process() {
 /// Runs `dead-letters` with a text on its standard input.
 async fn command(world: &World, args: &[&str], input: &[u8]) -> Output {
     let mut command = world.command(&["dead-letters"]);
-    command.args(args).env("USER", "ann").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .envs(&world.routes)
+        .env("USER", "ann")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let input = input.to_vec();
     let run = move || {
         let mut child = command.spawn().unwrap();
@@ -274,6 +280,59 @@ async fn command(world: &World, args: &[&str], input: &[u8]) -> Output {
         child.wait_with_output().unwrap()
     };
     tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test]
+async fn commands_wait_for_a_slow_database() {
+    let mut world = World::new(1).await;
+    let service = world.serve().await;
+    let rejected = event(new_org(), 1, Utc::now());
+    world.send([broken(&rejected)]).await;
+    let id = id_of(&letters(&service, rejected.org_id, 1).await[0]);
+    let proxy = world.proxy_database();
+    // To open a connection takes several round trips.
+    proxy.delay(Duration::from_millis(150));
+    for args in [&["list"][..], &["show", &id]] {
+        let done = command(&world, args, b"").await;
+        assert_eq!(done.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    let (org, id_of_event) = (rejected.org_id.to_string(), rejected.event_id.to_string());
+    let mut command = world.command(&["event", "--org", &org, "--event", &id_of_event]);
+    command.envs(&world.routes);
+    let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn waiting_for_a_correction_outlives_the_database_being_away() {
+    let mut world = World::new(1).await;
+    let service = world.serve().await;
+    let corrected = event(new_org(), 1, Utc::now());
+    world.send([broken(&corrected)]).await;
+    let id = id_of(&letters(&service, corrected.org_id, 1).await[0]);
+    // Nobody publishes it until there is a service again.
+    assert_eq!(service.terminate().await, Some(0));
+    let proxy = world.proxy_database();
+    let (args, corrected) = (["replay", &id, "--file", "-", "--wait"], body(&corrected));
+    let waiting = command(&world, &args, &corrected);
+    let meanwhile = async {
+        let mut conn = world.connect().await;
+        eventually("the correction is stored", async || {
+            let stored = "SELECT count(*) FROM analytics.dead_letters WHERE correction IS NOT NULL";
+            (number(&mut conn, stored).await == 1).then_some(())
+        })
+        .await;
+        eventually("it waits", async || (proxy.connections() > 0).then_some(())).await;
+        for _ in 0..3 {
+            proxy.cut();
+            millis(1000..1500).await;
+            proxy.heal();
+            millis(500..1000).await;
+        }
+        World::serve(&world).await
+    };
+    let (done, _service) = tokio::join!(waiting, meanwhile);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[tokio::test]

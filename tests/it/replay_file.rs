@@ -186,6 +186,9 @@ async fn a_replay_outlives_its_connections() {
     let mut command = world.command(&["replay", "--json", "--rate", "6000", "--file", &file]);
     command.envs(&world.routes);
     let mut replaying = tokio::task::spawn_blocking(move || command.output());
+    // A command that cannot connect at first says so and ends.
+    let mut conn = world.connect().await;
+    eventually("it publishes", async || (LedgerSums::of_batches(&mut conn).await.received > 0).then_some(())).await;
     let mut drops = 0;
     let output = loop {
         tokio::select! {

@@ -24,7 +24,7 @@ use crate::{
     store::{
         access::audit,
         ingest::corrections::{self, Correction},
-        read::{Reader, ReaderPlan},
+        read::{ReadError, Reader, ReaderPlan},
     },
 };
 
@@ -135,7 +135,7 @@ pub async fn run(command: Command, settings: Settings) -> anyhow::Result<ExitCod
 }
 
 fn reader(settings: &Settings) -> anyhow::Result<Reader> {
-    Ok(ReaderPlan::new(settings).context("database.url")?.open())
+    Ok(ReaderPlan::for_command(settings).context("database.url")?.open())
 }
 
 async fn list(args: List, reader: &Reader) -> anyhow::Result<()> {
@@ -208,7 +208,16 @@ async fn wait(id: Uuid, reader: &Reader) -> anyhow::Result<State> {
         eprintln!("waiting for the service to publish it");
     }
     loop {
-        let letter = reader.dead_letter(LetterScope::Any, id).await?;
+        let letter = match reader.dead_letter(LetterScope::Any, id).await {
+            Ok(letter) => letter,
+            // The correction is stored: what is waited for happens without this command.
+            Err(ReadError::Store(error)) if error.is_transient() => {
+                tracing::warn!(%error, "still waiting");
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let letter = letter.with_context(|| format!("there is no dead letter {id} any more"))?.letter;
         if letter.state == State::Replayed {
             return Ok(letter.state);

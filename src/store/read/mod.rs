@@ -50,7 +50,7 @@ const FRESHNESS: &str = include_str!("sql/freshness.sql");
 
 /// Most rows of one response: 90 days of hours for 46 models. Keeps a response within some 20 MB.
 pub const MAX_ROWS: usize = 100_000;
-/// Longest wait for a connection, new or pooled. Short, so that a response comes within a second when the database is
+/// Longest wait of the API for a connection, new or pooled. Short, so that a response comes within a second when the database is
 /// away; a connection is tried before it is lent, so a server that fell silent shows here.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(450);
 /// What the server is given beyond its statement timeout to say so itself, before the connection is given up.
@@ -86,6 +86,7 @@ pub struct ReaderPlan {
     options: PgConnectOptions,
     parameters: Parameters,
     connections: u32,
+    acquire_timeout: Duration,
     statement_timeout: Duration,
     topology: Topology,
     thresholds: Thresholds,
@@ -109,10 +110,19 @@ impl ReaderPlan {
             options,
             parameters,
             connections: settings.query.connections,
+            acquire_timeout: ACQUIRE_TIMEOUT,
             statement_timeout,
             topology: settings.broker.topology(),
             thresholds: settings.freshness.thresholds(),
         })
+    }
+
+    /// For a command, which waits for a slow database as long as other commands do: `database.connect_timeout_ms`.
+    ///
+    /// # Errors
+    /// `database.url` cannot be read.
+    pub fn for_command(settings: &Settings) -> Result<Self, StoreError> {
+        Ok(Self { acquire_timeout: settings.database.connect_timeout(), ..Self::new(settings)? })
     }
 
     pub fn connections(&self) -> u32 {
@@ -124,7 +134,7 @@ impl ReaderPlan {
         let parameters = self.parameters.clone();
         let pool = PgPoolOptions::new()
             .max_connections(self.connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .acquire_timeout(self.acquire_timeout)
             .after_connect(move |conn, _| {
                 let parameters = parameters.clone();
                 Box::pin(async move { parameters.apply(conn).await })
@@ -193,7 +203,7 @@ impl Reader {
         &self,
         read: impl AsyncFnOnce(&mut PgConnection) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
-        let limit = ACQUIRE_TIMEOUT + self.plan.statement_timeout + GRACE;
+        let limit = self.plan.acquire_timeout + self.plan.statement_timeout + GRACE;
         let found = async {
             let mut lent = CancelOnDrop(Some(self.pool.acquire().await?));
             let found = read(lent.conn()?).await;

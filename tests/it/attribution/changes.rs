@@ -105,7 +105,7 @@ async fn history_months_have_orgs_quiet_on_day_one() {
     for org in [1, 2] {
         assert_whole(&fixture, org, 71).await;
     }
-    // What is named for such a month mends it.
+    // What is named for such a month repairs it.
     let lose = "DELETE FROM analytics.attribution_parts WHERE unit = 'month' AND set_id = 1 AND org_id = $1";
     sqlx::query(lose).bind(Uuid::from_u128(2)).execute(&mut fixture.conn).await.unwrap();
     let lost = differences(&mut fixture.conn, 71).await;

@@ -128,8 +128,8 @@ impl Service {
 
     /// A request of any method once.
     pub async fn try_send(&self, method: Method, path: &str, token: &str, body: Vec<u8>) -> (StatusCode, Value) {
-        let request = self.request(method, path, token);
-        read(if body.is_empty() { request } else { json(request, body) }).await
+        let request = self.request(method.clone(), path, token);
+        read(if [Method::POST, Method::PUT].contains(&method) { json(request, body) } else { request }).await
     }
 
     /// A GET with an API key.
