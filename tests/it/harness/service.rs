@@ -214,8 +214,8 @@ pub fn free_address() -> SocketAddr {
     // Other processes of tests begin far from here.
     let begin = std::process::id() as usize * 389;
     for _ in PORTS {
-        let port = PORTS.start + ((begin + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len()) as u16;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let next = (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + u16::try_from(next).unwrap()));
         match TcpListener::bind(address) {
             Ok(_) => return address,
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
