@@ -23,7 +23,7 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use crate::{
-    harness::{LedgerSums, Service, Totals, World, bound, eventually, millis, number},
+    harness::{LedgerSums, Service, Totals, World, bound, eventually, millis, number, output_of},
     store_commit::{body, event},
 };
 
@@ -65,6 +65,14 @@ async fn until_replayed(service: &Service, org: Uuid, id: &str) -> Value {
 
 fn id_of(letter: &Value) -> String {
     letter["id"].as_str().unwrap().to_owned()
+}
+
+/// An event whose message was rejected, and its letter's id.
+async fn rejected(world: &World, service: &Service) -> (Event, String) {
+    let corrected = event(new_org(), 1, Utc::now());
+    world.send([broken(&corrected)]).await;
+    let id = id_of(&letters(service, corrected.org_id, 1).await[0]);
+    (corrected, id)
 }
 
 fn wrong_fields(answer: &Value) -> Vec<&str> {
@@ -213,11 +221,9 @@ async fn messages_without_an_org_are_for_system_administrators() {
 #[tokio::test]
 async fn corrections_wait_for_the_broker() {
     let mut world = World::new(1).await;
-    let corrected = event(new_org(), 1, Utc::now());
-    let org = corrected.org_id;
     let service = world.serve().await;
-    world.send([broken(&corrected)]).await;
-    let id = id_of(&letters(&service, org, 1).await[0]);
+    let (corrected, id) = rejected(&world, &service).await;
+    let org = corrected.org_id;
     assert_eq!(service.terminate().await, Some(0));
 
     let broker = world.variables["ANALYTICS__BROKER__URL"].clone();
@@ -239,10 +245,9 @@ async fn corrections_wait_for_the_broker() {
 #[tokio::test]
 async fn a_correction_is_published_by_one_process() {
     let world = World::new(1).await;
-    let corrected = event(new_org(), 1, Utc::now());
     let service = world.serve().await;
-    world.send([broken(&corrected)]).await;
-    let dead_letter_id = id_of(&letters(&service, corrected.org_id, 1).await[0]).parse().unwrap();
+    let (corrected, id) = rejected(&world, &service).await;
+    let dead_letter_id = id.parse().unwrap();
     assert_eq!(service.terminate().await, Some(0));
 
     let (mut one, mut other) = (world.connect().await, world.connect().await);
@@ -286,9 +291,7 @@ async fn command(world: &World, args: &[&str], input: &[u8]) -> Output {
 async fn commands_wait_for_a_slow_database() {
     let mut world = World::new(1).await;
     let service = world.serve().await;
-    let rejected = event(new_org(), 1, Utc::now());
-    world.send([broken(&rejected)]).await;
-    let id = id_of(&letters(&service, rejected.org_id, 1).await[0]);
+    let (rejected, id) = rejected(&world, &service).await;
     let proxy = world.proxy_database();
     // To open a connection takes several round trips.
     proxy.delay(Duration::from_millis(150));
@@ -299,7 +302,7 @@ async fn commands_wait_for_a_slow_database() {
     let (org, id_of_event) = (rejected.org_id.to_string(), rejected.event_id.to_string());
     let mut command = world.command(&["event", "--org", &org, "--event", &id_of_event]);
     command.envs(&world.routes);
-    let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let done = output_of(command).await;
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -307,9 +310,7 @@ async fn commands_wait_for_a_slow_database() {
 async fn waiting_for_a_correction_outlives_the_database_being_away() {
     let mut world = World::new(1).await;
     let service = world.serve().await;
-    let corrected = event(new_org(), 1, Utc::now());
-    world.send([broken(&corrected)]).await;
-    let id = id_of(&letters(&service, corrected.org_id, 1).await[0]);
+    let (corrected, id) = rejected(&world, &service).await;
     // Nobody publishes it until there is a service again.
     assert_eq!(service.terminate().await, Some(0));
     let proxy = world.proxy_database();

@@ -7,7 +7,7 @@ use std::{
 
 use analytics_service::http::openapi;
 
-use crate::harness::not_run;
+use crate::harness::{not_run, output_of};
 
 /// A tool that `make test` installs.
 fn tool(path: &str) -> Option<PathBuf> {
@@ -28,7 +28,7 @@ async fn run(program: PathBuf, args: &[&str]) -> (tempfile::TempDir, String) {
     std::fs::write(directory.path().join("openapi.json"), document).unwrap();
     let mut command = Command::new(program);
     command.current_dir(directory.path()).args(args).env("CI", "1").env("REDOCLY_TELEMETRY", "off");
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let output = output_of(command).await;
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{args:?}: {text}");
     (directory, text)

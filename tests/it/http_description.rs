@@ -10,7 +10,7 @@ use analytics_service::auth::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{LocalStore, Service, World, eventually, not_run, scale, sent, settled};
+use crate::harness::{LocalStore, Service, World, eventually, not_run, output_of, scale, sent, settled};
 
 /// `make test` installs it.
 fn schemathesis() -> Option<PathBuf> {
@@ -74,7 +74,7 @@ async fn examine(program: &Path, service: &Service, subject: &Subject, roles: &[
         .args(["--no-color", "--continue-on-failure", "--request-timeout", "10"])
         // A value of the right form can be a wrong one: a cursor that was never given out, an end before the start.
         .args(["--exclude-checks", "positive_data_acceptance"]);
-    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    output_of(command).await
 }
 
 #[tokio::test]

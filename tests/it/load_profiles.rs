@@ -13,7 +13,7 @@ use sqlx::Connection;
 use crate::{
     docs::root,
     docs_lists::tables,
-    harness::{World, eventually, free_address, local_folder, not_run, number, stack},
+    harness::{World, eventually, free_address, local_folder, not_run, number, output_of, stack},
 };
 
 /// What depends on the machine's other work does not fail these runs; counts are exact everywhere.
@@ -54,10 +54,6 @@ fn smoke(world: &World, out: &Path) -> Command {
     }
     command.env("ANALYTICS__INGEST__TIMEOUT_MS", "30000").envs(SHORT).envs(LIMITS);
     command
-}
-
-async fn run(mut command: Command) -> Output {
-    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -155,7 +151,7 @@ async fn a_smoke_profile_holds_and_cleans_up() {
         command.env("ANALYTICS__HTTP__ADDRESS", api.to_string()).env("ANALYTICS__OPS__ADDRESS", ops.to_string());
         command
     };
-    let output = run(local()).await;
+    let output = output_of(local()).await;
     let text = said(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("thresholds hold") && text.contains("MiB are free"), "{text}");
@@ -222,7 +218,7 @@ async fn a_wrong_ledger_fails_the_profile() {
     command.envs(&world.variables).env("INGEST", "publish").env("ORGS", "20");
     command.env("LOAD_API", format!("http://{}/analytics/v1", service.api));
     command.env("LOAD_SECRET", &world.variables["ANALYTICS__AUTH__HS256_SECRET"]);
-    let output = run(command).await;
+    let output = output_of(command).await;
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     let broken = text.lines().filter_map(|line| line.strip_prefix("BROKEN")?.split_whitespace().next());

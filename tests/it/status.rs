@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::{
-    harness::{Service, World, eventually, number, settled},
+    harness::{Service, World, eventually, number, output_of, settled},
     pending,
     store_commit::{body, event},
 };
@@ -18,8 +18,8 @@ use crate::{
 /// Exit code and standard output.
 type Done = (Option<i32>, String);
 
-async fn done(mut command: Command) -> Done {
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+async fn done(command: Command) -> Done {
+    let output = output_of(command).await;
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 

@@ -96,10 +96,7 @@ async fn history_months_have_orgs_quiet_on_day_one() {
         of_org.retain(|event| org == 1 || event.occurred_at.day() != 1);
         commit(&mut fixture, &of_org).await;
     }
-    merge_all(&mut fixture).await;
-    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
-    want(&mut fixture, 10_000).await;
-    fold_all(&mut fixture).await;
+    begin_sets(&mut fixture).await;
     count_all(&mut fixture.conn).await;
     assert_eq!(differences(&mut fixture.conn, 71).await, [""; 0]);
     for org in [1, 2] {
@@ -124,10 +121,7 @@ async fn days_and_months_may_end_while_history_is_counted() {
     for (org, first) in [(1, 0), (2, 1000)] {
         commit(&mut fixture, &events(&mut rng, org, first, 200, now, 24 * 70)).await;
     }
-    merge_all(&mut fixture).await;
-    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
-    want(&mut fixture, 10_000).await;
-    fold_all(&mut fixture).await;
+    begin_sets(&mut fixture).await;
     let mut other = fixture.world.connect().await;
     let settling = async {
         // As if 40 days passed meanwhile.

@@ -153,10 +153,7 @@ async fn a_month_whose_history_begins_within_it_is_whole() {
     let mut at = |n: u32, days: i64| random(&mut rng, 1, n.into(), this_month - TimeDelta::days(days));
     let events: Vec<Event> = (0..60).map(|n| at(n, 1 + i64::from(n % 10))).collect();
     commit(&mut fixture, &events).await;
-    merge_all(&mut fixture).await;
-    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
-    want(&mut fixture, 10_000).await;
-    fold_all(&mut fixture).await;
+    begin_sets(&mut fixture).await;
     count_all(&mut fixture.conn).await;
     let reader = reader(&fixture.world.settings);
     let buckets = covering(month, this_month, Granularity::Day, Tz::UTC);

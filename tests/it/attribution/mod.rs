@@ -123,6 +123,14 @@ async fn differences(conn: &mut PgConnection, days: i64) -> Vec<String> {
     found.named.iter().map(|finding| finding.text()).collect()
 }
 
+/// Has the sets begin on what is committed already, whose history is then to be counted.
+async fn begin_sets(fixture: &mut CommitFixture) {
+    merge_all(fixture).await;
+    fixture.world.set("ANALYTICS__ATTRIBUTION__SETS", SETS);
+    want(fixture, 10_000).await;
+    fold_all(fixture).await;
+}
+
 async fn settle_all(conn: &mut PgConnection) -> settle::Settled {
     settle::settle(conn, TimeDelta::hours(1), &mut |_| {}).await.unwrap()
 }

@@ -13,7 +13,7 @@ use chrono::{TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{LIVE, assert_verified, begin_continuous, bodies, history, shown};
-use crate::harness::{World, eventually};
+use crate::harness::{World, eventually, output_of};
 
 const SWITCH_LIVE: [&str; 4] = ["rollups", "switch", "--to", LIVE];
 const REFRESH_LOCK: &str = "x'72656672657368'::bigint";
@@ -115,7 +115,7 @@ async fn moving_the_cut_without_owning_says_so() {
         for args in [&["refresh", "--late"][..], &SWITCH_LIVE] {
             let mut command = world.command(args);
             command.env("ANALYTICS__DATABASE__MIGRATION_URL", owner);
-            let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+            let output = output_of(command).await;
             let error = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success() && error.contains(named), "{args:?}: {error}");
         }

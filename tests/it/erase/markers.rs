@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{Tenant, bodies, cached, erase};
-use crate::harness::{World, bound, eventually};
+use crate::harness::{World, bound, eventually, output_of};
 
 #[tokio::test]
 async fn markers_of_what_came_after_an_erasure_stay() {
@@ -48,7 +48,7 @@ async fn a_service_removes_erased_markers_from_redis() {
     let org = tenant.org.to_string();
     let mut command = world.command(&["erase", "--yes", "--org", &org]);
     command.env("ANALYTICS__CACHE__URL", "");
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = output_of(command).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(cached(&world, tenant.org).await, 4, "nobody could");
     proxy.heal();

@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::{
-    harness::{FLAWS, LedgerSums, Load, Service, Totals, World, eventually, millis, sent, settled},
+    harness::{FLAWS, LedgerSums, Load, Service, Totals, World, eventually, millis, output_of, sent, settled},
     store_commit::{body, event},
 };
 
@@ -392,7 +392,7 @@ async fn nothing_is_erased_by_mistake() {
     // Without Redis it says that it does not know.
     let mut command = world.command(&["erase", "--yes", "--org", &id]);
     command.env("ANALYTICS__CACHE__URL", "redis://127.0.0.1:1/0");
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = output_of(command).await;
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("not checked: markers in Redis") && text.contains("run this again"), "{text}");

@@ -38,7 +38,7 @@ pub use replica::Replica;
 pub use service::{Service, free_address, responded};
 pub use stack::{Stopped, stack};
 pub use tls::{TlsFront, certify};
-pub use world::{World, local_folder, stack_variables};
+pub use world::{World, local_folder, output_of, stack_variables};
 
 use std::{
     io::Write,

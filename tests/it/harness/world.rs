@@ -239,8 +239,7 @@ impl World {
 
     /// Runs a command to its end.
     pub async fn run(&self, args: &[&str]) -> Output {
-        let mut command = self.command(args);
-        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+        output_of(self.command(args)).await
     }
 
     /// Runs a command that has to succeed, and gives what it reports of itself.
@@ -370,6 +369,11 @@ async fn avoid_turn_of_clock() {
             tokio::time::sleep(left.to_std().unwrap() + Duration::from_secs(1)).await;
         }
     }
+}
+
+/// Runs a command to its end, without keeping the test's thread.
+pub async fn output_of(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
 /// The addresses of the stack, from the file that `make stack` writes.

@@ -12,7 +12,7 @@ use std::{
 use analytics_service::auth::Role;
 use serde_json::Value;
 
-use crate::harness::{Proxy, Service, World, eventually};
+use crate::harness::{Proxy, Service, World, eventually, output_of};
 
 /// What a command did: exit code, standard output, standard error.
 type Done = (Option<i32>, String, String);
@@ -25,8 +25,7 @@ async fn run_with(world: &World, service: Option<&Service>, variables: &[(&str, 
         // As in a container: what listens everywhere is asked on the loopback interface.
         command.env("ANALYTICS__OPS__ADDRESS", format!("0.0.0.0:{}", service.ops.port()));
     }
-    let Output { status, stdout, stderr } =
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let Output { status, stdout, stderr } = output_of(command).await;
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 

@@ -1,7 +1,10 @@
 //! Rollups that continuous aggregates keep: whole chunks of them go, and none that is younger than the retention.
 
 use super::{history::history_of, *};
-use crate::engines::{CONTINUOUS, LIVE, has_continuous, switch, to_continuous};
+use crate::{
+    engines::{CONTINUOUS, LIVE, has_continuous, switch, to_continuous},
+    harness::output_of,
+};
 
 /// More than two chunks of the aggregates, which have ten days each.
 const LONG: i32 = 34;
@@ -131,7 +134,7 @@ async fn purging_without_owning_aggregates_says_so() {
     for (owner, named) in [("", "database.migration_url is not set"), (&url, "does not own")] {
         let mut command = world.command(&["purge"]);
         command.env("ANALYTICS__DATABASE__MIGRATION_URL", owner);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = output_of(command).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && text.contains("left as it is: ") && text.contains(named), "{text}");
         assert!(String::from_utf8(output.stderr).unwrap().contains(named));

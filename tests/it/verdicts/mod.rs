@@ -11,7 +11,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Service, World, local_folder, not_run, settled};
+use crate::harness::{Service, World, local_folder, not_run, output_of, settled};
 use cases::{Case, ORG, cases};
 
 const EVENTS: &str = "/analytics/v1/events";
@@ -91,7 +91,7 @@ async fn compare(mut command: Command) {
     assert!(compared.len() >= 180, "{}", compared.len());
     let lines = compared.iter().map(|case| STANDARD.encode(&case.body) + "\n").collect();
     command.arg(file("schema.json", schema().to_string())).arg(file("messages", lines));
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let output = output_of(command).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let verdicts: Vec<bool> = text.lines().map(|line| line.parse().unwrap()).collect();

@@ -4,7 +4,7 @@ use chrono::Utc;
 use serde_json::Value;
 
 use crate::{
-    harness::{World, number, settled},
+    harness::{World, number, output_of, settled},
     store_commit::{body, event},
 };
 
@@ -13,7 +13,7 @@ async fn serve_to_the_end(world: &World, partitions: &str) -> (Option<i32>, Stri
     let mut command = world.command(&["serve"]);
     command.env("ANALYTICS__BROKER__PARTITIONS", partitions);
     command.env("ANALYTICS__HTTP__ADDRESS", "127.0.0.1:0").env("ANALYTICS__OPS__ADDRESS", "127.0.0.1:0");
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let output = output_of(command).await;
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -48,7 +48,7 @@ async fn commands_with_another_layout_say_so() {
     ] {
         let mut command = world.command(&[&["partitions"], args].concat());
         command.env("ANALYTICS__BROKER__PARTITIONS", "1");
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let output = output_of(command).await;
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("broker.partitions is 1") && output.status.code() == Some(1), "{args:?}: {text}");
         assert!(output.stdout.is_empty(), "{args:?}");
